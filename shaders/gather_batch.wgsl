@@ -1,0 +1,37 @@
+// gather_batch — x[b, c] = images[order[position + b], c],  y[b] = labels[order[position + b]]
+//
+//   0  p       Params                              uniform
+//   1  clock   u32  [2]                            read    {step, position in the epoch}
+//   2  order   u32  [count]                        read    the epoch's permutation
+//   3  images  u8   [count, pixels]                read    four pixels a word, rows not aligned
+//   4  labels  u32  [count]                        read
+//   5  x       i32  [batch, pixels]                write   0 ..= 255, unscaled
+//   6  y       u32  [batch]                        write
+//
+// Grid     x over pixels, y over the batch.
+// Moves    batch * (5 * pixels + 12) bytes.
+// Does     no arithmetic on data.
+// Twin     reference::gather_batch — equal.
+
+override WG: u32 = 64u;
+
+struct Params { batch: u32, pixels: u32 }
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> clock: array<u32>;
+@group(0) @binding(2) var<storage, read> order: array<u32>;
+@group(0) @binding(3) var<storage, read> images: array<u32>;
+@group(0) @binding(4) var<storage, read> labels: array<u32>;
+@group(0) @binding(5) var<storage, read_write> x: array<i32>;
+@group(0) @binding(6) var<storage, read_write> y: array<u32>;
+
+@compute @workgroup_size(WG)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+    let pixel = id.x;
+    let row = id.y;
+    if pixel >= p.pixels || row >= p.batch { return; }
+    let image = order[clock[1] + row];
+    let byte = image * p.pixels + pixel;
+    x[row * p.pixels + pixel] = i32((images[byte / 4u] >> (8u * (byte % 4u))) & 0xffu);
+    if pixel == 0u { y[row] = labels[image]; }
+}

@@ -1,0 +1,162 @@
+//! Finding an adapter, and saying why this one.
+
+use super::device::Error;
+
+/// What the user asked for; the default asks for nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Choice {
+    /// `vulkan`, `metal`, `dx12` or `gl`.
+    pub backend: Option<String>,
+    /// Part of `backend name driver`, in any case.
+    pub adapter: Option<String>,
+    /// Keep bounds checks and loop bounding in every shader.
+    pub checked: bool,
+}
+
+/// An adapter that was found.
+#[derive(Clone, Debug)]
+pub struct Adapter {
+    pub(super) handle: wgpu::Adapter,
+    /// Name, backend, type, driver and subgroup sizes as wgpu reports them.
+    pub info: wgpu::AdapterInfo,
+}
+
+/// The backends by their names on the command line.
+const BACKENDS: [(&str, wgpu::Backends); 4] = [
+    ("vulkan", wgpu::Backends::VULKAN),
+    ("metal", wgpu::Backends::METAL),
+    ("dx12", wgpu::Backends::DX12),
+    ("gl", wgpu::Backends::GL),
+];
+
+impl Adapter {
+    /// `vulkan llvmpipe (LLVM 15.0.6, 256 bits) llvmpipe Mesa 22.3.6`: what `--adapter` is matched against.
+    pub fn description(&self) -> String {
+        let info = &self.info;
+        format!("{} {} {} {}", self.backend(), info.name, info.driver, info.driver_info).trim_end().to_string()
+    }
+
+    /// The backend's name on the command line.
+    pub fn backend(&self) -> &'static str {
+        backend_name(self.info.backend)
+    }
+
+    /// Features that an engine can use here.
+    pub fn features(&self) -> wgpu::Features {
+        self.handle.features()
+    }
+
+    /// Limits that an engine can ask for here.
+    pub fn limits(&self) -> wgpu::Limits {
+        self.handle.limits()
+    }
+}
+
+pub(super) fn backend_name(backend: wgpu::Backend) -> &'static str {
+    match backend {
+        wgpu::Backend::Vulkan => "vulkan",
+        wgpu::Backend::Metal => "metal",
+        wgpu::Backend::Dx12 => "dx12",
+        wgpu::Backend::Gl => "gl",
+        wgpu::Backend::BrowserWebGpu => "webgpu",
+        wgpu::Backend::Noop => "noop",
+    }
+}
+
+/// Real GPUs before software, fast before frugal. Lower is better.
+fn rank(info: &wgpu::AdapterInfo) -> u32 {
+    match info.device_type {
+        wgpu::DeviceType::DiscreteGpu => 0,
+        wgpu::DeviceType::IntegratedGpu => 1,
+        wgpu::DeviceType::VirtualGpu => 2,
+        wgpu::DeviceType::Other => 3,
+        wgpu::DeviceType::Cpu => 4,
+    }
+}
+
+async fn enumerate(backends: wgpu::Backends) -> Vec<Adapter> {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
+        backends,
+        // Validating indirect dispatches, which Sterna has none of, caps buffers at 4 GiB on NVIDIA.
+        flags: (wgpu::InstanceFlags::default() - wgpu::InstanceFlags::VALIDATION_INDIRECT_CALL).with_env(),
+        ..wgpu::InstanceDescriptor::new_without_display_handle()
+    });
+    let mut found: Vec<Adapter> = instance
+        .enumerate_adapters(backends)
+        .await
+        .into_iter()
+        .filter(|adapter| adapter.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS))
+        .map(|handle| Adapter { info: handle.get_info(), handle })
+        .collect();
+    found.sort_by_key(|adapter| rank(&adapter.info));
+    found
+}
+
+/// Every adapter that fits the choice, the one that would be used first.
+///
+/// GL is initialised only where it is asked for (by `--backend gl`, or `everything`) or where
+/// nothing else has an adapter: it is slower, and its set-up can print to stderr.
+pub async fn adapters(choice: &Choice, everything: bool) -> Result<Vec<Adapter>, Error> {
+    let backends = match &choice.backend {
+        None => wgpu::Backends::PRIMARY,
+        Some(name) => {
+            let known = BACKENDS.iter().find(|(known, _)| known == name);
+            known.ok_or_else(|| Error::NoBackend { asked: name.clone() })?.1
+        }
+    };
+    let mut found = enumerate(backends).await;
+    if choice.backend.is_none() && (everything || found.is_empty()) {
+        found.extend(enumerate(wgpu::Backends::GL).await);
+    }
+    let wanted = choice.adapter.as_deref().unwrap_or("").to_lowercase();
+    let fits = |adapter: &Adapter| adapter.description().to_lowercase().contains(&wanted);
+    let (fitting, others): (Vec<_>, Vec<_>) = found.into_iter().partition(fits);
+    if !fitting.is_empty() {
+        return Ok(fitting);
+    }
+    // Nothing fits: say what there is, looking at every backend this time.
+    let mut all = if choice.backend.is_some() { enumerate(wgpu::Backends::PRIMARY).await } else { others };
+    if !everything {
+        all.extend(enumerate(wgpu::Backends::GL).await);
+    }
+    if let Some(adapter) = (choice.backend.is_none()).then(|| all.iter().find(|adapter| fits(adapter))).flatten() {
+        return Ok(vec![adapter.clone()]);
+    }
+    if all.is_empty() {
+        return Err(Error::NoAdapter { install: install_hint() });
+    }
+    let asked = match (&choice.backend, &choice.adapter) {
+        (Some(backend), Some(adapter)) => format!("--backend {backend} --adapter {adapter:?}"),
+        (Some(backend), None) => format!("--backend {backend}"),
+        _ => format!("--adapter {wanted:?}"),
+    };
+    Err(Error::NoMatch { asked, exist: all.iter().map(Adapter::description).collect() })
+}
+
+/// The command that gives this system a Vulkan device, or the advice where there is none.
+fn install_hint() -> String {
+    if cfg!(target_os = "macos") {
+        return "Sterna needs macOS 10.14 or later with a Metal GPU".into();
+    }
+    if cfg!(target_os = "windows") {
+        return "install the graphics driver of your GPU's vendor, or the Windows feature \"Graphics Tools\"".into();
+    }
+    let release = std::fs::read_to_string("/etc/os-release").unwrap_or_default().to_lowercase();
+    let family = |names: &[&str]| {
+        release.lines().filter(|l| l.starts_with("id=") || l.starts_with("id_like=")).any(|line| {
+            line.split(['=', ' ', '"']).any(|word| names.contains(&word))
+        })
+    };
+    let command = if family(&["fedora", "rhel", "centos"]) {
+        "sudo dnf install vulkan-loader mesa-vulkan-drivers"
+    } else if family(&["arch"]) {
+        "sudo pacman -S vulkan-icd-loader vulkan-swrast"
+    } else if family(&["suse", "opensuse"]) {
+        "sudo zypper install libvulkan1 libvulkan_lvp"
+    } else if family(&["alpine"]) {
+        "sudo apk add vulkan-loader mesa-vulkan-swrast"
+    } else {
+        "sudo apt-get install libvulkan1 mesa-vulkan-drivers"
+    };
+    format!("install a Vulkan driver: {command}")
+}

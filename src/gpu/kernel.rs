@@ -1,0 +1,64 @@
+//! A kernel as a constant: what the host knows of one shader file.
+
+/// One WGSL `Params` field: name and type (`u32`, `i32` or `f32`).
+pub type Field = (&'static str, &'static str);
+
+/// Values for a shader's `override` declarations.
+pub type Overrides = &'static [(&'static str, f64)];
+
+/// One shader file. The entry point is always `main`.
+#[derive(Debug)]
+pub struct Kernel {
+    /// The file's stem, `operation_precision[_variant]`.
+    pub name: &'static str,
+    /// The file, followed by the snippets it uses.
+    pub wgsl: &'static str,
+    /// Fields of `Params`; a test holds them against the WGSL.
+    pub params: &'static [Field],
+    /// Outputs per invocation along x and y, `TILE_X` and `TILE_Y` in the WGSL; `[1, 1]` where it has none.
+    pub tile: [u32; 2],
+    /// Overrides on a GPU.
+    pub gpu: Overrides,
+    /// Overrides on a software rasteriser, where small workgroups read memory fastest.
+    pub cpu: Overrides,
+}
+
+/// The common overrides: a workgroup of 64 on a GPU, of one vector (8) on a CPU.
+pub(crate) const WG_GPU: Overrides = &[("WG", 64.0)];
+pub(crate) const WG_CPU: Overrides = &[("WG", 8.0)];
+
+/// A `Params` struct as bytes; implemented by the `params!` macro.
+pub trait Parameters: bytemuck::Pod {
+    /// Names and types in order.
+    const FIELDS: &'static [Field];
+}
+
+/// Declares `Params` and its field list from one text.
+macro_rules! params {
+    ($($name:ident: $ty:ident),+ $(,)?) => {
+        #[repr(C)]
+        #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+        struct Params { $($name: $ty),+ }
+        impl $crate::gpu::Parameters for Params {
+            const FIELDS: &'static [$crate::gpu::Field] = &[$((stringify!($name), stringify!($ty))),+];
+        }
+    };
+}
+pub(crate) use params;
+
+impl Kernel {
+    /// A kernel without a register tile and with the common workgroup sizes.
+    pub(crate) const fn new<P: Parameters>(name: &'static str, wgsl: &'static str) -> Kernel {
+        Kernel { name, wgsl, params: P::FIELDS, tile: [1, 1], gpu: WG_GPU, cpu: WG_CPU }
+    }
+
+    /// The same kernel with a register tile.
+    pub(crate) const fn tiled(self, tile: [u32; 2]) -> Kernel {
+        Kernel { tile, ..self }
+    }
+
+    /// The same kernel with its own overrides; none for a shader whose shape is fixed.
+    pub(crate) const fn with(self, gpu: Overrides, cpu: Overrides) -> Kernel {
+        Kernel { gpu, cpu, ..self }
+    }
+}

@@ -1,0 +1,19 @@
+//! wgpu behind four nouns: [`Gpu`], [`Tensor`], [`Kernel`], [`Op`]. The only folder that names wgpu;
+//! it knows no kernel and no network.
+
+mod adapter;
+mod device;
+mod kernel;
+mod op;
+mod tensor;
+mod time;
+
+pub use adapter::{Adapter, Choice, adapters};
+pub use device::{Error, Gpu, Submission};
+pub(crate) use kernel::params;
+pub use kernel::{Field, Kernel, Overrides, Parameters};
+pub use op::{Cost, Grid, Op};
+pub use tensor::{Dtype, Element, Tensor};
+pub use time::Timing;
+/// The version of wgpu that [`Gpu::from_device`] and [`Gpu::record`] speak.
+pub use wgpu;

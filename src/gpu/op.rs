@@ -1,0 +1,155 @@
+//! One bound dispatch, and how lists of them become GPU work.
+
+use super::device::{Error, Gpu, Submission};
+use super::kernel::{Kernel, Overrides, Parameters};
+use super::tensor::Tensor;
+
+/// What a dispatch moves and does, by the fixed formulas in its shader's header.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Logical bytes: each tensor counted once per read or write that the equation needs.
+    pub bytes: u64,
+    /// Additions and multiplications.
+    pub ops: u64,
+}
+
+/// How many invocations or workgroups a kernel needs.
+#[derive(Clone, Copy, Debug)]
+pub enum Grid {
+    /// One invocation per item, numbered linearly.
+    Each(usize),
+    /// One workgroup per item, numbered linearly.
+    Groups(usize),
+    /// Outputs along x (inside a workgroup) and y (across workgroups), divided by the kernel's tile.
+    Plane(usize, usize),
+}
+
+/// One bound dispatch: a kernel with its overrides, parameters, tensors and grid.
+#[derive(Clone, Debug)]
+pub struct Op {
+    kernel: &'static Kernel,
+    tensors: Vec<Tensor>,
+    groups: [u32; 3],
+    cost: Cost,
+    pipeline: wgpu::ComputePipeline,
+    bindings: wgpu::BindGroup,
+}
+
+impl Op {
+    /// The kernel's name.
+    pub fn name(&self) -> &'static str {
+        self.kernel.name
+    }
+
+    /// The bound tensors, in binding order from 1.
+    pub fn tensors(&self) -> &[Tensor] {
+        &self.tensors
+    }
+
+    /// Workgroups along x, y and z.
+    pub fn groups(&self) -> [u32; 3] {
+        self.groups
+    }
+
+    /// Bytes moved and operations done by one dispatch.
+    pub fn cost(&self) -> Cost {
+        self.cost
+    }
+}
+
+/// The largest number of workgroups that every adapter takes along one dimension.
+const MOST_GROUPS: usize = 65_535;
+
+impl Grid {
+    fn groups(self, kernel: &Kernel, overrides: Overrides) -> [u32; 3] {
+        let width = overrides.iter().find(|(name, _)| *name == "WG").map_or(1, |(_, value)| *value as usize);
+        let [x, y] = match self {
+            Grid::Each(items) => folded(items.div_ceil(width)),
+            Grid::Groups(groups) => folded(groups),
+            Grid::Plane(x, y) => {
+                [x.div_ceil(kernel.tile[0] as usize * width), y.div_ceil(kernel.tile[1] as usize)]
+            }
+        };
+        assert!(
+            x <= MOST_GROUPS && y <= MOST_GROUPS,
+            "{}: a grid of {x} x {y} workgroups exceeds {MOST_GROUPS}",
+            kernel.name
+        );
+        [x as u32, y as u32, 1]
+    }
+}
+
+/// A linear grid as the rectangle that `grid.wgsl` unfolds.
+fn folded(groups: usize) -> [usize; 2] {
+    let x = groups.clamp(1, MOST_GROUPS);
+    [x, groups.div_ceil(x).max(1)]
+}
+
+impl Gpu {
+    /// Binds a kernel. Tensors come in the order of the shader's bindings, from 1.
+    ///
+    /// The caller has asserted the shapes; here the WGSL's own declarations are the referee.
+    pub(crate) fn op<P: Parameters>(
+        &self,
+        kernel: &'static Kernel,
+        params: P,
+        tensors: &[&Tensor],
+        grid: Grid,
+        cost: Cost,
+    ) -> Op {
+        let overrides = if self.is_software() { kernel.cpu } else { kernel.gpu };
+        let pipeline = self.pipeline(kernel, overrides);
+        let mut bytes = bytemuck::bytes_of(&params).to_vec();
+        bytes.resize(bytes.len().next_multiple_of(16), 0);
+        let uniform = self.device().create_buffer(&wgpu::BufferDescriptor {
+            label: Some(&format!("{}.params", kernel.name)),
+            size: bytes.len() as u64,
+            usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        self.queue().write_buffer(&uniform, 0, &bytes);
+        let entries: Vec<_> = std::iter::once(&uniform)
+            .chain(tensors.iter().map(|tensor| &tensor.buffer))
+            .enumerate()
+            .map(|(i, buffer)| wgpu::BindGroupEntry { binding: i as u32, resource: buffer.as_entire_binding() })
+            .collect();
+        let bindings = self.device().create_bind_group(&wgpu::BindGroupDescriptor {
+            label: Some(kernel.name),
+            layout: &pipeline.get_bind_group_layout(0),
+            entries: &entries,
+        });
+        Op {
+            kernel,
+            tensors: tensors.iter().map(|&tensor| tensor.clone()).collect(),
+            groups: grid.groups(kernel, overrides),
+            cost,
+            pipeline,
+            bindings,
+        }
+    }
+
+    /// Encodes the ops, in order, as one compute pass of the caller's encoder.
+    pub fn record<'a>(&self, ops: impl IntoIterator<Item = &'a Op>, encoder: &mut wgpu::CommandEncoder) {
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+        dispatch(ops, &mut pass);
+    }
+
+    /// Runs the ops in order; returns when they are submitted, not when they are done.
+    ///
+    /// # Errors
+    /// If the device reported a fault before.
+    pub fn run<'a>(&self, ops: impl IntoIterator<Item = &'a Op>) -> Result<Submission, Error> {
+        let mut encoder = self.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        self.record(ops, &mut encoder);
+        let submission = self.queue().submit([encoder.finish()]);
+        self.fault().map_or(Ok(submission), Err)
+    }
+}
+
+pub(super) fn dispatch<'a>(ops: impl IntoIterator<Item = &'a Op>, pass: &mut wgpu::ComputePass) {
+    for op in ops {
+        pass.set_pipeline(&op.pipeline);
+        pass.set_bind_group(0, &op.bindings, &[]);
+        pass.dispatch_workgroups(op.groups[0], op.groups[1], op.groups[2]);
+    }
+}

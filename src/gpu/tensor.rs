@@ -1,0 +1,168 @@
+//! A buffer, its element type and its shape. Contiguous, row-major; no views, no strides.
+
+use super::device::{Error, Gpu};
+
+/// Element types. All are four bytes wide; int8 and packed trits travel inside `U32`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dtype {
+    /// 32-bit float.
+    F32,
+    /// 32-bit signed integer.
+    I32,
+    /// 32-bit word: an unsigned integer, four int8 values or sixteen trits.
+    U32,
+}
+
+/// Rust types that a [`Tensor`] holds.
+pub trait Element: bytemuck::Pod {
+    /// The matching element type.
+    const DTYPE: Dtype;
+}
+impl Element for f32 {
+    const DTYPE: Dtype = Dtype::F32;
+}
+impl Element for i32 {
+    const DTYPE: Dtype = Dtype::I32;
+}
+impl Element for u32 {
+    const DTYPE: Dtype = Dtype::U32;
+}
+
+/// A device buffer with a name, an element type and a shape. Cloning shares the buffer.
+#[derive(Clone, Debug)]
+pub struct Tensor {
+    pub(super) buffer: wgpu::Buffer,
+    label: String,
+    dtype: Dtype,
+    shape: Vec<usize>,
+}
+
+/// Buffers are whole 16-byte vectors, so that shaders may read `vec4`s to the end.
+fn padded(bytes: u64) -> u64 {
+    bytes.next_multiple_of(16).max(16)
+}
+
+impl Tensor {
+    /// Wraps a caller's buffer without copying it.
+    ///
+    /// # Panics
+    /// If the buffer lacks `STORAGE` usage or is smaller than the shape needs, in whole 16-byte vectors.
+    pub fn from_buffer(label: &str, buffer: wgpu::Buffer, dtype: Dtype, shape: &[usize]) -> Tensor {
+        let tensor = Tensor { label: label.into(), dtype, shape: shape.to_vec(), buffer };
+        assert!(
+            tensor.buffer.usage().contains(wgpu::BufferUsages::STORAGE),
+            "Tensor {label}: the buffer needs STORAGE usage"
+        );
+        assert!(
+            tensor.buffer.size() >= padded(tensor.bytes()),
+            "Tensor {label}: {} bytes are too few for {shape:?}, which needs {}",
+            tensor.buffer.size(),
+            padded(tensor.bytes())
+        );
+        tensor
+    }
+
+    /// The name that debuggers show.
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// The element type.
+    pub fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    /// The shape, outermost first.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether the tensor has no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes of the elements, without the padding of the buffer.
+    pub fn bytes(&self) -> u64 {
+        4 * self.len() as u64
+    }
+
+    /// The buffer, for a caller that composes its own passes.
+    pub fn buffer(&self) -> &wgpu::Buffer {
+        &self.buffer
+    }
+}
+
+impl Gpu {
+    /// A tensor of zeros.
+    ///
+    /// # Errors
+    /// If the adapter cannot bind a buffer of this size.
+    pub fn zeros(&self, label: &str, dtype: Dtype, shape: &[usize]) -> Result<Tensor, Error> {
+        self.allocate(label, dtype, shape, None)
+    }
+
+    /// A tensor that holds `values`.
+    ///
+    /// # Errors
+    /// If the adapter cannot bind a buffer of this size.
+    ///
+    /// # Panics
+    /// If the shape does not hold as many elements as `values`.
+    pub fn upload<T: Element>(&self, label: &str, shape: &[usize], values: &[T]) -> Result<Tensor, Error> {
+        assert_eq!(values.len(), shape.iter().product::<usize>(), "upload {label}: shape {shape:?}");
+        self.allocate(label, T::DTYPE, shape, Some(bytemuck::cast_slice(values)))
+    }
+
+    /// A tensor of words `[ceil(bytes / 4)]` that holds raw bytes, the first lowest in its word.
+    ///
+    /// # Errors
+    /// If the adapter cannot bind a buffer of this size.
+    pub fn upload_bytes(&self, label: &str, bytes: &[u8]) -> Result<Tensor, Error> {
+        self.allocate(label, Dtype::U32, &[bytes.len().div_ceil(4)], Some(bytes))
+    }
+
+    /// Overwrites all elements; ordered after the work already submitted.
+    ///
+    /// # Panics
+    /// If the type or the number of values differs from the tensor's.
+    pub fn write<T: Element>(&self, tensor: &Tensor, values: &[T]) {
+        assert_eq!((T::DTYPE, values.len()), (tensor.dtype, tensor.len()), "write {}", tensor.label);
+        self.queue().write_buffer(&tensor.buffer, 0, bytemuck::cast_slice(values));
+    }
+
+    fn allocate(&self, label: &str, dtype: Dtype, shape: &[usize], content: Option<&[u8]>) -> Result<Tensor, Error> {
+        let size = padded(4 * shape.iter().map(|&n| n as u64).product::<u64>());
+        let limits = self.device().limits();
+        let limit = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
+        if size > limit {
+            return Err(Error::TooLarge { label: label.into(), bytes: size, limit, adapter: self.name() });
+        }
+        let buffer = self.device().create_buffer(&wgpu::BufferDescriptor {
+            label: Some(&format!("{label} {shape:?}")),
+            size,
+            usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: content.is_some(),
+        });
+        if let Some(content) = content {
+            // Out of memory leaves nothing to map; the device's error handler has the reason.
+            let Ok(mut view) = buffer.get_mapped_range_mut(..) else {
+                return Err(self.fault().unwrap_or(Error::TooLarge {
+                    label: label.into(),
+                    bytes: size,
+                    limit,
+                    adapter: self.name(),
+                }));
+            };
+            view.slice(..content.len()).copy_from_slice(content);
+            drop(view);
+            buffer.unmap();
+        }
+        Ok(Tensor { buffer, label: label.into(), dtype, shape: shape.to_vec() })
+    }
+}

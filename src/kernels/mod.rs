@@ -1,0 +1,179 @@
+//! Every kernel's host side: one file per shader, same stem. Functions assert shapes, bind, and state
+//! the [`Cost`](crate::gpu::Cost); they enqueue nothing. Knows no network.
+//!
+//! Two small groups of tensors recur in the signatures: a ternary matrix ([`PackedTensor`]) and a
+//! batch of int8 activations ([`Int8Tensor`]).
+
+use crate::gpu::{Dtype, Error, Gpu, Kernel, Tensor};
+use crate::ternary::{self, Packed};
+
+mod absmean;
+mod adamw;
+mod advance;
+mod gather_batch;
+mod matmul_ternary;
+mod matmul_ternary_dw;
+mod matmul_ternary_dx;
+mod quantize_activations;
+mod quantize_relu;
+mod quantize_weights;
+mod relu;
+mod relu_dx;
+mod rms_factor;
+mod rmsnorm;
+mod rmsnorm_dgain;
+mod rmsnorm_dx;
+mod rmsnorm_relu_dgain;
+mod rmsnorm_relu_dx;
+mod scale_rows;
+mod softmax_xent;
+
+pub use absmean::absmean;
+pub use adamw::{AdamW, Moments, adamw};
+pub use advance::advance;
+pub use gather_batch::gather_batch;
+pub use matmul_ternary::{matmul_ternary, matmul_ternary_variant};
+pub use matmul_ternary_dw::{matmul_ternary_dw, matmul_ternary_dw_variant};
+pub use matmul_ternary_dx::{matmul_ternary_dx, matmul_ternary_dx_variant};
+pub use quantize_activations::quantize_activations;
+pub use quantize_relu::quantize_relu;
+pub use quantize_weights::quantize_weights;
+pub use relu::relu;
+pub use relu_dx::relu_dx;
+pub use rms_factor::{Factors, rms_factor};
+pub use rmsnorm::rmsnorm;
+pub use rmsnorm_dgain::rmsnorm_dgain;
+pub use rmsnorm_dx::rmsnorm_dx;
+pub use rmsnorm_relu_dgain::rmsnorm_relu_dgain;
+pub use rmsnorm_relu_dx::rmsnorm_relu_dx;
+pub use scale_rows::scale_rows;
+pub use softmax_xent::{Totals, softmax_xent};
+
+/// Every operation with its variants, the portable base first; in the order of a training step.
+pub static OPERATIONS: &[&[&Kernel]] = &[
+    &[&gather_batch::KERNEL],
+    &[&absmean::KERNEL],
+    &[&quantize_weights::KERNEL],
+    &[&quantize_activations::KERNEL],
+    &[&quantize_relu::KERNEL],
+    &[&rms_factor::KERNEL],
+    matmul_ternary::VARIANTS,
+    &[&scale_rows::KERNEL],
+    &[&relu::KERNEL],
+    &[&rmsnorm::KERNEL],
+    &[&softmax_xent::KERNEL],
+    matmul_ternary_dx::VARIANTS,
+    matmul_ternary_dw::VARIANTS,
+    &[&rmsnorm_relu_dx::KERNEL],
+    &[&rmsnorm_relu_dgain::KERNEL],
+    &[&relu_dx::KERNEL],
+    &[&rmsnorm_dx::KERNEL],
+    &[&rmsnorm_dgain::KERNEL],
+    &[&adamw::KERNEL],
+    &[&advance::KERNEL],
+];
+
+/// The variants of one operation, the base first.
+///
+/// # Panics
+/// If there is no such operation.
+pub fn variants(operation: &str) -> &'static [&'static Kernel] {
+    let found = OPERATIONS.iter().find(|variants| variants[0].name == operation);
+    found.unwrap_or_else(|| panic!("no operation is called {operation}"))
+}
+
+/// The register-tiled variant, listed last, on a software rasteriser; the base on a GPU.
+fn preferred(gpu: &Gpu, variants: &[&'static Kernel]) -> &'static Kernel {
+    let chosen = if gpu.is_software() { variants.last() } else { variants.first() };
+    chosen.expect("every operation has a base")
+}
+
+/// A ternary matrix on the device.
+#[derive(Clone, Debug)]
+pub struct PackedTensor {
+    /// `u32 [rows, words]`, see [`crate::ternary`].
+    pub words: Tensor,
+    /// `f32 [1]`: what one trit is worth.
+    pub beta: Tensor,
+    /// Inputs of the matrix; the words alone do not tell.
+    pub cols: usize,
+}
+
+impl PackedTensor {
+    /// A matrix of zeros to quantise into.
+    ///
+    /// # Errors
+    /// If the adapter cannot bind it.
+    pub fn zeros(gpu: &Gpu, label: &str, rows: usize, cols: usize) -> Result<PackedTensor, Error> {
+        let words = gpu.zeros(&format!("{label}.packed"), Dtype::U32, &[rows, ternary::words(cols)])?;
+        Ok(PackedTensor { words, beta: gpu.zeros(&format!("{label}.beta"), Dtype::F32, &[1])?, cols })
+    }
+
+    /// Copies a matrix to the device.
+    ///
+    /// # Errors
+    /// If the adapter cannot bind it.
+    pub fn upload(gpu: &Gpu, label: &str, packed: &Packed) -> Result<PackedTensor, Error> {
+        let shape = [packed.rows, ternary::words(packed.cols)];
+        let words = gpu.upload(&format!("{label}.packed"), &shape, &packed.words)?;
+        let beta = gpu.upload(&format!("{label}.beta"), &[1], &[packed.scale])?;
+        Ok(PackedTensor { words, beta, cols: packed.cols })
+    }
+
+    /// Outputs of the matrix.
+    pub fn rows(&self) -> usize {
+        self.words.shape()[0]
+    }
+
+    /// Reads the matrix back.
+    ///
+    /// # Errors
+    /// If the device failed.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn download(&self, gpu: &Gpu) -> Result<Packed, Error> {
+        let scale = gpu.download::<f32>(&self.beta)?[0];
+        Ok(Packed { rows: self.rows(), cols: self.cols, scale, words: gpu.download(&self.words)? })
+    }
+}
+
+/// A batch of int8 activations on the device.
+#[derive(Clone, Debug)]
+pub struct Int8Tensor {
+    /// `u32 [batch, 4 * words]`: four values a word, zero past the last column.
+    pub q: Tensor,
+    /// `f32 [batch]`: `127 / max`.
+    pub scale: Tensor,
+    /// `i32 [batch]`: sum of `q` over the row.
+    pub sum: Tensor,
+}
+
+impl Int8Tensor {
+    /// Room for `[batch, cols]` values.
+    ///
+    /// # Errors
+    /// If the adapter cannot bind it.
+    pub fn zeros(gpu: &Gpu, label: &str, batch: usize, cols: usize) -> Result<Int8Tensor, Error> {
+        Ok(Int8Tensor {
+            q: gpu.zeros(&format!("{label}.q"), Dtype::U32, &[batch, 4 * ternary::words(cols)])?,
+            scale: gpu.zeros(&format!("{label}.scale"), Dtype::F32, &[batch])?,
+            sum: gpu.zeros(&format!("{label}.sum"), Dtype::I32, &[batch])?,
+        })
+    }
+}
+
+/// Asserts a tensor's shape and type, naming kernel, tensor and both shapes.
+fn expect(kernel: &str, tensor: &Tensor, dtype: Dtype, shape: &[usize]) {
+    assert!(
+        tensor.dtype() == dtype && tensor.shape() == shape,
+        "{kernel}: {} is {:?} {:?}, expected {dtype:?} {shape:?}",
+        tensor.label(),
+        tensor.dtype(),
+        tensor.shape(),
+    );
+}
+
+/// The two lengths of a matrix.
+fn matrix(kernel: &str, tensor: &Tensor) -> [usize; 2] {
+    let shape = tensor.shape();
+    shape.try_into().unwrap_or_else(|_| panic!("{kernel}: {} is {shape:?}, expected a matrix", tensor.label()))
+}

@@ -1,0 +1,556 @@
+//! Labelled images on the CPU: what a data set is, a reader for the four-file IDX form in which
+//! MNIST and its relatives are published, and MNIST itself, embedded in the program.
+//!
+//! Boundary: bytes in, bytes out. Pixels and labels stay the `u8` of the file; scaling, shuffling
+//! and batching belong to whoever trains. Nothing here knows of a GPU or of the rest of the crate.
+//! [`Dataset`] exists in every build; reading files and the digits need the feature `mnist`.
+//!
+//! An IDX file is a big-endian header and then plain bytes: a magic number (`0x803` for images,
+//! `0x801` for labels: "unsigned bytes", then how many sizes follow), the sizes as `u32`, the values.
+
+use std::io;
+use std::path::PathBuf;
+
+/// One half of a data set: images and the class of each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Split {
+    /// Pixels `[count, height * width]`, row-major, 0 (background) to 255.
+    pub images: Vec<u8>,
+    /// Classes `[count]`, each below [`Dataset::classes`].
+    pub labels: Vec<u8>,
+}
+
+impl Split {
+    /// Number of images.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Whether there is no image at all. Never so for a split that was read from files.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+}
+
+/// Images of one size in numbered classes, in a half to train on and a half to test with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dataset {
+    /// What to call it in reports, for example `mnist` or `emnist-letters`.
+    pub name: String,
+    /// Rows of pixels in an image.
+    pub height: usize,
+    /// Pixels in a row.
+    pub width: usize,
+    /// Number of classes: the largest training label plus one.
+    pub classes: usize,
+    /// The half to train on.
+    pub train: Split,
+    /// The half to test with.
+    pub test: Split,
+}
+
+impl Dataset {
+    /// Pixels of one image, `height * width`.
+    pub fn pixels(&self) -> usize {
+        self.height * self.width
+    }
+}
+
+/// Why a folder is no data set. Each message is one sentence that names the file.
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    /// The folder is missing, is not a folder, or may not be listed.
+    #[error("{}: expected a folder that holds four IDX files, found: {reason}", dir.display())]
+    NotAFolder { dir: PathBuf, reason: io::Error },
+
+    /// Some of the four files are not there.
+    #[error(
+        "{}: expected the four IDX files of a data set, found {} of them; no {} (each may also end \
+         in `.gz`, be spelled `.idx` for `-idx`, and `test-` for `t10k-`)",
+        dir.display(), 4 - missing.len(), missing.join(", no ")
+    )]
+    Missing { dir: PathBuf, missing: Vec<String> },
+
+    /// The names in the folder carry more than one prefix.
+    #[error(
+        "{}: expected the four IDX files of one data set, found files of {} ({}); put the four files \
+         of one of them into a folder of its own",
+        dir.display(), sets.len(), sets.join(", ")
+    )]
+    SeveralSets { dir: PathBuf, sets: Vec<String> },
+
+    /// Two files of one set claim the same part.
+    #[error(
+        "{}: expected one file for each part of the data set, found both {first} and {second}; keep \
+         one of them",
+        dir.display()
+    )]
+    Twice {
+        dir: PathBuf,
+        first: String,
+        second: String,
+    },
+
+    /// The operating system would not give us the file's bytes.
+    #[error("{}: expected a readable file, found: {reason}", file.display())]
+    Unreadable { file: PathBuf, reason: io::Error },
+
+    /// The file starts like gzip but does not unpack.
+    #[error("{}: expected an intact gzip file, found: {reason}; get the file again", file.display())]
+    CorruptGzip { file: PathBuf, reason: io::Error },
+
+    /// The file ends before its header or before the last value that the header promises.
+    #[error(
+        "{}: truncated: expected at least {expected} bytes (unpacked, header included), found {found}; get \
+         the file again",
+        file.display()
+    )]
+    Truncated {
+        file: PathBuf,
+        expected: u128,
+        found: u128,
+    },
+
+    /// The file goes on after the last value that the header promises.
+    #[error(
+        "{}: trailing bytes: expected {expected} bytes (unpacked, header included), found {found}",
+        file.display()
+    )]
+    TrailingBytes {
+        file: PathBuf,
+        expected: u128,
+        found: u128,
+    },
+
+    /// The file is not IDX, or not the kind of IDX that its name says.
+    #[error(
+        "{}: wrong magic number: expected {expected:#010x} ({what}), found {found:#010x}",
+        file.display()
+    )]
+    WrongMagic {
+        file: PathBuf,
+        what: &'static str,
+        expected: u32,
+        found: u32,
+    },
+
+    /// No images, no labels, or images without pixels.
+    #[error(
+        "{}: empty: expected sizes ({what}) of at least 1, found {}",
+        file.display(), by(sizes)
+    )]
+    Empty {
+        file: PathBuf,
+        what: &'static str,
+        sizes: Vec<u32>,
+    },
+
+    /// The labels do not belong to the images.
+    #[error(
+        "{}: expected {images} labels, one for each image of {}, found {labels}",
+        file.display(), images_file.display()
+    )]
+    CountsDiffer {
+        file: PathBuf,
+        images_file: PathBuf,
+        labels: usize,
+        images: usize,
+    },
+
+    /// Training and test images have different sizes.
+    #[error(
+        "{}: expected images of {} pixels (height x width) as in {}, found {}",
+        file.display(), by(expected), train_file.display(), by(found)
+    )]
+    SizesDiffer {
+        file: PathBuf,
+        train_file: PathBuf,
+        expected: [usize; 2],
+        found: [usize; 2],
+    },
+
+    /// Every training label is 0: there is nothing to tell apart.
+    #[error("{}: expected labels of at least two classes, found only the label 0", file.display())]
+    OneClass { file: PathBuf },
+
+    /// A test image of a class that training never names.
+    #[error(
+        "{}: label out of range: expected labels below {classes} (the training labels end at {}), \
+         found {label} at index {index}",
+        file.display(), classes - 1
+    )]
+    LabelOutOfRange {
+        file: PathBuf,
+        classes: usize,
+        index: usize,
+        label: u8,
+    },
+}
+
+/// `28 x 28`
+fn by<T: ToString>(sizes: &[T]) -> String {
+    let sizes: Vec<String> = sizes.iter().map(T::to_string).collect();
+    sizes.join(" x ")
+}
+
+#[cfg(feature = "mnist")]
+mod idx {
+    use super::{DataError, Dataset, Split};
+    use flate2::bufread::MultiGzDecoder;
+    use std::collections::BTreeMap;
+    use std::fs::{self, File};
+    use std::io::{self, BufRead, BufReader, ErrorKind, Read};
+    use std::path::{Path, PathBuf};
+
+    /// The four parts of a set, in the order used throughout: names of the part, kind of file.
+    const PARTS: [(&[&str], &str); 4] = [
+        (&["train-images"], "idx3-ubyte"),
+        (&["train-labels"], "idx1-ubyte"),
+        (&["t10k-images", "test-images"], "idx3-ubyte"),
+        (&["t10k-labels", "test-labels"], "idx1-ubyte"),
+    ];
+
+    /// Deflate spends at least two bits on 258 bytes, so nothing unpacks to more than this many times
+    /// its own length.
+    const MAX_DEFLATE_RATIO: u64 = 1032;
+
+    impl Dataset {
+        /// The 60,000 + 10,000 handwritten digits of MNIST, 28 x 28 pixels in 10 classes, unpacked
+        /// from the program itself: no file is read and nothing is downloaded.
+        pub fn embedded() -> Dataset {
+            let part = |name: &str, gzip: &'static [u8]| Source {
+                file: name.into(),
+                length: gzip.len() as u64,
+                input: Box::new(gzip),
+            };
+            let sources = [
+                part(
+                    "train-images-idx3-ubyte.gz",
+                    include_bytes!("../assets/mnist/train-images-idx3-ubyte.gz"),
+                ),
+                part(
+                    "train-labels-idx1-ubyte.gz",
+                    include_bytes!("../assets/mnist/train-labels-idx1-ubyte.gz"),
+                ),
+                part(
+                    "t10k-images-idx3-ubyte.gz",
+                    include_bytes!("../assets/mnist/t10k-images-idx3-ubyte.gz"),
+                ),
+                part(
+                    "t10k-labels-idx1-ubyte.gz",
+                    include_bytes!("../assets/mnist/t10k-labels-idx1-ubyte.gz"),
+                ),
+            ];
+            assemble("mnist".into(), sources)
+                .expect("the embedded files are fixed and tests/data.rs reads them")
+        }
+
+        /// Reads a data set in the four-file IDX form from `dir`, gzip or plain, told apart by
+        /// content and not by name.
+        ///
+        /// Names end in `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, and the same with
+        /// `t10k-` or `test-` for the test half; `.idx` may stand for `-idx`, and `.gz` may follow. A
+        /// prefix, the same for all four, names the set (`emnist-letters-train-images-...`); without
+        /// one it takes the name of the folder. Where a file lies there both plain and as `.gz`, the
+        /// plain one is read. Other files, hidden files and sub-folders are left alone.
+        ///
+        /// Image size and class count come from the files. Labels that start at 1, as in EMNIST
+        /// letters, leave class 0 without images.
+        ///
+        /// # Errors
+        /// [`DataError`] when `dir` does not hold exactly one such set, or when a file is
+        /// unreadable, damaged, empty, or does not fit the others. Memory is reserved for what a file
+        /// can hold, never for what its header claims.
+        pub fn load(dir: &Path) -> Result<Dataset, DataError> {
+            let (prefix, files) = find(dir)?;
+            let name = match prefix.strip_suffix('-').unwrap_or(&prefix) {
+                "" => folder_name(dir),
+                prefix => prefix.to_string(),
+            };
+            let [a, b, c, d] = files.map(Source::open);
+            assemble(name, [a?, b?, c?, d?])
+        }
+    }
+
+    /// The prefix and the four files, in the order of [`PARTS`], of the one set in `dir`.
+    fn find(dir: &Path) -> Result<(String, [PathBuf; 4]), DataError> {
+        let mut names = fs::read_dir(dir)
+            .and_then(|entries| {
+                entries
+                    .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+                    .collect::<io::Result<Vec<String>>>()
+            })
+            .map_err(|reason| DataError::NotAFolder {
+                dir: dir.into(),
+                reason,
+            })?;
+        // Folders are listed in no particular order, and a message should not change between runs.
+        names.sort();
+
+        let mut sets: BTreeMap<String, [Option<String>; 4]> = BTreeMap::new();
+        for name in names {
+            // Unpackers leave folders named like the file, and macOS leaves `._` companions.
+            if name.starts_with('.') || !dir.join(&name).is_file() {
+                continue;
+            }
+            let plain = name.strip_suffix(".gz").unwrap_or(&name);
+            let Some((prefix, part)) = place(plain) else {
+                continue;
+            };
+            if plain != name && dir.join(plain).is_file() {
+                continue;
+            }
+            let set = sets.entry(prefix.to_string()).or_default();
+            if let Some(first) = set[part].take() {
+                return Err(DataError::Twice {
+                    dir: dir.into(),
+                    first,
+                    second: name,
+                });
+            }
+            set[part] = Some(name);
+        }
+
+        if sets.len() > 1 {
+            let title = |(prefix, parts): (&String, &[Option<String>; 4])| {
+                let count = parts.iter().flatten().count();
+                match prefix.strip_suffix('-').unwrap_or(prefix) {
+                    "" => format!("one without a prefix: {count} of 4 files"),
+                    prefix => format!("{prefix}: {count} of 4 files"),
+                }
+            };
+            return Err(DataError::SeveralSets {
+                dir: dir.into(),
+                sets: sets.iter().map(title).collect(),
+            });
+        }
+        match sets.pop_first().unwrap_or_default() {
+            (prefix, [Some(a), Some(b), Some(c), Some(d)]) => {
+                Ok((prefix, [a, b, c, d].map(|name| dir.join(name))))
+            }
+            (prefix, parts) => Err(DataError::Missing {
+                dir: dir.into(),
+                missing: (PARTS.iter().zip(&parts))
+                    .filter(|(_, found)| found.is_none())
+                    .map(|((stems, kind), _)| format!("{prefix}{}-{kind}", stems[0]))
+                    .collect(),
+            }),
+        }
+    }
+
+    /// The prefix of a file name without `.gz`, and which of [`PARTS`] it is.
+    fn place(name: &str) -> Option<(&str, usize)> {
+        PARTS.iter().enumerate().find_map(|(part, (stems, kind))| {
+            let name = name.strip_suffix(kind)?.strip_suffix(['-', '.'])?;
+            let prefix = stems.iter().find_map(|stem| name.strip_suffix(stem))?;
+            Some((prefix, part))
+        })
+    }
+
+    fn folder_name(dir: &Path) -> String {
+        // `.` and `..` have no name until they are resolved.
+        let resolved = || fs::canonicalize(dir).ok()?.file_name().map(Into::into);
+        (dir.file_name().map(Into::into))
+            .or_else(resolved)
+            .map_or("data".into(), |name: PathBuf| name.display().to_string())
+    }
+
+    /// The bytes of one file, wherever they lie, not yet unpacked.
+    struct Source {
+        /// What to call it in messages.
+        file: PathBuf,
+        /// Bytes in `input`.
+        length: u64,
+        input: Box<dyn BufRead>,
+    }
+
+    impl Source {
+        fn open(file: PathBuf) -> Result<Source, DataError> {
+            let opened = File::open(&file).and_then(|open| Ok((open.metadata()?.len(), open)));
+            match opened {
+                Ok((length, open)) => Ok(Source {
+                    file,
+                    length,
+                    input: Box::new(BufReader::new(open)),
+                }),
+                Err(reason) => Err(DataError::Unreadable { file, reason }),
+            }
+        }
+    }
+
+    /// One file, read and checked: `N` sizes, none of them 0, and as many bytes as their product.
+    struct Idx<const N: usize> {
+        file: PathBuf,
+        sizes: [usize; N],
+        bytes: Vec<u8>,
+    }
+
+    impl<const N: usize> Idx<N> {
+        const MAGIC: u32 = 0x800 | N as u32;
+        const HEADER: usize = 4 + 4 * N;
+
+        /// Reads `source` to its very end, so that a gzip checksum is compared too. `what` names the
+        /// sizes, for messages.
+        fn read(source: Source, what: &'static str) -> Result<Idx<N>, DataError> {
+            let Source {
+                file,
+                length,
+                mut input,
+            } = source;
+            let gzip = match input.fill_buf() {
+                Ok(start) => start.starts_with(&[0x1f, 0x8b]),
+                Err(reason) => return Err(DataError::Unreadable { file, reason }),
+            };
+            let (mut input, most): (Box<dyn Read>, u64) = if gzip {
+                let most = length.saturating_mul(MAX_DEFLATE_RATIO);
+                // Whatever follows the first gzip member must be another one, or it is an error.
+                (Box::new(MultiGzDecoder::new(input)), most)
+            } else {
+                (Box::new(input), length)
+            };
+            let failed = |reason: io::Error| {
+                use ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+                let file = file.clone();
+                // The decoder reports damage with these kinds and passes errors of the disk through.
+                match reason.kind() {
+                    UnexpectedEof if gzip => DataError::CorruptGzip {
+                        file,
+                        reason: io::Error::new(UnexpectedEof, "the gzip stream breaks off"),
+                    },
+                    InvalidData | InvalidInput if gzip => DataError::CorruptGzip { file, reason },
+                    _ => DataError::Unreadable { file, reason },
+                }
+            };
+
+            let mut header = Vec::with_capacity(Self::HEADER);
+            (&mut input)
+                .take(Self::HEADER as u64)
+                .read_to_end(&mut header)
+                .map_err(failed)?;
+            let (words, _) = header.as_chunks();
+            let words: Vec<u32> = words.iter().map(|word| u32::from_be_bytes(*word)).collect();
+            if let Some(&found) = words.first()
+                && found != Self::MAGIC
+            {
+                return Err(DataError::WrongMagic {
+                    file,
+                    what,
+                    expected: Self::MAGIC,
+                    found,
+                });
+            }
+            if header.len() < Self::HEADER {
+                return Err(DataError::Truncated {
+                    file,
+                    expected: Self::HEADER as u128,
+                    found: header.len() as u128,
+                });
+            }
+            let sizes: [u32; N] = std::array::from_fn(|i| words[1 + i]);
+            if sizes.contains(&0) {
+                return Err(DataError::Empty {
+                    file,
+                    what,
+                    sizes: sizes.into(),
+                });
+            }
+
+            // Three u32 cannot overflow a u128, so absurd sizes are just a file that is too short.
+            let values: u128 = sizes.iter().map(|&size| u128::from(size)).product();
+            let limit = u64::try_from(values).unwrap_or(u64::MAX);
+            let reserve = usize::try_from(limit.min(most)).unwrap_or(usize::MAX);
+            let mut bytes = Vec::new();
+            (bytes.try_reserve_exact(reserve)).map_err(|error| failed(error.into()))?;
+            (&mut input)
+                .take(limit)
+                .read_to_end(&mut bytes)
+                .map_err(failed)?;
+            let rest = io::copy(&mut input, &mut io::sink()).map_err(failed)?;
+
+            let expected = Self::HEADER as u128 + values;
+            let found = Self::HEADER as u128 + bytes.len() as u128 + u128::from(rest);
+            if found < expected {
+                return Err(DataError::Truncated {
+                    file,
+                    expected,
+                    found,
+                });
+            }
+            if found > expected {
+                return Err(DataError::TrailingBytes {
+                    file,
+                    expected,
+                    found,
+                });
+            }
+            Ok(Idx {
+                file,
+                // No size exceeds the product, and that many bytes are in memory.
+                sizes: sizes.map(|size| size as usize),
+                bytes,
+            })
+        }
+    }
+
+    /// Reads one half, images `[count, height, width]` and labels `[count]`.
+    fn read_half(images: Source, labels: Source) -> Result<(Idx<3>, Idx<1>), DataError> {
+        let images = Idx::<3>::read(images, "images: count x height x width")?;
+        let labels = Idx::<1>::read(labels, "labels: count")?;
+        if labels.sizes[0] != images.sizes[0] {
+            return Err(DataError::CountsDiffer {
+                file: labels.file,
+                images_file: images.file,
+                labels: labels.sizes[0],
+                images: images.sizes[0],
+            });
+        }
+        Ok((images, labels))
+    }
+
+    /// Reads the four files, in the order of [`PARTS`], and checks that they fit together.
+    fn assemble(name: String, sources: [Source; 4]) -> Result<Dataset, DataError> {
+        let [train_images, train_labels, test_images, test_labels] = sources;
+        let (train_images, train_labels) = read_half(train_images, train_labels)?;
+        let (test_images, test_labels) = read_half(test_images, test_labels)?;
+
+        let [_, height, width] = train_images.sizes;
+        let [_, test_height, test_width] = test_images.sizes;
+        if [height, width] != [test_height, test_width] {
+            return Err(DataError::SizesDiffer {
+                file: test_images.file,
+                train_file: train_images.file,
+                expected: [height, width],
+                found: [test_height, test_width],
+            });
+        }
+
+        let classes = train_labels.bytes.iter().max().map_or(0, |&label| label) as usize + 1;
+        if classes < 2 {
+            return Err(DataError::OneClass {
+                file: train_labels.file,
+            });
+        }
+        let mut labels = test_labels.bytes.iter();
+        if let Some(index) = labels.position(|&label| label as usize >= classes) {
+            return Err(DataError::LabelOutOfRange {
+                label: test_labels.bytes[index],
+                file: test_labels.file,
+                classes,
+                index,
+            });
+        }
+
+        let split = |images: Idx<3>, labels: Idx<1>| Split {
+            images: images.bytes,
+            labels: labels.bytes,
+        };
+        Ok(Dataset {
+            name,
+            height,
+            width,
+            classes,
+            train: split(train_images, train_labels),
+            test: split(test_images, test_labels),
+        })
+    }
+}

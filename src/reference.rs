@@ -1,0 +1,266 @@
+//! The CPU twin of every kernel, plain and slow, in the order of a training step: the page that
+//! teaches the whole engine. Never imports `gpu` or `kernels`; tests put both sides together.
+//!
+//! Matrices are row-major slices; every length is given or follows from one that is.
+
+pub use crate::ternary::absmean;
+use crate::ternary::{LEAST, Packed, ternarize};
+
+/// int8 activations of a batch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Int8 {
+    /// `[batch, cols]`.
+    pub q: Vec<i8>,
+    /// `[batch]`: `127 / max`.
+    pub scale: Vec<f32>,
+    /// `[batch]`: sum of `q` over the row.
+    pub sum: Vec<i32>,
+}
+
+/// The positive factors of each row, see [`rms_factor`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Factors {
+    /// RMSNorm's output is `gain max(x, 0) norm`.
+    pub norm: Vec<f32>,
+    /// Real value of one int8 step.
+    pub step: Vec<f32>,
+    /// Real value of one unit of the accumulators.
+    pub y_scale: Vec<f32>,
+}
+
+// --- forward ---------------------------------------------------------------------------------------
+
+/// `x[b, c] = images[order[position + b], c]`, `y[b] = labels[order[position + b]]`.
+pub fn gather_batch(
+    position: usize,
+    order: &[u32],
+    images: &[u8],
+    labels: &[u32],
+    batch: usize,
+) -> (Vec<i32>, Vec<u32>) {
+    let pixels = images.len() / labels.len();
+    let chosen = || order[position..position + batch].iter().map(|&i| i as usize);
+    let x = chosen().flat_map(|i| images[i * pixels..][..pixels].iter().map(|&p| i32::from(p))).collect();
+    (x, chosen().map(|i| labels[i]).collect())
+}
+
+/// `T = clamp(round(w / beta), -1, 1)`, packed.
+pub fn quantize_weights(w: &[f32], beta: f32, rows: usize, cols: usize) -> Packed {
+    Packed::pack(&ternarize(w, beta), rows, cols, beta)
+}
+
+/// `s = 127 / max(max |x[b, :]|, 1e-5)`, `q = clamp(round(x s), -128, 127)`, ties to even.
+pub fn quantize_activations(x: &[f32], cols: usize) -> Int8 {
+    let mut out = Int8 { q: Vec::new(), scale: Vec::new(), sum: Vec::new() };
+    for row in x.chunks_exact(cols) {
+        let largest = row.iter().fold(LEAST, |largest, x| largest.max(x.abs()));
+        let s = 127.0 / largest;
+        let q = row.iter().map(|x| (x * s).round_ties_even().clamp(-128.0, 127.0) as i8);
+        out.q.extend(q);
+        out.scale.push(s);
+        out.sum.push(out.q[out.q.len() - cols..].iter().map(|&q| i32::from(q)).sum());
+    }
+    out
+}
+
+/// `g = gain max(x, 0)` on integers, then [`quantize_activations`] of `g`.
+pub fn quantize_relu(x: &[i32], gain: &[f32]) -> Int8 {
+    let cols = gain.len();
+    let g: Vec<f32> = x.iter().enumerate().map(|(i, &x)| gain[i % cols] * x.max(0) as f32).collect();
+    quantize_activations(&g, cols)
+}
+
+/// `norm = r / sqrt(r^2 mean_c max(x, 0)^2 + eps)`, `step = norm / scale`, `y_scale = beta step`.
+pub fn rms_factor(x: &[i32], r: &[f32], scale: &[f32], beta: f32, cols: usize, eps: f32) -> Factors {
+    let mut out = Factors { norm: Vec::new(), step: Vec::new(), y_scale: Vec::new() };
+    for ((row, &r), &scale) in x.chunks_exact(cols).zip(r).zip(scale) {
+        let squares: f32 = row.iter().map(|&x| r * x.max(0) as f32).map(|h| h * h).sum();
+        let norm = r / (squares / cols as f32 + eps).sqrt();
+        let step = norm / scale;
+        out.norm.push(norm);
+        out.step.push(step);
+        out.y_scale.push(beta * step);
+    }
+    out
+}
+
+/// `acc[b, r] = sum_k T[r, k] q[b, k]`: add, subtract or skip.
+pub fn matmul_ternary(q: &[i8], w: &Packed) -> Vec<i32> {
+    let trits = w.unpack();
+    let mut acc = Vec::new();
+    for x in q.chunks_exact(w.cols) {
+        for row in trits.chunks_exact(w.cols) {
+            let mut sum = 0;
+            for (&t, &q) in row.iter().zip(x) {
+                match t {
+                    1 => sum += i32::from(q),
+                    -1 => sum -= i32::from(q),
+                    _ => {}
+                }
+            }
+            acc.push(sum);
+        }
+    }
+    acc
+}
+
+/// `y[b, r] = scale[b] acc[b, r]`.
+pub fn scale_rows(acc: &[i32], scale: &[f32]) -> Vec<f32> {
+    let rows = acc.len() / scale.len();
+    acc.iter().enumerate().map(|(i, &a)| scale[i / rows] * a as f32).collect()
+}
+
+/// `y = max(x, 0)`.
+pub fn relu(x: &[f32]) -> Vec<f32> {
+    x.iter().map(|x| x.max(0.0)).collect()
+}
+
+/// `y = gain x factor`, `factor = 1 / sqrt(mean_c x^2 + eps)`; returns `(y, factor)`.
+pub fn rmsnorm(x: &[f32], gain: &[f32], eps: f32) -> (Vec<f32>, Vec<f32>) {
+    let cols = gain.len();
+    let (mut y, mut factor) = (Vec::new(), Vec::new());
+    for row in x.chunks_exact(cols) {
+        let mean = row.iter().map(|x| x * x).sum::<f32>() / cols as f32;
+        let f = 1.0 / (mean + eps).sqrt();
+        y.extend(row.iter().zip(gain).map(|(x, g)| g * x * f));
+        factor.push(f);
+    }
+    (y, factor)
+}
+
+// --- loss ------------------------------------------------------------------------------------------
+
+/// Summed softmax cross-entropy with label smoothing, the gradient of the batch's mean, and the hits.
+pub fn softmax_xent(z: &[f32], labels: &[u32], smoothing: f32) -> (f32, Vec<f32>, u32) {
+    let classes = z.len() / labels.len();
+    let off = smoothing / classes as f32;
+    let on = 1.0 - smoothing;
+    let (mut loss, mut dz, mut hits) = (0.0, Vec::new(), 0);
+    for (z, &label) in z.chunks_exact(classes).zip(labels) {
+        let label = label as usize;
+        let mut best = 0;
+        for k in 1..classes {
+            if z[k] > z[best] {
+                best = k;
+            }
+        }
+        let shifted: Vec<f32> = z.iter().map(|x| x - z[best]).collect();
+        let exponentials: f32 = shifted.iter().map(|x| x.exp()).sum();
+        for (k, x) in shifted.iter().enumerate() {
+            let target = off + if k == label { on } else { 0.0 };
+            dz.push((x.exp() / exponentials - target) / labels.len() as f32);
+        }
+        loss += exponentials.ln() - on * shifted[label] - off * shifted.iter().sum::<f32>();
+        hits += u32::from(best == label);
+    }
+    (loss, dz, hits)
+}
+
+// --- backward --------------------------------------------------------------------------------------
+
+/// `dx[b, c] = beta sum_r dy[b, r] T[r, c]`.
+pub fn matmul_ternary_dx(w: &Packed, dy: &[f32]) -> Vec<f32> {
+    let trits = w.unpack();
+    let mut dx = Vec::new();
+    for dy in dy.chunks_exact(w.rows) {
+        let mut row = vec![0.0; w.cols];
+        for (&d, t) in dy.iter().zip(trits.chunks_exact(w.cols)) {
+            for (sum, &t) in row.iter_mut().zip(t) {
+                *sum += d * f32::from(t);
+            }
+        }
+        dx.extend(row.iter().map(|sum| w.scale * sum));
+    }
+    dx
+}
+
+/// `dw[r, c] = sum_b dy[b, r] step[b] q[b, c]`.
+pub fn matmul_ternary_dw(dy: &[f32], step: &[f32], q: &[i8]) -> Vec<f32> {
+    let batch = step.len();
+    let (rows, cols) = (dy.len() / batch, q.len() / batch);
+    let mut dw = vec![0.0; rows * cols];
+    for b in 0..batch {
+        for r in 0..rows {
+            let d = step[b] * dy[b * rows + r];
+            for c in 0..cols {
+                dw[r * cols + c] += d * f32::from(q[b * cols + c]);
+            }
+        }
+    }
+    dw
+}
+
+/// Through RMSNorm and the ReLU before it: `dx = norm / r (gain dy - n mean(gain dy n))` where
+/// `x > 0`, else 0, with `n = max(x, 0) norm`.
+pub fn rmsnorm_relu_dx(x: &[i32], gain: &[f32], r: &[f32], norm: &[f32], dy: &[f32]) -> Vec<f32> {
+    let cols = gain.len();
+    let real: Vec<f32> = x.iter().map(|&x| x.max(0) as f32).collect();
+    let dx = rmsnorm_dx(&real, gain, norm, dy);
+    dx.iter().enumerate().map(|(i, dx)| if x[i] > 0 { dx / r[i / cols] } else { 0.0 }).collect()
+}
+
+/// `dgain[c] = sum_b dy[b, c] max(x[b, c], 0) norm[b]`.
+pub fn rmsnorm_relu_dgain(x: &[i32], norm: &[f32], dy: &[f32]) -> Vec<f32> {
+    let real: Vec<f32> = x.iter().map(|&x| x.max(0) as f32).collect();
+    rmsnorm_dgain(&real, norm, dy)
+}
+
+/// `dx = dy where x > 0, else 0`.
+pub fn relu_dx(x: &[f32], dy: &[f32]) -> Vec<f32> {
+    x.iter().zip(dy).map(|(&x, &dy)| if x > 0.0 { dy } else { 0.0 }).collect()
+}
+
+/// `dx = factor (gain dy - n mean(gain dy n))`, `n = x factor`.
+pub fn rmsnorm_dx(x: &[f32], gain: &[f32], factor: &[f32], dy: &[f32]) -> Vec<f32> {
+    let cols = gain.len();
+    let mut dx = Vec::new();
+    for ((x, dy), f) in x.chunks_exact(cols).zip(dy.chunks_exact(cols)).zip(factor) {
+        let along: f32 = (0..cols).map(|c| gain[c] * dy[c] * (x[c] * f)).sum();
+        let mean = along / cols as f32;
+        dx.extend((0..cols).map(|c| f * (gain[c] * dy[c] - (x[c] * f) * mean)));
+    }
+    dx
+}
+
+/// `dgain[c] = sum_b dy[b, c] x[b, c] factor[b]`.
+pub fn rmsnorm_dgain(x: &[f32], factor: &[f32], dy: &[f32]) -> Vec<f32> {
+    let cols = x.len() / factor.len();
+    let mut dgain = vec![0.0; cols];
+    for (i, (x, dy)) in x.iter().zip(dy).enumerate() {
+        dgain[i % cols] += dy * (x * factor[i / cols]);
+    }
+    dgain
+}
+
+// --- update ----------------------------------------------------------------------------------------
+
+/// AdamW's constants, as in `kernels::AdamW`, with one step's row of the schedule.
+#[derive(Clone, Copy, Debug)]
+pub struct AdamW {
+    /// Decay of the first moment.
+    pub beta1: f32,
+    /// Decay of the second moment.
+    pub beta2: f32,
+    /// Added to the root of the second moment.
+    pub eps: f32,
+    /// Decoupled weight decay.
+    pub decay: f32,
+    /// `{lr, 1 / (1 - beta1^t), 1 / sqrt(1 - beta2^t)}`.
+    pub now: [f32; 3],
+}
+
+/// One AdamW step, in place.
+pub fn adamw(constants: AdamW, g: &[f32], w: &mut [f32], m: &mut [f32], v: &mut [f32]) {
+    let AdamW { beta1, beta2, eps, decay, now: [lr, m_correction, v_correction] } = constants;
+    for i in 0..w.len() {
+        m[i] = beta1 * m[i] + (1.0 - beta1) * g[i];
+        v[i] = beta2 * v[i] + (1.0 - beta2) * (g[i] * g[i]);
+        let update = (m[i] * m_correction) / (v[i].sqrt() * v_correction + eps);
+        w[i] = (1.0 - lr * decay) * w[i] - lr * update;
+    }
+}
+
+/// `{step, position} <- {step + 1, position + batch}`.
+pub fn advance(clock: [u32; 2], batch: u32) -> [u32; 2] {
+    [clock[0] + 1, clock[1] + batch]
+}

@@ -1,0 +1,160 @@
+//! The packed ternary format and its quantiser, on the CPU. Knows nothing of the GPU.
+//!
+//! The format in three bullets:
+//! - 16 trits a `u32`, each as the code `t + 1` in {0, 1, 2}; 3 never occurs;
+//! - the code of element `4p + i` of a word sits at bit `8i + 2p`, so `(word >> 2p) & 0x03030303`
+//!   is four consecutive codes as four bytes, the operand of a packed dot product;
+//! - rows are row-major and padded to whole words with the trit 0.
+
+/// Trits in one word.
+pub const TRITS: usize = 16;
+
+/// Values in one block of [`absmean`]'s tree: 64 lanes of four `vec4` loads.
+const BLOCK: usize = 1024;
+const LANES: usize = 64;
+
+/// The smallest `beta` and the smallest row maximum: keeps scales finite for all-zero tensors.
+pub const LEAST: f32 = 1e-5;
+
+/// `beta T[rows, cols]`: a ternary matrix, packed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Packed {
+    /// Outputs of the matrix.
+    pub rows: usize,
+    /// Inputs of the matrix.
+    pub cols: usize,
+    /// `beta`: what one trit is worth.
+    pub scale: f32,
+    /// `[rows, words(cols)]`, see the module's three bullets.
+    pub words: Vec<u32>,
+}
+
+/// Words in a packed row of `cols` trits.
+pub fn words(cols: usize) -> usize {
+    cols.div_ceil(TRITS)
+}
+
+/// Bit position of element `i` (0 to 15) of a word.
+const fn bit(i: usize) -> u32 {
+    (8 * (i % 4) + 2 * (i / 4)) as u32
+}
+
+impl Packed {
+    /// Packs `trits[rows, cols]`.
+    ///
+    /// # Panics
+    /// If the length is not `rows * cols` or a value is not -1, 0 or 1.
+    pub fn pack(trits: &[i8], rows: usize, cols: usize, scale: f32) -> Packed {
+        assert_eq!(trits.len(), rows * cols, "Packed::pack: {rows} x {cols} trits expected");
+        let per_row = words(cols);
+        let mut packed = Packed { rows, cols, scale, words: vec![PADDING; rows * per_row] };
+        for (row, line) in trits.chunks_exact(cols.max(1)).enumerate() {
+            for (col, &t) in line.iter().enumerate() {
+                assert!((-1..=1).contains(&t), "Packed::pack: {t} at row {row}, column {col} is no trit");
+                let word = &mut packed.words[row * per_row + col / TRITS];
+                let at = bit(col % TRITS);
+                *word = *word & !(3 << at) | ((t + 1) as u32) << at;
+            }
+        }
+        packed
+    }
+
+    /// Quantises float weights: [`absmean`], then [`ternarize`].
+    pub fn quantize(w: &[f32], rows: usize, cols: usize) -> Packed {
+        let beta = absmean(w);
+        Packed::pack(&ternarize(w, beta), rows, cols, beta)
+    }
+
+    /// The trit at `row`, `col`.
+    pub fn trit(&self, row: usize, col: usize) -> i8 {
+        let word = self.words[row * words(self.cols) + col / TRITS];
+        (word >> bit(col % TRITS) & 3) as i8 - 1
+    }
+
+    /// All trits, `[rows, cols]`.
+    pub fn unpack(&self) -> Vec<i8> {
+        (0..self.rows).flat_map(|row| (0..self.cols).map(move |col| self.trit(row, col))).collect()
+    }
+
+    /// How many weights are -1, 0 and 1.
+    pub fn histogram(&self) -> [usize; 3] {
+        let mut counts = [0; 3];
+        for t in self.unpack() {
+            counts[(t + 1) as usize] += 1;
+        }
+        counts
+    }
+
+    /// Bytes of the packed words.
+    pub fn bytes(&self) -> usize {
+        4 * self.words.len()
+    }
+}
+
+/// Sixteen zero trits.
+const PADDING: u32 = 0x5555_5555;
+
+/// `beta = max(mean |w|, 1e-5)`, summed in the fixed tree of `shaders/absmean.wgsl`: the same bits as
+/// on every device. (BitNet b1.58, arXiv 2402.17764, equation 3.)
+pub fn absmean(w: &[f32]) -> f32 {
+    assert!(!w.is_empty(), "absmean: no weights");
+    let mut level: Vec<f32> = w.to_vec();
+    loop {
+        let sums: Vec<f32> = level.chunks(BLOCK).map(block_sum).collect();
+        if sums.len() == 1 {
+            return (mean_factor(w.len()) * sums[0]).max(LEAST);
+        }
+        level = sums;
+    }
+}
+
+/// `1 / n` in f32: the factor that turns the tree's sum into the mean, on the host and in the twin.
+pub fn mean_factor(n: usize) -> f32 {
+    1.0 / n as f32
+}
+
+/// One workgroup of the tree: 64 lanes add four vectors each, then halve until one is left.
+fn block_sum(block: &[f32]) -> f32 {
+    let at = |i: usize| block.get(i).map_or(0.0, |x| x.abs());
+    let mut lanes = [0.0f32; LANES];
+    for (lane, sum) in lanes.iter_mut().enumerate() {
+        let v = |component: usize| {
+            let x = |k: usize| at(4 * (lane + k * LANES) + component);
+            x(0) + x(1) + x(2) + x(3)
+        };
+        *sum = (v(0) + v(1)) + (v(2) + v(3));
+    }
+    let mut stride = LANES / 2;
+    while stride > 0 {
+        for i in 0..stride {
+            lanes[i] += lanes[i + stride];
+        }
+        stride /= 2;
+    }
+    lanes[0]
+}
+
+/// `T = clamp(round(w / beta), -1, 1)` by comparison with `beta / 2`, which is exact.
+pub fn ternarize(w: &[f32], beta: f32) -> Vec<i8> {
+    let half = beta * 0.5;
+    w.iter().map(|&w| i8::from(w > half) - i8::from(w < -half)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bits_lie_where_the_format_says() {
+        let mut trits = [0i8; 16];
+        trits[6] = 1; // plane 1, byte 2
+        trits[9] = -1; // plane 2, byte 1
+        let packed = Packed::pack(&trits, 1, 16, 1.0);
+        assert_eq!(packed.words[0], 0x5555_5555 + (1 << (16 + 2)) - (1 << (8 + 4)));
+    }
+
+    #[test]
+    fn ties_go_to_zero() {
+        assert_eq!(ternarize(&[0.5, -0.5, 0.500_000_06, -0.500_000_06, 1.5], 1.0), [0, 0, 1, -1, 1]);
+    }
+}
