@@ -8,12 +8,13 @@
 //   5  x       i32  [batch, pixels]                write   0 ..= 255, unscaled
 //   6  y       u32  [batch]                        write
 //
-// Grid     x over pixels, y over the batch.
+// Grid     x over pixels, y over the batch; TILE_X pixels per invocation.
 // Moves    batch * (5 * pixels + 12) bytes.
 // Does     no arithmetic on data.
 // Twin     reference::gather_batch — equal.
 
 override WG: u32 = 64u;
+const TILE_X: u32 = 4u;
 
 struct Params { batch: u32, pixels: u32 }
 
@@ -27,11 +28,20 @@ struct Params { batch: u32, pixels: u32 }
 
 @compute @workgroup_size(WG)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-    let pixel = id.x;
+    let pixel = TILE_X * id.x;
     let row = id.y;
     if pixel >= p.pixels || row >= p.batch { return; }
     let image = order[clock[1] + row];
+    // Four bytes from any address: two words, shifted together.
     let byte = image * p.pixels + pixel;
-    x[row * p.pixels + pixel] = i32((images[byte / 4u] >> (8u * (byte % 4u))) & 0xffu);
+    let word = byte / 4u;
+    let shift = 8u * (byte % 4u);
+    let next = images[min(word + 1u, arrayLength(&images) - 1u)];
+    let four = (images[word] >> shift) | select(next << (32u - shift), 0u, shift == 0u);
+    let i = row * p.pixels + pixel;
+    x[i] = i32(four & 0xffu);
+    if pixel + 1u < p.pixels { x[i + 1u] = i32((four >> 8u) & 0xffu); }
+    if pixel + 2u < p.pixels { x[i + 2u] = i32((four >> 16u) & 0xffu); }
+    if pixel + 3u < p.pixels { x[i + 3u] = i32(four >> 24u); }
     if pixel == 0u { y[row] = labels[image]; }
 }

@@ -1,6 +1,6 @@
 // quantize_row — absmax quantisation of one row by one workgroup, exact on every device.
 //
-// For kernels that declare p { cols, words }, q, scale, sum, sh_max, sh_sum, WG and
+// For kernels that declare WG, a power of two, p { cols, words }, q, scale, sum, sh_max, sh_sum and
 // value(row, col), which is zero past the last column.
 
 fn quantize_row(row: u32, lane: u32) {

@@ -46,13 +46,9 @@ fn main(
         let h = unit * f32(max(x[row * p.cols + col], 0));
         squares += h * h;
     }
-    sh_sum[lane] = squares;
-    for (var stride = WG / 2u; stride > 0u; stride = stride >> 1u) {
-        workgroupBarrier();
-        if lane < stride { sh_sum[lane] = sh_sum[lane] + sh_sum[lane + stride]; }
-    }
+    let total = row_sum(lane, squares);
     if lane == 0u {
-        let f = unit / sqrt(sh_sum[0] / f32(p.cols) + p.eps);
+        let f = unit / sqrt(total / f32(p.cols) + p.eps);
         let one = f / scale[row];
         factor[row] = f;
         step[row] = one;

@@ -37,13 +37,8 @@ fn main(
         let value = x[row * p.cols + col];
         squares += value * value;
     }
-    sh_sum[lane] = squares;
-    for (var stride = WG / 2u; stride > 0u; stride = stride >> 1u) {
-        workgroupBarrier();
-        if lane < stride { sh_sum[lane] = sh_sum[lane] + sh_sum[lane + stride]; }
-    }
-    workgroupBarrier();
-    let f = 1.0 / sqrt(sh_sum[0] / f32(p.cols) + p.eps);
+    let total = row_sum(lane, squares);
+    let f = 1.0 / sqrt(total / f32(p.cols) + p.eps);
     for (var col = lane; col < p.cols; col += WG) {
         y[row * p.cols + col] = gain[col] * x[row * p.cols + col] * f;
     }

@@ -46,13 +46,8 @@ fn main(
         let i = row * p.cols + col;
         along += gain[col] * dy[i] * (f32(max(x[i], 0)) * f);
     }
-    sh_sum[lane] = along;
-    for (var stride = WG / 2u; stride > 0u; stride = stride >> 1u) {
-        workgroupBarrier();
-        if lane < stride { sh_sum[lane] = sh_sum[lane] + sh_sum[lane + stride]; }
-    }
-    workgroupBarrier();
-    let mean = sh_sum[0] / f32(p.cols);
+    let total = row_sum(lane, along);
+    let mean = total / f32(p.cols);
     let outer = f / r[row];
     for (var col = lane; col < p.cols; col += WG) {
         let i = row * p.cols + col;

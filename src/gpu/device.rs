@@ -73,7 +73,7 @@ struct Inner {
 }
 
 /// Everything a kernel variant may use, asked for where the adapter has it.
-const WANTED: wgpu::Features = wgpu::Features::TIMESTAMP_QUERY;
+const WANTED: wgpu::Features = wgpu::Features::TIMESTAMP_QUERY.union(wgpu::Features::SUBGROUP);
 
 impl Gpu {
     /// Opens the adapter that fits `choice` best.
@@ -157,6 +157,12 @@ impl Gpu {
     /// Whether shaders keep their bounds checks and loop bounds.
     pub fn checked(&self) -> bool {
         self.0.checked
+    }
+
+    /// Whether the device has what the kernel needs.
+    pub fn supports(&self, kernel: &Kernel) -> bool {
+        let subgroups = self.device().features().contains(wgpu::Features::SUBGROUP);
+        kernel.subgroup == 0 || subgroups && self.0.info.subgroup_min_size >= kernel.subgroup
     }
 
     /// The first fault that the device reported, if any.

@@ -17,6 +17,8 @@ pub struct Kernel {
     pub params: &'static [Field],
     /// Outputs per invocation along x and y, `TILE_X` and `TILE_Y` in the WGSL; `[1, 1]` where it has none.
     pub tile: [u32; 2],
+    /// The smallest subgroup the shader works with; 0 where it uses none.
+    pub subgroup: u32,
     /// Overrides on a GPU.
     pub gpu: Overrides,
     /// Overrides on a software rasteriser, where small workgroups read memory fastest.
@@ -49,12 +51,22 @@ pub(crate) use params;
 impl Kernel {
     /// A kernel without a register tile and with the common workgroup sizes.
     pub(crate) const fn new<P: Parameters>(name: &'static str, wgsl: &'static str) -> Kernel {
-        Kernel { name, wgsl, params: P::FIELDS, tile: [1, 1], gpu: WG_GPU, cpu: WG_CPU }
+        Kernel { name, wgsl, params: P::FIELDS, tile: [1, 1], subgroup: 0, gpu: WG_GPU, cpu: WG_CPU }
     }
 
     /// The same kernel with a register tile.
     pub(crate) const fn tiled(self, tile: [u32; 2]) -> Kernel {
         Kernel { tile, ..self }
+    }
+
+    /// The same kernel for subgroups of at least `size`.
+    pub(crate) const fn subgroup(self, size: u32) -> Kernel {
+        Kernel { subgroup: size, ..self }
+    }
+
+    /// The same kernel with a workgroup per row: two vectors of a CPU measured fastest.
+    pub(crate) const fn rowwise(self) -> Kernel {
+        self.with(WG_GPU, &[("WG", 16.0)])
     }
 
     /// The same kernel with its own overrides; none for a shader whose shape is fixed.

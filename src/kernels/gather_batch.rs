@@ -6,7 +6,7 @@ use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, params};
 params! { batch: u32, pixels: u32 }
 
 pub static KERNEL: Kernel =
-    Kernel::new::<Params>("gather_batch", include_str!("../../shaders/gather_batch.wgsl"));
+    Kernel::new::<Params>("gather_batch", include_str!("../../shaders/gather_batch.wgsl")).tiled([4, 1]);
 
 /// `x[b, c] = images[order[position + b], c]`, `y[b] = labels[order[position + b]]`, with
 /// `clock = {step, position}` and `x[batch, pixels]` as integers 0 to 255.

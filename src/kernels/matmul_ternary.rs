@@ -1,5 +1,5 @@
-//! Int8 activations times packed trits. Shaders: `shaders/matmul_ternary*.wgsl`, the base and a
-//! register tile for software rasterisers.
+//! Int8 activations times packed trits. Shaders: `shaders/matmul_ternary*.wgsl`, the base for GPUs and
+//! two register tiles for software rasterisers.
 
 use super::{Int8Tensor, PackedTensor, expect, preferred};
 use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, params};
@@ -18,6 +18,15 @@ pub static VARIANTS: &[&Kernel] = &[
         concat!(include_str!("../../shaders/matmul_ternary_wide.wgsl"), include_str!("../../shaders/ternary.wgsl")),
     )
     .tiled([4, 4]),
+    &Kernel::new::<Params>(
+        "matmul_ternary_subgroup",
+        concat!(
+            include_str!("../../shaders/matmul_ternary_subgroup.wgsl"),
+            include_str!("../../shaders/ternary.wgsl"),
+        ),
+    )
+    .tiled([8, 8])
+    .subgroup(8),
 ];
 
 /// Columns up to which accumulators stay exact as f32: 127 * cols < 2^24.

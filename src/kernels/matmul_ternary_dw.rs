@@ -1,5 +1,5 @@
-//! Gradient of the shadow weights. Shaders: `shaders/matmul_ternary_dw*.wgsl`, the base and a register
-//! tile for software rasterisers.
+//! Gradient of the shadow weights. Shaders: `shaders/matmul_ternary_dw*.wgsl`, the base for GPUs and two
+//! register tiles for software rasterisers.
 
 use super::{Int8Tensor, expect, matrix, preferred};
 use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, params};
@@ -12,6 +12,12 @@ pub static VARIANTS: &[&Kernel] = &[
         .tiled([4, 4]),
     &Kernel::new::<Params>("matmul_ternary_dw_wide", include_str!("../../shaders/matmul_ternary_dw_wide.wgsl"))
         .tiled([16, 8]),
+    &Kernel::new::<Params>(
+        "matmul_ternary_dw_subgroup",
+        include_str!("../../shaders/matmul_ternary_dw_subgroup.wgsl"),
+    )
+    .tiled([16, 8])
+    .subgroup(8),
 ];
 
 /// `dw[rows, cols] <- sum_b dy[b, rows] step[b] q[b, cols]`: `step` is the real value of one int8

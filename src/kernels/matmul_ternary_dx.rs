@@ -1,5 +1,5 @@
-//! Input gradient of the ternary matmul. Shaders: `shaders/matmul_ternary_dx*.wgsl`, the base and a
-//! register tile for software rasterisers.
+//! Input gradient of the ternary matmul. Shaders: `shaders/matmul_ternary_dx*.wgsl`, the base for GPUs and
+//! two register tiles for software rasterisers.
 
 use super::{PackedTensor, expect, matrix, preferred};
 use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, params};
@@ -21,6 +21,15 @@ pub static VARIANTS: &[&Kernel] = &[
         ),
     )
     .tiled([16, 8]),
+    &Kernel::new::<Params>(
+        "matmul_ternary_dx_subgroup",
+        concat!(
+            include_str!("../../shaders/matmul_ternary_dx_subgroup.wgsl"),
+            include_str!("../../shaders/ternary.wgsl"),
+        ),
+    )
+    .tiled([16, 8])
+    .subgroup(8),
 ];
 
 /// `dx[batch, cols] <- beta sum_r dy[batch, r] T[r, cols]`.

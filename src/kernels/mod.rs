@@ -82,10 +82,12 @@ pub fn variants(operation: &str) -> &'static [&'static Kernel] {
     found.unwrap_or_else(|| panic!("no operation is called {operation}"))
 }
 
-/// The register-tiled variant, listed last, on a software rasteriser; the base on a GPU.
+/// The last variant that runs here on a software rasteriser, where they are listed by growing
+/// register tile; the base on a GPU.
 fn preferred(gpu: &Gpu, variants: &[&'static Kernel]) -> &'static Kernel {
-    let chosen = if gpu.is_software() { variants.last() } else { variants.first() };
-    chosen.expect("every operation has a base")
+    let mut fitting = variants.iter().filter(|kernel| gpu.supports(kernel));
+    let chosen = if gpu.is_software() { fitting.next_back() } else { fitting.next() };
+    chosen.expect("the base needs nothing")
 }
 
 /// A ternary matrix on the device.

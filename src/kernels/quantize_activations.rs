@@ -14,7 +14,8 @@ pub static KERNEL: Kernel = Kernel::new::<Params>(
         include_str!("../../shaders/int8.wgsl"),
         include_str!("../../shaders/grid.wgsl"),
     ),
-);
+)
+.rowwise();
 
 /// `s = 127 / max(max |x[b, :]|, 1e-5)`, `q[batch, cols] <- clamp(round(x s), -128, 127)`, with the
 /// sum of each row's `q`.

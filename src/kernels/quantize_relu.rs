@@ -14,7 +14,8 @@ pub static KERNEL: Kernel = Kernel::new::<Params>(
         include_str!("../../shaders/int8.wgsl"),
         include_str!("../../shaders/grid.wgsl"),
     ),
-);
+)
+.rowwise();
 
 /// `g = gain max(x, 0)` on integers `x[batch, cols]`, then `q`, `scale` and `sum` of `g`.
 pub fn quantize_relu(gpu: &Gpu, x: &Tensor, gain: &Tensor, out: &Int8Tensor) -> Op {

@@ -7,8 +7,13 @@ params! { batch: u32, cols: u32, eps: f32 }
 
 pub static KERNEL: Kernel = Kernel::new::<Params>(
     "rms_factor",
-    concat!(include_str!("../../shaders/rms_factor.wgsl"), include_str!("../../shaders/grid.wgsl")),
-);
+    concat!(
+        include_str!("../../shaders/rms_factor.wgsl"),
+        include_str!("../../shaders/row_sum.wgsl"),
+        include_str!("../../shaders/grid.wgsl"),
+    ),
+)
+.rowwise();
 
 /// The positive factors of each row of a layer, all `f32 [batch]`.
 #[derive(Clone, Debug)]

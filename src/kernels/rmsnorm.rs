@@ -7,8 +7,13 @@ params! { batch: u32, cols: u32, eps: f32 }
 
 pub static KERNEL: Kernel = Kernel::new::<Params>(
     "rmsnorm",
-    concat!(include_str!("../../shaders/rmsnorm.wgsl"), include_str!("../../shaders/grid.wgsl")),
-);
+    concat!(
+        include_str!("../../shaders/rmsnorm.wgsl"),
+        include_str!("../../shaders/row_sum.wgsl"),
+        include_str!("../../shaders/grid.wgsl"),
+    ),
+)
+.rowwise();
 
 /// `y[batch, cols] <- gain[cols] x[batch, cols] factor[batch]`,
 /// `factor[b] <- 1 / sqrt(mean_c x[b, c]^2 + eps)`.

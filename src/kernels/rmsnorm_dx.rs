@@ -7,8 +7,13 @@ params! { batch: u32, cols: u32 }
 
 pub static KERNEL: Kernel = Kernel::new::<Params>(
     "rmsnorm_dx",
-    concat!(include_str!("../../shaders/rmsnorm_dx.wgsl"), include_str!("../../shaders/grid.wgsl")),
-);
+    concat!(
+        include_str!("../../shaders/rmsnorm_dx.wgsl"),
+        include_str!("../../shaders/row_sum.wgsl"),
+        include_str!("../../shaders/grid.wgsl"),
+    ),
+)
+.rowwise();
 
 /// `dx[batch, cols] <- factor (gain dy - n mean(gain dy n))`, `n = x factor`; `factor[batch]` is
 /// [`rmsnorm`](super::rmsnorm)'s.

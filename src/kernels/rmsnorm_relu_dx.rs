@@ -8,8 +8,13 @@ params! { batch: u32, cols: u32 }
 
 pub static KERNEL: Kernel = Kernel::new::<Params>(
     "rmsnorm_relu_dx",
-    concat!(include_str!("../../shaders/rmsnorm_relu_dx.wgsl"), include_str!("../../shaders/grid.wgsl")),
-);
+    concat!(
+        include_str!("../../shaders/rmsnorm_relu_dx.wgsl"),
+        include_str!("../../shaders/row_sum.wgsl"),
+        include_str!("../../shaders/grid.wgsl"),
+    ),
+)
+.rowwise();
 
 /// `dx[batch, cols] <- norm / r (gain dy - n mean(gain dy n)) where x > 0, else 0`,
 /// `n = max(x, 0) norm`: the gradient of the real values `r x`. `norm[batch]` is
