@@ -22,9 +22,9 @@ pub struct Config {
     /// Peak learning rate.
     pub lr: f64,
     /// Decoupled weight decay of the shadow weights.
-    pub weight_decay: f32,
+    pub weight_decay: f64,
     /// Share of the target spread over all classes.
-    pub label_smoothing: f32,
+    pub label_smoothing: f64,
     /// Seed of the initial weights and of the order of the images.
     pub seed: u64,
 }
@@ -53,7 +53,7 @@ impl Config {
     /// The network for a data set.
     pub fn shape(&self, data: &Dataset) -> Shape {
         let dims = [data.pixels()].into_iter().chain(self.hidden.iter().copied()).chain([data.classes]);
-        Shape { dims: dims.collect(), eps: RMSNORM_EPS }
+        Shape { dims: dims.collect(), eps: RMSNORM_EPS as f32 }
     }
 
     /// The learning rate of every step: half an epoch of linear warm-up, then a cosine to 0. It must
@@ -71,14 +71,41 @@ impl Config {
         (0..total).map(rate).collect()
     }
 
+    /// Whether the run can be made on a training set of so many images.
+    ///
+    /// # Errors
+    /// A sentence that names the flag, the value and what it may be.
+    pub fn validate(&self, images: usize) -> Result<(), String> {
+        let refuse = |sentence: String| Err(sentence);
+        if self.epochs == 0 {
+            return refuse("--epochs 0 trains nothing: use at least 1".into());
+        }
+        if self.batch == 0 || self.batch > images {
+            return refuse(format!("--batch {} must lie between 1 and the {images} training images", self.batch));
+        }
+        if let Some(width) = self.hidden.iter().find(|width| !(1..=kernels::MOST_COLS).contains(*width)) {
+            return refuse(format!("--hidden {width}: a layer's width must lie between 1 and {}", kernels::MOST_COLS));
+        }
+        if !(self.lr > 0.0 && self.lr.is_finite()) {
+            return refuse(format!("--lr {} must be a positive number", self.lr));
+        }
+        if !(self.weight_decay >= 0.0 && self.weight_decay.is_finite()) {
+            return refuse(format!("--weight-decay {} must not be negative", self.weight_decay));
+        }
+        if !(0.0..1.0).contains(&self.label_smoothing) {
+            return refuse(format!("--label-smoothing {} must lie in 0 <= x < 1", self.label_smoothing));
+        }
+        Ok(())
+    }
+
     /// AdamW's constants.
     pub fn adamw(&self) -> AdamW {
-        AdamW { beta1: 0.9, beta2: 0.999, eps: 1e-8, decay: self.weight_decay }
+        AdamW { beta1: 0.9, beta2: 0.999, eps: 1e-8, decay: self.weight_decay as f32 }
     }
 }
 
-/// RMSNorm's epsilon.
-pub const RMSNORM_EPS: f32 = 1e-5;
+/// RMSNorm's epsilon in every network that is trained here.
+pub const RMSNORM_EPS: f64 = 1e-5;
 
 /// Loss and accuracy over some images.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -129,49 +156,51 @@ impl Resident {
     }
 }
 
-/// A list of ops for full batches, and one for the short batch that is left.
+/// One bound step.
+struct Step {
+    ops: Vec<Op>,
+    images: usize,
+    logits: Tensor,
+}
+
+/// Walks all images once: full batches, then the short one that is left.
 struct Plan {
-    full: Vec<Op>,
+    full: Option<Step>,
     full_batches: usize,
-    rest: Vec<Op>,
-    rest_images: usize,
-    batch: usize,
+    rest: Option<Step>,
 }
 
 impl Plan {
-    /// `ops(batch)` binds one step.
-    fn new(count: usize, batch: usize, ops: impl Fn(usize) -> Result<Vec<Op>, Error>) -> Result<Plan, Error> {
-        let (full_batches, rest_images) = (count / batch, count % batch);
-        Ok(Plan {
-            full: if full_batches > 0 { ops(batch)? } else { Vec::new() },
-            full_batches,
-            rest: if rest_images > 0 { ops(rest_images)? } else { Vec::new() },
-            rest_images,
-            batch,
-        })
+    /// `step(batch)` binds one step.
+    fn new(count: usize, batch: usize, step: impl Fn(usize) -> Result<Step, Error>) -> Result<Plan, Error> {
+        let bind = |images: usize| if images > 0 { step(images).map(Some) } else { Ok(None) };
+        let full_batches = count / batch;
+        Ok(Plan { full: bind(batch.min(count))?, full_batches, rest: bind(count % batch)? })
     }
 
-    /// Runs the plan once over all images, many steps per submit, and waits for its end.
+    fn steps(&self) -> impl Iterator<Item = &Step> {
+        let full = self.full.iter().flat_map(|step| std::iter::repeat_n(step, self.full_batches));
+        full.chain(&self.rest)
+    }
+
+    /// Runs the plan once, many steps per submit, and waits for its end.
     ///
     /// `progress` hears how many images are done, a few times a second.
     fn run(&self, gpu: &Gpu, pace: &mut Pace, progress: &mut dyn FnMut(usize)) -> Result<(), Error> {
+        let steps: Vec<&Step> = self.steps().collect();
+        let mut left = &steps[..];
         let mut done = 0;
-        let mut in_flight: Option<(Submission, usize)> = None;
-        let mut left = self.full_batches;
-        let mut rest = !self.rest.is_empty();
-        while left > 0 || rest {
-            let steps = left.min(pace.steps);
-            left -= steps;
-            let last = left == 0 && std::mem::take(&mut rest);
-            let tail = if last { &self.rest[..] } else { &[] };
-            let images = steps * self.batch + if last { self.rest_images } else { 0 };
+        let mut in_flight: Option<(Submission, &[&Step])> = None;
+        while !left.is_empty() {
+            let (now, later) = left.split_at(pace.steps.min(left.len()));
+            left = later;
+            let submission = gpu.run(now.iter().flat_map(|step| &step.ops))?;
             // One submission runs while the next is recorded; waiting for the one before keeps the
             // queue short enough to stop, and the progress honest.
-            let submission = gpu.run(std::iter::repeat_n(&self.full, steps).flatten().chain(tail))?;
-            if let Some((before, images)) = in_flight.replace((submission, images)) {
+            if let Some((before, steps)) = in_flight.replace((submission, now)) {
                 gpu.wait(Some(before))?;
-                pace.note(images / self.batch);
-                done += images;
+                pace.note(steps.len());
+                done += steps.iter().map(|step| step.images).sum::<usize>();
                 progress(done);
             }
         }
@@ -195,7 +224,7 @@ impl Pace {
     fn note(&mut self, steps: usize) {
         let now = Instant::now();
         if let Some(last) = self.last.replace(now) {
-            let step = (now - last).as_secs_f64() / steps.max(1) as f64;
+            let step = (now - last).as_secs_f64() / steps as f64;
             let fitting = (Self::TARGET.as_secs_f64() / step.max(1e-6)) as usize;
             self.steps = fitting.clamp(1, (2 * self.steps).min(MOST_STEPS));
         }
@@ -230,7 +259,7 @@ impl Evaluator {
             ops.extend(mlp.forward(gpu, &on));
             ops.push(mlp.loss(gpu, &on, 0.0, totals));
             ops.push(kernels::advance(gpu, clock, batch));
-            Ok(ops)
+            Ok(Step { ops, images: batch, logits: on.logits })
         })?;
         Ok(Evaluator { gpu: gpu.clone(), data, quantize: mlp.quantize(gpu)?, plan })
     }
@@ -245,6 +274,25 @@ impl Evaluator {
         self.gpu.run(&self.quantize)?;
         self.plan.run(&self.gpu, &mut Pace::new(), &mut |_| {})?;
         self.data.score(&self.gpu)
+    }
+
+    /// The class of the largest logit of every image, in the order of the data set.
+    ///
+    /// # Errors
+    /// If the device failed.
+    pub fn predictions(&self) -> Result<Vec<usize>, Error> {
+        self.gpu.write(&self.data.clock, &[0u32, 0]);
+        self.gpu.run(&self.quantize)?;
+        let mut classes = Vec::with_capacity(self.data.count);
+        for step in self.plan.steps() {
+            self.gpu.run(&step.ops)?;
+            let logits = self.gpu.download::<f32>(&step.logits)?;
+            let width = logits.len() / step.images;
+            // The first of equal logits, as in softmax_xent.
+            let best = |row: &[f32]| (0..width).rev().max_by(|&a, &b| row[a].total_cmp(&row[b]));
+            classes.extend(logits.chunks_exact(width).map(|row| best(row).expect("a network has a class")));
+        }
+        Ok(classes)
     }
 }
 
@@ -299,18 +347,29 @@ impl Trainer {
             let mut ops = vec![kernels::gather_batch(gpu, clock, order, images, labels, &on.pixels, &on.labels)];
             ops.extend(mlp.quantize(gpu)?);
             ops.extend(mlp.forward(gpu, &on));
-            ops.push(mlp.loss(gpu, &on, config.label_smoothing, totals));
+            ops.push(mlp.loss(gpu, &on, config.label_smoothing as f32, totals));
             ops.extend(mlp.backward(gpu, &on));
             ops.extend(mlp.update(gpu, config.adamw(), clock, &schedule));
             ops.push(kernels::advance(gpu, clock, batch));
-            Ok(ops)
+            Ok(Step { ops, images: batch, logits: on.logits })
         })?;
         Ok(Trainer { gpu: gpu.clone(), mlp, config, epoch: 0, data, plan, pace: Pace::new() })
     }
 
     /// The ops of one full step, for those who want to look or to time.
     pub fn step(&self) -> &[Op] {
-        &self.plan.full
+        self.plan.full.as_ref().map_or(&[], |step| &step.ops)
+    }
+
+    /// Training images.
+    pub fn images(&self) -> usize {
+        self.data.count
+    }
+
+    /// The learning rate of the last step done; 0 before the first.
+    pub fn rate(&self) -> f64 {
+        let rates = self.config.rates(self.data.count);
+        self.steps().checked_sub(1).map_or(0.0, |step| rates[step])
     }
 
     /// Steps done.
@@ -331,5 +390,30 @@ impl Trainer {
         self.plan.run(&self.gpu, &mut self.pace, progress)?;
         self.epoch += 1;
         self.data.score(&self.gpu)
+    }
+}
+
+#[cfg(feature = "cli")]
+impl Trainer {
+    /// The run as a file: parameters, moments, and `run`, what it says of itself.
+    ///
+    /// # Errors
+    /// If the device failed.
+    pub fn checkpoint(&self, run: serde_json::Value) -> Result<crate::checkpoint::Checkpoint, Error> {
+        use crate::checkpoint::{Checkpoint, Layer, Moments};
+        let gpu = &self.gpu;
+        let moments = |of: &kernels::Moments| {
+            Ok::<_, Error>(Moments { m: gpu.download(&of.m)?, v: gpu.download(&of.v)? })
+        };
+        let layers = self.mlp.layers.iter().zip(self.mlp.shape.layers()).map(|(layer, [rows, cols])| {
+            Ok(Layer {
+                rows,
+                cols,
+                weight: gpu.download(&layer.weight)?,
+                gain: gpu.download(&layer.gain)?,
+                moments: Some([moments(&layer.weight_moments)?, moments(&layer.gain_moments)?]),
+            })
+        });
+        Ok(Checkpoint { layers: layers.collect::<Result<_, Error>>()?, run })
     }
 }

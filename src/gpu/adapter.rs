@@ -41,14 +41,51 @@ impl Adapter {
         backend_name(self.info.backend)
     }
 
-    /// Features that an engine can use here.
-    pub fn features(&self) -> wgpu::Features {
-        self.handle.features()
+    /// What kind of processor it is, for people.
+    pub fn kind(&self) -> &'static str {
+        match self.info.device_type {
+            wgpu::DeviceType::DiscreteGpu => "a discrete GPU",
+            wgpu::DeviceType::IntegratedGpu => "an integrated GPU",
+            wgpu::DeviceType::VirtualGpu => "a virtual GPU",
+            wgpu::DeviceType::Cpu => "a software rasteriser on the CPU",
+            wgpu::DeviceType::Other => "a device of unknown kind",
+        }
     }
 
-    /// Limits that an engine can ask for here.
-    pub fn limits(&self) -> wgpu::Limits {
-        self.handle.limits()
+    /// What compiles the shaders.
+    fn shader_compiler(&self) -> String {
+        match self.info.backend {
+            wgpu::Backend::Vulkan => format!("naga to SPIR-V, then {}", self.info.driver),
+            wgpu::Backend::Metal => "naga to MSL, then Metal".into(),
+            wgpu::Backend::Gl => format!("naga to GLSL, then {}", self.info.driver),
+            // Without dxcompiler wgpu falls back to FXC, which has neither dot products nor subgroups.
+            wgpu::Backend::Dx12 if self.handle.features().contains(wgpu::Features::SUBGROUP) => "naga to HLSL, then DXC".into(),
+            wgpu::Backend::Dx12 => "naga to HLSL, then FXC (put dxcompiler.dll beside the program for DXC)".into(),
+            _ => "the browser's".into(),
+        }
+    }
+
+    /// Names and values of what matters to a compute engine.
+    pub fn facts(&self) -> Vec<(&'static str, String)> {
+        let (features, limits) = (self.handle.features(), self.handle.limits());
+        let yes = |feature: wgpu::Features| if features.contains(feature) { "yes" } else { "no" }.to_string();
+        let mib = |bytes: u64| format!("{} MiB", bytes >> 20);
+        let info = &self.info;
+        vec![
+            ("backend", self.backend().into()),
+            ("kind", self.kind().into()),
+            ("driver", format!("{} {}", info.driver, info.driver_info).trim().into()),
+            ("shader compiler", self.shader_compiler()),
+            ("subgroup sizes", format!("{} to {}", info.subgroup_min_size, info.subgroup_max_size)),
+            ("subgroup operations", yes(wgpu::Features::SUBGROUP)),
+            ("f16 in shaders", yes(wgpu::Features::SHADER_F16)),
+            ("timestamps", yes(wgpu::Features::TIMESTAMP_QUERY)),
+            ("largest binding", mib(limits.max_storage_buffer_binding_size)),
+            ("largest buffer", mib(limits.max_buffer_size)),
+            ("storage buffers", limits.max_storage_buffers_per_shader_stage.to_string()),
+            ("workgroup memory", format!("{} KiB", limits.max_compute_workgroup_storage_size >> 10)),
+            ("workgroup size", limits.max_compute_invocations_per_workgroup.to_string()),
+        ]
     }
 }
 

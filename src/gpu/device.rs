@@ -86,8 +86,8 @@ impl Gpu {
             .handle
             .request_device(&wgpu::DeviceDescriptor {
                 label: Some("sterna"),
-                required_features: adapter.features() & WANTED,
-                required_limits: adapter.limits(),
+                required_features: adapter.handle.features() & WANTED,
+                required_limits: adapter.handle.limits(),
                 ..Default::default()
             })
             .await

@@ -30,7 +30,7 @@ pub static VARIANTS: &[&Kernel] = &[
 ];
 
 /// Columns up to which accumulators stay exact as f32: 127 * cols < 2^24.
-const MOST_COLS: usize = 132_104;
+pub const MOST_COLS: usize = 132_104;
 
 /// `acc[batch, rows] <- sum_k T[rows, k] q[batch, k]`, in i32.
 pub fn matmul_ternary(gpu: &Gpu, x: &Int8Tensor, w: &PackedTensor, acc: &Tensor) -> Op {

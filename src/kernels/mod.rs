@@ -32,7 +32,7 @@ pub use absmean::absmean;
 pub use adamw::{AdamW, Moments, adamw};
 pub use advance::advance;
 pub use gather_batch::gather_batch;
-pub use matmul_ternary::{matmul_ternary, matmul_ternary_variant};
+pub use matmul_ternary::{MOST_COLS, matmul_ternary, matmul_ternary_variant};
 pub use matmul_ternary_dw::{matmul_ternary_dw, matmul_ternary_dw_variant};
 pub use matmul_ternary_dx::{matmul_ternary_dx, matmul_ternary_dx_variant};
 pub use quantize_activations::quantize_activations;

@@ -1,0 +1,85 @@
+//! `sterna eval`: score a trained network on a test set.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::{DataFlags, DeviceFlags, Outcome, failure, shown};
+use crate::checkpoint::Checkpoint;
+use crate::mnist::Dataset;
+use crate::model::{Mlp, Parameters, Shape};
+use crate::report::confusion_table;
+use crate::ternary::Packed;
+use crate::train::{Evaluator, RMSNORM_EPS};
+
+#[derive(Args)]
+#[command(after_help = "Example:\n  sterna eval runs/NAME/model.safetensors --json")]
+pub struct Flags {
+    /// A model.safetensors that `sterna train` wrote.
+    model: PathBuf,
+    #[command(flatten)]
+    data: DataFlags,
+    /// Print one JSON object as the last line of stdout.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    device: DeviceFlags,
+}
+
+pub fn run(flags: &Flags) -> Outcome {
+    let file = Checkpoint::load(&flags.model).map_err(failure)?;
+    let data = flags.data.load()?;
+    let dims = file.dims();
+    if dims.first() != Some(&data.pixels()) || dims.last() != Some(&data.classes) {
+        return Err(failure(format!(
+            "{} maps {} pixels to {} classes, but {} has images of {} x {} pixels and {} classes: \
+             use --data DIR with the set it was trained on",
+            shown(&flags.model),
+            dims[0],
+            dims[dims.len() - 1],
+            data.name,
+            data.height,
+            data.width,
+            data.classes
+        )));
+    }
+    let gpu = flags.device.open()?;
+    let eps = file.run["rmsnorm_eps"].as_f64().unwrap_or(RMSNORM_EPS) as f32;
+    let parameters: Vec<Parameters> =
+        file.layers.into_iter().map(|layer| Parameters { weight: layer.weight, gain: layer.gain }).collect();
+    let mlp = Mlp::upload(&gpu, Shape { dims, eps }, &parameters).map_err(failure)?;
+    let evaluator = Evaluator::new(&gpu, &mlp, &data.test).map_err(failure)?;
+    let test = evaluator.score().map_err(failure)?;
+    let confusion = confusion(&data, &evaluator.predictions().map_err(failure)?);
+    let layers = mlp.layers.iter().map(|layer| layer.packed.download(&gpu));
+    let layers = layers.collect::<Result<Vec<Packed>, _>>().map_err(failure)?;
+
+    eprintln!("{} on {}", shown(&flags.model), super::gpu_line(&gpu));
+    super::print_model(&layers, test);
+    println!("\nConfusion matrix: rows are the true classes, columns what the network said\n");
+    print!("{}", confusion_table(&confusion));
+    if flags.json {
+        // Of its training the file tells what it knows; the rest was measured now.
+        let known = ["epochs", "batch", "steps", "seed", "train_seconds", "samples_per_second", "seconds_per_epoch"];
+        let known = known.into_iter().chain(["train_accuracy"]);
+        let mut out: serde_json::Map<String, Value> =
+            known.map(|key| (key.to_string(), file.run["result"][key].clone())).collect();
+        out.extend(super::device_json(&gpu));
+        out.extend(super::model_json(&layers));
+        out.extend(super::score_json(test));
+        out.insert("checkpoint".into(), json!(shown(&flags.model)));
+        out.insert("confusion".into(), json!(confusion));
+        super::print_json("eval", out);
+    }
+    Ok(true)
+}
+
+/// Counts of images by true class (row) and by what the network said (column).
+fn confusion(data: &Dataset, said: &[usize]) -> Vec<Vec<u32>> {
+    let mut counts = vec![vec![0; data.classes]; data.classes];
+    for (&label, &said) in data.test.labels.iter().zip(said) {
+        counts[usize::from(label)][said] += 1;
+    }
+    counts
+}

@@ -1,0 +1,60 @@
+//! `sterna info`: what this machine has, and what would be used.
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::{DeviceFlags, Outcome, failure};
+use crate::gpu::{Adapter, adapters};
+
+#[derive(Args)]
+pub struct Flags {
+    /// Print one JSON object as the last line of stdout.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    device: DeviceFlags,
+}
+
+pub fn run(flags: &Flags) -> Outcome {
+    let choice = flags.device.choice();
+    let found = pollster::block_on(adapters(&choice, true)).map_err(failure)?;
+    let why = reason(&found, choice.adapter.is_some() || choice.backend.is_some());
+    for (i, adapter) in found.iter().enumerate() {
+        let mark = if i == 0 { "->" } else { "  " };
+        println!("{mark} {}", adapter.info.name);
+        for (key, value) in adapter.facts() {
+            println!("     {key:<22} {value}");
+        }
+        if i == 0 {
+            println!("     {:<22} {why}", "used because");
+        }
+        println!();
+    }
+    if flags.json {
+        let all: Vec<Value> = found
+            .iter()
+            .map(|adapter| {
+                let facts = adapter.facts().into_iter().map(|(key, value)| (key.replace(' ', "_"), json!(value)));
+                let mut all = serde_json::Map::from_iter(facts);
+                all.insert("name".into(), json!(adapter.info.name));
+                Value::Object(all)
+            })
+            .collect();
+        super::print_json("info", super::object(json!({"adapters": all, "used": found[0].info.name, "why": why})));
+    }
+    Ok(true)
+}
+
+fn reason(found: &[Adapter], asked: bool) -> String {
+    let kind = found[0].kind();
+    if asked {
+        return "it is the best that fits --backend and --adapter".into();
+    }
+    if found.len() == 1 {
+        return "it is the only adapter".into();
+    }
+    match found.iter().filter(|adapter| adapter.kind() == kind).count() {
+        1 => format!("{kind} is the best kind here"),
+        n => format!("{kind} is the best kind here, and of {n} such it comes first; --adapter chooses another"),
+    }
+}
