@@ -58,6 +58,7 @@ impl Dataset {
 
 /// Why a folder is no data set. Each message is one sentence that names the file.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // the fields are what the sentences name
 pub enum DataError {
     /// The folder is missing, is not a folder, or may not be listed.
     #[error("{}: expected a folder that holds four IDX files, found: {reason}", dir.display())]

@@ -53,8 +53,12 @@ fn reason(found: &[Adapter], asked: bool) -> String {
     if found.len() == 1 {
         return "it is the only adapter".into();
     }
-    match found.iter().filter(|adapter| adapter.kind() == kind).count() {
-        1 => format!("{kind} is the best kind here"),
-        n => format!("{kind} is the best kind here, and of {n} such it comes first; --adapter chooses another"),
+    let rivals: Vec<&Adapter> = found[1..].iter().filter(|adapter| adapter.kind() == kind).collect();
+    match rivals.first() {
+        None => format!("{kind} is the best kind here"),
+        Some(rival) if rival.backend() != found[0].backend() => {
+            format!("{} comes before {} for {kind}; --backend chooses another", found[0].backend(), rival.backend())
+        }
+        Some(_) => format!("it is the first of {} adapters of its kind; --adapter chooses another", rivals.len() + 1),
     }
 }

@@ -22,7 +22,7 @@ use crate::train::Score;
 
 /// Ternary neural networks on any GPU: weights in {-1, 0, 1}, trained, measured and run by WGSL shaders.
 #[derive(Parser)]
-#[command(version, arg_required_else_help = true, max_term_width = 100, after_help = EXAMPLES)]
+#[command(name = "sterna", version, arg_required_else_help = true, max_term_width = 100, after_help = EXAMPLES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

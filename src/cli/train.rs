@@ -72,11 +72,11 @@ pub fn run(flags: &Flags) -> Outcome {
     let config = flags.config()?;
     let data = flags.data.load()?;
     config.validate(data.train.len()).map_err(failure)?;
-    let folder = RunFolder::create(flags.out.as_deref(), config.seed)?;
     let gpu = flags.device.open()?;
-
     let mut trainer = Trainer::new(&gpu, &data, config.clone()).map_err(failure)?;
     let evaluator = Evaluator::new(&gpu, &trainer.mlp, &data.test).map_err(failure)?;
+    // Last of what can be refused, so that a refusal leaves no empty folder behind.
+    let folder = RunFolder::create(flags.out.as_deref(), config.seed)?;
     let description = describe(&gpu, &data, &config, &trainer);
     folder.write("config.json", format!("{description:#}\n").as_bytes())?;
     let dims: Vec<String> = trainer.mlp.shape.dims.iter().map(usize::to_string).collect();

@@ -57,7 +57,7 @@ impl Adapter {
         match self.info.backend {
             wgpu::Backend::Vulkan => format!("naga to SPIR-V, then {}", self.info.driver),
             wgpu::Backend::Metal => "naga to MSL, then Metal".into(),
-            wgpu::Backend::Gl => format!("naga to GLSL, then {}", self.info.driver),
+            wgpu::Backend::Gl => format!("naga to GLSL, then {}", self.info.driver_info),
             // Without dxcompiler wgpu falls back to FXC, which has neither dot products nor subgroups.
             wgpu::Backend::Dx12 if self.handle.features().contains(wgpu::Features::SUBGROUP) => "naga to HLSL, then DXC".into(),
             wgpu::Backend::Dx12 => "naga to HLSL, then FXC (put dxcompiler.dll beside the program for DXC)".into(),
@@ -100,15 +100,16 @@ pub(super) fn backend_name(backend: wgpu::Backend) -> &'static str {
     }
 }
 
-/// Real GPUs before software, fast before frugal. Lower is better.
-fn rank(info: &wgpu::AdapterInfo) -> u32 {
-    match info.device_type {
+/// Real GPUs before software, fast before frugal, GL last of its kind. Lower is better.
+fn rank(info: &wgpu::AdapterInfo) -> (u32, bool) {
+    let kind = match info.device_type {
         wgpu::DeviceType::DiscreteGpu => 0,
         wgpu::DeviceType::IntegratedGpu => 1,
         wgpu::DeviceType::VirtualGpu => 2,
         wgpu::DeviceType::Other => 3,
         wgpu::DeviceType::Cpu => 4,
-    }
+    };
+    (kind, info.backend == wgpu::Backend::Gl)
 }
 
 async fn enumerate(backends: wgpu::Backends) -> Vec<Adapter> {
@@ -144,6 +145,7 @@ pub async fn adapters(choice: &Choice, everything: bool) -> Result<Vec<Adapter>,
     let mut found = enumerate(backends).await;
     if choice.backend.is_none() && (everything || found.is_empty()) {
         found.extend(enumerate(wgpu::Backends::GL).await);
+        found.sort_by_key(|adapter| rank(&adapter.info));
     }
     let wanted = choice.adapter.as_deref().unwrap_or("").to_lowercase();
     let fits = |adapter: &Adapter| adapter.description().to_lowercase().contains(&wanted);
