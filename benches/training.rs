@@ -17,7 +17,10 @@ use sterna::train::{Config, Evaluator, Trainer};
 fn main() {
     let start = Instant::now();
     let args: Vec<String> = std::env::args().collect();
-    let epochs = args.windows(2).find(|pair| pair[0] == "--epochs").map_or(7, |pair| pair[1].parse().expect("a number"));
+    let epochs = args
+        .windows(2)
+        .find(|pair| pair[0] == "--epochs")
+        .map_or(7, |pair| pair[1].parse().expect("a number"));
     let gpu = Gpu::new(&common::choice()).unwrap_or_else(|error| panic!("{error}"));
     let data = Dataset::embedded();
     let config = Config::default();
@@ -40,7 +43,10 @@ fn main() {
     let mut sorted = seconds.clone();
     sorted.sort_by(f64::total_cmp);
     let median = sorted[sorted.len() / 2];
-    println!("\nmedian {median:.3} s per epoch; 97 % after {} s", reached.map_or("-".into(), |s| format!("{s:.1}")));
+    println!(
+        "\nmedian {median:.3} s per epoch; 97 % after {} s",
+        reached.map_or("-".into(), |s| format!("{s:.1}"))
+    );
     let result = json!({"seconds_per_epoch": median, "epochs": seconds, "seconds_to_97_percent": reached});
     common::print_json(&gpu, "training", result);
 }

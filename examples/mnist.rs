@@ -19,7 +19,9 @@ fn main() -> Result<(), Error> {
     let on = mlp.activations(&gpu, BATCH)?;
 
     // The learning rate of every step lies on the device: up for half an epoch, down to 0 in two.
-    let rate = |step: usize| 3e-3 * f64::min(step as f64 / (STEPS / 2) as f64, 1.0 - step as f64 / (2 * STEPS) as f64);
+    let rate = |step: usize| {
+        3e-3 * f64::min(step as f64 / (STEPS / 2) as f64, 1.0 - step as f64 / (2 * STEPS) as f64)
+    };
     let adamw = AdamW { beta1: 0.9, beta2: 0.999, eps: 1e-8, decay: 0.0 };
     let schedule = gpu.upload("schedule", &[2 * STEPS, 4], &adamw.schedule((0..2 * STEPS).map(rate)))?;
 

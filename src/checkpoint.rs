@@ -113,7 +113,8 @@ impl Checkpoint {
             ("sterna_version".into(), env!("CARGO_PKG_VERSION").into()),
             ("run".into(), self.run.to_string()),
         ]);
-        let bytes = safetensors::serialize(views, Some(metadata)).expect("names are distinct and sizes agree");
+        let bytes =
+            safetensors::serialize(views, Some(metadata)).expect("names are distinct and sizes agree");
         replace(path, &bytes)
     }
 
@@ -170,7 +171,10 @@ fn parse(bytes: &[u8]) -> Result<Checkpoint, String> {
             return Err(format!("{weight} has shape [{rows}, {cols}], expected at least [1, 1]"));
         }
         if let Some(before) = layers.last().filter(|before: &&Layer| before.rows != cols) {
-            return Err(format!("{weight} has {cols} inputs, but the layer before has {} outputs", before.rows));
+            return Err(format!(
+                "{weight} has {cols} inputs, but the layer before has {} outputs",
+                before.rows
+            ));
         }
         let moments = |name: &str, shape: &[usize]| {
             Ok::<_, String>(Moments {
@@ -182,7 +186,11 @@ fn parse(bytes: &[u8]) -> Result<Checkpoint, String> {
         layers.push(Layer {
             rows,
             cols,
-            moments: if trained { Some([moments(&weight, &[rows, cols])?, moments(&gain, &[cols])?]) } else { None },
+            moments: if trained {
+                Some([moments(&weight, &[rows, cols])?, moments(&gain, &[cols])?])
+            } else {
+                None
+            },
             weight: floats(&weight, &[rows, cols])?,
             gain: floats(&gain, &[cols])?,
         });
@@ -192,7 +200,9 @@ fn parse(bytes: &[u8]) -> Result<Checkpoint, String> {
     }
     let metadata = header.metadata().clone().unwrap_or_default();
     if let Some(schema) = metadata.get("schema").filter(|schema| **schema != SCHEMA.to_string()) {
-        return Err(format!("has schema {schema}, this version reads {SCHEMA}: use the version that wrote it"));
+        return Err(format!(
+            "has schema {schema}, this version reads {SCHEMA}: use the version that wrote it"
+        ));
     }
     let run = metadata.get("run").map(|run| serde_json::from_str(run));
     let run = run.transpose().map_err(|error| format!("its metadata `run` is no JSON: {error}"))?;
@@ -241,11 +251,20 @@ mod tests {
     #[test]
     fn shapes_that_do_not_chain_are_refused() {
         let mut broken = small();
-        broken.layers[1] = Layer { moments: None, cols: 4, weight: vec![0.0; 8], gain: vec![1.0; 4], ..small().layers[1].clone() };
+        broken.layers[1] = Layer {
+            moments: None,
+            cols: 4,
+            weight: vec![0.0; 8],
+            gain: vec![1.0; 4],
+            ..small().layers[1].clone()
+        };
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("model.safetensors");
         broken.save(&path).expect("saved");
         let sentence = Checkpoint::load(&path).expect_err("refused").to_string();
-        assert!(sentence.ends_with("layers.1.weight has 4 inputs, but the layer before has 3 outputs"), "{sentence}");
+        assert!(
+            sentence.ends_with("layers.1.weight has 4 inputs, but the layer before has 3 outputs"),
+            "{sentence}"
+        );
     }
 }

@@ -86,11 +86,7 @@ pub enum DataError {
          one of them",
         dir.display()
     )]
-    Twice {
-        dir: PathBuf,
-        first: String,
-        second: String,
-    },
+    Twice { dir: PathBuf, first: String, second: String },
 
     /// The operating system would not give us the file's bytes.
     #[error("{}: expected a readable file, found: {reason}", file.display())]
@@ -106,69 +102,42 @@ pub enum DataError {
          the file again",
         file.display()
     )]
-    Truncated {
-        file: PathBuf,
-        expected: u128,
-        found: u128,
-    },
+    Truncated { file: PathBuf, expected: u128, found: u128 },
 
     /// The file goes on after the last value that the header promises.
     #[error(
         "{}: trailing bytes: expected {expected} bytes (unpacked, header included), found {found}",
         file.display()
     )]
-    TrailingBytes {
-        file: PathBuf,
-        expected: u128,
-        found: u128,
-    },
+    TrailingBytes { file: PathBuf, expected: u128, found: u128 },
 
     /// The file is not IDX, or not the kind of IDX that its name says.
     #[error(
         "{}: wrong magic number: expected {expected:#010x} ({what}), found {found:#010x}",
         file.display()
     )]
-    WrongMagic {
-        file: PathBuf,
-        what: &'static str,
-        expected: u32,
-        found: u32,
-    },
+    WrongMagic { file: PathBuf, what: &'static str, expected: u32, found: u32 },
 
     /// No images, no labels, or images without pixels.
     #[error(
         "{}: empty: expected sizes ({what}) of at least 1, found {}",
         file.display(), by(sizes)
     )]
-    Empty {
-        file: PathBuf,
-        what: &'static str,
-        sizes: Vec<u32>,
-    },
+    Empty { file: PathBuf, what: &'static str, sizes: Vec<u32> },
 
     /// The labels do not belong to the images.
     #[error(
         "{}: expected {images} labels, one for each image of {}, found {labels}",
         file.display(), images_file.display()
     )]
-    CountsDiffer {
-        file: PathBuf,
-        images_file: PathBuf,
-        labels: usize,
-        images: usize,
-    },
+    CountsDiffer { file: PathBuf, images_file: PathBuf, labels: usize, images: usize },
 
     /// Training and test images have different sizes.
     #[error(
         "{}: expected images of {} pixels (height x width) as in {}, found {}",
         file.display(), by(expected), train_file.display(), by(found)
     )]
-    SizesDiffer {
-        file: PathBuf,
-        train_file: PathBuf,
-        expected: [usize; 2],
-        found: [usize; 2],
-    },
+    SizesDiffer { file: PathBuf, train_file: PathBuf, expected: [usize; 2], found: [usize; 2] },
 
     /// Every training label is 0: there is nothing to tell apart.
     #[error("{}: expected labels of at least two classes, found only the label 0", file.display())]
@@ -180,12 +149,7 @@ pub enum DataError {
          found {label} at index {index}",
         file.display(), classes - 1
     )]
-    LabelOutOfRange {
-        file: PathBuf,
-        classes: usize,
-        index: usize,
-        label: u8,
-    },
+    LabelOutOfRange { file: PathBuf, classes: usize, index: usize, label: u8 },
 }
 
 /// `28 x 28`
@@ -281,10 +245,7 @@ mod idx {
                     .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
                     .collect::<io::Result<Vec<String>>>()
             })
-            .map_err(|reason| DataError::NotAFolder {
-                dir: dir.into(),
-                reason,
-            })?;
+            .map_err(|reason| DataError::NotAFolder { dir: dir.into(), reason })?;
         // Folders are listed in no particular order, and a message should not change between runs.
         names.sort();
 
@@ -303,11 +264,7 @@ mod idx {
             }
             let set = sets.entry(prefix.to_string()).or_default();
             if let Some(first) = set[part].take() {
-                return Err(DataError::Twice {
-                    dir: dir.into(),
-                    first,
-                    second: name,
-                });
+                return Err(DataError::Twice { dir: dir.into(), first, second: name });
             }
             set[part] = Some(name);
         }
@@ -320,10 +277,7 @@ mod idx {
                     prefix => format!("{prefix}: {count} of 4 files"),
                 }
             };
-            return Err(DataError::SeveralSets {
-                dir: dir.into(),
-                sets: sets.iter().map(title).collect(),
-            });
+            return Err(DataError::SeveralSets { dir: dir.into(), sets: sets.iter().map(title).collect() });
         }
         match sets.pop_first().unwrap_or_default() {
             (prefix, [Some(a), Some(b), Some(c), Some(d)]) => {
@@ -369,11 +323,7 @@ mod idx {
         fn open(file: PathBuf) -> Result<Source, DataError> {
             let opened = File::open(&file).and_then(|open| Ok((open.metadata()?.len(), open)));
             match opened {
-                Ok((length, open)) => Ok(Source {
-                    file,
-                    length,
-                    input: Box::new(BufReader::new(open)),
-                }),
+                Ok((length, open)) => Ok(Source { file, length, input: Box::new(BufReader::new(open)) }),
                 Err(reason) => Err(DataError::Unreadable { file, reason }),
             }
         }
@@ -393,11 +343,7 @@ mod idx {
         /// Reads `source` to its very end, so that a gzip checksum is compared too. `what` names the
         /// sizes, for messages.
         fn read(source: Source, what: &'static str) -> Result<Idx<N>, DataError> {
-            let Source {
-                file,
-                length,
-                mut input,
-            } = source;
+            let Source { file, length, mut input } = source;
             let gzip = match input.fill_buf() {
                 Ok(start) => start.starts_with(&[0x1f, 0x8b]),
                 Err(reason) => return Err(DataError::Unreadable { file, reason }),
@@ -424,21 +370,13 @@ mod idx {
             };
 
             let mut header = Vec::with_capacity(Self::HEADER);
-            (&mut input)
-                .take(Self::HEADER as u64)
-                .read_to_end(&mut header)
-                .map_err(failed)?;
+            (&mut input).take(Self::HEADER as u64).read_to_end(&mut header).map_err(failed)?;
             let (words, _) = header.as_chunks();
             let words: Vec<u32> = words.iter().map(|word| u32::from_be_bytes(*word)).collect();
             if let Some(&found) = words.first()
                 && found != Self::MAGIC
             {
-                return Err(DataError::WrongMagic {
-                    file,
-                    what,
-                    expected: Self::MAGIC,
-                    found,
-                });
+                return Err(DataError::WrongMagic { file, what, expected: Self::MAGIC, found });
             }
             if header.len() < Self::HEADER {
                 return Err(DataError::Truncated {
@@ -449,11 +387,7 @@ mod idx {
             }
             let sizes: [u32; N] = std::array::from_fn(|i| words[1 + i]);
             if sizes.contains(&0) {
-                return Err(DataError::Empty {
-                    file,
-                    what,
-                    sizes: sizes.into(),
-                });
+                return Err(DataError::Empty { file, what, sizes: sizes.into() });
             }
 
             // Three u32 cannot overflow a u128, so absurd sizes are just a file that is too short.
@@ -462,27 +396,16 @@ mod idx {
             let reserve = usize::try_from(limit.min(most)).unwrap_or(usize::MAX);
             let mut bytes = Vec::new();
             (bytes.try_reserve_exact(reserve)).map_err(|error| failed(error.into()))?;
-            (&mut input)
-                .take(limit)
-                .read_to_end(&mut bytes)
-                .map_err(failed)?;
+            (&mut input).take(limit).read_to_end(&mut bytes).map_err(failed)?;
             let rest = io::copy(&mut input, &mut io::sink()).map_err(failed)?;
 
             let expected = Self::HEADER as u128 + values;
             let found = Self::HEADER as u128 + bytes.len() as u128 + u128::from(rest);
             if found < expected {
-                return Err(DataError::Truncated {
-                    file,
-                    expected,
-                    found,
-                });
+                return Err(DataError::Truncated { file, expected, found });
             }
             if found > expected {
-                return Err(DataError::TrailingBytes {
-                    file,
-                    expected,
-                    found,
-                });
+                return Err(DataError::TrailingBytes { file, expected, found });
             }
             Ok(Idx {
                 file,
@@ -527,9 +450,7 @@ mod idx {
 
         let classes = train_labels.bytes.iter().max().map_or(0, |&label| label) as usize + 1;
         if classes < 2 {
-            return Err(DataError::OneClass {
-                file: train_labels.file,
-            });
+            return Err(DataError::OneClass { file: train_labels.file });
         }
         let mut labels = test_labels.bytes.iter();
         if let Some(index) = labels.position(|&label| label as usize >= classes) {
@@ -541,10 +462,7 @@ mod idx {
             });
         }
 
-        let split = |images: Idx<3>, labels: Idx<1>| Split {
-            images: images.bytes,
-            labels: labels.bytes,
-        };
+        let split = |images: Idx<3>, labels: Idx<1>| Split { images: images.bytes, labels: labels.bytes };
         Ok(Dataset {
             name,
             height,

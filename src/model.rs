@@ -125,7 +125,8 @@ impl Mlp {
                 gain,
             })
         };
-        let layers = shape.layers().into_iter().zip(parameters).enumerate().map(layer).collect::<Result<_, _>>()?;
+        let layers =
+            shape.layers().into_iter().zip(parameters).enumerate().map(layer).collect::<Result<_, _>>()?;
         Ok(Mlp { shape, layers })
     }
 

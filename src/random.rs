@@ -48,7 +48,7 @@ pub fn permutation(seed: u64, epoch: u32, count: usize) -> Vec<u32> {
         let words = draw(seed, Stream::Order, epoch, i as u32);
         let word = u64::from(words[0]) << 32 | u64::from(words[1]);
         // Multiply-high maps 64 random bits to 0..=i; the bias, i / 2^64, is out of reach.
-        let j = (u128::from(word) * (i as u128 + 1) >> 64) as usize;
+        let j = ((u128::from(word) * (i as u128 + 1)) >> 64) as usize;
         order.swap(i, j);
     }
     order

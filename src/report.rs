@@ -91,7 +91,9 @@ pub fn thousands(n: usize) -> String {
 /// Columns of equal width, the first to the left and the others to the right.
 fn align(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |c: usize| rows.iter().filter_map(|row| row.get(c)).map(|cell| cell.chars().count()).max().unwrap_or(0);
+    let width = |c: usize| {
+        rows.iter().filter_map(|row| row.get(c)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
     let widths: Vec<usize> = (0..columns).map(width).collect();
     let mut out = String::new();
     for row in rows {
@@ -126,7 +128,14 @@ pub fn model_table(layers: &[LayerCost]) -> String {
         [name, thousands(l.weights())].into_iter().chain(bytes).chain([zeros]).collect()
     }));
 
-    let mut work = vec![head(&["layer", "additions", "subtractions", "skips", "multiplications", "float multiply-adds"])];
+    let mut work = vec![head(&[
+        "layer",
+        "additions",
+        "subtractions",
+        "skips",
+        "multiplications",
+        "float multiply-adds",
+    ])];
     work.extend(named().map(|(name, l)| {
         let counts = [l.additions, l.subtractions, l.skips, l.multiplications, l.weights()];
         [name].into_iter().chain(counts.map(thousands)).collect()
@@ -143,7 +152,8 @@ pub fn model_table(layers: &[LayerCost]) -> String {
 /// Rows are true classes, columns what the network said.
 pub fn confusion_table(confusion: &[Vec<u32>]) -> String {
     let classes = confusion.len();
-    let mut rows = vec![["true \\ said".to_string()].into_iter().chain((0..classes).map(|k| k.to_string())).collect()];
+    let mut rows =
+        vec![["true \\ said".to_string()].into_iter().chain((0..classes).map(|k| k.to_string())).collect()];
     for (label, counts) in confusion.iter().enumerate() {
         let cell = |&n: &u32| if n == 0 { "·".to_string() } else { n.to_string() };
         rows.push([label.to_string()].into_iter().chain(counts.iter().map(cell)).collect::<Vec<_>>());
@@ -224,7 +234,7 @@ fn panel(
     }
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
+        .position(SeriesLabelPosition::LowerLeft)
         .background_style(WHITE)
         .border_style(RGBColor(0xe6, 0xe9, 0xed))
         .label_font(("sans-serif", 14))

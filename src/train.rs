@@ -81,10 +81,16 @@ impl Config {
             return refuse("--epochs 0 trains nothing: use at least 1".into());
         }
         if self.batch == 0 || self.batch > images {
-            return refuse(format!("--batch {} must lie between 1 and the {images} training images", self.batch));
+            return refuse(format!(
+                "--batch {} must lie between 1 and the {images} training images",
+                self.batch
+            ));
         }
         if let Some(width) = self.hidden.iter().find(|width| !(1..=kernels::MOST_COLS).contains(*width)) {
-            return refuse(format!("--hidden {width}: a layer's width must lie between 1 and {}", kernels::MOST_COLS));
+            return refuse(format!(
+                "--hidden {width}: a layer's width must lie between 1 and {}",
+                kernels::MOST_COLS
+            ));
         }
         if !(self.lr > 0.0 && self.lr.is_finite()) {
             return refuse(format!("--lr {} must be a positive number", self.lr));
@@ -255,7 +261,8 @@ impl Evaluator {
         let plan = Plan::new(data.count, EVALUATION_BATCH.min(data.count), |batch| {
             let on = mlp.activations(gpu, batch)?;
             let Resident { images, labels, order, clock, totals, .. } = &data;
-            let mut ops = vec![kernels::gather_batch(gpu, clock, order, images, labels, &on.pixels, &on.labels)];
+            let mut ops =
+                vec![kernels::gather_batch(gpu, clock, order, images, labels, &on.pixels, &on.labels)];
             ops.extend(mlp.forward(gpu, &on));
             ops.push(mlp.loss(gpu, &on, 0.0, totals));
             ops.push(kernels::advance(gpu, clock, batch));
@@ -321,6 +328,9 @@ impl Trainer {
     /// If the batch is 0 or exceeds the training set.
     pub fn new(gpu: &Gpu, data: &Dataset, config: Config) -> Result<Trainer, Error> {
         let shape = config.shape(data);
+        for (i, layer) in shape.layers().iter().enumerate() {
+            gpu.fits(&format!("layers.{i}.weight"), layer)?;
+        }
         let parameters = shape.initial(config.seed);
         Trainer::from_parameters(gpu, &data.train, config, shape, &parameters)
     }
@@ -344,7 +354,8 @@ impl Trainer {
         let plan = Plan::new(data.count, config.batch, |batch| {
             let on = mlp.activations(gpu, batch)?;
             let Resident { images, labels, order, clock, totals, .. } = &data;
-            let mut ops = vec![kernels::gather_batch(gpu, clock, order, images, labels, &on.pixels, &on.labels)];
+            let mut ops =
+                vec![kernels::gather_batch(gpu, clock, order, images, labels, &on.pixels, &on.labels)];
             ops.extend(mlp.quantize(gpu)?);
             ops.extend(mlp.forward(gpu, &on));
             ops.push(mlp.loss(gpu, &on, config.label_smoothing as f32, totals));

@@ -127,10 +127,7 @@ fn embedded_digits_are_mnist() {
 fn shipped_files_load_as_a_folder() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/mnist");
     let data = Dataset::load(&dir).unwrap_or_else(|error| panic!("{error}"));
-    assert!(
-        data == Dataset::embedded(),
-        "the folder and the program differ"
-    );
+    assert!(data == Dataset::embedded(), "the folder and the program differ");
 }
 
 #[test]
@@ -226,20 +223,14 @@ fn every_label_a_byte_can_hold() {
 #[test]
 fn folder_missing() {
     let dir = tempfile::tempdir().unwrap();
-    let error = fails(
-        &dir.path().join("nowhere"),
-        &["nowhere", "expected a folder"],
-    );
+    let error = fails(&dir.path().join("nowhere"), &["nowhere", "expected a folder"]);
     assert!(matches!(error, DataError::NotAFolder { .. }));
 }
 
 #[test]
 fn folder_is_a_file() {
     let dir = folder(|_, _| {});
-    let error = fails(
-        &dir.path().join(TRAIN_IMAGES),
-        &[TRAIN_IMAGES, "expected a folder"],
-    );
+    let error = fails(&dir.path().join(TRAIN_IMAGES), &[TRAIN_IMAGES, "expected a folder"]);
     assert!(matches!(error, DataError::NotAFolder { .. }));
 }
 
@@ -248,15 +239,7 @@ fn folder_empty() {
     let dir = tempfile::tempdir().unwrap();
     let error = fails(
         dir.path(),
-        &[
-            folder_name(&dir),
-            "found 0",
-            TRAIN_IMAGES,
-            TRAIN_LABELS,
-            TEST_IMAGES,
-            TEST_LABELS,
-            "`.gz`",
-        ],
+        &[folder_name(&dir), "found 0", TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS, "`.gz`"],
     );
     assert!(matches!(error, DataError::Missing { .. }));
 }
@@ -325,10 +308,7 @@ fn truncated() {
 fn truncated_inside_intact_gzip() {
     let (name, bytes) = &files()[0];
     let dir = folder_with(name, &gzip(&bytes[..bytes.len() - 1]));
-    fails(
-        dir.path(),
-        &[name, "truncated", "expected at least 34", "found 33"],
-    );
+    fails(dir.path(), &[name, "truncated", "expected at least 34", "found 33"]);
 }
 
 #[test]
@@ -337,54 +317,25 @@ fn absurd_sizes_are_truncated_files() {
     let overflowing = idx(&[u32::MAX, u32::MAX, u32::MAX], &[]);
     for (bytes, expected) in [
         (&four_billion, "expected at least 3367254359296 bytes"),
-        (
-            &overflowing,
-            "expected at least 79228162458924105385300197391 bytes",
-        ),
+        (&overflowing, "expected at least 79228162458924105385300197391 bytes"),
     ] {
         for file in [bytes.clone(), gzip(bytes)] {
             let dir = folder_with(TRAIN_IMAGES, &file);
-            let error = fails(
-                dir.path(),
-                &[TRAIN_IMAGES, "truncated", expected, "found 16"],
-            );
+            let error = fails(dir.path(), &[TRAIN_IMAGES, "truncated", expected, "found 16"]);
             assert!(matches!(error, DataError::Truncated { .. }));
         }
     }
     let dir = folder_with(TRAIN_LABELS, &idx(&[u32::MAX], &[]));
-    fails(
-        dir.path(),
-        &[TRAIN_LABELS, "expected at least 4294967303", "found 8"],
-    );
+    fails(dir.path(), &[TRAIN_LABELS, "expected at least 4294967303", "found 8"]);
 }
 
 #[test]
 fn wrong_magic() {
     for (name, wrong, expected, found) in [
-        (
-            TRAIN_IMAGES,
-            idx(&[3], &[0, 2, 1]),
-            "0x00000803",
-            "0x00000801",
-        ),
-        (
-            TEST_LABELS,
-            idx(&[2, 1, 1], &[2, 0]),
-            "0x00000801",
-            "0x00000803",
-        ),
-        (
-            TEST_IMAGES,
-            b"PK\x03\x04".into(),
-            "0x00000803",
-            "0x504b0304",
-        ),
-        (
-            TRAIN_LABELS,
-            b"<!DOCTYPE html>".into(),
-            "0x00000801",
-            "0x3c21444f",
-        ),
+        (TRAIN_IMAGES, idx(&[3], &[0, 2, 1]), "0x00000803", "0x00000801"),
+        (TEST_LABELS, idx(&[2, 1, 1], &[2, 0]), "0x00000801", "0x00000803"),
+        (TEST_IMAGES, b"PK\x03\x04".into(), "0x00000803", "0x504b0304"),
+        (TRAIN_LABELS, b"<!DOCTYPE html>".into(), "0x00000801", "0x3c21444f"),
     ] {
         let dir = folder_with(name, &wrong);
         let error = fails(dir.path(), &[name, "wrong magic", expected, found]);
@@ -421,10 +372,7 @@ fn unreadable() {
 #[test]
 fn no_images() {
     let dir = folder_with(TEST_IMAGES, &idx(&[0, 2, 3], &[]));
-    let error = fails(
-        dir.path(),
-        &[TEST_IMAGES, "expected sizes", "at least 1", "0 x 2 x 3"],
-    );
+    let error = fails(dir.path(), &[TEST_IMAGES, "expected sizes", "at least 1", "0 x 2 x 3"]);
     assert!(matches!(error, DataError::Empty { .. }));
     let dir = folder_with(TRAIN_LABELS, &idx(&[0], &[]));
     fails(dir.path(), &[TRAIN_LABELS, "at least 1", "found 0"]);
@@ -500,10 +448,7 @@ fn gzip_followed_by_garbage() {
 
 #[test]
 fn counts_differ() {
-    for (labels, images, count) in [
-        (TRAIN_LABELS, TRAIN_IMAGES, 3),
-        (TEST_LABELS, TEST_IMAGES, 2),
-    ] {
+    for (labels, images, count) in [(TRAIN_LABELS, TRAIN_IMAGES, 3), (TEST_LABELS, TEST_IMAGES, 2)] {
         let dir = folder_with(labels, &idx(&[4], &[0, 1, 2, 0]));
         let expected = format!("expected {count} labels");
         let error = fails(dir.path(), &[labels, images, &expected, "found 4"]);
@@ -515,10 +460,7 @@ fn counts_differ() {
 fn image_sizes_differ() {
     // As many pixels, but not the same shape.
     let dir = folder_with(TEST_IMAGES, &idx(&[2, 3, 2], &[0; 12]));
-    let error = fails(
-        dir.path(),
-        &[TEST_IMAGES, TRAIN_IMAGES, "images of 2 x 3", "found 3 x 2"],
-    );
+    let error = fails(dir.path(), &[TEST_IMAGES, TRAIN_IMAGES, "images of 2 x 3", "found 3 x 2"]);
     assert!(matches!(error, DataError::SizesDiffer { .. }));
 }
 
@@ -532,14 +474,6 @@ fn one_class() {
 #[test]
 fn test_label_out_of_range() {
     let dir = folder_with(TEST_LABELS, &idx(&[2], &[2, 3]));
-    let error = fails(
-        dir.path(),
-        &[
-            TEST_LABELS,
-            "label out of range",
-            "below 3",
-            "found 3 at index 1",
-        ],
-    );
+    let error = fails(dir.path(), &[TEST_LABELS, "label out of range", "below 3", "found 3 at index 1"]);
     assert!(matches!(error, DataError::LabelOutOfRange { .. }));
 }

@@ -10,7 +10,11 @@ use sterna::gpu::{Choice, Cost, Gpu, Timing};
 pub fn choice() -> Choice {
     let args: Vec<String> = std::env::args().collect();
     let value = |flag: &str| args.windows(2).find(|pair| pair[0] == flag).map(|pair| pair[1].clone());
-    Choice { adapter: value("--adapter"), backend: value("--backend"), checked: args.contains(&"--checked".into()) }
+    Choice {
+        adapter: value("--adapter"),
+        backend: value("--backend"),
+        checked: args.contains(&"--checked".into()),
+    }
 }
 
 /// One timed op.
@@ -27,7 +31,8 @@ pub struct Row {
 impl Row {
     /// Heads the columns of [`Row`]'s lines.
     #[allow(dead_code)] // not every benchmark prints a table
-    pub const HEAD: &str = "operation                    largest tensor median us      min us      GB/s    Gop/s";
+    pub const HEAD: &str =
+        "operation                    largest tensor median us      min us      GB/s    Gop/s";
 
     #[allow(dead_code)]
     pub fn new(op: &Op, timing: &Timing) -> Row {

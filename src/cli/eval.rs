@@ -61,7 +61,8 @@ pub fn run(flags: &Flags) -> Outcome {
     print!("{}", confusion_table(&confusion));
     if flags.json {
         // Of its training the file tells what it knows; the rest was measured now.
-        let known = ["epochs", "batch", "steps", "seed", "train_seconds", "samples_per_second", "seconds_per_epoch"];
+        let known =
+            ["epochs", "batch", "steps", "seed", "train_seconds", "samples_per_second", "seconds_per_epoch"];
         let known = known.into_iter().chain(["train_accuracy"]);
         let mut out: serde_json::Map<String, Value> =
             known.map(|key| (key.to_string(), file.run["result"][key].clone())).collect();

@@ -34,13 +34,17 @@ pub fn run(flags: &Flags) -> Outcome {
         let all: Vec<Value> = found
             .iter()
             .map(|adapter| {
-                let facts = adapter.facts().into_iter().map(|(key, value)| (key.replace(' ', "_"), json!(value)));
+                let facts =
+                    adapter.facts().into_iter().map(|(key, value)| (key.replace(' ', "_"), json!(value)));
                 let mut all = serde_json::Map::from_iter(facts);
                 all.insert("name".into(), json!(adapter.info.name));
                 Value::Object(all)
             })
             .collect();
-        super::print_json("info", super::object(json!({"adapters": all, "used": found[0].info.name, "why": why})));
+        super::print_json(
+            "info",
+            super::object(json!({"adapters": all, "used": found[0].info.name, "why": why})),
+        );
     }
     Ok(true)
 }
@@ -57,8 +61,14 @@ fn reason(found: &[Adapter], asked: bool) -> String {
     match rivals.first() {
         None => format!("{kind} is the best kind here"),
         Some(rival) if rival.backend() != found[0].backend() => {
-            format!("{} comes before {} for {kind}; --backend chooses another", found[0].backend(), rival.backend())
+            format!(
+                "{} comes before {} for {kind}; --backend chooses another",
+                found[0].backend(),
+                rival.backend()
+            )
         }
-        Some(_) => format!("it is the first of {} adapters of its kind; --adapter chooses another", rivals.len() + 1),
+        Some(_) => {
+            format!("it is the first of {} adapters of its kind; --adapter chooses another", rivals.len() + 1)
+        }
     }
 }

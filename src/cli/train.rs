@@ -252,13 +252,17 @@ struct Log {
 impl Log {
     fn open(folder: &RunFolder, epochs: usize, images: usize) -> Result<Log, Failure> {
         let path = folder.path.join("metrics.jsonl");
-        let metrics = File::create(&path).map_err(|e| failure(format!("{}: cannot be written: {e}", shown(&path))))?;
+        let metrics =
+            File::create(&path).map_err(|e| failure(format!("{}: cannot be written: {e}", shown(&path))))?;
         let bar = ProgressBar::new((epochs * images) as u64);
         let style = "{msg} {wide_bar} {percent} %  {per_sec}  {eta} left";
         let style = ProgressStyle::with_template(style).expect("the template is a constant");
-        bar.set_style(style.with_key("per_sec", |state: &indicatif::ProgressState, w: &mut dyn std::fmt::Write| {
-            let _ = write!(w, "{:.0} images/s", state.per_sec());
-        }));
+        bar.set_style(style.with_key(
+            "per_sec",
+            |state: &indicatif::ProgressState, w: &mut dyn std::fmt::Write| {
+                let _ = write!(w, "{:.0} images/s", state.per_sec());
+            },
+        ));
         bar.set_message(format!("epoch 1/{epochs}"));
         Ok(Log { bar, metrics, points: Vec::new(), epochs, images, trouble: None })
     }
@@ -316,6 +320,9 @@ impl Log {
 
     fn curve(&self, data: &str) -> String {
         let last = self.points.last().map_or(0.0, |point| 100.0 * point.accuracy[1]);
-        curve_svg(&format!("{data}, ternary weights: {last:.2} % after {} epochs", self.points.len()), &self.points)
+        curve_svg(
+            &format!("{data}, ternary weights: {last:.2} % after {} epochs", self.points.len()),
+            &self.points,
+        )
     }
 }

@@ -33,7 +33,9 @@ impl Adapter {
     /// `vulkan llvmpipe (LLVM 15.0.6, 256 bits) llvmpipe Mesa 22.3.6`: what `--adapter` is matched against.
     pub fn description(&self) -> String {
         let info = &self.info;
-        format!("{} {} {} {}", self.backend(), info.name, info.driver, info.driver_info).trim_end().to_string()
+        format!("{} {} {} {}", self.backend(), info.name, info.driver, info.driver_info)
+            .trim_end()
+            .to_string()
     }
 
     /// The backend's name on the command line.
@@ -59,8 +61,12 @@ impl Adapter {
             wgpu::Backend::Metal => "naga to MSL, then Metal".into(),
             wgpu::Backend::Gl => format!("naga to GLSL, then {}", self.info.driver_info),
             // Without dxcompiler wgpu falls back to FXC, which has neither dot products nor subgroups.
-            wgpu::Backend::Dx12 if self.handle.features().contains(wgpu::Features::SUBGROUP) => "naga to HLSL, then DXC".into(),
-            wgpu::Backend::Dx12 => "naga to HLSL, then FXC (put dxcompiler.dll beside the program for DXC)".into(),
+            wgpu::Backend::Dx12 if self.handle.features().contains(wgpu::Features::SUBGROUP) => {
+                "naga to HLSL, then DXC".into()
+            }
+            wgpu::Backend::Dx12 => {
+                "naga to HLSL, then FXC (put dxcompiler.dll beside the program for DXC)".into()
+            }
             _ => "the browser's".into(),
         }
     }
@@ -123,7 +129,9 @@ async fn enumerate(backends: wgpu::Backends) -> Vec<Adapter> {
         .enumerate_adapters(backends)
         .await
         .into_iter()
-        .filter(|adapter| adapter.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS))
+        .filter(|adapter| {
+            adapter.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS)
+        })
         .map(|handle| Adapter { info: handle.get_info(), handle })
         .collect();
     found.sort_by_key(|adapter| rank(&adapter.info));
@@ -158,7 +166,9 @@ pub async fn adapters(choice: &Choice, everything: bool) -> Result<Vec<Adapter>,
     if !everything {
         all.extend(enumerate(wgpu::Backends::GL).await);
     }
-    if let Some(adapter) = (choice.backend.is_none()).then(|| all.iter().find(|adapter| fits(adapter))).flatten() {
+    if let Some(adapter) =
+        (choice.backend.is_none()).then(|| all.iter().find(|adapter| fits(adapter))).flatten()
+    {
         return Ok(vec![adapter.clone()]);
     }
     if all.is_empty() {
@@ -178,13 +188,15 @@ fn install_hint() -> String {
         return "Sterna needs macOS 10.14 or later with a Metal GPU".into();
     }
     if cfg!(target_os = "windows") {
-        return "install the graphics driver of your GPU's vendor, or the Windows feature \"Graphics Tools\"".into();
+        return "install the graphics driver of your GPU's vendor, or the Windows feature \"Graphics Tools\""
+            .into();
     }
     let release = std::fs::read_to_string("/etc/os-release").unwrap_or_default().to_lowercase();
     let family = |names: &[&str]| {
-        release.lines().filter(|l| l.starts_with("id=") || l.starts_with("id_like=")).any(|line| {
-            line.split(['=', ' ', '"']).any(|word| names.contains(&word))
-        })
+        release
+            .lines()
+            .filter(|l| l.starts_with("id=") || l.starts_with("id_like="))
+            .any(|line| line.split(['=', ' ', '"']).any(|word| names.contains(&word)))
     };
     let command = if family(&["fedora", "rhel", "centos"]) {
         "sudo dnf install vulkan-loader mesa-vulkan-drivers"

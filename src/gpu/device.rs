@@ -39,7 +39,9 @@ pub enum Error {
         reason: String,
     },
     /// A tensor that the adapter cannot bind.
-    #[error("{label} needs {bytes} bytes, but {adapter} binds at most {limit} in one buffer; use a smaller batch or data set")]
+    #[error(
+        "{label} needs {bytes} bytes, but {adapter} binds at most {limit} in one buffer; use a smaller network, batch or data set"
+    )]
     TooLarge {
         /// The tensor.
         label: String,
@@ -96,13 +98,18 @@ impl Gpu {
         let fault = gpu.0.fault.clone();
         gpu.device().on_uncaptured_error(Arc::new(move |error: wgpu::Error| match error {
             // Shapes and bindings are ours to get right: stop at once, with wgpu's own words.
-            wgpu::Error::Validation { description, .. } if note(&fault, "").is_none() => panic!("{description}"),
+            wgpu::Error::Validation { description, .. } if note(&fault, "").is_none() => {
+                panic!("{description}")
+            }
             other => drop(note(&fault, &other.to_string())),
         }));
         let fault = gpu.0.fault.clone();
         gpu.device().set_device_lost_callback(move |reason, message| {
             if reason != wgpu::DeviceLostReason::Destroyed {
-                note(&fault, &format!("it was lost ({message}); run again, or choose another with --adapter"));
+                note(
+                    &fault,
+                    &format!("it was lost ({message}); run again, or choose another with --adapter"),
+                );
             }
         });
         Ok(gpu)
@@ -120,8 +127,20 @@ impl Gpu {
     /// Uses a device that the caller opened, for programs that already speak wgpu.
     ///
     /// Error handlers stay the caller's.
-    pub fn from_device(info: wgpu::AdapterInfo, device: wgpu::Device, queue: wgpu::Queue, checked: bool) -> Gpu {
-        Gpu(Arc::new(Inner { info, device, queue, checked, pipelines: Default::default(), fault: Default::default() }))
+    pub fn from_device(
+        info: wgpu::AdapterInfo,
+        device: wgpu::Device,
+        queue: wgpu::Queue,
+        checked: bool,
+    ) -> Gpu {
+        Gpu(Arc::new(Inner {
+            info,
+            device,
+            queue,
+            checked,
+            pipelines: Default::default(),
+            fault: Default::default(),
+        }))
     }
 
     /// The wgpu device.
@@ -173,7 +192,8 @@ impl Gpu {
     /// The kernel's pipeline, compiled at its first use.
     pub(super) fn pipeline(&self, kernel: &Kernel, overrides: Overrides) -> wgpu::ComputePipeline {
         let key = format!("{} {overrides:?}", kernel.name);
-        let mut pipelines = self.0.pipelines.lock().expect("no thread panics while it compiles, short of a bug");
+        let mut pipelines =
+            self.0.pipelines.lock().expect("no thread panics while it compiles, short of a bug");
         pipelines.entry(key).or_insert_with(|| self.compile(kernel, overrides)).clone()
     }
 
@@ -209,7 +229,10 @@ impl Gpu {
 
     /// Starts reading a tensor back; the future resolves once the device was polled past the copy.
     /// Browsers poll by themselves; elsewhere the caller does, or uses [`Gpu::download`].
-    pub fn download_async<T: Element>(&self, tensor: &Tensor) -> impl Future<Output = Result<Vec<T>, Error>> + use<T> {
+    pub fn download_async<T: Element>(
+        &self,
+        tensor: &Tensor,
+    ) -> impl Future<Output = Result<Vec<T>, Error>> + use<T> {
         assert_eq!(T::DTYPE, tensor.dtype(), "download {}: element type", tensor.label());
         let bytes = tensor.bytes();
         let staging = self.device().create_buffer(&wgpu::BufferDescriptor {

@@ -111,7 +111,10 @@ impl Gpu {
         let entries: Vec<_> = std::iter::once(&uniform)
             .chain(tensors.iter().map(|tensor| &tensor.buffer))
             .enumerate()
-            .map(|(i, buffer)| wgpu::BindGroupEntry { binding: i as u32, resource: buffer.as_entire_binding() })
+            .map(|(i, buffer)| wgpu::BindGroupEntry {
+                binding: i as u32,
+                resource: buffer.as_entire_binding(),
+            })
             .collect();
         let bindings = self.device().create_bind_group(&wgpu::BindGroupDescriptor {
             label: Some(kernel.name),

@@ -136,13 +136,29 @@ impl Gpu {
         self.queue().write_buffer(&tensor.buffer, 0, bytemuck::cast_slice(values));
     }
 
-    fn allocate(&self, label: &str, dtype: Dtype, shape: &[usize], content: Option<&[u8]>) -> Result<Tensor, Error> {
-        let size = padded(4 * shape.iter().map(|&n| n as u64).product::<u64>());
+    /// Whether a tensor of this shape can be bound here, before anyone fills it.
+    ///
+    /// # Errors
+    /// If the adapter cannot bind a buffer of this size.
+    pub fn fits(&self, label: &str, shape: &[usize]) -> Result<(), Error> {
+        let bytes = padded(4 * shape.iter().map(|&n| n as u64).product::<u64>());
         let limits = self.device().limits();
         let limit = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
-        if size > limit {
-            return Err(Error::TooLarge { label: label.into(), bytes: size, limit, adapter: self.name() });
+        if bytes > limit {
+            return Err(Error::TooLarge { label: label.into(), bytes, limit, adapter: self.name() });
         }
+        Ok(())
+    }
+
+    fn allocate(
+        &self,
+        label: &str,
+        dtype: Dtype,
+        shape: &[usize],
+        content: Option<&[u8]>,
+    ) -> Result<Tensor, Error> {
+        self.fits(label, shape)?;
+        let size = padded(4 * shape.iter().product::<usize>() as u64);
         let buffer = self.device().create_buffer(&wgpu::BufferDescriptor {
             label: Some(&format!("{label} {shape:?}")),
             size,
@@ -151,14 +167,9 @@ impl Gpu {
         });
         if let Some(content) = content {
             // Out of memory leaves nothing to map; the device's error handler has the reason.
-            let Ok(mut view) = buffer.get_mapped_range_mut(..) else {
-                return Err(self.fault().unwrap_or(Error::TooLarge {
-                    label: label.into(),
-                    bytes: size,
-                    limit,
-                    adapter: self.name(),
-                }));
-            };
+            let view = buffer.get_mapped_range_mut(..);
+            let reason = |error| self.fault().unwrap_or_else(|| Error::Device(format!("{label}: {error}")));
+            let mut view = view.map_err(reason)?;
             view.slice(..content.len()).copy_from_slice(content);
             drop(view);
             buffer.unmap();

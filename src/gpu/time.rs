@@ -47,7 +47,8 @@ impl Gpu {
             if seconds >= SAMPLE || repeats >= 1 << 20 {
                 break;
             }
-            repeats = (repeats * 2).max((repeats as f64 * 1.2 * SAMPLE / seconds.max(1e-7)) as usize).min(1 << 20);
+            repeats =
+                (repeats * 2).max((repeats as f64 * 1.2 * SAMPLE / seconds.max(1e-7)) as usize).min(1 << 20);
         }
         let mut result = Vec::with_capacity(samples);
         for _ in 0..samples.max(1) {
@@ -110,7 +111,8 @@ impl Clock {
         let Some((.., ticks)) = &self.queries else { return Ok(wall) };
         let words = gpu.download::<u32>(ticks)?;
         let tick = |i: usize| u64::from(words[2 * i + 1]) << 32 | u64::from(words[2 * i]);
-        let seconds = tick(1).wrapping_sub(tick(0)) as f64 * f64::from(gpu.queue().get_timestamp_period()) * 1e-9;
+        let seconds =
+            tick(1).wrapping_sub(tick(0)) as f64 * f64::from(gpu.queue().get_timestamp_period()) * 1e-9;
         // A driver whose clock stands still or runs backwards is overruled by the wall.
         Ok(if seconds > 0.0 && seconds <= wall { seconds } else { wall })
     }

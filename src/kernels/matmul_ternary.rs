@@ -10,12 +10,18 @@ params! { batch: u32, rows: u32, words: u32 }
 pub static VARIANTS: &[&Kernel] = &[
     &Kernel::new::<Params>(
         "matmul_ternary",
-        concat!(include_str!("../../shaders/matmul_ternary.wgsl"), include_str!("../../shaders/ternary.wgsl")),
+        concat!(
+            include_str!("../../shaders/matmul_ternary.wgsl"),
+            include_str!("../../shaders/ternary.wgsl")
+        ),
     )
     .tiled([1, 4]),
     &Kernel::new::<Params>(
         "matmul_ternary_wide",
-        concat!(include_str!("../../shaders/matmul_ternary_wide.wgsl"), include_str!("../../shaders/ternary.wgsl")),
+        concat!(
+            include_str!("../../shaders/matmul_ternary_wide.wgsl"),
+            include_str!("../../shaders/ternary.wgsl")
+        ),
     )
     .tiled([4, 4]),
     &Kernel::new::<Params>(

@@ -10,8 +10,11 @@ params! { batch: u32, rows: u32, cols: u32, words: u32 }
 pub static VARIANTS: &[&Kernel] = &[
     &Kernel::new::<Params>("matmul_ternary_dw", include_str!("../../shaders/matmul_ternary_dw.wgsl"))
         .tiled([4, 4]),
-    &Kernel::new::<Params>("matmul_ternary_dw_wide", include_str!("../../shaders/matmul_ternary_dw_wide.wgsl"))
-        .tiled([16, 8]),
+    &Kernel::new::<Params>(
+        "matmul_ternary_dw_wide",
+        include_str!("../../shaders/matmul_ternary_dw_wide.wgsl"),
+    )
+    .tiled([16, 8]),
     &Kernel::new::<Params>(
         "matmul_ternary_dw_subgroup",
         include_str!("../../shaders/matmul_ternary_dw_subgroup.wgsl"),

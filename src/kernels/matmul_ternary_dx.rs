@@ -10,7 +10,10 @@ params! { batch: u32, rows: u32, cols: u32, words: u32 }
 pub static VARIANTS: &[&Kernel] = &[
     &Kernel::new::<Params>(
         "matmul_ternary_dx",
-        concat!(include_str!("../../shaders/matmul_ternary_dx.wgsl"), include_str!("../../shaders/ternary.wgsl")),
+        concat!(
+            include_str!("../../shaders/matmul_ternary_dx.wgsl"),
+            include_str!("../../shaders/ternary.wgsl")
+        ),
     )
     .tiled([4, 4]),
     &Kernel::new::<Params>(
@@ -52,9 +55,7 @@ pub fn matmul_ternary_dx_variant(
     expect("matmul_ternary_dx", dy, F32, &[batch, rows]);
     expect("matmul_ternary_dx", dx, F32, &[batch, cols]);
     let params = Params { batch: batch as u32, rows: rows as u32, cols: cols as u32, words: words as u32 };
-    let cost = Cost {
-        bytes: w.words.bytes() + 4 + dy.bytes() + dx.bytes(),
-        ops: 2 * (batch * rows * cols) as u64,
-    };
+    let cost =
+        Cost { bytes: w.words.bytes() + 4 + dy.bytes() + dx.bytes(), ops: 2 * (batch * rows * cols) as u64 };
     gpu.op(kernel, params, &[&w.words, &w.beta, dy, dx], Grid::Plane(cols, batch), cost)
 }

@@ -177,5 +177,7 @@ fn expect(kernel: &str, tensor: &Tensor, dtype: Dtype, shape: &[usize]) {
 /// The two lengths of a matrix.
 fn matrix(kernel: &str, tensor: &Tensor) -> [usize; 2] {
     let shape = tensor.shape();
-    shape.try_into().unwrap_or_else(|_| panic!("{kernel}: {} is {shape:?}, expected a matrix", tensor.label()))
+    shape
+        .try_into()
+        .unwrap_or_else(|_| panic!("{kernel}: {} is {shape:?}, expected a matrix", tensor.label()))
 }

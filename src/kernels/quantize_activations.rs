@@ -27,7 +27,6 @@ pub fn quantize_activations(gpu: &Gpu, x: &Tensor, out: &Int8Tensor) -> Op {
     expect("quantize_activations", &out.scale, F32, &[batch]);
     expect("quantize_activations", &out.sum, I32, &[batch]);
     let params = Params { batch: batch as u32, cols: cols as u32, words: words as u32 };
-    let cost =
-        Cost { bytes: x.bytes() + out.q.bytes() + 8 * batch as u64, ops: 4 * (batch * cols) as u64 };
+    let cost = Cost { bytes: x.bytes() + out.q.bytes() + 8 * batch as u64, ops: 4 * (batch * cols) as u64 };
     gpu.op(&KERNEL, params, &[x, &out.q, &out.scale, &out.sum], Grid::Groups(batch), cost)
 }

@@ -24,9 +24,6 @@ pub fn rmsnorm(gpu: &Gpu, x: &Tensor, gain: &Tensor, eps: f32, y: &Tensor, facto
     expect("rmsnorm", y, F32, &[batch, cols]);
     expect("rmsnorm", factor, F32, &[batch]);
     let params = Params { batch: batch as u32, cols: cols as u32, eps };
-    let cost = Cost {
-        bytes: 2 * x.bytes() + gain.bytes() + factor.bytes(),
-        ops: 4 * (batch * cols) as u64,
-    };
+    let cost = Cost { bytes: 2 * x.bytes() + gain.bytes() + factor.bytes(), ops: 4 * (batch * cols) as u64 };
     gpu.op(&KERNEL, params, &[x, gain, y, factor], Grid::Groups(batch), cost)
 }

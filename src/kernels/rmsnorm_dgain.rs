@@ -5,11 +5,8 @@ use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Overrides, Tensor, param
 
 params! { batch: u32, cols: u32 }
 
-pub static KERNEL: Kernel = Kernel::new::<Params>(
-    "rmsnorm_dgain",
-    include_str!("../../shaders/rmsnorm_dgain.wgsl"),
-)
-.with(GPU, CPU);
+pub static KERNEL: Kernel =
+    Kernel::new::<Params>("rmsnorm_dgain", include_str!("../../shaders/rmsnorm_dgain.wgsl")).with(GPU, CPU);
 
 const GPU: Overrides = &[("WG", 32.0), ("SLICES", 8.0)];
 const CPU: Overrides = &[("WG", 8.0), ("SLICES", 1.0)];
@@ -22,9 +19,6 @@ pub fn rmsnorm_dgain(gpu: &Gpu, x: &Tensor, factor: &Tensor, dy: &Tensor, dgain:
     expect("rmsnorm_dgain", dy, F32, &[batch, cols]);
     expect("rmsnorm_dgain", dgain, F32, &[cols]);
     let params = Params { batch: batch as u32, cols: cols as u32 };
-    let cost = Cost {
-        bytes: 2 * x.bytes() + factor.bytes() + dgain.bytes(),
-        ops: 3 * (batch * cols) as u64,
-    };
+    let cost = Cost { bytes: 2 * x.bytes() + factor.bytes() + dgain.bytes(), ops: 3 * (batch * cols) as u64 };
     gpu.op(&KERNEL, params, &[x, factor, dy, dgain], Grid::Plane(cols, 1), cost)
 }

@@ -25,9 +25,6 @@ pub fn rmsnorm_dx(gpu: &Gpu, x: &Tensor, gain: &Tensor, factor: &Tensor, dy: &Te
     expect("rmsnorm_dx", gain, F32, &[cols]);
     expect("rmsnorm_dx", factor, F32, &[batch]);
     let params = Params { batch: batch as u32, cols: cols as u32 };
-    let cost = Cost {
-        bytes: 3 * x.bytes() + gain.bytes() + factor.bytes(),
-        ops: 8 * (batch * cols) as u64,
-    };
+    let cost = Cost { bytes: 3 * x.bytes() + gain.bytes() + factor.bytes(), ops: 8 * (batch * cols) as u64 };
     gpu.op(&KERNEL, params, &[x, gain, factor, dy, dx], Grid::Groups(batch), cost)
 }

@@ -36,9 +36,6 @@ pub fn rmsnorm_relu_dx(
     expect("rmsnorm_relu_dx", dy, F32, &[batch, cols]);
     expect("rmsnorm_relu_dx", dx, F32, &[batch, cols]);
     let params = Params { batch: batch as u32, cols: cols as u32 };
-    let cost = Cost {
-        bytes: 3 * x.bytes() + gain.bytes() + 2 * r.bytes(),
-        ops: 9 * (batch * cols) as u64,
-    };
+    let cost = Cost { bytes: 3 * x.bytes() + gain.bytes() + 2 * r.bytes(), ops: 9 * (batch * cols) as u64 };
     gpu.op(&KERNEL, params, &[x, gain, r, norm, dy, dx], Grid::Groups(batch), cost)
 }

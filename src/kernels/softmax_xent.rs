@@ -38,19 +38,22 @@ impl Totals {
 
 /// `loss += sum_b xent(softmax(z[b, :]), labels[b])` with label smoothing, `hits += correct rows`,
 /// and `dz[batch, classes] <- ` the gradient of the batch's *mean* loss.
-pub fn softmax_xent(gpu: &Gpu, z: &Tensor, labels: &Tensor, smoothing: f32, dz: &Tensor, totals: &Totals) -> Op {
+pub fn softmax_xent(
+    gpu: &Gpu,
+    z: &Tensor,
+    labels: &Tensor,
+    smoothing: f32,
+    dz: &Tensor,
+    totals: &Totals,
+) -> Op {
     let [batch, classes] = matrix("softmax_xent", z);
     expect("softmax_xent", z, F32, &[batch, classes]);
     expect("softmax_xent", labels, U32, &[batch]);
     expect("softmax_xent", dz, F32, &[batch, classes]);
     expect("softmax_xent", &totals.loss, F32, &[1]);
     expect("softmax_xent", &totals.hits, U32, &[1]);
-    let params = Params {
-        batch: batch as u32,
-        classes: classes as u32,
-        smoothing,
-        inverse_batch: 1.0 / batch as f32,
-    };
+    let params =
+        Params { batch: batch as u32, classes: classes as u32, smoothing, inverse_batch: 1.0 / batch as f32 };
     let cost = Cost { bytes: 2 * z.bytes() + labels.bytes() + 16, ops: 8 * (batch * classes) as u64 };
     gpu.op(&KERNEL, params, &[z, labels, dz, &totals.loss, &totals.hits], Grid::Groups(1), cost)
 }

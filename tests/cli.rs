@@ -1,0 +1,354 @@
+//! The program as a process: exit codes, the JSON line, the run folder, and what it says to people
+//! who make mistakes.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+fn sterna(args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sterna"));
+    command.args(args);
+    for (variable, flag) in [("STERNA_TEST_BACKEND", "--backend"), ("STERNA_TEST_ADAPTER", "--adapter")] {
+        let own = args.contains(&flag) || !matches!(args.first(), Some(&("train" | "eval")));
+        if let (Ok(value), false) = (std::env::var(variable), own) {
+            command.args([flag, &value]);
+        }
+    }
+    command.output().expect("the program starts")
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("stdout is text")
+}
+
+/// What the program said itself, without the lines that drivers print.
+fn stderr(output: &Output) -> String {
+    let text = String::from_utf8(output.stderr.clone()).expect("stderr is text");
+    text.lines().filter(|line| !line.contains("XDG_RUNTIME_DIR")).map(|line| format!("{line}\n")).collect()
+}
+
+fn json(output: &Output) -> Value {
+    let text = stdout(output);
+    let last = text.lines().last().expect("stdout has a line");
+    serde_json::from_str(last).unwrap_or_else(|error| panic!("the last line is no JSON ({error}): {last}"))
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().expect("no signal")
+}
+
+/// Asserts exit code 2, one sentence that begins `sterna: ` and holds every `part`.
+#[track_caller]
+fn assert_refused(output: &Output, parts: &[&str]) {
+    let said = stderr(output);
+    assert_eq!(code(output), 2, "{said}");
+    assert!(said.starts_with("sterna: "), "{said}");
+    for part in parts {
+        assert!(said.contains(part), "{part:?} is missing in: {said}");
+    }
+    assert!(output.stdout.is_empty(), "{}", stdout(output));
+}
+
+/// An IDX file: magic, sizes, bytes.
+fn idx(magic: u32, sizes: &[u32], bytes: &[u8]) -> Vec<u8> {
+    let header = [magic].into_iter().chain(sizes.iter().copied()).flat_map(u32::to_be_bytes);
+    header.chain(bytes.iter().copied()).collect()
+}
+
+/// A data set in which class `k` of 3 lights band `k` of an image of 6 x 5 pixels, with some noise.
+fn bands(folder: &Path) -> PathBuf {
+    let data = folder.join("bands");
+    fs::create_dir(&data).expect("created");
+    for (half, count) in [("train", 150u32), ("t10k", 33)] {
+        let labels: Vec<u8> = (0..count).map(|i| (i % 3) as u8).collect();
+        let pixel = |i: u32, p: u32| {
+            let noise = ((i.wrapping_mul(2_654_435_761) ^ (p * 40_503)) >> 7) & 31;
+            noise as u8 + if p / 10 == i % 3 { 200 } else { 0 }
+        };
+        let images: Vec<u8> = (0..count).flat_map(|i| (0..30).map(move |p| pixel(i, p))).collect();
+        let write = |name: &str, bytes: Vec<u8>| {
+            fs::write(data.join(format!("{half}-{name}")), bytes).expect("written")
+        };
+        write("images-idx3-ubyte", idx(0x803, &[count, 6, 5], &images));
+        write("labels-idx1-ubyte", idx(0x801, &[count], &labels));
+    }
+    data
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("temporary folders have plain names")
+}
+
+/// A small run: 150 images, batch 64, so that the last batch is short.
+fn small_run<'a>(data: &'a Path, out: &'a Path) -> Vec<&'a str> {
+    let mut args = vec!["train", "--data", text(data), "--out", text(out), "--epochs", "3", "--batch", "64"];
+    args.extend(["--hidden", "17,9", "--lr", "0.02", "--json"]);
+    args
+}
+
+const KEYS: [&str; 21] = [
+    "command",
+    "adapter",
+    "backend",
+    "device_type",
+    "precision",
+    "epochs",
+    "batch",
+    "steps",
+    "seed",
+    "train_seconds",
+    "samples_per_second",
+    "seconds_per_epoch",
+    "test_accuracy",
+    "test_loss",
+    "perplexity",
+    "train_accuracy",
+    "zeros",
+    "bytes",
+    "checkpoint",
+    "schema",
+    "sterna_version",
+];
+
+#[test]
+fn a_run_leaves_its_folder_and_eval_repeats_its_score() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (data, out) = (bands(folder.path()), folder.path().join("run"));
+    let trained = sterna(&small_run(&data, &out));
+    assert_eq!(code(&trained), 0, "{}", stderr(&trained));
+
+    let line = json(&trained);
+    for key in KEYS {
+        assert!(!line[key].is_null(), "{key} is missing in {line}");
+    }
+    assert_eq!((line["command"].as_str(), line["precision"].as_str()), (Some("train"), Some("ternary")));
+    assert_eq!(
+        (line["epochs"].as_u64(), line["batch"].as_u64(), line["steps"].as_u64()),
+        (Some(3), Some(64), Some(9))
+    );
+    let weights = 30 * 17 + 17 * 9 + 9 * 3;
+    assert_eq!(line["bytes"]["f32"].as_u64(), Some(4 * weights));
+    // Words of 16 trits: 17 rows of 2, 9 rows of 2, 3 rows of 1.
+    assert_eq!(line["bytes"]["packed"].as_u64(), Some(4 * (34 + 18 + 3)));
+    assert_eq!(line["bytes"]["base3"].as_u64(), Some(102 + 31 + 6));
+    assert_eq!(line["zeros"].as_array().map(Vec::len), Some(3));
+    assert!(line["seconds_per_epoch"].as_f64() > Some(0.0));
+    assert_eq!(line["test_accuracy"].as_f64(), Some(1.0), "three bands are easy");
+    let (loss, perplexity) = (line["test_loss"].as_f64(), line["perplexity"].as_f64());
+    assert_eq!(loss.map(f64::exp), perplexity);
+
+    for name in ["config.json", "metrics.jsonl", "model.safetensors", "curve.svg"] {
+        assert!(out.join(name).is_file(), "{name} is missing");
+    }
+    assert_eq!(fs::read_dir(&out).expect("listed").count(), 4, "nothing else is left behind");
+    let config: Value =
+        serde_json::from_slice(&fs::read(out.join("config.json")).expect("read")).expect("JSON");
+    assert_eq!(config["config"]["hidden"], serde_json::json!([17, 9]));
+    let metrics = fs::read_to_string(out.join("metrics.jsonl")).expect("read");
+    let epochs: Vec<Value> = metrics.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(epochs.len(), 3);
+    assert_eq!(epochs[2]["test_accuracy"], line["test_accuracy"]);
+    let curve = fs::read_to_string(out.join("curve.svg")).expect("read");
+    assert!(curve.starts_with("<svg") && curve.trim_end().ends_with("</svg>"));
+    assert_eq!(
+        stderr(&trained).lines().filter(|line| line.starts_with("epoch")).count(),
+        3,
+        "a line per epoch"
+    );
+    assert!(stdout(&trained).contains("multiply-adds"), "the model table is on stdout");
+
+    let model = out.join("model.safetensors");
+    let scored = sterna(&["eval", text(&model), "--data", text(&data), "--json"]);
+    assert_eq!(code(&scored), 0, "{}", stderr(&scored));
+    let again = json(&scored);
+    assert_eq!(again["command"], "eval");
+    for key in KEYS.iter().filter(|key| **key != "command") {
+        assert_eq!(again[key], line[key], "{key}");
+    }
+    assert_eq!(again["confusion"], serde_json::json!([[11, 0, 0], [0, 11, 0], [0, 0, 11]]));
+
+    let once_more = sterna(&small_run(&data, &out));
+    assert_refused(&once_more, &["already holds a run"]);
+}
+
+#[test]
+fn require_turns_the_result_into_the_exit_code() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = bands(folder.path());
+    for (least, expected) in [("1", 0), ("0.2", 0)] {
+        let out = folder.path().join(least);
+        let output = sterna(&[&small_run(&data, &out)[..], &["--require", least]].concat());
+        assert_eq!(code(&output), expected, "{}", stderr(&output));
+    }
+    // A rate this small learns nothing in three epochs.
+    let out = folder.path().join("unlearned");
+    let output = sterna(&[&small_run(&data, &out)[..], &["--require", "1", "--lr", "1e-9"]].concat());
+    assert_eq!(code(&output), 2, "clap refuses a flag given twice: {}", stderr(&output));
+    let args = [
+        "train",
+        "--data",
+        text(&data),
+        "--out",
+        text(&out),
+        "--epochs",
+        "1",
+        "--lr",
+        "1e-9",
+        "--require",
+        "1",
+    ];
+    let output = sterna(&args);
+    assert_eq!(code(&output), 1, "{}", stderr(&output));
+    assert!(stderr(&output).contains("below the required 1"), "{}", stderr(&output));
+    assert!(out.join("model.safetensors").is_file(), "the run is kept");
+}
+
+#[test]
+fn flags_out_of_range_are_refused_by_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (data, out) = (bands(folder.path()), folder.path().join("run"));
+    let cases: [(&[&str], &[&str]); 9] = [
+        (&["--batch", "0"], &["--batch 0", "between 1 and the 150"]),
+        (&["--batch", "151"], &["--batch 151", "between 1 and the 150"]),
+        (&["--hidden", "8,0"], &["--hidden 0", "between 1 and"]),
+        (&["--epochs", "0"], &["--epochs 0"]),
+        (&["--lr", "0"], &["--lr 0"]),
+        (&["--lr", "NaN"], &["--lr NaN"]),
+        (&["--weight-decay=-1"], &["--weight-decay -1"]),
+        (&["--label-smoothing", "1"], &["--label-smoothing 1"]),
+        (&["--require", "98"], &["--require", "0.98 for 98 %"]),
+    ];
+    for (flags, parts) in cases {
+        let output = sterna(&[&["train", "--data", text(&data), "--out", text(&out)], flags].concat());
+        assert_refused(&output, parts);
+        assert!(!out.exists(), "{flags:?} left a folder behind");
+    }
+    let unknown = sterna(&["train", "--epoch", "3"]);
+    assert_eq!(code(&unknown), 2);
+    assert!(stderr(&unknown).contains("--epochs"), "clap names the nearest flag: {}", stderr(&unknown));
+}
+
+#[test]
+fn a_matrix_too_large_for_the_adapter_is_refused_with_its_limit() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (data, out) = (bands(folder.path()), folder.path().join("run"));
+    let output = sterna(&["train", "--data", text(&data), "--out", text(&out), "--hidden", "130000,130000"]);
+    assert_refused(&output, &["layers.1.weight needs", "binds at most", "smaller"]);
+}
+
+#[test]
+fn adapters_that_are_not_there_are_answered_with_those_that_are() {
+    let absent = if cfg!(target_os = "macos") { "dx12" } else { "metal" };
+    for flags in [["--backend", absent], ["--adapter", "no such card"]] {
+        for command in ["train", "info"] {
+            let output = sterna(&[&[command], &flags[..]].concat());
+            assert_refused(&output, &["nothing matches", flags[1], "this machine has\n  "]);
+        }
+    }
+    let output = sterna(&["train", "--backend", "cuda"]);
+    assert_eq!(code(&output), 2);
+    assert!(stderr(&output).contains("vulkan, metal, dx12, gl"), "{}", stderr(&output));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn no_adapter_at_all_is_answered_with_the_line_that_installs_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let nowhere = text(folder.path());
+    let output = Command::new(env!("CARGO_BIN_EXE_sterna"))
+        .args(["train", "--epochs", "1", "--out", text(&folder.path().join("run"))])
+        .envs([("VK_DRIVER_FILES", nowhere), ("VK_ICD_FILENAMES", nowhere)])
+        .envs([("__EGL_VENDOR_LIBRARY_FILENAMES", nowhere), ("LIBGL_DRIVERS_PATH", nowhere)])
+        .output()
+        .expect("the program starts");
+    assert_refused(&output, &["no GPU adapter found", "install"]);
+    assert_eq!(stderr(&output).lines().count(), 1, "one sentence");
+}
+
+#[test]
+fn a_data_set_that_is_broken_is_refused_with_the_file_that_is() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = bands(folder.path());
+    let labels = data.join("t10k-labels-idx1-ubyte");
+    let good = fs::read(&labels).expect("read");
+    let gzip = |bytes: &[u8]| {
+        use std::io::Write;
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(bytes).expect("into memory");
+        encoder.finish().expect("into memory")
+    };
+    let mut corrupt = gzip(&good);
+    *corrupt.last_mut().expect("a trailer") ^= 1;
+    *corrupt.iter_mut().rev().nth(6).expect("a checksum") ^= 1;
+    let broken: [(&str, Vec<u8>); 6] = [
+        ("truncated", good[..good.len() - 1].to_vec()),
+        ("wrong magic", idx(0x999, &[33], &good[8..])),
+        ("trailing bytes", [&good[..], b"?"].concat()),
+        ("fewer labels than images", idx(0x801, &[32], &good[8..40])),
+        ("a label out of range", idx(0x801, &[33], &[&good[8..40], &[7]].concat())),
+        ("a corrupt gzip", corrupt),
+    ];
+    for (what, bytes) in broken {
+        fs::write(&labels, bytes).expect("written");
+        let out = folder.path().join("run");
+        let output = sterna(&["train", "--data", text(&data), "--out", text(&out)]);
+        assert_refused(&output, &["t10k-labels-idx1-ubyte"]);
+        assert!(!out.exists(), "{what} left a folder behind");
+    }
+    fs::remove_file(&labels).expect("removed");
+    assert_refused(&sterna(&["train", "--data", text(&data)]), &["t10k-labels-idx1-ubyte"]);
+    assert_refused(&sterna(&["train", "--data", text(&folder.path().join("none"))]), &["none"]);
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_found_out_before_training() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = bands(folder.path());
+    let file = folder.path().join("file");
+    fs::write(&file, "in the way").expect("written");
+    let output = sterna(&small_run(&data, &file.join("run")));
+    assert_refused(&output, &["--out", "cannot be written"]);
+    assert!(!stderr(&output).contains("epoch"), "{}", stderr(&output));
+}
+
+#[test]
+fn eval_refuses_what_is_no_model_or_belongs_to_another_data_set() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (data, out) = (bands(folder.path()), folder.path().join("run"));
+    assert_refused(&sterna(&["eval", text(&folder.path().join("none"))]), &["none", "cannot be read"]);
+    let file = folder.path().join("file");
+    fs::write(&file, "this is no model").expect("written");
+    assert_refused(&sterna(&["eval", text(&file)]), &["is no safetensors file"]);
+    let trained = sterna(&small_run(&data, &out));
+    assert_eq!(code(&trained), 0, "{}", stderr(&trained));
+    let output = sterna(&["eval", text(&out.join("model.safetensors"))]);
+    assert_refused(&output, &["maps 30 pixels to 3 classes", "28 x 28", "--data DIR"]);
+}
+
+#[test]
+fn info_names_the_adapter_it_would_use() {
+    let output = sterna(&["info", "--json"]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let line = json(&output);
+    assert_eq!(line["command"], "info");
+    let adapters = line["adapters"].as_array().expect("a list");
+    assert_eq!(adapters[0]["name"], line["used"]);
+    for key in ["backend", "kind", "driver", "shader_compiler", "subgroup_sizes", "largest_binding"] {
+        assert!(adapters[0][key].is_string(), "{key}");
+    }
+    assert!(stdout(&output).contains("used because"));
+}
+
+#[test]
+fn help_has_examples_and_no_arguments_means_help() {
+    for args in [&["--help"][..], &["train", "--help"], &["eval", "--help"]] {
+        let output = sterna(args);
+        assert_eq!(code(&output), 0);
+        assert!(stdout(&output).contains("Example"), "{args:?}");
+    }
+    let output = sterna(&[]);
+    assert_eq!(code(&output), 2);
+    assert!(stderr(&output).contains("Usage"), "{}", stderr(&output));
+}

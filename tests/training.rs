@@ -1,0 +1,141 @@
+//! Training as a whole: it learns, it repeats to the bit, and it drops nothing.
+
+use std::sync::OnceLock;
+
+use sterna::Gpu;
+use sterna::gpu::Choice;
+use sterna::mnist::{Dataset, Split};
+use sterna::model::Parameters;
+use sterna::train::{Config, Evaluator, Score, Trainer};
+
+fn gpu(checked: bool) -> Gpu {
+    static GPUS: [OnceLock<Gpu>; 2] = [OnceLock::new(), OnceLock::new()];
+    let open = || {
+        let wish = |name: &str| std::env::var(name).ok();
+        let choice =
+            Choice { backend: wish("STERNA_TEST_BACKEND"), adapter: wish("STERNA_TEST_ADAPTER"), checked };
+        Gpu::new(&choice).unwrap_or_else(|error| panic!("{error}"))
+    };
+    GPUS[usize::from(checked)].get_or_init(open).clone()
+}
+
+fn mnist() -> &'static Dataset {
+    static DATA: OnceLock<Dataset> = OnceLock::new();
+    DATA.get_or_init(Dataset::embedded)
+}
+
+/// The first `train` training and `test` test images of MNIST.
+fn part(train: usize, test: usize) -> Dataset {
+    let first = |split: &Split, count: usize| Split {
+        images: split.images[..count * mnist().pixels()].to_vec(),
+        labels: split.labels[..count].to_vec(),
+    };
+    Dataset { train: first(&mnist().train, train), test: first(&mnist().test, test), ..mnist().clone() }
+}
+
+fn train(gpu: &Gpu, data: &Dataset, config: Config) -> (Vec<Parameters>, Vec<Score>) {
+    let mut trainer = Trainer::new(gpu, data, config.clone()).expect("the data fits");
+    let scores = (0..config.epochs).map(|_| trainer.run_epoch(&mut |_| {}).expect("an epoch")).collect();
+    (trainer.mlp.download(gpu).expect("downloaded"), scores)
+}
+
+#[test]
+fn two_epochs_reach_what_the_recipe_promises() {
+    let gpu = gpu(false);
+    let config = Config { epochs: 2, ..Config::default() };
+    let mut trainer = Trainer::new(&gpu, mnist(), config).expect("the data fits");
+    let mut heard = Vec::new();
+    trainer.run_epoch(&mut |images| heard.push(images)).expect("an epoch");
+    trainer.run_epoch(&mut |_| {}).expect("an epoch");
+    let test =
+        Evaluator::new(&gpu, &trainer.mlp, &mnist().test).expect("the data fits").score().expect("a score");
+    assert!(test.accuracy >= 0.974, "{test:?}");
+    assert_eq!(trainer.steps(), 2 * 469, "the short batch is a step");
+    assert!(
+        heard.is_sorted() && heard.iter().all(|&images| images <= 60_000) && heard.len() > 3,
+        "{heard:?}"
+    );
+}
+
+#[test]
+fn one_seed_gives_the_same_bits_and_another_gives_others() {
+    let data = part(1000, 10);
+    let config = Config { epochs: 2, hidden: vec![40, 24], ..Config::default() };
+    let (first, scores) = train(&gpu(false), &data, config.clone());
+    assert_eq!((&first, &scores), (&train(&gpu(false), &data, config.clone()).0, &scores));
+    let (again, same) = train(&gpu(false), &data, config.clone());
+    assert!(first == again && scores == same, "a second run differs");
+    let (other, _) = train(&gpu(false), &data, Config { seed: 1, ..config });
+    assert!(first != other, "another seed gives the same weights");
+}
+
+#[test]
+fn checked_shaders_give_the_same_bits() {
+    let data = part(500, 10);
+    let config = Config { epochs: 1, batch: 100, hidden: vec![40, 24], ..Config::default() };
+    assert!(train(&gpu(false), &data, config.clone()) == train(&gpu(true), &data, config));
+}
+
+#[test]
+fn a_batch_of_64_is_overfitted() {
+    let data = part(64, 64);
+    let config = Config { epochs: 60, batch: 64, ..Config::default() };
+    let (_, scores) = train(&gpu(false), &data, config);
+    assert_eq!(scores.last().map(|score| score.accuracy), Some(1.0), "{scores:?}");
+}
+
+#[test]
+fn a_step_and_an_evaluation_see_every_image_once() {
+    // At a rate of almost nothing the training score is the score of the first weights, whatever the
+    // batches; 150 images are two batches of 64 and a short one of 22.
+    let mut data = part(150, 10);
+    data.test = data.train.clone();
+    let gpu = gpu(false);
+    for batch in [150, 64, 1] {
+        let config = Config { epochs: 1, batch, lr: 1e-30, hidden: vec![33], ..Config::default() };
+        let mut trainer = Trainer::new(&gpu, &data, config).expect("the data fits");
+        let evaluator = Evaluator::new(&gpu, &trainer.mlp, &data.test).expect("the data fits");
+        let (trained, scored) =
+            (trainer.run_epoch(&mut |_| {}).expect("an epoch"), evaluator.score().expect("a score"));
+        assert_eq!(trained.accuracy, scored.accuracy, "batch {batch}");
+        // A sum of 150 losses in another order: 150 roundings of 2^-24 each way.
+        assert!(
+            (trained.loss - scored.loss).abs() <= 2.0 * 150.0 * 2f64.powi(-24) * scored.loss,
+            "batch {batch}"
+        );
+        let said = evaluator.predictions().expect("predictions");
+        let hits =
+            said.iter().zip(&data.test.labels).filter(|(said, label)| **said == usize::from(**label)).count();
+        assert_eq!(hits as f64 / 150.0, scored.accuracy, "batch {batch}");
+    }
+}
+
+#[test]
+fn the_rate_rises_for_half_an_epoch_and_ends_at_zero() {
+    let config = Config { epochs: 4, batch: 10, lr: 0.5, ..Config::default() };
+    let rates = config.rates(1000);
+    assert_eq!(rates.len(), 400);
+    let peak = rates.iter().copied().fold(0.0, f64::max);
+    assert_eq!((rates[0], rates[49], peak), (0.01, 0.5, 0.5));
+    assert!(rates[49..].is_sorted_by(|a, b| a >= b) && rates[399] < 1e-4 * peak, "{:?}", &rates[390..]);
+}
+
+#[test]
+fn moments_and_weights_survive_the_file() {
+    let gpu = gpu(false);
+    let data = part(200, 10);
+    let config = Config { epochs: 1, batch: 50, hidden: vec![20], ..Config::default() };
+    let mut trainer = Trainer::new(&gpu, &data, config).expect("the data fits");
+    trainer.run_epoch(&mut |_| {}).expect("an epoch");
+    let saved = trainer.checkpoint(serde_json::json!({"epoch": 1})).expect("downloaded");
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("model.safetensors");
+    saved.save(&path).expect("saved");
+    let loaded = sterna::checkpoint::Checkpoint::load(&path).expect("loaded");
+    assert_eq!(loaded, saved);
+    assert_eq!(loaded.dims(), [784, 20, 10]);
+    let trained = |layer: &sterna::checkpoint::Layer| {
+        layer.moments.as_ref().is_some_and(|[weight, gain]| weight.v.iter().chain(&gain.v).any(|&v| v > 0.0))
+    };
+    assert!(loaded.layers.iter().all(trained), "moments of a trained network are not all zero");
+}
