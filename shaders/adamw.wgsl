@@ -11,13 +11,14 @@
 //   5  m         f32  [count]         read and write
 //   6  v         f32  [count]         read and write
 //
-// Grid     one invocation per four values.
+// Grid     one invocation per TILE_X values.
 // Moves    4 * 7 * count bytes.
 // Does     15 * count operations.
 // Twin     reference::adamw — within a few roundings of the update.
 // Source   AdamW, arXiv 1711.05101, algorithm 2.
 
 override WG: u32 = 64u;
+const TILE_X: u32 = 8u;         // values; two vectors share one reading of the schedule
 
 struct Params { count: u32, beta1: f32, beta2: f32, eps: f32, decay: f32 }
 
@@ -29,21 +30,26 @@ struct Params { count: u32, beta1: f32, beta2: f32, eps: f32, decay: f32 }
 @group(0) @binding(5) var<storage, read_write> m: array<vec4<f32>>;
 @group(0) @binding(6) var<storage, read_write> v: array<vec4<f32>>;
 
+fn update(i: u32, now: vec4<f32>) {
+    let grad = g[i];
+    let m_i = p.beta1 * m[i] + (1.0 - p.beta1) * grad;
+    let v_i = p.beta2 * v[i] + (1.0 - p.beta2) * (grad * grad);
+    let w_i = w[i];
+    let step = (m_i * now.y) / (sqrt(v_i) * now.z + p.eps);
+    m[i] = m_i;
+    v[i] = v_i;
+    w[i] = (1.0 - now.x * p.decay) * w_i - now.x * step;
+}
+
 @compute @workgroup_size(WG)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let i = group_index(group, groups) * WG + lane;
-    if 4u * i >= p.count { return; }
     let now = schedule[clock[0]];
-    let grad = g[i];
-    let m_i = p.beta1 * m[i] + (1.0 - p.beta1) * grad;
-    let v_i = p.beta2 * v[i] + (1.0 - p.beta2) * (grad * grad);
-    let w_i = w[i];
-    let update = (m_i * now.y) / (sqrt(v_i) * now.z + p.eps);
-    m[i] = m_i;
-    v[i] = v_i;
-    w[i] = (1.0 - now.x * p.decay) * w_i - now.x * update;
+    let first = group_index(group, groups) * WG * (TILE_X / 4u) + lane;
+    for (var i = first; i < first + WG * (TILE_X / 4u); i += WG) {
+        if 4u * i < p.count { update(i, now); }
+    }
 }

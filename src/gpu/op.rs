@@ -16,7 +16,7 @@ pub struct Cost {
 /// How many invocations or workgroups a kernel needs.
 #[derive(Clone, Copy, Debug)]
 pub enum Grid {
-    /// One invocation per item, numbered linearly.
+    /// Outputs numbered linearly, divided by the kernel's tile.
     Each(usize),
     /// One workgroup per item, numbered linearly.
     Groups(usize),
@@ -64,7 +64,7 @@ impl Grid {
     fn groups(self, kernel: &Kernel, overrides: Overrides) -> [u32; 3] {
         let width = overrides.iter().find(|(name, _)| *name == "WG").map_or(1, |(_, value)| *value as usize);
         let [x, y] = match self {
-            Grid::Each(items) => folded(items.div_ceil(width)),
+            Grid::Each(items) => folded(items.div_ceil(kernel.tile[0] as usize * width)),
             Grid::Groups(groups) => folded(groups),
             Grid::Plane(x, y) => {
                 [x.div_ceil(kernel.tile[0] as usize * width), y.div_ceil(kernel.tile[1] as usize)]

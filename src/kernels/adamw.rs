@@ -8,7 +8,8 @@ params! { count: u32, beta1: f32, beta2: f32, eps: f32, decay: f32 }
 pub static KERNEL: Kernel = Kernel::new::<Params>(
     "adamw",
     concat!(include_str!("../../shaders/adamw.wgsl"), include_str!("../../shaders/grid.wgsl")),
-);
+)
+.tiled([8, 1]);
 
 /// AdamW's constants; the learning rate lives in the schedule.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -77,5 +78,5 @@ pub fn adamw(
     let params = Params { count: w.len() as u32, beta1, beta2, eps, decay };
     let cost = Cost { bytes: 7 * w.bytes(), ops: 15 * w.len() as u64 };
     let tensors = [clock, schedule, g, w, &moments.m, &moments.v];
-    gpu.op(&KERNEL, params, &tensors, Grid::Each(w.len().div_ceil(4)), cost)
+    gpu.op(&KERNEL, params, &tensors, Grid::Each(w.len()), cost)
 }
