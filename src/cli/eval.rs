@@ -57,8 +57,8 @@ pub fn run(flags: &Flags) -> Outcome {
 
     eprintln!("{} on {}", shown(&flags.model), super::gpu_line(&gpu));
     super::print_model(&layers, test);
-    println!("\nConfusion matrix: rows are the true classes, columns what the network said\n");
-    print!("{}", confusion_table(&confusion));
+    super::say("\nConfusion matrix: rows are the true classes, columns what the network said\n");
+    super::say(confusion_table(&confusion).trim_end());
     if flags.json {
         // Of its training the file tells what it knows; the rest was measured now.
         let known =

@@ -21,14 +21,14 @@ pub fn run(flags: &Flags) -> Outcome {
     let why = reason(&found, choice.adapter.is_some() || choice.backend.is_some());
     for (i, adapter) in found.iter().enumerate() {
         let mark = if i == 0 { "->" } else { "  " };
-        println!("{mark} {}", adapter.info.name);
+        super::say(format!("{mark} {}", adapter.info.name));
         for (key, value) in adapter.facts() {
-            println!("     {key:<22} {value}");
+            super::say(format!("     {key:<22} {value}"));
         }
         if i == 0 {
-            println!("     {:<22} {why}", "used because");
+            super::say(format!("     {:<22} {why}", "used because"));
         }
-        println!();
+        super::say("");
     }
     if flags.json {
         let all: Vec<Value> = found

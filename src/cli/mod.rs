@@ -7,6 +7,7 @@ mod info;
 mod train;
 
 use std::fmt::Display;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -119,13 +120,20 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// A line of the result. Who reads it may stop reading, `sterna info | head`, and that is no error.
+fn say(line: impl Display) {
+    if writeln!(std::io::stdout(), "{line}").is_err() {
+        std::process::exit(0);
+    }
+}
+
 /// Prints the last line of stdout for machines.
 fn print_json(command: &str, result: Map<String, Value>) {
     let mut line = object(json!({"command": command}));
     line.extend(result);
     line.insert("schema".into(), json!(SCHEMA));
     line.insert("sterna_version".into(), json!(env!("CARGO_PKG_VERSION")));
-    println!("{}", Value::Object(line));
+    say(Value::Object(line));
 }
 
 /// The keys that describe a device.
@@ -158,13 +166,13 @@ fn costs(layers: &[Packed]) -> Vec<LayerCost> {
 
 /// The model's table and its score, for people.
 fn print_model(layers: &[Packed], test: Score) {
-    println!("{}", model_table(&costs(layers)));
-    println!(
+    say(model_table(&costs(layers)));
+    say(format!(
         "Test accuracy {:.2} %, loss {:.4} nats, perplexity {:.3}",
         100.0 * test.accuracy,
         test.loss,
         test.perplexity()
-    );
+    ));
 }
 
 fn object(value: Value) -> Map<String, Value> {

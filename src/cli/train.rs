@@ -121,8 +121,8 @@ pub fn run(flags: &Flags) -> Outcome {
     folder.write("curve.svg", log.curve(&data.name).as_bytes())?;
 
     super::print_model(&layers, test);
-    println!("{} s per epoch; the run is in {}", seconds(median(&times)), shown(&folder.path));
-    println!("Next: sterna eval {}", shown(&model));
+    super::say(format!("{} s per epoch; the run is in {}", seconds(median(&times)), shown(&folder.path)));
+    super::say(format!("Next: sterna eval {}", shown(&model)));
     if flags.json {
         summary.insert("checkpoint".into(), json!(shown(&model)));
         super::print_json("train", summary);
@@ -255,7 +255,8 @@ impl Log {
         let metrics =
             File::create(&path).map_err(|e| failure(format!("{}: cannot be written: {e}", shown(&path))))?;
         let bar = ProgressBar::new((epochs * images) as u64);
-        let style = "{msg} {wide_bar} {percent} %  {per_sec}  {eta} left";
+        // Two lines, so that the numbers never squeeze the bar out of an 80-column terminal.
+        let style = "{msg}\n{wide_bar} {percent} %  {per_sec}  {eta} left";
         let style = ProgressStyle::with_template(style).expect("the template is a constant");
         bar.set_style(style.with_key(
             "per_sec",
