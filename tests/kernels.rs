@@ -1,0 +1,671 @@
+//! Every kernel against its twin in `sterna::reference`: all variants of an operation through one
+//! body, with runtime checks in the shaders and without, on shapes that no tile divides.
+
+mod common;
+
+use common::*;
+use sterna::gpu::{Dtype::*, Gpu, Kernel, Op};
+use sterna::kernels::{self, Factors, Moments, Totals};
+use sterna::reference::{self, Int8};
+use sterna::ternary::{self, Packed};
+
+/// What a test body returns: nothing, or the first difference in one sentence.
+type Outcome = Result<(), String>;
+
+/// A test per operation and kind of shader; the module's name is the operation's.
+macro_rules! operations {
+    ($($operation:ident)+) => {
+        /// The operations that have a test body.
+        const TESTED: &[&str] = &[$(stringify!($operation)),+];
+
+        $(mod $operation {
+            #[test]
+            fn checked() {
+                super::every_variant(stringify!($operation), true, super::$operation);
+            }
+
+            #[test]
+            fn unchecked() {
+                super::every_variant(stringify!($operation), false, super::$operation);
+            }
+        })+
+    };
+}
+
+operations! {
+    gather_batch
+    absmean
+    quantize_weights
+    quantize_activations
+    quantize_relu
+    rms_factor
+    matmul_ternary
+    scale_rows
+    relu
+    rmsnorm
+    softmax_xent
+    matmul_ternary_dx
+    matmul_ternary_dw
+    rmsnorm_relu_dx
+    rmsnorm_relu_dgain
+    relu_dx
+    rmsnorm_dx
+    rmsnorm_dgain
+    adamw
+    advance
+}
+
+#[test]
+fn every_operation_has_a_test_body() {
+    let names: Vec<&str> = kernels::OPERATIONS.iter().map(|variants| variants[0].name).collect();
+    assert_eq!(TESTED, names, "tests/kernels.rs against kernels::OPERATIONS");
+}
+
+/// Runs a body for each variant that the device supports.
+fn every_variant(operation: &str, checked: bool, body: fn(&Gpu, &'static Kernel) -> Outcome) {
+    let gpu = gpu(checked);
+    for kernel in kernels::variants(operation) {
+        if !gpu.supports(kernel) {
+            eprintln!("{}: {} cannot run it", kernel.name, gpu.name());
+        } else if let Err(difference) = body(gpu, kernel) {
+            panic!("{}: {difference}", kernel.name);
+        }
+    }
+}
+
+/// Runs ops, which must be of the variant under test.
+fn run(gpu: &Gpu, kernel: &Kernel, ops: &[Op]) {
+    assert!(ops.iter().all(|op| op.name() == kernel.name), "{}: another variant ran", kernel.name);
+    gpu.run(ops).expect("the device works");
+}
+
+// --- shapes ----------------------------------------------------------------------------------------
+
+/// `[batch, rows, cols]`: one, odd, one past a tile or a workgroup, 784 = 49 whole words.
+const MATRICES: [[usize; 3]; 10] = [
+    [1, 1, 1],
+    [3, 5, 7],
+    [1, 65, 17],
+    [5, 3, 33],
+    [9, 17, 129],
+    [2, 129, 65],
+    [129, 10, 66],
+    [3, 9, 784],
+    [1, 2, 1025],
+    [8, 16, 64],
+];
+
+/// `[batch, cols]`; the last is a grid past 65,535 workgroups, which is folded.
+const ROWS: [[usize; 2]; 10] =
+    [[1, 1], [3, 7], [1, 17], [5, 65], [9, 129], [129, 33], [3, 784], [2, 1025], [1, 16], [66_000, 3]];
+
+/// Lengths of what has no rows, and one whose grid is folded.
+fn lengths(gpu: &Gpu, kernel: &Kernel) -> [usize; 7] {
+    [1, 3, 16, 17, 65, 1025, folded_length(gpu, kernel)]
+}
+
+/// The length at which one invocation per value takes a few more than 65,535 workgroups.
+fn folded_length(gpu: &Gpu, kernel: &Kernel) -> usize {
+    let overrides = if gpu.is_software() { kernel.cpu } else { kernel.gpu };
+    let width = overrides.iter().find(|(name, _)| *name == "WG").expect("a linear grid").1;
+    65_538 * width as usize + 1
+}
+
+/// The op's grid has the second row that it should have.
+fn is_folded(op: &Op) -> bool {
+    op.groups() == [65_535, 2, 1]
+}
+
+// --- data ------------------------------------------------------------------------------------------
+
+/// Random trits; the first row is all 1, the second all -1, as far as there are so many.
+fn trits(rows: usize, cols: usize) -> Vec<i8> {
+    let draws = integers(1, rows * cols, -1, 1);
+    let trit = |(i, &t): (usize, &i32)| match i / cols {
+        0 if rows > 1 => 1,
+        1 => -1,
+        _ => t as i8,
+    };
+    draws.iter().enumerate().map(trit).collect()
+}
+
+/// Random codes; the first row is all 127, the second all -127, as far as there are so many.
+fn codes(batch: usize, cols: usize) -> Int8 {
+    let draws = integers(2, batch * cols, -127, 127);
+    let code = |(i, &q): (usize, &i32)| match i / cols {
+        0 if batch > 1 => 127,
+        1 => -127,
+        _ => q as i8,
+    };
+    let q: Vec<i8> = draws.iter().enumerate().map(code).collect();
+    let sum = q.chunks_exact(cols).map(|row| row.iter().map(|&q| i32::from(q)).sum()).collect();
+    Int8 { sum, scale: floats_in(3, batch, 1.0, 1000.0), q }
+}
+
+/// Accumulators: random, a row of the largest, a row of the smallest (nothing passes the ReLU), a
+/// row of zeros, and small ones, pixels for instance.
+fn accumulators(batch: usize, cols: usize) -> Vec<i32> {
+    let most = 127 * cols.max(2) as i32;
+    let (wide, small) = (integers(4, batch * cols, -most, most), integers(5, batch * cols, 0, 255));
+    let value = |i: usize| match i / cols % 5 {
+        0 => wide[i],
+        1 => most,
+        2 => -most,
+        3 => 0,
+        _ => small[i],
+    };
+    (0..batch * cols).map(value).collect()
+}
+
+/// Floats for RMSNorm, some rows of which are zero, and some much larger.
+fn norm_inputs(batch: usize, cols: usize) -> Vec<f32> {
+    let x = floats(6, batch * cols, 2.0);
+    let value = |i: usize| match i / cols % 4 {
+        2 => 0.0,
+        3 => 1000.0 * x[i],
+        _ => x[i],
+    };
+    (0..batch * cols).map(value).collect()
+}
+
+/// Gains of either sign, some zero.
+fn gains(cols: usize) -> Vec<f32> {
+    floats(7, cols, 2.0).iter().enumerate().map(|(i, &g)| if i % 11 == 10 { 0.0 } else { g }).collect()
+}
+
+// --- forward ---------------------------------------------------------------------------------------
+
+fn gather_batch(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    // Images whose rows are not whole words, from the middle of the order to its end.
+    for [count, pixels, batch, position] in [
+        [1, 1, 1, 0],
+        [7, 5, 3, 4],
+        [10, 7, 9, 1],
+        [6, 2, 1, 5],
+        [20, 785, 5, 13],
+        [200, 784, 129, 71],
+        [3, 257, 2, 1],
+    ] {
+        let images: Vec<u8> = integers(1, count * pixels, 0, 255).iter().map(|&p| p as u8).collect();
+        let labels: Vec<u32> = integers(2, count, 0, 9).iter().map(|&label| label as u32).collect();
+        let order = sterna::random::permutation(1, 0, count);
+        let (x, y) = (poisoned(gpu, I32, &[batch, pixels]), poisoned(gpu, U32, &[batch]));
+        let op = kernels::gather_batch(
+            gpu,
+            &upload(gpu, &[2], &[3, position as u32]),
+            &upload(gpu, &[count], &order),
+            &gpu.upload_bytes("images", &images).expect("test data fits every adapter"),
+            &upload(gpu, &[count], &labels),
+            &x,
+            &y,
+        );
+        run(gpu, kernel, &[op]);
+        let twin = reference::gather_batch(position, &order, &images, &labels, batch);
+        equal(&format!("pixels of {batch} x {pixels}"), &read(gpu, &x), &twin.0)?;
+        equal(&format!("labels of {batch} x {pixels}"), &read(gpu, &y), &twin.1)?;
+    }
+    Ok(())
+}
+
+fn absmean(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    // Around a block of 1024 and a second level; the last needs a third.
+    for count in [1, 3, 17, 1023, 1024, 1025, 4097, 65_537, 1_100_000] {
+        let w = floats(1, count, 0.1);
+        for w in [w, vec![0.0; count]] {
+            let beta = poisoned(gpu, F32, &[1]);
+            let ops = kernels::absmean(gpu, &upload(gpu, &[count], &w), &beta);
+            run(gpu, kernel, &ops.expect("the partial sums fit"));
+            equal_bits(&format!("beta of {count}"), &read(gpu, &beta), &[ternary::absmean(&w)])?;
+        }
+    }
+    Ok(())
+}
+
+fn quantize_weights(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    // One word per row, so that the rows alone fold the grid.
+    let folded = [1, folded_length(gpu, kernel), 1];
+    for [_, rows, cols] in MATRICES.into_iter().chain([folded]) {
+        let beta = 0.037_f32;
+        let half = beta / 2.0;
+        // Weights on the threshold, a bit beyond it on either side, and anywhere.
+        let special = [half, -half, half.next_up(), -half.next_up(), half.next_down(), 0.0, -0.0];
+        let mut w = floats(1, rows * cols, 2.0 * beta);
+        for (i, w) in w.iter_mut().enumerate().filter(|(i, _)| i % 3 == 0) {
+            *w = special[i / 3 % special.len()];
+        }
+        let packed = poisoned_packed(gpu, beta, rows, cols);
+        let op = kernels::quantize_weights(gpu, &upload(gpu, &[rows, cols], &w), &packed);
+        assert!(rows <= 65_535 || is_folded(&op), "quantize_weights: {:?}", op.groups());
+        run(gpu, kernel, &[op]);
+        let twin = reference::quantize_weights(&w, beta, rows, cols);
+        equal(&format!("words of {rows} x {cols}"), &read(gpu, &packed.words), &twin.words)?;
+    }
+    Ok(())
+}
+
+/// Int8 activations equal the twin's, the padding too.
+fn equal_int8(gpu: &Gpu, got: &kernels::Int8Tensor, twin: &Int8, [batch, cols]: [usize; 2]) -> Outcome {
+    let shape = format!("{batch} x {cols}");
+    equal_bits(&format!("scale of {shape}"), &read(gpu, &got.scale), &twin.scale)?;
+    let q = unpack_int8(&read(gpu, &got.q));
+    equal(&format!("codes of {shape}"), &q, &padded(&twin.q, cols))?;
+    equal(&format!("sum of {shape}"), &read(gpu, &got.sum), &twin.sum)
+}
+
+fn quantize_activations(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    for [batch, cols] in ROWS {
+        let random = floats(1, batch * cols, 3.0);
+        let halves = integers(2, batch * cols, -127, 126);
+        let value = |i: usize| match i / cols % 6 {
+            0 => random[i],
+            1 => 0.0,
+            // The maximum 127 makes the scale 1: every other value of the row is a tie.
+            2 if i % cols == 0 => 127.0,
+            2 => halves[i] as f32 + 0.5,
+            // Below the least maximum.
+            3 => 1e-6 * random[i],
+            4 => 1e30 * random[i],
+            _ => -random[i].abs(),
+        };
+        let x: Vec<f32> = (0..batch * cols).map(value).collect();
+        quantize_activations_of(gpu, kernel, &x, [batch, cols])?;
+    }
+    Ok(())
+}
+
+fn quantize_activations_of(
+    gpu: &Gpu,
+    kernel: &'static Kernel,
+    x: &[f32],
+    [batch, cols]: [usize; 2],
+) -> Outcome {
+    let out = poisoned_int8(gpu, batch, cols);
+    let op = kernels::quantize_activations(gpu, &upload(gpu, &[batch, cols], x), &out);
+    assert!(batch <= 65_535 || is_folded(&op), "quantize_activations: {:?}", op.groups());
+    run(gpu, kernel, &[op]);
+    equal_int8(gpu, &out, &reference::quantize_activations(x, cols), [batch, cols])
+}
+
+#[test]
+fn the_scale_of_activations_is_the_rounded_quotient_at_every_exponent() {
+    // A row per value. For each power of two from 2^-24, below the least maximum, to the largest:
+    // the smallest and the largest mantissas, those around 127 / 128 (where the quotient passes a
+    // power of two), and random ones.
+    let (low, high) = (127 - 24, 254);
+    let around = (127 << 16) & 0x007f_ffff;
+    let edges = [0, 1, 2, 3, 0x7f_fffd, 0x7f_fffe, 0x7f_ffff, around - 1, around, around + 1];
+    let random = integers(1, 90, 0, 0x7f_ffff);
+    let mantissas = || edges.iter().copied().chain(random.iter().map(|&m| m as u32));
+    let value = |exponent: u32| mantissas().map(move |m| f32::from_bits(exponent << 23 | m));
+    let x: Vec<f32> = (low..=high).flat_map(value).collect();
+    let twin: Vec<f32> = x.iter().map(|&x| 127.0 / x.max(1e-5)).collect();
+    for checked in [false, true] {
+        let gpu = gpu(checked);
+        let out = poisoned_int8(gpu, x.len(), 1);
+        let op = kernels::quantize_activations(gpu, &upload(gpu, &[x.len(), 1], &x), &out);
+        gpu.run(&[op]).expect("the device works");
+        equal_bits("scale", &read(gpu, &out.scale), &twin).unwrap();
+    }
+}
+
+fn quantize_relu(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    for [batch, cols] in ROWS {
+        // With gains of one half a row of odd integers is a row of ties once its maximum is 127.
+        let odd = integers(1, batch * cols, -40, 126);
+        let mut ties: Vec<i32> = odd.iter().map(|x| 2 * x + 1).collect();
+        ties.iter_mut().step_by(cols).for_each(|x| *x = 254);
+        for (x, gain) in [(accumulators(batch, cols), gains(cols)), (ties, vec![0.5; cols])] {
+            let out = poisoned_int8(gpu, batch, cols);
+            let (x_gpu, gain_gpu) = (upload(gpu, &[batch, cols], &x), upload(gpu, &[cols], &gain));
+            run(gpu, kernel, &[kernels::quantize_relu(gpu, &x_gpu, &gain_gpu, &out)]);
+            equal_int8(gpu, &out, &reference::quantize_relu(&x, &gain), [batch, cols])?;
+        }
+    }
+    Ok(())
+}
+
+fn rms_factor(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    let (beta, eps) = (0.02, 1e-5);
+    for [batch, cols] in ROWS {
+        let x = accumulators(batch, cols);
+        let r = floats_in(1, batch, 1e-4, 1e-2);
+        let scale = floats_in(2, batch, 0.01, 100.0);
+        let rows = || poisoned(gpu, F32, &[batch]);
+        let out = Factors { norm: rows(), step: rows(), y_scale: rows() };
+        let op = kernels::rms_factor(
+            gpu,
+            &upload(gpu, &[batch, cols], &x),
+            &upload(gpu, &[batch], &r),
+            &upload(gpu, &[batch], &scale),
+            &upload(gpu, &[1], &[beta]),
+            eps,
+            &out,
+        );
+        run(gpu, kernel, &[op]);
+        let twin = reference::rms_factor(&x, &r, &scale, beta, cols, eps);
+        // r x is rounded before it is squared: two more under the root, which halves them.
+        let norm = norm_roundings(cols) + 1.0;
+        let name = |what: &str| format!("{what} of {batch} x {cols}");
+        for (what, got, want, roundings) in [
+            ("norm", &out.norm, &twin.norm, norm),
+            ("step", &out.step, &twin.step, norm + DIVISION),
+            ("y_scale", &out.y_scale, &twin.y_scale, norm + DIVISION + 1.0),
+        ] {
+            let bound = |b: usize| apart(roundings, f64::from(want[b]));
+            close(&name(what), &read(gpu, got), want, bound)?;
+        }
+    }
+    Ok(())
+}
+
+fn matmul_ternary(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    // The last has the most columns whose accumulators are exact as f32.
+    for [batch, rows, cols] in MATRICES.into_iter().chain([[2, 3, 132_104]]) {
+        let w = Packed::pack(&trits(rows, cols), rows, cols, 0.1);
+        let x = codes(batch, cols);
+        let acc = poisoned(gpu, I32, &[batch, rows]);
+        let w_gpu = kernels::PackedTensor::upload(gpu, "w", &w).expect("test data fits");
+        let x_gpu = upload_int8(gpu, &x, cols);
+        run(gpu, kernel, &[kernels::matmul_ternary_variant(gpu, kernel, &x_gpu, &w_gpu, &acc)]);
+        let twin = reference::matmul_ternary(&x.q, &w);
+        equal(&format!("acc of {batch} x {rows} x {cols}"), &read(gpu, &acc), &twin)?;
+    }
+    Ok(())
+}
+
+fn scale_rows(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    let folded = [2, folded_length(gpu, kernel).div_ceil(2)];
+    for [batch, rows] in ROWS.into_iter().chain([folded]) {
+        let most = (1 << 24) - 1;
+        let acc = integers(1, batch * rows, -most, most);
+        let scale = floats(2, batch, 0.01);
+        let y = poisoned(gpu, F32, &[batch, rows]);
+        let acc_gpu = upload(gpu, &[batch, rows], &acc);
+        let op = kernels::scale_rows(gpu, &acc_gpu, &upload(gpu, &[batch], &scale), &y);
+        assert!(rows <= 65_535 || is_folded(&op), "scale_rows: {:?}", op.groups());
+        run(gpu, kernel, &[op]);
+        let twin = reference::scale_rows(&acc, &scale);
+        equal_bits(&format!("y of {batch} x {rows}"), &read(gpu, &y), &twin)?;
+    }
+    Ok(())
+}
+
+fn relu(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    for count in lengths(gpu, kernel) {
+        let mut x = floats(1, count, 1.0);
+        x.iter_mut().step_by(7).for_each(|x| *x = 0.0);
+        let y = poisoned(gpu, F32, &[count]);
+        let op = kernels::relu(gpu, &upload(gpu, &[count], &x), &y);
+        assert!(count <= 65_535 || is_folded(&op), "relu: {:?}", op.groups());
+        run(gpu, kernel, &[op]);
+        equal_bits(&format!("y of {count}"), &read(gpu, &y), &reference::relu(&x))?;
+    }
+    Ok(())
+}
+
+fn rmsnorm(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    let eps = 1e-5;
+    for [batch, cols] in ROWS {
+        let (x, gain) = (norm_inputs(batch, cols), gains(cols));
+        let (y, factor) = (poisoned(gpu, F32, &[batch, cols]), poisoned(gpu, F32, &[batch]));
+        let (x_gpu, gain_gpu) = (upload(gpu, &[batch, cols], &x), upload(gpu, &[cols], &gain));
+        run(gpu, kernel, &[kernels::rmsnorm(gpu, &x_gpu, &gain_gpu, eps, &y, &factor)]);
+        let twin = reference::rmsnorm(&x, &gain, eps);
+        let roundings = norm_roundings(cols);
+        let bound = |i: usize| apart(roundings, f64::from(twin.1[i]));
+        close(&format!("factor of {batch} x {cols}"), &read(gpu, &factor), &twin.1, bound)?;
+        // Two products more.
+        let bound = |i: usize| apart(roundings + 2.0, f64::from(twin.0[i]).abs());
+        close(&format!("y of {batch} x {cols}"), &read(gpu, &y), &twin.0, bound)?;
+    }
+    Ok(())
+}
+
+// --- loss ------------------------------------------------------------------------------------------
+
+fn softmax_xent(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    // Classes and batches around the 128 lanes of the one workgroup.
+    let shapes = [[1, 1], [1, 10], [3, 7], [128, 10], [129, 3], [5, 257], [300, 26]];
+    for [batch, classes] in shapes {
+        // Logits of a trained network, and so large that exponentials underflow.
+        for largest in [4.0, 80.0] {
+            let mut z = floats(1, batch * classes, largest);
+            // Equal logits: the first is the guess.
+            z[..classes].fill(largest);
+            let labels = integers(2, batch, 0, classes as i32 - 1);
+            let labels: Vec<u32> = labels.iter().map(|&label| label as u32).collect();
+            for smoothing in [0.0, 0.1] {
+                let dz = poisoned(gpu, F32, &[batch, classes]);
+                let (loss, hits) = (3.5, 7);
+                let totals = Totals { loss: upload(gpu, &[1], &[loss]), hits: upload(gpu, &[1], &[hits]) };
+                let z_gpu = upload(gpu, &[batch, classes], &z);
+                let labels_gpu = upload(gpu, &[batch], &labels);
+                let op = kernels::softmax_xent(gpu, &z_gpu, &labels_gpu, smoothing, &dz, &totals);
+                run(gpu, kernel, &[op]);
+                let twin = reference::softmax_xent(&z, &labels, smoothing);
+                let may = xent_apart(&z, &labels, smoothing);
+                let name = format!("of {batch} x {classes} to {largest}, smoothing {smoothing}");
+                // The running sum is one rounding more, here and below.
+                let total = loss + twin.0;
+                let bound = may.loss + apart(1.0, f64::from(total));
+                close(&format!("loss {name}"), &read(gpu, &totals.loss), &[total], |_| bound)?;
+                close(&format!("dz {name}"), &read(gpu, &dz), &twin.1, |i| may.dz[i])?;
+                equal(&format!("hits {name}"), &read(gpu, &totals.hits), &[hits + twin.2])?;
+            }
+        }
+    }
+    Ok(())
+}
+
+// --- backward --------------------------------------------------------------------------------------
+
+fn matmul_ternary_dx(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    for [batch, rows, cols] in MATRICES {
+        let w = Packed::pack(&trits(rows, cols), rows, cols, 0.037);
+        let dy = floats(1, batch * rows, 1.0);
+        let dx = poisoned(gpu, F32, &[batch, cols]);
+        let w_gpu = kernels::PackedTensor::upload(gpu, "w", &w).expect("test data fits");
+        let dy_gpu = upload(gpu, &[batch, rows], &dy);
+        run(gpu, kernel, &[kernels::matmul_ternary_dx_variant(gpu, kernel, &w_gpu, &dy_gpu, &dx)]);
+        // Products with trits are exact: the sum, and the product with beta.
+        let magnitude = dx_magnitude(&w.unpack(), w.scale, &dy, [rows, cols]);
+        let bound = |i: usize| apart(rows as f64, magnitude[i]);
+        let twin = reference::matmul_ternary_dx(&w, &dy);
+        close(&format!("dx of {batch} x {rows} x {cols}"), &read(gpu, &dx), &twin, bound)?;
+    }
+    Ok(())
+}
+
+fn matmul_ternary_dw(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    for [batch, rows, cols] in MATRICES {
+        let x = codes(batch, cols);
+        let dy = floats(1, batch * rows, 1.0);
+        let step = floats_in(2, batch, 1e-3, 1e-1);
+        let dw = poisoned(gpu, F32, &[rows, cols]);
+        let (dy_gpu, step_gpu) = (upload(gpu, &[batch, rows], &dy), upload(gpu, &[batch], &step));
+        let x_gpu = upload_int8(gpu, &x, cols);
+        let op = kernels::matmul_ternary_dw_variant(gpu, kernel, &dy_gpu, &step_gpu, &x_gpu, &dw);
+        run(gpu, kernel, &[op]);
+        // Two products for a term, and the sum.
+        let magnitude = dw_magnitude(&dy, &step, &x.q, [rows, cols]);
+        let bound = |i: usize| apart(batch as f64 + 1.0, magnitude[i]);
+        let twin = reference::matmul_ternary_dw(&dy, &step, &x.q);
+        close(&format!("dw of {batch} x {rows} x {cols}"), &read(gpu, &dw), &twin, bound)?;
+    }
+    Ok(())
+}
+
+/// What passes the ReLU, as floats.
+fn passed(x: &[i32]) -> Vec<f32> {
+    x.iter().map(|&x| x.max(0) as f32).collect()
+}
+
+fn rmsnorm_relu_dx(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    for [batch, cols] in ROWS {
+        let (x, gain) = (accumulators(batch, cols), gains(cols));
+        let (r, norm) = (floats_in(1, batch, 1e-4, 1e-2), floats_in(2, batch, 1e-4, 1e-2));
+        let dy = floats(3, batch * cols, 1.0);
+        let dx = poisoned(gpu, F32, &[batch, cols]);
+        let op = kernels::rmsnorm_relu_dx(
+            gpu,
+            &upload(gpu, &[batch, cols], &x),
+            &upload(gpu, &[cols], &gain),
+            &upload(gpu, &[batch], &r),
+            &upload(gpu, &[batch], &norm),
+            &upload(gpu, &[batch, cols], &dy),
+            &dx,
+        );
+        run(gpu, kernel, &[op]);
+        // As the float operation, divided by r.
+        let roundings = norm_dx_roundings(cols) + DIVISION;
+        let magnitude = norm_dx_magnitude(&passed(&x), &gain, &norm, &dy);
+        let bound = |i: usize| apart(roundings, magnitude[i] / f64::from(r[i / cols]));
+        let twin = reference::rmsnorm_relu_dx(&x, &gain, &r, &norm, &dy);
+        let got = read(gpu, &dx);
+        close(&format!("dx of {batch} x {cols}"), &got, &twin, bound)?;
+        let blocked = |i: &usize| x[*i] <= 0 && got[*i] != 0.0;
+        if let Some(i) = (0..x.len()).find(blocked) {
+            return Err(format!("dx[{i}] of {batch} x {cols} is {} behind the ReLU", got[i]));
+        }
+    }
+    Ok(())
+}
+
+fn rmsnorm_relu_dgain(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    for [batch, cols] in ROWS {
+        let x = accumulators(batch, cols);
+        let (norm, dy) = (floats_in(1, batch, 1e-4, 1e-2), floats(2, batch * cols, 1.0));
+        let dgain = poisoned(gpu, F32, &[cols]);
+        let (x_gpu, norm_gpu) = (upload(gpu, &[batch, cols], &x), upload(gpu, &[batch], &norm));
+        let dy_gpu = upload(gpu, &[batch, cols], &dy);
+        run(gpu, kernel, &[kernels::rmsnorm_relu_dgain(gpu, &x_gpu, &norm_gpu, &dy_gpu, &dgain)]);
+        let magnitude = norm_dgain_magnitude(&passed(&x), &norm, &dy);
+        let bound = |c: usize| apart(norm_dgain_roundings(batch), magnitude[c]);
+        let twin = reference::rmsnorm_relu_dgain(&x, &norm, &dy);
+        close(&format!("dgain of {batch} x {cols}"), &read(gpu, &dgain), &twin, bound)?;
+    }
+    Ok(())
+}
+
+fn relu_dx(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    for count in lengths(gpu, kernel) {
+        let (mut x, dy) = (floats(1, count, 1.0), floats(2, count, 1.0));
+        x.iter_mut().step_by(7).for_each(|x| *x = 0.0);
+        let dx = poisoned(gpu, F32, &[count]);
+        let (x_gpu, dy_gpu) = (upload(gpu, &[count], &x), upload(gpu, &[count], &dy));
+        let op = kernels::relu_dx(gpu, &x_gpu, &dy_gpu, &dx);
+        assert!(count <= 65_535 || is_folded(&op), "relu_dx: {:?}", op.groups());
+        run(gpu, kernel, &[op]);
+        equal_bits(&format!("dx of {count}"), &read(gpu, &dx), &reference::relu_dx(&x, &dy))?;
+    }
+    Ok(())
+}
+
+fn rmsnorm_dx(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    for [batch, cols] in ROWS {
+        let (x, gain) = (norm_inputs(batch, cols), gains(cols));
+        let (factor, dy) = (floats_in(1, batch, 1e-3, 10.0), floats(2, batch * cols, 1.0));
+        let dx = poisoned(gpu, F32, &[batch, cols]);
+        let op = kernels::rmsnorm_dx(
+            gpu,
+            &upload(gpu, &[batch, cols], &x),
+            &upload(gpu, &[cols], &gain),
+            &upload(gpu, &[batch], &factor),
+            &upload(gpu, &[batch, cols], &dy),
+            &dx,
+        );
+        run(gpu, kernel, &[op]);
+        let magnitude = norm_dx_magnitude(&x, &gain, &factor, &dy);
+        let bound = |i: usize| apart(norm_dx_roundings(cols), magnitude[i]);
+        let twin = reference::rmsnorm_dx(&x, &gain, &factor, &dy);
+        close(&format!("dx of {batch} x {cols}"), &read(gpu, &dx), &twin, bound)?;
+    }
+    Ok(())
+}
+
+fn rmsnorm_dgain(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    for [batch, cols] in ROWS {
+        let x = norm_inputs(batch, cols);
+        let (factor, dy) = (floats_in(1, batch, 1e-3, 10.0), floats(2, batch * cols, 1.0));
+        let dgain = poisoned(gpu, F32, &[cols]);
+        let (x_gpu, factor_gpu) = (upload(gpu, &[batch, cols], &x), upload(gpu, &[batch], &factor));
+        let dy_gpu = upload(gpu, &[batch, cols], &dy);
+        run(gpu, kernel, &[kernels::rmsnorm_dgain(gpu, &x_gpu, &factor_gpu, &dy_gpu, &dgain)]);
+        let magnitude = norm_dgain_magnitude(&x, &factor, &dy);
+        let bound = |c: usize| apart(norm_dgain_roundings(batch), magnitude[c]);
+        let twin = reference::rmsnorm_dgain(&x, &factor, &dy);
+        close(&format!("dgain of {batch} x {cols}"), &read(gpu, &dgain), &twin, bound)?;
+    }
+    Ok(())
+}
+
+// --- update ----------------------------------------------------------------------------------------
+
+fn adamw(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    let rates = [3e-3, 1e-2, 1e-3, 0.0, 5e-3];
+    for (count, decay) in
+        [(1, 0.0), (3, 0.1), (4, 0.0), (17, 0.1), (65, 0.0), (257, 0.1), (1025, 0.0), (4099, 0.1)]
+    {
+        let constants = kernels::AdamW { beta1: 0.9, beta2: 0.98, eps: 1e-8, decay };
+        let schedule = constants.schedule(rates);
+        let clock = upload(gpu, &[2], &[0u32, 0]);
+        let schedule_gpu = upload(gpu, &[rates.len(), 4], &schedule);
+        let w = upload(gpu, &[count], &floats(1, count, 0.5));
+        let moments = Moments::zeros(gpu, &w).expect("test data fits");
+        for (step, now) in schedule.chunks_exact(4).enumerate() {
+            // Gradients of very different size, and zeros in the first step, whose root is zero.
+            let mut g = floats(2 + step as u32, count, 10f32.powi(-3 * step as i32));
+            g.iter_mut().skip(step).step_by(5).for_each(|g| *g = 0.0);
+            // Each step starts from the device's own state, so that the bound is one step's.
+            let mut twin = [&w, &moments.m, &moments.v].map(|tensor| read::<f32>(gpu, tensor));
+            let before = twin.clone();
+            let g_gpu = upload(gpu, &[count], &g);
+            let op = kernels::adamw(gpu, constants, &clock, &schedule_gpu, &g_gpu, &w, &moments);
+            run(gpu, kernel, &[op]);
+            gpu.run(&[kernels::advance(gpu, &clock, 128)]).expect("the device works");
+
+            let kernels::AdamW { beta1, beta2, eps, decay } = constants;
+            let now = [now[0], now[1], now[2]];
+            let twin_constants = reference::AdamW { beta1, beta2, eps, decay, now };
+            let [w_twin, m_twin, v_twin] = &mut twin;
+            reference::adamw(twin_constants, &g, w_twin, m_twin, v_twin);
+
+            let [lr, m_correction, v_correction] = now.map(f64::from);
+            let (beta1, beta2) = (f64::from(beta1), f64::from(beta2));
+            // A term of m is off by 1 - beta1, a product and the sum; one of v by a square more.
+            let m_terms =
+                |i: usize| beta1 * f64::from(before[1][i]).abs() + (1.0 - beta1) * f64::from(g[i]).abs();
+            let v_terms =
+                |i: usize| beta2 * f64::from(before[2][i]) + (1.0 - beta2) * f64::from(g[i]).powi(2);
+            // The update: m and its correction; the root of v, which halves 4 roundings, its
+            // correction and eps; the quotient. Then its product with lr and the difference.
+            let update = 3.0 + 1.0 + (2.0 + ROOT + 1.0 + 1.0) + DIVISION + 2.0;
+            let update_terms = |i: usize| {
+                let root = v_terms(i).sqrt() * v_correction + f64::from(eps);
+                lr * m_terms(i) * m_correction / root
+            };
+            // The rest: lr decay, 1 - lr decay, the product, the difference.
+            let w_bound =
+                |i: usize| apart(update, update_terms(i)) + apart(4.0, f64::from(before[0][i]).abs());
+            let name = |what: &str| format!("{what} of {count} after step {step}");
+            close(&name("m"), &read(gpu, &moments.m), m_twin, |i| apart(3.0, m_terms(i)))?;
+            close(&name("v"), &read(gpu, &moments.v), v_twin, |i| apart(4.0, v_terms(i)))?;
+            close(&name("w"), &read(gpu, &w), w_twin, w_bound)?;
+        }
+        equal("clock", &read(gpu, &clock), &[rates.len() as u32, 128 * rates.len() as u32])?;
+    }
+    Ok(())
+}
+
+fn advance(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    for batch in [1, 3, 128] {
+        let start = [5, 7];
+        let clock = upload(gpu, &[2], &start);
+        let op = kernels::advance(gpu, &clock, batch);
+        // A replayed op moves on, in the order of the list.
+        run(gpu, kernel, &[op.clone(), op]);
+        let twin = reference::advance(reference::advance(start, batch as u32), batch as u32);
+        equal(&format!("clock by {batch}"), &read(gpu, &clock), &twin)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,678 @@
+//! What every shader must hold before a GPU sees it: it is valid, its layout is the one that the host
+//! writes, its header tells the truth, and it translates for every backend.
+//!
+//! A check takes a kernel and returns its faults; the last tests break shaders on purpose to see that
+//! the checks notice.
+
+use std::fs;
+use std::path::Path;
+
+use naga::back::{PipelineConstants, glsl, hlsl, msl, pipeline_constants::process_overrides, spv};
+use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
+use naga::valid::{Capabilities, GlobalUse, ModuleInfo, ValidationFlags, Validator};
+use naga::{AddressSpace, Expression, Handle, Literal, Module, ResourceBinding, ScalarKind};
+use naga::{ShaderStage, StorageAccess, TypeInner};
+use sterna::gpu::{Kernel, Overrides};
+use sterna::kernels::OPERATIONS;
+
+/// WebGPU's default limits, which browsers grant without being asked.
+const MOST_STORAGE_BUFFERS: usize = 8;
+const MOST_WORKGROUP_BYTES: u32 = 16_384;
+const MOST_INVOCATIONS: u32 = 256;
+
+type Check = fn(&Kernel) -> Vec<String>;
+
+fn kernels() -> impl Iterator<Item = &'static Kernel> {
+    OPERATIONS.iter().copied().flatten().copied()
+}
+
+fn every(check: Check) {
+    let mut faults = Vec::new();
+    for kernel in kernels() {
+        faults.extend(check(kernel).iter().map(|f| format!("{}: {f}", kernel.name)));
+    }
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
+fn read(path: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+// --- reading a shader ------------------------------------------------------------------------------
+
+/// Parses and validates with these capabilities and no others.
+fn parse(kernel: &Kernel, allowed: Capabilities) -> Result<(Module, ModuleInfo), String> {
+    let (text, path) = (kernel.wgsl, format!("shaders/{}.wgsl", kernel.name));
+    let module =
+        naga::front::wgsl::parse_str(text).map_err(|error| error.emit_to_string_with_path(text, &path))?;
+    let info = Validator::new(ValidationFlags::all(), allowed)
+        .validate(&module)
+        .map_err(|error| error.emit_to_string_with_path(text, &path))?;
+    Ok((module, info))
+}
+
+/// What the kernel says it needs.
+fn needed(kernel: &Kernel) -> Capabilities {
+    match kernel.subgroup {
+        0 => Capabilities::empty(),
+        _ => Capabilities::SUBGROUP,
+    }
+}
+
+/// For the checks of what a valid shader declares.
+fn parsed(kernel: &Kernel) -> (Module, ModuleInfo) {
+    parse(kernel, needed(kernel)).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// `u32`, `i32` or `f32`, also inside an array or a vector; the name of a struct.
+fn type_name(module: &Module, ty: Handle<naga::Type>) -> String {
+    let ty = &module.types[ty];
+    match ty.inner {
+        TypeInner::Array { base, .. } => type_name(module, base),
+        TypeInner::Struct { .. } => ty.name.clone().unwrap_or_default(),
+        TypeInner::Scalar(scalar) | TypeInner::Vector { scalar, .. } => match scalar.kind {
+            ScalarKind::Uint => format!("u{}", 8 * scalar.width),
+            ScalarKind::Sint => format!("i{}", 8 * scalar.width),
+            ScalarKind::Float => format!("f{}", 8 * scalar.width),
+            _ => "?".into(),
+        },
+        _ => "?".into(),
+    }
+}
+
+struct Binding {
+    group: u32,
+    index: u32,
+    name: String,
+    ty: String,
+    space: AddressSpace,
+    /// By `main` and all that it calls.
+    used: GlobalUse,
+}
+
+impl Binding {
+    fn is_storage(&self) -> bool {
+        matches!(self.space, AddressSpace::Storage { .. })
+    }
+
+    fn is_writable(&self) -> bool {
+        writable(self.space)
+    }
+
+    /// In the words of the header.
+    fn direction(&self) -> &'static str {
+        let (read, write) = (GlobalUse::READ, GlobalUse::WRITE);
+        match (self.used.contains(read), self.used.contains(write)) {
+            _ if self.space == AddressSpace::Uniform => "uniform",
+            (true, true) => "read and write",
+            (false, true) => "write",
+            _ => "read",
+        }
+    }
+}
+
+fn writable(space: AddressSpace) -> bool {
+    matches!(space, AddressSpace::Storage { access } if access.contains(StorageAccess::STORE))
+}
+
+/// In the order of their indices.
+fn bindings(module: &Module, info: &ModuleInfo) -> Vec<Binding> {
+    let mut bindings = Vec::new();
+    for (handle, variable) in module.global_variables.iter() {
+        if let Some(ResourceBinding { group, binding }) = variable.binding {
+            bindings.push(Binding {
+                group,
+                index: binding,
+                name: variable.name.clone().unwrap_or_default(),
+                ty: type_name(module, variable.ty),
+                space: variable.space,
+                used: info.get_entry_point(0)[handle],
+            });
+        }
+    }
+    bindings.sort_by_key(|binding| (binding.group, binding.index));
+    bindings
+}
+
+/// The module as a pipeline sees it, under the host's two sets of overrides and under the defaults,
+/// if the shader has a default for all.
+fn resolved(kernel: &Kernel) -> Vec<(&'static str, Result<(Module, ModuleInfo), String>)> {
+    let (module, info) = parsed(kernel);
+    let mut sets = vec![("gpu", kernel.gpu), ("cpu", kernel.cpu)];
+    if module.overrides.iter().all(|(_, declared)| declared.init.is_some()) {
+        sets.push(("default", &[]));
+    }
+    let resolve = |overrides: Overrides| {
+        let constants: PipelineConstants =
+            overrides.iter().map(|&(name, value)| (name.to_string(), value)).collect();
+        process_overrides(&module, &info, Some((ShaderStage::Compute, "main")), &constants)
+            .map(|(module, info)| (module.into_owned(), info.into_owned()))
+            .map_err(|error| error.to_string())
+    };
+    sets.into_iter().map(|(set, overrides)| (set, resolve(overrides))).collect()
+}
+
+// --- the code --------------------------------------------------------------------------------------
+
+/// Valid WGSL with the entry point `main`, without any capability that the kernel does not declare.
+fn valid(kernel: &Kernel) -> Vec<String> {
+    let (module, _) = match parse(kernel, needed(kernel)) {
+        Ok(parsed) => parsed,
+        Err(error) => return vec![error],
+    };
+    let mut faults = Vec::new();
+    let entries: Vec<_> = module.entry_points.iter().map(|e| (e.name.as_str(), e.stage)).collect();
+    if entries != [("main", ShaderStage::Compute)] {
+        faults.push(format!("entry points {entries:?}, expected one compute shader `main`"));
+    }
+    if kernel.subgroup > 0 && parse(kernel, Capabilities::empty()).is_ok() {
+        faults.push(format!("needs no subgroups of {}", kernel.subgroup));
+    }
+    faults
+}
+
+/// `p: Params` at binding 0 has the fields that the host writes, without padding.
+fn params(kernel: &Kernel) -> Vec<String> {
+    let (module, _) = parsed(kernel);
+    let mut wgsl = String::from("no uniform at binding 0");
+    for (_, variable) in module.global_variables.iter() {
+        let at_zero = variable.binding == Some(ResourceBinding { group: 0, binding: 0 });
+        let ty = &module.types[variable.ty];
+        if let (TypeInner::Struct { members, .. }, true) = (&ty.inner, at_zero) {
+            let named = [&variable.name, &ty.name].map(|name| name.as_deref().unwrap_or_default());
+            wgsl = format!("{:?} {}: {}", variable.space, named[0], named[1]);
+            for member in members {
+                let name = member.name.as_deref().unwrap_or_default();
+                wgsl += &format!(", {name}: {} @{}", type_name(&module, member.ty), member.offset);
+            }
+        }
+    }
+    let mut host = String::from("Uniform p: Params");
+    for (i, (name, ty)) in kernel.params.iter().enumerate() {
+        host += &format!(", {name}: {ty} @{}", 4 * i);
+    }
+    if wgsl == host { vec![] } else { vec![format!("WGSL has {wgsl}\n  the host {host}")] }
+}
+
+/// No gaps, inputs first and read-only, everything in use: an automatic layout drops what is not.
+fn layout(kernel: &Kernel) -> Vec<String> {
+    let (module, info) = parsed(kernel);
+    let bindings = bindings(&module, &info);
+    let mut faults = Vec::new();
+    let mut outputs = false;
+    for (index, binding) in (0..).zip(&bindings) {
+        let Binding { name, used, .. } = binding;
+        if (binding.group, binding.index) != (0, index) {
+            faults.push(format!("`{name}` is not binding {index} of group 0"));
+        }
+        if index > 0 && !binding.is_storage() {
+            faults.push(format!("`{name}` is no storage buffer"));
+        }
+        if used.is_empty() {
+            faults.push(format!("`{name}` is never used"));
+        }
+        if binding.is_writable() && !used.contains(GlobalUse::WRITE) {
+            faults.push(format!("`{name}` is read_write and never written"));
+        }
+        if outputs && !binding.is_writable() {
+            faults.push(format!("input `{name}` comes after an output"));
+        }
+        outputs |= binding.is_writable();
+    }
+    let buffers = bindings.iter().filter(|binding| binding.is_storage()).count();
+    if buffers > MOST_STORAGE_BUFFERS {
+        faults.push(format!("{buffers} storage buffers, at most {MOST_STORAGE_BUFFERS}"));
+    }
+    faults
+}
+
+/// Workgroups within the portable limits, and of whole subgroups where lanes share.
+fn limits(kernel: &Kernel) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (set, module) in resolved(kernel) {
+        let Ok((module, _)) = module else {
+            // The translation has the reason.
+            continue;
+        };
+        let size = module.entry_points[0].workgroup_size;
+        if size.iter().product::<u32>() > MOST_INVOCATIONS || size[2] > 64 {
+            faults.push(format!("{set}: a workgroup of {size:?}, at most {MOST_INVOCATIONS}"));
+        }
+        if kernel.subgroup > 0 && size[0] % kernel.subgroup != 0 {
+            faults.push(format!("{set}: {size:?} splits subgroups of {}", kernel.subgroup));
+        }
+        let mut bytes = 0;
+        for (_, variable) in module.global_variables.iter() {
+            if variable.space == AddressSpace::WorkGroup {
+                // Each may start at a multiple of 16.
+                let size = module.types[variable.ty].inner.size(module.to_ctx());
+                bytes += size.next_multiple_of(16);
+            }
+        }
+        if bytes > MOST_WORKGROUP_BYTES {
+            faults.push(format!("{set}: {bytes} workgroup bytes, at most {MOST_WORKGROUP_BYTES}"));
+        }
+    }
+    faults
+}
+
+/// Tile and overrides are those from which the host computes its grid.
+fn shape(kernel: &Kernel) -> Vec<String> {
+    let (module, _) = parsed(kernel);
+    let mut faults = Vec::new();
+    for (name, host) in ["TILE_X", "TILE_Y"].into_iter().zip(kernel.tile) {
+        let mut constants = module.constants.iter().map(|(_, constant)| constant);
+        let declared = constants.find(|constant| constant.name.as_deref() == Some(name));
+        let wgsl = match declared.map(|constant| &module.global_expressions[constant.init]) {
+            Some(Expression::Literal(Literal::U32(value))) => Some(*value),
+            None if !kernel.wgsl.contains(name) => Some(1),
+            _ => None,
+        };
+        if wgsl != Some(host) {
+            faults.push(format!("{name}, a u32, is {wgsl:?} in WGSL and {host} on the host"));
+        }
+    }
+    for (set, host) in [("gpu", kernel.gpu), ("cpu", kernel.cpu)] {
+        let declared = || module.overrides.iter().map(|(_, declared)| declared);
+        for (name, _) in host {
+            if !declared().any(|declared| declared.name.as_deref() == Some(name)) {
+                faults.push(format!("{set} sets {name}, which the shader does not declare"));
+            }
+        }
+        for declared in declared() {
+            let name = declared.name.as_deref().unwrap_or_default();
+            // The host divides its grids by WG: the shader's default would not reach it.
+            let wanted = declared.init.is_none() || name == "WG";
+            if wanted && !host.iter().any(|(set, _)| *set == name) {
+                faults.push(format!("{set} does not set {name}"));
+            }
+        }
+    }
+    faults
+}
+
+/// Translates for every backend under every set of overrides, as the host compiles it: trusted, and
+/// with every access checked.
+fn translates(kernel: &Kernel) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (set, module) in resolved(kernel) {
+        match module {
+            Err(error) => faults.push(format!("{set}: {error}")),
+            Ok((module, info)) => {
+                for checked in [false, true] {
+                    let target = Target { module: &module, info: &info, checked };
+                    for (language, result) in target.all(kernel.subgroup > 0) {
+                        if let Err(error) = result {
+                            faults.push(format!("{set}: {language}, checked {checked}: {error}"));
+                        }
+                    }
+                }
+            }
+        }
+    }
+    faults
+}
+
+/// A resolved module on its way to the backends.
+struct Target<'a> {
+    module: &'a Module,
+    info: &'a ModuleInfo,
+    checked: bool,
+}
+
+impl Target<'_> {
+    /// Oldest and newest version of each language that the kernel may meet. GL knows no subgroups.
+    fn all(&self, subgroups: bool) -> Vec<(String, Result<(), String>)> {
+        // Vulkan 1.1, which subgroups need, speaks SPIR-V 1.3.
+        let spirv = if subgroups { [(1, 3), (1, 5)] } else { [(1, 0), (1, 3)] };
+        // Metal has packed dot products from 2.1, all of subgroups from 2.4.
+        let metal = if subgroups { [(2, 4), (3, 1)] } else { [(2, 0), (3, 1)] };
+        // 5.1 is DX12 without its newer compiler; 6.0 has subgroups, 6.4 packed dot products.
+        let (old, new) = (hlsl::ShaderModel::V5_1, hlsl::ShaderModel::V6_4);
+        let models = if subgroups { [hlsl::ShaderModel::V6_0, new] } else { [old, new] };
+        let mut results = Vec::new();
+        results.extend(spirv.map(|version| (format!("SPIR-V {version:?}"), self.spirv(version))));
+        results.extend(metal.map(|version| (format!("MSL {version:?}"), self.metal(version))));
+        results.extend(models.map(|model| (format!("HLSL {}", model.to_str()), self.hlsl(model))));
+        if !subgroups {
+            results.push(("GLSL ES 3.10".into(), self.glsl()));
+        }
+        results
+    }
+
+    fn policies(&self) -> BoundsCheckPolicies {
+        let policy = match self.checked {
+            true => BoundsCheckPolicy::Restrict,
+            false => BoundsCheckPolicy::Unchecked,
+        };
+        BoundsCheckPolicies { index: policy, buffer: policy, ..Default::default() }
+    }
+
+    fn slots(&self) -> impl Iterator<Item = (ResourceBinding, AddressSpace)> {
+        self.module.global_variables.iter().filter_map(|(_, v)| Some((v.binding?, v.space)))
+    }
+
+    fn spirv(&self, lang_version: (u8, u8)) -> Result<(), String> {
+        let options = spv::Options {
+            lang_version,
+            bounds_check_policies: self.policies(),
+            force_loop_bounding: self.checked,
+            ..Default::default()
+        };
+        let pipeline =
+            spv::PipelineOptions { shader_stage: ShaderStage::Compute, entry_point: "main".into() };
+        let written = spv::write_vec(self.module, self.info, &options, Some(&pipeline));
+        written.map(drop).map_err(|error| error.to_string())
+    }
+
+    fn metal(&self, lang_version: (u8, u8)) -> Result<(), String> {
+        let target = |(binding, space): (ResourceBinding, _)| {
+            let buffer = Some(binding.binding as u8);
+            (binding, msl::BindTarget { buffer, mutable: writable(space), ..Default::default() })
+        };
+        let resources = msl::EntryPointResources {
+            resources: self.slots().map(target).collect(),
+            sizes_buffer: Some(self.slots().count() as u8),
+            ..Default::default()
+        };
+        let options = msl::Options {
+            lang_version,
+            per_entry_point_map: [("main".to_string(), resources)].into(),
+            fake_missing_bindings: false,
+            bounds_check_policies: self.policies(),
+            force_loop_bounding: self.checked,
+            ..Default::default()
+        };
+        let written = msl::write_string(self.module, self.info, &options, &Default::default());
+        let (_, translation) = written.map_err(|error| error.to_string())?;
+        let mut names = translation.entry_point_names.into_iter();
+        names.try_for_each(|name| name.map(drop)).map_err(|error| error.to_string())
+    }
+
+    fn hlsl(&self, shader_model: hlsl::ShaderModel) -> Result<(), String> {
+        let target = |(binding, _): (ResourceBinding, _)| {
+            (binding, hlsl::BindTarget { register: binding.binding, ..Default::default() })
+        };
+        let options = hlsl::Options {
+            shader_model,
+            binding_map: self.slots().map(target).collect(),
+            fake_missing_bindings: false,
+            restrict_indexing: self.checked,
+            force_loop_bounding: self.checked,
+            ..Default::default()
+        };
+        let (mut text, pipeline) = (String::new(), Default::default());
+        let mut writer = hlsl::Writer::new(&mut text, &options, &pipeline);
+        let written = writer.write(self.module, self.info, None);
+        let mut names = written.map_err(|error| error.to_string())?.entry_point_names.into_iter();
+        names.try_for_each(|name| name.map(drop)).map_err(|error| error.to_string())
+    }
+
+    fn glsl(&self) -> Result<(), String> {
+        let options = glsl::Options { version: glsl::Version::new_gles(310), ..Default::default() };
+        let pipeline = glsl::PipelineOptions {
+            shader_stage: ShaderStage::Compute,
+            entry_point: "main".into(),
+            multiview: None,
+        };
+        let (mut text, policies) = (String::new(), self.policies());
+        glsl::Writer::new(&mut text, self.module, self.info, &options, &pipeline, policies)
+            .and_then(|mut writer| writer.write())
+            .map(drop)
+            .map_err(|error| error.to_string())
+    }
+}
+
+// --- the header ------------------------------------------------------------------------------------
+
+/// The comment that a file starts with, without its slashes.
+fn header(text: &str) -> Vec<&str> {
+    text.lines().map_while(|line| line.strip_prefix("//")).collect()
+}
+
+/// The rows of the binding table: index, name, type, direction.
+fn table(header: &[&str]) -> Vec<String> {
+    let mut rows = Vec::new();
+    for line in header.iter().filter_map(|line| line.strip_prefix("   ")) {
+        if line.starts_with(|c: char| c.is_ascii_digit()) {
+            let columns = line.split("  ").map(str::trim).filter(|column| !column.is_empty());
+            let columns: Vec<_> = columns.collect();
+            rows.push(match columns[..] {
+                [index, name, "Params", "uniform"] => format!("{index} {name} Params uniform"),
+                [index, name, ty, shape, direction, ..] if shape.starts_with('[') => {
+                    format!("{index} {name} {ty} {direction}")
+                }
+                _ => format!("{line} (not `index name type [shape] direction`)"),
+            });
+        }
+    }
+    rows
+}
+
+/// The line that starts with this word, without it.
+fn section<'a>(header: &[&'a str], word: &str) -> Option<&'a str> {
+    let found = header.iter().find_map(|line| line.strip_prefix(&format!(" {word}  ")));
+    found.map(str::trim)
+}
+
+fn titled(stem: &str, header: &[&str]) -> bool {
+    let title = header.first().and_then(|line| line.strip_prefix(&format!(" {stem} — ")));
+    title.is_some_and(|title| !title.trim().is_empty())
+}
+
+/// The header has its fixed form and agrees with the code.
+fn headed(kernel: &Kernel) -> Vec<String> {
+    let header = header(kernel.wgsl);
+    let mut faults = Vec::new();
+    if !titled(kernel.name, &header) {
+        faults.push(format!("the first line is not `// {} — ...`", kernel.name));
+    }
+    if !kernel.wgsl.starts_with(&read(&format!("shaders/{}.wgsl", kernel.name))) {
+        faults.push(format!("it is not shaders/{}.wgsl", kernel.name));
+    }
+    let (module, info) = parsed(kernel);
+    let row = |b: &Binding| format!("{} {} {} {}", b.index, b.name, b.ty, b.direction());
+    let bound: Vec<_> = bindings(&module, &info).iter().map(row).collect();
+    // Bytes are read as words: WGSL has no type for them.
+    let rows: Vec<_> = table(&header).iter().map(|row| row.replace(" u8 ", " u32 ")).collect();
+    if rows != bound {
+        faults.push(format!("the header lists {rows:?}\n  the shader binds {bound:?}"));
+    }
+    let words = ["Grid", "Moves", "Does", "Twin"];
+    let first = |line: &&'static str| line.strip_prefix(' ')?.split("  ").next();
+    let found: Vec<_> = header.iter().filter_map(first).filter(|w| words.contains(w)).collect();
+    if found != words {
+        faults.push(format!("the header's sections are {found:?}, expected {words:?}"));
+    }
+    let needs = section(&header, "Needs").unwrap_or("nothing");
+    let expected = match kernel.subgroup {
+        0 => "nothing".to_string(),
+        size => format!("subgroups of at least {size}."),
+    };
+    if needs != expected {
+        faults.push(format!("the header needs {needs}, the host {expected}"));
+    }
+    faults
+}
+
+/// Where the twin is, and how exactly it agrees: `reference::relu — equal.`
+fn twin(kernel: &Kernel) -> Option<&'static str> {
+    section(&header(kernel.wgsl), "Twin")
+}
+
+/// The twin exists, bears the operation's name, and is the same for all variants.
+fn twinned(kernel: &Kernel) -> Vec<String> {
+    let of = |row: &&&[&Kernel]| row.iter().any(|variant| variant.name == kernel.name);
+    let base = OPERATIONS.iter().find(of).expect("a registered kernel")[0];
+    let twin = [kernel, base].map(|kernel| twin(kernel).unwrap_or_default());
+    let (path, agreement) = twin[0].split_once(" — ").unwrap_or_default();
+    let (module, name) = path.split_once("::").unwrap_or_default();
+    if name != base.name || agreement.is_empty() || !["reference", "ternary"].contains(&module) {
+        let expected = format!("reference::{} — how exactly it agrees", base.name);
+        return vec![format!("its twin is `{}`, expected `{expected}`", twin[0])];
+    }
+    let mut faults = Vec::new();
+    if twin[0] != twin[1] {
+        faults.push(format!("its twin is `{}`, that of {} `{}`", twin[0], base.name, twin[1]));
+    }
+    let exports = |line: &str| match line.strip_prefix(&format!("pub fn {name}")) {
+        Some(rest) => rest.starts_with(['(', '<']),
+        None => line.starts_with("pub use ") && line.ends_with(&format!("::{name};")),
+    };
+    if !read(&format!("src/{module}.rs")).lines().any(exports) {
+        faults.push(format!("{path} does not exist"));
+    }
+    faults
+}
+
+/// A snippet holds functions and constants, nothing that is the kernel's to declare.
+fn snippet(stem: &str, text: &str) -> Vec<String> {
+    let mut faults = Vec::new();
+    if !titled(stem, &header(text)) {
+        faults.push(format!("the first line is not `// {stem} — ...`"));
+    }
+    let code = text.lines().map(|line| line.split("//").next().unwrap_or_default());
+    let (mut depth, mut item) = (0, String::new());
+    for c in code.collect::<Vec<_>>().join("\n").chars().chain([';']) {
+        depth += i32::from(c == '{') - i32::from(c == '}');
+        item.push(c);
+        if depth == 0 && (c == '}' || c == ';') {
+            let head = item.trim_start();
+            if !["fn ", "const ", ";"].iter().any(|allowed| head.starts_with(allowed)) {
+                faults.push(format!("neither a function nor a constant: {head}"));
+            }
+            item.clear();
+        }
+    }
+    faults
+}
+
+// --- the tests -------------------------------------------------------------------------------------
+
+#[test]
+fn shaders_are_valid_and_portable() {
+    every(valid);
+}
+
+#[test]
+fn params_are_the_hosts() {
+    every(params);
+}
+
+#[test]
+fn bindings_are_complete_used_and_ordered() {
+    every(layout);
+}
+
+#[test]
+fn workgroups_stay_within_the_default_limits() {
+    every(limits);
+}
+
+#[test]
+fn tiles_and_overrides_are_the_hosts() {
+    every(shape);
+}
+
+#[test]
+fn shaders_translate_for_every_backend() {
+    every(translates);
+}
+
+#[test]
+fn headers_agree_with_the_code() {
+    every(headed);
+}
+
+#[test]
+fn twins_exist() {
+    every(twinned);
+}
+
+#[test]
+fn snippets_hold_functions_and_constants_only() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let stem = path.file_stem().unwrap().to_str().unwrap();
+        if kernels().all(|kernel| kernel.name != stem) {
+            let faults = snippet(stem, &fs::read_to_string(&path).unwrap());
+            assert!(faults.is_empty(), "{}:\n{}", path.display(), faults.join("\n"));
+        }
+    }
+}
+
+/// The kernel with one piece of its text replaced.
+fn broken(name: &str, from: &str, to: &str) -> Kernel {
+    let kernel = kernels().find(|kernel| kernel.name == name).expect("a kernel to break");
+    assert!(kernel.wgsl.contains(from), "{name} has no `{from}`: choose another text to break");
+    Kernel { wgsl: kernel.wgsl.replacen(from, to, 1).leak(), ..*kernel }
+}
+
+#[track_caller]
+fn notices(faults: &[String], complaint: &str) {
+    let noticed = faults.iter().any(|fault| fault.contains(complaint));
+    assert!(noticed, "expected `{complaint}`, found {faults:?}");
+}
+
+#[test]
+fn every_check_notices_a_broken_shader() {
+    #[rustfmt::skip]
+    let cases: [(Check, &str, &str, &str, &str); 35] = [
+        (valid, "relu", "p.count", "p.cuont", "shaders/relu.wgsl:"),
+        (valid, "relu", "{ y[i] =", "{ y[i] = subgroupAdd(1.0) *", "shaders/relu.wgsl:"),
+        (valid, "relu", "fn main(", "fn other(", "expected one compute shader `main`"),
+        (params, "adamw", "beta1: f32, beta2: f32", "beta2: f32, beta1: f32", "the host"),
+        (params, "adamw", "decay: f32 }", "decay: f32, more: f32 }", "more: f32 @20"),
+        (params, "adamw", "eps: f32", "@align(16) eps: f32", "eps: f32 @16"),
+        (params, "relu", "Params {", "Other { count: u32 } struct Params { less: f32, ", "less: f32 @0"),
+        (params, "advance", "var<uniform>", "var<storage, read>", "WGSL has Storage"),
+        (params, "advance", "@binding(0)", "@binding(2)", "no uniform at binding 0"),
+        (layout, "relu", "@binding(2)", "@binding(3)", "`y` is not binding 2 of group 0"),
+        (layout, "relu", "@group(0) @binding(2)", "@group(1) @binding(2)", "`y` is not binding 2"),
+        (layout, "adamw", "schedule[clock[0]]", "schedule[0]", "`clock` is never used"),
+        (layout, "relu", "var<storage, read> x", "var<storage, read_write> x", "never written"),
+        (layout, "advance", "struct", "@group(0) @binding(2) var<uniform> more: vec4<f32>; struct", "`more` is no storage"),
+        (layout, "softmax_xent", "@binding(2)", "@binding(9)", "`labels` comes after an output"),
+        (layout, "rms_factor", "struct", "@group(0) @binding(8) var<storage> a: array<u32>; @group(0) @binding(9) var<storage> b: array<u32>; struct", "9 storage buffers"),
+        (limits, "absmean", "LANES: u32 = 64u", "LANES: u32 = 512u", "a workgroup of [512, 1, 1]"),
+        (limits, "rmsnorm", "array<f32, WG>", "array<f32, 65u * WG>", "gpu: 16640 workgroup bytes"),
+        (limits, "matmul_ternary_subgroup", "(WG)", "(WG / 2u)", "cpu: [4, 1, 1] splits"),
+        (shape, "matmul_ternary", "TILE_Y: u32 = 4u", "TILE_Y: u32 = 8u", "is Some(8) in WGSL"),
+        (shape, "matmul_ternary", "TILE_Y: u32 = 4u", "TILE_Y = 4", "is None in WGSL"),
+        (shape, "relu", "override WG: u32", "const WG: u32", "gpu sets WG, which the shader does not"),
+        (shape, "relu", "override WG", "override M: u32; override WG", "cpu does not set M"),
+        (shape, "advance", "struct", "override WG: u32 = 1u; struct", "gpu does not set WG"),
+        (translates, "relu", "override WG: u32 = 64u", "const WG: u32 = 64u", "not found in the shader"),
+        (headed, "relu", "// relu — ", "// relu - ", "the first line is not"),
+        (headed, "relu", "max(x[i], 0.0)", "max(x[i], 1.0)", "it is not shaders/relu.wgsl"),
+        (headed, "relu", "//   1  x", "//   3  x", "the header lists"),
+        (headed, "relu", "//   1  x", "//   1  z", "the header lists"),
+        (headed, "relu", "x  f32  [count] ", "x  f32 ", "not `index name type [shape] direction`"),
+        (headed, "relu", "y  f32  [count]    write", "y  f32  [count]    read and write", "the header lists"),
+        (headed, "relu", "// Moves", "// Costs", "the header's sections"),
+        (headed, "matmul_ternary_subgroup", "at least 8", "at least 4", "the header needs"),
+        (twinned, "relu", "reference::relu ", "ternary::relu ", "ternary::relu does not exist"),
+        (twinned, "matmul_ternary_wide", "— equal.", "— nearly equal.", "that of matmul_ternary"),
+    ];
+    for (check, name, from, to, complaint) in cases {
+        notices(&check(&broken(name, from, to)), complaint);
+    }
+    // No backend takes overrides: left unresolved they must fail in each.
+    let (module, info) = parsed(&broken("relu", "", ""));
+    let target = Target { module: &module, info: &info, checked: true };
+    let results = target.all(false);
+    assert!(results.iter().all(|(_, result)| result.is_err()), "{results:?}");
+}
+
+#[test]
+fn the_snippet_check_notices_declarations() {
+    notices(&snippet("a", "// b — c\n"), "the first line");
+    for text in ["var<private> x: f32;", "override A: u32 = 1u;", "@compute fn main() { }"] {
+        let text = format!("// a — b\nfn f() {{ if true {{ }} }}\n{text}");
+        notices(&snippet("a", &text), "neither a function");
+    }
+    let fine = "// a — b; {\nconst A: u32 = 1u;   // {\nfn f(\n) { return; }\n";
+    assert_eq!(snippet("a", fine), [""; 0]);
+}
