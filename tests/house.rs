@@ -391,6 +391,14 @@ fn every_operation_has_one_twin() {
 }
 
 #[test]
+fn the_readme_shows_the_example_as_it_is() {
+    let read = |path: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+    let example = read("examples/hello.rs");
+    let code = example[example.find("use sterna").expect("the example's first import")..].trim_end();
+    assert!(read("README.md").contains(code), "README.md, `As a library`: copy examples/hello.rs into it");
+}
+
+#[test]
 fn every_check_notices_a_broken_text() {
     #[rustfmt::skip]
     let cases: [(Check, &str, &str, &str); 28] = [

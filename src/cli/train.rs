@@ -122,7 +122,8 @@ pub fn run(flags: &Flags) -> Outcome {
 
     super::print_model(&layers, test);
     super::say(format!("{} s per epoch; the run is in {}", seconds(median(&times)), shown(&folder.path)));
-    super::say(format!("Next: sterna eval {}", shown(&model)));
+    let program = std::env::args().next().unwrap_or_else(|| "sterna".into());
+    super::say(format!("Next: {program} eval {}", shown(&model)));
     if flags.json {
         summary.insert("checkpoint".into(), json!(shown(&model)));
         super::print_json("train", summary);
