@@ -52,7 +52,7 @@
 //!
 //! ## One operation, one twin
 //!
-//! `shaders/x.wgsl`, [`kernels`]`::x` and [`reference`]`::x` carry one name, and one test body runs
+//! `shaders/x.wgsl`, [`kernels`]`::x` and [`mod@reference`]`::x` carry one name, and one test body runs
 //! them against each other. Shaders bind `Params` at 0, then inputs in the order of the equation,
 //! then outputs; the WGSL alone declares the layout. `_wide` variants are register-tiled for adapters
 //! where a load costs as much as many operations; they compute the same and share twin and test.

@@ -260,7 +260,7 @@ fn quantize_activations(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
             0 => random[i],
             1 => 0.0,
             // The maximum 127 makes the scale 1: every other value of the row is a tie.
-            2 if i % cols == 0 => 127.0,
+            2 if i.is_multiple_of(cols) => 127.0,
             2 => halves[i] as f32 + 0.5,
             // Below the least maximum.
             3 => 1e-6 * random[i],

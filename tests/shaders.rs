@@ -135,9 +135,12 @@ fn bindings(module: &Module, info: &ModuleInfo) -> Vec<Binding> {
     bindings
 }
 
+/// A module with its overrides filled in, or what naga says against it.
+type Resolved = Result<(Module, ModuleInfo), String>;
+
 /// The module as a pipeline sees it, under the host's two sets of overrides and under the defaults,
 /// if the shader has a default for all.
-fn resolved(kernel: &Kernel) -> Vec<(&'static str, Result<(Module, ModuleInfo), String>)> {
+fn resolved(kernel: &Kernel) -> Vec<(&'static str, Resolved)> {
     let (module, info) = parsed(kernel);
     let mut sets = vec![("gpu", kernel.gpu), ("cpu", kernel.cpu)];
     if module.overrides.iter().all(|(_, declared)| declared.init.is_some()) {
