@@ -792,9 +792,13 @@ fn every_golden_case_holds_on_the_gpu_and_on_the_twin() {
     for case in &cases {
         let kind = case.text("kind").expect("a loaded case has a kind");
         *counts.entry(kind).or_default() += 1;
-        let mut sides: Vec<(&str, &dyn Side)> = vec![("GPU", gpu(false)), ("twin", &Twin)];
+        let mut sides: Vec<(&str, &dyn Side)> = vec![
+            ("GPU", gpu(Shaders::Plain)),
+            ("GPU, as tuned for a real one", gpu(Shaders::ForGpu)),
+            ("twin", &Twin),
+        ];
         if kind != "train_mlp" {
-            sides.push(("GPU, checked", gpu(true)));
+            sides.push(("GPU, checked", gpu(Shaders::Checked)));
         }
         for (name, side) in sides {
             if let Err(error) = check(case, side) {

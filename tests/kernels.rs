@@ -21,12 +21,17 @@ macro_rules! operations {
         $(mod $operation {
             #[test]
             fn checked() {
-                super::every_variant(stringify!($operation), true, super::$operation);
+                super::every_variant(stringify!($operation), super::Shaders::Checked, super::$operation);
             }
 
             #[test]
             fn unchecked() {
-                super::every_variant(stringify!($operation), false, super::$operation);
+                super::every_variant(stringify!($operation), super::Shaders::Plain, super::$operation);
+            }
+
+            #[test]
+            fn for_gpu() {
+                super::every_variant(stringify!($operation), super::Shaders::ForGpu, super::$operation);
             }
         })+
     };
@@ -62,8 +67,8 @@ fn every_operation_has_a_test_body() {
 }
 
 /// Runs a body for each variant that the device supports.
-fn every_variant(operation: &str, checked: bool, body: fn(&Gpu, &'static Kernel) -> Outcome) {
-    let gpu = gpu(checked);
+fn every_variant(operation: &str, shaders: Shaders, body: fn(&Gpu, &'static Kernel) -> Outcome) {
+    let gpu = gpu(shaders);
     for kernel in kernels::variants(operation) {
         if !gpu.supports(kernel) {
             eprintln!("{}: {} cannot run it", kernel.name, gpu.name());
@@ -106,7 +111,7 @@ fn lengths(gpu: &Gpu, kernel: &Kernel) -> [usize; 7] {
 
 /// The length at which one invocation per value takes a few more than 65,535 workgroups.
 fn folded_length(gpu: &Gpu, kernel: &Kernel) -> usize {
-    let overrides = if gpu.is_software() { kernel.cpu } else { kernel.gpu };
+    let overrides = kernel.overrides(gpu.tuning());
     let width = overrides.iter().find(|(name, _)| *name == "WG").expect("a linear grid").1;
     65_538 * width as usize + 1
 }
@@ -299,8 +304,8 @@ fn the_scale_of_activations_is_the_rounded_quotient_at_every_exponent() {
     let value = |exponent: u32| mantissas().map(move |m| f32::from_bits(exponent << 23 | m));
     let x: Vec<f32> = (low..=high).flat_map(value).collect();
     let twin: Vec<f32> = x.iter().map(|&x| 127.0 / x.max(1e-5)).collect();
-    for checked in [false, true] {
-        let gpu = gpu(checked);
+    for shaders in [Shaders::Plain, Shaders::Checked, Shaders::ForGpu] {
+        let gpu = gpu(shaders);
         let out = poisoned_int8(gpu, x.len(), 1);
         let op = kernels::quantize_activations(gpu, &upload(gpu, &[x.len(), 1], &x), &out);
         gpu.run(&[op]).expect("the device works");

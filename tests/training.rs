@@ -1,23 +1,14 @@
 //! Training as a whole: it learns, it repeats to the bit, and it drops nothing.
 
+mod common;
+
 use std::sync::OnceLock;
 
+use common::{Shaders, gpu};
 use sterna::Gpu;
-use sterna::gpu::Choice;
 use sterna::mnist::{Dataset, Split};
 use sterna::model::Parameters;
 use sterna::train::{Config, Evaluator, Score, Trainer};
-
-fn gpu(checked: bool) -> Gpu {
-    static GPUS: [OnceLock<Gpu>; 2] = [OnceLock::new(), OnceLock::new()];
-    let open = || {
-        let wish = |name: &str| std::env::var(name).ok();
-        let choice =
-            Choice { backend: wish("STERNA_TEST_BACKEND"), adapter: wish("STERNA_TEST_ADAPTER"), checked };
-        Gpu::new(&choice).unwrap_or_else(|error| panic!("{error}"))
-    };
-    GPUS[usize::from(checked)].get_or_init(open).clone()
-}
 
 fn mnist() -> &'static Dataset {
     static DATA: OnceLock<Dataset> = OnceLock::new();
@@ -41,14 +32,14 @@ fn train(gpu: &Gpu, data: &Dataset, config: Config) -> (Vec<Parameters>, Vec<Sco
 
 #[test]
 fn two_epochs_reach_what_the_recipe_promises() {
-    let gpu = gpu(false);
+    let gpu = gpu(Shaders::Plain);
     let config = Config { epochs: 2, ..Config::default() };
-    let mut trainer = Trainer::new(&gpu, mnist(), config).expect("the data fits");
+    let mut trainer = Trainer::new(gpu, mnist(), config).expect("the data fits");
     let mut heard = Vec::new();
     trainer.run_epoch(&mut |images| heard.push(images)).expect("an epoch");
     trainer.run_epoch(&mut |_| {}).expect("an epoch");
     let test =
-        Evaluator::new(&gpu, &trainer.mlp, &mnist().test).expect("the data fits").score().expect("a score");
+        Evaluator::new(gpu, &trainer.mlp, &mnist().test).expect("the data fits").score().expect("a score");
     assert!(test.accuracy >= 0.974, "{test:?}");
     assert_eq!(trainer.steps(), 2 * 469, "the short batch is a step");
     assert!(
@@ -61,11 +52,11 @@ fn two_epochs_reach_what_the_recipe_promises() {
 fn one_seed_gives_the_same_bits_and_another_gives_others() {
     let data = part(1000, 10);
     let config = Config { epochs: 2, hidden: vec![40, 24], ..Config::default() };
-    let (first, scores) = train(&gpu(false), &data, config.clone());
-    assert_eq!((&first, &scores), (&train(&gpu(false), &data, config.clone()).0, &scores));
-    let (again, same) = train(&gpu(false), &data, config.clone());
+    let (first, scores) = train(gpu(Shaders::Plain), &data, config.clone());
+    assert_eq!((&first, &scores), (&train(gpu(Shaders::Plain), &data, config.clone()).0, &scores));
+    let (again, same) = train(gpu(Shaders::Plain), &data, config.clone());
     assert!(first == again && scores == same, "a second run differs");
-    let (other, _) = train(&gpu(false), &data, Config { seed: 1, ..config });
+    let (other, _) = train(gpu(Shaders::Plain), &data, Config { seed: 1, ..config });
     assert!(first != other, "another seed gives the same weights");
 }
 
@@ -73,14 +64,14 @@ fn one_seed_gives_the_same_bits_and_another_gives_others() {
 fn checked_shaders_give_the_same_bits() {
     let data = part(500, 10);
     let config = Config { epochs: 1, batch: 100, hidden: vec![40, 24], ..Config::default() };
-    assert!(train(&gpu(false), &data, config.clone()) == train(&gpu(true), &data, config));
+    assert!(train(gpu(Shaders::Plain), &data, config.clone()) == train(gpu(Shaders::Checked), &data, config));
 }
 
 #[test]
 fn a_batch_of_64_is_overfitted() {
     let data = part(64, 64);
     let config = Config { epochs: 60, batch: 64, ..Config::default() };
-    let (_, scores) = train(&gpu(false), &data, config);
+    let (_, scores) = train(gpu(Shaders::Plain), &data, config);
     assert_eq!(scores.last().map(|score| score.accuracy), Some(1.0), "{scores:?}");
 }
 
@@ -90,11 +81,11 @@ fn a_step_and_an_evaluation_see_every_image_once() {
     // batches; 150 images are two batches of 64 and a short one of 22.
     let mut data = part(150, 10);
     data.test = data.train.clone();
-    let gpu = gpu(false);
+    let gpu = gpu(Shaders::Plain);
     for batch in [150, 64, 1] {
         let config = Config { epochs: 1, batch, lr: 1e-30, hidden: vec![33], ..Config::default() };
-        let mut trainer = Trainer::new(&gpu, &data, config).expect("the data fits");
-        let evaluator = Evaluator::new(&gpu, &trainer.mlp, &data.test).expect("the data fits");
+        let mut trainer = Trainer::new(gpu, &data, config).expect("the data fits");
+        let evaluator = Evaluator::new(gpu, &trainer.mlp, &data.test).expect("the data fits");
         let (trained, scored) =
             (trainer.run_epoch(&mut |_| {}).expect("an epoch"), evaluator.score().expect("a score"));
         assert_eq!(trained.accuracy, scored.accuracy, "batch {batch}");
@@ -122,10 +113,10 @@ fn the_rate_rises_for_half_an_epoch_and_ends_at_zero() {
 
 #[test]
 fn moments_and_weights_survive_the_file() {
-    let gpu = gpu(false);
+    let gpu = gpu(Shaders::Plain);
     let data = part(200, 10);
     let config = Config { epochs: 1, batch: 50, hidden: vec![20], ..Config::default() };
-    let mut trainer = Trainer::new(&gpu, &data, config).expect("the data fits");
+    let mut trainer = Trainer::new(gpu, &data, config).expect("the data fits");
     trainer.run_epoch(&mut |_| {}).expect("an epoch");
     let saved = trainer.checkpoint(serde_json::json!({"epoch": 1})).expect("downloaded");
     let folder = tempfile::tempdir().expect("a folder");

@@ -14,6 +14,7 @@ pub fn choice() -> Choice {
         adapter: value("--adapter"),
         backend: value("--backend"),
         checked: args.contains(&"--checked".into()),
+        tuning: None,
     }
 }
 

@@ -63,7 +63,12 @@ struct DeviceFlags {
 
 impl DeviceFlags {
     fn choice(&self) -> Choice {
-        Choice { backend: self.backend.clone(), adapter: self.adapter.clone(), checked: self.checked }
+        Choice {
+            backend: self.backend.clone(),
+            adapter: self.adapter.clone(),
+            checked: self.checked,
+            tuning: None,
+        }
     }
 
     fn open(&self) -> Result<Gpu, Failure> {

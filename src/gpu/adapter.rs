@@ -1,6 +1,7 @@
 //! Finding an adapter, and saying why this one.
 
 use super::device::Error;
+use super::kernel::Tuning;
 
 /// What the user asked for; the default asks for nothing.
 #[derive(Clone, Debug, Default)]
@@ -11,6 +12,9 @@ pub struct Choice {
     pub adapter: Option<String>,
     /// Keep bounds checks and loop bounding in every shader.
     pub checked: bool,
+    /// Overrides and variants for this kind of machine instead of the adapter's own, so that what a GPU
+    /// would run can be tested on a CPU.
+    pub tuning: Option<Tuning>,
 }
 
 /// An adapter that was found.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use super::adapter::{Choice, adapters, backend_name};
-use super::kernel::{Kernel, Overrides};
+use super::kernel::{Kernel, Overrides, Tuning};
 use super::tensor::{Element, Tensor};
 
 /// What the world outside can do to us; one plain sentence each.
@@ -70,6 +70,7 @@ struct Inner {
     device: wgpu::Device,
     queue: wgpu::Queue,
     checked: bool,
+    tuning: Tuning,
     pipelines: Mutex<HashMap<String, wgpu::ComputePipeline>>,
     fault: Arc<Mutex<Option<String>>>,
 }
@@ -94,7 +95,7 @@ impl Gpu {
             })
             .await
             .map_err(|error| Error::NoDevice { adapter: adapter.description(), reason: error.to_string() })?;
-        let gpu = Gpu::from_device(adapter.info, device, queue, choice.checked);
+        let gpu = Gpu::assemble(adapter.info, device, queue, choice.checked, choice.tuning);
         let fault = gpu.0.fault.clone();
         gpu.device().on_uncaptured_error(Arc::new(move |error: wgpu::Error| match error {
             // Shapes and bindings are ours to get right: stop at once, with wgpu's own words.
@@ -133,14 +134,21 @@ impl Gpu {
         queue: wgpu::Queue,
         checked: bool,
     ) -> Gpu {
-        Gpu(Arc::new(Inner {
-            info,
-            device,
-            queue,
-            checked,
-            pipelines: Default::default(),
-            fault: Default::default(),
-        }))
+        Gpu::assemble(info, device, queue, checked, None)
+    }
+
+    fn assemble(
+        info: wgpu::AdapterInfo,
+        device: wgpu::Device,
+        queue: wgpu::Queue,
+        checked: bool,
+        tuning: Option<Tuning>,
+    ) -> Gpu {
+        let software = info.device_type == wgpu::DeviceType::Cpu;
+        let own = if software { Tuning::Software } else { Tuning::Gpu };
+        let tuning = tuning.unwrap_or(own);
+        let (pipelines, fault) = Default::default();
+        Gpu(Arc::new(Inner { info, device, queue, checked, tuning, pipelines, fault }))
     }
 
     /// The wgpu device.
@@ -168,9 +176,14 @@ impl Gpu {
         format!("{:?}", self.0.info.device_type)
     }
 
-    /// Whether shaders run on the CPU, where the costs of loads and arithmetic differ from a GPU's.
+    /// Whether shaders run on the CPU.
     pub fn is_software(&self) -> bool {
         self.0.info.device_type == wgpu::DeviceType::Cpu
+    }
+
+    /// Which overrides and variants it runs.
+    pub fn tuning(&self) -> Tuning {
+        self.0.tuning
     }
 
     /// Whether shaders keep their bounds checks and loop bounds.

@@ -29,6 +29,15 @@ pub struct Kernel {
 pub(crate) const WG_GPU: Overrides = &[("WG", 64.0)];
 pub(crate) const WG_CPU: Overrides = &[("WG", 8.0)];
 
+/// Which of a kernel's two sets of overrides, and which of an operation's variants, to use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tuning {
+    /// Many lanes, small tiles: a GPU.
+    Gpu,
+    /// Few lanes, large register tiles: a rasteriser on the CPU.
+    Software,
+}
+
 /// A `Params` struct as bytes; implemented by the `params!` macro.
 pub trait Parameters: bytemuck::Pod {
     /// Names and types in order.
@@ -52,6 +61,14 @@ impl Kernel {
     /// A kernel without a register tile and with the common workgroup sizes.
     pub(crate) const fn new<P: Parameters>(name: &'static str, wgsl: &'static str) -> Kernel {
         Kernel { name, wgsl, params: P::FIELDS, tile: [1, 1], subgroup: 0, gpu: WG_GPU, cpu: WG_CPU }
+    }
+
+    /// The overrides for a tuning.
+    pub fn overrides(&self, tuning: Tuning) -> Overrides {
+        match tuning {
+            Tuning::Gpu => self.gpu,
+            Tuning::Software => self.cpu,
+        }
     }
 
     /// The same kernel with a register tile.

@@ -11,7 +11,7 @@ mod time;
 pub use adapter::{Adapter, Choice, adapters};
 pub use device::{Error, Gpu, Submission};
 pub(crate) use kernel::params;
-pub use kernel::{Field, Kernel, Overrides, Parameters};
+pub use kernel::{Field, Kernel, Overrides, Parameters, Tuning};
 pub use op::{Cost, Grid, Op};
 pub use tensor::{Dtype, Element, Tensor};
 pub use time::Timing;

@@ -97,7 +97,7 @@ impl Gpu {
         grid: Grid,
         cost: Cost,
     ) -> Op {
-        let overrides = if self.is_software() { kernel.cpu } else { kernel.gpu };
+        let overrides = kernel.overrides(self.tuning());
         let pipeline = self.pipeline(kernel, overrides);
         let mut bytes = bytemuck::bytes_of(&params).to_vec();
         bytes.resize(bytes.len().next_multiple_of(16), 0);

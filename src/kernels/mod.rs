@@ -4,7 +4,7 @@
 //! Two small groups of tensors recur in the signatures: a ternary matrix ([`PackedTensor`]) and a
 //! batch of int8 activations ([`Int8Tensor`]).
 
-use crate::gpu::{Dtype, Error, Gpu, Kernel, Tensor};
+use crate::gpu::{Dtype, Error, Gpu, Kernel, Tensor, Tuning};
 use crate::ternary::{self, Packed};
 
 mod absmean;
@@ -86,7 +86,10 @@ pub fn variants(operation: &str) -> &'static [&'static Kernel] {
 /// register tile; the base on a GPU.
 fn preferred(gpu: &Gpu, variants: &[&'static Kernel]) -> &'static Kernel {
     let mut fitting = variants.iter().filter(|kernel| gpu.supports(kernel));
-    let chosen = if gpu.is_software() { fitting.next_back() } else { fitting.next() };
+    let chosen = match gpu.tuning() {
+        Tuning::Gpu => fitting.next(),
+        Tuning::Software => fitting.next_back(),
+    };
     chosen.expect("the base needs nothing")
 }
 

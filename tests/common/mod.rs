@@ -7,7 +7,7 @@
 use std::fmt::Debug;
 use std::sync::OnceLock;
 
-use sterna::gpu::{Choice, Dtype, Element, Gpu, Tensor};
+use sterna::gpu::{Choice, Dtype, Element, Gpu, Tensor, Tuning};
 use sterna::kernels::{Int8Tensor, PackedTensor};
 use sterna::random::{self, Stream};
 use sterna::reference::Int8;
@@ -15,17 +15,29 @@ use sterna::ternary::{TRITS, words};
 
 // --- the device ------------------------------------------------------------------------------------
 
-/// The GPU of this test process, with runtime checks in its shaders or without; opened once each.
+/// How shaders are compiled and tuned for a test.
+#[derive(Clone, Copy, Debug)]
+pub enum Shaders {
+    /// As `sterna` runs them here.
+    Plain,
+    /// With runtime checks.
+    Checked,
+    /// With the overrides of a GPU, whatever runs them.
+    ForGpu,
+}
+
+/// The GPU of this test process, opened once for each kind of shaders.
 ///
 /// `STERNA_TEST_BACKEND` and `STERNA_TEST_ADAPTER` choose another than the best, as `--backend` and
 /// `--adapter` do. No adapter is a failure, never a skip.
-pub fn gpu(checked: bool) -> &'static Gpu {
-    static GPUS: [OnceLock<Gpu>; 2] = [OnceLock::new(), OnceLock::new()];
-    GPUS[usize::from(checked)].get_or_init(|| {
+pub fn gpu(shaders: Shaders) -> &'static Gpu {
+    static GPUS: [OnceLock<Gpu>; 3] = [const { OnceLock::new() }; 3];
+    GPUS[shaders as usize].get_or_init(|| {
         let choice = Choice {
             backend: std::env::var("STERNA_TEST_BACKEND").ok(),
             adapter: std::env::var("STERNA_TEST_ADAPTER").ok(),
-            checked,
+            checked: matches!(shaders, Shaders::Checked),
+            tuning: matches!(shaders, Shaders::ForGpu).then_some(Tuning::Gpu),
         };
         Gpu::new(&choice).unwrap_or_else(|error| panic!("{error}"))
     })
