@@ -1,0 +1,97 @@
+//! Sterna inside another program: its device, its buffer, its encoder, its way of waiting.
+
+use sterna::gpu::{Dtype, Error, Gpu, wgpu};
+use sterna::kernels::{Int8Tensor, PackedTensor, matmul_ternary, quantize_activations, scale_rows};
+use sterna::{Packed, Tensor, reference};
+
+const ROWS: usize = 37;
+const COLS: usize = 130;
+
+/// A device opened the caller's way, with no more than WebGPU's default limits and no features.
+fn foreign() -> (wgpu::AdapterInfo, wgpu::Device, wgpu::Queue) {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+    let adapter = pollster::block_on(instance.request_adapter(&wgpu::RequestAdapterOptions::default()));
+    let adapter = adapter.expect("an adapter");
+    let (device, queue) =
+        pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor::default())).expect("a device");
+    (adapter.get_info(), device, queue)
+}
+
+#[test]
+fn a_callers_device_buffer_and_encoder_serve() {
+    let (info, device, queue) = foreign();
+    let gpu = Gpu::from_device(info, device.clone(), queue.clone(), false);
+    let values = |n: usize| (0..n).map(|i| (i as f32 * 1.3).cos()).collect::<Vec<f32>>();
+
+    // The caller's own buffer, filled by the caller.
+    let x = values(COLS);
+    let buffer = device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some("the caller's"),
+        size: (4 * COLS as u64).next_multiple_of(16),
+        usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST,
+        mapped_at_creation: false,
+    });
+    let bytes: Vec<u8> = x.iter().flat_map(|x| x.to_le_bytes()).collect();
+    queue.write_buffer(&buffer, 0, &bytes);
+    let x_tensor = Tensor::from_buffer("x", buffer, Dtype::F32, &[1, COLS]);
+
+    let packed = Packed::quantize(&values(ROWS * COLS), ROWS, COLS);
+    let w = PackedTensor::upload(&gpu, "w", &packed).expect("fits");
+    let codes = Int8Tensor::zeros(&gpu, "x", 1, COLS).expect("fits");
+    let acc = gpu.zeros("acc", Dtype::I32, &[1, ROWS]).expect("fits");
+    let y = gpu.zeros("y", Dtype::F32, &[1, ROWS]).expect("fits");
+    let ops = [
+        quantize_activations(&gpu, &x_tensor, &codes),
+        matmul_ternary(&gpu, &codes, &w, &acc),
+        scale_rows(&gpu, &acc, &codes.scale, &y),
+    ];
+    // The caller's encoder, the caller's submit, the caller's poll.
+    let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+    gpu.record(&ops, &mut encoder);
+    queue.submit([encoder.finish()]);
+    let result = gpu.download_async::<f32>(&y);
+    device.poll(wgpu::PollType::wait_indefinitely()).expect("polled");
+
+    let int8 = reference::quantize_activations(&x, COLS);
+    let want = reference::scale_rows(&reference::matmul_ternary(&int8.q, &packed), &int8.scale);
+    assert_eq!(pollster::block_on(result).expect("read back"), want);
+    assert_eq!(w.download(&gpu).expect("read back"), packed);
+}
+
+#[test]
+fn a_tensor_above_the_limit_is_refused_before_it_is_made() {
+    let (info, device, queue) = foreign();
+    let gpu = Gpu::from_device(info, device, queue, false);
+    // WebGPU's default: 128 MiB in one binding.
+    let refused = gpu.zeros("large", Dtype::F32, &[1 << 15, 1 << 11]);
+    assert!(
+        matches!(refused, Err(Error::TooLarge { bytes: 268_435_456, limit: 134_217_728, .. })),
+        "{refused:?}"
+    );
+}
+
+#[test]
+#[should_panic(expected = "matmul_ternary: acc is I32 [1, 38], expected I32 [1, 37]")]
+fn shapes_that_do_not_fit_are_refused_by_name() {
+    let (info, device, queue) = foreign();
+    let gpu = Gpu::from_device(info, device, queue, false);
+    let w = PackedTensor::zeros(&gpu, "w", ROWS, COLS).expect("fits");
+    let codes = Int8Tensor::zeros(&gpu, "x", 1, COLS).expect("fits");
+    let acc = gpu.zeros("acc", Dtype::I32, &[1, ROWS + 1]).expect("fits");
+    matmul_ternary(&gpu, &codes, &w, &acc);
+}
+
+#[test]
+fn time_measures_what_it_is_given() {
+    let (info, device, queue) = foreign();
+    let gpu = Gpu::from_device(info, device, queue, false);
+    let ops = |n: usize| {
+        let x = gpu.zeros("x", Dtype::F32, &[64, n]).expect("fits");
+        let codes = Int8Tensor::zeros(&gpu, "x", 64, n).expect("fits");
+        [quantize_activations(&gpu, &x, &codes)]
+    };
+    let [small, large] = [256, 16_384].map(|n| gpu.time(&ops(n), 5).expect("timed"));
+    assert!(small.samples.is_sorted() && small.samples.len() == 5 && small.min() > 0.0);
+    // 64 times the work; even the fixed cost of a dispatch leaves more than a factor of two.
+    assert!(large.median() > 2.0 * small.median(), "{:e} against {:e}", large.median(), small.median());
+}
