@@ -1,6 +1,6 @@
 //! Finding an adapter, and saying why this one.
 
-use super::device::Error;
+use super::error::Error;
 use super::kernel::Tuning;
 
 /// What the user asked for; the default asks for nothing.

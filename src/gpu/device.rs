@@ -1,61 +1,11 @@
-//! The device: opening it, its pipelines, waiting, reading back.
+//! The device: opening it, its pipelines, its faults, waiting for it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use super::adapter::{Choice, adapters, backend_name};
+use super::error::Error;
 use super::kernel::{Kernel, Overrides, Tuning};
-use super::tensor::{Element, Tensor};
-
-/// What the world outside can do to us; one plain sentence each.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum Error {
-    /// No adapter at all.
-    #[error("no GPU adapter found; {install}")]
-    NoAdapter {
-        /// The command that installs a driver on this system.
-        install: String,
-    },
-    /// A backend name that does not exist.
-    #[error("no backend is called {asked:?}; there are vulkan, metal, dx12 and gl")]
-    NoBackend {
-        /// What was asked for.
-        asked: String,
-    },
-    /// Adapters exist, but none that was asked for.
-    #[error("nothing matches {asked}; this machine has\n  {}", exist.join("\n  "))]
-    NoMatch {
-        /// The flags as given.
-        asked: String,
-        /// Descriptions of what exists.
-        exist: Vec<String>,
-    },
-    /// The adapter refused to open a device.
-    #[error("{adapter} does not open: {reason}")]
-    NoDevice {
-        /// The adapter's name.
-        adapter: String,
-        /// wgpu's reason.
-        reason: String,
-    },
-    /// A tensor that the adapter cannot bind.
-    #[error(
-        "{label} needs {bytes} bytes, but {adapter} binds at most {limit} in one buffer; use a smaller network, batch or data set"
-    )]
-    TooLarge {
-        /// The tensor.
-        label: String,
-        /// Its size.
-        bytes: u64,
-        /// The adapter's limit.
-        limit: u64,
-        /// The adapter's name.
-        adapter: String,
-    },
-    /// The device failed while it worked.
-    #[error("the device failed: {0}")]
-    Device(String),
-}
 
 /// A point in the queue's work that can be waited for.
 pub type Submission = wgpu::SubmissionIndex;
@@ -99,18 +49,15 @@ impl Gpu {
         let fault = gpu.0.fault.clone();
         gpu.device().on_uncaptured_error(Arc::new(move |error: wgpu::Error| match error {
             // Shapes and bindings are ours to get right: stop at once, with wgpu's own words.
-            wgpu::Error::Validation { description, .. } if note(&fault, "").is_none() => {
+            wgpu::Error::Validation { description, .. } if first(&fault).is_none() => {
                 panic!("{description}")
             }
-            other => drop(note(&fault, &other.to_string())),
+            other => note(&fault, other.to_string()),
         }));
         let fault = gpu.0.fault.clone();
         gpu.device().set_device_lost_callback(move |reason, message| {
             if reason != wgpu::DeviceLostReason::Destroyed {
-                note(
-                    &fault,
-                    &format!("it was lost ({message}); run again, or choose another with --adapter"),
-                );
+                note(&fault, format!("it was lost ({message}); run again, or choose another with --adapter"));
             }
         });
         Ok(gpu)
@@ -199,7 +146,7 @@ impl Gpu {
 
     /// The first fault that the device reported, if any.
     pub fn fault(&self) -> Option<Error> {
-        self.0.fault.lock().expect("no thread panics while it notes a fault").clone().map(Error::Device)
+        first(&self.0.fault).map(Error::Device)
     }
 
     /// The kernel's pipeline, compiled at its first use.
@@ -240,49 +187,6 @@ impl Gpu {
         })
     }
 
-    /// Starts reading a tensor back; the future resolves once the device was polled past the copy.
-    /// Browsers poll by themselves; elsewhere the caller does, or uses [`Gpu::download`].
-    pub fn download_async<T: Element>(
-        &self,
-        tensor: &Tensor,
-    ) -> impl Future<Output = Result<Vec<T>, Error>> + use<T> {
-        assert_eq!(T::DTYPE, tensor.dtype(), "download {}: element type", tensor.label());
-        let bytes = tensor.bytes();
-        let staging = self.device().create_buffer(&wgpu::BufferDescriptor {
-            label: Some("download"),
-            size: bytes.max(4),
-            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
-            mapped_at_creation: false,
-        });
-        let mut encoder = self.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        encoder.copy_buffer_to_buffer(&tensor.buffer, 0, &staging, 0, bytes);
-        self.queue().submit([encoder.finish()]);
-        let (sender, receiver) = futures_intrusive::channel::shared::oneshot_channel();
-        staging.map_async(wgpu::MapMode::Read, .., move |result| drop(sender.send(result)));
-        let gpu = self.clone();
-        async move {
-            let mapped = receiver.receive().await;
-            if let Some(fault) = gpu.fault() {
-                return Err(fault);
-            }
-            let failed = |what: String| Error::Device(format!("reading back failed: {what}"));
-            mapped.ok_or_else(|| failed("the device is gone".into()))?.map_err(|e| failed(e.to_string()))?;
-            let view = staging.get_mapped_range(..).map_err(|e| failed(e.to_string()))?;
-            Ok(bytemuck::pod_collect_to_vec(&view[..bytes as usize]))
-        }
-    }
-
-    /// Reads a tensor back, waiting for all work before it.
-    ///
-    /// # Errors
-    /// If the device reported a fault.
-    #[cfg(not(target_arch = "wasm32"))]
-    pub fn download<T: Element>(&self, tensor: &Tensor) -> Result<Vec<T>, Error> {
-        let values = self.download_async(tensor);
-        self.wait(None)?;
-        pollster::block_on(values)
-    }
-
     /// Blocks until `submission`, or all work so far, is done.
     ///
     /// # Errors
@@ -297,11 +201,12 @@ impl Gpu {
     }
 }
 
-/// Keeps the first fault; later ones only follow from it. Returns the one already there.
-fn note(fault: &Mutex<Option<String>>, message: &str) -> Option<String> {
-    let mut first = fault.lock().expect("no thread panics while it notes a fault");
-    if first.is_none() && !message.is_empty() {
-        *first = Some(message.to_string());
-    }
-    first.clone()
+/// The first fault that was noted.
+fn first(fault: &Mutex<Option<String>>) -> Option<String> {
+    fault.lock().expect("no thread panics while it notes a fault").clone()
+}
+
+/// Keeps the first fault; later ones only follow from it.
+fn note(fault: &Mutex<Option<String>>, message: String) {
+    fault.lock().expect("no thread panics while it notes a fault").get_or_insert(message);
 }

@@ -3,13 +3,15 @@
 
 mod adapter;
 mod device;
+mod error;
 mod kernel;
 mod op;
 mod tensor;
 mod time;
 
 pub use adapter::{Adapter, Choice, adapters};
-pub use device::{Error, Gpu, Submission};
+pub use device::{Gpu, Submission};
+pub use error::Error;
 pub(crate) use kernel::params;
 pub use kernel::{Field, Kernel, Overrides, Parameters, Tuning};
 pub use op::{Cost, Grid, Op};

@@ -1,6 +1,7 @@
 //! One bound dispatch, and how lists of them become GPU work.
 
-use super::device::{Error, Gpu, Submission};
+use super::device::{Gpu, Submission};
+use super::error::Error;
 use super::kernel::{Kernel, Overrides, Parameters};
 use super::tensor::Tensor;
 

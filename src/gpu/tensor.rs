@@ -1,6 +1,8 @@
-//! A buffer, its element type and its shape. Contiguous, row-major; no views, no strides.
+//! A buffer, its element type and its shape: making it, filling it, reading it back. Contiguous,
+//! row-major; no views, no strides.
 
-use super::device::{Error, Gpu};
+use super::device::Gpu;
+use super::error::Error;
 
 /// Element types. All are four bytes wide; int8 and packed trits travel inside `U32`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,6 +136,49 @@ impl Gpu {
     pub fn write<T: Element>(&self, tensor: &Tensor, values: &[T]) {
         assert_eq!((T::DTYPE, values.len()), (tensor.dtype, tensor.len()), "write {}", tensor.label);
         self.queue().write_buffer(&tensor.buffer, 0, bytemuck::cast_slice(values));
+    }
+
+    /// Starts reading a tensor back; the future resolves once the device was polled past the copy.
+    /// Browsers poll by themselves; elsewhere the caller does, or uses [`Gpu::download`].
+    pub fn download_async<T: Element>(
+        &self,
+        tensor: &Tensor,
+    ) -> impl Future<Output = Result<Vec<T>, Error>> + use<T> {
+        assert_eq!(T::DTYPE, tensor.dtype(), "download {}: element type", tensor.label());
+        let bytes = tensor.bytes();
+        let staging = self.device().create_buffer(&wgpu::BufferDescriptor {
+            label: Some("download"),
+            size: bytes.max(4),
+            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        let mut encoder = self.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        encoder.copy_buffer_to_buffer(&tensor.buffer, 0, &staging, 0, bytes);
+        self.queue().submit([encoder.finish()]);
+        let (sender, receiver) = futures_intrusive::channel::shared::oneshot_channel();
+        staging.map_async(wgpu::MapMode::Read, .., move |result| drop(sender.send(result)));
+        let gpu = self.clone();
+        async move {
+            let mapped = receiver.receive().await;
+            if let Some(fault) = gpu.fault() {
+                return Err(fault);
+            }
+            let failed = |what: String| Error::Device(format!("reading back failed: {what}"));
+            mapped.ok_or_else(|| failed("the device is gone".into()))?.map_err(|e| failed(e.to_string()))?;
+            let view = staging.get_mapped_range(..).map_err(|e| failed(e.to_string()))?;
+            Ok(bytemuck::pod_collect_to_vec(&view[..bytes as usize]))
+        }
+    }
+
+    /// Reads a tensor back, waiting for all work before it.
+    ///
+    /// # Errors
+    /// If the device reported a fault.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn download<T: Element>(&self, tensor: &Tensor) -> Result<Vec<T>, Error> {
+        let values = self.download_async(tensor);
+        self.wait(None)?;
+        pollster::block_on(values)
     }
 
     /// Whether a tensor of this shape can be bound here, before anyone fills it.

@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use super::device::{Error, Gpu};
+use super::device::Gpu;
+use super::error::Error;
 use super::op::{Op, dispatch};
 
 /// Seconds that one pass over a list of ops took, sample by sample.
