@@ -21,7 +21,7 @@ pub fn choice() -> Choice {
 /// One timed op.
 pub struct Row {
     name: &'static str,
-    shape: String,
+    output: String,
     cost: Cost,
     /// Seconds.
     pub median: f64,
@@ -33,14 +33,15 @@ impl Row {
     /// Heads the columns of [`Row`]'s lines.
     #[allow(dead_code)] // not every benchmark prints a table
     pub const HEAD: &str =
-        "operation                    largest tensor median us      min us      GB/s    Gop/s";
+        "operation                   output                             median us    min us    GB/s   Gop/s";
 
     #[allow(dead_code)]
     pub fn new(op: &Op, timing: &Timing) -> Row {
-        let shape = op.tensors().iter().max_by_key(|tensor| tensor.len()).map(|tensor| tensor.shape());
+        // Outputs are bound last.
+        let output = op.tensors().last().expect("every op writes something");
         Row {
             name: op.name(),
-            shape: format!("{:?}", shape.unwrap_or_default()),
+            output: format!("{} {:?}", output.label(), output.shape()),
             cost: op.cost(),
             median: timing.median(),
             min: timing.min(),
@@ -51,7 +52,7 @@ impl Row {
     #[allow(dead_code)]
     pub fn json(&self) -> Value {
         json!({
-            "operation": self.name, "largest_tensor": self.shape, "seconds": self.median, "min_seconds": self.min,
+            "operation": self.name, "output": self.output, "seconds": self.median, "min_seconds": self.min,
             "bytes": self.cost.bytes, "ops": self.cost.ops,
             "clock": if self.timestamps { "device" } else { "wall" },
         })
@@ -63,9 +64,9 @@ impl fmt::Display for Row {
         let rate = |amount: u64| amount as f64 / self.median * 1e-9;
         write!(
             f,
-            "{:<28} {:>14} {:>11.1} {:>11.1} {:>9.2} {:>8.2}",
+            "{:<27} {:<34} {:>9.1} {:>9.1} {:>7.2} {:>7.2}",
             self.name,
-            self.shape,
+            self.output,
             1e6 * self.median,
             1e6 * self.min,
             rate(self.cost.bytes),

@@ -171,7 +171,7 @@ pub fn all<T: Debug>(
     let mut wrong = (0..got.len()).filter(|&i| !passes(i));
     let Some(i) = wrong.next() else { return Ok(()) };
     let (got, want, how, others) = (&got[i], &want[i], how(i), wrong.count());
-    Err(format!("{what}[{i}] is {got:?}, expected {want:?} {how}; so are {others} others"))
+    Err(format!("{what}[{i}] is {got:?}, expected {want:?} {how}; {others} more differ"))
 }
 
 // --- the bounds ------------------------------------------------------------------------------------
