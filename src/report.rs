@@ -3,6 +3,8 @@
 
 use std::fmt::Write;
 
+use SeriesLabelPosition::{LowerLeft, LowerRight};
+use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
 use plotters::prelude::*;
 
 use crate::ternary::Packed;
@@ -173,9 +175,7 @@ pub struct Point {
 const TRAIN: RGBColor = RGBColor(0x9a, 0xa5, 0xb1);
 const TEST: RGBColor = RGBColor(0x0b, 0x6e, 0x99);
 
-/// Loss above, error rate below, over epochs, as an SVG.
-///
-/// Both axes are logarithmic: late epochs differ by little, and that is where runs differ.
+/// Loss above, on a logarithmic axis, and accuracy below, over epochs, as an SVG.
 pub fn curve_svg(title: &str, points: &[Point]) -> String {
     let mut svg = String::new();
     draw_curve(title, points, &mut svg).expect("drawing into a string cannot fail");
@@ -191,28 +191,43 @@ fn draw_curve(title: &str, points: &[Point], svg: &mut String) -> Result<(), Dra
     let root = root.titled(title, ("sans-serif", 20))?;
     let (above, below) = root.split_vertically(300);
     let loss: Vec<[f64; 2]> = points.iter().map(|p| p.loss).collect();
-    let error: Vec<[f64; 2]> = points.iter().map(|p| p.accuracy.map(|a| 100.0 * (1.0 - a))).collect();
-    panel(&above, "cross-entropy, nats", &loss, &|y| format!("{y}"))?;
-    panel(&below, "error, % of images (100 - accuracy)", &error, &|y| format!("{y} %"))?;
+    // A zero has no logarithm: the axis ends a step below the smallest value that has one.
+    let (low, high) = extent(loss.iter().flatten().filter(|loss| **loss > 0.0)).unwrap_or((0.1, 1.0));
+    let (low, high) = (low / 1.5, high * 1.3);
+    let logarithmic: Vec<[f64; 2]> = loss.iter().map(|pair| pair.map(|loss| loss.max(low))).collect();
+    panel(&above, "cross-entropy, nats", &logarithmic, (low..high).log_scale(), LowerLeft, &|y| {
+        format!("{y}")
+    })?;
+    let percent: Vec<[f64; 2]> = points.iter().map(|p| p.accuracy.map(|share| 100.0 * share)).collect();
+    let (low, high) = extent(percent.iter().flatten()).unwrap_or((0.0, 100.0));
+    let margin = 0.05 * (high - low).max(0.1);
+    panel(&below, "accuracy, %", &percent, low - margin..high + margin, LowerRight, &|y| format!("{y:.1}"))?;
     root.present()
 }
 
-fn panel(
+/// The smallest and the largest of the values that are numbers.
+fn extent<'a>(values: impl Iterator<Item = &'a f64>) -> Option<(f64, f64)> {
+    let widen = |(low, high): (f64, f64), y: f64| (low.min(y), high.max(y));
+    values.copied().filter(|y| y.is_finite()).map(|y| (y, y)).reduce(|extent, (y, _)| widen(extent, y))
+}
+
+fn panel<Y>(
     area: &DrawingArea<SVGBackend, plotters::coord::Shift>,
     name: &str,
     values: &[[f64; 2]],
+    y: Y,
+    legend: SeriesLabelPosition,
     label: &dyn Fn(&f64) -> String,
-) -> Result<(), DrawError> {
-    // A zero has no logarithm: the axis ends one step below the smallest value that has one.
-    let positive = values.iter().flatten().copied().filter(|&y| y > 0.0 && y.is_finite());
-    let (low, high) = positive.fold((f64::INFINITY, 0.0f64), |(low, high), y| (low.min(y), high.max(y)));
-    let (low, high) = if low.is_finite() { (low / 1.5, high * 1.3) } else { (0.1, 1.0) };
+) -> Result<(), DrawError>
+where
+    Y: AsRangedCoord<Value = f64, CoordDescType: ValueFormatter<f64>>,
+{
     let epochs = values.len().max(2);
     let mut chart = ChartBuilder::on(area)
         .margin(12)
         .x_label_area_size(34)
         .y_label_area_size(64)
-        .build_cartesian_2d(1.0..epochs as f64, (low..high).log_scale())?;
+        .build_cartesian_2d(1.0..epochs as f64, y)?;
     chart
         .configure_mesh()
         .x_desc("epoch")
@@ -225,7 +240,7 @@ fn panel(
         .label_style(("sans-serif", 14))
         .draw()?;
     for (which, name, color) in [(0, "train, while it learns", TRAIN), (1, "test", TEST)] {
-        let line = || values.iter().enumerate().map(|(i, y)| ((i + 1) as f64, y[which].max(low)));
+        let line = || values.iter().enumerate().map(|(i, y)| ((i + 1) as f64, y[which]));
         chart
             .draw_series(LineSeries::new(line(), color.stroke_width(2)))?
             .label(name)
@@ -234,9 +249,37 @@ fn panel(
     }
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::LowerLeft)
+        .position(legend)
         .background_style(WHITE)
         .border_style(RGBColor(0xe6, 0xe9, 0xed))
         .label_font(("sans-serif", 14))
         .draw()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_curve_is_drawn_whatever_the_numbers() {
+        let runs = [
+            vec![],
+            vec![Point { loss: [2.3, 2.3], accuracy: [0.1, 0.1] }],
+            vec![Point { loss: [0.0, 0.0], accuracy: [1.0, 1.0] }; 3],
+            vec![Point { loss: [f64::NAN, f64::INFINITY], accuracy: [0.0, 0.0] }; 2],
+        ];
+        for points in runs {
+            assert!(curve_svg("a run", &points).trim_end().ends_with("</svg>"), "{points:?}");
+        }
+    }
+
+    #[test]
+    fn costs_are_counted_from_the_trits() {
+        let packed = Packed::pack(&[1, -1, 0, 0, 1, 1], 2, 3, 0.5);
+        let cost = LayerCost::count(&packed, true);
+        assert_eq!((cost.additions, cost.subtractions, cost.skips), (3, 1, 2));
+        assert_eq!((cost.multiplications, cost.weights()), (4 * 3 + 2, 6));
+        assert_eq!((cost.f32_bytes, cost.packed_bytes, cost.base3_bytes), (24, 8, 2));
+        assert_eq!([0, 999, 1000, 234_752].map(thousands), ["0", "999", "1,000", "234,752"]);
+    }
 }
