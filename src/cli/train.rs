@@ -89,6 +89,7 @@ pub fn run(flags: &Flags) -> Outcome {
         shown(&folder.path)
     );
 
+    let model = folder.path.join(MODEL);
     let mut log = Log::open(&folder, config.epochs, data.train.len())?;
     let mut times = Vec::new();
     let mut last = None;
@@ -96,29 +97,25 @@ pub fn run(flags: &Flags) -> Outcome {
         let began = Instant::now();
         let train = trainer.run_epoch(&mut |images| log.progress(images)).map_err(failure)?;
         times.push(began.elapsed().as_secs_f64());
+        // Scoring quantises the weights as they are now, and so do the layers that are read after it.
         let test = evaluator.score().map_err(failure)?;
+        let layers = trainer.mlp.layers.iter().map(|layer| layer.packed.download(&gpu));
+        let layers = layers.collect::<Result<Vec<Packed>, _>>().map_err(failure)?;
         log.epoch(&trainer, train, test, &times, start);
-        let saved = trainer.checkpoint(description.clone()).map_err(failure)?.save(&folder.path.join(MODEL));
+
+        let mut summary = super::device_json(&gpu);
+        summary.extend(super::model_json(&layers));
+        summary.extend(super::object(run_json(&trainer, &times, train)));
+        summary.extend(super::score_json(test));
+        let mut run = description.clone();
+        run["result"] = Value::Object(summary.clone());
+        let saved = trainer.checkpoint(run).map_err(failure)?.save(&model);
         log.note(saved.map_err(failure));
         log.note(folder.write("curve.svg", log.curve(&data.name).as_bytes()));
-        last = Some((train, test));
+        last = Some((layers, test, summary));
     }
     log.bar.finish_and_clear();
-    let (train, test) = last.expect("a run has at least one epoch");
-
-    let mut summary = super::device_json(&gpu);
-    let layers = trainer.mlp.layers.iter().map(|layer| layer.packed.download(&gpu));
-    let layers = layers.collect::<Result<Vec<Packed>, _>>().map_err(failure)?;
-    summary.extend(super::model_json(&layers));
-    summary.extend(super::object(run_json(&trainer, &times, train)));
-    summary.extend(super::score_json(test));
-
-    // The last checkpoint carries the run's figures, and must be on disk before anything is called done.
-    let mut description = description;
-    description["result"] = Value::Object(summary.clone());
-    let model = folder.path.join(MODEL);
-    trainer.checkpoint(description).map_err(failure)?.save(&model).map_err(failure)?;
-    folder.write("curve.svg", log.curve(&data.name).as_bytes())?;
+    let (layers, test, mut summary) = last.expect("a run has at least one epoch");
 
     super::print_model(&layers, test);
     super::say(format!("{} s per epoch; the run is in {}", seconds(median(&times)), shown(&folder.path)));
