@@ -47,7 +47,8 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let now = schedule[clock[0]];
+    // What comes from data is clamped: a clock past the schedule stays at its last row.
+    let now = schedule[min(clock[0], arrayLength(&schedule) - 1u)];
     let first = group_index(group, groups) * WG * (TILE_X / 4u) + lane;
     for (var i = first; i < first + WG * (TILE_X / 4u); i += WG) {
         if 4u * i < p.count { update(i, now); }

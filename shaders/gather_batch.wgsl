@@ -31,13 +31,15 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let pixel = TILE_X * id.x;
     let row = id.y;
     if pixel >= p.pixels || row >= p.batch { return; }
-    let image = order[clock[1] + row];
+    // What comes from data is clamped: no order and no clock can lead outside a buffer.
+    let image = min(order[min(clock[1] + row, arrayLength(&order) - 1u)], arrayLength(&labels) - 1u);
     // Four bytes from any address: two words, shifted together.
     let byte = image * p.pixels + pixel;
     let word = byte / 4u;
     let shift = 8u * (byte % 4u);
-    let next = images[min(word + 1u, arrayLength(&images) - 1u)];
-    let four = (images[word] >> shift) | select(next << (32u - shift), 0u, shift == 0u);
+    let last = arrayLength(&images) - 1u;
+    let next = images[min(word + 1u, last)];
+    let four = (images[min(word, last)] >> shift) | select(next << (32u - shift), 0u, shift == 0u);
     let i = row * p.pixels + pixel;
     x[i] = i32(four & 0xffu);
     if pixel + 1u < p.pixels { x[i + 1u] = i32((four >> 8u) & 0xffu); }

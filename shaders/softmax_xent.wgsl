@@ -42,7 +42,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     var right = 0u;
     for (var b = lane; b < p.batch; b += LANES) {
         let first = b * p.classes;
-        let label = labels[b];
+        let label = min(labels[b], p.classes - 1u);     // data: clamped
         var largest = z[first];
         var best = 0u;
         for (var k = 1u; k < p.classes; k++) {

@@ -393,7 +393,11 @@ impl Trainer {
     ///
     /// # Errors
     /// If the device failed.
+    ///
+    /// # Panics
+    /// If all epochs of the schedule are done.
     pub fn run_epoch(&mut self, progress: &mut dyn FnMut(usize)) -> Result<Score, Error> {
+        assert!(self.epoch < self.config.epochs, "Trainer: all {} epochs are done", self.config.epochs);
         let order = random::permutation(self.config.seed, self.epoch as u32, self.data.count);
         self.gpu.write(&self.data.order, &order);
         self.gpu.write(&self.data.clock, &[self.steps() as u32, 0]);

@@ -177,7 +177,7 @@ fn a_run_leaves_its_folder_and_eval_repeats_its_score() {
 fn require_turns_the_result_into_the_exit_code() {
     let folder = tempfile::tempdir().expect("a folder");
     let data = bands(folder.path());
-    for (least, expected) in [("1", 0), ("0.2", 0)] {
+    for (least, expected) in [("1", 0), ("0.2", 0), ("99.5", 0)] {
         let out = folder.path().join(least);
         let output = sterna(&[&small_run(&data, &out)[..], &["--require", least]].concat());
         assert_eq!(code(&output), expected, "{}", stderr(&output));
@@ -218,7 +218,7 @@ fn flags_out_of_range_are_refused_by_name() {
         (&["--lr", "NaN"], &["--lr NaN"]),
         (&["--weight-decay=-1"], &["--weight-decay -1"]),
         (&["--label-smoothing", "1"], &["--label-smoothing 1"]),
-        (&["--require", "98"], &["--require", "0.98 for 98 %"]),
+        (&["--require", "101"], &["--require 101", "0.98 or 98"]),
     ];
     for (flags, parts) in cases {
         let output = sterna(&[&["train", "--data", text(&data), "--out", text(&out)], flags].concat());

@@ -47,7 +47,7 @@ pub struct Flags {
     /// Seed of the first weights and of the order of the images.
     #[arg(long, value_name = "N", default_value_t = Config::default().seed)]
     seed: u64,
-    /// Exit with 1 if the test accuracy, 0 to 1, ends below this.
+    /// Exit with 1 if the test accuracy ends below this: 0.98, or 98 for percent.
     #[arg(long, value_name = "ACC")]
     require: Option<f64>,
     /// Print one JSON object as the last line of stdout. Accuracies are 0 to 1, losses in nats.
@@ -132,8 +132,8 @@ const MODEL: &str = "model.safetensors";
 
 impl Flags {
     fn config(&self) -> Result<Config, Failure> {
-        if self.require.is_some_and(|least| !(0.0..=1.0).contains(&least)) {
-            return Err(failure("--require takes an accuracy between 0 and 1, 0.98 for 98 %"));
+        if let Some(least) = self.require.filter(|least| !(0.0..=100.0).contains(least)) {
+            return Err(failure(format!("--require {least} is no accuracy: 98 % is 0.98 or 98")));
         }
         Ok(Config {
             epochs: self.epochs,
@@ -148,6 +148,7 @@ impl Flags {
 
     fn satisfied(&self, test: Score) -> bool {
         let Some(least) = self.require else { return true };
+        let least = if least > 1.0 { least / 100.0 } else { least };
         let enough = test.accuracy >= least;
         if !enough {
             eprintln!("sterna: test accuracy {:.4} is below the required {least}", test.accuracy);

@@ -45,6 +45,7 @@ impl Gpu {
             })
             .await
             .map_err(|error| Error::NoDevice { adapter: adapter.description(), reason: error.to_string() })?;
+        log::info!("using {}", adapter.description());
         let gpu = Gpu::assemble(adapter.info, device, queue, choice.checked, choice.tuning);
         let fault = gpu.0.fault.clone();
         gpu.device().on_uncaptured_error(Arc::new(move |error: wgpu::Error| match error {
@@ -159,6 +160,7 @@ impl Gpu {
 
     #[allow(unsafe_code)]
     fn compile(&self, kernel: &Kernel, overrides: Overrides) -> wgpu::ComputePipeline {
+        log::debug!("compiling {} with {overrides:?}", kernel.name);
         let file = format!("{}.wgsl", kernel.name);
         let descriptor = wgpu::ShaderModuleDescriptor {
             label: Some(&file),
@@ -168,7 +170,8 @@ impl Gpu {
             self.device().create_shader_module(descriptor)
         } else {
             // SAFETY: the host files assert that every tensor has the length its equation gives it, the
-            // shaders guard grids that overhang, and all loops end; the suite runs them checked as well.
+            // shaders guard grids that overhang and clamp indices that come from data, and all loops end;
+            // the suite runs them checked as well.
             unsafe {
                 self.device().create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked())
             }
