@@ -8,7 +8,7 @@
 //   5  x       i32  [batch, pixels]                write   0 ..= 255, unscaled
 //   6  y       u32  [batch]                        write
 //
-// Grid     x over pixels, y over the batch; TILE_X pixels per invocation.
+// Grid     one invocation per TILE_X pixels of an image.
 // Moves    batch * (5 * pixels + 12) bytes.
 // Does     no arithmetic on data.
 // Twin     reference::gather_batch — equal.
@@ -16,7 +16,7 @@
 override WG: u32 = 64u;
 const TILE_X: u32 = 4u;
 
-struct Params { batch: u32, pixels: u32 }
+struct Params { batch: u32, pixels: u32, count: u32 }
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> clock: array<u32>;
@@ -27,19 +27,24 @@ struct Params { batch: u32, pixels: u32 }
 @group(0) @binding(6) var<storage, read_write> y: array<u32>;
 
 @compute @workgroup_size(WG)
-fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-    let pixel = TILE_X * id.x;
-    let row = id.y;
-    if pixel >= p.pixels || row >= p.batch { return; }
-    // What comes from data is clamped: no order and no clock can lead outside a buffer.
-    let image = min(order[min(clock[1] + row, arrayLength(&order) - 1u)], arrayLength(&labels) - 1u);
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let tiles = (p.pixels + TILE_X - 1u) / TILE_X;      // of one image
+    let tile = group_index(group, groups) * WG + lane;
+    let row = tile / tiles;
+    if row >= p.batch { return; }
+    let pixel = TILE_X * (tile - row * tiles);
+    // What comes from data is clamped: no order and no clock can lead outside the data set.
+    let image = min(order[min(clock[1] + row, p.count - 1u)], p.count - 1u);
     // Four bytes from any address: two words, shifted together.
     let byte = image * p.pixels + pixel;
     let word = byte / 4u;
     let shift = 8u * (byte % 4u);
-    let last = arrayLength(&images) - 1u;
-    let next = images[min(word + 1u, last)];
-    let four = (images[min(word, last)] >> shift) | select(next << (32u - shift), 0u, shift == 0u);
+    let next = images[min(word + 1u, arrayLength(&images) - 1u)];
+    let four = (images[word] >> shift) | select(next << (32u - shift), 0u, shift == 0u);
     let i = row * p.pixels + pixel;
     x[i] = i32(four & 0xffu);
     if pixel + 1u < p.pixels { x[i + 1u] = i32((four >> 8u) & 0xffu); }

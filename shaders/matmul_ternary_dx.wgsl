@@ -10,7 +10,7 @@
 //
 // Grid     x over cols, y over the batch; TILE_X columns (one plane of a word) and TILE_Y batch
 //          rows per invocation.
-// Moves    4 * (rows * words + batch * (rows + cols)) bytes.
+// Moves    4 * (rows * words + 1 + batch * (rows + cols)) bytes.
 // Does     2 * batch * rows * cols operations (one add, one multiply by a trit).
 // Twin     reference::matmul_ternary_dx — within the rounding of a sum of `rows` terms.
 // Source   straight-through estimator, arXiv 1308.3432; BitNet, arXiv 2310.11453, section 2.2.

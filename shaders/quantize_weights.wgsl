@@ -8,7 +8,7 @@
 // The rounding is a comparison, |W| > beta / 2: halving is exact where a division is not.
 //
 // Grid     one invocation per word.
-// Moves    4 * (rows * cols + rows * words) bytes.
+// Moves    4 * (rows * cols + 1 + rows * words) bytes.
 // Does     2 * rows * cols operations (two comparisons a weight).
 // Twin     reference::quantize_weights — equal.
 // Source   BitNet b1.58, arXiv 2402.17764, equations 1 to 3.

@@ -135,15 +135,14 @@ impl Checkpoint {
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     let write = || {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut file = tempfile::Builder::new().prefix(".sterna-").tempfile_in(folder)?;
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".sterna-");
+        // Temporary files are private; a model is as readable as the user's umask lets files be.
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let mut file = builder.tempfile_in(folder)?;
         file.write_all(bytes)?;
         file.as_file().sync_all()?;
-        // Temporary files are private; a model is as readable as any other file its owner makes.
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
-        }
         file.persist(path).map(drop).map_err(|error| error.error)
     };
     write().map_err(|reason| FileError::Write { path: path.into(), reason })
@@ -198,6 +197,11 @@ fn parse(bytes: &[u8]) -> Result<Checkpoint, String> {
     if layers.is_empty() {
         return Err("has no tensor layers.0.weight: expected a model that `sterna train` wrote".into());
     }
+    let number = |name: &str| name.strip_prefix("layers.")?.split('.').next()?.parse::<usize>().ok();
+    if let Some(name) = file.names().into_iter().find(|name| number(name).is_some_and(|i| i >= layers.len()))
+    {
+        return Err(format!("has {name}, but no layers.{}.weight before it", layers.len()));
+    }
     let metadata = header.metadata().clone().unwrap_or_default();
     if let Some(schema) = metadata.get("schema").filter(|schema| **schema != SCHEMA.to_string()) {
         return Err(format!(
@@ -246,6 +250,20 @@ mod tests {
         for end in 0..bytes.len() {
             assert!(parse(&bytes[..end]).is_err(), "cut at {end}");
         }
+    }
+
+    #[test]
+    fn a_layer_that_is_missing_between_others_is_noticed() {
+        let layer = small().layers[0].clone();
+        let mut values =
+            vec![("layers.0.weight", vec![3, 5], &layer.weight), ("layers.0.gain", vec![5], &layer.gain)];
+        values.push(("layers.2.gain", vec![5], &layer.gain));
+        let views = values.iter().map(|(name, shape, values)| {
+            let view = TensorView::new(Dtype::F32, shape.clone(), bytemuck::cast_slice(values));
+            (*name, view.expect("shapes and lengths agree"))
+        });
+        let bytes = safetensors::serialize(views, None).expect("names are distinct");
+        assert_eq!(parse(&bytes), Err("has layers.2.gain, but no layers.1.weight before it".into()));
     }
 
     #[test]

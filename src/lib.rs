@@ -54,8 +54,9 @@
 //!
 //! `shaders/x.wgsl`, [`kernels`]`::x` and [`mod@reference`]`::x` carry one name, and one test body runs
 //! them against each other. Shaders bind `Params` at 0, then inputs in the order of the equation,
-//! then outputs; the WGSL alone declares the layout. `_wide` variants are register-tiled for adapters
-//! where a load costs as much as many operations; they compute the same and share twin and test.
+//! then outputs; the WGSL alone declares the layout. `_wide` and `_subgroup` variants are
+//! register-tiled for adapters where a load costs as much as many operations; they compute the same and
+//! share twin and test.
 
 #![warn(missing_docs)]
 #![deny(unsafe_code)]
@@ -73,6 +74,7 @@ pub mod reference;
 #[cfg(feature = "cli")]
 pub mod report;
 pub mod ternary;
+#[cfg(not(target_arch = "wasm32"))]
 pub mod train;
 
 pub use gpu::{Gpu, Op, Tensor};

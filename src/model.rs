@@ -93,6 +93,19 @@ impl Shape {
         self.dims.windows(2).map(|pair| [pair[1], pair[0]]).collect()
     }
 
+    /// Whether the kernels can run it.
+    ///
+    /// # Errors
+    /// A sentence that names the width which is out of range.
+    pub fn validate(&self) -> Result<(), String> {
+        match self.dims.iter().find(|width| !(1..=kernels::MOST_COLS).contains(*width)) {
+            Some(width) => {
+                Err(format!("a layer of width {width}: it must lie between 1 and {}", kernels::MOST_COLS))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Fresh parameters: weights uniform within `1 / sqrt(cols)`, gains 1.
     pub fn initial(&self, seed: u64) -> Vec<Parameters> {
         let fresh = |(i, [rows, cols]): (usize, [usize; 2])| {

@@ -3,7 +3,7 @@
 //!
 //! The generator is pcg4d of M. Jarzynski and M. Olano, *Hash Functions for GPU Rendering*, JCGT 9(3), 2020.
 
-/// What a draw is for; draws of different streams never coincide.
+/// What a draw is for; draws of one seed never coincide between streams.
 #[derive(Clone, Copy, Debug)]
 #[repr(u32)]
 pub enum Stream {

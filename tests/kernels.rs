@@ -190,6 +190,7 @@ fn gather_batch(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
         [20, 785, 5, 13],
         [200, 784, 129, 71],
         [3, 257, 2, 1],
+        [66_001, 2, 66_000, 1],
     ] {
         let images: Vec<u8> = integers(1, count * pixels, 0, 255).iter().map(|&p| p as u8).collect();
         let labels: Vec<u32> = integers(2, count, 0, 9).iter().map(|&label| label as u32).collect();

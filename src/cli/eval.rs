@@ -44,21 +44,23 @@ pub fn run(flags: &Flags) -> Outcome {
             data.classes
         )));
     }
-    let gpu = flags.device.open()?;
     let eps = file.run["rmsnorm_eps"].as_f64().unwrap_or(RMSNORM_EPS) as f32;
+    let shape = Shape { dims, eps };
+    shape.validate().map_err(|width| failure(format!("{} has {width}", shown(&flags.model))))?;
+    let gpu = flags.device.open()?;
     let parameters: Vec<Parameters> =
         file.layers.into_iter().map(|layer| Parameters { weight: layer.weight, gain: layer.gain }).collect();
-    let mlp = Mlp::upload(&gpu, Shape { dims, eps }, &parameters).map_err(failure)?;
+    let mlp = Mlp::upload(&gpu, shape, &parameters).map_err(failure)?;
     let evaluator = Evaluator::new(&gpu, &mlp, &data.test).map_err(failure)?;
     let test = evaluator.score().map_err(failure)?;
     let confusion = confusion(&data, &evaluator.predictions().map_err(failure)?);
     let layers = mlp.layers.iter().map(|layer| layer.packed.download(&gpu));
     let layers = layers.collect::<Result<Vec<Packed>, _>>().map_err(failure)?;
 
-    eprintln!("{} on {}", shown(&flags.model), super::gpu_line(&gpu));
-    super::print_model(&layers, test);
-    super::say("\nConfusion matrix: rows are the true classes, columns what the network said\n");
-    super::say(confusion_table(&confusion).trim_end());
+    super::tell(format!("{} on {}", shown(&flags.model), super::gpu_line(&gpu)));
+    super::print_model(&layers, test)?;
+    super::say("\nConfusion matrix: rows are the true classes, columns what the network said\n")?;
+    super::say(confusion_table(&confusion).trim_end())?;
     if flags.json {
         // Of its training the file tells what it knows; the rest was measured now.
         let known =
@@ -71,7 +73,7 @@ pub fn run(flags: &Flags) -> Outcome {
         out.extend(super::score_json(test));
         out.insert("checkpoint".into(), json!(shown(&flags.model)));
         out.insert("confusion".into(), json!(confusion));
-        super::print_json("eval", out);
+        super::print_json("eval", out)?;
     }
     Ok(true)
 }

@@ -21,14 +21,14 @@ pub fn run(flags: &Flags) -> Outcome {
     let why = reason(&found, choice.adapter.is_some() || choice.backend.is_some());
     for (i, adapter) in found.iter().enumerate() {
         let mark = if i == 0 { "->" } else { "  " };
-        super::say(format!("{mark} {}", adapter.info.name));
+        super::say(format!("{mark} {}", adapter.info.name))?;
         for (key, value) in adapter.facts() {
-            super::say(format!("     {key:<22} {value}"));
+            super::say(format!("     {key:<22} {value}"))?;
         }
         if i == 0 {
-            super::say(format!("     {:<22} {why}", "used because"));
+            super::say(format!("     {:<22} {why}", "used because"))?;
         }
-        super::say("");
+        super::say("")?;
     }
     if flags.json {
         let all: Vec<Value> = found
@@ -41,10 +41,9 @@ pub fn run(flags: &Flags) -> Outcome {
                 Value::Object(all)
             })
             .collect();
-        super::print_json(
-            "info",
-            super::object(json!({"adapters": all, "used": found[0].info.name, "why": why})),
-        );
+        let (used, backend) = (&found[0].info.name, found[0].backend());
+        let line = json!({"adapters": all, "used": used, "used_backend": backend, "why": why});
+        super::print_json("info", super::object(line))?;
     }
     Ok(true)
 }

@@ -109,6 +109,7 @@ type Outcome = Result<bool, Failure>;
 
 /// Parses the arguments, runs the command and turns its outcome into an exit code.
 pub fn main() -> ExitCode {
+    crate::gpu::silence_device_select();
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("error")).init();
     let outcome = match Cli::parse().command {
         Command::Train(flags) => train::run(&flags),
@@ -119,26 +120,34 @@ pub fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(Failure(sentence)) => {
-            eprintln!("sterna: {sentence}");
+            tell(format!("sterna: {sentence}"));
             ExitCode::from(2)
         }
     }
 }
 
-/// A line of the result. Who reads it may stop reading, `sterna info | head`, and that is no error.
-fn say(line: impl Display) {
-    if writeln!(std::io::stdout(), "{line}").is_err() {
-        std::process::exit(0);
+/// A line of the result on stdout. Who reads it may stop reading, `sterna info | head`; that is no error.
+fn say(line: impl Display) -> Result<(), Failure> {
+    match writeln!(std::io::stdout(), "{line}") {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(failure(format!("the result cannot be written to stdout: {error}")))
+        }
+        _ => Ok(()),
     }
 }
 
+/// A line for people on stderr. A run does not end because nobody listens.
+fn tell(line: impl Display) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
 /// Prints the last line of stdout for machines.
-fn print_json(command: &str, result: Map<String, Value>) {
+fn print_json(command: &str, result: Map<String, Value>) -> Result<(), Failure> {
     let mut line = object(json!({"command": command}));
     line.extend(result);
     line.insert("schema".into(), json!(SCHEMA));
     line.insert("sterna_version".into(), json!(env!("CARGO_PKG_VERSION")));
-    say(Value::Object(line));
+    say(Value::Object(line))
 }
 
 /// The keys that describe a device.
@@ -170,14 +179,14 @@ fn costs(layers: &[Packed]) -> Vec<LayerCost> {
 }
 
 /// The model's table and its score, for people.
-fn print_model(layers: &[Packed], test: Score) {
-    say(model_table(&costs(layers)));
+fn print_model(layers: &[Packed], test: Score) -> Result<(), Failure> {
+    say(model_table(&costs(layers)))?;
     say(format!(
         "Test accuracy {:.2} %, loss {:.4} nats, perplexity {:.3}",
         100.0 * test.accuracy,
         test.loss,
         test.perplexity()
-    ));
+    ))
 }
 
 fn object(value: Value) -> Map<String, Value> {

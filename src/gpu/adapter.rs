@@ -122,6 +122,19 @@ fn rank(info: &wgpu::AdapterInfo) -> (u32, bool) {
     (kind, info.backend == wgpu::Backend::Gl)
 }
 
+/// Keeps Mesa's device-select layer out of this process, unless the user set it up. It picks a default
+/// adapter, which is done here by kind, and in containers it prints an error about a missing display.
+///
+/// Call it first thing in `main`, before any thread exists.
+#[allow(unsafe_code)]
+pub fn silence_device_select() {
+    const SWITCH: &str = "NODEVICE_SELECT";
+    if cfg!(target_os = "linux") && std::env::var_os(SWITCH).is_none() {
+        // SAFETY: no other thread runs yet that could read the environment meanwhile.
+        unsafe { std::env::set_var(SWITCH, "1") }
+    }
+}
+
 async fn enumerate(backends: wgpu::Backends) -> Vec<Adapter> {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
         backends,
@@ -155,7 +168,8 @@ pub async fn adapters(choice: &Choice, everything: bool) -> Result<Vec<Adapter>,
         }
     };
     let mut found = enumerate(backends).await;
-    if choice.backend.is_none() && (everything || found.is_empty()) {
+    let with_gl = choice.backend.is_none() && (everything || found.is_empty());
+    if with_gl {
         found.extend(enumerate(wgpu::Backends::GL).await);
         found.sort_by_key(|adapter| rank(&adapter.info));
     }
@@ -167,7 +181,7 @@ pub async fn adapters(choice: &Choice, everything: bool) -> Result<Vec<Adapter>,
     }
     // Nothing fits: say what there is, looking at every backend this time.
     let mut all = if choice.backend.is_some() { enumerate(wgpu::Backends::PRIMARY).await } else { others };
-    if !everything {
+    if !with_gl {
         all.extend(enumerate(wgpu::Backends::GL).await);
     }
     if let Some(adapter) =
@@ -181,7 +195,7 @@ pub async fn adapters(choice: &Choice, everything: bool) -> Result<Vec<Adapter>,
     let asked = match (&choice.backend, &choice.adapter) {
         (Some(backend), Some(adapter)) => format!("--backend {backend} --adapter {adapter:?}"),
         (Some(backend), None) => format!("--backend {backend}"),
-        _ => format!("--adapter {wanted:?}"),
+        _ => format!("--adapter {:?}", choice.adapter.as_deref().unwrap_or_default()),
     };
     Err(Error::NoMatch { asked, exist: all.iter().map(Adapter::description).collect() })
 }

@@ -7,15 +7,17 @@ mod error;
 mod kernel;
 mod op;
 mod tensor;
+#[cfg(not(target_arch = "wasm32"))]
 mod time;
 
-pub use adapter::{Adapter, Choice, adapters};
+pub use adapter::{Adapter, Choice, adapters, silence_device_select};
 pub use device::{Gpu, Submission};
 pub use error::Error;
 pub(crate) use kernel::params;
 pub use kernel::{Field, Kernel, Overrides, Parameters, Tuning};
 pub use op::{Cost, Grid, Op};
 pub use tensor::{Dtype, Element, Tensor};
+#[cfg(not(target_arch = "wasm32"))]
 pub use time::Timing;
 /// The version of wgpu that [`Gpu::from_device`] and [`Gpu::record`] speak.
 pub use wgpu;

@@ -45,7 +45,8 @@ fn padded(bytes: u64) -> u64 {
 }
 
 impl Tensor {
-    /// Wraps a caller's buffer without copying it.
+    /// Wraps a caller's buffer without copying it. Its first bytes, as many as the shape needs rounded up to
+    /// 16, belong to the tensor: kernels that move whole vectors may write the padding.
     ///
     /// # Panics
     /// If the buffer lacks `STORAGE` usage or is smaller than the shape needs, in whole 16-byte vectors.

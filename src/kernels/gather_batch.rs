@@ -3,10 +3,13 @@
 use super::{expect, matrix};
 use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, params};
 
-params! { batch: u32, pixels: u32 }
+params! { batch: u32, pixels: u32, count: u32 }
 
-pub static KERNEL: Kernel =
-    Kernel::new::<Params>("gather_batch", include_str!("../../shaders/gather_batch.wgsl")).tiled([4, 1]);
+pub static KERNEL: Kernel = Kernel::new::<Params>(
+    "gather_batch",
+    concat!(include_str!("../../shaders/gather_batch.wgsl"), include_str!("../../shaders/grid.wgsl")),
+)
+.tiled([4, 1]);
 
 /// `x[b, c] = images[order[position + b], c]`, `y[b] = labels[order[position + b]]`, with
 /// `clock = {step, position}` and `x[batch, pixels]` as integers 0 to 255.
@@ -30,7 +33,13 @@ pub fn gather_batch(
     expect("gather_batch", x, I32, &[batch, pixels]);
     expect("gather_batch", y, U32, &[batch]);
     assert!(batch <= count, "gather_batch: a batch of {batch} from {count} images");
-    let params = Params { batch: batch as u32, pixels: pixels as u32 };
+    let params = Params { batch: batch as u32, pixels: pixels as u32, count: count as u32 };
     let cost = Cost { bytes: (batch * (5 * pixels + 12)) as u64, ops: 0 };
-    gpu.op(&KERNEL, params, &[clock, order, images, labels, x, y], Grid::Plane(pixels, batch), cost)
+    gpu.op(
+        &KERNEL,
+        params,
+        &[clock, order, images, labels, x, y],
+        Grid::Each(batch * pixels.next_multiple_of(4)),
+        cost,
+    )
 }

@@ -19,6 +19,6 @@ pub fn quantize_weights(gpu: &Gpu, w: &Tensor, packed: &PackedTensor) -> Op {
     expect("quantize_weights", &packed.beta, F32, &[1]);
     expect("quantize_weights", &packed.words, U32, &[rows, words]);
     let params = Params { rows: rows as u32, cols: cols as u32, words: words as u32 };
-    let cost = Cost { bytes: w.bytes() + packed.words.bytes(), ops: 2 * (rows * cols) as u64 };
+    let cost = Cost { bytes: w.bytes() + 4 + packed.words.bytes(), ops: 2 * (rows * cols) as u64 };
     gpu.op(&KERNEL, params, &[w, &packed.beta, &packed.words], Grid::Each(rows * words), cost)
 }
