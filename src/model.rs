@@ -8,6 +8,8 @@
 use crate::gpu::{Dtype::*, Error, Gpu, Op, Tensor};
 use crate::kernels::{self, AdamW, Factors, Int8Tensor, Moments, PackedTensor, Totals};
 use crate::random::{self, Stream};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::ternary::Packed;
 
 /// The network's constants: layer widths and RMSNorm's epsilon.
 #[derive(Clone, Debug, PartialEq)]
@@ -153,6 +155,15 @@ impl Mlp {
             Ok(Parameters { weight: gpu.download(&layer.weight)?, gain: gpu.download(&layer.gain)? })
         };
         self.layers.iter().map(read).collect()
+    }
+
+    /// Reads the trits back, as they were last quantised.
+    ///
+    /// # Errors
+    /// If the device failed.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn packed(&self, gpu: &Gpu) -> Result<Vec<Packed>, Error> {
+        self.layers.iter().map(|layer| layer.packed.download(gpu)).collect()
     }
 
     /// Tensors for batches of one size. Two sizes share nothing, so both plans stay bound.

@@ -80,19 +80,18 @@ impl Config {
     /// A sentence that names the flag, the value and what it may be.
     pub fn validate(&self, data: &Dataset) -> Result<(), String> {
         let images = data.train.len();
-        let refuse = |sentence: String| Err(sentence);
         if self.epochs == 0 {
-            return refuse("--epochs 0 trains nothing: use at least 1".into());
+            return Err("--epochs 0 trains nothing: use at least 1".into());
         }
         if self.batch == 0 || self.batch > images {
-            return refuse(format!(
+            return Err(format!(
                 "--batch {} must lie between 1 and the {images} training images",
                 self.batch
             ));
         }
         if self.epochs.saturating_mul(self.steps_per_epoch(images)) > MOST_SCHEDULED {
             let most = MOST_SCHEDULED / self.steps_per_epoch(images);
-            return refuse(format!(
+            return Err(format!(
                 "--epochs {}: the schedule holds {MOST_SCHEDULED} steps, here {most} epochs",
                 self.epochs
             ));
@@ -101,13 +100,13 @@ impl Config {
             .validate()
             .map_err(|width| format!("{} and --hidden {:?} make {width}", data.name, self.hidden))?;
         if !(self.lr > 0.0 && self.lr.is_finite()) {
-            return refuse(format!("--lr {} must be a positive number", self.lr));
+            return Err(format!("--lr {} must be a positive number", self.lr));
         }
         if !(self.weight_decay >= 0.0 && self.weight_decay.is_finite()) {
-            return refuse(format!("--weight-decay {} must not be negative", self.weight_decay));
+            return Err(format!("--weight-decay {} must not be negative", self.weight_decay));
         }
         if !(0.0..1.0).contains(&self.label_smoothing) {
-            return refuse(format!("--label-smoothing {} must lie in 0 <= x < 1", self.label_smoothing));
+            return Err(format!("--label-smoothing {} must lie in 0 <= x < 1", self.label_smoothing));
         }
         Ok(())
     }
@@ -182,7 +181,7 @@ struct Step {
 
 /// Walks all images once: full batches, then the short one that is left.
 struct Plan {
-    full: Option<Step>,
+    full: Step,
     full_batches: usize,
     rest: Option<Step>,
 }
@@ -190,14 +189,14 @@ struct Plan {
 impl Plan {
     /// `step(batch)` binds one step.
     fn new(count: usize, batch: usize, step: impl Fn(usize) -> Result<Step, Error>) -> Result<Plan, Error> {
-        let bind = |images: usize| if images > 0 { step(images).map(Some) } else { Ok(None) };
-        let full_batches = count / batch;
-        Ok(Plan { full: bind(batch.min(count))?, full_batches, rest: bind(count % batch)? })
+        assert!((1..=count).contains(&batch), "Plan: batches of {batch} from {count} images");
+        let left = count % batch;
+        let rest = if left > 0 { Some(step(left)?) } else { None };
+        Ok(Plan { full: step(batch)?, full_batches: count / batch, rest })
     }
 
     fn steps(&self) -> impl Iterator<Item = &Step> {
-        let full = self.full.iter().flat_map(|step| std::iter::repeat_n(step, self.full_batches));
-        full.chain(&self.rest)
+        std::iter::repeat_n(&self.full, self.full_batches).chain(&self.rest)
     }
 
     /// Runs the plan once, many steps per submit, and waits for its end.
@@ -385,7 +384,7 @@ impl Trainer {
 
     /// The ops of one full step, for those who want to look or to time.
     pub fn step(&self) -> &[Op] {
-        self.plan.full.as_ref().map_or(&[], |step| &step.ops)
+        &self.plan.full.ops
     }
 
     /// Training images.

@@ -10,7 +10,6 @@ use crate::checkpoint::Checkpoint;
 use crate::mnist::Dataset;
 use crate::model::{Mlp, Parameters, Shape};
 use crate::report::confusion_table;
-use crate::ternary::Packed;
 use crate::train::{Evaluator, RMSNORM_EPS};
 
 #[derive(Args)]
@@ -54,8 +53,7 @@ pub fn run(flags: &Flags) -> Outcome {
     let evaluator = Evaluator::new(&gpu, &mlp, &data.test).map_err(failure)?;
     let test = evaluator.score().map_err(failure)?;
     let confusion = confusion(&data, &evaluator.predictions().map_err(failure)?);
-    let layers = mlp.layers.iter().map(|layer| layer.packed.download(&gpu));
-    let layers = layers.collect::<Result<Vec<Packed>, _>>().map_err(failure)?;
+    let layers = mlp.packed(&gpu).map_err(failure)?;
 
     super::tell(format!("{} on {}", shown(&flags.model), super::gpu_line(&gpu)));
     super::print_model(&layers, test)?;

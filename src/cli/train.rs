@@ -14,7 +14,6 @@ use crate::checkpoint::{SCHEMA, replace};
 use crate::gpu::Gpu;
 use crate::mnist::Dataset;
 use crate::report::{Point, curve_svg};
-use crate::ternary::Packed;
 use crate::train::{Config, Evaluator, RMSNORM_EPS, Score, Trainer};
 
 #[derive(Args)]
@@ -99,8 +98,7 @@ pub fn run(flags: &Flags) -> Outcome {
         times.push(began.elapsed().as_secs_f64());
         // Scoring quantises the weights as they are now, and so do the layers that are read after it.
         let test = evaluator.score().map_err(failure)?;
-        let layers = trainer.mlp.layers.iter().map(|layer| layer.packed.download(&gpu));
-        let layers = layers.collect::<Result<Vec<Packed>, _>>().map_err(failure)?;
+        let layers = trainer.mlp.packed(&gpu).map_err(failure)?;
         log.epoch(&trainer, train, test, &times, start);
         if !(train.loss.is_finite() && test.loss.is_finite()) {
             log.bar.finish_and_clear();

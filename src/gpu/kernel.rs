@@ -86,6 +86,11 @@ impl Kernel {
         self.with(WG_GPU, &[("WG", 16.0)])
     }
 
+    /// The same kernel with a column per lane; on a GPU eight slices of the batch share it.
+    pub(crate) const fn columnwise(self) -> Kernel {
+        self.with(&[("WG", 32.0), ("SLICES", 8.0)], &[("WG", 8.0), ("SLICES", 1.0)])
+    }
+
     /// The same kernel with its own overrides; none for a shader whose shape is fixed.
     pub(crate) const fn with(self, gpu: Overrides, cpu: Overrides) -> Kernel {
         Kernel { gpu, cpu, ..self }

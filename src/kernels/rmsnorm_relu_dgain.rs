@@ -1,16 +1,13 @@
 //! Gain gradient of RMSNorm after ReLU, from the exact path's integers. Shader: `shaders/rmsnorm_relu_dgain.wgsl`.
 
 use super::{expect, matrix};
-use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Overrides, Tensor, params};
+use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, params};
 
 params! { batch: u32, cols: u32 }
 
 pub static KERNEL: Kernel =
     Kernel::new::<Params>("rmsnorm_relu_dgain", include_str!("../../shaders/rmsnorm_relu_dgain.wgsl"))
-        .with(GPU, CPU);
-
-const GPU: Overrides = &[("WG", 32.0), ("SLICES", 8.0)];
-const CPU: Overrides = &[("WG", 8.0), ("SLICES", 1.0)];
+        .columnwise();
 
 /// `dgain[cols] <- sum_b dy[b, cols] max(x[b, cols], 0) norm[b]`; `norm[batch]` is [`rms_factor`](super::rms_factor)'s.
 pub fn rmsnorm_relu_dgain(gpu: &Gpu, x: &Tensor, norm: &Tensor, dy: &Tensor, dgain: &Tensor) -> Op {
