@@ -5,7 +5,7 @@
 use sterna::gpu::{Choice, Error, Gpu};
 use sterna::kernels::{AdamW, Totals, advance, gather_batch};
 use sterna::mnist::{Dataset, Split};
-use sterna::model::{Mlp, Shape};
+use sterna::model::{Mlp, Precision, Shape, Update};
 use sterna::random::permutation;
 
 const BATCH: usize = 125; // divides 60,000 and 10,000, so no short batch is left
@@ -14,7 +14,7 @@ const STEPS: usize = 60_000 / BATCH;
 fn main() -> Result<(), Error> {
     let gpu = Gpu::new(&Choice::default())?;
     let data = Dataset::embedded();
-    let shape = Shape { dims: vec![784, 256, 128, 10], eps: 1e-5 };
+    let shape = Shape { dims: vec![784, 256, 128, 10], eps: 1e-5, precision: Precision::Ternary };
     let mlp = Mlp::upload(&gpu, shape.clone(), &shape.initial(0))?;
     let on = mlp.activations(&gpu, BATCH)?;
 
@@ -32,7 +32,7 @@ fn main() -> Result<(), Error> {
     step.extend(mlp.forward(&gpu, &on));
     step.push(mlp.loss(&gpu, &on, 0.0, &train.totals));
     step.extend(mlp.backward(&gpu, &on));
-    step.extend(mlp.update(&gpu, adamw, &train.clock, &schedule));
+    step.extend(mlp.update(&gpu, Update::AdamW(adamw), &train.clock, &schedule));
     step.push(advance(&gpu, &train.clock, BATCH));
 
     for epoch in 0..2 {

@@ -1,18 +1,23 @@
 //! A training run's file: float shadow weights, gains and optimizer moments as safetensors, the rest
 //! as metadata. Knows files and shapes, nothing of the GPU and nothing of training.
 //!
-//! The file in three bullets:
+//! The file in four bullets:
 //! - `layers.i.weight [rows, cols]` and `layers.i.gain [cols]`, f32, for `i = 0, 1, ...`;
-//! - `layers.i.weight.m`, `.v`, `layers.i.gain.m`, `.v`: AdamW's moments, of the same shapes;
-//! - metadata, all strings: `format = "sterna"`, `schema`, `sterna_version`, and `run`, a JSON object.
+//! - `layers.i.weight.m`, `.v`, `layers.i.gain.m`, `.v`: the optimizer's moments, of the same shapes;
+//! - `layers.i.trits [rows, words]`, u32: a ternary network's weights at the end of the last whole epoch, from
+//!   which the flips of the next are counted;
+//! - metadata, all strings: `format = "sterna"`, `schema`, `sterna_version`, `run`, a JSON object,
+//!   `progress`, where in the run it was written, and `sha256` over all of the above.
 //!
 //! A file with the first bullet alone, from PyTorch say, loads as well.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 /// Version of every file and JSON object that Sterna writes.
 pub const SCHEMA: u32 = 1;
@@ -68,6 +73,36 @@ pub struct Layer {
     pub gain: Vec<f32>,
     /// Moments of the weights and of the gain, where the file has them.
     pub moments: Option<[Moments; 2]>,
+    /// Packed trits at the end of the last whole epoch, where the file has them.
+    pub trits: Option<Vec<u32>>,
+}
+
+impl Layer {
+    /// The float tensors by their names in the file.
+    fn floats(&self) -> impl Iterator<Item = (&'static str, &[f32])> {
+        let moments = self.moments.iter().flat_map(|[weight, gain]| {
+            [("weight.m", &weight.m), ("weight.v", &weight.v), ("gain.m", &gain.m), ("gain.v", &gain.v)]
+        });
+        [("weight", &self.weight), ("gain", &self.gain)]
+            .into_iter()
+            .chain(moments)
+            .map(|(name, values)| (name, &values[..]))
+    }
+}
+
+/// Where in a run a file was written: with the seed, all that is random follows from it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Epochs done.
+    pub epoch: usize,
+    /// Steps done of the epoch after them.
+    pub step: usize,
+    /// Loss summed over these steps, as the device holds it.
+    pub loss: f32,
+    /// Hits counted over these steps.
+    pub hits: u32,
+    /// Seconds these steps took.
+    pub seconds: f64,
 }
 
 /// A whole file.
@@ -75,6 +110,8 @@ pub struct Layer {
 pub struct Checkpoint {
     /// First layer first.
     pub layers: Vec<Layer>,
+    /// Where the run stands; without it a file cannot be trained on.
+    pub progress: Option<Progress>,
     /// What the run says of itself; `Null` for a foreign file.
     pub run: serde_json::Value,
 }
@@ -85,34 +122,47 @@ impl Checkpoint {
         self.layers.first().map(|l| l.cols).into_iter().chain(self.layers.iter().map(|l| l.rows)).collect()
     }
 
+    /// Whether every value is a number; nothing else should be saved, and nothing else is loaded.
+    pub fn is_finite(&self) -> bool {
+        self.layers.iter().flat_map(Layer::floats).all(|(_, values)| values.iter().all(|x| x.is_finite()))
+    }
+
     /// Writes the file beside its place, syncs it and renames it: a reader sees the old or the new one.
     ///
     /// # Errors
     /// If the folder cannot be written or the disk is full; the old file is then untouched.
     pub fn save(&self, path: &Path) -> Result<(), FileError> {
-        let mut tensors: Vec<(String, Vec<usize>, &[f32])> = Vec::new();
+        let mut tensors: Vec<(String, Dtype, Vec<usize>, &[u8])> = Vec::new();
         for (i, layer) in self.layers.iter().enumerate() {
-            let [weight, gain] = [format!("layers.{i}.weight"), format!("layers.{i}.gain")];
-            let [matrix, vector] = [vec![layer.rows, layer.cols], vec![layer.cols]];
-            if let Some([of_weight, of_gain]) = &layer.moments {
-                tensors.push((format!("{weight}.m"), matrix.clone(), &of_weight.m));
-                tensors.push((format!("{weight}.v"), matrix.clone(), &of_weight.v));
-                tensors.push((format!("{gain}.m"), vector.clone(), &of_gain.m));
-                tensors.push((format!("{gain}.v"), vector.clone(), &of_gain.v));
+            for (name, values) in layer.floats() {
+                let shape =
+                    if name.starts_with("weight") { vec![layer.rows, layer.cols] } else { vec![layer.cols] };
+                let name = format!("layers.{i}.{name}");
+                tensors.push((name, Dtype::F32, shape, bytemuck::cast_slice(values)));
             }
-            tensors.push((weight, matrix, &layer.weight));
-            tensors.push((gain, vector, &layer.gain));
+            if let Some(words) = &layer.trits {
+                let shape = vec![layer.rows, words.len() / layer.rows];
+                tensors.push((format!("layers.{i}.trits"), Dtype::U32, shape, bytemuck::cast_slice(words)));
+            }
         }
-        let views = tensors.iter().map(|(name, shape, values)| {
-            let view = TensorView::new(Dtype::F32, shape.clone(), bytemuck::cast_slice(values));
-            (name, view.expect("shape and length agree by construction"))
-        });
-        let metadata = HashMap::from([
-            ("format".into(), "sterna".into()),
+        let mut metadata = HashMap::from([
+            ("format".to_string(), FORMAT.to_string()),
             ("schema".into(), SCHEMA.to_string()),
             ("sterna_version".into(), env!("CARGO_PKG_VERSION").into()),
             ("run".into(), self.run.to_string()),
         ]);
+        if let Some(progress) = &self.progress {
+            let json = serde_json::to_string(progress).expect("numbers have a JSON form");
+            metadata.insert("progress".into(), json);
+        }
+        let views: BTreeMap<String, TensorView> = tensors
+            .into_iter()
+            .map(|(name, dtype, shape, bytes)| {
+                let view = TensorView::new(dtype, shape, bytes);
+                (name, view.expect("shape and length agree by construction"))
+            })
+            .collect();
+        metadata.insert("sha256".into(), checksum(&views, &metadata));
         let bytes =
             safetensors::serialize(views, Some(metadata)).expect("names are distinct and sizes agree");
         replace(path, &bytes)
@@ -128,6 +178,31 @@ impl Checkpoint {
     }
 }
 
+/// How the names of files begin that are not finished.
+pub const TEMPORARY: &str = ".sterna-";
+
+/// What tells our own files from others in safetensors form.
+const FORMAT: &str = "sterna";
+
+/// SHA-256 over every tensor and every other entry of the metadata, both in the order of their names.
+fn checksum(tensors: &BTreeMap<String, TensorView>, metadata: &HashMap<String, String>) -> String {
+    let mut sum = Sha256::new();
+    for (name, view) in tensors {
+        sum.update(format!("{name} {:?} {:?}\n", view.dtype(), view.shape()));
+        sum.update(view.data());
+    }
+    let rest: BTreeMap<_, _> = metadata.iter().filter(|(key, _)| *key != "sha256").collect();
+    for (key, value) in rest {
+        sum.update(format!("{key} {} {value}\n", value.len()));
+    }
+    hex(&sum.finalize())
+}
+
+/// Bytes as lower-case hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Replaces a file by a synced rename.
 ///
 /// # Errors
@@ -136,14 +211,16 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     let write = || {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let mut builder = tempfile::Builder::new();
-        builder.prefix(".sterna-");
+        builder.prefix(TEMPORARY);
         // Temporary files are private; a model is as readable as the user's umask lets files be.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
         let mut file = builder.tempfile_in(folder)?;
         file.write_all(bytes)?;
         file.as_file().sync_all()?;
-        file.persist(path).map(drop).map_err(|error| error.error)
+        file.persist(path).map_err(|error| error.error)?;
+        // The new name itself must survive a power cut; only Unix lets a folder be synced.
+        if cfg!(unix) { std::fs::File::open(folder)?.sync_all() } else { Ok(()) }
     };
     write().map_err(|reason| FileError::Write { path: path.into(), reason })
 }
@@ -152,19 +229,41 @@ fn parse(bytes: &[u8]) -> Result<Checkpoint, String> {
     let no_model = |error: safetensors::SafeTensorError| format!("is no safetensors file: {error}");
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(no_model)?;
     let file = SafeTensors::deserialize(bytes).map_err(no_model)?;
-    let floats = |name: &str, shape: &[usize]| -> Result<Vec<f32>, String> {
-        let view = file.tensor(name).map_err(|_| format!("has no tensor {name}"))?;
-        if view.dtype() != Dtype::F32 || view.shape() != shape {
-            return Err(format!("{name} is {:?} {:?}, expected F32 {shape:?}", view.dtype(), view.shape()));
+    let metadata = header.metadata().clone().unwrap_or_default();
+    if let Some(schema) = metadata.get("schema").filter(|schema| **schema != SCHEMA.to_string()) {
+        return Err(format!(
+            "has schema {schema}, this version reads {SCHEMA}: use the version that wrote it"
+        ));
+    }
+    if metadata.get("format").is_some_and(|format| format == FORMAT) || metadata.contains_key("sha256") {
+        let found = checksum(&file.tensors().into_iter().collect(), &metadata);
+        if metadata.get("sha256") != Some(&found) {
+            return Err("is damaged: its checksum is not that of its content; use an older copy".into());
         }
-        Ok(bytemuck::pod_collect_to_vec(view.data()))
+    }
+    let view = |name: &str, dtype: Dtype, shape: &[usize]| {
+        let view = file.tensor(name).map_err(|_| format!("has no tensor {name}"))?;
+        if view.dtype() != dtype || view.shape() != shape {
+            let (found, at) = (view.dtype(), view.shape());
+            return Err(format!("{name} is {found:?} {at:?}, expected {dtype:?} {shape:?}"));
+        }
+        Ok(view)
+    };
+    let floats = |name: &str, shape: &[usize]| -> Result<Vec<f32>, String> {
+        let values: Vec<f32> = bytemuck::pod_collect_to_vec(view(name, Dtype::F32, shape)?.data());
+        match values.iter().position(|value| !value.is_finite()) {
+            None => Ok(values),
+            Some(i) => {
+                Err(format!("{name} holds {} at index {i}: the run that wrote it had diverged", values[i]))
+            }
+        }
     };
     let mut layers: Vec<Layer> = Vec::new();
     for i in 0.. {
-        let [weight, gain] = [format!("layers.{i}.weight"), format!("layers.{i}.gain")];
-        let Ok(view) = file.tensor(&weight) else { break };
-        let &[rows, cols] = view.shape() else {
-            return Err(format!("{weight} has shape {:?}, expected a matrix", view.shape()));
+        let [weight, gain, trits] = ["weight", "gain", "trits"].map(|what| format!("layers.{i}.{what}"));
+        let Ok(matrix) = file.tensor(&weight) else { break };
+        let &[rows, cols] = matrix.shape() else {
+            return Err(format!("{weight} has shape {:?}, expected a matrix", matrix.shape()));
         };
         if rows == 0 || cols == 0 {
             return Err(format!("{weight} has shape [{rows}, {cols}], expected at least [1, 1]"));
@@ -190,6 +289,13 @@ fn parse(bytes: &[u8]) -> Result<Checkpoint, String> {
             } else {
                 None
             },
+            trits: match file.tensor(&trits) {
+                Ok(_) => {
+                    let words = view(&trits, Dtype::U32, &[rows, cols.div_ceil(16)])?;
+                    Some(bytemuck::pod_collect_to_vec(words.data()))
+                }
+                Err(_) => None,
+            },
             weight: floats(&weight, &[rows, cols])?,
             gain: floats(&gain, &[cols])?,
         });
@@ -202,15 +308,11 @@ fn parse(bytes: &[u8]) -> Result<Checkpoint, String> {
     {
         return Err(format!("has {name}, but no layers.{}.weight before it", layers.len()));
     }
-    let metadata = header.metadata().clone().unwrap_or_default();
-    if let Some(schema) = metadata.get("schema").filter(|schema| **schema != SCHEMA.to_string()) {
-        return Err(format!(
-            "has schema {schema}, this version reads {SCHEMA}: use the version that wrote it"
-        ));
-    }
-    let run = metadata.get("run").map(|run| serde_json::from_str(run));
-    let run = run.transpose().map_err(|error| format!("its metadata `run` is no JSON: {error}"))?;
-    Ok(Checkpoint { layers, run: run.unwrap_or_default() })
+    let json = |key: &str| metadata.get(key).map(String::as_str).unwrap_or("null");
+    let no_json = |key: &str, error| format!("its metadata `{key}` is not understood: {error}");
+    let run = serde_json::from_str(json("run")).map_err(|error| no_json("run", error))?;
+    let progress = serde_json::from_str(json("progress")).map_err(|error| no_json("progress", error))?;
+    Ok(Checkpoint { layers, progress, run })
 }
 
 #[cfg(test)]
@@ -227,8 +329,11 @@ mod tests {
                 Moments { m: vec![0.25; rows * cols], v: vec![0.5; rows * cols] },
                 Moments { m: vec![0.0; cols], v: vec![1.0; cols] },
             ]),
+            trits: Some(vec![0x5555_5555; rows]),
         };
-        Checkpoint { layers: vec![layer(3, 5), layer(2, 3)], run: serde_json::json!({"step": 7}) }
+        let progress = Progress { epoch: 1, step: 7, loss: 0.1, hits: 3, seconds: 0.7 };
+        let layers = vec![layer(3, 5), layer(2, 3)];
+        Checkpoint { layers, progress: Some(progress), run: serde_json::json!({"seed": 7}) }
     }
 
     #[test]
@@ -271,6 +376,7 @@ mod tests {
         let mut broken = small();
         broken.layers[1] = Layer {
             moments: None,
+            trits: None,
             cols: 4,
             weight: vec![0.0; 8],
             gain: vec![1.0; 4],

@@ -25,7 +25,7 @@
 //! 3  train, report       steps, epochs, schedules; tables and pictures
 //! 2  model, kernels/*    one small host file per shader; layers as lists of Ops
 //! 1  gpu/*  reference    wgpu, named nowhere else | the CPU twin of every kernel (never of each other)
-//! 0  ternary  mnist  checkpoint  random            the format, the digits, files, counter-based draws
+//! 0  ternary  mnist  checkpoint  random  augment   the format, the digits, files, counter-based draws
 //! ```
 //!
 //! ## Shape words
@@ -61,6 +61,7 @@
 #![warn(missing_docs)]
 #![deny(unsafe_code)]
 
+pub mod augment;
 #[cfg(feature = "cli")]
 pub mod checkpoint;
 #[cfg(feature = "cli")]

@@ -54,6 +54,17 @@ impl Dataset {
     pub fn pixels(&self) -> usize {
         self.height * self.width
     }
+
+    /// CRC-32 of all pixels and labels: tells whether two sets are the same.
+    #[cfg(feature = "mnist")]
+    pub fn fingerprint(&self) -> u32 {
+        let mut crc = flate2::Crc::new();
+        for split in [&self.train, &self.test] {
+            crc.update(&split.images);
+            crc.update(&split.labels);
+        }
+        crc.sum()
+    }
 }
 
 /// Why a folder is no data set. Each message is one sentence that names the file.

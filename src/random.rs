@@ -11,6 +11,8 @@ pub enum Stream {
     Weights = 1,
     /// The order of the training set in an epoch.
     Order = 2,
+    /// How an image is varied in a step.
+    Augment = 3,
 }
 
 /// Four 32-bit words for counter `(a, b)` of a stream.

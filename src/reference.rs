@@ -3,6 +3,8 @@
 //!
 //! Matrices are row-major slices; every length is given or follows from one that is.
 
+use crate::augment::{self, Distortion};
+use crate::random::{self, Stream};
 pub use crate::ternary::absmean;
 use crate::ternary::{LEAST, Packed, ternarize};
 
@@ -44,9 +46,53 @@ pub fn gather_batch(
     (x, chosen().map(|i| labels[i]).collect())
 }
 
+/// [`gather_batch`], each image seen through an affine map of its own, drawn for this step: bilinear, zero
+/// outside.
+#[allow(clippy::too_many_arguments)] // what gather_batch takes, and how to vary it
+pub fn augment_batch(
+    by: &Distortion,
+    seed: u64,
+    step: u32,
+    position: usize,
+    order: &[u32],
+    images: &[u8],
+    labels: &[u32],
+    [height, width]: [usize; 2],
+    batch: usize,
+) -> (Vec<i32>, Vec<u32>) {
+    let (originals, labels) = gather_batch(position, order, images, labels, batch);
+    let [right, bottom] = [width, height].map(|size| size as i32 - 1);
+    let mut x = Vec::new();
+    for (row, image) in originals.chunks_exact(height * width).enumerate() {
+        let a = by.choose(random::draw(seed, Stream::Augment, step, row as u32));
+        let pixel = |u: i32, v: i32| match (0..=right).contains(&u) && (0..=bottom).contains(&v) {
+            true => image[v as usize * width + u as usize],
+            false => 0,
+        };
+        for v in 0..=bottom {
+            for u in 0..=right {
+                // From the centre in half pixels, so the source has 13 fractional bits; 8 are used.
+                let [from_left, from_top] = [2 * u - right, 2 * v - bottom];
+                let source_x = a.xx * from_left + a.xy * from_top + augment::ONE * right + 2 * a.x;
+                let source_y = a.yx * from_left + a.yy * from_top + augment::ONE * bottom + 2 * a.y;
+                let [left, top] = [source_x >> 13, source_y >> 13];
+                let [to_right, down] = [(source_x >> 5) & 255, (source_y >> 5) & 255];
+                let line = |v| pixel(left, v) * (256 - to_right) + pixel(left + 1, v) * to_right;
+                x.push((line(top) * (256 - down) + line(top + 1) * down + (1 << 15)) >> 16);
+            }
+        }
+    }
+    (x, labels)
+}
+
 /// `T = clamp(round(w / beta), -1, 1)`, packed.
 pub fn quantize_weights(w: &[f32], beta: f32, rows: usize, cols: usize) -> Packed {
     Packed::pack(&ternarize(w, beta), rows, cols, beta)
+}
+
+/// `w[r, c] = beta T[r, c]`.
+pub fn dequantize_weights(packed: &Packed) -> Vec<f32> {
+    packed.unpack().into_iter().map(|t| packed.scale * f32::from(t)).collect()
 }
 
 /// `s = 127 / max(max |x[b, :]|, 1e-5)`, `q = clamp(round(x s), -128, 127)`, ties to even.
@@ -126,6 +172,12 @@ pub fn rmsnorm(x: &[f32], gain: &[f32], eps: f32) -> (Vec<f32>, Vec<f32>) {
         factor.push(f);
     }
     (y, factor)
+}
+
+/// `y[b, r] = sum_k x[b, k] w[r, k]`.
+pub fn matmul_f32(x: &[f32], w: &[f32], cols: usize) -> Vec<f32> {
+    let dot = |x: &[f32], w: &[f32]| x.iter().zip(w).map(|(x, w)| x * w).sum();
+    x.chunks_exact(cols).flat_map(|x| w.chunks_exact(cols).map(move |w| dot(x, w))).collect()
 }
 
 // --- loss ------------------------------------------------------------------------------------------
@@ -210,6 +262,29 @@ pub fn relu_dx(x: &[f32], dy: &[f32]) -> Vec<f32> {
     x.iter().zip(dy).map(|(&x, &dy)| if x > 0.0 { dy } else { 0.0 }).collect()
 }
 
+/// `dx[b, c] = sum_r dy[b, r] w[r, c]`.
+pub fn matmul_f32_dx(w: &[f32], dy: &[f32], [rows, cols]: [usize; 2]) -> Vec<f32> {
+    let mut dx = vec![0.0; dy.len() / rows * cols];
+    for (dy, dx) in dy.chunks_exact(rows).zip(dx.chunks_exact_mut(cols)) {
+        for (&d, w) in dy.iter().zip(w.chunks_exact(cols)) {
+            dx.iter_mut().zip(w).for_each(|(sum, w)| *sum += d * w);
+        }
+    }
+    dx
+}
+
+/// `dw[r, c] = sum_b dy[b, r] x[b, c]`.
+pub fn matmul_f32_dw(dy: &[f32], x: &[f32], batch: usize) -> Vec<f32> {
+    let (rows, cols) = (dy.len() / batch, x.len() / batch);
+    let mut dw = vec![0.0; rows * cols];
+    for (dy, x) in dy.chunks_exact(rows).zip(x.chunks_exact(cols)) {
+        for (&d, dw) in dy.iter().zip(dw.chunks_exact_mut(cols)) {
+            dw.iter_mut().zip(x).for_each(|(sum, x)| *sum += d * x);
+        }
+    }
+    dw
+}
+
 /// `dx = factor (gain dy - n mean(gain dy n))`, `n = x factor`.
 pub fn rmsnorm_dx(x: &[f32], gain: &[f32], factor: &[f32], dy: &[f32]) -> Vec<f32> {
     let cols = gain.len();
@@ -257,6 +332,14 @@ pub fn adamw(constants: AdamW, g: &[f32], w: &mut [f32], m: &mut [f32], v: &mut 
         v[i] = beta2 * v[i] + (1.0 - beta2) * (g[i] * g[i]);
         let update = (m[i] * m_correction) / (v[i].sqrt() * v_correction + eps);
         w[i] = (1.0 - lr * decay) * w[i] - lr * update;
+    }
+}
+
+/// One step of gradient descent with momentum, in place: `m <- momentum m + g`, `w <- w - lr (m + decay w)`.
+pub fn sgd(momentum: f32, decay: f32, lr: f32, g: &[f32], w: &mut [f32], m: &mut [f32]) {
+    for i in 0..w.len() {
+        m[i] = momentum * m[i] + g[i];
+        w[i] -= lr * (m[i] + decay * w[i]);
     }
 }
 

@@ -85,6 +85,21 @@ impl Packed {
         counts
     }
 
+    /// How many trits differ from those of another matrix of this shape; scales are not compared.
+    ///
+    /// # Panics
+    /// If the shapes differ.
+    pub fn flips(&self, other: &Packed) -> usize {
+        let shape = |packed: &Packed| [packed.rows, packed.cols];
+        assert_eq!(shape(self), shape(other), "Packed::flips: two matrices of one shape expected");
+        let differ = |(a, b): (&u32, &u32)| {
+            let bits = a ^ b;
+            // Either bit of a code may differ: both meet at the lower one. Padding is equal and adds nothing.
+            ((bits | bits >> 1) & LOWER_BITS).count_ones() as usize
+        };
+        self.words.iter().zip(&other.words).map(differ).sum()
+    }
+
     /// Bytes of the packed words.
     pub fn bytes(&self) -> usize {
         4 * self.words.len()
@@ -93,6 +108,9 @@ impl Packed {
 
 /// Sixteen zero trits.
 const PADDING: u32 = 0x5555_5555;
+
+/// The lower bit of each of sixteen codes.
+const LOWER_BITS: u32 = 0x5555_5555;
 
 /// `beta = max(mean |w|, 1e-5)`, summed in the fixed tree of `shaders/absmean.wgsl`: the same bits as
 /// on every device. (BitNet b1.58, arXiv 2402.17764, equation 3.)
@@ -151,6 +169,20 @@ mod tests {
         trits[9] = -1; // plane 2, byte 1
         let packed = Packed::pack(&trits, 1, 16, 1.0);
         assert_eq!(packed.words[0], 0x5555_5555 + (1 << (16 + 2)) - (1 << (8 + 4)));
+    }
+
+    #[test]
+    fn flips_are_the_trits_that_differ() {
+        let wave = |n: usize, step: f32| (0..n).map(|i| (i as f32 * step).sin()).collect::<Vec<f32>>();
+        for (rows, cols) in [(1, 1), (3, 16), (5, 33), (10, 128)] {
+            let [a, b] = [0.7, 1.9].map(|step| Packed::quantize(&wave(rows * cols, step), rows, cols));
+            let differ = a.unpack().iter().zip(b.unpack()).filter(|(a, b)| **a != *b).count();
+            assert_eq!(a.flips(&b), differ, "{rows} x {cols}");
+            assert_eq!((b.flips(&a), a.flips(&a)), (differ, 0), "{rows} x {cols}");
+        }
+        // All nine pairs of trits: three of them are equal.
+        let [a, b] = [[-1, -1, -1, 0, 0, 0, 1, 1, 1], [-1, 0, 1, -1, 0, 1, -1, 0, 1]];
+        assert_eq!(Packed::pack(&a, 1, 9, 1.0).flips(&Packed::pack(&b, 1, 9, 2.0)), 6);
     }
 
     #[test]

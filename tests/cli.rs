@@ -1,40 +1,25 @@
 //! The program as a process: exit codes, the JSON line, the run folder, and what it says to people
 //! who make mistakes.
 
+#[path = "common/process.rs"]
+mod process;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use process::{adapter_flags, code, stderr, stdout};
 use serde_json::Value;
 
 fn sterna(args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sterna"));
-    command.args(args);
-    for (variable, flag) in [("STERNA_TEST_BACKEND", "--backend"), ("STERNA_TEST_ADAPTER", "--adapter")] {
-        let own = args.contains(&flag) || !matches!(args.first(), Some(&("train" | "eval")));
-        if let (Ok(value), false) = (std::env::var(variable), own) {
-            command.args([flag, &value]);
-        }
-    }
-    command.output().expect("the program starts")
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).expect("stdout is text")
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).expect("stderr is text")
+    command.args(args).args(adapter_flags(args)).output().expect("the program starts")
 }
 
 fn json(output: &Output) -> Value {
     let text = stdout(output);
     let last = text.lines().last().expect("stdout has a line");
     serde_json::from_str(last).unwrap_or_else(|error| panic!("the last line is no JSON ({error}): {last}"))
-}
-
-fn code(output: &Output) -> i32 {
-    output.status.code().expect("no signal")
 }
 
 /// Asserts exit code 2, one sentence that begins `sterna: ` and holds every `part`.

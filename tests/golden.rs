@@ -16,7 +16,7 @@ use common::*;
 use safetensors::{Dtype, SafeTensors};
 use sterna::gpu::{Dtype::*, Gpu};
 use sterna::kernels::{self, AdamW, Moments, Totals};
-use sterna::model::{Mlp, Parameters, Shape};
+use sterna::model::{Mlp, Parameters, Precision, Shape, Update};
 use sterna::reference::{self, Int8};
 use sterna::ternary::Packed;
 
@@ -455,7 +455,7 @@ impl Side for Gpu {
         step.extend(mlp.forward(self, &on));
         step.push(mlp.loss(self, &on, *smoothing, &totals));
         step.extend(mlp.backward(self, &on));
-        step.extend(mlp.update(self, *adamw, &clock, &schedule));
+        step.extend(mlp.update(self, Update::AdamW(*adamw), &clock, &schedule));
         step.push(kernels::advance(self, &clock, *batch));
 
         let mut trained = Trained { losses: Vec::new(), logits: Vec::new(), gradients: Vec::new() };
@@ -735,7 +735,7 @@ fn training(case: &Case) -> Result<Training, String> {
         return Err(format!("{}: {pixels} pixels for dims {dims:?}", case.name));
     }
     let classes = dims[dims.len() - 1];
-    let shape = Shape { dims, eps: case.number("rmsnorm_eps")? };
+    let shape = Shape { dims, eps: case.number("rmsnorm_eps")?, precision: Precision::Ternary };
     let layer = |(i, [rows, cols]): (usize, [usize; 2])| {
         Ok(Parameters {
             weight: case.f32(&format!("layers.{i}.weight"), &[rows, cols])?.to_vec(),

@@ -11,7 +11,7 @@ use sterna::kernels::OPERATIONS;
 
 /// The floors of `src/lib.rs`, the lowest first.
 const FLOORS: [&[&str]; 5] = [
-    &["ternary", "mnist", "checkpoint", "random"],
+    &["ternary", "mnist", "checkpoint", "random", "augment"],
     &["gpu", "reference"],
     &["kernels", "model"],
     &["train", "report", "bench"],

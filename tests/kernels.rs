@@ -4,6 +4,7 @@
 mod common;
 
 use common::*;
+use sterna::augment::Distortion;
 use sterna::gpu::{Dtype::*, Gpu, Kernel, Op};
 use sterna::kernels::{self, Factors, Moments, Totals};
 use sterna::reference::{self, Int8};
@@ -39,8 +40,10 @@ macro_rules! operations {
 
 operations! {
     gather_batch
+    augment_batch
     absmean
     quantize_weights
+    dequantize_weights
     quantize_activations
     quantize_relu
     rms_factor
@@ -48,15 +51,19 @@ operations! {
     scale_rows
     relu
     rmsnorm
+    matmul_f32
     softmax_xent
     matmul_ternary_dx
     matmul_ternary_dw
     rmsnorm_relu_dx
     rmsnorm_relu_dgain
     relu_dx
+    matmul_f32_dx
+    matmul_f32_dw
     rmsnorm_dx
     rmsnorm_dgain
     adamw
+    sgd
     advance
 }
 
@@ -213,6 +220,55 @@ fn gather_batch(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
     Ok(())
 }
 
+fn augment_batch(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    // Images whose rows are not whole words; one line of many pixels, and the most that there may be.
+    for [count, height, width, batch, position] in [
+        [1, 1, 1, 1, 0],
+        [7, 5, 7, 3, 4],
+        [9, 1, 257, 3, 2],
+        [3, 257, 1, 3, 0],
+        [140, 28, 28, 129, 7],
+        [20, 10, 12, 13, 5],
+        [66_001, 2, 1, 66_000, 1],
+        [2, 1, 132_104, 2, 0],
+        [2, 132_104, 1, 2, 0],
+    ] {
+        let pixels = height * width;
+        let images: Vec<u8> = integers(1, count * pixels, 0, 255).iter().map(|&p| p as u8).collect();
+        let labels: Vec<u32> = integers(2, count, 0, 9).iter().map(|&label| label as u32).collect();
+        let order = sterna::random::permutation(1, 0, count);
+        let none = Distortion { rotation: 0, scale: 0, shear: 0, shift: 0, grain: 1 };
+        for (by, seed, step) in
+            [(Distortion::AFFINE, 0, 0), (Distortion::SHIFT, u64::MAX - 7, 4_000_000_000), (none, 1, 2)]
+        {
+            let (x, y) = (poisoned(gpu, I32, &[batch, pixels]), poisoned(gpu, U32, &[batch]));
+            let op = kernels::augment_batch(
+                gpu,
+                &by,
+                seed,
+                &upload(gpu, &[2], &[step, position as u32]),
+                &upload(gpu, &[count], &order),
+                &gpu.upload_bytes("images", &images).expect("test data fits every adapter"),
+                &upload(gpu, &[count], &labels),
+                [height, width],
+                &x,
+                &y,
+            );
+            run(gpu, kernel, &[op]);
+            let size = [height, width];
+            let twin =
+                reference::augment_batch(&by, seed, step, position, &order, &images, &labels, size, batch);
+            equal(&format!("pixels of {batch} x {height} x {width}, {by:?}"), &read(gpu, &x), &twin.0)?;
+            equal(&format!("labels of {batch} x {height} x {width}"), &read(gpu, &y), &twin.1)?;
+            if by == none {
+                let plain = reference::gather_batch(position, &order, &images, &labels, batch);
+                equal("pixels without distortion", &twin.0, &plain.0)?;
+            }
+        }
+    }
+    Ok(())
+}
+
 fn absmean(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
     // Around a block of 1024 and a second level; the last needs a third.
     for count in [1, 3, 17, 1023, 1024, 1025, 4097, 65_537, 1_100_000] {
@@ -245,6 +301,25 @@ fn quantize_weights(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
         run(gpu, kernel, &[op]);
         let twin = reference::quantize_weights(&w, beta, rows, cols);
         equal(&format!("words of {rows} x {cols}"), &read(gpu, &packed.words), &twin.words)?;
+    }
+    Ok(())
+}
+
+fn dequantize_weights(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    // One word per row, so that the rows alone fold the grid.
+    let folded = [1, folded_length(gpu, kernel), 1];
+    for [_, rows, cols] in MATRICES.into_iter().chain([folded]) {
+        let packed = Packed::pack(&trits(rows, cols), rows, cols, 0.037);
+        let w = poisoned(gpu, F32, &[rows, cols]);
+        let from = kernels::PackedTensor::upload(gpu, "w", &packed).expect("test data fits");
+        let op = kernels::dequantize_weights(gpu, &from, &w);
+        assert!(rows <= 65_535 || is_folded(&op), "dequantize_weights: {:?}", op.groups());
+        run(gpu, kernel, &[op]);
+        equal(
+            &format!("weights of {rows} x {cols}"),
+            &read(gpu, &w),
+            &reference::dequantize_weights(&packed),
+        )?;
     }
     Ok(())
 }
@@ -428,6 +503,53 @@ fn rmsnorm(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
 }
 
 // --- loss ------------------------------------------------------------------------------------------
+
+fn absolute(x: &[f32]) -> Vec<f32> {
+    x.iter().map(|x| x.abs()).collect()
+}
+
+fn matmul_f32(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    for [batch, rows, cols] in MATRICES {
+        let (x, w) = (floats(1, batch * cols, 2.0), floats(2, rows * cols, 1.0));
+        let y = poisoned(gpu, F32, &[batch, rows]);
+        let (x_gpu, w_gpu) = (upload(gpu, &[batch, cols], &x), upload(gpu, &[rows, cols], &w));
+        run(gpu, kernel, &[kernels::matmul_f32_variant(gpu, kernel, &x_gpu, &w_gpu, &y)]);
+        // A product and a sum of cols terms; the sum of magnitudes is itself a product of magnitudes.
+        let terms = reference::matmul_f32(&absolute(&x), &absolute(&w), cols);
+        let bound = |i: usize| apart(cols as f64, f64::from(terms[i]));
+        let twin = reference::matmul_f32(&x, &w, cols);
+        close(&format!("y of {batch} x {rows} x {cols}"), &read(gpu, &y), &twin, bound)?;
+    }
+    Ok(())
+}
+
+fn matmul_f32_dx(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    for [batch, rows, cols] in MATRICES {
+        let (dy, w) = (floats(1, batch * rows, 2.0), floats(2, rows * cols, 1.0));
+        let dx = poisoned(gpu, F32, &[batch, cols]);
+        let (dy_gpu, w_gpu) = (upload(gpu, &[batch, rows], &dy), upload(gpu, &[rows, cols], &w));
+        run(gpu, kernel, &[kernels::matmul_f32_dx_variant(gpu, kernel, &w_gpu, &dy_gpu, &dx)]);
+        let terms = reference::matmul_f32_dx(&absolute(&w), &absolute(&dy), [rows, cols]);
+        let bound = |i: usize| apart(rows as f64, f64::from(terms[i]));
+        let twin = reference::matmul_f32_dx(&w, &dy, [rows, cols]);
+        close(&format!("dx of {batch} x {rows} x {cols}"), &read(gpu, &dx), &twin, bound)?;
+    }
+    Ok(())
+}
+
+fn matmul_f32_dw(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    for [batch, rows, cols] in MATRICES {
+        let (dy, x) = (floats(1, batch * rows, 2.0), floats(2, batch * cols, 1.0));
+        let dw = poisoned(gpu, F32, &[rows, cols]);
+        let (dy_gpu, x_gpu) = (upload(gpu, &[batch, rows], &dy), upload(gpu, &[batch, cols], &x));
+        run(gpu, kernel, &[kernels::matmul_f32_dw_variant(gpu, kernel, &dy_gpu, &x_gpu, &dw)]);
+        let terms = reference::matmul_f32_dw(&absolute(&dy), &absolute(&x), batch);
+        let bound = |i: usize| apart(batch as f64, f64::from(terms[i]));
+        let twin = reference::matmul_f32_dw(&dy, &x, batch);
+        close(&format!("dw of {batch} x {rows} x {cols}"), &read(gpu, &dw), &twin, bound)?;
+    }
+    Ok(())
+}
 
 fn softmax_xent(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
     // Classes and batches around the 128 lanes of the one workgroup.
@@ -659,6 +781,37 @@ fn adamw(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
             close(&name("w"), &read(gpu, &w), w_twin, w_bound)?;
         }
         equal("clock", &read(gpu, &clock), &[rates.len() as u32, 128 * rates.len() as u32])?;
+    }
+    Ok(())
+}
+
+fn sgd(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    let rates = [0.1, 0.03, 0.0];
+    for (count, decay) in [(1, 0.0), (3, 0.1), (4, 0.0), (17, 0.1), (257, 0.0), (1025, 0.1)] {
+        let constants = kernels::Sgd { momentum: 0.9, decay };
+        let schedule: Vec<f32> = rates.iter().flat_map(|&rate| [rate, 1.0, 1.0, 0.0]).collect();
+        let clock = upload(gpu, &[2], &[0u32, 0]);
+        let schedule_gpu = upload(gpu, &[rates.len(), 4], &schedule);
+        let w = upload(gpu, &[count], &floats(1, count, 0.5));
+        let m = upload(gpu, &[count], &floats(2, count, 0.1));
+        for (step, lr) in rates.into_iter().enumerate() {
+            let g = floats(3 + step as u32, count, 1.0);
+            // Each step starts from the device's own state, so that the bound is one step's.
+            let mut twin = [&w, &m].map(|tensor| read::<f32>(gpu, tensor));
+            let before = twin.clone();
+            let g_gpu = upload(gpu, &[count], &g);
+            run(gpu, kernel, &[kernels::sgd(gpu, constants, &clock, &schedule_gpu, &g_gpu, &w, &m)]);
+            gpu.run(&[kernels::advance(gpu, &clock, 128)]).expect("the device works");
+            let [w_twin, m_twin] = &mut twin;
+            reference::sgd(constants.momentum, decay, lr, &g, w_twin, m_twin);
+            // A product and a sum; a product, a sum, a product and a difference more.
+            let m_terms = |i: usize| 0.9 * f64::from(before[1][i]).abs() + f64::from(g[i]).abs();
+            let w_abs = |i: usize| f64::from(before[0][i]).abs();
+            let w_terms = |i: usize| w_abs(i) + f64::from(lr) * (m_terms(i) + f64::from(decay) * w_abs(i));
+            let name = |what: &str| format!("{what} of {count} after step {step}");
+            close(&name("m"), &read(gpu, &m), m_twin, |i| apart(2.0, m_terms(i)))?;
+            close(&name("w"), &read(gpu, &w), w_twin, |i| apart(6.0, w_terms(i)))?;
+        }
     }
     Ok(())
 }

@@ -5,9 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{DataFlags, DeviceFlags, Outcome, failure, shown};
+use super::{DataFlags, DeviceFlags, Outcome, Verdict, failure, shown};
 use crate::checkpoint::Checkpoint;
-use crate::mnist::Dataset;
 use crate::model::{Mlp, Parameters, Shape};
 use crate::report::confusion_table;
 use crate::train::{Evaluator, RMSNORM_EPS};
@@ -44,7 +43,8 @@ pub fn run(flags: &Flags) -> Outcome {
         )));
     }
     let eps = file.run["rmsnorm_eps"].as_f64().unwrap_or(RMSNORM_EPS) as f32;
-    let shape = Shape { dims, eps };
+    let precision = serde_json::from_value(file.run["config"]["precision"].clone()).unwrap_or_default();
+    let shape = Shape { dims, eps, precision };
     shape.validate().map_err(|width| failure(format!("{} has {width}", shown(&flags.model))))?;
     let gpu = flags.device.open()?;
     let parameters: Vec<Parameters> =
@@ -52,11 +52,11 @@ pub fn run(flags: &Flags) -> Outcome {
     let mlp = Mlp::upload(&gpu, shape, &parameters).map_err(failure)?;
     let evaluator = Evaluator::new(&gpu, &mlp, &data.test).map_err(failure)?;
     let test = evaluator.score().map_err(failure)?;
-    let confusion = confusion(&data, &evaluator.predictions().map_err(failure)?);
+    let confusion = super::confusion(&data, &evaluator.predictions().map_err(failure)?);
     let layers = mlp.packed(&gpu).map_err(failure)?;
 
     super::tell(format!("{} on {}", shown(&flags.model), super::gpu_line(&gpu)));
-    super::print_model(&layers, test)?;
+    super::print_model(&mlp.shape, &layers, test)?;
     super::say("\nConfusion matrix: rows are the true classes, columns what the network said\n")?;
     super::say(confusion_table(&confusion).trim_end())?;
     if flags.json {
@@ -67,20 +67,11 @@ pub fn run(flags: &Flags) -> Outcome {
         let mut out: serde_json::Map<String, Value> =
             known.map(|key| (key.to_string(), file.run["result"][key].clone())).collect();
         out.extend(super::device_json(&gpu));
-        out.extend(super::model_json(&layers));
+        out.extend(super::model_json(&mlp.shape, &layers));
         out.extend(super::score_json(test));
         out.insert("checkpoint".into(), json!(shown(&flags.model)));
         out.insert("confusion".into(), json!(confusion));
         super::print_json("eval", out)?;
     }
-    Ok(true)
-}
-
-/// Counts of images by true class (row) and by what the network said (column).
-fn confusion(data: &Dataset, said: &[usize]) -> Vec<Vec<u32>> {
-    let mut counts = vec![vec![0; data.classes]; data.classes];
-    for (&label, &said) in data.test.labels.iter().zip(said) {
-        counts[usize::from(label)][said] += 1;
-    }
-    counts
+    Ok(Verdict::Yes)
 }

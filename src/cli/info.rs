@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{DeviceFlags, Outcome, failure};
+use super::{DeviceFlags, Outcome, Verdict, failure};
 use crate::gpu::{Adapter, adapters};
 
 #[derive(Args)]
@@ -45,7 +45,7 @@ pub fn run(flags: &Flags) -> Outcome {
         let line = json!({"adapters": all, "used": used, "used_backend": backend, "why": why});
         super::print_json("info", super::object(line))?;
     }
-    Ok(true)
+    Ok(Verdict::Yes)
 }
 
 fn reason(found: &[Adapter], asked: bool) -> String {

@@ -1,9 +1,11 @@
 //! The command line: parsing here, one file per subcommand. stdout is the result, stderr the progress.
 //!
-//! Exit codes: 0 done, 1 the result says no (accuracy below `--require`), 2 an error.
+//! Exit codes: 0 done, 1 the result says no (accuracy below `--require`, a run that diverged), 2 an error,
+//! 130 interrupted.
 
 mod eval;
 mod info;
+mod interrupt;
 mod train;
 
 use std::fmt::Display;
@@ -11,13 +13,15 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use serde_json::{Map, Value, json};
 
 use crate::checkpoint::SCHEMA;
 use crate::gpu::{Choice, Gpu};
 use crate::mnist::Dataset;
-use crate::report::{LayerCost, model_table};
+use crate::model::Shape;
+use crate::report::{LayerCost, model_table, thousands};
 use crate::ternary::Packed;
 use crate::train::Score;
 
@@ -32,7 +36,9 @@ struct Cli {
 const EXAMPLES: &str = "\
 Examples:
   sterna train                                MNIST, 784-256-128-10, 20 epochs
-  sterna train --epochs 2 --require 0.97      a quick check: exit 1 below 97 %
+  sterna train --resume runs/NAME/model.safetensors
+                                              go on after Ctrl-C or a power cut
+  sterna train --compare                      beside the same network in f32
   sterna eval runs/NAME/model.safetensors     accuracy and confusion matrix
   sterna info                                 the GPUs of this machine";
 
@@ -89,6 +95,16 @@ struct DataFlags {
 }
 
 impl DataFlags {
+    /// The flags that name a folder, or none.
+    fn of(folder: Option<PathBuf>) -> DataFlags {
+        DataFlags { data: folder }
+    }
+
+    /// The folder, from wherever the program may be started next.
+    fn folder(&self) -> Option<PathBuf> {
+        self.data.as_ref().map(|folder| std::path::absolute(folder).unwrap_or_else(|_| folder.clone()))
+    }
+
     fn load(&self) -> Result<Dataset, Failure> {
         match &self.data {
             Some(folder) => Dataset::load(folder).map_err(failure),
@@ -104,26 +120,47 @@ fn failure(error: impl Display) -> Failure {
     Failure(error.to_string())
 }
 
-/// Whether the result says yes.
-type Outcome = Result<bool, Failure>;
+/// What the result says.
+enum Verdict {
+    Yes,
+    No,
+    /// There is none: the program was asked to end.
+    Interrupted,
+}
+
+type Outcome = Result<Verdict, Failure>;
 
 /// Parses the arguments, runs the command and turns its outcome into an exit code.
 pub fn main() -> ExitCode {
     crate::gpu::silence_device_select();
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("error")).init();
-    let outcome = match Cli::parse().command {
-        Command::Train(flags) => train::run(&flags),
+    let matches = Cli::command().get_matches();
+    let outcome = match Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()).command {
+        Command::Train(flags) => train::run(&flags, &given(&matches)),
         Command::Eval(flags) => eval::run(&flags),
         Command::Info(flags) => info::run(&flags),
     };
     match outcome {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(1),
+        Ok(Verdict::Yes) => ExitCode::SUCCESS,
+        Ok(Verdict::No) => ExitCode::from(1),
+        Ok(Verdict::Interrupted) => ExitCode::from(interrupt::EXIT_CODE),
         Err(Failure(sentence)) => {
             tell(format!("sterna: {sentence}"));
             ExitCode::from(2)
         }
     }
+}
+
+/// The ids of the subcommand's flags that were given, not left at their defaults.
+fn given(matches: &ArgMatches) -> Vec<String> {
+    let Some((_, matches)) = matches.subcommand() else { return Vec::new() };
+    let given = |id: &&str| matches.value_source(id) == Some(ValueSource::CommandLine);
+    matches.ids().map(|id| id.as_str()).filter(given).map(String::from).collect()
+}
+
+/// How this program was called, for commands that people may copy.
+fn program() -> String {
+    std::env::args().next().unwrap_or_else(|| "sterna".into())
 }
 
 /// A line of the result on stdout. Who reads it may stop reading, `sterna info | head`; that is no error.
@@ -162,14 +199,19 @@ fn score_json(test: Score) -> Map<String, Value> {
     }))
 }
 
-/// The keys that describe a model's size.
-fn model_json(layers: &[Packed]) -> Map<String, Value> {
+/// The keys that describe a model's size. A float network has no trits to count or to pack.
+fn model_json(shape: &Shape, layers: &[Packed]) -> Map<String, Value> {
     let costs = costs(layers);
     let total = LayerCost::total(&costs);
+    let packed = |bytes: usize| if layers.is_empty() { Value::Null } else { json!(bytes) };
     object(json!({
-        "precision": "ternary",
+        "precision": shape.precision,
         "zeros": costs.iter().map(LayerCost::zeros).collect::<Vec<_>>(),
-        "bytes": {"f32": total.f32_bytes, "packed": total.packed_bytes, "base3": total.base3_bytes},
+        "bytes": {
+            "f32": 4 * shape.weights(),
+            "packed": packed(total.packed_bytes),
+            "base3": packed(total.base3_bytes),
+        },
     }))
 }
 
@@ -179,14 +221,32 @@ fn costs(layers: &[Packed]) -> Vec<LayerCost> {
 }
 
 /// The model's table and its score, for people.
-fn print_model(layers: &[Packed], test: Score) -> Result<(), Failure> {
-    say(model_table(&costs(layers)))?;
+fn print_model(shape: &Shape, layers: &[Packed], test: Score) -> Result<(), Failure> {
+    match layers {
+        [] => {
+            let weights = thousands(shape.weights());
+            let bytes = thousands(4 * shape.weights());
+            say(format!(
+                "{weights} weights in f32, {bytes} B; one inference multiplies and adds as many times\n"
+            ))?;
+        }
+        layers => say(model_table(&costs(layers)))?,
+    }
     say(format!(
         "Test accuracy {:.2} %, loss {:.4} nats, perplexity {:.3}",
         100.0 * test.accuracy,
         test.loss,
         test.perplexity()
     ))
+}
+
+/// Counts of images by true class (row) and by what the network said (column).
+fn confusion(data: &Dataset, said: &[usize]) -> Vec<Vec<u32>> {
+    let mut counts = vec![vec![0; data.classes]; data.classes];
+    for (&label, &said) in data.test.labels.iter().zip(said) {
+        counts[usize::from(label)][said] += 1;
+    }
+    counts
 }
 
 fn object(value: Value) -> Map<String, Value> {

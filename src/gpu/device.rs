@@ -57,9 +57,13 @@ impl Gpu {
         }));
         let fault = gpu.0.fault.clone();
         gpu.device().set_device_lost_callback(move |reason, message| {
-            if reason != wgpu::DeviceLostReason::Destroyed {
-                note(&fault, format!("it was lost ({message}); run again, or choose another with --adapter"));
-            }
+            let why = match reason {
+                // Also the ordinary end of a device that nobody holds any more, when nobody asks.
+                wgpu::DeviceLostReason::Destroyed => "it was destroyed",
+                _ => "it was lost",
+            };
+            let more = if message.is_empty() { message } else { format!(" ({message})") };
+            note(&fault, format!("{why}{more}; run again, or choose another with --adapter"));
         });
         Ok(gpu)
     }

@@ -32,9 +32,7 @@ pub enum Error {
         reason: String,
     },
     /// A tensor that the adapter cannot bind.
-    #[error(
-        "{label} needs {bytes} bytes, but {adapter} binds at most {limit} in one buffer; use a smaller network, batch or data set"
-    )]
+    #[error("{label} needs {bytes} bytes, but {adapter} binds at most {limit} in one buffer; {advice}")]
     TooLarge {
         /// The tensor.
         label: String,
@@ -44,6 +42,8 @@ pub enum Error {
         limit: u64,
         /// The adapter's name.
         adapter: String,
+        /// What to do.
+        advice: String,
     },
     /// The device failed while it worked.
     #[error("the device failed: {0}")]

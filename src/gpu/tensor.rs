@@ -191,7 +191,8 @@ impl Gpu {
         let limits = self.device().limits();
         let limit = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
         if bytes > limit {
-            return Err(Error::TooLarge { label: label.into(), bytes, limit, adapter: self.name() });
+            let advice = "use a smaller network, batch or data set".into();
+            return Err(Error::TooLarge { label: label.into(), bytes, limit, adapter: self.name(), advice });
         }
         Ok(())
     }

@@ -10,7 +10,12 @@ use crate::ternary::{self, Packed};
 mod absmean;
 mod adamw;
 mod advance;
+mod augment_batch;
+mod dequantize_weights;
 mod gather_batch;
+mod matmul_f32;
+mod matmul_f32_dw;
+mod matmul_f32_dx;
 mod matmul_ternary;
 mod matmul_ternary_dw;
 mod matmul_ternary_dx;
@@ -26,12 +31,18 @@ mod rmsnorm_dx;
 mod rmsnorm_relu_dgain;
 mod rmsnorm_relu_dx;
 mod scale_rows;
+mod sgd;
 mod softmax_xent;
 
 pub use absmean::absmean;
 pub use adamw::{AdamW, Moments, adamw};
 pub use advance::advance;
+pub use augment_batch::augment_batch;
+pub use dequantize_weights::dequantize_weights;
 pub use gather_batch::gather_batch;
+pub use matmul_f32::{matmul_f32, matmul_f32_variant};
+pub use matmul_f32_dw::{matmul_f32_dw, matmul_f32_dw_variant};
+pub use matmul_f32_dx::{matmul_f32_dx, matmul_f32_dx_variant};
 pub use matmul_ternary::{MOST_COLS, matmul_ternary, matmul_ternary_variant};
 pub use matmul_ternary_dw::{matmul_ternary_dw, matmul_ternary_dw_variant};
 pub use matmul_ternary_dx::{matmul_ternary_dx, matmul_ternary_dx_variant};
@@ -47,13 +58,16 @@ pub use rmsnorm_dx::rmsnorm_dx;
 pub use rmsnorm_relu_dgain::rmsnorm_relu_dgain;
 pub use rmsnorm_relu_dx::rmsnorm_relu_dx;
 pub use scale_rows::scale_rows;
+pub use sgd::{Sgd, sgd};
 pub use softmax_xent::{Totals, softmax_xent};
 
 /// Every operation with its variants, the portable base first; in the order of a training step.
 pub static OPERATIONS: &[&[&Kernel]] = &[
     &[&gather_batch::KERNEL],
+    &[&augment_batch::KERNEL],
     &[&absmean::KERNEL],
     &[&quantize_weights::KERNEL],
+    &[&dequantize_weights::KERNEL],
     &[&quantize_activations::KERNEL],
     &[&quantize_relu::KERNEL],
     &[&rms_factor::KERNEL],
@@ -61,15 +75,19 @@ pub static OPERATIONS: &[&[&Kernel]] = &[
     &[&scale_rows::KERNEL],
     &[&relu::KERNEL],
     &[&rmsnorm::KERNEL],
+    matmul_f32::VARIANTS,
     &[&softmax_xent::KERNEL],
     matmul_ternary_dx::VARIANTS,
     matmul_ternary_dw::VARIANTS,
     &[&rmsnorm_relu_dx::KERNEL],
     &[&rmsnorm_relu_dgain::KERNEL],
     &[&relu_dx::KERNEL],
+    matmul_f32_dx::VARIANTS,
+    matmul_f32_dw::VARIANTS,
     &[&rmsnorm_dx::KERNEL],
     &[&rmsnorm_dgain::KERNEL],
     &[&adamw::KERNEL],
+    &[&sgd::KERNEL],
     &[&advance::KERNEL],
 ];
 

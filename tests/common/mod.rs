@@ -4,6 +4,8 @@
 // Every test file compiles its own copy and uses a part of it.
 #![allow(dead_code)]
 
+pub mod process;
+
 use std::fmt::Debug;
 use std::sync::OnceLock;
 
@@ -32,15 +34,18 @@ pub enum Shaders {
 /// `--adapter` do. No adapter is a failure, never a skip.
 pub fn gpu(shaders: Shaders) -> &'static Gpu {
     static GPUS: [OnceLock<Gpu>; 3] = [const { OnceLock::new() }; 3];
-    GPUS[shaders as usize].get_or_init(|| {
-        let choice = Choice {
-            backend: std::env::var("STERNA_TEST_BACKEND").ok(),
-            adapter: std::env::var("STERNA_TEST_ADAPTER").ok(),
-            checked: matches!(shaders, Shaders::Checked),
-            tuning: matches!(shaders, Shaders::ForGpu).then_some(Tuning::Gpu),
-        };
-        Gpu::new(&choice).unwrap_or_else(|error| panic!("{error}"))
-    })
+    GPUS[shaders as usize]
+        .get_or_init(|| Gpu::new(&choice(shaders)).unwrap_or_else(|error| panic!("{error}")))
+}
+
+/// What [`gpu`] opens.
+pub fn choice(shaders: Shaders) -> Choice {
+    Choice {
+        backend: std::env::var("STERNA_TEST_BACKEND").ok(),
+        adapter: std::env::var("STERNA_TEST_ADAPTER").ok(),
+        checked: matches!(shaders, Shaders::Checked),
+        tuning: matches!(shaders, Shaders::ForGpu).then_some(Tuning::Gpu),
+    }
 }
 
 /// A tensor that holds `values`.

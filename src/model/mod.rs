@@ -1,23 +1,62 @@
-//! The network: [RMSNorm with gain, BitLinear, ReLU] per hidden layer, RMSNorm and BitLinear last.
+//! The network: [RMSNorm with gain, linear, ReLU] per hidden layer, RMSNorm and linear last.
 //! Parameters as tensors; forward, backward and update as lists of ops. Knows no data set and no
 //! schedule.
+//!
+//! Two networks share parameters, loss and optimizer: `ternary`, whose linear layers are BitLinear, and
+//! its twin `float`, the same in f32 throughout.
 //!
 //! Ops that do not depend on each other stand side by side in the lists, so that a GPU may overlap
 //! them.
 
+mod float;
+mod ternary;
+
 use crate::gpu::{Dtype::*, Error, Gpu, Op, Tensor};
-use crate::kernels::{self, AdamW, Factors, Int8Tensor, Moments, PackedTensor, Totals};
+use crate::kernels::{self, AdamW, Int8Tensor, Moments, PackedTensor, Sgd, Totals};
 use crate::random::{self, Stream};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::ternary::Packed;
 
-/// The network's constants: layer widths and RMSNorm's epsilon.
+/// The network's constants: layer widths, RMSNorm's epsilon, and what its matrices hold.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Shape {
     /// Inputs, hidden widths, classes: `[784, 256, 128, 10]`.
     pub dims: Vec<usize>,
     /// RMSNorm's epsilon.
     pub eps: f32,
+    /// Which of the two networks.
+    pub precision: Precision,
+}
+
+/// What the matrices of a network hold when it computes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize, clap::ValueEnum))]
+#[cfg_attr(feature = "cli", serde(rename_all = "lowercase"))]
+pub enum Precision {
+    /// Trits, multiplied by int8 activations (BitNet b1.58).
+    #[default]
+    Ternary,
+    /// 32-bit floats, and so are the activations: what the ternary network is compared with.
+    F32,
+}
+
+impl Precision {
+    /// Its name on the command line and in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Precision::Ternary => "ternary",
+            Precision::F32 => "f32",
+        }
+    }
+}
+
+/// How gradients move the parameters.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Update {
+    /// Adam with decoupled weight decay.
+    AdamW(AdamW),
+    /// Stochastic gradient descent with momentum.
+    Sgd(Sgd),
 }
 
 /// Shadow weights and gain of one layer, on the host.
@@ -29,14 +68,14 @@ pub struct Parameters {
     pub gain: Vec<f32>,
 }
 
-/// One BitLinear with the RMSNorm before it.
+/// One linear layer with the RMSNorm before it.
 #[derive(Clone, Debug)]
 pub struct Layer {
-    /// Shadow weights `f32 [rows, cols]`.
+    /// Weights `f32 [rows, cols]`; of a ternary network the shadow weights.
     pub weight: Tensor,
     /// RMSNorm's gain `f32 [cols]`.
     pub gain: Tensor,
-    /// The trits that both passes use.
+    /// The trits that both passes of a ternary network use; zeros in its float twin.
     pub packed: PackedTensor,
     /// Gradient of the shadow weights.
     pub dweight: Tensor,
@@ -57,33 +96,39 @@ pub struct Mlp {
     pub layers: Vec<Layer>,
 }
 
-/// What one layer leaves behind for a batch.
-#[derive(Clone, Debug)]
-struct Trace {
-    /// Integers in: pixels, or the accumulators of the layer before. `i32 [batch, cols]`.
-    x: Tensor,
-    /// Real value of one unit of `x`. `f32 [batch]`.
-    r: Tensor,
-    codes: Int8Tensor,
-    factors: Factors,
-    /// Integers out, `i32 [batch, rows]`; the next layer's `x`.
-    acc: Tensor,
-    /// Gradient of the layer's real output, `f32 [batch, rows]`.
-    dy: Tensor,
-    /// Gradient of RMSNorm's output, `f32 [batch, cols]`.
-    dx: Tensor,
-}
-
 /// The activations of one batch size.
 #[derive(Clone, Debug)]
 pub struct Activations {
     /// The input: pixels 0 to 255, `i32 [batch, dims[0]]`.
     pub pixels: Tensor,
+    /// Real value of one unit of `pixels`, `f32 [batch]`.
+    r: Tensor,
     /// `u32 [batch]`.
     pub labels: Tensor,
     /// `f32 [batch, classes]`.
     pub logits: Tensor,
-    trace: Vec<Trace>,
+    /// Gradient of the logits, `f32 [batch, classes]`.
+    dlogits: Tensor,
+    trace: Trace,
+}
+
+/// What the layers leave behind for a batch, first layer first.
+#[derive(Clone, Debug)]
+enum Trace {
+    Ternary(Vec<ternary::Trace>),
+    Float(Vec<float::Trace>),
+}
+
+impl Activations {
+    /// The codes that each layer of a ternary network multiplies and the accumulators that come out, first
+    /// layer first; none in its float twin.
+    pub fn integers(&self) -> impl Iterator<Item = (&Int8Tensor, &Tensor)> {
+        let layers = match &self.trace {
+            Trace::Ternary(layers) => &layers[..],
+            Trace::Float(_) => &[],
+        };
+        layers.iter().map(|layer| (&layer.codes, &layer.acc))
+    }
 }
 
 /// What a pixel's unit is worth: images are divided by 255.
@@ -93,6 +138,11 @@ impl Shape {
     /// Rows and columns of each layer's matrix.
     pub fn layers(&self) -> Vec<[usize; 2]> {
         self.dims.windows(2).map(|pair| [pair[1], pair[0]]).collect()
+    }
+
+    /// Weights in all matrices.
+    pub fn weights(&self) -> usize {
+        self.layers().into_iter().map(|[rows, cols]| rows * cols).sum()
     }
 
     /// Whether the kernels can run it.
@@ -157,13 +207,16 @@ impl Mlp {
         self.layers.iter().map(read).collect()
     }
 
-    /// Reads the trits back, as they were last quantised.
+    /// Reads the trits back, as they were last quantised; a float network has none.
     ///
     /// # Errors
     /// If the device failed.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn packed(&self, gpu: &Gpu) -> Result<Vec<Packed>, Error> {
-        self.layers.iter().map(|layer| layer.packed.download(gpu)).collect()
+        match self.shape.precision {
+            Precision::Ternary => self.layers.iter().map(|layer| layer.packed.download(gpu)).collect(),
+            Precision::F32 => Ok(Vec::new()),
+        }
     }
 
     /// Tensors for batches of one size. Two sizes share nothing, so both plans stay bound.
@@ -175,31 +228,24 @@ impl Mlp {
         let labels = gpu.zeros("labels", U32, &[batch])?;
         let classes = *self.shape.dims.last().expect("a shape has an input and an output");
         let logits = gpu.zeros("logits", F32, &[batch, classes])?;
-        let mut trace: Vec<Trace> = Vec::new();
-        for (i, [rows, cols]) in self.shape.layers().into_iter().enumerate() {
-            let name = |what: &str| format!("layers.{i}.{what}");
-            let (x, r) = match trace.last() {
-                Some(before) => (before.acc.clone(), before.factors.y_scale.clone()),
-                None => (pixels.clone(), gpu.upload("pixels.r", &[batch], &vec![PIXEL; batch])?),
-            };
-            trace.push(Trace {
-                x,
-                r,
-                codes: Int8Tensor::zeros(gpu, &name("x"), batch, cols)?,
-                factors: Factors::zeros(gpu, &name("x"), batch)?,
-                acc: gpu.zeros(&name("acc"), I32, &[batch, rows])?,
-                dy: gpu.zeros(&name("y.grad"), F32, &[batch, rows])?,
-                dx: gpu.zeros(&name("x.grad"), F32, &[batch, cols])?,
-            });
-        }
-        Ok(Activations { pixels, labels, logits, trace })
+        let dlogits = gpu.zeros("logits.grad", F32, &[batch, classes])?;
+        let r = gpu.upload("pixels.r", &[batch], &vec![PIXEL; batch])?;
+        let trace = match self.shape.precision {
+            Precision::Ternary => Trace::Ternary(self.ternary_trace(gpu, &pixels, &r, &dlogits)?),
+            Precision::F32 => Trace::Float(self.float_trace(gpu, &logits, &dlogits)?),
+        };
+        Ok(Activations { pixels, r, labels, logits, dlogits, trace })
     }
 
-    /// `packed <- ternary(weight)` for every layer. Once before the forward passes that use it.
+    /// `packed <- ternary(weight)` for every layer. Once before the forward passes that use it; nothing to do
+    /// in a float network.
     ///
     /// # Errors
     /// If the adapter cannot bind the partial sums.
     pub fn quantize(&self, gpu: &Gpu) -> Result<Vec<Op>, Error> {
+        if self.shape.precision == Precision::F32 {
+            return Ok(Vec::new());
+        }
         let trees: Result<Vec<_>, _> =
             self.layers.iter().map(|l| kernels::absmean(gpu, &l.weight, &l.packed.beta)).collect();
         let mut trees = trees?;
@@ -212,52 +258,45 @@ impl Mlp {
         Ok(ops)
     }
 
-    /// `logits <- network(pixels)`, from the packed weights.
+    /// `weight <- beta T` for every layer, after [`Mlp::quantize`]: training then has no memory finer than a
+    /// trit. It exists to be seen failing.
+    pub fn forget_shadow(&self, gpu: &Gpu) -> Vec<Op> {
+        self.layers.iter().map(|l| kernels::dequantize_weights(gpu, &l.packed, &l.weight)).collect()
+    }
+
+    /// `logits <- network(pixels)`, of a ternary network from the packed weights.
     pub fn forward(&self, gpu: &Gpu, on: &Activations) -> Vec<Op> {
-        let mut ops = Vec::new();
-        for (layer, t) in self.layers.iter().zip(&on.trace) {
-            let beta = &layer.packed.beta;
-            ops.push(kernels::quantize_relu(gpu, &t.x, &layer.gain, &t.codes));
-            ops.push(kernels::matmul_ternary(gpu, &t.codes, &layer.packed, &t.acc));
-            ops.push(kernels::rms_factor(gpu, &t.x, &t.r, &t.codes.scale, beta, self.shape.eps, &t.factors));
+        match &on.trace {
+            Trace::Ternary(layers) => self.ternary_forward(gpu, layers, &on.logits),
+            Trace::Float(layers) => self.float_forward(gpu, layers, &on.pixels, &on.r),
         }
-        let last = on.trace.last().expect("a network has a layer");
-        ops.push(kernels::scale_rows(gpu, &last.acc, &last.factors.y_scale, &on.logits));
-        ops
     }
 
     /// The loss and its gradient with respect to the logits, added to `totals`.
     pub fn loss(&self, gpu: &Gpu, on: &Activations, smoothing: f32, totals: &Totals) -> Op {
-        let last = on.trace.last().expect("a network has a layer");
-        kernels::softmax_xent(gpu, &on.logits, &on.labels, smoothing, &last.dy, totals)
+        kernels::softmax_xent(gpu, &on.logits, &on.labels, smoothing, &on.dlogits, totals)
     }
 
-    /// Gradients of every weight and gain, straight through the quantisers.
+    /// Gradients of every weight and gain; of a ternary network straight through the quantisers.
     pub fn backward(&self, gpu: &Gpu, on: &Activations) -> Vec<Op> {
-        let mut ops = Vec::new();
-        for i in (0..self.layers.len()).rev() {
-            let (layer, t) = (&self.layers[i], &on.trace[i]);
-            ops.push(kernels::matmul_ternary_dx(gpu, &layer.packed, &t.dy, &t.dx));
-            ops.push(kernels::matmul_ternary_dw(gpu, &t.dy, &t.factors.step, &t.codes, &layer.dweight));
-            if i > 0 {
-                let dy = &on.trace[i - 1].dy;
-                ops.push(kernels::rmsnorm_relu_dx(gpu, &t.x, &layer.gain, &t.r, &t.factors.norm, &t.dx, dy));
-            }
-            ops.push(kernels::rmsnorm_relu_dgain(gpu, &t.x, &t.factors.norm, &t.dx, &layer.dgain));
+        match &on.trace {
+            Trace::Ternary(layers) => self.ternary_backward(gpu, layers),
+            Trace::Float(layers) => self.float_backward(gpu, layers),
         }
-        ops
     }
 
-    /// One AdamW step of every parameter; gains do not decay.
-    pub fn update(&self, gpu: &Gpu, constants: AdamW, clock: &Tensor, schedule: &Tensor) -> Vec<Op> {
-        let weights = self.layers.iter().map(|l| (constants, &l.dweight, &l.weight, &l.weight_moments));
-        let undecayed = AdamW { decay: 0.0, ..constants };
-        let gains = self.layers.iter().map(|l| (undecayed, &l.dgain, &l.gain, &l.gain_moments));
-        weights
-            .chain(gains)
-            .map(|(constants, grad, value, moments)| {
-                kernels::adamw(gpu, constants, clock, schedule, grad, value, moments)
-            })
-            .collect()
+    /// One step of the optimizer for every parameter; gains do not decay.
+    pub fn update(&self, gpu: &Gpu, by: Update, clock: &Tensor, schedule: &Tensor) -> Vec<Op> {
+        let step = |by: Update, grad: &Tensor, value: &Tensor, moments: &Moments| match by {
+            Update::AdamW(by) => kernels::adamw(gpu, by, clock, schedule, grad, value, moments),
+            Update::Sgd(by) => kernels::sgd(gpu, by, clock, schedule, grad, value, &moments.m),
+        };
+        let undecayed = match by {
+            Update::AdamW(by) => Update::AdamW(AdamW { decay: 0.0, ..by }),
+            Update::Sgd(by) => Update::Sgd(Sgd { decay: 0.0, ..by }),
+        };
+        let weights = self.layers.iter().map(|l| step(by, &l.dweight, &l.weight, &l.weight_moments));
+        let gains = self.layers.iter().map(|l| step(undecayed, &l.dgain, &l.gain, &l.gain_moments));
+        weights.chain(gains).collect()
     }
 }

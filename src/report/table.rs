@@ -1,11 +1,6 @@
-//! What people look at: the model's table, the confusion matrix, the curve. Numbers come in ready;
-//! nothing here computes on the device or trains.
+//! Tables for a terminal: memory and arithmetic of a model, the confusion matrix. Text only.
 
 use std::fmt::Write;
-
-use SeriesLabelPosition::{LowerLeft, LowerRight};
-use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
-use plotters::prelude::*;
 
 use crate::ternary::Packed;
 
@@ -91,7 +86,7 @@ pub fn thousands(n: usize) -> String {
 }
 
 /// Columns of equal width, the first to the left and the others to the right.
-fn align(rows: &[Vec<String>]) -> String {
+pub fn columns(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |c: usize| {
         rows.iter().filter_map(|row| row.get(c)).map(|cell| cell.chars().count()).max().unwrap_or(0)
@@ -146,8 +141,8 @@ pub fn model_table(layers: &[LayerCost]) -> String {
     format!(
         "Memory of the weights\n{}\nOne inference: +1 adds, -1 subtracts, 0 skips; the multiplications left are gain, \
          int8 scale and norm\nof each input, and the scale of each logit\n{}",
-        align(&memory),
-        align(&work)
+        columns(&memory),
+        columns(&work)
     )
 }
 
@@ -160,118 +155,12 @@ pub fn confusion_table(confusion: &[Vec<u32>]) -> String {
         let cell = |&n: &u32| if n == 0 { "·".to_string() } else { n.to_string() };
         rows.push([label.to_string()].into_iter().chain(counts.iter().map(cell)).collect::<Vec<_>>());
     }
-    align(&rows)
-}
-
-/// One epoch of the curve.
-#[derive(Clone, Copy, Debug)]
-pub struct Point {
-    /// Mean training and test loss, nats.
-    pub loss: [f64; 2],
-    /// Training and test accuracy, 0 to 1.
-    pub accuracy: [f64; 2],
-}
-
-const TRAIN: RGBColor = RGBColor(0x9a, 0xa5, 0xb1);
-const TEST: RGBColor = RGBColor(0x0b, 0x6e, 0x99);
-
-/// Loss above, on a logarithmic axis, and accuracy below, over epochs, as an SVG.
-pub fn curve_svg(title: &str, points: &[Point]) -> String {
-    let mut svg = String::new();
-    draw_curve(title, points, &mut svg).expect("drawing into a string cannot fail");
-    svg
-}
-
-type DrawError = DrawingAreaErrorKind<std::io::Error>;
-
-fn draw_curve(title: &str, points: &[Point], svg: &mut String) -> Result<(), DrawError> {
-    let (width, height) = (860, 640);
-    let root = SVGBackend::with_string(svg, (width, height)).into_drawing_area();
-    root.fill(&WHITE)?;
-    let root = root.titled(title, ("sans-serif", 20))?;
-    let (above, below) = root.split_vertically(300);
-    let loss: Vec<[f64; 2]> = points.iter().map(|p| p.loss).collect();
-    // A zero has no logarithm: the axis ends a step below the smallest value that has one.
-    let (low, high) = extent(loss.iter().flatten().filter(|loss| **loss > 0.0)).unwrap_or((0.1, 1.0));
-    let (low, high) = (low / 1.5, high * 1.3);
-    let logarithmic: Vec<[f64; 2]> = loss.iter().map(|pair| pair.map(|loss| loss.max(low))).collect();
-    panel(&above, "cross-entropy, nats", &logarithmic, (low..high).log_scale(), LowerLeft, &|y| {
-        format!("{y}")
-    })?;
-    let percent: Vec<[f64; 2]> = points.iter().map(|p| p.accuracy.map(|share| 100.0 * share)).collect();
-    let (low, high) = extent(percent.iter().flatten()).unwrap_or((0.0, 100.0));
-    let margin = 0.05 * (high - low).max(0.1);
-    panel(&below, "accuracy, %", &percent, low - margin..high + margin, LowerRight, &|y| format!("{y:.1}"))?;
-    root.present()
-}
-
-/// The smallest and the largest of the values that are numbers.
-fn extent<'a>(values: impl Iterator<Item = &'a f64>) -> Option<(f64, f64)> {
-    let widen = |(low, high): (f64, f64), y: f64| (low.min(y), high.max(y));
-    values.copied().filter(|y| y.is_finite()).map(|y| (y, y)).reduce(|extent, (y, _)| widen(extent, y))
-}
-
-fn panel<Y>(
-    area: &DrawingArea<SVGBackend, plotters::coord::Shift>,
-    name: &str,
-    values: &[[f64; 2]],
-    y: Y,
-    legend: SeriesLabelPosition,
-    label: &dyn Fn(&f64) -> String,
-) -> Result<(), DrawError>
-where
-    Y: AsRangedCoord<Value = f64, CoordDescType: ValueFormatter<f64>>,
-{
-    let epochs = values.len().max(2);
-    let mut chart = ChartBuilder::on(area)
-        .margin(12)
-        .x_label_area_size(34)
-        .y_label_area_size(64)
-        .build_cartesian_2d(1.0..epochs as f64, y)?;
-    chart
-        .configure_mesh()
-        .x_desc("epoch")
-        .y_desc(name)
-        .x_labels(epochs.min(20))
-        .x_label_formatter(&|x| if x.fract() == 0.0 { format!("{x}") } else { String::new() })
-        .y_label_formatter(label)
-        .light_line_style(WHITE)
-        .bold_line_style(RGBColor(0xe6, 0xe9, 0xed))
-        .label_style(("sans-serif", 14))
-        .draw()?;
-    for (which, name, color) in [(0, "train, while it learns", TRAIN), (1, "test", TEST)] {
-        let line = || values.iter().enumerate().map(|(i, y)| ((i + 1) as f64, y[which]));
-        chart
-            .draw_series(LineSeries::new(line(), color.stroke_width(2)))?
-            .label(name)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], color.stroke_width(2)));
-        chart.draw_series(line().map(|at| Circle::new(at, 3, color.filled())))?;
-    }
-    chart
-        .configure_series_labels()
-        .position(legend)
-        .background_style(WHITE)
-        .border_style(RGBColor(0xe6, 0xe9, 0xed))
-        .label_font(("sans-serif", 14))
-        .draw()
+    columns(&rows)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_curve_is_drawn_whatever_the_numbers() {
-        let runs = [
-            vec![],
-            vec![Point { loss: [2.3, 2.3], accuracy: [0.1, 0.1] }],
-            vec![Point { loss: [0.0, 0.0], accuracy: [1.0, 1.0] }; 3],
-            vec![Point { loss: [f64::NAN, f64::INFINITY], accuracy: [0.0, 0.0] }; 2],
-        ];
-        for points in runs {
-            assert!(curve_svg("a run", &points).trim_end().ends_with("</svg>"), "{points:?}");
-        }
-    }
 
     #[test]
     fn costs_are_counted_from_the_trits() {

@@ -1,0 +1,102 @@
+// augment_batch — x[b, v, u] = bilinear(image_b, A_b (u, v)),  y[b] = labels[order[position + b]]
+//
+//   image_b = images[order[position + b]], zero outside; A_b is drawn from (seed, step, b):
+//   source = R(angle) shear scale (destination - centre) + centre + displacement
+//
+//   0  p       Params                              uniform
+//   1  clock   u32  [2]                            read    {step, position in the epoch}
+//   2  order   u32  [count]                        read    the epoch's permutation
+//   3  images  u8   [count, height * width]        read    four pixels a word, rows not aligned
+//   4  labels  u32  [count]                        read
+//   5  x       i32  [batch, height * width]        write   0 ..= 255, unscaled
+//   6  y       u32  [batch]                        write
+//
+// Ranges and coefficients count 1 / 4096; see src/augment.rs for the draw and why all is integer. Pixels are
+// counted from the centre in halves, so that a source position has 13 fractional bits, of which bilinear
+// interpolation takes 8. Nothing overflows: no coefficient exceeds 4600, an image has at most 132,104 pixels,
+// and 4600 (width + height) + 4096 width stays below 2^31.
+//
+// Grid     one invocation per TILE_X pixels of an image.
+// Moves    batch * (8 * height * width + 12) bytes: four source pixels for each.
+// Does     40 * batch * height * width operations on integers.
+// Twin     reference::augment_batch — equal.
+
+override WG: u32 = 64u;
+const TILE_X: u32 = 4u;
+const STREAM: u32 = 3u;         // random::Stream::Augment
+const ONE: i32 = 4096;
+
+struct Params {
+    batch: u32, height: u32, width: u32, count: u32, seed_low: u32, seed_high: u32,
+    rotation: i32, scale: i32, shear: i32, shift: i32, grain: i32,
+}
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> clock: array<u32>;
+@group(0) @binding(2) var<storage, read> order: array<u32>;
+@group(0) @binding(3) var<storage, read> images: array<u32>;
+@group(0) @binding(4) var<storage, read> labels: array<u32>;
+@group(0) @binding(5) var<storage, read_write> x: array<i32>;
+@group(0) @binding(6) var<storage, read_write> y: array<u32>;
+
+// An integer in -most ..= most from the lower sixteen bits.
+fn uniform_int(bits: u32, most: i32) -> i32 {
+    return i32(((bits & 0xffffu) * u32(2 * most + 1)) >> 16u) - most;
+}
+
+// A pixel of the image whose bytes begin at `first`, zero outside.
+fn pixel(first: u32, u: i32, v: i32) -> i32 {
+    let inside = u >= 0 && v >= 0 && u < i32(p.width) && v < i32(p.height);
+    let byte = first + select(0u, u32(v) * p.width + u32(u), inside);
+    let value = (images[byte / 4u] >> (8u * (byte % 4u))) & 0xffu;
+    return select(0, i32(value), inside);
+}
+
+@compute @workgroup_size(WG)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let pixels = p.height * p.width;
+    let tiles = (pixels + TILE_X - 1u) / TILE_X;        // of one image
+    let tile = group_index(group, groups) * WG + lane;
+    let row = tile / tiles;
+    if row >= p.batch { return; }
+    // What comes from data is clamped: no order and no clock can lead outside the data set.
+    let image = min(order[min(clock[1] + row, p.count - 1u)], p.count - 1u);
+
+    let words = draw(p.seed_low, p.seed_high, STREAM, clock[0], row);
+    let angle = uniform_int(words.x, p.rotation);
+    let scale = ONE + uniform_int(words.x >> 16u, p.scale);
+    let shear = uniform_int(words.y, p.shear);
+    let shift_x = p.grain * uniform_int(words.z, p.shift);
+    let shift_y = p.grain * uniform_int(words.z >> 16u, p.shift);
+    let square = (angle * angle) >> 12u;
+    let cosine = ONE - (square >> 1u);
+    let sine = angle - ((((angle * square) >> 12u) * 683) >> 12u);
+    let xx = (scale * cosine) >> 12u;
+    let xy = (scale * (((cosine * shear) >> 12u) - sine)) >> 12u;
+    let yx = (scale * sine) >> 12u;
+    let yy = (scale * (((sine * shear) >> 12u) + cosine)) >> 12u;
+
+    let right = i32(p.width) - 1;
+    let bottom = i32(p.height) - 1;
+    let first = TILE_X * (tile - row * tiles);
+    for (var i = first; i < min(first + TILE_X, pixels); i++) {
+        // In half pixels from the centre.
+        let v = 2 * i32(i / p.width) - bottom;
+        let u = 2 * i32(i % p.width) - right;
+        let source_x = xx * u + xy * v + ONE * right + 2 * shift_x;
+        let source_y = yx * u + yy * v + ONE * bottom + 2 * shift_y;
+        let left = source_x >> 13u;
+        let top = source_y >> 13u;
+        let to_right = (source_x >> 5u) & 255;
+        let down = (source_y >> 5u) & 255;
+        let bytes = image * pixels;
+        let above = pixel(bytes, left, top) * (256 - to_right) + pixel(bytes, left + 1, top) * to_right;
+        let below = pixel(bytes, left, top + 1) * (256 - to_right) + pixel(bytes, left + 1, top + 1) * to_right;
+        x[row * pixels + i] = (above * (256 - down) + below * down + 32768) >> 16u;
+    }
+    if first == 0u { y[row] = labels[image]; }
+}

@@ -1,0 +1,631 @@
+//! `sterna train`: flags, the run from its first step to its last, and what it says at the end.
+
+mod compare;
+mod folder;
+mod log;
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use serde_json::{Map, Value, json};
+
+use super::{DataFlags, DeviceFlags, Failure, Outcome, Verdict, failure, interrupt, shown};
+use crate::checkpoint::{Checkpoint, Layer, Progress, SCHEMA};
+use crate::gpu::Gpu;
+use crate::mnist::Dataset;
+use crate::model::{Precision, Shape};
+use crate::report::{LayerCost, confusion_png, contact_sheet_png, weights_png};
+use crate::ternary::Packed;
+use crate::train::{Augment, Config, Evaluator, Fault, Optimizer, RMSNORM_EPS, Score, Trainer};
+use folder::{Epoch, MODEL, RunFolder};
+use log::Log;
+
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Flags {
+    #[command(flatten)]
+    data: DataFlags,
+    /// Folder for the run: config.json, metrics.jsonl, model.safetensors, curve.svg.
+    /// [default: runs/<time>-<seed>]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Passes over the training set.
+    #[arg(long, value_name = "N", default_value_t = Config::default().epochs)]
+    epochs: usize,
+    /// Images per step.
+    #[arg(long, value_name = "N", default_value_t = Config::default().batch)]
+    batch: usize,
+    /// Widths of the hidden layers.
+    #[arg(long, value_name = "N,N", value_delimiter = ',', default_value = "256,128")]
+    hidden: Vec<usize>,
+    /// How training images are varied, afresh in every step; augment.png in the run folder shows it.
+    #[arg(long, value_enum, default_value_t)]
+    augment: Augment,
+    /// Ternary weights and int8 activations, or f32 throughout to compare with.
+    #[arg(long, value_enum, default_value_t)]
+    precision: Precision,
+    /// What turns gradients into updates.
+    #[arg(long, value_enum, default_value_t)]
+    optimizer: Optimizer,
+    /// Peak learning rate; it rises for half an epoch and falls to 0 along a cosine.
+    /// [default: 0.003; 0.001 for f32; 0.05 for sgd]
+    #[arg(long, value_name = "F")]
+    lr: Option<f64>,
+    /// Decoupled weight decay of the weights.
+    #[arg(long, value_name = "F", default_value_t = Config::default().weight_decay)]
+    weight_decay: f64,
+    /// Share of each target that is spread over all classes.
+    #[arg(long, value_name = "F", default_value_t = Config::default().label_smoothing)]
+    label_smoothing: f64,
+    /// Keep no float copy of the weights: round them to trits after every update. It fails, and shows why
+    /// shadow weights are needed.
+    #[arg(long)]
+    no_shadow: bool,
+    /// Seed of the first weights, of the order of the images and of their variations.
+    #[arg(long, value_name = "N", default_value_t = Config::default().seed)]
+    seed: u64,
+    /// Train twice from one seed and put both into one table and one curve: the ternary network and its float
+    /// twin; with --no-shadow, without and with shadow weights.
+    #[arg(long, conflicts_with_all = ["resume", "precision"])]
+    compare: bool,
+    /// Go on with an interrupted run, in its own folder, to the same weights as if it had never stopped. Needs
+    /// no other flag.
+    #[arg(long, value_name = "FILE", conflicts_with = "out")]
+    resume: Option<PathBuf>,
+    /// Save the run this often, besides after every epoch; 0 for after epochs only.
+    #[arg(long, value_name = "F", default_value_t = 60.0)]
+    checkpoint_seconds: f64,
+    /// For tests of what a lost device does: destroys it after so many steps.
+    #[arg(long, hide = true)]
+    destroy_device_after: Option<usize>,
+    /// Exit with 1 if the test accuracy ends below this: 0.98, or 98 for percent.
+    #[arg(long, value_name = "ACC")]
+    require: Option<f64>,
+    /// Print one JSON object as the last line of stdout. Accuracies are 0 to 1, losses in nats.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    device: DeviceFlags,
+}
+
+const EXAMPLES: &str = "\
+The network is [RMSNorm, ternary matrix, ReLU] per hidden layer, RMSNorm and a ternary matrix last.
+
+`flips` is the share of weights whose trit changed since the epoch before. Healthy: about 20 % in the first
+epochs, under 1 % at the end. Many to the end: the learning rate does not come down. Hardly any from the
+start: it is too low.
+
+Ctrl-C finishes the step, saves the run and says how to go on.
+
+Examples:
+  sterna train                                        20 epochs of MNIST, about 98.8 %
+  sterna train --epochs 2 --augment none              a quick look: about 97.6 %
+  sterna train --hidden 1024,1024 --batch 256 --lr 2e-3
+  sterna train --data ~/fashion-mnist --out runs/fashion
+  sterna train --resume runs/fashion/model.safetensors
+  sterna train --compare                              beside the same network in f32
+  sterna train --compare --no-shadow --epochs 5       why shadow weights are needed
+  sterna train --epochs 2 --require 0.97 --json       for scripts: exit 1 below 97 %";
+
+pub fn run(flags: &Flags, given: &[String]) -> Outcome {
+    flags.check()?;
+    if flags.compare {
+        return compare::run(flags, given);
+    }
+    let start = match &flags.resume {
+        None => Start::fresh(flags, flags.config(), flags.out.as_deref())?,
+        Some(file) => Start::resumed(flags, &flags.config(), file, given)?,
+    };
+    interrupt::listen()?;
+    let finished = match start.train(flags)? {
+        Ok(finished) => finished,
+        Err(verdict) => return Ok(verdict),
+    };
+    finished.print()?;
+    if flags.json {
+        super::print_json("train", finished.summary)?;
+    }
+    Ok(flags.satisfied(finished.test))
+}
+
+impl Flags {
+    /// What can be refused without looking at anything else.
+    fn check(&self) -> Result<(), Failure> {
+        if let Some(least) = self.require.filter(|x| !(0.0..=1.0).contains(x) && !(10.0..=100.0).contains(x))
+        {
+            return Err(failure(format!("--require {least} is no accuracy: 98 % is 0.98 or 98")));
+        }
+        if !(0.0..1e9).contains(&self.checkpoint_seconds) {
+            let seconds = self.checkpoint_seconds;
+            return Err(failure(format!("--checkpoint-seconds {seconds} is no length of time")));
+        }
+        Ok(())
+    }
+
+    fn config(&self) -> Config {
+        Config {
+            epochs: self.epochs,
+            batch: self.batch,
+            hidden: self.hidden.clone(),
+            precision: self.precision,
+            augment: self.augment,
+            optimizer: self.optimizer,
+            lr: self.lr.unwrap_or_else(|| Config::default_lr(self.precision, self.optimizer)),
+            weight_decay: self.weight_decay,
+            label_smoothing: self.label_smoothing,
+            shadow: !self.no_shadow,
+            seed: self.seed,
+        }
+    }
+
+    /// Refuses what was `given` and `asked` for, and is not what the run that goes on has.
+    fn agree(asked: &Config, given: &[String], file: &Path, config: &Config) -> Result<(), Failure> {
+        let [asked, its] = [asked, config].map(|config| json!(config));
+        for (key, asked) in asked.as_object().into_iter().flatten() {
+            let (id, flag) = match key.as_str() {
+                "shadow" => ("no_shadow", "--no-shadow".to_string()),
+                key => (key, format!("--{} {}", key.replace('_', "-"), plain(asked))),
+            };
+            if given.iter().any(|given| given == id) && *asked != its[key] {
+                let its = if key == "shadow" { "shadow weights".into() } else { plain(&its[key]) };
+                return Err(failure(format!(
+                    "{flag} contradicts {}, whose run has {its}: leave the flag out to go on, or start a new \
+                     run without --resume",
+                    shown(file)
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn satisfied(&self, test: Score) -> Verdict {
+        let Some(least) = self.require else { return Verdict::Yes };
+        let least = if least > 1.0 { least / 100.0 } else { least };
+        if test.accuracy >= least {
+            return Verdict::Yes;
+        }
+        super::tell(format!("sterna: test accuracy {:.4} is below the required {least}", test.accuracy));
+        Verdict::No
+    }
+}
+
+/// A JSON value as it stands on a command line.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(values) => values.iter().map(plain).collect::<Vec<_>>().join(","),
+        other => other.to_string(),
+    }
+}
+
+/// Everything that is ready before the first step.
+struct Start {
+    gpu: Gpu,
+    data: Dataset,
+    trainer: Trainer,
+    evaluator: Evaluator,
+    folder: RunFolder,
+    /// What the run says of itself in config.json and in the checkpoint.
+    description: Value,
+    /// The epochs done, and what the checkpoint knew beyond the trainer.
+    epochs: Vec<Epoch>,
+    trits: Option<Vec<Packed>>,
+    seconds: f64,
+    /// What the last whole epoch said of itself.
+    result: Value,
+}
+
+impl Start {
+    fn fresh(flags: &Flags, config: Config, out: Option<&Path>) -> Result<Start, Failure> {
+        let data = flags.data.load()?;
+        config.validate(&data).map_err(failure)?;
+        let gpu = flags.device.open()?;
+        let trainer = Trainer::new(&gpu, &data, config.clone()).map_err(failure)?;
+        let evaluator = Evaluator::new(&gpu, &trainer.mlp, &data.test).map_err(failure)?;
+        // Last of what can be refused, so that a refusal leaves no empty folder behind.
+        let folder = RunFolder::create(out, config.seed)?;
+        let description = describe(&gpu, &data, &config, &trainer, flags.data.folder());
+        folder.write("config.json", format!("{description:#}\n").as_bytes())?;
+        if let Some(samples) = trainer.samples(10, 9).map_err(failure)? {
+            let title = format!("{}, --augment {}", data.name, plain(&json!(config.augment)));
+            folder.write("augment.png", &contact_sheet_png(&title, &samples, [data.height, data.width]))?;
+        }
+        let start = Start {
+            gpu,
+            data,
+            trainer,
+            evaluator,
+            folder,
+            description,
+            epochs: Vec::new(),
+            trits: None,
+            seconds: 0.0,
+            result: Value::Null,
+        };
+        start.introduce("into");
+        Ok(start)
+    }
+
+    fn resumed(flags: &Flags, asked: &Config, path: &Path, given: &[String]) -> Result<Start, Failure> {
+        let mut file = Checkpoint::load(path).map_err(failure)?;
+        let refuse = |what: String| failure(format!("{}: {what}", shown(path)));
+        let config: Config = serde_json::from_value(file.run["config"].clone()).map_err(|error| {
+            refuse(format!("has no config to go on with ({error}); `sterna eval` can use it"))
+        })?;
+        let (Some(progress), true) = (file.progress, file.layers.iter().all(|layer| layer.moments.is_some()))
+        else {
+            return Err(refuse(
+                "has weights, but not where its training stands; `sterna eval` can use it".into(),
+            ));
+        };
+        Flags::agree(asked, given, path, &config)?;
+
+        let known = file.run["data"]["folder"].as_str().map(PathBuf::from);
+        let set = DataFlags::of(flags.data.folder().or(known));
+        let data = set.load()?;
+        if file.run["data"]["crc32"] != json!(data.fingerprint()) {
+            let (its, size) = (&file.run["data"]["name"], data.train.len());
+            return Err(refuse(format!(
+                "was trained on {}, not on this {} of {size} training images: use --data DIR with that set",
+                plain(its),
+                data.name
+            )));
+        }
+        config.validate(&data).map_err(|what| refuse(format!("its config is out of range: {what}")))?;
+        let dims = config.shape(&data).dims;
+        if file.dims() != dims {
+            return Err(refuse(format!("has layers of {:?}, but its config asks for {dims:?}", file.dims())));
+        }
+        let steps = config.steps_per_epoch(data.train.len());
+        if progress.epoch > config.epochs || progress.step >= steps {
+            return Err(refuse(format!(
+                "stands after epoch {} and step {}, but its run has {} epochs of {steps} steps",
+                progress.epoch, progress.step, config.epochs
+            )));
+        }
+
+        let gpu = flags.device.open()?;
+        let mut trainer = Trainer::new(&gpu, &data, config.clone()).map_err(failure)?;
+        trainer.restore(&file);
+        let evaluator = Evaluator::new(&gpu, &trainer.mlp, &data.test).map_err(failure)?;
+        let (folder, epochs) = RunFolder::reopen(path, progress.epoch)?;
+        if epochs.len() < progress.epoch {
+            super::tell(format!(
+                "sterna: metrics.jsonl holds {} of {} epochs: the curve has no others",
+                epochs.len(),
+                progress.epoch
+            ));
+        }
+        let packed = |layer: &mut Layer| {
+            let words = layer.trits.take()?;
+            Some(Packed { rows: layer.rows, cols: layer.cols, scale: 1.0, words })
+        };
+        let start = Start {
+            description: describe(&gpu, &data, &config, &trainer, set.folder()),
+            trits: file.layers.iter_mut().map(packed).collect(),
+            result: file.run["result"].take(),
+            seconds: progress.seconds,
+            gpu,
+            data,
+            trainer,
+            evaluator,
+            folder,
+            epochs,
+        };
+        let (epoch, epochs) = (progress.epoch, config.epochs);
+        start.introduce(&match epoch == epochs {
+            true => format!("all {epochs} epochs are done"),
+            false => format!("going on after epoch {epoch}/{epochs} and step {}/{steps}", progress.step),
+        });
+        Ok(start)
+    }
+
+    /// Trains to the end, or says why it did not come to that.
+    fn train(self, flags: &Flags) -> Result<Result<Finished, Verdict>, Failure> {
+        let model = self.folder.model();
+        self.work(flags).map_err(|Failure(sentence)| match model.exists() {
+            true => failure(format!(
+                "{sentence}; the last checkpoint is whole: {} train --resume {}",
+                super::program(),
+                shown(&model)
+            )),
+            false => Failure(sentence),
+        })
+    }
+
+    fn work(mut self, flags: &Flags) -> Result<Result<Finished, Verdict>, Failure> {
+        let begun = Instant::now();
+        let before = self.epochs.last().map_or(0.0, |epoch| epoch.elapsed_seconds) + self.seconds;
+        let (epochs, images) = (self.trainer.config.epochs, self.data.train.len());
+        let mut log = Log::open(epochs, images, &self.epochs, self.trainer.position());
+        let period = Some(flags.checkpoint_seconds).filter(|&s| s > 0.0).map(Duration::from_secs_f64);
+        let mut trits = match self.trits.take() {
+            Some(trits) => trits,
+            None => self.trits()?,
+        };
+        let mut good = match self.snapshot(&trits)? {
+            Some(file) => file,
+            None => return Err(failure("the first weights are no numbers")),
+        };
+        if self.trainer.steps() == 0 {
+            // Whatever happens from now on, there is a file to go on from.
+            good.save(&self.folder.model()).map_err(failure)?;
+        }
+        let mut saved = (self.trainer.steps(), Instant::now());
+        while self.trainer.epoch < epochs {
+            let started = Instant::now();
+            let (done, batch) =
+                (self.trainer.epoch * images.div_ceil(self.trainer.config.batch), self.trainer.config.batch);
+            let mut heard = |images: usize| {
+                log.progress(images);
+                if flags.destroy_device_after.is_some_and(|steps| done + images / batch >= steps) {
+                    self.gpu.device().destroy();
+                }
+                match interrupt::asked() || period.is_some_and(|period| saved.1.elapsed() >= period) {
+                    true => ControlFlow::Break(()),
+                    false => ControlFlow::Continue(()),
+                }
+            };
+            let train = match interrupt::asked() {
+                true => None,
+                false => self.trainer.run(&mut heard).map_err(failure)?,
+            };
+            self.seconds += started.elapsed().as_secs_f64();
+            let epoch = match train {
+                Some(train) => {
+                    Some(self.score(train, &mut trits, &log.times, before + begun.elapsed().as_secs_f64())?)
+                }
+                None => None,
+            };
+            match self.snapshot(&trits)?.filter(|_| epoch.as_ref().is_none_or(Epoch::is_finite)) {
+                Some(file) => good = file,
+                None => {
+                    log.close();
+                    return self.diverged(&good, saved.0).map(Err);
+                }
+            }
+            if let Some(epoch) = epoch {
+                log.epoch(&epoch);
+                log.note("metrics.jsonl", self.folder.append(&epoch));
+                log.note("curve.svg", self.folder.write("curve.svg", log.curve(&self.title()).as_bytes()));
+            }
+            let written = good.save(&self.folder.model()).map_err(failure);
+            saved = (if written.is_ok() { self.trainer.steps() } else { saved.0 }, Instant::now());
+            log.note("model.safetensors", written);
+            if interrupt::asked() && self.trainer.epoch < epochs {
+                log.close();
+                return self.interrupted(&log).map(Err);
+            }
+        }
+        log.close();
+        self.finished(log, trits).map(Ok)
+    }
+
+    /// The run as a file, unless a value in it is no number any more.
+    fn snapshot(&self, trits: &[Packed]) -> Result<Option<Checkpoint>, Failure> {
+        let mut run = self.description.clone();
+        run["result"] = self.result.clone();
+        let mut file = self.trainer.checkpoint(run).map_err(failure)?;
+        for (layer, packed) in file.layers.iter_mut().zip(trits) {
+            layer.trits = Some(packed.words.clone());
+        }
+        file.progress = file.progress.map(|progress| Progress { seconds: self.seconds, ..progress });
+        Ok(Some(file).filter(Checkpoint::is_finite))
+    }
+
+    /// The trits of the weights as they are now; none of a float network.
+    fn trits(&self) -> Result<Vec<Packed>, Failure> {
+        let mlp = &self.trainer.mlp;
+        self.gpu.run(&mlp.quantize(&self.gpu).map_err(failure)?).map_err(failure)?;
+        mlp.packed(&self.gpu).map_err(failure)
+    }
+
+    /// Scores the epoch that just ended, whose `trits` replace those of the epoch before.
+    fn score(
+        &mut self,
+        train: Score,
+        trits: &mut Vec<Packed>,
+        times: &[f64],
+        elapsed_seconds: f64,
+    ) -> Result<Epoch, Failure> {
+        let test = self.evaluator.score().map_err(failure)?;
+        // Scoring quantised the weights as they are now.
+        let now = self.trainer.mlp.packed(&self.gpu).map_err(failure)?;
+        let before = std::mem::replace(trits, now);
+        let flips: usize = trits.iter().zip(&before).map(|(now, before)| now.flips(before)).sum();
+        let seconds = std::mem::take(&mut self.seconds);
+        let times = [times, &[seconds]].concat();
+        self.result = Value::Object(self.summary(trits, &times, train, test));
+        Ok(Epoch {
+            epoch: self.trainer.epoch,
+            step: self.trainer.steps(),
+            lr: self.trainer.rate(),
+            train_loss: train.loss,
+            train_accuracy: train.accuracy,
+            test_loss: test.loss,
+            test_accuracy: test.accuracy,
+            flips: (!trits.is_empty()).then(|| flips as f64 / self.trainer.mlp.shape.weights() as f64),
+            zeros: super::costs(trits).iter().map(LayerCost::zeros).collect(),
+            seconds,
+            elapsed_seconds,
+            schema: SCHEMA,
+            sterna_version: env!("CARGO_PKG_VERSION").into(),
+        })
+    }
+
+    /// The keys of the JSON line.
+    fn summary(&self, layers: &[Packed], times: &[f64], train: Score, test: Score) -> Map<String, Value> {
+        let mut summary = super::device_json(&self.gpu);
+        summary.extend(super::model_json(&self.trainer.mlp.shape, layers));
+        summary.extend(super::object(run_json(&self.trainer, times, train)));
+        summary.extend(super::score_json(test));
+        summary
+    }
+
+    /// What a run is called in its pictures.
+    fn title(&self) -> String {
+        let config = &self.trainer.config;
+        let weights = match (config.precision, config.shadow) {
+            (Precision::F32, _) => "f32 weights",
+            (Precision::Ternary, true) => "ternary weights",
+            (Precision::Ternary, false) => "ternary weights without shadow",
+        };
+        format!("{}, {weights}", self.data.name)
+    }
+
+    fn interrupted(&self, log: &Log) -> Result<Verdict, Failure> {
+        let Config { epochs, .. } = self.trainer.config;
+        log.complete()?;
+        super::tell(format!(
+            "Interrupted after epoch {}/{epochs} and {} images of the next; nothing is lost. Go on with:\n  \
+             {} train --resume {}",
+            self.trainer.epoch,
+            self.trainer.position(),
+            super::program(),
+            shown(&self.folder.model())
+        ));
+        Ok(Verdict::Interrupted)
+    }
+
+    /// Says where numbers stopped being finite, and what is left.
+    fn diverged(&mut self, good: &Checkpoint, saved: usize) -> Result<Verdict, Failure> {
+        let until = self.trainer.steps();
+        super::tell("The loss is no number any more: looking for the step where that began");
+        let fault = self.trainer.first_fault(good, until).map_err(failure)?;
+        let what = match fault {
+            Some(Fault { step, kernel, tensor }) => {
+                let epoch = (step - 1) / self.trainer.config.steps_per_epoch(self.data.train.len()) + 1;
+                format!(
+                    "in step {step}, epoch {epoch}, {kernel} wrote values into {tensor} that are no numbers"
+                )
+            }
+            None => "the loss on the test set is no number any more".into(),
+        };
+        super::tell(format!(
+            "sterna: the run diverged: {what}; the last good checkpoint is {}, after step {saved}; use a \
+             smaller --lr or --weight-decay",
+            shown(&self.folder.model())
+        ));
+        Ok(Verdict::No)
+    }
+
+    /// The last pictures, and what there is to say.
+    fn finished(self, mut log: Log, layers: Vec<Packed>) -> Result<Finished, Failure> {
+        let size = [self.data.height, self.data.width];
+        // A run that was finished before is left as it is.
+        if self.epochs.len() < log.points.len() {
+            if !layers.is_empty() {
+                let picture = weights_png(&self.title(), &layers, size);
+                log.note("weights.png", self.folder.write("weights.png", &picture));
+            }
+            let said = self.evaluator.predictions().map_err(failure)?;
+            let confusion = super::confusion(&self.data, &said);
+            let picture = confusion_png(&self.title(), &confusion);
+            log.note("confusion.png", self.folder.write("confusion.png", &picture));
+        }
+        let number = |key: &str| self.result[key].as_f64().unwrap_or(f64::NAN);
+        let mut summary = super::object(self.result.clone());
+        summary.insert("checkpoint".into(), json!(shown(&self.folder.model())));
+        Ok(Finished {
+            test: Score { loss: number("test_loss"), accuracy: number("test_accuracy") },
+            seconds_per_epoch: number("seconds_per_epoch"),
+            shape: self.trainer.mlp.shape.clone(),
+            folder: self.folder.path,
+            layers,
+            summary,
+            log,
+        })
+    }
+
+    /// Two lines on what is trained, where and with what.
+    fn introduce(&self, how: &str) {
+        let config = &self.trainer.config;
+        let dims: Vec<String> = self.trainer.mlp.shape.dims.iter().map(usize::to_string).collect();
+        let shadow = if config.shadow { "" } else { " without shadow weights" };
+        super::tell(format!(
+            "{} in {}{shadow} on {}",
+            dims.join("-"),
+            config.precision.name(),
+            super::gpu_line(&self.gpu)
+        ));
+        super::tell(format!(
+            "{}: {} training and {} test images, {how} {}",
+            self.data.name,
+            self.data.train.len(),
+            self.data.test.len(),
+            shown(&self.folder.path)
+        ));
+    }
+}
+
+/// A run that came to its end.
+struct Finished {
+    folder: PathBuf,
+    shape: Shape,
+    layers: Vec<Packed>,
+    test: Score,
+    seconds_per_epoch: f64,
+    summary: Map<String, Value>,
+    log: Log,
+}
+
+impl Finished {
+    fn print(&self) -> Result<(), Failure> {
+        super::print_model(&self.shape, &self.layers, self.test)?;
+        self.log.complete()?;
+        let (time, folder) = (seconds(self.seconds_per_epoch), shown(&self.folder));
+        super::say(format!("{time} s per epoch; the run is in {folder}"))?;
+        super::say(format!("Next: {} eval {}", super::program(), shown(&self.folder.join(MODEL))))
+    }
+}
+
+/// What a run says of itself in config.json and in the checkpoint.
+fn describe(gpu: &Gpu, data: &Dataset, config: &Config, trainer: &Trainer, folder: Option<PathBuf>) -> Value {
+    json!({
+        "command": "train",
+        "schema": SCHEMA,
+        "sterna_version": env!("CARGO_PKG_VERSION"),
+        "config": config,
+        "dims": trainer.mlp.shape.dims,
+        "rmsnorm_eps": RMSNORM_EPS,
+        "steps_per_epoch": config.steps_per_epoch(data.train.len()),
+        "data": {
+            "name": data.name, "height": data.height, "width": data.width, "classes": data.classes,
+            "train_images": data.train.len(), "test_images": data.test.len(),
+            "crc32": data.fingerprint(), "folder": folder,
+        },
+        "adapter": gpu.name(),
+        "backend": gpu.backend(),
+        "device_type": gpu.device_type(),
+        "checked": gpu.checked(),
+    })
+}
+
+/// The keys that describe the training itself.
+fn run_json(trainer: &Trainer, times: &[f64], train: Score) -> Value {
+    let images = trainer.images() * times.len();
+    let total: f64 = times.iter().sum();
+    json!({
+        "epochs": trainer.epoch,
+        "batch": trainer.config.batch,
+        "steps": trainer.steps(),
+        "seed": trainer.config.seed,
+        "train_seconds": total,
+        "samples_per_second": images as f64 / total,
+        "seconds_per_epoch": median(times),
+        "train_loss": train.loss,
+        "train_accuracy": train.accuracy,
+    })
+}
+
+fn median(times: &[f64]) -> f64 {
+    let mut sorted = times.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    (sorted[(sorted.len() - 1) / 2] + sorted[sorted.len() / 2]) / 2.0
+}
+
+fn seconds(value: f64) -> String {
+    if value < 1.0 { format!("{value:.3}") } else { format!("{value:.1}") }
+}

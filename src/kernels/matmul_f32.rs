@@ -1,0 +1,28 @@
+//! The dense product that ternary ones are compared with. Shaders: `shaders/matmul_f32*.wgsl`, the base for GPUs.
+
+use super::{expect, matrix, preferred};
+use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, params};
+
+params! { batch: u32, rows: u32, cols: u32 }
+
+pub static VARIANTS: &[&Kernel] =
+    &[&Kernel::new::<Params>("matmul_f32", include_str!("../../shaders/matmul_f32.wgsl"))
+        .tiled([64, 64])
+        .with(&[], &[])];
+
+/// `y[batch, rows] <- x[batch, cols] W[rows, cols]^T`, in f32.
+pub fn matmul_f32(gpu: &Gpu, x: &Tensor, w: &Tensor, y: &Tensor) -> Op {
+    matmul_f32_variant(gpu, preferred(gpu, VARIANTS), x, w, y)
+}
+
+/// [`matmul_f32`] by a variant of one's choice.
+pub fn matmul_f32_variant(gpu: &Gpu, kernel: &'static Kernel, x: &Tensor, w: &Tensor, y: &Tensor) -> Op {
+    let [batch, cols] = matrix("matmul_f32", x);
+    let [rows, _] = matrix("matmul_f32", w);
+    expect("matmul_f32", x, F32, &[batch, cols]);
+    expect("matmul_f32", w, F32, &[rows, cols]);
+    expect("matmul_f32", y, F32, &[batch, rows]);
+    let params = Params { batch: batch as u32, rows: rows as u32, cols: cols as u32 };
+    let cost = Cost { bytes: x.bytes() + w.bytes() + y.bytes(), ops: 2 * (batch * rows * cols) as u64 };
+    gpu.op(kernel, params, &[x, w, y], Grid::Plane(rows, batch), cost)
+}

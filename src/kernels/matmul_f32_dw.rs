@@ -1,0 +1,28 @@
+//! Weight gradient of the dense product. Shaders: `shaders/matmul_f32_dw*.wgsl`, the base for GPUs.
+
+use super::{expect, matrix, preferred};
+use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, params};
+
+params! { batch: u32, rows: u32, cols: u32 }
+
+pub static VARIANTS: &[&Kernel] =
+    &[&Kernel::new::<Params>("matmul_f32_dw", include_str!("../../shaders/matmul_f32_dw.wgsl"))
+        .tiled([64, 64])
+        .with(&[], &[])];
+
+/// `dw[rows, cols] <- dy[batch, rows]^T x[batch, cols]`, in f32.
+pub fn matmul_f32_dw(gpu: &Gpu, dy: &Tensor, x: &Tensor, dw: &Tensor) -> Op {
+    matmul_f32_dw_variant(gpu, preferred(gpu, VARIANTS), dy, x, dw)
+}
+
+/// [`matmul_f32_dw`] by a variant of one's choice.
+pub fn matmul_f32_dw_variant(gpu: &Gpu, kernel: &'static Kernel, dy: &Tensor, x: &Tensor, dw: &Tensor) -> Op {
+    let [batch, rows] = matrix("matmul_f32_dw", dy);
+    let [_, cols] = matrix("matmul_f32_dw", x);
+    expect("matmul_f32_dw", dy, F32, &[batch, rows]);
+    expect("matmul_f32_dw", x, F32, &[batch, cols]);
+    expect("matmul_f32_dw", dw, F32, &[rows, cols]);
+    let params = Params { batch: batch as u32, rows: rows as u32, cols: cols as u32 };
+    let cost = Cost { bytes: dy.bytes() + x.bytes() + dw.bytes(), ops: 2 * (batch * rows * cols) as u64 };
+    gpu.op(kernel, params, &[dy, x, dw], Grid::Plane(cols, rows), cost)
+}

@@ -1,0 +1,82 @@
+//! The float twin's passes: the same network in f32 throughout, each step a kernel of its own. Knows how a
+//! batch flows through the layers, nothing of loss and optimizer.
+
+use super::Mlp;
+use crate::gpu::{Dtype::*, Error, Gpu, Op, Tensor};
+use crate::kernels;
+
+/// What one layer leaves behind for a batch.
+#[derive(Clone, Debug)]
+pub(super) struct Trace {
+    /// In: pixels / 255, or the ReLU of the layer before. `f32 [batch, cols]`.
+    x: Tensor,
+    /// RMSNorm's output, `f32 [batch, cols]`, and its factor, `f32 [batch]`.
+    n: Tensor,
+    factor: Tensor,
+    /// Out, `f32 [batch, rows]`; the last layer's are the logits.
+    y: Tensor,
+    /// Gradients of `y`, of `n` and of `x`.
+    dy: Tensor,
+    dn: Tensor,
+    dx: Tensor,
+}
+
+impl Mlp {
+    pub(super) fn float_trace(
+        &self,
+        gpu: &Gpu,
+        logits: &Tensor,
+        dlogits: &Tensor,
+    ) -> Result<Vec<Trace>, Error> {
+        let batch = logits.shape()[0];
+        let last = self.layers.len() - 1;
+        let layer = |(i, [rows, cols]): (usize, [usize; 2])| {
+            let zeros =
+                |what: &str, cols: usize| gpu.zeros(&format!("layers.{i}.{what}"), F32, &[batch, cols]);
+            let (y, dy) = match i {
+                _ if i == last => (logits.clone(), dlogits.clone()),
+                _ => (zeros("y", rows)?, zeros("y.grad", rows)?),
+            };
+            Ok(Trace {
+                x: zeros("x", cols)?,
+                n: zeros("n", cols)?,
+                factor: gpu.zeros(&format!("layers.{i}.factor"), F32, &[batch])?,
+                y,
+                dy,
+                dn: zeros("n.grad", cols)?,
+                dx: zeros("x.grad", cols)?,
+            })
+        };
+        self.shape.layers().into_iter().enumerate().map(layer).collect()
+    }
+
+    pub(super) fn float_forward(&self, gpu: &Gpu, trace: &[Trace], pixels: &Tensor, r: &Tensor) -> Vec<Op> {
+        let mut ops = Vec::new();
+        let mut before: Option<&Trace> = None;
+        for (layer, t) in self.layers.iter().zip(trace) {
+            ops.push(match before {
+                None => kernels::scale_rows(gpu, pixels, r, &t.x),
+                Some(before) => kernels::relu(gpu, &before.y, &t.x),
+            });
+            ops.push(kernels::rmsnorm(gpu, &t.x, &layer.gain, self.shape.eps, &t.n, &t.factor));
+            ops.push(kernels::matmul_f32(gpu, &t.n, &layer.weight, &t.y));
+            before = Some(t);
+        }
+        ops
+    }
+
+    pub(super) fn float_backward(&self, gpu: &Gpu, trace: &[Trace]) -> Vec<Op> {
+        let mut ops = Vec::new();
+        for (i, (layer, t)) in self.layers.iter().zip(trace).enumerate().rev() {
+            ops.push(kernels::matmul_f32_dx(gpu, &layer.weight, &t.dy, &t.dn));
+            ops.push(kernels::matmul_f32_dw(gpu, &t.dy, &t.n, &layer.dweight));
+            if i > 0 {
+                let before = &trace[i - 1];
+                ops.push(kernels::rmsnorm_dx(gpu, &t.x, &layer.gain, &t.factor, &t.dn, &t.dx));
+                ops.push(kernels::relu_dx(gpu, &before.y, &t.dx, &before.dy));
+            }
+            ops.push(kernels::rmsnorm_dgain(gpu, &t.x, &t.factor, &t.dn, &layer.dgain));
+        }
+        ops
+    }
+}

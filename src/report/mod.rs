@@ -1,0 +1,10 @@
+//! What people look at: the model's table, the confusion matrix, the curve, the pictures. Numbers come in
+//! ready; nothing here computes on the device, trains, or touches a file.
+
+mod curve;
+mod picture;
+mod table;
+
+pub use curve::{Point, compare_svg, curve_svg};
+pub use picture::{confusion_png, contact_sheet_png, weights_png};
+pub use table::{LayerCost, columns, confusion_table, model_table, thousands};

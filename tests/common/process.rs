@@ -1,0 +1,29 @@
+//! What the tests of the program as a process share.
+
+// Every test file compiles its own copy and uses a part of it.
+#![allow(dead_code)]
+
+use std::process::Output;
+
+/// Flags that choose the adapter of `STERNA_TEST_BACKEND` and `STERNA_TEST_ADAPTER` for a command that opens
+/// one, unless it chooses its own.
+pub fn adapter_flags(args: &[&str]) -> Vec<String> {
+    if !matches!(args.first(), Some(&("train" | "eval"))) {
+        return Vec::new();
+    }
+    let flags = [("STERNA_TEST_BACKEND", "--backend"), ("STERNA_TEST_ADAPTER", "--adapter")];
+    let chosen = |(variable, flag): (&str, &str)| Some([flag.to_string(), std::env::var(variable).ok()?]);
+    flags.into_iter().filter(|(_, flag)| !args.contains(flag)).filter_map(chosen).flatten().collect()
+}
+
+pub fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("stdout is text")
+}
+
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).expect("stderr is text")
+}
+
+pub fn code(output: &Output) -> i32 {
+    output.status.code().expect("no signal")
+}
