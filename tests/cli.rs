@@ -122,10 +122,14 @@ fn a_run_leaves_its_folder_and_eval_repeats_its_score() {
     let (loss, perplexity) = (line["test_loss"].as_f64(), line["perplexity"].as_f64());
     assert_eq!(loss.map(f64::exp), perplexity);
 
-    for name in ["config.json", "metrics.jsonl", "model.safetensors", "curve.svg"] {
+    let pictures = ["curve.svg", "augment.png", "weights.png", "confusion.png"];
+    for name in ["config.json", "metrics.jsonl", "model.safetensors"].iter().chain(&pictures) {
         assert!(out.join(name).is_file(), "{name} is missing");
     }
-    assert_eq!(fs::read_dir(&out).expect("listed").count(), 4, "nothing else is left behind");
+    assert_eq!(fs::read_dir(&out).expect("listed").count(), 7, "nothing else is left behind");
+    for name in &pictures[1..] {
+        assert!(fs::read(out.join(name)).expect("read").starts_with(b"\x89PNG"), "{name}");
+    }
     let config: Value =
         serde_json::from_slice(&fs::read(out.join("config.json")).expect("read")).expect("JSON");
     assert_eq!(config["config"]["hidden"], serde_json::json!([17, 9]));
@@ -217,18 +221,22 @@ fn flags_out_of_range_are_refused_by_name() {
 }
 
 #[test]
-fn a_run_that_diverges_is_an_error_and_says_what_to_change() {
+fn a_run_that_diverges_says_where_and_what_to_change() {
     let folder = tempfile::tempdir().expect("a folder");
     let (data, out) = (bands(folder.path()), folder.path().join("run"));
     let args =
         ["train", "--data", text(&data), "--out", text(&out), "--epochs", "3", "--weight-decay", "1e308"];
     let output = sterna(&args);
-    assert_eq!((code(&output), output.stdout.len()), (2, 0), "{}", stdout(&output));
-    assert!(
-        stderr(&output).contains("the loss is no number any more: use a smaller --lr"),
-        "{}",
-        stderr(&output)
-    );
+    let said = stderr(&output);
+    assert_eq!((code(&output), output.stdout.len()), (1, 0), "{} {said}", stdout(&output));
+    let model = out.join("model.safetensors");
+    for part in
+        ["the run diverged: in step 1, epoch 1, adamw wrote", "layers.", text(&model), "after step 0", "--lr"]
+    {
+        assert!(said.contains(part), "{part:?} is missing in {said}");
+    }
+    let good = sterna::checkpoint::Checkpoint::load(&model).expect("the last good checkpoint");
+    assert!(good.is_finite() && good.progress.is_some_and(|progress| progress.epoch == 0));
 }
 
 #[test]
@@ -271,7 +279,26 @@ fn a_matrix_too_large_for_the_adapter_is_refused_with_its_limit() {
     let folder = tempfile::tempdir().expect("a folder");
     let (data, out) = (bands(folder.path()), folder.path().join("run"));
     let output = sterna(&["train", "--data", text(&data), "--out", text(&out), "--hidden", "130000,130000"]);
-    assert_refused(&output, &["layers.1.weight needs", "binds at most", "smaller"]);
+    assert_refused(
+        &output,
+        &["layers.1.weight needs", "binds at most", "the largest that fits is --hidden "],
+    );
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_network_too_large_for_the_memory_is_refused_with_what_would_fit() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (data, out) = (bands(folder.path()), folder.path().join("run"));
+    let hidden = ["5000"; 12].join(",");
+    let mut args = vec!["train", "--data", text(&data), "--out", text(&out), "--hidden", &hidden];
+    let adapter = adapter_flags(&args);
+    args.extend(adapter.iter().map(String::as_str));
+    // 4.4 GB of weights, gradients and moments in a process that may have 2.
+    let script = format!("ulimit -v 2000000; exec {} {}", env!("CARGO_BIN_EXE_sterna"), args.join(" "));
+    let output = Command::new("sh").args(["-c", &script]).output().expect("sh runs");
+    assert_refused(&output, &[" needs ", "has no more memory after ", "the largest that fits is --hidden "]);
+    assert!(!out.exists(), "a refusal leaves a folder behind");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use common::{Shaders, gpu};
 use sterna::Gpu;
 use sterna::mnist::{Dataset, Split};
 use sterna::model::Parameters;
-use sterna::train::{Config, Evaluator, Score, Trainer};
+use sterna::train::{Augment, Config, Evaluator, Score, Trainer};
 
 fn mnist() -> &'static Dataset {
     static DATA: OnceLock<Dataset> = OnceLock::new();
@@ -33,7 +33,7 @@ fn train(gpu: &Gpu, data: &Dataset, config: Config) -> (Vec<Parameters>, Vec<Sco
 #[test]
 fn two_epochs_reach_what_the_recipe_promises() {
     let gpu = gpu(Shaders::Plain);
-    let config = Config { epochs: 2, ..Config::default() };
+    let config = Config { epochs: 2, augment: Augment::None, ..Config::default() };
     let mut trainer = Trainer::new(gpu, mnist(), config).expect("the data fits");
     let mut heard = Vec::new();
     trainer.run_epoch(&mut |images| heard.push(images)).expect("an epoch");
@@ -70,7 +70,7 @@ fn checked_shaders_give_the_same_bits() {
 #[test]
 fn a_batch_of_64_is_overfitted() {
     let data = part(64, 64);
-    let config = Config { epochs: 60, batch: 64, ..Config::default() };
+    let config = Config { epochs: 60, batch: 64, augment: Augment::None, ..Config::default() };
     let (_, scores) = train(gpu(Shaders::Plain), &data, config);
     assert_eq!(scores.last().map(|score| score.accuracy), Some(1.0), "{scores:?}");
 }
@@ -83,7 +83,14 @@ fn a_step_and_an_evaluation_see_every_image_once() {
     data.test = data.train.clone();
     let gpu = gpu(Shaders::Plain);
     for batch in [150, 64, 1] {
-        let config = Config { epochs: 1, batch, lr: 1e-30, hidden: vec![33], ..Config::default() };
+        let config = Config {
+            epochs: 1,
+            batch,
+            lr: 1e-30,
+            hidden: vec![33],
+            augment: Augment::None,
+            ..Config::default()
+        };
         let mut trainer = Trainer::new(gpu, &data, config).expect("the data fits");
         let evaluator = Evaluator::new(gpu, &trainer.mlp, &data.test).expect("the data fits");
         let (trained, scored) =
@@ -98,6 +105,23 @@ fn a_step_and_an_evaluation_see_every_image_once() {
         let hits =
             said.iter().zip(&data.test.labels).filter(|(said, label)| **said == usize::from(**label)).count();
         assert_eq!(hits as f64 / 150.0, scored.accuracy, "batch {batch}");
+    }
+}
+
+#[test]
+fn what_is_said_to_fit_fits_and_one_more_does_not() {
+    let gpu = gpu(Shaders::Plain);
+    let data = part(100, 10);
+    let config = |hidden: Vec<usize>| Config { hidden, batch: 100, ..Config::default() };
+    for asked in [vec![500_000_000], vec![80_000, 90_000], vec![90_000, 100, 90_000]] {
+        let said = config(asked.clone()).fits(gpu, &data).expect_err("too large").to_string();
+        let widths = said.split("the largest that fits is --hidden ").nth(1).expect("advice").split(',');
+        let widths: Vec<usize> = widths.map(|width| width.parse().expect("a width")).collect();
+        let widest = widths.iter().copied().max().expect("a width");
+        config(widths.clone()).fits(gpu, &data).expect("it was said to fit");
+        let more = widths.iter().map(|&width| if width == widest { width + 1 } else { width }).collect();
+        config(more).fits(gpu, &data).expect_err("one more does not fit");
+        assert!(widths.iter().zip(&asked).all(|(width, asked)| width <= asked), "{said}");
     }
 }
 

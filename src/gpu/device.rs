@@ -1,6 +1,7 @@
 //! The device: opening it, its pipelines, its faults, waiting for it.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::adapter::{Choice, adapters, backend_name};
@@ -23,6 +24,8 @@ struct Inner {
     tuning: Tuning,
     pipelines: Mutex<HashMap<String, wgpu::ComputePipeline>>,
     fault: Arc<Mutex<Option<String>>>,
+    /// Bytes of all tensors that were made.
+    held: AtomicU64,
 }
 
 /// Everything a kernel variant may use, asked for where the adapter has it.
@@ -53,10 +56,15 @@ impl Gpu {
             wgpu::Error::Validation { description, .. } if first(&fault).is_none() => {
                 panic!("{description}")
             }
+            wgpu::Error::OutOfMemory { .. } => note(&fault, NO_MEMORY.into()),
             other => note(&fault, other.to_string()),
         }));
         let fault = gpu.0.fault.clone();
         gpu.device().set_device_lost_callback(move |reason, message| {
+            // A buffer that finds no memory takes the device with it.
+            if message.to_lowercase().contains("out of memory") {
+                return note(&fault, NO_MEMORY.into());
+            }
             let why = match reason {
                 // Also the ordinary end of a device that nobody holds any more, when nobody asks.
                 wgpu::DeviceLostReason::Destroyed => "it was destroyed",
@@ -99,8 +107,8 @@ impl Gpu {
         let software = info.device_type == wgpu::DeviceType::Cpu;
         let own = if software { Tuning::Software } else { Tuning::Gpu };
         let tuning = tuning.unwrap_or(own);
-        let (pipelines, fault) = Default::default();
-        Gpu(Arc::new(Inner { info, device, queue, checked, tuning, pipelines, fault }))
+        let (pipelines, fault, held) = Default::default();
+        Gpu(Arc::new(Inner { info, device, queue, checked, tuning, pipelines, fault, held }))
     }
 
     /// The wgpu device.
@@ -152,6 +160,18 @@ impl Gpu {
     /// The first fault that the device reported, if any.
     pub fn fault(&self) -> Option<Error> {
         first(&self.0.fault).map(Error::Device)
+    }
+
+    /// Notes the bytes of a new tensor, unless there was no memory for it: then the bytes of all before.
+    pub(super) fn hold(&self, bytes: u64) -> Result<(), u64> {
+        // A lost device says so when it is polled.
+        #[cfg(not(target_arch = "wasm32"))]
+        let _ = self.device().poll(wgpu::PollType::Poll);
+        if first(&self.0.fault).as_deref() == Some(NO_MEMORY) {
+            return Err(self.0.held.load(Ordering::Relaxed));
+        }
+        self.0.held.fetch_add(bytes, Ordering::Relaxed);
+        Ok(())
     }
 
     /// The kernel's pipeline, compiled at its first use.
@@ -207,6 +227,8 @@ impl Gpu {
         }
     }
 }
+
+const NO_MEMORY: &str = "it has no more memory; use a smaller network or batch";
 
 /// The first fault that was noted.
 fn first(fault: &Mutex<Option<String>>) -> Option<String> {

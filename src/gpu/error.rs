@@ -45,6 +45,20 @@ pub enum Error {
         /// What to do.
         advice: String,
     },
+    /// No memory for a tensor.
+    #[error("{label} needs {bytes} bytes, but {adapter} has no more memory after {held}; {advice}")]
+    NoMemory {
+        /// The tensor.
+        label: String,
+        /// Its size.
+        bytes: u64,
+        /// Bytes of all tensors before it.
+        held: u64,
+        /// The adapter's name.
+        adapter: String,
+        /// What to do.
+        advice: String,
+    },
     /// The device failed while it worked.
     #[error("the device failed: {0}")]
     Device(String),

@@ -105,7 +105,7 @@ impl Gpu {
     /// A tensor of zeros.
     ///
     /// # Errors
-    /// If the adapter cannot bind a buffer of this size.
+    /// If the adapter cannot bind a buffer of this size, or has no memory for it.
     pub fn zeros(&self, label: &str, dtype: Dtype, shape: &[usize]) -> Result<Tensor, Error> {
         self.allocate(label, dtype, shape, None)
     }
@@ -212,8 +212,11 @@ impl Gpu {
             usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: content.is_some(),
         });
+        self.hold(size).map_err(|held| {
+            let (adapter, advice) = (self.name(), "use a smaller network or batch".into());
+            Error::NoMemory { label: label.into(), bytes: size, held, adapter, advice }
+        })?;
         if let Some(content) = content {
-            // Out of memory leaves nothing to map; the device's error handler has the reason.
             let view = buffer.get_mapped_range_mut(..);
             let reason = |error| self.fault().unwrap_or_else(|| Error::Device(format!("{label}: {error}")));
             let mut view = view.map_err(reason)?;

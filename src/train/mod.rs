@@ -202,6 +202,27 @@ impl Config {
         })
     }
 
+    /// Bytes that training takes on the device, but for what is small.
+    fn bytes(&self, data: &Dataset) -> u64 {
+        let set = (data.train.images.len() + data.test.images.len()) as u64;
+        // Weight, gradient, two moments and the trits; inputs, codes, normed values and gradients of the
+        // batches of training, of its short last one, and of evaluation.
+        let batches = self.batch + data.train.len() % self.batch + EVALUATION_BATCH.min(data.test.len());
+        let layer = |[rows, cols]: [usize; 2]| rows * cols * 65 / 4 + batches * (rows * 8 + cols * 16);
+        set + self.shape(data).layers().into_iter().map(|shape| layer(shape) as u64).sum::<u64>()
+    }
+
+    /// The same error with the widest hidden layers for which the memory would have been enough.
+    fn advise(&self, data: &Dataset, error: Error) -> Error {
+        match error {
+            Error::NoMemory { label, bytes, held, adapter, advice } => {
+                let advice = self.narrowed(|config| config.bytes(data) <= held).unwrap_or(advice);
+                Error::NoMemory { label, bytes, held, adapter, advice }
+            }
+            other => other,
+        }
+    }
+
     /// Advice that names the widest hidden layers for which `fits` holds: none is wider than asked for, and
     /// the widest are cut to one width.
     fn narrowed(&self, fits: impl Fn(&Config) -> bool) -> Option<String> {
@@ -498,7 +519,8 @@ impl Trainer {
     pub fn new(gpu: &Gpu, data: &Dataset, config: Config) -> Result<Trainer, Error> {
         config.fits(gpu, data)?;
         let parameters = config.shape(data).initial(config.seed);
-        Trainer::from_parameters(gpu, data, config, &parameters)
+        let asked = config.clone();
+        Trainer::from_parameters(gpu, data, config, &parameters).map_err(|error| asked.advise(data, error))
     }
 
     /// [`Trainer::new`] from given parameters.
