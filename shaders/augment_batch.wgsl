@@ -16,13 +16,13 @@
 // interpolation takes 8. Nothing overflows: no coefficient exceeds 4600, an image has at most 132,104 pixels,
 // and 4600 (width + height) + 4096 width stays below 2^31.
 //
-// Grid     one invocation per TILE_X pixels of an image.
+// Grid     one invocation per SPAN pixels of an image's row.
 // Moves    batch * (8 * height * width + 12) bytes: four source pixels for each.
-// Does     40 * batch * height * width operations on integers.
+// Does     20 * batch * height * width operations on integers.
 // Twin     reference::augment_batch — equal.
 
 override WG: u32 = 64u;
-const TILE_X: u32 = 4u;
+override SPAN: u32 = 4u;        // pixels that share one draw; a CPU wants many
 const STREAM: u32 = 3u;         // random::Stream::Augment
 const ONE: i32 = 4096;
 
@@ -44,12 +44,8 @@ fn uniform_int(bits: u32, most: i32) -> i32 {
     return i32(((bits & 0xffffu) * u32(2 * most + 1)) >> 16u) - most;
 }
 
-// A pixel of the image whose bytes begin at `first`, zero outside.
-fn pixel(first: u32, u: i32, v: i32) -> i32 {
-    let inside = u >= 0 && v >= 0 && u < i32(p.width) && v < i32(p.height);
-    let byte = first + select(0u, u32(v) * p.width + u32(u), inside);
-    let value = (images[byte / 4u] >> (8u * (byte % 4u))) & 0xffu;
-    return select(0, i32(value), inside);
+fn pixel(byte: u32) -> u32 {
+    return (images[byte / 4u] >> (8u * (byte % 4u))) & 0xffu;
 }
 
 @compute @workgroup_size(WG)
@@ -58,15 +54,18 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let pixels = p.height * p.width;
-    let tiles = (pixels + TILE_X - 1u) / TILE_X;        // of one image
-    let tile = group_index(group, groups) * WG + lane;
-    let row = tile / tiles;
-    if row >= p.batch { return; }
+    let spans = (p.width + SPAN - 1u) / SPAN;           // of one row of an image
+    let span = group_index(group, groups) * WG + lane;
+    let line = span / spans;
+    let b = line / p.height;
+    if b >= p.batch { return; }
+    let row = line - b * p.height;
+    let first = SPAN * (span - line * spans);
     // What comes from data is clamped: no order and no clock can lead outside the data set.
-    let image = min(order[min(clock[1] + row, p.count - 1u)], p.count - 1u);
+    let image = min(order[min(clock[1] + b, p.count - 1u)], p.count - 1u);
+    if row == 0u && first == 0u { y[b] = labels[image]; }
 
-    let words = draw(p.seed_low, p.seed_high, STREAM, clock[0], row);
+    let words = draw(p.seed_low, p.seed_high, STREAM, clock[0], b);
     let angle = uniform_int(words.x, p.rotation);
     let scale = ONE + uniform_int(words.x >> 16u, p.scale);
     let shear = uniform_int(words.y, p.shear);
@@ -80,23 +79,32 @@ fn main(
     let yx = (scale * sine) >> 12u;
     let yy = (scale * (((sine * shear) >> 12u) + cosine)) >> 12u;
 
+    // Distances from the centre in half pixels are whole.
     let right = i32(p.width) - 1;
     let bottom = i32(p.height) - 1;
-    let first = TILE_X * (tile - row * tiles);
-    for (var i = first; i < min(first + TILE_X, pixels); i++) {
-        // In half pixels from the centre.
-        let v = 2 * i32(i / p.width) - bottom;
-        let u = 2 * i32(i % p.width) - right;
+    let v = 2 * i32(row) - bottom;
+    let last = vec2<u32>(p.width - 1u, p.height - 1u);
+    let bytes = image * p.height * p.width;
+    for (var col = first; col < min(first + SPAN, p.width); col++) {
+        let u = 2 * i32(col) - right;
         let source_x = xx * u + xy * v + ONE * right + 2 * shift_x;
         let source_y = yx * u + yy * v + ONE * bottom + 2 * shift_y;
-        let left = source_x >> 13u;
-        let top = source_y >> 13u;
-        let to_right = (source_x >> 5u) & 255;
-        let down = (source_y >> 5u) & 255;
-        let bytes = image * pixels;
-        let above = pixel(bytes, left, top) * (256 - to_right) + pixel(bytes, left + 1, top) * to_right;
-        let below = pixel(bytes, left, top + 1) * (256 - to_right) + pixel(bytes, left + 1, top + 1) * to_right;
-        x[row * pixels + i] = (above * (256 - down) + below * down + 32768) >> 16u;
+        let to_right = u32(source_x >> 5u) & 255u;
+        let down = u32(source_y >> 5u) & 255u;
+        // A neighbour outside weighs nothing; what is read in its place does not matter. As unsigned numbers
+        // what lies before the image lies far behind it.
+        let near = vec2<u32>(u32(source_x >> 13u), u32(source_y >> 13u));
+        let far = near + 1u;
+        let near_weight = select(vec2<u32>(0u), vec2<u32>(256u - to_right, 256u - down), near <= last);
+        let far_weight = select(vec2<u32>(0u), vec2<u32>(to_right, down), far <= last);
+        let left = min(near.x, last.x);
+        let next = min(far.x, last.x);
+        let above = bytes + min(near.y, last.y) * p.width;
+        let below = bytes + min(far.y, last.y) * p.width;
+        // Two rows in the halves of a word: 256 * 255 leaves the upper one alone.
+        let both = near_weight.x * (pixel(above + left) | (pixel(below + left) << 16u))
+            + far_weight.x * (pixel(above + next) | (pixel(below + next) << 16u));
+        let sum = near_weight.y * (both & 0xffffu) + far_weight.y * (both >> 16u);
+        x[line * p.width + col] = i32((sum + 32768u) >> 16u);
     }
-    if first == 0u { y[row] = labels[image]; }
 }

@@ -17,7 +17,7 @@ pub static KERNEL: Kernel = Kernel::new::<Params>(
         include_str!("../../shaders/grid.wgsl"),
     ),
 )
-.tiled([4, 1]);
+.with(&[("WG", 64.0), ("SPAN", 4.0)], &[("WG", 8.0), ("SPAN", 32.0)]);
 
 /// `x[b, v, u] = bilinear(images[order[position + b]], A_b (u, v))`, `y[b] = labels[order[position + b]]`,
 /// with `clock = {step, position}`, `x[batch, height * width]` as integers 0 to 255, and `A_b` drawn from
@@ -62,12 +62,9 @@ pub fn augment_batch(
         shift,
         grain,
     };
-    let cost = Cost { bytes: (batch * (8 * pixels + 12)) as u64, ops: 40 * (batch * pixels) as u64 };
-    gpu.op(
-        &KERNEL,
-        params,
-        &[clock, order, images, labels, x, y],
-        Grid::Each(batch * pixels.next_multiple_of(4)),
-        cost,
-    )
+    let cost = Cost { bytes: (batch * (8 * pixels + 12)) as u64, ops: 20 * (batch * pixels) as u64 };
+    let overrides = KERNEL.overrides(gpu.tuning());
+    let span = overrides.iter().find(|(name, _)| *name == "SPAN").expect("both sets have it").1 as usize;
+    let spans = batch * height * width.div_ceil(span);
+    gpu.op(&KERNEL, params, &[clock, order, images, labels, x, y], Grid::Each(spans), cost)
 }

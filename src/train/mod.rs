@@ -76,6 +76,7 @@ impl Augment {
 pub enum Optimizer {
     /// Adam with decoupled weight decay.
     #[default]
+    #[cfg_attr(feature = "cli", value(name = "adamw"))]
     AdamW,
     /// Stochastic gradient descent with momentum 0.9.
     Sgd,

@@ -27,7 +27,7 @@ use log::Log;
 pub struct Flags {
     #[command(flatten)]
     data: DataFlags,
-    /// Folder for the run: config.json, metrics.jsonl, model.safetensors, curve.svg.
+    /// Folder for the run: config.json, metrics.jsonl, model.safetensors, and pictures of it.
     /// [default: runs/<time>-<seed>]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -50,7 +50,7 @@ pub struct Flags {
     #[arg(long, value_enum, default_value_t)]
     optimizer: Optimizer,
     /// Peak learning rate; it rises for half an epoch and falls to 0 along a cosine.
-    /// [default: 0.003; 0.001 for f32; 0.05 for sgd]
+    /// [default: 0.003; for f32 0.001; for sgd 0.05]
     #[arg(long, value_name = "F")]
     lr: Option<f64>,
     /// Decoupled weight decay of the weights.
