@@ -36,6 +36,7 @@ pub fn run(flags: &Flags, given: &[String]) -> Outcome {
             },
         ));
     }
+    let data = starts[0].1.data.name.clone();
     interrupt::listen()?;
     for (name, start) in starts {
         tell(format!("\nTraining {name}"));
@@ -55,7 +56,7 @@ pub fn run(flags: &Flags, given: &[String]) -> Outcome {
 
     say(table(&runs))?;
     let points: Vec<_> = runs.iter().map(|(name, run)| (*name, &run.log.points[..])).collect();
-    let title = format!("{} epochs from seed {}", flags.epochs, flags.seed);
+    let title = format!("{data}, {} epochs from seed {}", flags.epochs, flags.seed);
     let picture = base.join("compare.svg");
     replace(&picture, compare_svg(&title, &points).as_bytes()).map_err(failure)?;
     for (_, run) in &runs {
