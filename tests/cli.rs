@@ -415,3 +415,61 @@ fn help_has_examples_and_no_arguments_means_help() {
     assert_eq!(code(&output), 2);
     assert!(stderr(&output).contains("Usage"), "{}", stderr(&output));
 }
+
+#[test]
+fn compare_trains_both_from_one_seed_into_one_table_and_one_curve() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = bands(folder.path());
+    for (more, names, bytes) in [
+        (&[][..], ["ternary", "f32"], ["packed", "f32"]),
+        (&["--no-shadow"], ["without shadow weights", "with shadow weights"], ["packed", "packed"]),
+    ] {
+        let out = folder.path().join(names[0]);
+        let args = [&small_run(&data, &out)[..], &["--compare"], more].concat();
+        let output = sterna(&args);
+        assert_eq!(code(&output), 0, "{}", stderr(&output));
+        let line = json(&output);
+        let both = names.map(|name| &line["compare"][name]);
+        for (run, bytes) in both.iter().zip(bytes) {
+            assert!(run["test_accuracy"].is_f64() && run["bytes"][bytes].is_u64(), "{line}");
+        }
+        let gap =
+            100.0 * (both[1]["test_accuracy"].as_f64().unwrap() - both[0]["test_accuracy"].as_f64().unwrap());
+        assert!((line["gap_points"].as_f64().expect("a gap") - gap).abs() < 1e-9, "{line}");
+        let curve = fs::read_to_string(out.join("compare.svg")).expect("a curve");
+        for name in names {
+            assert!(stdout(&output).contains(name) && curve.contains(name), "{name}");
+            assert!(out.join(name.replace(' ', "-")).join("model.safetensors").is_file(), "{name}");
+        }
+        // The same command takes up what is there: here two finished runs.
+        let again = sterna(&args);
+        assert_eq!(code(&again), 0, "{}", stderr(&again));
+        assert_eq!(json(&again)["compare"], line["compare"]);
+    }
+    assert_refused(
+        &sterna(&["train", "--no-shadow", "--precision", "f32"]),
+        &["--no-shadow needs --precision ternary"],
+    );
+}
+
+#[test]
+fn a_float_network_is_trained_and_scored_as_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (data, out) = (bands(folder.path()), folder.path().join("run"));
+    let args = [&small_run(&data, &out)[..], &["--precision", "f32", "--optimizer", "sgd"]].concat();
+    let trained = sterna(&args);
+    assert_eq!(code(&trained), 0, "{}", stderr(&trained));
+    let line = json(&trained);
+    assert_eq!(line["precision"], "f32");
+    assert_eq!(line["test_accuracy"].as_f64(), Some(1.0), "three bands are easy");
+    assert!(
+        line["bytes"]["packed"].is_null() && line["zeros"].as_array().is_some_and(Vec::is_empty),
+        "{line}"
+    );
+    assert!(!out.join("weights.png").exists() && out.join("confusion.png").exists());
+    let scored = sterna(&["eval", text(&out.join("model.safetensors")), "--data", text(&data), "--json"]);
+    assert_eq!(code(&scored), 0, "{}", stderr(&scored));
+    for key in ["precision", "test_accuracy", "test_loss", "bytes"] {
+        assert_eq!(json(&scored)[key], line[key], "{key}");
+    }
+}
