@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use process::{adapter_flags, code, stderr, stdout};
+use process::{adapter_flags, code, idx, stderr, stdout, text};
 use serde_json::Value;
 
 fn sterna(args: &[&str]) -> Output {
@@ -34,12 +34,6 @@ fn assert_refused(output: &Output, parts: &[&str]) {
     assert!(output.stdout.is_empty(), "{}", stdout(output));
 }
 
-/// An IDX file: magic, sizes, bytes.
-fn idx(magic: u32, sizes: &[u32], bytes: &[u8]) -> Vec<u8> {
-    let header = [magic].into_iter().chain(sizes.iter().copied()).flat_map(u32::to_be_bytes);
-    header.chain(bytes.iter().copied()).collect()
-}
-
 /// A data set in which class `k` of 3 lights band `k` of an image of 6 x 5 pixels, with some noise.
 fn bands(folder: &Path) -> PathBuf {
     let data = folder.join("bands");
@@ -58,10 +52,6 @@ fn bands(folder: &Path) -> PathBuf {
         write("labels-idx1-ubyte", idx(0x801, &[count], &labels));
     }
     data
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().expect("temporary folders have plain names")
 }
 
 /// A small run: 150 images, batch 64, so that the last batch is short.

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
-use common::process::{adapter_flags, code, stderr};
+use common::process::{adapter_flags, code, idx, stderr, text};
 use common::{Shaders, gpu};
 use sterna::checkpoint::Checkpoint;
 use sterna::mnist::{Dataset, Split};
@@ -139,9 +139,7 @@ fn files(folder: &Path, images: usize) -> PathBuf {
     for (name, split) in [("train", &data.train), ("t10k", &data.test)] {
         let count = split.len() as u32;
         let write = |kind: &str, magic: u32, sizes: &[u32], bytes: &[u8]| {
-            let header = [&[magic], sizes].concat().into_iter().flat_map(u32::to_be_bytes);
-            let file: Vec<u8> = header.chain(bytes.iter().copied()).collect();
-            fs::write(path.join(format!("{name}-{kind}-ubyte")), file).expect("written");
+            fs::write(path.join(format!("{name}-{kind}-ubyte")), idx(magic, sizes, bytes)).expect("written");
         };
         write("images-idx3", 0x803, &[count, 10, 12], &split.images);
         write("labels-idx1", 0x801, &[count], &split.labels);
@@ -174,10 +172,6 @@ fn appeared(path: &Path, child: &mut Child) -> bool {
         std::thread::sleep(Duration::from_millis(2));
     }
     child.try_wait().expect("asked").is_none()
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().expect("temporary folders have plain names")
 }
 
 /// The lines of metrics.jsonl without what depends on the clock.
@@ -360,7 +354,16 @@ fn a_full_disk_keeps_the_last_checkpoint_and_the_run_goes_on() {
     let disk = folder.path().join("second");
     let out = disk.join("run");
     let stuffed = format!("head -c {} /dev/zero > {}/stuffing", size * 5 / 2 + (1 << 20), text(&disk));
-    let script = format!("{stuffed}; (sleep 1.5; rm {}/stuffing) & {}", text(&disk), command(&out));
+    // Once the program has told of it, there is room again.
+    let log = folder.path().join("told");
+    let wait = format!("until grep -qs 'training goes on' {}; do sleep 0.02; done", text(&log));
+    let script = format!(
+        "{stuffed}; ({wait}; rm {}/stuffing) & waiter=$!; {} >{log} 2>&1; code=$?; kill $waiter 2>/dev/null; \
+         cat {log} >&2; exit $code",
+        text(&disk),
+        command(&out),
+        log = text(&log)
+    );
     let output = on_small_disk(&disk, size * 4 + (1 << 20) + 65_536, &script);
     let said = stderr(&output);
     assert_eq!(code(&output), 0, "{said}");

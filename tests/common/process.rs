@@ -3,6 +3,7 @@
 // Every test file compiles its own copy and uses a part of it.
 #![allow(dead_code)]
 
+use std::path::Path;
 use std::process::Output;
 
 /// Flags that choose the adapter of `STERNA_TEST_BACKEND` and `STERNA_TEST_ADAPTER` for a command that opens
@@ -26,4 +27,14 @@ pub fn stderr(output: &Output) -> String {
 
 pub fn code(output: &Output) -> i32 {
     output.status.code().expect("no signal")
+}
+
+/// An IDX file: magic, sizes, bytes.
+pub fn idx(magic: u32, sizes: &[u32], bytes: &[u8]) -> Vec<u8> {
+    let header = [magic].into_iter().chain(sizes.iter().copied()).flat_map(u32::to_be_bytes);
+    header.chain(bytes.iter().copied()).collect()
+}
+
+pub fn text(path: &Path) -> &str {
+    path.to_str().expect("temporary folders have plain names")
 }
