@@ -1,14 +1,19 @@
-//! The dense product that ternary ones are compared with. Shaders: `shaders/matmul_f32*.wgsl`, the base for GPUs.
+//! The dense product that ternary ones are compared with. Shaders: `shaders/matmul_f32*.wgsl`, the base for GPUs and a register
+//! tile for software rasterisers.
 
 use super::{expect, matrix, preferred};
 use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, params};
 
 params! { batch: u32, rows: u32, cols: u32 }
 
-pub static VARIANTS: &[&Kernel] =
-    &[&Kernel::new::<Params>("matmul_f32", include_str!("../../shaders/matmul_f32.wgsl"))
+pub static VARIANTS: &[&Kernel] = &[
+    &Kernel::new::<Params>("matmul_f32", include_str!("../../shaders/matmul_f32.wgsl"))
         .tiled([64, 64])
-        .with(&[], &[])];
+        .with(&[], &[]),
+    &Kernel::new::<Params>("matmul_f32_subgroup", include_str!("../../shaders/matmul_f32_subgroup.wgsl"))
+        .tiled([8, 8])
+        .subgroup(8),
+];
 
 /// `y[batch, rows] <- x[batch, cols] W[rows, cols]^T`, in f32.
 pub fn matmul_f32(gpu: &Gpu, x: &Tensor, w: &Tensor, y: &Tensor) -> Op {

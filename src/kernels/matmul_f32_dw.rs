@@ -1,14 +1,22 @@
-//! Weight gradient of the dense product. Shaders: `shaders/matmul_f32_dw*.wgsl`, the base for GPUs.
+//! Weight gradient of the dense product. Shaders: `shaders/matmul_f32_dw*.wgsl`, the base for GPUs and a register
+//! tile for software rasterisers.
 
 use super::{expect, matrix, preferred};
 use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, params};
 
 params! { batch: u32, rows: u32, cols: u32 }
 
-pub static VARIANTS: &[&Kernel] =
-    &[&Kernel::new::<Params>("matmul_f32_dw", include_str!("../../shaders/matmul_f32_dw.wgsl"))
+pub static VARIANTS: &[&Kernel] = &[
+    &Kernel::new::<Params>("matmul_f32_dw", include_str!("../../shaders/matmul_f32_dw.wgsl"))
         .tiled([64, 64])
-        .with(&[], &[])];
+        .with(&[], &[]),
+    &Kernel::new::<Params>(
+        "matmul_f32_dw_subgroup",
+        include_str!("../../shaders/matmul_f32_dw_subgroup.wgsl"),
+    )
+    .tiled([16, 8])
+    .subgroup(8),
+];
 
 /// `dw[rows, cols] <- dy[batch, rows]^T x[batch, cols]`, in f32.
 pub fn matmul_f32_dw(gpu: &Gpu, dy: &Tensor, x: &Tensor, dw: &Tensor) -> Op {

@@ -1,14 +1,22 @@
-//! Input gradient of the dense product. Shaders: `shaders/matmul_f32_dx*.wgsl`, the base for GPUs.
+//! Input gradient of the dense product. Shaders: `shaders/matmul_f32_dx*.wgsl`, the base for GPUs and a register
+//! tile for software rasterisers.
 
 use super::{expect, matrix, preferred};
 use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, params};
 
 params! { batch: u32, rows: u32, cols: u32 }
 
-pub static VARIANTS: &[&Kernel] =
-    &[&Kernel::new::<Params>("matmul_f32_dx", include_str!("../../shaders/matmul_f32_dx.wgsl"))
+pub static VARIANTS: &[&Kernel] = &[
+    &Kernel::new::<Params>("matmul_f32_dx", include_str!("../../shaders/matmul_f32_dx.wgsl"))
         .tiled([64, 64])
-        .with(&[], &[])];
+        .with(&[], &[]),
+    &Kernel::new::<Params>(
+        "matmul_f32_dx_subgroup",
+        include_str!("../../shaders/matmul_f32_dx_subgroup.wgsl"),
+    )
+    .tiled([16, 8])
+    .subgroup(8),
+];
 
 /// `dx[batch, cols] <- dy[batch, rows] W[rows, cols]`, in f32.
 pub fn matmul_f32_dx(gpu: &Gpu, w: &Tensor, dy: &Tensor, dx: &Tensor) -> Op {
