@@ -8,7 +8,6 @@
 use crate::gpu::{Dtype::*, Error, Gpu, Op, Tensor};
 use crate::kernels::{self, AdamW, Factors, Int8Tensor, Moments, PackedTensor, Totals};
 use crate::random::{self, Stream};
-#[cfg(not(target_arch = "wasm32"))]
 use crate::ternary::Packed;
 
 /// The network's constants: layer widths and RMSNorm's epsilon.
@@ -119,6 +118,13 @@ impl Shape {
     }
 }
 
+impl Activations {
+    /// What the last forward pass left in every layer: its codes in and its accumulators out.
+    pub fn integers(&self) -> impl Iterator<Item = (&Int8Tensor, &Tensor)> {
+        self.trace.iter().map(|t| (&t.codes, &t.acc))
+    }
+}
+
 impl Mlp {
     /// Uploads parameters, one per layer of the shape.
     ///
@@ -143,6 +149,24 @@ impl Mlp {
         let layers =
             shape.layers().into_iter().zip(parameters).enumerate().map(layer).collect::<Result<_, _>>()?;
         Ok(Mlp { shape, layers })
+    }
+
+    /// A network of stored trits, to run: its packed weights are these to the bit. The shadow weights are
+    /// what they stand for, `beta T`; [`Mlp::quantize`] would find another beta in those.
+    ///
+    /// # Errors
+    /// If the adapter cannot bind a tensor.
+    pub fn from_packed(gpu: &Gpu, shape: Shape, packed: &[Packed], gains: &[Vec<f32>]) -> Result<Mlp, Error> {
+        let parameters = |(packed, gain): (&Packed, &Vec<f32>)| Parameters {
+            weight: packed.unpack().into_iter().map(|t| packed.scale * f32::from(t)).collect(),
+            gain: gain.clone(),
+        };
+        let parameters: Vec<Parameters> = packed.iter().zip(gains).map(parameters).collect();
+        let mut mlp = Mlp::upload(gpu, shape, &parameters)?;
+        for (i, (layer, packed)) in mlp.layers.iter_mut().zip(packed).enumerate() {
+            layer.packed = PackedTensor::upload(gpu, &format!("layers.{i}.weight"), packed)?;
+        }
+        Ok(mlp)
     }
 
     /// Reads the shadow weights and gains back.
