@@ -141,7 +141,8 @@ fn flip(packed: &mut Packed, row: usize, col: usize) {
 
 #[test]
 fn the_smallest_change_is_seen() {
-    let changes: [(&str, fn(&mut Case)); 5] = [
+    type Change = fn(&mut Case);
+    let changes: [(&str, Change); 5] = [
         ("nothing", |_| {}),
         ("a trit of the first layer", |case| flip(&mut case.packed[0], 64, 119)),
         ("a trit of the last layer", |case| flip(&mut case.packed[2], 25, 16)),
