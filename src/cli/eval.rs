@@ -28,8 +28,8 @@ pub struct Flags {
 }
 
 const NOTES: &str = "\
-The digest is the sha256 of every int8 code and every i32 accumulator of the forward pass over all test
-images. It depends on the model and the images alone: two machines that print the same one computed the
+The digest is the sha256 of every int8 code and every i32 accumulator of the forward pass over all test \
+images. It depends on the model and the images alone: two machines that print the same one computed the \
 same integers, whatever their drivers.
 
 Example:
