@@ -22,7 +22,7 @@
 //!
 //! ```text
 //! 4  cli, main           one file per subcommand
-//! 3  train, report       steps, epochs, schedules; tables and pictures
+//! 3  train  digest  report   steps, epochs, schedules; every integer in one line; tables and pictures
 //! 2  model, kernels/*    one small host file per shader; layers as lists of Ops
 //! 1  gpu/*  reference    wgpu, named nowhere else | the CPU twin of every kernel (never of each other)
 //! 0  ternary  mnist  checkpoint  random  augment   the format, the digits, files, counter-based draws
@@ -66,6 +66,8 @@ pub mod augment;
 pub mod checkpoint;
 #[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(feature = "cli")]
+pub mod digest;
 pub mod gpu;
 pub mod kernels;
 pub mod mnist;

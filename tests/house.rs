@@ -14,7 +14,7 @@ const FLOORS: [&[&str]; 5] = [
     &["ternary", "mnist", "checkpoint", "random", "augment"],
     &["gpu", "reference"],
     &["kernels", "model"],
-    &["train", "report", "bench"],
+    &["train", "digest", "report", "bench"],
     &["cli", "main"],
 ];
 

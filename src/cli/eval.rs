@@ -7,12 +7,13 @@ use serde_json::{Value, json};
 
 use super::{DataFlags, DeviceFlags, Outcome, Verdict, failure, shown};
 use crate::checkpoint::Checkpoint;
-use crate::model::{Mlp, Parameters, Shape};
+use crate::digest;
+use crate::model::{Mlp, Parameters, Precision, Shape};
 use crate::report::confusion_table;
 use crate::train::{Evaluator, RMSNORM_EPS};
 
 #[derive(Args)]
-#[command(after_help = "Example:\n  sterna eval runs/NAME/model.safetensors --json")]
+#[command(after_help = NOTES)]
 pub struct Flags {
     /// A model.safetensors that `sterna train` wrote.
     model: PathBuf,
@@ -24,6 +25,14 @@ pub struct Flags {
     #[command(flatten)]
     device: DeviceFlags,
 }
+
+const NOTES: &str = "\
+The digest is the sha256 of every int8 code and every i32 accumulator of the forward pass over all test \
+images. It depends on the model and the images alone: two machines that print the same one computed the \
+same integers, whatever their drivers.
+
+Example:
+  sterna eval runs/NAME/model.safetensors --json";
 
 pub fn run(flags: &Flags) -> Outcome {
     let file = Checkpoint::load(&flags.model).map_err(failure)?;
@@ -54,9 +63,19 @@ pub fn run(flags: &Flags) -> Outcome {
     let test = evaluator.score().map_err(failure)?;
     let confusion = super::confusion(&data, &evaluator.predictions().map_err(failure)?);
     let layers = mlp.packed(&gpu).map_err(failure)?;
+    // A float network has no integers.
+    let digest = match mlp.shape.precision {
+        Precision::Ternary => Some(digest::network(&gpu, &mlp, &data.test.images).map_err(failure)?),
+        Precision::F32 => None,
+    };
 
     super::tell(format!("{} on {}", shown(&flags.model), super::gpu_line(&gpu)));
     super::print_model(&mlp.shape, &layers, test)?;
+    if let Some(digest) = &digest {
+        super::say(format!(
+            "Digest of all codes and accumulators: {digest}; the same on every machine and driver for these weights"
+        ))?;
+    }
     super::say("\nConfusion matrix: rows are the true classes, columns what the network said\n")?;
     super::say(confusion_table(&confusion).trim_end())?;
     if flags.json {
@@ -71,6 +90,7 @@ pub fn run(flags: &Flags) -> Outcome {
         out.extend(super::score_json(test));
         out.insert("checkpoint".into(), json!(shown(&flags.model)));
         out.insert("confusion".into(), json!(confusion));
+        out.insert("digest".into(), json!(digest));
         super::print_json("eval", out)?;
     }
     Ok(Verdict::Yes)

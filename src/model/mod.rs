@@ -14,7 +14,6 @@ mod ternary;
 use crate::gpu::{Dtype::*, Error, Gpu, Op, Tensor};
 use crate::kernels::{self, AdamW, Int8Tensor, Moments, PackedTensor, Sgd, Totals};
 use crate::random::{self, Stream};
-#[cfg(not(target_arch = "wasm32"))]
 use crate::ternary::Packed;
 
 /// The network's constants: layer widths, RMSNorm's epsilon, and what its matrices hold.
@@ -193,6 +192,24 @@ impl Mlp {
         let layers =
             shape.layers().into_iter().zip(parameters).enumerate().map(layer).collect::<Result<_, _>>()?;
         Ok(Mlp { shape, layers })
+    }
+
+    /// A network of stored trits, to run: its packed weights are these to the bit. The shadow weights are
+    /// what they stand for, `beta T`; [`Mlp::quantize`] would find another beta in those.
+    ///
+    /// # Errors
+    /// If the adapter cannot bind a tensor.
+    pub fn from_packed(gpu: &Gpu, shape: Shape, packed: &[Packed], gains: &[Vec<f32>]) -> Result<Mlp, Error> {
+        let parameters = |(packed, gain): (&Packed, &Vec<f32>)| Parameters {
+            weight: packed.unpack().into_iter().map(|t| packed.scale * f32::from(t)).collect(),
+            gain: gain.clone(),
+        };
+        let parameters: Vec<Parameters> = packed.iter().zip(gains).map(parameters).collect();
+        let mut mlp = Mlp::upload(gpu, shape, &parameters)?;
+        for (i, (layer, packed)) in mlp.layers.iter_mut().zip(packed).enumerate() {
+            layer.packed = PackedTensor::upload(gpu, &format!("layers.{i}.weight"), packed)?;
+        }
+        Ok(mlp)
     }
 
     /// Reads the shadow weights and gains back.

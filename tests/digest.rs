@@ -1,0 +1,187 @@
+//! One digest on every adapter: the integers of whole networks, from stored trits and gains, against a
+//! constant, on the twin and on the device.
+
+mod common;
+
+use std::path::Path;
+
+use common::*;
+use safetensors::SafeTensors;
+use sterna::digest::{self, Digest, Integers};
+use sterna::gpu::Gpu;
+use sterna::mnist::Dataset;
+use sterna::model::{Mlp, Precision, Shape};
+use sterna::ternary::{Packed, words};
+
+/// Of [`trained`].
+const TRAINED: &str = "bdb94d5888ac8ffc60102a535ad449c3045cfa686ed72703f216745b65e2d9db";
+
+/// Of [`awkward`].
+const AWKWARD: &str = "4162141af52138d512258b739358a0e2cd09d091aa70489c8f9606f2225e303a";
+
+/// Stored weights and the images that they meet.
+#[derive(Clone)]
+struct Case {
+    packed: Vec<Packed>,
+    gains: Vec<Vec<f32>>,
+    images: Vec<u8>,
+}
+
+impl Case {
+    fn twin(&self) -> String {
+        digest::twin(&self.packed, &self.gains, &self.images)
+    }
+
+    fn upload(&self, gpu: &Gpu) -> Mlp {
+        let dims = [self.packed[0].cols].into_iter().chain(self.packed.iter().map(|packed| packed.rows));
+        let shape = Shape { dims: dims.collect(), eps: 1e-5, precision: Precision::Ternary };
+        Mlp::from_packed(gpu, shape, &self.packed, &self.gains).expect("the network fits every adapter")
+    }
+
+    fn on(&self, gpu: &Gpu) -> String {
+        digest::network(gpu, &self.upload(gpu), &self.images).expect("the device works")
+    }
+}
+
+/// A 784-256-128-10 network after four epochs of `sterna train`, and the first 64 test digits.
+fn trained() -> Case {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/digest/mnist.safetensors");
+    let bytes = std::fs::read(path).expect("the fixture is part of the repository");
+    let file = SafeTensors::deserialize(&bytes).expect("a safetensors file");
+    let floats = |name: String| -> Vec<f32> {
+        let data = file.tensor(&name).expect("the fixture's tensor").data();
+        data.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect()
+    };
+    let (mut packed, mut gains) = (Vec::new(), Vec::new());
+    for i in 0..3 {
+        let gain = floats(format!("layers.{i}.gain"));
+        let view = file.tensor(&format!("layers.{i}.packed")).expect("the fixture's tensor");
+        let (rows, cols) = (view.shape()[0], gain.len());
+        assert_eq!(view.shape(), [rows, words(cols)]);
+        let words = view.data().as_chunks().0.iter().map(|&bytes| u32::from_le_bytes(bytes)).collect();
+        packed.push(Packed { rows, cols, scale: floats(format!("layers.{i}.beta"))[0], words });
+        gains.push(gain);
+    }
+    let test = Dataset::embedded().test;
+    Case { packed, gains, images: test.images[..64 * 784].to_vec() }
+}
+
+/// Widths that no word and no tile divides, gains of either sign and zero, images of 10 x 12 pixels of
+/// which one is black and one is white; 26 classes.
+fn awkward() -> Case {
+    let dims = [120, 65, 17, 26];
+    let (mut packed, mut gains) = (Vec::new(), Vec::new());
+    for (i, pair) in dims.windows(2).enumerate() {
+        let [cols, rows] = [pair[0], pair[1]];
+        let trits: Vec<i8> = integers(10 + i as u32, rows * cols, -1, 1).iter().map(|&t| t as i8).collect();
+        packed.push(Packed::pack(&trits, rows, cols, 0.037));
+        let mut gain = floats(20 + i as u32, cols, 2.0);
+        gain.iter_mut().skip(10).step_by(11).for_each(|gain| *gain = 0.0);
+        gains.push(gain);
+    }
+    let mut images: Vec<u8> = integers(30, 37 * 120, 0, 255).iter().map(|&pixel| pixel as u8).collect();
+    images[..120].fill(0);
+    images[120..240].fill(255);
+    Case { packed, gains, images }
+}
+
+fn holds(case: &Case, digest: &str) {
+    assert_eq!(case.twin(), digest, "the twin");
+    for shaders in [Shaders::Plain, Shaders::Checked, Shaders::ForGpu] {
+        let gpu = gpu(shaders);
+        assert_eq!(case.on(gpu), digest, "{shaders:?} shaders on {} {}", gpu.backend(), gpu.name());
+    }
+}
+
+#[test]
+fn a_trained_network_has_one_digest() {
+    holds(&trained(), TRAINED);
+}
+
+#[test]
+fn a_network_of_awkward_widths_has_one_digest() {
+    holds(&awkward(), AWKWARD);
+}
+
+#[test]
+fn batches_leave_no_mark() {
+    let (case, gpu) = (awkward(), gpu(Shaders::Plain));
+    let mlp = case.upload(gpu);
+    for batch in [1, 8, 36, 37, 1000] {
+        let digest = digest::network_in_batches(gpu, &mlp, &case.images, batch).expect("the device works");
+        assert_eq!(digest, AWKWARD, "batches of {batch}");
+    }
+}
+
+#[test]
+fn stored_weights_arrive_to_the_bit() {
+    for case in [trained(), awkward()] {
+        let gpu = gpu(Shaders::Plain);
+        assert_eq!(case.upload(gpu).packed(gpu).expect("the device works"), case.packed);
+    }
+}
+
+/// The awkward network with gains of 1/2 and pixels `4 j + 1` below a maximum of 254, whose scale is 1: every
+/// code of the first layer is a tie between `2 j` and `2 j + 1`.
+fn ties() -> Case {
+    let mut case = awkward();
+    case.gains[0].fill(0.5);
+    case.images = integers(31, 8 * 120, 1, 62).iter().map(|&j| 4 * j as u8 + 1).collect();
+    case.images.iter_mut().step_by(120).for_each(|pixel| *pixel = 254);
+    case
+}
+
+/// Another trit in the place of one.
+fn flip(packed: &mut Packed, row: usize, col: usize) {
+    let mut trits = packed.unpack();
+    let trit = &mut trits[row * packed.cols + col];
+    *trit = if *trit == 1 { 0 } else { *trit + 1 };
+    *packed = Packed::pack(&trits, packed.rows, packed.cols, packed.scale);
+}
+
+#[test]
+fn the_smallest_change_is_seen() {
+    type Change = fn(&mut Case);
+    let changes: [(&str, Change); 5] = [
+        ("nothing", |_| {}),
+        ("a trit of the first layer", |case| flip(&mut case.packed[0], 64, 119)),
+        ("a trit of the last layer", |case| flip(&mut case.packed[2], 25, 16)),
+        ("the last bit of a gain", |case| case.gains[0][5] = case.gains[0][5].next_up()),
+        ("a pixel by one", |case| case.images[3 * 120 + 5] += 1),
+    ];
+    let gpu = gpu(Shaders::Plain);
+    let mut seen: Vec<String> = Vec::new();
+    for (what, change) in changes {
+        let mut case = ties();
+        change(&mut case);
+        let digest = case.on(gpu);
+        assert_eq!(digest, case.twin(), "{what}");
+        assert!(!seen.contains(&digest), "{what} was changed and not seen");
+        seen.push(digest);
+    }
+}
+
+#[test]
+fn what_is_hashed_is_what_the_module_says() {
+    // Two images, two layers; by hand, image by image.
+    let layers = [
+        Integers { codes: vec![1, -2, 3, 4], acc: vec![-1, 258] },
+        Integers { codes: vec![5, 6], acc: vec![7, 8, 9, 10] },
+    ];
+    let mut whole = Digest::default();
+    whole.feed(2, &layers);
+    let image = |i: usize| {
+        let half = |Integers { codes, acc }: &Integers| Integers {
+            codes: codes.chunks(codes.len() / 2).nth(i).expect("two images").to_vec(),
+            acc: acc.chunks(acc.len() / 2).nth(i).expect("two images").to_vec(),
+        };
+        layers.iter().map(half).collect::<Vec<_>>()
+    };
+    let mut halves = Digest::default();
+    halves.feed(1, &image(0));
+    halves.feed(1, &image(1));
+    let whole = whole.hex();
+    assert_eq!(whole, halves.hex());
+    // printf '\1\376\377\377\377\377\5\7\0\0\0\10\0\0\0\3\4\2\1\0\0\6\11\0\0\0\12\0\0\0' | sha256sum
+    assert_eq!(whole, "8e00010d11e23ef24a93e37a1ab46838b63dce407e92887cccbe8cd8522d8e56");
+}
