@@ -1,88 +1,121 @@
-// matmul_f32_dw_subgroup — matmul_f32_dw with a 16 x 8 register tile and shared loads
+// matmul_f32_dw_subgroup — matmul_f32_dw with an 8 x 32 register tile and shared loads
 //
-//   0  p   Params                 uniform
-//   1  dy  f32  [batch, rows]     read
-//   2  x   f32  [batch, cols]     read
-//   3  dw  f32  [rows, cols]      write
+//   0  p   Params                uniform
+//   1  dy  f32  [batch, rows]    read
+//   2  x   f32  [batch, cols]    read
+//   3  dw  f32  [rows, cols]     write
 //
 // For adapters where a load costs as much as many operations and a broadcast little (lavapipe):
-// each of 8 lanes loads the gradient of one row and the others take it from it.
+// each of 8 lanes loads the gradients of four rows and the others take them from it, so
+// that 12 loads feed 256 products.
 //
 // Needs    subgroups of at least 8.
 // Grid     x over cols, y over rows; TILE_X columns and TILE_Y rows per invocation.
 // Moves    as matmul_f32_dw.
 // Does     as matmul_f32_dw.
-// Twin     reference::matmul_f32_dw — within the rounding of a sum of `batch` terms.
+// Twin     reference::matmul_f32_dw — within the rounding of a sum of batch terms.
 
 override WG: u32 = 8u;
-const TILE_X: u32 = 16u;
-const TILE_Y: u32 = 8u;
+const TILE_X: u32 = 8u;
+const TILE_Y: u32 = 32u;
 
 struct Params { batch: u32, rows: u32, cols: u32 }
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> dy: array<f32>;
-@group(0) @binding(2) var<storage, read> x: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> x: array<f32>;
 @group(0) @binding(3) var<storage, read_write> dw: array<f32>;
 
-// Elements i to i + 3. Rows are aligned to vectors where cols is a multiple of 4: then it is one load.
-fn four(i: u32) -> vec4<f32> {
-    let last = arrayLength(&x) - 1u;
-    let low = x[min(i / 4u, last)];
-    let shift = i % 4u;
-    if shift == 0u { return low; }
-    let high = x[min(i / 4u + 1u, last)];
-    if shift == 1u { return vec4<f32>(low.yzw, high.x); }
-    if shift == 2u { return vec4<f32>(low.zw, high.xy); }
-    return vec4<f32>(low.w, high.xyz);
+// Four columns of batch row b.
+fn four(c: vec4<u32>, b: u32) -> vec4<f32> {
+    let first = b * p.cols;
+    return vec4<f32>(x[first + c.x], x[first + c.y], x[first + c.z], x[first + c.w]);
 }
 
-// Element [part][i] of the matrix is column 4 part + i.
-fn store(row: u32, col: u32, tile: mat4x4<f32>) {
-    if row >= p.rows { return; }
-    let i = row * p.cols;
-    for (var part = 0u; part < 4u; part++) {
-        let c = col + 4u * part;
-        if c < p.cols { dw[i + c] = tile[part].x; }
-        if c + 1u < p.cols { dw[i + c + 1u] = tile[part].y; }
-        if c + 2u < p.cols { dw[i + c + 2u] = tile[part].z; }
-        if c + 3u < p.cols { dw[i + c + 3u] = tile[part].w; }
+// The products of four rows with four columns; element [i] belongs to the i-th of the former.
+fn products(d: vec4<f32>, t: vec4<f32>) -> mat4x4<f32> {
+    return mat4x4<f32>(d.x * t, d.y * t, d.z * t, d.w * t);
+}
+
+fn store_four(row: u32, col: u32, value: vec4<f32>) {
+    let i = row * p.cols + col;
+    if col < p.cols { dw[i] = value.x; }
+    if col + 1u < p.cols { dw[i + 1u] = value.y; }
+    if col + 2u < p.cols { dw[i + 2u] = value.z; }
+    if col + 3u < p.cols { dw[i + 3u] = value.w; }
+}
+
+fn store(row: u32, col: u32, low: mat4x4<f32>, high: mat4x4<f32>) {
+    for (var i = 0u; i < 4u; i++) {
+        if row + i >= p.rows { return; }
+        store_four(row + i, col, low[i]);
+        store_four(row + i, col + 4u, high[i]);
     }
 }
 
 @compute @workgroup_size(WG)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
-    // Every lane stays to the end, for the others need its loads; what overhangs is not stored.
+    // Every lane stays to the end, for the others need its loads. What overhangs repeats the last one
+    // and is not stored.
     let col = id.x * TILE_X;
     let row = id.y * TILE_Y;
-    let mine = min(row + lane % TILE_Y, p.rows - 1u);
-    var a0 = mat4x4<f32>();
-    var a1 = mat4x4<f32>();
-    var a2 = mat4x4<f32>();
-    var a3 = mat4x4<f32>();
-    var a4 = mat4x4<f32>();
-    var a5 = mat4x4<f32>();
-    var a6 = mat4x4<f32>();
-    var a7 = mat4x4<f32>();
+    let last = vec4<u32>(p.cols - 1u);
+    let c0 = min(vec4<u32>(col, col + 1u, col + 2u, col + 3u), last);
+    let c1 = min(vec4<u32>(col + 4u, col + 5u, col + 6u, col + 7u), last);
+    let first = row + 4u * (lane % 8u);
+    let mine = min(vec4<u32>(first, first + 1u, first + 2u, first + 3u), vec4<u32>(p.rows - 1u));
+    var low0 = mat4x4<f32>();
+    var high0 = mat4x4<f32>();
+    var low1 = mat4x4<f32>();
+    var high1 = mat4x4<f32>();
+    var low2 = mat4x4<f32>();
+    var high2 = mat4x4<f32>();
+    var low3 = mat4x4<f32>();
+    var high3 = mat4x4<f32>();
+    var low4 = mat4x4<f32>();
+    var high4 = mat4x4<f32>();
+    var low5 = mat4x4<f32>();
+    var high5 = mat4x4<f32>();
+    var low6 = mat4x4<f32>();
+    var high6 = mat4x4<f32>();
+    var low7 = mat4x4<f32>();
+    var high7 = mat4x4<f32>();
     for (var b = 0u; b < p.batch; b++) {
-        let i = b * p.cols + col;
-        let values = mat4x4<f32>(four(i), four(i + 4u), four(i + 8u), four(i + 12u));
-        let d = dy[b * p.rows + mine];
-        a0 += subgroupBroadcast(d, 0u) * values;
-        a1 += subgroupBroadcast(d, 1u) * values;
-        a2 += subgroupBroadcast(d, 2u) * values;
-        a3 += subgroupBroadcast(d, 3u) * values;
-        a4 += subgroupBroadcast(d, 4u) * values;
-        a5 += subgroupBroadcast(d, 5u) * values;
-        a6 += subgroupBroadcast(d, 6u) * values;
-        a7 += subgroupBroadcast(d, 7u) * values;
+        let low = four(c0, b);
+        let high = four(c1, b);
+        let r = mine + vec4<u32>(b * p.rows);
+        let d = vec4<f32>(dy[r.x], dy[r.y], dy[r.z], dy[r.w]);
+        let d0 = subgroupBroadcast(d, 0u);
+        low0 += products(d0, low);
+        high0 += products(d0, high);
+        let d1 = subgroupBroadcast(d, 1u);
+        low1 += products(d1, low);
+        high1 += products(d1, high);
+        let d2 = subgroupBroadcast(d, 2u);
+        low2 += products(d2, low);
+        high2 += products(d2, high);
+        let d3 = subgroupBroadcast(d, 3u);
+        low3 += products(d3, low);
+        high3 += products(d3, high);
+        let d4 = subgroupBroadcast(d, 4u);
+        low4 += products(d4, low);
+        high4 += products(d4, high);
+        let d5 = subgroupBroadcast(d, 5u);
+        low5 += products(d5, low);
+        high5 += products(d5, high);
+        let d6 = subgroupBroadcast(d, 6u);
+        low6 += products(d6, low);
+        high6 += products(d6, high);
+        let d7 = subgroupBroadcast(d, 7u);
+        low7 += products(d7, low);
+        high7 += products(d7, high);
     }
-    store(row, col, a0);
-    store(row + 1u, col, a1);
-    store(row + 2u, col, a2);
-    store(row + 3u, col, a3);
-    store(row + 4u, col, a4);
-    store(row + 5u, col, a5);
-    store(row + 6u, col, a6);
-    store(row + 7u, col, a7);
+    store(row, col, low0, high0);
+    store(row + 4u, col, low1, high1);
+    store(row + 8u, col, low2, high2);
+    store(row + 12u, col, low3, high3);
+    store(row + 16u, col, low4, high4);
+    store(row + 20u, col, low5, high5);
+    store(row + 24u, col, low6, high6);
+    store(row + 28u, col, low7, high7);
 }

@@ -1,5 +1,5 @@
-//! The dense product that ternary ones are compared with. Shaders: `shaders/matmul_f32*.wgsl`, the base for GPUs and a register
-//! tile for software rasterisers.
+//! The dense product that ternary ones are compared with. Shaders: `shaders/matmul_f32*.wgsl`, the base for GPUs and two
+//! register tiles for software rasterisers.
 
 use super::{expect, matrix, preferred};
 use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, params};
@@ -10,8 +10,10 @@ pub static VARIANTS: &[&Kernel] = &[
     &Kernel::new::<Params>("matmul_f32", include_str!("../../shaders/matmul_f32.wgsl"))
         .tiled([64, 64])
         .with(&[], &[]),
+    &Kernel::new::<Params>("matmul_f32_wide", include_str!("../../shaders/matmul_f32_wide.wgsl"))
+        .tiled([16, 16]),
     &Kernel::new::<Params>("matmul_f32_subgroup", include_str!("../../shaders/matmul_f32_subgroup.wgsl"))
-        .tiled([8, 8])
+        .tiled([8, 32])
         .subgroup(8),
 ];
 

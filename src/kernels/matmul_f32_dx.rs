@@ -1,5 +1,5 @@
-//! Input gradient of the dense product. Shaders: `shaders/matmul_f32_dx*.wgsl`, the base for GPUs and a register
-//! tile for software rasterisers.
+//! Input gradient of the dense product. Shaders: `shaders/matmul_f32_dx*.wgsl`, the base for GPUs and two
+//! register tiles for software rasterisers.
 
 use super::{expect, matrix, preferred};
 use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, params};
@@ -10,11 +10,13 @@ pub static VARIANTS: &[&Kernel] = &[
     &Kernel::new::<Params>("matmul_f32_dx", include_str!("../../shaders/matmul_f32_dx.wgsl"))
         .tiled([64, 64])
         .with(&[], &[]),
+    &Kernel::new::<Params>("matmul_f32_dx_wide", include_str!("../../shaders/matmul_f32_dx_wide.wgsl"))
+        .tiled([16, 16]),
     &Kernel::new::<Params>(
         "matmul_f32_dx_subgroup",
         include_str!("../../shaders/matmul_f32_dx_subgroup.wgsl"),
     )
-    .tiled([16, 8])
+    .tiled([8, 32])
     .subgroup(8),
 ];
 
