@@ -93,8 +93,9 @@ fn run(gpu: &Gpu, kernel: &Kernel, ops: &[Op]) {
 
 // --- shapes ----------------------------------------------------------------------------------------
 
-/// `[batch, rows, cols]`: one, odd, one past a tile or a workgroup, 784 = 49 whole words.
-const MATRICES: [[usize; 3]; 10] = [
+/// `[batch, rows, cols]`: one, odd, one past a tile or a workgroup, 784 = 49 whole words; at last whole
+/// vectors that fill their tiles, and such that do not.
+const MATRICES: [[usize; 3]; 11] = [
     [1, 1, 1],
     [3, 5, 7],
     [1, 65, 17],
@@ -105,6 +106,7 @@ const MATRICES: [[usize; 3]; 10] = [
     [3, 9, 784],
     [1, 2, 1025],
     [8, 16, 64],
+    [6, 20, 68],
 ];
 
 /// `[batch, cols]`; the last is a grid past 65,535 workgroups, which is folded.
