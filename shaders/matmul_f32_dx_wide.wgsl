@@ -1,12 +1,12 @@
-// matmul_f32_dx_wide — matmul_f32_dx with a 16 x 16 register tile
+// matmul_f32_dx_wide — matmul_f32_dx with an 8 x 16 register tile
 //
-//   0  p   Params                uniform
-//   1  w   f32  [rows, cols]     read
-//   2  dy  f32  [batch, rows]    read
-//   3  dx  f32  [batch, cols]    write
+//   0  p   Params                 uniform
+//   1  w   f32  [rows, cols]      read
+//   2  dy  f32  [batch, rows]     read
+//   3  dx  f32  [batch, cols]     write
 //
-// For adapters where a load costs as much as many operations (software rasterisers): 32 loads feed
-// 256 products.
+// For adapters where a load costs as much as many operations (software rasterisers):
+// 24 loads of four feed 512 products.
 //
 // Grid     x over cols, y over the batch; TILE_X columns and TILE_Y batch rows per invocation.
 // Moves    as matmul_f32_dx.
@@ -14,32 +14,58 @@
 // Twin     reference::matmul_f32_dx — within the rounding of a sum of rows terms.
 
 override WG: u32 = 8u;
-const TILE_X: u32 = 16u;
+const TILE_X: u32 = 8u;
 const TILE_Y: u32 = 16u;
 
 struct Params { batch: u32, rows: u32, cols: u32 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> w: array<f32>;
-@group(0) @binding(2) var<storage, read> dy: array<f32>;
+@group(0) @binding(1) var<storage, read> w: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> dy: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> dx: array<f32>;
 
-// Four columns of row r of the matrix.
-fn four(c: vec4<u32>, r: u32) -> vec4<f32> {
-    let first = r * p.cols;
-    return vec4<f32>(w[first + c.x], w[first + c.y], w[first + c.z], w[first + c.w]);
+// Four terms of each sum at once, so that the accumulators are touched once for four products; in order.
+fn plus(a: mat4x4<f32>, v: vec4<f32>, m0: mat4x4<f32>, m1: mat4x4<f32>, m2: mat4x4<f32>, m3: mat4x4<f32>) -> mat4x4<f32> {
+    return a + v.x * m0 + v.y * m1 + v.z * m2 + v.w * m3;
 }
 
-// Element [part][i] of the matrix is column 4 part + i.
+fn w_at(i: u32) -> f32 {
+    return w[i / 4u][i % 4u];
+}
+
+fn dy_at(i: u32) -> f32 {
+    return dy[i / 4u][i % 4u];
+}
+
+// Four gradients of four batch rows, [term][row]; rows past the batch repeat its last one.
+fn four(b: u32, r: u32) -> mat4x4<f32> {
+    let last = p.batch - 1u;
+    return transpose(mat4x4<f32>(
+        dy[(min(b, last) * p.rows + r) / 4u],
+        dy[(min(b + 1u, last) * p.rows + r) / 4u],
+        dy[(min(b + 2u, last) * p.rows + r) / 4u],
+        dy[(min(b + 3u, last) * p.rows + r) / 4u]));
+}
+
+// One of them.
+fn one(b: u32, r: u32) -> vec4<f32> {
+    let last = p.batch - 1u;
+    return vec4<f32>(
+        dy_at(min(b, last) * p.rows + r),
+        dy_at(min(b + 1u, last) * p.rows + r),
+        dy_at(min(b + 2u, last) * p.rows + r),
+        dy_at(min(b + 3u, last) * p.rows + r));
+}
+
+// Element [part][i] of the matrix is batch row 4 part + i.
 fn store(b: u32, col: u32, tile: mat4x4<f32>) {
-    if b >= p.batch { return; }
-    let i = b * p.cols;
+    if col >= p.cols { return; }
     for (var part = 0u; part < 4u; part++) {
-        let c = col + 4u * part;
-        if c < p.cols { dx[i + c] = tile[part].x; }
-        if c + 1u < p.cols { dx[i + c + 1u] = tile[part].y; }
-        if c + 2u < p.cols { dx[i + c + 2u] = tile[part].z; }
-        if c + 3u < p.cols { dx[i + c + 3u] = tile[part].w; }
+        let at = b + 4u * part;
+        if at < p.batch { dx[at * p.cols + col] = tile[part].x; }
+        if at + 1u < p.batch { dx[(at + 1u) * p.cols + col] = tile[part].y; }
+        if at + 2u < p.batch { dx[(at + 2u) * p.cols + col] = tile[part].z; }
+        if at + 3u < p.batch { dx[(at + 3u) * p.cols + col] = tile[part].w; }
     }
 }
 
@@ -48,29 +74,16 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let col = id.x * TILE_X;
     let b = id.y * TILE_Y;
     if col >= p.cols { return; }
-    // What overhangs repeats the last one and is not stored.
-    let last = vec4<u32>(p.cols - 1u);
-    let c0 = min(vec4<u32>(col, col + 1u, col + 2u, col + 3u), last);
-    let c1 = min(vec4<u32>(col + 4u, col + 5u, col + 6u, col + 7u), last);
-    let c2 = min(vec4<u32>(col + 8u, col + 9u, col + 10u, col + 11u), last);
-    let c3 = min(vec4<u32>(col + 12u, col + 13u, col + 14u, col + 15u), last);
-    let last_b = p.batch - 1u;
-    let d0 = min(b, last_b) * p.rows;
-    let d1 = min(b + 1u, last_b) * p.rows;
-    let d2 = min(b + 2u, last_b) * p.rows;
-    let d3 = min(b + 3u, last_b) * p.rows;
-    let d4 = min(b + 4u, last_b) * p.rows;
-    let d5 = min(b + 5u, last_b) * p.rows;
-    let d6 = min(b + 6u, last_b) * p.rows;
-    let d7 = min(b + 7u, last_b) * p.rows;
-    let d8 = min(b + 8u, last_b) * p.rows;
-    let d9 = min(b + 9u, last_b) * p.rows;
-    let d10 = min(b + 10u, last_b) * p.rows;
-    let d11 = min(b + 11u, last_b) * p.rows;
-    let d12 = min(b + 12u, last_b) * p.rows;
-    let d13 = min(b + 13u, last_b) * p.rows;
-    let d14 = min(b + 14u, last_b) * p.rows;
-    let d15 = min(b + 15u, last_b) * p.rows;
+    // Columns past the end repeat the last one and are not stored.
+    let last = p.cols - 1u;
+    let c0 = col;
+    let c1 = min(col + 1u, last);
+    let c2 = min(col + 2u, last);
+    let c3 = min(col + 3u, last);
+    let c4 = min(col + 4u, last);
+    let c5 = min(col + 5u, last);
+    let c6 = min(col + 6u, last);
+    let c7 = min(col + 7u, last);
     var a0 = mat4x4<f32>();
     var a1 = mat4x4<f32>();
     var a2 = mat4x4<f32>();
@@ -79,47 +92,52 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     var a5 = mat4x4<f32>();
     var a6 = mat4x4<f32>();
     var a7 = mat4x4<f32>();
-    var a8 = mat4x4<f32>();
-    var a9 = mat4x4<f32>();
-    var a10 = mat4x4<f32>();
-    var a11 = mat4x4<f32>();
-    var a12 = mat4x4<f32>();
-    var a13 = mat4x4<f32>();
-    var a14 = mat4x4<f32>();
-    var a15 = mat4x4<f32>();
-    for (var r = 0u; r < p.rows; r++) {
-        let t = mat4x4<f32>(four(c0, r), four(c1, r), four(c2, r), four(c3, r));
-        a0 += dy[d0 + r] * t;
-        a1 += dy[d1 + r] * t;
-        a2 += dy[d2 + r] * t;
-        a3 += dy[d3 + r] * t;
-        a4 += dy[d4 + r] * t;
-        a5 += dy[d5 + r] * t;
-        a6 += dy[d6 + r] * t;
-        a7 += dy[d7 + r] * t;
-        a8 += dy[d8 + r] * t;
-        a9 += dy[d9 + r] * t;
-        a10 += dy[d10 + r] * t;
-        a11 += dy[d11 + r] * t;
-        a12 += dy[d12 + r] * t;
-        a13 += dy[d13 + r] * t;
-        a14 += dy[d14 + r] * t;
-        a15 += dy[d15 + r] * t;
+    // Loads of four need rows that start at multiples of four; other rows go one by one.
+    let whole = select(0u, p.rows, p.rows % 4u + p.cols % 4u == 0u);
+    for (var r = 0u; r < whole; r += 4u) {
+        let b0 = four(b, r);
+        let b1 = four(b + 4u, r);
+        let b2 = four(b + 8u, r);
+        let b3 = four(b + 12u, r);
+        let d0 = mat4x4<f32>(b0[0], b1[0], b2[0], b3[0]);
+        let d1 = mat4x4<f32>(b0[1], b1[1], b2[1], b3[1]);
+        let d2 = mat4x4<f32>(b0[2], b1[2], b2[2], b3[2]);
+        let d3 = mat4x4<f32>(b0[3], b1[3], b2[3], b3[3]);
+        let i0 = r * p.cols;
+        let i1 = i0 + p.cols;
+        let i2 = i1 + p.cols;
+        let i3 = i2 + p.cols;
+        let low_w = transpose(mat4x4<f32>(
+            w[(i0 + c0) / 4u], w[(i1 + c0) / 4u], w[(i2 + c0) / 4u], w[(i3 + c0) / 4u]));
+        let high_w = transpose(mat4x4<f32>(
+            w[(i0 + c4) / 4u], w[(i1 + c4) / 4u], w[(i2 + c4) / 4u], w[(i3 + c4) / 4u]));
+        a0 = plus(a0, low_w[0], d0, d1, d2, d3);
+        a1 = plus(a1, low_w[1], d0, d1, d2, d3);
+        a2 = plus(a2, low_w[2], d0, d1, d2, d3);
+        a3 = plus(a3, low_w[3], d0, d1, d2, d3);
+        a4 = plus(a4, high_w[0], d0, d1, d2, d3);
+        a5 = plus(a5, high_w[1], d0, d1, d2, d3);
+        a6 = plus(a6, high_w[2], d0, d1, d2, d3);
+        a7 = plus(a7, high_w[3], d0, d1, d2, d3);
+    }
+    for (var r = whole; r < p.rows; r++) {
+        let d0 = mat4x4<f32>(one(b, r), one(b + 4u, r), one(b + 8u, r), one(b + 12u, r));
+        let i0 = r * p.cols;
+        a0 += w_at(i0 + c0) * d0;
+        a1 += w_at(i0 + c1) * d0;
+        a2 += w_at(i0 + c2) * d0;
+        a3 += w_at(i0 + c3) * d0;
+        a4 += w_at(i0 + c4) * d0;
+        a5 += w_at(i0 + c5) * d0;
+        a6 += w_at(i0 + c6) * d0;
+        a7 += w_at(i0 + c7) * d0;
     }
     store(b, col, a0);
-    store(b + 1u, col, a1);
-    store(b + 2u, col, a2);
-    store(b + 3u, col, a3);
-    store(b + 4u, col, a4);
-    store(b + 5u, col, a5);
-    store(b + 6u, col, a6);
-    store(b + 7u, col, a7);
-    store(b + 8u, col, a8);
-    store(b + 9u, col, a9);
-    store(b + 10u, col, a10);
-    store(b + 11u, col, a11);
-    store(b + 12u, col, a12);
-    store(b + 13u, col, a13);
-    store(b + 14u, col, a14);
-    store(b + 15u, col, a15);
+    store(b, col + 1u, a1);
+    store(b, col + 2u, a2);
+    store(b, col + 3u, a3);
+    store(b, col + 4u, a4);
+    store(b, col + 5u, a5);
+    store(b, col + 6u, a6);
+    store(b, col + 7u, a7);
 }

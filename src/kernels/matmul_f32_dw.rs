@@ -11,12 +11,12 @@ pub static VARIANTS: &[&Kernel] = &[
         .tiled([64, 64])
         .with(&[], &[]),
     &Kernel::new::<Params>("matmul_f32_dw_wide", include_str!("../../shaders/matmul_f32_dw_wide.wgsl"))
-        .tiled([16, 16]),
+        .tiled([8, 16]),
     &Kernel::new::<Params>(
         "matmul_f32_dw_subgroup",
         include_str!("../../shaders/matmul_f32_dw_subgroup.wgsl"),
     )
-    .tiled([8, 32])
+    .tiled([8, 16])
     .subgroup(8),
 ];
 
