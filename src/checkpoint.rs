@@ -124,7 +124,12 @@ impl Checkpoint {
 
     /// Whether every value is a number; nothing else should be saved, and nothing else is loaded.
     pub fn is_finite(&self) -> bool {
-        self.layers.iter().flat_map(Layer::floats).all(|(_, values)| values.iter().all(|x| x.is_finite()))
+        let sum = self.progress.is_none_or(|progress| progress.loss.is_finite());
+        sum && self
+            .layers
+            .iter()
+            .flat_map(Layer::floats)
+            .all(|(_, values)| values.iter().all(|x| x.is_finite()))
     }
 
     /// Writes the file beside its place, syncs it and renames it: a reader sees the old or the new one.
@@ -354,6 +359,19 @@ mod tests {
         let bytes = std::fs::read(&path).expect("read");
         for end in 0..bytes.len() {
             assert!(parse(&bytes[..end]).is_err(), "cut at {end}");
+        }
+    }
+
+    #[test]
+    fn a_flip_of_any_bit_is_refused() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("model.safetensors");
+        small().save(&path).expect("saved");
+        let bytes = std::fs::read(&path).expect("read");
+        for at in 0..8 * bytes.len() {
+            let mut flipped = bytes.clone();
+            flipped[at / 8] ^= 1 << (at % 8);
+            assert!(parse(&flipped).is_err(), "bit {} of byte {}", at % 8, at / 8);
         }
     }
 

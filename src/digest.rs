@@ -48,7 +48,7 @@ impl Digest {
 
     /// The digest of all that was taken in: 64 digits.
     pub fn hex(self) -> String {
-        self.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        crate::checkpoint::hex(&self.0.finalize())
     }
 }
 
@@ -64,12 +64,7 @@ const BATCH: usize = 1000;
 /// # Panics
 /// If the images have another number of pixels than the network has inputs.
 pub fn network(gpu: &Gpu, mlp: &Mlp, images: &[u8]) -> Result<String, Error> {
-    let widest = mlp.shape.dims.iter().copied().max().unwrap_or(1);
-    let mut batch = BATCH;
-    while batch > 1 && gpu.fits("activations", &[batch, widest]).is_err() {
-        batch /= 2;
-    }
-    network_in_batches(gpu, mlp, images, batch)
+    network_in_batches(gpu, mlp, images, mlp.batch_that_fits(gpu, BATCH))
 }
 
 /// [`network`] with this many images at a time, which changes nothing but the memory that it takes.

@@ -290,9 +290,13 @@ fn a_run_that_diverges_says_where_and_what_to_change() {
     let said = stderr(&output);
     assert_eq!((code(&output), output.stdout.len()), (1, 0), "{} {said}", stdout(&output));
     let model = out.join("model.safetensors");
-    for part in
-        ["the run diverged: in step 1, epoch 1, adamw wrote", "layers.", text(&model), "after step 0", "--lr"]
-    {
+    for part in [
+        "the run diverged: in step 1, epoch 1, adamw wrote",
+        "layers.",
+        text(&model),
+        "after step 0",
+        "a smaller --lr",
+    ] {
         assert!(said.contains(part), "{part:?} is missing in {said}");
     }
     let good = sterna::checkpoint::Checkpoint::load(&model).expect("the last good checkpoint");

@@ -196,7 +196,7 @@ fn ctrl_c_saves_the_step_and_resume_goes_on_to_the_same_weights() {
     let model = stopped.join("model.safetensors");
     let mut child = sterna(&long(text(&data), text(&stopped))).spawn().expect("started");
     assert!(appeared(&model, &mut child), "the run is too short to be interrupted");
-    std::thread::sleep(Duration::from_millis(any("milliseconds", 400) as u64));
+    std::thread::sleep(Duration::from_millis(any("milliseconds", 100) as u64));
     let interrupt = || {
         let id = child.id().to_string();
         Command::new("kill").args(["-INT", &id]).status().expect("kill runs");
@@ -226,6 +226,17 @@ fn ctrl_c_saves_the_step_and_resume_goes_on_to_the_same_weights() {
     assert_eq!(a.layers, b.layers, "weights, gains, moments and trits");
     assert_eq!(metrics(&whole), metrics(&stopped));
 
+    // Two processes do not train in one folder; a run goes on under its own name, from its folder as well.
+    let other = stopped.join("best.safetensors");
+    fs::copy(&model, &other).expect("copied");
+    let output = run(&["train", "--resume", text(&other)]);
+    assert!(
+        code(&output) == 2 && stderr(&output).contains("is not called model.safetensors"),
+        "{}",
+        stderr(&output)
+    );
+    fs::remove_file(&other).expect("removed");
+
     // A finished run stays as it is.
     let times = || {
         let list = fs::read_dir(&stopped).expect("listed").map(|entry| entry.expect("an entry"));
@@ -235,10 +246,73 @@ fn ctrl_c_saves_the_step_and_resume_goes_on_to_the_same_weights() {
         list
     };
     let before = times();
-    let again = run(&["train", "--resume", text(&model), "--json"]);
+    let again = run(&["train", "--resume", text(&stopped), "--json"]);
     assert_eq!(code(&again), 0, "{}", stderr(&again));
     assert!(stderr(&again).contains("all 6 epochs are done"), "{}", stderr(&again));
     assert!(before == times(), "a finished run was changed");
+}
+
+#[test]
+#[cfg(unix)]
+fn a_comparison_is_taken_up_where_it_was_interrupted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = files(folder.path(), 1600);
+    let out = folder.path().join("both");
+    let args = [long(text(&data), text(&out)), vec!["--compare"]].concat();
+    let mut child = sterna(&args).spawn().expect("started");
+    assert!(appeared(&out.join("ternary/model.safetensors"), &mut child));
+    // While the first of the two trains, nobody else does in its folder.
+    let second = run(&["train", "--resume", text(&out.join("ternary"))]);
+    assert!(
+        code(&second) == 2 && stderr(&second).contains("another process trains in "),
+        "{}",
+        stderr(&second)
+    );
+    Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill runs");
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(code(&output), 130, "{}", stderr(&output));
+    assert!(stderr(&output).contains("the same command with --out"), "{}", stderr(&output));
+
+    let other = [args.clone(), vec!["--epochs", "7"]].concat().join(" ").replacen("--epochs 6 ", "", 1);
+    let refused = run(&other.split(' ').collect::<Vec<_>>());
+    assert!(stderr(&refused).contains("--epochs 7 contradicts"), "{}", stderr(&refused));
+    let done = run(&args);
+    assert_eq!(code(&done), 0, "{}", stderr(&done));
+    let curve = fs::read_to_string(out.join("compare.svg")).expect("a curve");
+    assert!(curve.contains("bands, 6 epochs from seed 0"));
+}
+
+#[test]
+#[cfg(unix)]
+fn lines_of_the_metrics_that_were_lost_take_no_others_with_them() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = files(folder.path(), 200);
+    let out = folder.path().join("my run");
+    let mut child = sterna(&long(text(&data), text(&out))).spawn().expect("started");
+    let metrics = out.join("metrics.jsonl");
+    let lines = || fs::read_to_string(&metrics).unwrap_or_default().lines().count();
+    let end = Instant::now() + Duration::from_secs(60);
+    while lines() < 2 {
+        assert!(Instant::now() < end, "no epoch ends");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child.kill().expect("killed");
+    child.wait().expect("it ends");
+    let whole = fs::read_to_string(&metrics).expect("read");
+    let (first, rest) = whole.split_once('\n').expect("two lines");
+    fs::write(&metrics, rest).expect("written");
+    let done = run(&["train", "--resume", text(&out)]);
+    assert_eq!(code(&done), 0, "{}", stderr(&done));
+    let now = fs::read_to_string(&metrics).expect("read");
+    let epochs: Vec<u64> = now
+        .lines()
+        .map(|line| {
+            serde_json::from_str::<serde_json::Value>(line).expect("JSON")["epoch"]
+                .as_u64()
+                .expect("a number")
+        })
+        .collect();
+    assert_eq!(epochs, [2, 3, 4, 5, 6], "{first}");
 }
 
 #[test]
@@ -250,16 +324,29 @@ fn killed_twenty_times_a_run_always_has_its_file_and_ends_the_same() {
     assert_eq!(code(&run(&long(text(&data), text(&whole)))), 0);
     let model = killed.join("model.safetensors");
     let resume = ["train", "--resume", text(&model), "--checkpoint-seconds", "0.02"];
-    let (mut steps, mut kills) = (0, 0);
-    let mut first = true;
+    let written = || fs::metadata(&model).and_then(|file| file.modified()).ok();
+    let (mut steps, mut most, mut kills) = (0, 0, 0);
     while kills < 20 {
+        let (first, before) = (!model.exists(), written());
         let mut child = match first {
             true => sterna(&long(text(&data), text(&killed))).spawn().expect("started"),
             false => sterna(&resume).spawn().expect("started"),
         };
-        first = false;
-        appeared(&model, &mut child);
-        std::thread::sleep(Duration::from_millis(any("milliseconds to the kill", 450) as u64));
+        // Every other kill waits for the run to have saved something, wherever it is then.
+        if first || kills % 2 == 1 {
+            let end = Instant::now() + Duration::from_secs(60);
+            while written() == before && child.try_wait().expect("asked").is_none() {
+                assert!(Instant::now() < end, "nothing is saved");
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        std::thread::sleep(Duration::from_millis(any("milliseconds to the kill", 300) as u64));
+        if child.try_wait().expect("asked").is_some_and(|ended| ended.success()) {
+            // Too fast for the killer: once more from the start.
+            fs::remove_dir_all(&killed).expect("removed");
+            steps = 0;
+            continue;
+        }
         child.kill().expect("killed");
         let mut said = String::new();
         child.stderr.take().expect("piped").read_to_string(&mut said).expect("text");
@@ -271,8 +358,10 @@ fn killed_twenty_times_a_run_always_has_its_file_and_ends_the_same() {
         let now = progress.epoch * 400 + progress.step;
         assert!(now >= steps, "step {steps} was saved before, now {now}");
         steps = now;
+        most = most.max(now);
     }
-    eprintln!("{kills} kills up to step {steps} of 2400");
+    eprintln!("{kills} kills, at most at step {most} of 2400");
+    assert!(most > 0, "every kill came before the first step");
     let resumed = run(&resume);
     assert_eq!(code(&resumed), 0, "{}", stderr(&resumed));
     let [a, b] =

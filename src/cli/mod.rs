@@ -77,6 +77,13 @@ impl DeviceFlags {
         }
     }
 
+    /// The flags as they were given.
+    fn words(&self) -> Vec<&str> {
+        let named = [("--adapter", &self.adapter), ("--backend", &self.backend)];
+        let named = named.into_iter().filter_map(|(flag, value)| Some([flag, value.as_deref()?])).flatten();
+        named.chain(self.checked.then_some("--checked")).collect()
+    }
+
     fn open(&self) -> Result<Gpu, Failure> {
         Gpu::new(&self.choice()).map_err(failure)
     }
@@ -158,9 +165,15 @@ fn given(matches: &ArgMatches) -> Vec<String> {
     matches.ids().map(|id| id.as_str()).filter(given).map(String::from).collect()
 }
 
-/// How this program was called, for commands that people may copy.
-fn program() -> String {
-    std::env::args().next().unwrap_or_else(|| "sterna".into())
+/// A command of this program that people may copy: `words` after the program's own name.
+fn command(words: &[&str]) -> String {
+    let program = std::env::args().next().unwrap_or_else(|| "sterna".into());
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,~%".contains(c);
+    let quoted = |word: &str| match word.chars().all(plain) && !word.is_empty() {
+        true => word.to_string(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    };
+    [program.as_str()].iter().chain(words).map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
 }
 
 /// A line of the result on stdout. Who reads it may stop reading, `sterna info | head`; that is no error.

@@ -236,6 +236,13 @@ impl Mlp {
         }
     }
 
+    /// The largest batch of at most `most` rows, by halves, that the adapter binds.
+    pub fn batch_that_fits(&self, gpu: &Gpu, most: usize) -> usize {
+        let widest = self.shape.dims.iter().copied().max().unwrap_or(1);
+        let halves = std::iter::successors(Some(most), |&batch| (batch > 1).then_some(batch / 2));
+        halves.into_iter().find(|&batch| gpu.fits("activations", &[batch, widest]).is_ok()).unwrap_or(1)
+    }
+
     /// Tensors for batches of one size. Two sizes share nothing, so both plans stay bound.
     ///
     /// # Errors

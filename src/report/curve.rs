@@ -16,7 +16,7 @@ pub struct Point {
     pub accuracy: [f64; 2],
     /// Learning rate of the epoch's last step.
     pub lr: f64,
-    /// Share of all trits that changed since the epoch before; `None` in the first epoch and without trits.
+    /// Share of all trits that changed since the epoch before; `None` without trits.
     pub flips: Option<f64>,
     /// Share of each layer's trits that are 0, the first layer first; empty without trits.
     pub zeros: Vec<f64>,
@@ -84,7 +84,7 @@ pub fn curve_svg(title: &str, points: &[Point]) -> String {
     let flips: Vec<f64> = points.iter().map(|point| 100.0 * point.flips.unwrap_or(f64::NAN)).collect();
     panels.push(Panel {
         name: "trits that changed since the epoch before, log scale",
-        note: "healthy: ~20 % early, under 1 % at the end",
+        note: "healthy: 20 to 50 % early, under 1 % at the end",
         scale: Scale::Log,
         unit: " %",
         lines: one(tell("changed", &flips, &|share| format!("{} %", short(share))), COLORS[1], flips),

@@ -438,11 +438,7 @@ impl Evaluator {
     /// If the adapter cannot bind a tensor.
     pub fn new(gpu: &Gpu, mlp: &Mlp, split: &Split) -> Result<Evaluator, Error> {
         let data = Resident::upload(gpu, "test", split)?;
-        let widest = mlp.shape.dims.iter().copied().max().unwrap_or(1);
-        let mut batch = EVALUATION_BATCH.min(data.count);
-        while batch > 1 && gpu.fits("activations", &[batch, widest]).is_err() {
-            batch /= 2;
-        }
+        let batch = mlp.batch_that_fits(gpu, EVALUATION_BATCH.min(data.count));
         let plan = Plan::new(data.count, batch, |batch| {
             let on = mlp.activations(gpu, batch)?;
             let mut ops = vec![data.gather(gpu, &on)];

@@ -79,10 +79,12 @@ impl Trainer {
     /// If the device failed.
     pub fn first_fault(&mut self, from: &Checkpoint, until: usize) -> Result<Option<Fault>, Error> {
         self.restore(from);
+        let mut before = from.clone();
         while self.steps() < until {
-            let before = self.checkpoint(serde_json::Value::Null)?;
-            self.one_step()?;
-            if self.is_finite()? {
+            let score = self.run_to(self.done + 1, &mut |_| ControlFlow::Continue(()))?;
+            let after = self.checkpoint(serde_json::Value::Null)?;
+            if after.is_finite() && score.is_none_or(|score| score.loss.is_finite()) {
+                before = after;
                 continue;
             }
             // This step did it: once more from its beginning, one dispatch after the other.
@@ -98,17 +100,6 @@ impl Trainer {
             }
         }
         Ok(None)
-    }
-
-    fn one_step(&mut self) -> Result<(), Error> {
-        self.run_to(self.done + 1, &mut |_| ControlFlow::Continue(())).map(drop)
-    }
-
-    /// Whether loss and parameters are numbers.
-    fn is_finite(&self) -> Result<bool, Error> {
-        let parameters = self.mlp.layers.iter().flat_map(|layer| [layer.weight.clone(), layer.gain.clone()]);
-        let watched: Vec<Tensor> = parameters.chain([self.data.totals.loss.clone()]).collect();
-        Ok(self.not_finite(&watched)?.is_none())
     }
 
     /// The first of the float tensors that holds a value which is no number.

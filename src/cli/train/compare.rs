@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::folder::{self, MODEL};
-use super::{Config, Finished, Flags, Outcome, Precision, Start, Verdict, failure, interrupt, seconds};
+use super::{Config, Finished, Flags, Outcome, Precision, Start, Verdict, failure, seconds};
 use crate::checkpoint::replace;
 use crate::cli::{print_json, say, shown, tell};
 use crate::report::{columns, compare_svg};
@@ -20,7 +20,7 @@ fn pair(flags: &Flags) -> [(&'static str, Config); 2] {
     [("ternary", asked), ("f32", float)]
 }
 
-pub fn run(flags: &Flags, given: &[String]) -> Outcome {
+pub fn run(flags: &Flags) -> Outcome {
     let base = flags.out.clone().unwrap_or_else(|| folder::fresh(flags.seed));
     let mut runs: Vec<(&str, Finished)> = Vec::new();
     let mut starts = Vec::new();
@@ -31,13 +31,12 @@ pub fn run(flags: &Flags, given: &[String]) -> Outcome {
         starts.push((
             name,
             match model.exists() {
-                true => Start::resumed(flags, &config, &model, given)?,
+                true => Start::resumed(flags, &config, &model, None)?,
                 false => Start::fresh(flags, config, Some(&path))?,
             },
         ));
     }
     let data = starts[0].1.data.name.clone();
-    interrupt::listen()?;
     for (name, start) in starts {
         tell(format!("\nTraining {name}"));
         match start.train(flags)? {

@@ -1,6 +1,6 @@
 //! A run's folder: made and proved writable before anything is trained, or opened again to go on.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Seek, Write};
 use std::path::{Path, PathBuf};
 
@@ -44,7 +44,8 @@ impl Epoch {
 /// The folder, and the metrics that grow in it.
 pub struct RunFolder {
     pub path: PathBuf,
-    metrics: File,
+    /// Locked, so that no two processes train in one folder; none where there is nothing left to train.
+    metrics: Option<File>,
     /// Bytes of whole lines in the file, and the lines that found no room yet.
     written: u64,
     waiting: String,
@@ -54,47 +55,48 @@ impl RunFolder {
     /// Makes a folder for a run, `runs/<time>-<seed>` unless asked otherwise.
     pub fn create(asked: Option<&Path>, seed: u64) -> Result<RunFolder, Failure> {
         let path = asked.map_or_else(|| fresh(seed), Path::to_path_buf);
-        if path.join(MODEL).exists() || path.join(METRICS).exists() {
+        // A run that was killed before its first save leaves an empty list of epochs: nothing to lose.
+        let begun = fs::metadata(path.join(METRICS)).is_ok_and(|metrics| metrics.len() > 0);
+        if path.join(MODEL).exists() || begun {
+            let folder = shown(&path);
             return Err(failure(format!(
-                "--out {} already holds a run: go on with it by --resume {}, choose another folder, or remove \
-                 this one",
-                shown(&path),
-                shown(&path.join(MODEL)),
+                "--out {folder} already holds a run: go on with it by --resume {folder}, choose another folder, \
+                 or remove this one"
             )));
         }
         writable(&path)
             .map_err(|error| failure(format!("--out {} cannot be written: {error}", shown(&path))))?;
-        let metrics = File::create(path.join(METRICS)).map_err(|error| unwritable(&path, error))?;
+        let metrics = Some(open(&path)?);
         Ok(RunFolder { path, metrics, written: 0, waiting: String::new() })
     }
 
     /// Opens the folder of a checkpoint to go on with, and returns the epochs up to it. Epochs after the
-    /// checkpoint, whose weights are lost, are cut off.
-    pub fn reopen(model: &Path, epoch: usize) -> Result<(RunFolder, Vec<Epoch>), Failure> {
+    /// checkpoint, whose weights are lost, are cut off. A run that is `finished` is only read.
+    pub fn reopen(model: &Path, epoch: usize, finished: bool) -> Result<(RunFolder, Vec<Epoch>), Failure> {
         let path = model.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        writable(path).map_err(|error| failure(format!("{} cannot be written: {error}", shown(path))))?;
-        // What a killed process was just writing.
-        for entry in fs::read_dir(path).map_err(failure)?.flatten() {
-            if entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
-                let _ = fs::remove_file(entry.path());
+        let mut metrics = None;
+        if !finished {
+            writable(path).map_err(|error| failure(format!("{} cannot be written: {error}", shown(path))))?;
+            metrics = Some(open(path)?);
+            // What a killed process was just writing.
+            for entry in fs::read_dir(path).map_err(failure)?.flatten() {
+                if entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
+                    let _ = fs::remove_file(entry.path());
+                }
             }
         }
         let text = fs::read_to_string(path.join(METRICS)).unwrap_or_default();
         let mut epochs: Vec<Epoch> = Vec::new();
         let mut written = 0;
         for line in text.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
+            let before = epochs.last().map_or(0, |epoch| epoch.epoch);
             match serde_json::from_str::<Epoch>(line) {
-                Ok(next) if next.epoch == epochs.len() + 1 && next.epoch <= epoch => epochs.push(next),
+                Ok(next) if next.epoch > before && next.epoch <= epoch => epochs.push(next),
                 _ => break,
             }
-            written += line.len();
+            written += line.len() as u64;
         }
-        let mut open = OpenOptions::new();
-        let metrics = open.create(true).truncate(false).write(true).open(path.join(METRICS));
-        let metrics = metrics.map_err(|error| unwritable(path, error))?;
-        let folder =
-            RunFolder { path: path.to_path_buf(), metrics, written: written as u64, waiting: String::new() };
-        Ok((folder, epochs))
+        Ok((RunFolder { path: path.to_path_buf(), metrics, written, waiting: String::new() }, epochs))
     }
 
     /// Appends a line to the metrics, after those that found no room before.
@@ -107,7 +109,8 @@ impl RunFolder {
             file.seek(std::io::SeekFrom::Start(self.written))?;
             file.write_all(self.waiting.as_bytes())
         };
-        write(&mut self.metrics).map_err(|error| unwritable(&self.path, error))?;
+        let metrics = self.metrics.as_mut().expect("a finished run trains no epoch");
+        write(metrics).map_err(|error| unwritable(&self.path, error))?;
         self.written += self.waiting.len() as u64;
         self.waiting.clear();
         Ok(())
@@ -116,6 +119,11 @@ impl RunFolder {
     /// Replaces a file of the folder.
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
         replace(&self.path.join(name), bytes).map_err(failure)
+    }
+
+    /// Whether there is something left to train.
+    pub fn trains(&self) -> bool {
+        self.metrics.is_some()
     }
 
     /// The file that the run goes on from.
@@ -136,6 +144,18 @@ pub fn fresh(seed: u64) -> PathBuf {
 
 fn writable(folder: &Path) -> std::io::Result<()> {
     fs::create_dir_all(folder).and_then(|()| tempfile::tempfile_in(folder)).map(drop)
+}
+
+/// Opens the list of epochs, empty where there is none, for this process alone.
+fn open(folder: &Path) -> Result<File, Failure> {
+    let mut options = OpenOptions::new();
+    let file = options.create(true).truncate(false).write(true).open(folder.join(METRICS));
+    let file = file.map_err(|error| unwritable(folder, error))?;
+    // File systems without locks are trusted.
+    if let Err(TryLockError::WouldBlock) = file.try_lock() {
+        return Err(failure(format!("another process trains in {}", shown(folder))));
+    }
+    Ok(file)
 }
 
 fn unwritable(folder: &Path, error: std::io::Error) -> Failure {

@@ -20,10 +20,9 @@ pub struct Log {
 }
 
 impl Log {
-    /// Starts after the epochs that are done, and `position` images into the next.
-    pub fn open(epochs: usize, images: usize, done: &[Epoch], position: usize) -> Log {
-        let at = (done.len() * images + position) as u64;
-        let bar = ProgressBar::new((epochs * images) as u64).with_position(at);
+    /// Starts `at` so many images into the run, of whose whole epochs `done` are known.
+    pub fn open(epochs: usize, images: usize, at: usize, done: &[Epoch]) -> Log {
+        let bar = ProgressBar::new((epochs * images) as u64).with_position(at as u64);
         // Two lines, so that the numbers never squeeze the bar out of an 80-column terminal.
         let style = "{msg}\n{wide_bar} {percent} %  {per_sec}  {eta} left";
         let style = ProgressStyle::with_template(style).expect("the template is a constant");
@@ -36,10 +35,11 @@ impl Log {
         bar.reset_elapsed();
         let mut log =
             Log { bar, points: Vec::new(), times: Vec::new(), epochs, images, trouble: BTreeMap::new() };
-        log.bar.set_message(format!("epoch {}/{epochs}", (done.len() + 1).min(epochs)));
+        log.bar.set_message(format!("epoch {}/{epochs}", (at / images + 1).min(epochs)));
         for epoch in done {
             log.note_epoch(epoch);
         }
+        log.skip_to(at / images);
         log
     }
 
@@ -47,7 +47,15 @@ impl Log {
         self.bar.set_position((self.points.len() * self.images + images) as u64);
     }
 
+    /// Epochs whose line was lost have no point in the curve, but their place.
+    fn skip_to(&mut self, epoch: usize) {
+        let nothing =
+            Point { loss: [f64::NAN; 2], accuracy: [f64::NAN; 2], lr: f64::NAN, ..Point::default() };
+        self.points.resize(epoch.max(self.points.len()), nothing);
+    }
+
     fn note_epoch(&mut self, epoch: &Epoch) {
+        self.skip_to(epoch.epoch - 1);
         self.points.push(Point {
             loss: [epoch.train_loss, epoch.test_loss],
             accuracy: [epoch.train_accuracy, epoch.test_accuracy],

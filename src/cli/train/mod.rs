@@ -67,12 +67,13 @@ pub struct Flags {
     #[arg(long, value_name = "N", default_value_t = Config::default().seed)]
     seed: u64,
     /// Train twice from one seed and put both into one table and one curve: the ternary network and its float
-    /// twin; with --no-shadow, without and with shadow weights.
+    /// twin, which has its own default --lr; with --no-shadow, without and with shadow weights. With the same
+    /// --out it goes on where it was interrupted.
     #[arg(long, conflicts_with_all = ["resume", "precision"])]
     compare: bool,
-    /// Go on with an interrupted run, in its own folder, to the same weights as if it had never stopped. Needs
-    /// no other flag.
-    #[arg(long, value_name = "FILE", conflicts_with = "out")]
+    /// Go on with an interrupted run, given by its folder or its model.safetensors, to the same weights as if it
+    /// had never stopped (on the same adapter). What determines the run comes from the file.
+    #[arg(long, value_name = "RUN", conflicts_with = "out")]
     resume: Option<PathBuf>,
     /// Save the run this often, besides after every epoch; 0 for after epochs only.
     #[arg(long, value_name = "F", default_value_t = 60.0)]
@@ -93,9 +94,9 @@ pub struct Flags {
 const EXAMPLES: &str = "\
 The network is [RMSNorm, ternary matrix, ReLU] per hidden layer, RMSNorm and a ternary matrix last.
 
-`flips` is the share of weights whose trit changed since the epoch before. Healthy: about 20 % in the first
-epochs, under 1 % at the end. Many to the end: the learning rate does not come down. Hardly any from the
-start: it is too low.
+`flips` is the share of weights whose trit changed since the epoch before. Healthy: about 45 % in the first \
+epoch, 20 % in the next ones, under 1 % at the end. Many to the end: the learning rate does not come down. \
+Hardly any from the start: it is too low.
 
 Ctrl-C finishes the step, saves the run and says how to go on.
 
@@ -104,21 +105,21 @@ Examples:
   sterna train --epochs 2 --augment none              a quick look: about 97.6 %
   sterna train --hidden 1024,1024 --batch 256 --lr 2e-3
   sterna train --data ~/fashion-mnist --out runs/fashion
-  sterna train --resume runs/fashion/model.safetensors
+  sterna train --resume runs/fashion
   sterna train --compare                              beside the same network in f32
   sterna train --compare --no-shadow --epochs 5       why shadow weights are needed
   sterna train --epochs 2 --require 0.97 --json       for scripts: exit 1 below 97 %";
 
 pub fn run(flags: &Flags, given: &[String]) -> Outcome {
     flags.check()?;
+    interrupt::listen()?;
     if flags.compare {
-        return compare::run(flags, given);
+        return compare::run(flags);
     }
     let start = match &flags.resume {
         None => Start::fresh(flags, flags.config(), flags.out.as_deref())?,
-        Some(file) => Start::resumed(flags, &flags.config(), file, given)?,
+        Some(run) => Start::resumed(flags, &flags.config(), run, Some(given))?,
     };
-    interrupt::listen()?;
     let finished = match start.train(flags)? {
         Ok(finished) => finished,
         Err(verdict) => return Ok(verdict),
@@ -160,19 +161,21 @@ impl Flags {
         }
     }
 
-    /// Refuses what was `given` and `asked` for, and is not what the run that goes on has.
-    fn agree(asked: &Config, given: &[String], file: &Path, config: &Config) -> Result<(), Failure> {
+    /// Refuses what is `asked`, as far as it was `given`, where the run that goes on has something else. Without
+    /// `given` all of it counts.
+    fn agree(asked: &Config, given: Option<&[String]>, file: &Path, config: &Config) -> Result<(), Failure> {
         let [asked, its] = [asked, config].map(|config| json!(config));
         for (key, asked) in asked.as_object().into_iter().flatten() {
             let (id, flag) = match key.as_str() {
                 "shadow" => ("no_shadow", "--no-shadow".to_string()),
                 key => (key, format!("--{} {}", key.replace('_', "-"), plain(asked))),
             };
-            if given.iter().any(|given| given == id) && *asked != its[key] {
+            let counts = given.is_none_or(|given| given.iter().any(|given| given == id));
+            if counts && *asked != its[key] {
                 let its = if key == "shadow" { "shadow weights".into() } else { plain(&its[key]) };
                 return Err(failure(format!(
-                    "{flag} contradicts {}, whose run has {its}: leave the flag out to go on, or start a new \
-                     run without --resume",
+                    "{flag} contradicts {}, whose run has {its}: go on with the run's own value, or start a new run \
+                     in another folder",
                     shown(file)
                 )));
             }
@@ -248,7 +251,19 @@ impl Start {
         Ok(start)
     }
 
-    fn resumed(flags: &Flags, asked: &Config, path: &Path, given: &[String]) -> Result<Start, Failure> {
+    fn resumed(
+        flags: &Flags,
+        asked: &Config,
+        run: &Path,
+        given: Option<&[String]>,
+    ) -> Result<Start, Failure> {
+        let path = &if run.is_dir() { run.join(MODEL) } else { run.to_path_buf() };
+        if !path.ends_with(MODEL) {
+            return Err(failure(format!(
+                "{} is not called {MODEL}: a run goes on in its own folder, under its own name",
+                shown(path)
+            )));
+        }
         let mut file = Checkpoint::load(path).map_err(failure)?;
         let refuse = |what: String| failure(format!("{}: {what}", shown(path)));
         let config: Config = serde_json::from_value(file.run["config"].clone()).map_err(|error| {
@@ -290,7 +305,7 @@ impl Start {
         let mut trainer = Trainer::new(&gpu, &data, config.clone()).map_err(failure)?;
         trainer.restore(&file);
         let evaluator = Evaluator::new(&gpu, &trainer.mlp, &data.test).map_err(failure)?;
-        let (folder, epochs) = RunFolder::reopen(path, progress.epoch)?;
+        let (folder, epochs) = RunFolder::reopen(path, progress.epoch, progress.epoch == config.epochs)?;
         if epochs.len() < progress.epoch {
             super::tell(format!(
                 "sterna: metrics.jsonl holds {} of {} epochs: the curve has no others",
@@ -302,6 +317,7 @@ impl Start {
             let words = layer.trits.take()?;
             Some(Packed { rows: layer.rows, cols: layer.cols, scale: 1.0, words })
         };
+        let begun = ["adapter", "backend", "checked"].map(|key| file.run[key].clone());
         let start = Start {
             description: describe(&gpu, &data, &config, &trainer, set.folder()),
             trits: file.layers.iter_mut().map(packed).collect(),
@@ -316,9 +332,17 @@ impl Start {
         };
         let (epoch, epochs) = (progress.epoch, config.epochs);
         start.introduce(&match epoch == epochs {
-            true => format!("all {epochs} epochs are done"),
-            false => format!("going on after epoch {epoch}/{epochs} and step {}/{steps}", progress.step),
+            true => format!("all {epochs} epochs are done, in"),
+            false => format!("going on after epoch {epoch}/{epochs} and step {}/{steps}, in", progress.step),
         });
+        let here = ["adapter", "backend", "checked"].map(|key| start.description[key].clone());
+        if epoch < epochs && begun != here {
+            super::tell(format!(
+                "sterna: the run was begun on {} ({}): on another adapter its weights end a little different",
+                plain(&begun[0]),
+                plain(&begun[1])
+            ));
+        }
         Ok(start)
     }
 
@@ -326,11 +350,7 @@ impl Start {
     fn train(self, flags: &Flags) -> Result<Result<Finished, Verdict>, Failure> {
         let model = self.folder.model();
         self.work(flags).map_err(|Failure(sentence)| match model.exists() {
-            true => failure(format!(
-                "{sentence}; the last checkpoint is whole: {} train --resume {}",
-                super::program(),
-                shown(&model)
-            )),
+            true => failure(format!("{sentence}; the last checkpoint is whole: {}", go_on(&model, flags))),
             false => Failure(sentence),
         })
     }
@@ -339,7 +359,8 @@ impl Start {
         let begun = Instant::now();
         let before = self.epochs.last().map_or(0.0, |epoch| epoch.elapsed_seconds) + self.seconds;
         let (epochs, images) = (self.trainer.config.epochs, self.data.train.len());
-        let mut log = Log::open(epochs, images, &self.epochs, self.trainer.position());
+        let at = self.trainer.epoch * images + self.trainer.position();
+        let mut log = Log::open(epochs, images, at, &self.epochs);
         let period = Some(flags.checkpoint_seconds).filter(|&s| s > 0.0).map(Duration::from_secs_f64);
         let mut trits = match self.trits.take() {
             Some(trits) => trits,
@@ -396,7 +417,7 @@ impl Start {
             log.note("model.safetensors", written);
             if interrupt::asked() && self.trainer.epoch < epochs {
                 log.close();
-                return self.interrupted(&log).map(Err);
+                return self.interrupted(&log, flags).map(Err);
             }
         }
         log.close();
@@ -475,16 +496,14 @@ impl Start {
         format!("{}, {weights}", self.data.name)
     }
 
-    fn interrupted(&self, log: &Log) -> Result<Verdict, Failure> {
+    fn interrupted(&self, log: &Log, flags: &Flags) -> Result<Verdict, Failure> {
         let Config { epochs, .. } = self.trainer.config;
         log.complete()?;
         super::tell(format!(
-            "Interrupted after epoch {}/{epochs} and {} images of the next; nothing is lost. Go on with:\n  \
-             {} train --resume {}",
+            "Interrupted after epoch {}/{epochs} and {} images of the next; nothing is lost. Go on with:\n  {}",
             self.trainer.epoch,
             self.trainer.position(),
-            super::program(),
-            shown(&self.folder.model())
+            go_on(&self.folder.model(), flags)
         ));
         Ok(Verdict::Interrupted)
     }
@@ -504,8 +523,8 @@ impl Start {
             None => "the loss on the test set is no number any more".into(),
         };
         super::tell(format!(
-            "sterna: the run diverged: {what}; the last good checkpoint is {}, after step {saved}; use a \
-             smaller --lr or --weight-decay",
+            "sterna: the run diverged: {what}; the last good checkpoint is {}, after step {saved}; start a new \
+             run with a smaller --lr or --weight-decay",
             shown(&self.folder.model())
         ));
         Ok(Verdict::No)
@@ -515,7 +534,7 @@ impl Start {
     fn finished(self, mut log: Log, layers: Vec<Packed>) -> Result<Finished, Failure> {
         let size = [self.data.height, self.data.width];
         // A run that was finished before is left as it is.
-        if self.epochs.len() < log.points.len() {
+        if self.folder.trains() {
             if !layers.is_empty() {
                 let picture = weights_png(&self.title(), &layers, size);
                 log.note("weights.png", self.folder.write("weights.png", &picture));
@@ -560,6 +579,11 @@ impl Start {
     }
 }
 
+/// The command that goes on with a run on the same device.
+fn go_on(model: &Path, flags: &Flags) -> String {
+    super::command(&[&["train", "--resume", &shown(model)], &flags.device.words()[..]].concat())
+}
+
 /// A run that came to its end.
 struct Finished {
     folder: PathBuf,
@@ -577,7 +601,7 @@ impl Finished {
         self.log.complete()?;
         let (time, folder) = (seconds(self.seconds_per_epoch), shown(&self.folder));
         super::say(format!("{time} s per epoch; the run is in {folder}"))?;
-        super::say(format!("Next: {} eval {}", super::program(), shown(&self.folder.join(MODEL))))
+        super::say(format!("Next: {}", super::command(&["eval", &shown(&self.folder.join(MODEL))])))
     }
 }
 
