@@ -258,7 +258,7 @@ impl Start {
         given: Option<&[String]>,
     ) -> Result<Start, Failure> {
         let path = &if run.is_dir() { run.join(MODEL) } else { run.to_path_buf() };
-        if !path.ends_with(MODEL) {
+        if path.exists() && !path.ends_with(MODEL) {
             return Err(failure(format!(
                 "{} is not called {MODEL}: a run goes on in its own folder, under its own name",
                 shown(path)
