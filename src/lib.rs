@@ -54,9 +54,9 @@
 //!
 //! `shaders/x.wgsl`, [`kernels`]`::x` and [`mod@reference`]`::x` carry one name, and one test body runs
 //! them against each other. Shaders bind `Params` at 0, then inputs in the order of the equation,
-//! then outputs; the WGSL alone declares the layout. `_wide` and `_subgroup` variants are
-//! register-tiled for adapters where a load costs as much as many operations; they compute the same and
-//! share twin and test.
+//! then outputs; the WGSL alone declares the layout. Variants compute the same and share twin and test: `_wide` ones are
+//! register-tiled for adapters where a load costs as much as many operations, `_broadcast` ones and the `_subgroup` ones
+//! of matmul also share loads among 8 lanes; the `_subgroup` ones of gemv add up in subgroups of any size.
 
 #![warn(missing_docs)]
 #![deny(unsafe_code)]

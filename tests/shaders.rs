@@ -13,7 +13,7 @@ use naga::valid::{Capabilities, GlobalUse, ModuleInfo, ValidationFlags, Validato
 use naga::{AddressSpace, Expression, Handle, Literal, Module, ResourceBinding, ScalarKind};
 use naga::{ShaderStage, StorageAccess, TypeInner};
 use sterna::gpu::{Kernel, Overrides};
-use sterna::kernels::OPERATIONS;
+use sterna::kernels::{OPERATIONS, PROBES};
 
 /// WebGPU's default limits, which browsers grant without being asked.
 const MOST_STORAGE_BUFFERS: usize = 8;
@@ -23,7 +23,7 @@ const MOST_INVOCATIONS: u32 = 256;
 type Check = fn(&Kernel) -> Vec<String>;
 
 fn kernels() -> impl Iterator<Item = &'static Kernel> {
-    OPERATIONS.iter().copied().flatten().copied()
+    OPERATIONS.iter().chain(PROBES).copied().flatten().copied()
 }
 
 fn every(check: Check) {
@@ -504,8 +504,17 @@ fn twin(kernel: &Kernel) -> Option<&'static str> {
     section(&header(kernel.wgsl), "Twin")
 }
 
-/// The twin exists, bears the operation's name, and is the same for all variants.
+/// The twin exists, bears the operation's name, and is the same for all variants. A probe says why it has none.
 fn twinned(kernel: &Kernel) -> Vec<String> {
+    if PROBES.iter().copied().flatten().any(|probe| probe.name == kernel.name) {
+        let reason = twin(kernel).unwrap_or_default();
+        let told = reason.strip_prefix("none — ").is_some_and(|reason| !reason.is_empty());
+        return if told {
+            vec![]
+        } else {
+            vec![format!("its twin is `{reason}`, expected `none — the reason`")]
+        };
+    }
     let of = |row: &&&[&Kernel]| row.iter().any(|variant| variant.name == kernel.name);
     let base = OPERATIONS.iter().find(of).expect("a registered kernel")[0];
     let twin = [kernel, base].map(|kernel| twin(kernel).unwrap_or_default());
@@ -622,7 +631,7 @@ fn notices(faults: &[String], complaint: &str) {
 #[test]
 fn every_check_notices_a_broken_shader() {
     #[rustfmt::skip]
-    let cases: [(Check, &str, &str, &str, &str); 35] = [
+    let cases: [(Check, &str, &str, &str, &str); 36] = [
         (valid, "relu", "p.count", "p.cuont", "shaders/relu.wgsl:"),
         (valid, "relu", "{ y[i] =", "{ y[i] = subgroupAdd(1.0) *", "shaders/relu.wgsl:"),
         (valid, "relu", "fn main(", "fn other(", "expected one compute shader `main`"),
@@ -657,6 +666,7 @@ fn every_check_notices_a_broken_shader() {
         (headed, "relu", "// Moves", "// Costs", "the header's sections"),
         (headed, "matmul_ternary_subgroup", "at least 8", "at least 4", "the header needs"),
         (twinned, "relu", "reference::relu ", "ternary::relu ", "ternary::relu does not exist"),
+        (twinned, "probe_read", "none — ", "none ", "expected `none — the reason`"),
         (twinned, "matmul_ternary_wide", "— equal.", "— nearly equal.", "that of matmul_ternary"),
     ];
     for (check, name, from, to, complaint) in cases {
