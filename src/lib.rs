@@ -22,7 +22,7 @@
 //!
 //! ```text
 //! 4  cli, main           one file per subcommand
-//! 3  train, report       steps, epochs, schedules; tables and pictures
+//! 3  train, report, bench steps, epochs, schedules; tables and pictures; how fast this adapter is
 //! 2  model, kernels/*    one small host file per shader; layers as lists of Ops
 //! 1  gpu/*  reference    wgpu, named nowhere else | the CPU twin of every kernel (never of each other)
 //! 0  ternary  mnist  checkpoint  random  augment   the format, the digits, files, counter-based draws
@@ -62,6 +62,8 @@
 #![deny(unsafe_code)]
 
 pub mod augment;
+#[cfg(feature = "cli")]
+pub mod bench;
 #[cfg(feature = "cli")]
 pub mod checkpoint;
 #[cfg(feature = "cli")]

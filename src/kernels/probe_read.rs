@@ -12,24 +12,25 @@ const fn tuned(overrides: Overrides) -> Kernel {
     Kernel::new::<Params>("probe_read", wgsl).with(overrides, overrides)
 }
 
-/// The probe with every workgroup size and span that may be the fastest.
+/// The probe with every workgroup size, span and order of reading that may be the fastest.
 pub static VARIANTS: &[&Kernel] = &[
-    &tuned(&[("WG", 8.0), ("SPAN", 8.0)]),
-    &tuned(&[("WG", 8.0), ("SPAN", 64.0)]),
-    &tuned(&[("WG", 64.0), ("SPAN", 8.0)]),
-    &tuned(&[("WG", 64.0), ("SPAN", 32.0)]),
-    &tuned(&[("WG", 256.0), ("SPAN", 4.0)]),
-    &tuned(&[("WG", 256.0), ("SPAN", 16.0)]),
+    &tuned(&[("WG", 8.0), ("SPAN", 1024.0), ("OWN", 1.0)]),
+    &tuned(&[("WG", 8.0), ("SPAN", 256.0), ("OWN", 1.0)]),
+    &tuned(&[("WG", 8.0), ("SPAN", 64.0), ("OWN", 0.0)]),
+    &tuned(&[("WG", 64.0), ("SPAN", 8.0), ("OWN", 0.0)]),
+    &tuned(&[("WG", 64.0), ("SPAN", 32.0), ("OWN", 0.0)]),
+    &tuned(&[("WG", 256.0), ("SPAN", 4.0), ("OWN", 0.0)]),
+    &tuned(&[("WG", 256.0), ("SPAN", 16.0), ("OWN", 0.0)]),
 ];
 
 /// Words that every variant divides into whole workgroups.
-pub const PROBE_WORDS: usize = 4 * 256 * 16;
+pub const PROBE_WORDS: usize = 4 * 8 * 1024;
 
 /// `digest[words / (4 SPAN)] <- xor of the words of each span of x[words]`; `digest` may be longer.
 pub fn probe_read(gpu: &Gpu, kernel: &'static Kernel, x: &Tensor, digest: &Tensor) -> Op {
     let value = |wanted: &str| {
         let found = kernel.overrides(gpu.tuning()).iter().find(|(name, _)| *name == wanted);
-        found.expect("a variant sets both overrides").1 as usize
+        found.expect("a variant sets all overrides").1 as usize
     };
     let (vectors, group) = (x.len() / 4, value("WG") * value("SPAN"));
     let whole = PROBE_WORDS;
