@@ -6,7 +6,7 @@
 use crate::augment::{self, Distortion};
 use crate::random::{self, Stream};
 pub use crate::ternary::absmean;
-use crate::ternary::{LEAST, Packed, ternarize};
+use crate::ternary::{Base3, LEAST, Packed, ternarize};
 
 /// int8 activations of a batch.
 #[derive(Clone, Debug, PartialEq)]
@@ -154,6 +154,16 @@ pub fn matmul_ternary(q: &[i8], w: &Packed) -> Vec<i32> {
 pub fn gemv_ternary(q: &[i8], w: &Packed) -> Vec<i32> {
     assert_eq!(q.len(), w.cols, "gemv_ternary: one row of activations");
     matmul_ternary(q, w)
+}
+
+/// [`gemv_ternary`]: this twin never multiplied.
+pub fn gemv_ternary_addsub(q: &[i8], w: &Packed) -> Vec<i32> {
+    gemv_ternary(q, w)
+}
+
+/// [`gemv_ternary`] of the same trits, five to a byte.
+pub fn gemv_base3(q: &[i8], w: &Base3) -> Vec<i32> {
+    gemv_ternary(q, &Packed::pack(&w.unpack(), w.rows, w.cols, w.scale))
 }
 
 /// `acc[r] = sum_k w[r, k] q[k]`.

@@ -106,7 +106,7 @@ fn bench_gemv_measures_every_variant_and_says_what_it_found() {
     }
     let rows = line["rows"].as_array().expect("rows");
     for (shape, bytes) in [([40, 192], 4 * (40 * 12 + 48 + 1 + 40)), ([7, 33], 4 * (7 * 3 + 12 + 1 + 7))] {
-        for operation in ["gemv_f32", "gemv_i8", "gemv_ternary"] {
+        for operation in ["gemv_f32", "gemv_i8", "gemv_ternary", "gemv_ternary_addsub", "gemv_base3"] {
             let of = |row: &&Value| row["kernel"] == operation && row["shape"] == serde_json::json!(shape);
             let row = rows.iter().find(of).unwrap_or_else(|| panic!("no {operation} at {shape:?} in {line}"));
             for key in ["median_seconds", "min_seconds", "gb_per_s", "percent_of_read", "gops_per_s"] {

@@ -8,7 +8,7 @@ use sterna::augment::Distortion;
 use sterna::gpu::{Dtype::*, Gpu, Kernel, Op};
 use sterna::kernels::{self, Factors, Moments, Totals};
 use sterna::reference::{self, Int8};
-use sterna::ternary::{self, Packed};
+use sterna::ternary::{self, Base3, Packed};
 
 /// What a test body returns: nothing, or the first difference in one sentence.
 type Outcome = Result<(), String>;
@@ -49,6 +49,8 @@ operations! {
     rms_factor
     matmul_ternary
     gemv_ternary
+    gemv_ternary_addsub
+    gemv_base3
     gemv_i8
     scale_rows
     relu
@@ -491,6 +493,40 @@ fn gemv_ternary(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
             assert!(is_folded_for(&op, rows), "gemv_ternary: {:?}", op.groups());
             run(gpu, kernel, &[op]);
             let twin = reference::gemv_ternary(&x.q, &w);
+            equal(&format!("acc of {rows} x {cols}"), &read(gpu, &acc), &twin)?;
+        }
+    }
+    Ok(())
+}
+
+fn gemv_ternary_addsub(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    for [rows, cols] in one_row_matrices(gpu, kernel) {
+        let w = Packed::pack(&trits(rows, cols), rows, cols, 0.1);
+        let w_gpu = kernels::PackedTensor::upload(gpu, "w", &w).expect("test data fits");
+        for x in &one_row_codes(cols)[..if rows > 65_535 { 1 } else { 4 }] {
+            let acc = poisoned(gpu, I32, &[1, rows]);
+            let op = kernels::gemv_ternary_addsub(gpu, &upload_int8(gpu, x, cols), &w_gpu, &acc);
+            assert!(is_folded_for(&op, rows), "gemv_ternary_addsub: {:?}", op.groups());
+            run(gpu, kernel, &[op]);
+            let twin = reference::gemv_ternary_addsub(&x.q, &w);
+            equal(&format!("acc of {rows} x {cols}"), &read(gpu, &acc), &twin)?;
+        }
+    }
+    Ok(())
+}
+
+fn gemv_base3(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    // Around a word of 20 trits and a vector of 80, and where the last vector reaches past the activations.
+    let around = [[5, 19], [6, 20], [7, 21], [9, 79], [4, 80], [3, 81], [2, 96], [3, 97], [5, 160]];
+    for [rows, cols] in one_row_matrices(gpu, kernel).into_iter().chain(around) {
+        let w = Base3::pack(&Packed::pack(&trits(rows, cols), rows, cols, 0.1));
+        let w_gpu = kernels::Base3Tensor::upload(gpu, "w", &w).expect("test data fits");
+        for x in &one_row_codes(cols)[..if rows > 65_535 { 1 } else { 4 }] {
+            let acc = poisoned(gpu, I32, &[1, rows]);
+            let op = kernels::gemv_base3(gpu, &upload_int8(gpu, x, cols), &w_gpu, &acc);
+            assert!(is_folded_for(&op, rows), "gemv_base3: {:?}", op.groups());
+            run(gpu, kernel, &[op]);
+            let twin = reference::gemv_base3(&x.q, &w);
             equal(&format!("acc of {rows} x {cols}"), &read(gpu, &acc), &twin)?;
         }
     }

@@ -3,10 +3,10 @@
 use super::sample::{Samples, sample};
 use super::{Failure, MOST_BUFFERS, ReadSpeed, WORKING_SET, memory, overrides};
 use crate::gpu::{Dtype, Error, Gpu, Kernel, Op, Tensor};
-use crate::kernels::{self, Int8Tensor, PackedTensor};
+use crate::kernels::{self, Base3Tensor, Int8Tensor, PackedTensor};
 use crate::random::{self, Stream};
 use crate::reference;
-use crate::ternary::{self, Packed};
+use crate::ternary::{self, Base3, Packed};
 
 /// `[rows, cols]` of the layers of BitNet b1.58 2B4T and of a 7B LLaMA, two that no cache holds, and MNIST's.
 pub const DEFAULT_SHAPES: [[usize; 2]; 12] = [
@@ -118,7 +118,7 @@ pub fn gemv(
     let (mut rows, mut skipped) = (Vec::new(), Vec::new());
     for &shape in &what.shapes {
         let first = rows.len();
-        for format in [Format::F32, Format::Int8, Format::Ternary] {
+        for format in Format::ALL {
             let operation = format.operation();
             let matrices = match Matrices::new(gpu, format, shape)? {
                 Ok(matrices) => matrices,
@@ -159,14 +159,20 @@ enum Format {
     F32,
     Int8,
     Ternary,
+    AddSub,
+    Base3,
 }
 
 impl Format {
+    const ALL: [Format; 5] = [Format::F32, Format::Int8, Format::Ternary, Format::AddSub, Format::Base3];
+
     fn operation(self) -> &'static str {
         match self {
             Format::F32 => "gemv_f32",
             Format::Int8 => "gemv_i8",
             Format::Ternary => "gemv_ternary",
+            Format::AddSub => "gemv_ternary_addsub",
+            Format::Base3 => "gemv_base3",
         }
     }
 
@@ -175,7 +181,8 @@ impl Format {
         match self {
             Format::F32 => cols,
             Format::Int8 => 4 * ternary::words(cols),
-            Format::Ternary => ternary::words(cols),
+            Format::Ternary | Format::AddSub => ternary::words(cols),
+            Format::Base3 => 4 * ternary::base3_vectors(cols),
         }
     }
 }
@@ -234,11 +241,15 @@ impl Matrices {
                 let w: Vec<i8> = draws(1, drawn * cols).map(|draw| draw as i8).collect();
                 (padded_words(&w, cols), Twin::Exact(reference::gemv_i8(&q, &w)))
             }
-            Format::Ternary => {
+            Format::Ternary | Format::AddSub | Format::Base3 => {
                 let trits: Vec<i8> = draws(1, drawn * cols).map(|draw| (draw % 3) as i8 - 1).collect();
                 let w = Packed::pack(&trits, drawn, cols, 1.0);
                 let twin = Twin::Exact(reference::gemv_ternary(&q, &w));
-                (w.words, twin)
+                let words = match format {
+                    Format::Base3 => Base3::pack(&w).words,
+                    _ => w.words,
+                };
+                (words, twin)
             }
         };
         let mut blocks = 1;
@@ -279,10 +290,17 @@ impl Matrices {
             match self.format {
                 Format::F32 => kernels::gemv_f32_variant(gpu, kernel, &self.x, w, &out),
                 Format::Int8 => kernels::gemv_i8_variant(gpu, kernel, &self.int8, w, &out),
-                Format::Ternary => {
+                Format::Base3 => {
+                    let w = Base3Tensor { words: w.clone(), cols: self.shape[1] };
+                    kernels::gemv_base3(gpu, &self.int8, &w, &out)
+                }
+                Format::Ternary | Format::AddSub => {
                     let (words, beta, cols) = (w.clone(), self.beta.clone(), self.shape[1]);
                     let w = PackedTensor { words, beta, cols };
-                    kernels::gemv_ternary_variant(gpu, kernel, &self.int8, &w, &out)
+                    match self.format {
+                        Format::AddSub => kernels::gemv_ternary_addsub(gpu, &self.int8, &w, &out),
+                        _ => kernels::gemv_ternary_variant(gpu, kernel, &self.int8, &w, &out),
+                    }
                 }
             }
         };

@@ -6,7 +6,7 @@ mod read;
 mod sample;
 
 pub use gemv::{DEFAULT_SHAPES, Gemv, Row, Skipped, gemv};
-pub use read::{ReadSpeed, read_speed};
+pub use read::{ReadSpeed, read_again, read_speed};
 
 use crate::gpu::{Error, Gpu, Kernel};
 
@@ -46,7 +46,7 @@ pub enum Failure {
 const WORKING_SET: u64 = 1 << 30;
 
 /// Most buffers in rotation: each costs a binding.
-const MOST_BUFFERS: u64 = 256;
+const MOST_BUFFERS: u64 = 512;
 
 /// Bytes that a benchmark may fill. A software rasteriser takes the machine's own memory, half of what is free.
 fn memory(gpu: &Gpu) -> u64 {

@@ -15,7 +15,7 @@ pub struct Flags {
 
 #[derive(Subcommand)]
 enum What {
-    /// A matrix times one row of activations, in f32, int8 and trits: what one token costs.
+    /// A matrix times one row of activations, in f32, int8, 2-bit and base-3 trits: what one token costs.
     Gemv(GemvFlags),
 }
 
@@ -27,7 +27,7 @@ Examples:
 
 Each kernel is first held against its twin on the CPU, then timed over matrices in rotation that no cache holds
 together, from the submission until it is done; the median is what counts. `% read` is of the bandwidth that this
-adapter reached in the same run by a kernel that only reads. Exit code 1: a kernel seems faster than that, so the
+adapter reached in the same run, before or after, by a kernel that only reads. Exit code 1: a kernel seems faster than that, so the
 figures cannot be trusted.";
 
 #[derive(Args)]
@@ -76,8 +76,9 @@ pub fn run(flags: &Flags) -> Outcome {
     let shapes = if flags.shapes.is_empty() { DEFAULT_SHAPES.to_vec() } else { flags.shapes.clone() };
     let what = Gemv { shapes, seconds: flags.seconds, all: flags.all };
     let (rows, skipped) = bench::gemv(&gpu, &what, progress).map_err(failure)?;
+    let read = bench::read_again(&gpu, read, flags.seconds).map_err(failure)?;
 
-    super::say(format!("{}", super::gpu_line(&gpu)))?;
+    super::say(super::gpu_line(&gpu))?;
     super::say(format!(
         "reads {:.1} GB/s by probe_read {} over {} MiB\n",
         read.gb_per_s,

@@ -13,9 +13,11 @@ mod advance;
 mod augment_batch;
 mod dequantize_weights;
 mod gather_batch;
+mod gemv_base3;
 mod gemv_f32;
 mod gemv_i8;
 mod gemv_ternary;
+mod gemv_ternary_addsub;
 mod matmul_f32;
 mod matmul_f32_dw;
 mod matmul_f32_dx;
@@ -44,9 +46,11 @@ pub use advance::advance;
 pub use augment_batch::augment_batch;
 pub use dequantize_weights::dequantize_weights;
 pub use gather_batch::gather_batch;
+pub use gemv_base3::{Base3Tensor, gemv_base3};
 pub use gemv_f32::{gemv_f32, gemv_f32_variant};
 pub use gemv_i8::{gemv_i8, gemv_i8_variant};
 pub use gemv_ternary::{gemv_ternary, gemv_ternary_variant};
+pub use gemv_ternary_addsub::gemv_ternary_addsub;
 pub use matmul_f32::{matmul_f32, matmul_f32_variant};
 pub use matmul_f32_dw::{matmul_f32_dw, matmul_f32_dw_variant};
 pub use matmul_f32_dx::{matmul_f32_dx, matmul_f32_dx_variant};
@@ -81,6 +85,8 @@ pub static OPERATIONS: &[&[&Kernel]] = &[
     &[&rms_factor::KERNEL],
     matmul_ternary::VARIANTS,
     gemv_ternary::VARIANTS,
+    &[&gemv_ternary_addsub::KERNEL],
+    &[&gemv_base3::KERNEL],
     gemv_i8::VARIANTS,
     &[&scale_rows::KERNEL],
     &[&relu::KERNEL],
