@@ -113,6 +113,8 @@ fn bench_gemv_measures_every_variant_and_says_what_it_found() {
                 assert!(row[key].as_f64() > Some(0.0), "{key} of {row}");
             }
             assert!(row["min_seconds"].as_f64() <= row["median_seconds"].as_f64(), "{row}");
+            let samples = row["sample_seconds"].as_array().expect("samples");
+            assert!(samples.len() >= 5 && samples[0] == row["min_seconds"], "{row}");
             assert!(row["ratio_to_f32"].as_f64() > Some(0.0) && row["blocks"] == 1, "{row}");
             if operation == "gemv_ternary" {
                 assert_eq!(row["bytes"], bytes);

@@ -56,8 +56,8 @@ pub struct Row {
     pub min_seconds: f64,
     /// By the device's clock, where it has one.
     pub device_median_seconds: Option<f64>,
-    /// Samples behind the medians.
-    pub samples: usize,
+    /// All samples, sorted, by the wall.
+    pub samples: Vec<f64>,
     /// Additions and multiplications.
     pub ops: u64,
     /// Of the fastest gemv_f32 at this shape, how many times as fast this is.
@@ -343,21 +343,23 @@ impl Matrices {
 
     fn row(&self, gpu: &Gpu, kernel: &'static Kernel, instances: &[Vec<Op>], samples: &Samples) -> Row {
         let [rows, cols] = self.shape;
-        let total: u64 = instances[0].iter().map(|op| op.cost().bytes).sum();
-        // Each block reads the activations, but the product moves them once.
-        let again = (instances[0].len() as u64 - 1) * 4 * self.format.words(cols).min(cols) as u64;
         let matrix: u64 = self.copies[0].iter().map(Tensor::bytes).sum();
+        let outputs = 4 * rows as u64;
+        // Each block reads the activations, but the product moves them once.
+        let activations = instances[0][0].cost().bytes
+            - self.copies[0][0].bytes()
+            - 4 * self.copies[0][0].shape()[0] as u64;
         Row {
             kernel: kernel.name,
             overrides: overrides(gpu, kernel),
             shape: self.shape,
-            bytes: total.saturating_sub(again).max(matrix),
+            bytes: matrix + activations + outputs,
             working_set: matrix * self.copies.len() as u64,
             blocks: instances[0].len(),
             median_seconds: samples.median(),
             min_seconds: samples.min(),
             device_median_seconds: samples.device_median(),
-            samples: samples.wall.len(),
+            samples: samples.wall.clone(),
             ops: 2 * (rows * cols) as u64,
             ratio_to_f32: None,
         }

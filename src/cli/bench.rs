@@ -165,7 +165,7 @@ fn row_json(row: &Row, read: &ReadSpeed) -> Value {
     json!({
         "kernel": row.kernel, "overrides": row.overrides, "shape": row.shape, "bytes": row.bytes,
         "median_seconds": row.median_seconds, "min_seconds": row.min_seconds,
-        "device_median_seconds": row.device_median_seconds, "samples": row.samples,
+        "device_median_seconds": row.device_median_seconds, "sample_seconds": row.samples,
         "gb_per_s": row.gb_per_s(), "percent_of_read": percent, "gops_per_s": row.gops_per_s(),
         "gweights_per_s": row.gweights_per_s(), "ratio_to_f32": row.ratio_to_f32,
         // There is no f16 kernel to compare with yet, nor a probe of arithmetic: null says unknown.
