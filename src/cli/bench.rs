@@ -21,14 +21,15 @@ enum What {
 
 const EXAMPLES: &str = "\
 Examples:
-  sterna bench gemv                                  layers of BitNet 2B4T, of a 7B LLaMA and of MNIST
-  sterna bench gemv --shapes 4096x4096 --all         every variant at one shape
-  sterna bench gemv --seconds 3 --json               steadier figures, for scripts
+  sterna bench gemv                             BitNet 2B4T, a 7B LLaMA, MNIST, and larger
+  sterna bench gemv --shapes 4096x4096 --all    every variant at one shape
+  sterna bench gemv --seconds 3 --json          steadier figures, for scripts
 
-Each kernel is first held against its twin on the CPU, then timed over matrices in rotation that no cache holds
-together, from the submission until it is done; the median is what counts. `% read` is of the bandwidth that this
-adapter reached in the same run, before or after, by a kernel that only reads. Exit code 1: a kernel seems faster than that, so the
-figures cannot be trusted.";
+Each kernel is first held against its twin on the CPU, then timed over matrices in rotation
+that no cache holds together, from the submission until it is done; the median is what counts.
+`% read` is of the bandwidth that this adapter reached in the same run, before or after, by a
+kernel that only reads. Exit code 1: a kernel seems faster than that, so the figures cannot be
+trusted.";
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
