@@ -22,7 +22,8 @@
 //!
 //! ```text
 //! 4  cli, main           one file per subcommand
-//! 3  train  digest  report   steps, epochs, schedules; every integer in one line; tables and pictures
+//! 3  train  bench  digest  report    steps, epochs, schedules; how fast this adapter is; every integer in one
+//!                        line; tables and pictures
 //! 2  model, kernels/*    one small host file per shader; layers as lists of Ops
 //! 1  gpu/*  reference    wgpu, named nowhere else | the CPU twin of every kernel (never of each other)
 //! 0  ternary  mnist  checkpoint  random  augment   the format, the digits, files, counter-based draws
@@ -54,14 +55,16 @@
 //!
 //! `shaders/x.wgsl`, [`kernels`]`::x` and [`mod@reference`]`::x` carry one name, and one test body runs
 //! them against each other. Shaders bind `Params` at 0, then inputs in the order of the equation,
-//! then outputs; the WGSL alone declares the layout. `_wide` and `_subgroup` variants are
-//! register-tiled for adapters where a load costs as much as many operations; they compute the same and
-//! share twin and test.
+//! then outputs; the WGSL alone declares the layout. Variants compute the same and share twin and test: `_wide` ones are
+//! register-tiled for adapters where a load costs as much as many operations, `_broadcast` ones and the `_subgroup` ones
+//! of matmul also share loads among 8 lanes; the `_subgroup` ones of gemv add up in subgroups of any size.
 
 #![warn(missing_docs)]
 #![deny(unsafe_code)]
 
 pub mod augment;
+#[cfg(feature = "cli")]
+pub mod bench;
 #[cfg(feature = "cli")]
 pub mod checkpoint;
 #[cfg(feature = "cli")]

@@ -6,7 +6,7 @@
 use crate::augment::{self, Distortion};
 use crate::random::{self, Stream};
 pub use crate::ternary::absmean;
-use crate::ternary::{LEAST, Packed, ternarize};
+use crate::ternary::{Base3, LEAST, Packed, ternarize};
 
 /// int8 activations of a batch.
 #[derive(Clone, Debug, PartialEq)]
@@ -150,6 +150,28 @@ pub fn matmul_ternary(q: &[i8], w: &Packed) -> Vec<i32> {
     acc
 }
 
+/// `acc[r] = sum_k T[r, k] q[k]`: [`matmul_ternary`] of one row.
+pub fn gemv_ternary(q: &[i8], w: &Packed) -> Vec<i32> {
+    assert_eq!(q.len(), w.cols, "gemv_ternary: one row of activations");
+    matmul_ternary(q, w)
+}
+
+/// [`gemv_ternary`]: this twin never multiplied.
+pub fn gemv_ternary_addsub(q: &[i8], w: &Packed) -> Vec<i32> {
+    gemv_ternary(q, w)
+}
+
+/// [`gemv_ternary`] of the same trits, five to a byte.
+pub fn gemv_base3(q: &[i8], w: &Base3) -> Vec<i32> {
+    gemv_ternary(q, &Packed::pack(&w.unpack(), w.rows, w.cols, w.scale))
+}
+
+/// `acc[r] = sum_k w[r, k] q[k]`.
+pub fn gemv_i8(q: &[i8], w: &[i8]) -> Vec<i32> {
+    let dot = |w: &[i8]| w.iter().zip(q).map(|(&w, &q)| i32::from(w) * i32::from(q)).sum();
+    w.chunks_exact(q.len()).map(dot).collect()
+}
+
 /// `y[b, r] = scale[b] acc[b, r]`.
 pub fn scale_rows(acc: &[i32], scale: &[f32]) -> Vec<f32> {
     let rows = acc.len() / scale.len();
@@ -178,6 +200,11 @@ pub fn rmsnorm(x: &[f32], gain: &[f32], eps: f32) -> (Vec<f32>, Vec<f32>) {
 pub fn matmul_f32(x: &[f32], w: &[f32], cols: usize) -> Vec<f32> {
     let dot = |x: &[f32], w: &[f32]| x.iter().zip(w).map(|(x, w)| x * w).sum();
     x.chunks_exact(cols).flat_map(|x| w.chunks_exact(cols).map(move |w| dot(x, w))).collect()
+}
+
+/// `y[r] = sum_k x[k] w[r, k]`.
+pub fn gemv_f32(x: &[f32], w: &[f32]) -> Vec<f32> {
+    matmul_f32(x, w, x.len())
 }
 
 // --- loss ------------------------------------------------------------------------------------------

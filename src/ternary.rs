@@ -106,6 +106,65 @@ impl Packed {
     }
 }
 
+/// Trits in one 16-byte vector of base 3.
+const BASE3_TRITS: usize = 80;
+
+/// 16-byte vectors in a base-3 row of `cols` trits.
+pub fn base3_vectors(cols: usize) -> usize {
+    cols.div_ceil(BASE3_TRITS)
+}
+
+/// `beta T[rows, cols]` with five trits a byte, 1.6 bits each, for storage and for whoever has bandwidth to
+/// save and operations to spare.
+///
+/// - A word holds 20 trits as codes `t + 1`; byte `b` holds elements `b`, `4 + b`, `8 + b`, `12 + b`, `16 + b`, so
+///   that codes of one digit are four consecutive elements.
+/// - A byte is `ceil(256 v / 243)`, `v` its codes as digits in base 3, the first the highest: times 3, the carry
+///   out of the byte is the next code.
+/// - Rows are row-major and padded to whole vectors of four words with the trit 0.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Base3 {
+    /// Outputs of the matrix.
+    pub rows: usize,
+    /// Inputs of the matrix.
+    pub cols: usize,
+    /// `beta`: what one trit is worth.
+    pub scale: f32,
+    /// `[rows, 4 base3_vectors(cols)]`.
+    pub words: Vec<u32>,
+}
+
+impl Base3 {
+    /// The same matrix in base 3.
+    pub fn pack(packed: &Packed) -> Base3 {
+        let width = BASE3_TRITS * base3_vectors(packed.cols);
+        let mut words = Vec::with_capacity(packed.rows * width / 20);
+        for row in packed.unpack().chunks_exact(packed.cols.max(1)) {
+            let code = |i: usize| (row.get(i).copied().unwrap_or(0) + 1) as u32;
+            for first in (0..width).step_by(20) {
+                let byte = |b: usize| {
+                    let value = (0..5).fold(0, |value, digit| 3 * value + code(first + 4 * digit + b));
+                    (256 * value).div_ceil(243) << (8 * b)
+                };
+                words.push((0..4).map(byte).sum());
+            }
+        }
+        Base3 { rows: packed.rows, cols: packed.cols, scale: packed.scale, words }
+    }
+
+    /// All trits, `[rows, cols]`.
+    pub fn unpack(&self) -> Vec<i8> {
+        let width = 4 * base3_vectors(self.cols);
+        let trit = |row: usize, col: usize| {
+            let byte = self.words[row * width + col / 20].to_le_bytes()[col % 4];
+            // The carries of a byte's triplings are its digits.
+            let rest = (0..col % 20 / 4).fold(byte, |rest, _| rest.wrapping_mul(3));
+            ((u32::from(rest) * 3) >> 8) as i8 - 1
+        };
+        (0..self.rows).flat_map(|row| (0..self.cols).map(move |col| trit(row, col))).collect()
+    }
+}
+
 /// Sixteen zero trits.
 const PADDING: u32 = 0x5555_5555;
 
@@ -183,6 +242,28 @@ mod tests {
         // All nine pairs of trits: three of them are equal.
         let [a, b] = [[-1, -1, -1, 0, 0, 0, 1, 1, 1], [-1, 0, 1, -1, 0, 1, -1, 0, 1]];
         assert_eq!(Packed::pack(&a, 1, 9, 1.0).flips(&Packed::pack(&b, 1, 9, 2.0)), 6);
+    }
+
+    #[test]
+    fn base_3_gives_back_every_byte_and_every_shape() {
+        // All 243 bytes: digit d of byte b is element 4 d + b of its word.
+        let digit = |v: usize, d: u32| (v / 3usize.pow(4 - d) % 3) as i8 - 1;
+        let mut trits = vec![0i8; 20 * 61];
+        for v in 0..243 {
+            for d in 0..5 {
+                trits[v / 4 * 20 + 4 * d as usize + v % 4] = digit(v, d);
+            }
+        }
+        let base3 = Base3::pack(&Packed::pack(&trits, 1, trits.len(), 0.5));
+        let byte = |v: usize| base3.words[v / 4].to_le_bytes()[v % 4];
+        assert_eq!([byte(0), byte(1), byte(121), byte(242)], [0, 2, 128, 255]);
+        assert_eq!(base3.unpack(), trits);
+        for (rows, cols) in [(1, 1), (3, 19), (2, 20), (4, 21), (3, 79), (2, 80), (5, 81), (2, 784)] {
+            let trits: Vec<i8> = (0..rows * cols).map(|i| (i * i / 3 % 3) as i8 - 1).collect();
+            let base3 = Base3::pack(&Packed::pack(&trits, rows, cols, 0.5));
+            assert_eq!(base3.words.len(), rows * 4 * cols.div_ceil(80), "{rows} x {cols}");
+            assert_eq!(base3.unpack(), trits, "{rows} x {cols}");
+        }
     }
 
     #[test]

@@ -112,6 +112,44 @@ const KEYS: [&str; 21] = [
 ];
 
 #[test]
+fn bench_gemv_measures_every_variant_and_says_what_it_found() {
+    // Whole vectors of words, and neither.
+    let output = sterna(&["bench", "gemv", "--shapes", "40x192,7x33", "--seconds", "0", "--all", "--json"]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let line = json(&output);
+    for key in ["adapter", "device_type", "read_gb_per_s", "read_overrides", "rows", "left_out", "schema"] {
+        assert!(!line[key].is_null(), "{key} is missing in {line}");
+    }
+    let rows = line["rows"].as_array().expect("rows");
+    for (shape, bytes) in [([40, 192], 4 * (40 * 12 + 48 + 1 + 40)), ([7, 33], 4 * (7 * 3 + 12 + 1 + 7))] {
+        for operation in ["gemv_f32", "gemv_i8", "gemv_ternary", "gemv_ternary_addsub", "gemv_base3"] {
+            let of = |row: &&Value| row["kernel"] == operation && row["shape"] == serde_json::json!(shape);
+            let row = rows.iter().find(of).unwrap_or_else(|| panic!("no {operation} at {shape:?} in {line}"));
+            for key in ["median_seconds", "min_seconds", "gb_per_s", "percent_of_read", "gops_per_s"] {
+                assert!(row[key].as_f64() > Some(0.0), "{key} of {row}");
+            }
+            assert!(row["min_seconds"].as_f64() <= row["median_seconds"].as_f64(), "{row}");
+            let samples = row["sample_seconds"].as_array().expect("samples");
+            assert!(samples.len() >= 5 && samples[0] == row["min_seconds"], "{row}");
+            assert!(row["ratio_to_f32"].as_f64() > Some(0.0) && row["blocks"] == 1, "{row}");
+            if operation == "gemv_ternary" {
+                assert_eq!(row["bytes"], bytes);
+            }
+        }
+    }
+    assert!(stdout(&output).contains("% read") && stderr(&output).contains("probe_read"));
+}
+
+#[test]
+fn bench_refuses_what_is_no_shape() {
+    for shapes in ["4096", "0x3", "axb", "3x4x5"] {
+        let output = sterna(&["bench", "gemv", "--shapes", shapes]);
+        assert_eq!(code(&output), 2, "{shapes}");
+        assert!(stderr(&output).contains("ROWSxCOLS"), "{}", stderr(&output));
+    }
+}
+
+#[test]
 fn a_run_leaves_its_folder_and_eval_repeats_its_score() {
     let folder = tempfile::tempdir().expect("a folder");
     let (data, out) = (bands(folder.path()), folder.path().join("run"));

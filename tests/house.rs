@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use sterna::kernels::OPERATIONS;
+use sterna::kernels::{OPERATIONS, PROBES};
 
 /// The floors of `src/lib.rs`, the lowest first.
 const FLOORS: [&[&str]; 5] = [
@@ -322,11 +322,12 @@ fn exports(text: &str, name: &str) -> bool {
 }
 
 /// Every operation has its shaders, its host file, its twin and its test, and no file is an orphan.
-fn twins(tree: &Tree, operations: &[Vec<&str>]) -> Vec<String> {
+/// A probe has a shader and a host file, and neither twin nor test.
+fn twins(tree: &Tree, operations: &[Vec<&str>], probes: &[Vec<&str>]) -> Vec<String> {
     let text = |path: &str| tree.get(path).map(String::as_str).unwrap_or_default();
     let mut faults = Vec::new();
     let mut need = |there: bool, fault: String| faults.extend((!there).then_some(fault));
-    for variants in operations {
+    for variants in operations.iter().chain(probes) {
         let base = variants[0];
         for stem in variants {
             let path = format!("shaders/{stem}.wgsl");
@@ -334,6 +335,9 @@ fn twins(tree: &Tree, operations: &[Vec<&str>]) -> Vec<String> {
         }
         let path = format!("src/kernels/{base}.rs");
         need(tree.contains_key(&path), format!("{base}: no {path}"));
+        if probes.contains(variants) {
+            continue;
+        }
         let twin = exports(text("src/reference.rs"), base);
         need(twin, format!("{base}: no `pub fn {base}` in src/reference.rs"));
         let body = format!("fn {base}(");
@@ -344,12 +348,12 @@ fn twins(tree: &Tree, operations: &[Vec<&str>]) -> Vec<String> {
         if path.starts_with("shaders/") {
             let include = format!("include_str!(\"../../{path}\")");
             let mut hosts = tree.iter().filter(|(host, _)| host.starts_with("src/kernels/"));
-            let used = operations.iter().flatten().any(|name| *name == stem)
+            let used = operations.iter().chain(probes).flatten().any(|name| *name == stem)
                 || hosts.any(|(_, host)| host.contains(&include));
             need(used, format!("{path}: neither a registered kernel nor a snippet of one"));
         } else if path.starts_with("src/kernels/") && stem != "mod" {
-            let used = operations.iter().any(|variants| variants[0] == stem);
-            need(used, format!("{path}: no operation in kernels::OPERATIONS"));
+            let used = operations.iter().chain(probes).any(|variants| variants[0] == stem);
+            need(used, format!("{path}: no operation in kernels::OPERATIONS, no probe in kernels::PROBES"));
         }
     }
     faults
@@ -385,8 +389,9 @@ fn lib_is_a_map() {
 #[test]
 fn every_operation_has_one_twin() {
     let names = |variants: &&[&sterna::gpu::Kernel]| variants.iter().map(|k| k.name).collect();
-    let operations: Vec<Vec<&str>> = OPERATIONS.iter().map(names).collect();
-    let faults = twins(&tree(&["shaders", "src", "tests"]), &operations);
+    let [operations, probes] =
+        [OPERATIONS, PROBES].map(|all| all.iter().map(names).collect::<Vec<Vec<&str>>>());
+    let faults = twins(&tree(&["shaders", "src", "tests"]), &operations, &probes);
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
 }
 
@@ -471,18 +476,24 @@ fn a_missing_or_orphaned_file_is_noticed() {
     ];
     let whole = Tree::from(files.map(|(path, text)| (path.to_string(), text.to_string())));
     let operations = [vec!["a", "a_wide"]];
-    assert_eq!(twins(&whole, &operations), [""; 0]);
+    assert_eq!(twins(&whole, &operations, &[]), [""; 0]);
     for (missing, _) in files {
         let mut tree = whole.clone();
         tree.remove(missing);
         let harmless = ["shaders/snippet.wgsl", "src/kernels/mod.rs"].contains(&missing);
-        assert_eq!(twins(&tree, &operations).is_empty(), harmless, "without {missing}");
+        assert_eq!(twins(&tree, &operations, &[]).is_empty(), harmless, "without {missing}");
     }
     for orphan in ["shaders/b.wgsl", "src/kernels/b.rs"] {
         let mut tree = whole.clone();
         tree.insert(orphan.into(), String::new());
-        let faults = twins(&tree, &operations);
+        let faults = twins(&tree, &operations, &[]);
         assert!(faults.len() == 1 && faults[0].starts_with(orphan), "{faults:?}");
     }
+    // A probe needs its shader and its host file, and is no orphan then.
+    let probes = [vec!["b"]];
+    let mut tree = whole.clone();
+    assert_eq!(twins(&tree, &operations, &probes).len(), 2);
+    tree.extend(["shaders/b.wgsl", "src/kernels/b.rs"].map(|path| (path.to_string(), String::new())));
+    assert_eq!(twins(&tree, &operations, &probes), [""; 0]);
     assert!(!exports("fn a() {} pub fn ab() {} pub use c::d; a;", "a"));
 }

@@ -8,7 +8,7 @@ use sterna::augment::Distortion;
 use sterna::gpu::{Dtype::*, Gpu, Kernel, Op};
 use sterna::kernels::{self, Factors, Moments, Totals};
 use sterna::reference::{self, Int8};
-use sterna::ternary::{self, Packed};
+use sterna::ternary::{self, Base3, Packed};
 
 /// What a test body returns: nothing, or the first difference in one sentence.
 type Outcome = Result<(), String>;
@@ -48,10 +48,15 @@ operations! {
     quantize_relu
     rms_factor
     matmul_ternary
+    gemv_ternary
+    gemv_ternary_addsub
+    gemv_base3
+    gemv_i8
     scale_rows
     relu
     rmsnorm
     matmul_f32
+    gemv_f32
     softmax_xent
     matmul_ternary_dx
     matmul_ternary_dw
@@ -456,6 +461,100 @@ fn matmul_ternary(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
     Ok(())
 }
 
+/// `[rows, cols]` of a matrix for one row of activations: those of [`MATRICES`], whole vectors and blocks of
+/// them and a part of either, the most columns, and so many rows that the grid is folded.
+fn one_row_matrices(gpu: &Gpu, kernel: &Kernel) -> Vec<[usize; 2]> {
+    let width = kernel.overrides(gpu.tuning()).iter().find(|(name, _)| *name == "WG").expect("a width").1;
+    let rows_per_group = match kernel.tile {
+        [x, 1] => x as usize * width as usize,
+        [_, y] => y as usize,
+    };
+    let more = [[10, 64], [37, 192], [9, 2560], [65, 128], [3, 131_056], [3, 132_104]];
+    let folded = [65_537 * rows_per_group + 1, 1];
+    MATRICES.iter().map(|&[_, rows, cols]| [rows, cols]).chain(more).chain([folded]).collect()
+}
+
+/// The op's grid has a second row if its matrix is the last of [`one_row_matrices`].
+fn is_folded_for(op: &Op, rows: usize) -> bool {
+    (rows > 65_535) == is_folded(op)
+}
+
+/// One row of random codes; of the largest; of the smallest; and of what quantisation never yields.
+fn one_row_codes(cols: usize) -> [Int8; 4] {
+    let constant = |q: i8| Int8 { q: vec![q; cols], scale: vec![1.0], sum: vec![i32::from(q) * cols as i32] };
+    [codes(1, cols), constant(127), constant(-127), constant(-128)]
+}
+
+fn gemv_ternary(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    for [rows, cols] in one_row_matrices(gpu, kernel) {
+        let w = Packed::pack(&trits(rows, cols), rows, cols, 0.1);
+        let w_gpu = kernels::PackedTensor::upload(gpu, "w", &w).expect("test data fits");
+        for x in &one_row_codes(cols)[..if rows > 65_535 { 1 } else { 4 }] {
+            let acc = poisoned(gpu, I32, &[1, rows]);
+            let op = kernels::gemv_ternary_variant(gpu, kernel, &upload_int8(gpu, x, cols), &w_gpu, &acc);
+            assert!(is_folded_for(&op, rows), "gemv_ternary: {:?}", op.groups());
+            run(gpu, kernel, &[op]);
+            let twin = reference::gemv_ternary(&x.q, &w);
+            equal(&format!("acc of {rows} x {cols}"), &read(gpu, &acc), &twin)?;
+        }
+    }
+    Ok(())
+}
+
+fn gemv_ternary_addsub(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    for [rows, cols] in one_row_matrices(gpu, kernel) {
+        let w = Packed::pack(&trits(rows, cols), rows, cols, 0.1);
+        let w_gpu = kernels::PackedTensor::upload(gpu, "w", &w).expect("test data fits");
+        for x in &one_row_codes(cols)[..if rows > 65_535 { 1 } else { 4 }] {
+            let acc = poisoned(gpu, I32, &[1, rows]);
+            let op = kernels::gemv_ternary_addsub(gpu, &upload_int8(gpu, x, cols), &w_gpu, &acc);
+            assert!(is_folded_for(&op, rows), "gemv_ternary_addsub: {:?}", op.groups());
+            run(gpu, kernel, &[op]);
+            let twin = reference::gemv_ternary_addsub(&x.q, &w);
+            equal(&format!("acc of {rows} x {cols}"), &read(gpu, &acc), &twin)?;
+        }
+    }
+    Ok(())
+}
+
+fn gemv_base3(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    // Around a word of 20 trits and a vector of 80, and where the last vector reaches past the activations.
+    let around = [[5, 19], [6, 20], [7, 21], [9, 79], [4, 80], [3, 81], [2, 96], [3, 97], [5, 160]];
+    for [rows, cols] in one_row_matrices(gpu, kernel).into_iter().chain(around) {
+        let w = Base3::pack(&Packed::pack(&trits(rows, cols), rows, cols, 0.1));
+        let w_gpu = kernels::Base3Tensor::upload(gpu, "w", &w).expect("test data fits");
+        for x in &one_row_codes(cols)[..if rows > 65_535 { 1 } else { 4 }] {
+            let acc = poisoned(gpu, I32, &[1, rows]);
+            let op = kernels::gemv_base3(gpu, &upload_int8(gpu, x, cols), &w_gpu, &acc);
+            assert!(is_folded_for(&op, rows), "gemv_base3: {:?}", op.groups());
+            run(gpu, kernel, &[op]);
+            let twin = reference::gemv_base3(&x.q, &w);
+            equal(&format!("acc of {rows} x {cols}"), &read(gpu, &acc), &twin)?;
+        }
+    }
+    Ok(())
+}
+
+fn gemv_i8(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    for [rows, cols] in one_row_matrices(gpu, kernel) {
+        // -128 times -128 would leave i32, and the rows that fold the largest tile would leave a binding.
+        if cols > 131_056 || gpu.fits("w", &[rows, 4 * ternary::words(cols)]).is_err() {
+            continue;
+        }
+        // A matrix of int8 lies as a batch of as many rows.
+        let w = codes(rows, cols);
+        let w_gpu = upload_int8(gpu, &w, cols);
+        for x in &one_row_codes(cols)[..if rows > 65_535 { 1 } else { 4 }] {
+            let acc = poisoned(gpu, I32, &[1, rows]);
+            let op = kernels::gemv_i8_variant(gpu, kernel, &upload_int8(gpu, x, cols), &w_gpu.q, &acc);
+            assert!(is_folded_for(&op, rows), "gemv_i8: {:?}", op.groups());
+            run(gpu, kernel, &[op]);
+            equal(&format!("acc of {rows} x {cols}"), &read(gpu, &acc), &reference::gemv_i8(&x.q, &w.q))?;
+        }
+    }
+    Ok(())
+}
+
 fn scale_rows(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
     let folded = [2, folded_length(gpu, kernel).div_ceil(2)];
     for [batch, rows] in ROWS.into_iter().chain([folded]) {
@@ -521,6 +620,23 @@ fn matmul_f32(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
         let bound = |i: usize| apart(cols as f64, f64::from(terms[i]));
         let twin = reference::matmul_f32(&x, &w, cols);
         close(&format!("y of {batch} x {rows} x {cols}"), &read(gpu, &y), &twin, bound)?;
+    }
+    Ok(())
+}
+
+fn gemv_f32(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    for [rows, cols] in one_row_matrices(gpu, kernel) {
+        let (x, w) = (floats(1, cols, 2.0), floats(2, rows * cols, 1.0));
+        let y = poisoned(gpu, F32, &[1, rows]);
+        let (x_gpu, w_gpu) = (upload(gpu, &[1, cols], &x), upload(gpu, &[rows, cols], &w));
+        let op = kernels::gemv_f32_variant(gpu, kernel, &x_gpu, &w_gpu, &y);
+        assert!(is_folded_for(&op, rows), "gemv_f32: {:?}", op.groups());
+        run(gpu, kernel, &[op]);
+        // A product and a sum of cols terms, as in matmul_f32.
+        let terms = reference::gemv_f32(&absolute(&x), &absolute(&w));
+        let bound = |i: usize| apart(cols as f64, f64::from(terms[i]));
+        let twin = reference::gemv_f32(&x, &w);
+        close(&format!("y of {rows} x {cols}"), &read(gpu, &y), &twin, bound)?;
     }
     Ok(())
 }

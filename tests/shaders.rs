@@ -10,10 +10,11 @@ use std::path::Path;
 use naga::back::{PipelineConstants, glsl, hlsl, msl, pipeline_constants::process_overrides, spv};
 use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
 use naga::valid::{Capabilities, GlobalUse, ModuleInfo, ValidationFlags, Validator};
-use naga::{AddressSpace, Expression, Handle, Literal, Module, ResourceBinding, ScalarKind};
+use naga::{AddressSpace, BinaryOperator, Expression, Handle, Literal, MathFunction, Module};
+use naga::{ResourceBinding, ScalarKind, Statement};
 use naga::{ShaderStage, StorageAccess, TypeInner};
 use sterna::gpu::{Kernel, Overrides};
-use sterna::kernels::OPERATIONS;
+use sterna::kernels::{OPERATIONS, PROBES};
 
 /// WebGPU's default limits, which browsers grant without being asked.
 const MOST_STORAGE_BUFFERS: usize = 8;
@@ -23,7 +24,7 @@ const MOST_INVOCATIONS: u32 = 256;
 type Check = fn(&Kernel) -> Vec<String>;
 
 fn kernels() -> impl Iterator<Item = &'static Kernel> {
-    OPERATIONS.iter().copied().flatten().copied()
+    OPERATIONS.iter().chain(PROBES).copied().flatten().copied()
 }
 
 fn every(check: Check) {
@@ -504,8 +505,17 @@ fn twin(kernel: &Kernel) -> Option<&'static str> {
     section(&header(kernel.wgsl), "Twin")
 }
 
-/// The twin exists, bears the operation's name, and is the same for all variants.
+/// The twin exists, bears the operation's name, and is the same for all variants. A probe says why it has none.
 fn twinned(kernel: &Kernel) -> Vec<String> {
+    if PROBES.iter().copied().flatten().any(|probe| probe.name == kernel.name) {
+        let reason = twin(kernel).unwrap_or_default();
+        let told = reason.strip_prefix("none — ").is_some_and(|reason| !reason.is_empty());
+        return if told {
+            vec![]
+        } else {
+            vec![format!("its twin is `{reason}`, expected `none — the reason`")]
+        };
+    }
     let of = |row: &&&[&Kernel]| row.iter().any(|variant| variant.name == kernel.name);
     let base = OPERATIONS.iter().find(of).expect("a registered kernel")[0];
     let twin = [kernel, base].map(|kernel| twin(kernel).unwrap_or_default());
@@ -549,6 +559,88 @@ fn snippet(stem: &str, text: &str) -> Vec<String> {
         }
     }
     faults
+}
+
+/// The loops of `main`, and all that they call, multiply and divide nothing.
+fn loops_without_products(kernel: &Kernel) -> Vec<String> {
+    let (module, _) = parsed(kernel);
+    let main = &module.entry_points[0].function;
+    let (mut faults, mut loops) = (Vec::new(), 0);
+    let mut blocks = vec![(&main.body, false)];
+    while let Some((block, inside)) = blocks.pop() {
+        products(&module, main, block, inside, &mut faults);
+        for statement in block.iter() {
+            match statement {
+                Statement::Loop { body, continuing, .. } => {
+                    loops += 1;
+                    blocks.extend([(body, true), (continuing, true)]);
+                }
+                Statement::Block(block) => blocks.push((block, inside)),
+                Statement::If { accept, reject, .. } => blocks.extend([(accept, inside), (reject, inside)]),
+                _ => {}
+            }
+        }
+    }
+    if loops == 0 {
+        faults.push("no loop".into());
+    }
+    faults
+}
+
+/// Products that the statements of this block evaluate themselves, or in a function they call.
+fn products(
+    module: &Module,
+    function: &naga::Function,
+    block: &naga::Block,
+    wanted: bool,
+    faults: &mut Vec<String>,
+) {
+    for statement in block.iter().filter(|_| wanted) {
+        match statement {
+            Statement::Emit(range) => {
+                for handle in range.clone() {
+                    let product = match &function.expressions[handle] {
+                        Expression::Binary { op, .. } => matches!(
+                            op,
+                            BinaryOperator::Multiply | BinaryOperator::Divide | BinaryOperator::Modulo
+                        ),
+                        Expression::Math { fun, .. } => !matches!(
+                            fun,
+                            MathFunction::Unpack4xI8 | MathFunction::Unpack4xU8 | MathFunction::Min
+                        ),
+                        _ => false,
+                    };
+                    if product {
+                        faults.push(format!("multiplies: {:?}", function.expressions[handle]));
+                    }
+                }
+            }
+            Statement::Call { function, .. } => {
+                let called = &module.functions[*function];
+                nested(module, called, &called.body, faults);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Products of a whole function body.
+fn nested(module: &Module, function: &naga::Function, block: &naga::Block, faults: &mut Vec<String>) {
+    products(module, function, block, true, faults);
+    for statement in block.iter() {
+        match statement {
+            Statement::Block(block) => nested(module, function, block, faults),
+            Statement::If { accept, reject, .. } => {
+                nested(module, function, accept, faults);
+                nested(module, function, reject, faults);
+            }
+            Statement::Loop { body, continuing, .. } => {
+                nested(module, function, body, faults);
+                nested(module, function, continuing, faults);
+            }
+            _ => {}
+        }
+    }
 }
 
 // --- the tests -------------------------------------------------------------------------------------
@@ -606,6 +698,21 @@ fn snippets_hold_functions_and_constants_only() {
     }
 }
 
+#[test]
+fn addsub_adds_subtracts_skips_and_never_multiplies() {
+    let name = "gemv_ternary_addsub";
+    assert_eq!(loops_without_products(&broken(name, "", "")), [""; 0]);
+    // In the loop, in what it calls, and hidden in a function of WGSL.
+    notices(&loops_without_products(&broken(name, "k << 2u", "4u * k")), "multiplies: Binary");
+    notices(
+        &loops_without_products(&broken(name, "select(none, q, c ==", "2 * select(none, q, c ==")),
+        "multiplies",
+    );
+    let dot = broken(name, "return (s.x + s.y) + (s.z + s.w)", "return dot(s, vec4<i32>(1))");
+    notices(&loops_without_products(&dot), "multiplies: Math");
+    notices(&loops_without_products(&broken("relu", "", "")), "no loop");
+}
+
 /// The kernel with one piece of its text replaced.
 fn broken(name: &str, from: &str, to: &str) -> Kernel {
     let kernel = kernels().find(|kernel| kernel.name == name).expect("a kernel to break");
@@ -622,7 +729,7 @@ fn notices(faults: &[String], complaint: &str) {
 #[test]
 fn every_check_notices_a_broken_shader() {
     #[rustfmt::skip]
-    let cases: [(Check, &str, &str, &str, &str); 35] = [
+    let cases: [(Check, &str, &str, &str, &str); 36] = [
         (valid, "relu", "p.count", "p.cuont", "shaders/relu.wgsl:"),
         (valid, "relu", "{ y[i] =", "{ y[i] = subgroupAdd(1.0) *", "shaders/relu.wgsl:"),
         (valid, "relu", "fn main(", "fn other(", "expected one compute shader `main`"),
@@ -657,6 +764,7 @@ fn every_check_notices_a_broken_shader() {
         (headed, "relu", "// Moves", "// Costs", "the header's sections"),
         (headed, "matmul_ternary_subgroup", "at least 8", "at least 4", "the header needs"),
         (twinned, "relu", "reference::relu ", "ternary::relu ", "ternary::relu does not exist"),
+        (twinned, "probe_read", "none — ", "none ", "expected `none — the reason`"),
         (twinned, "matmul_ternary_wide", "— equal.", "— nearly equal.", "that of matmul_ternary"),
     ];
     for (check, name, from, to, complaint) in cases {

@@ -1,8 +1,9 @@
 //! The command line: parsing here, one file per subcommand. stdout is the result, stderr the progress.
 //!
-//! Exit codes: 0 done, 1 the result says no (accuracy below `--require`, a run that diverged), 2 an error,
-//! 130 interrupted.
+//! Exit codes: 0 done, 1 the result says no (accuracy below `--require`, a run that
+//! diverged, a benchmark that contradicts itself), 2 an error, 130 interrupted.
 
+mod bench;
 mod eval;
 mod info;
 mod interrupt;
@@ -40,6 +41,7 @@ Examples:
                                               go on after Ctrl-C or a power cut
   sterna train --compare                      beside the same network in f32
   sterna eval runs/NAME/model.safetensors     accuracy and confusion matrix
+  sterna bench gemv                           how fast a matrix times one row is here
   sterna info                                 the GPUs of this machine";
 
 #[derive(Subcommand)]
@@ -48,6 +50,8 @@ enum Command {
     Train(train::Flags),
     /// Score a trained network on a test set.
     Eval(eval::Flags),
+    /// Measure the kernels on this adapter, beside its own memory bandwidth.
+    Bench(bench::Flags),
     /// List every adapter, and say which one would be used and why.
     Info(info::Flags),
 }
@@ -145,6 +149,7 @@ pub fn main() -> ExitCode {
     let outcome = match Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()).command {
         Command::Train(flags) => train::run(&flags, &given(&matches)),
         Command::Eval(flags) => eval::run(&flags),
+        Command::Bench(flags) => bench::run(&flags),
         Command::Info(flags) => info::run(&flags),
     };
     match outcome {

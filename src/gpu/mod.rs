@@ -18,6 +18,6 @@ pub use kernel::{Field, Kernel, Overrides, Parameters, Tuning};
 pub use op::{Cost, Grid, Op};
 pub use tensor::{Dtype, Element, Tensor};
 #[cfg(not(target_arch = "wasm32"))]
-pub use time::Timing;
+pub use time::{Clock, Lap, Timing};
 /// The version of wgpu that [`Gpu::from_device`] and [`Gpu::record`] speak.
 pub use wgpu;

@@ -44,7 +44,7 @@ impl Gpu {
         let mut repeats = 1;
         clock.measure(self, ops, repeats)?;
         loop {
-            let seconds = clock.measure(self, ops, repeats)?;
+            let seconds = clock.measure(self, ops, repeats)?.seconds();
             if seconds >= SAMPLE || repeats >= 1 << 20 {
                 break;
             }
@@ -53,19 +53,38 @@ impl Gpu {
         }
         let mut result = Vec::with_capacity(samples);
         for _ in 0..samples.max(1) {
-            result.push(clock.measure(self, ops, repeats)? / repeats as f64);
+            result.push(clock.measure(self, ops, repeats)?.seconds() / repeats as f64);
         }
         result.sort_by(f64::total_cmp);
         Ok(Timing { samples: result, timestamps: clock.queries.is_some() })
     }
 }
 
-struct Clock {
+/// What one measurement took by either clock, in seconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Lap {
+    /// By the device's own clock, if it has one that runs.
+    pub device: Option<f64>,
+    /// From the submission until the host knows that it is done.
+    pub wall: f64,
+}
+
+impl Lap {
+    /// By the device's clock, or the wall's where there is none.
+    pub fn seconds(self) -> f64 {
+        self.device.unwrap_or(self.wall)
+    }
+}
+
+/// Measures ops one submission at a time, for callers who choose how often; [`Gpu::time`] chooses by itself.
+#[derive(Debug)]
+pub struct Clock {
     queries: Option<(wgpu::QuerySet, wgpu::Buffer, super::Tensor)>,
 }
 
 impl Clock {
-    fn new(gpu: &Gpu) -> Clock {
+    /// A clock for this device.
+    pub fn new(gpu: &Gpu) -> Clock {
         let queries = gpu.device().features().contains(wgpu::Features::TIMESTAMP_QUERY).then(|| {
             let set = gpu.device().create_query_set(&wgpu::QuerySetDescriptor {
                 label: Some("time"),
@@ -84,8 +103,16 @@ impl Clock {
         Clock { queries }
     }
 
-    /// Seconds for `repeats` passes over the list.
-    fn measure(&self, gpu: &Gpu, ops: &[Op], repeats: usize) -> Result<f64, Error> {
+    /// Runs `repeats` passes over the ops as one submission.
+    ///
+    /// # Errors
+    /// If the device reported a fault.
+    pub fn measure<'a>(
+        &self,
+        gpu: &Gpu,
+        ops: impl IntoIterator<Item = &'a Op> + Clone,
+        repeats: usize,
+    ) -> Result<Lap, Error> {
         let mut encoder = gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
@@ -97,7 +124,7 @@ impl Clock {
                 }),
             });
             for _ in 0..repeats {
-                dispatch(ops, &mut pass);
+                dispatch(ops.clone(), &mut pass);
             }
         }
         if let Some((set, resolve, ticks)) = &self.queries {
@@ -109,12 +136,12 @@ impl Clock {
         gpu.queue().submit([encoder.finish()]);
         gpu.wait(None)?;
         let wall = start.elapsed().as_secs_f64();
-        let Some((.., ticks)) = &self.queries else { return Ok(wall) };
+        let Some((.., ticks)) = &self.queries else { return Ok(Lap { device: None, wall }) };
         let words = gpu.download::<u32>(ticks)?;
         let tick = |i: usize| u64::from(words[2 * i + 1]) << 32 | u64::from(words[2 * i]);
         let seconds =
             tick(1).wrapping_sub(tick(0)) as f64 * f64::from(gpu.queue().get_timestamp_period()) * 1e-9;
         // A driver whose clock stands still or runs backwards is overruled by the wall.
-        Ok(if seconds > 0.0 && seconds <= wall { seconds } else { wall })
+        Ok(Lap { device: (seconds > 0.0 && seconds <= wall).then_some(seconds), wall })
     }
 }

@@ -4,7 +4,7 @@
 //! Two small groups of tensors recur in the signatures: a ternary matrix ([`PackedTensor`]) and a
 //! batch of int8 activations ([`Int8Tensor`]).
 
-use crate::gpu::{Dtype, Error, Gpu, Kernel, Tensor, Tuning};
+use crate::gpu::{Dtype, Error, Gpu, Grid, Kernel, Tensor, Tuning};
 use crate::ternary::{self, Packed};
 
 mod absmean;
@@ -13,12 +13,18 @@ mod advance;
 mod augment_batch;
 mod dequantize_weights;
 mod gather_batch;
+mod gemv_base3;
+mod gemv_f32;
+mod gemv_i8;
+mod gemv_ternary;
+mod gemv_ternary_addsub;
 mod matmul_f32;
 mod matmul_f32_dw;
 mod matmul_f32_dx;
 mod matmul_ternary;
 mod matmul_ternary_dw;
 mod matmul_ternary_dx;
+mod probe_read;
 mod quantize_activations;
 mod quantize_relu;
 mod quantize_weights;
@@ -40,12 +46,18 @@ pub use advance::advance;
 pub use augment_batch::augment_batch;
 pub use dequantize_weights::dequantize_weights;
 pub use gather_batch::gather_batch;
+pub use gemv_base3::{Base3Tensor, gemv_base3};
+pub use gemv_f32::{gemv_f32, gemv_f32_variant};
+pub use gemv_i8::{gemv_i8, gemv_i8_variant};
+pub use gemv_ternary::{gemv_ternary, gemv_ternary_variant};
+pub use gemv_ternary_addsub::gemv_ternary_addsub;
 pub use matmul_f32::{matmul_f32, matmul_f32_variant};
 pub use matmul_f32_dw::{matmul_f32_dw, matmul_f32_dw_variant};
 pub use matmul_f32_dx::{matmul_f32_dx, matmul_f32_dx_variant};
 pub use matmul_ternary::{MOST_COLS, matmul_ternary, matmul_ternary_variant};
 pub use matmul_ternary_dw::{matmul_ternary_dw, matmul_ternary_dw_variant};
 pub use matmul_ternary_dx::{matmul_ternary_dx, matmul_ternary_dx_variant};
+pub use probe_read::{PROBE_WORDS, probe_read};
 pub use quantize_activations::quantize_activations;
 pub use quantize_relu::quantize_relu;
 pub use quantize_weights::quantize_weights;
@@ -72,10 +84,15 @@ pub static OPERATIONS: &[&[&Kernel]] = &[
     &[&quantize_relu::KERNEL],
     &[&rms_factor::KERNEL],
     matmul_ternary::VARIANTS,
+    gemv_ternary::VARIANTS,
+    &[&gemv_ternary_addsub::KERNEL],
+    &[&gemv_base3::KERNEL],
+    gemv_i8::VARIANTS,
     &[&scale_rows::KERNEL],
     &[&relu::KERNEL],
     &[&rmsnorm::KERNEL],
     matmul_f32::VARIANTS,
+    gemv_f32::VARIANTS,
     &[&softmax_xent::KERNEL],
     matmul_ternary_dx::VARIANTS,
     matmul_ternary_dw::VARIANTS,
@@ -91,6 +108,9 @@ pub static OPERATIONS: &[&[&Kernel]] = &[
     &[&advance::KERNEL],
 ];
 
+/// Shaders that measure the adapter and compute nothing that a network needs: they have no twin.
+pub static PROBES: &[&[&Kernel]] = &[probe_read::VARIANTS];
+
 /// The variants of one operation, the base first.
 ///
 /// # Panics
@@ -98,6 +118,14 @@ pub static OPERATIONS: &[&[&Kernel]] = &[
 pub fn variants(operation: &str) -> &'static [&'static Kernel] {
     let found = OPERATIONS.iter().find(|variants| variants[0].name == operation);
     found.unwrap_or_else(|| panic!("no operation is called {operation}"))
+}
+
+/// The variant of an operation that this device would run.
+///
+/// # Panics
+/// If there is no such operation.
+pub fn chosen(gpu: &Gpu, operation: &str) -> &'static Kernel {
+    preferred(gpu, variants(operation))
 }
 
 /// The last variant that runs here on a software rasteriser, where they are listed by growing
@@ -109,6 +137,15 @@ fn preferred(gpu: &Gpu, variants: &[&'static Kernel]) -> &'static Kernel {
         Tuning::Software => fitting.next_back(),
     };
     chosen.expect("the base needs nothing")
+}
+
+/// The grid of a matrix times one row of activations: `TILE_Y` rows per workgroup where its lanes share
+/// them, else `TILE_X` rows per invocation.
+fn row_grid(kernel: &Kernel, rows: usize) -> Grid {
+    match kernel.tile[1] as usize {
+        1 => Grid::Each(rows),
+        shared => Grid::Groups(rows.div_ceil(shared)),
+    }
 }
 
 /// A ternary matrix on the device.

@@ -1,0 +1,91 @@
+// gemv_ternary_subgroup — gemv_ternary whose lanes meet in subgroups
+//
+//   0  p    Params                  uniform
+//   1  w    u32  [rows, words]      read    packed trits
+//   2  q    u32  [1, 4 * words]     read    int8, four a word, zero past the last column
+//   3  sum  i32  [1]                read    sum of q
+//   4  acc  i32  [1, rows]          write
+//
+// Codes are t + 1, so sum t q = sum c q - sum q: the dot product runs on the codes as they lie. The
+// lanes of a workgroup walk along TILE_Y rows together: neighbours read neighbouring vectors, and 64
+// activations in registers serve every row.
+//
+// Needs    subgroups of at least 4.
+// Grid     one workgroup per TILE_Y rows.
+// Moves    as gemv_ternary.
+// Does     as gemv_ternary.
+// Twin     reference::gemv_ternary — equal.
+
+override WG: u32 = 64u;
+const TILE_Y: u32 = 4u;
+
+struct Params { rows: u32, words: u32 }
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> w: array<vec4<u32>>;
+@group(0) @binding(2) var<storage, read> q: array<vec4<u32>>;
+@group(0) @binding(3) var<storage, read> sum: array<i32>;
+@group(0) @binding(4) var<storage, read_write> acc: array<i32>;
+
+var<workgroup> sh: array<vec4<i32>, WG / 4u>;
+
+fn dot16(word: u32, x: vec4<u32>) -> i32 {
+    return dot4I8Packed(plane(word, 0u), x.x) + dot4I8Packed(plane(word, 1u), x.y)
+        + dot4I8Packed(plane(word, 2u), x.z) + dot4I8Packed(plane(word, 3u), x.w);
+}
+
+fn dot64(four: vec4<u32>, x0: vec4<u32>, x1: vec4<u32>, x2: vec4<u32>, x3: vec4<u32>) -> i32 {
+    return dot16(four.x, x0) + dot16(four.y, x1) + dot16(four.z, x2) + dot16(four.w, x3);
+}
+
+// A single word of a row that does not start at a vector.
+fn word_at(i: u32) -> u32 {
+    return w[i >> 2u][i & 3u];
+}
+
+@compute @workgroup_size(WG)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+    @builtin(subgroup_invocation_id) subgroup_lane: u32,
+    @builtin(subgroup_id) subgroup: u32,
+    @builtin(num_subgroups) subgroups: u32,
+) {
+    let row = group_index(group, groups) * TILE_Y;
+    if row >= p.rows { return; }
+    // Rows past the end repeat the last one and are not stored.
+    let last = p.rows - 1u;
+    let w0 = row * p.words;
+    let w1 = min(row + 1u, last) * p.words;
+    let w2 = min(row + 2u, last) * p.words;
+    let w3 = min(row + 3u, last) * p.words;
+    // Rows start at vectors if and only if they are whole vectors.
+    let vectors = select(0u, p.words >> 2u, (p.words & 3u) == 0u);
+    var a = vec4<i32>(0);
+    for (var k = lane; k < vectors; k += WG) {
+        let four0 = w[(w0 >> 2u) + k];
+        let four1 = w[(w1 >> 2u) + k];
+        let four2 = w[(w2 >> 2u) + k];
+        let four3 = w[(w3 >> 2u) + k];
+        let x0 = q[4u * k];
+        let x1 = q[4u * k + 1u];
+        let x2 = q[4u * k + 2u];
+        let x3 = q[4u * k + 3u];
+        a += vec4<i32>(dot64(four0, x0, x1, x2, x3), dot64(four1, x0, x1, x2, x3),
+                       dot64(four2, x0, x1, x2, x3), dot64(four3, x0, x1, x2, x3));
+    }
+    for (var k = 4u * vectors + lane; k < p.words; k += WG) {
+        let x = q[k];
+        a += vec4<i32>(dot16(word_at(w0 + k), x), dot16(word_at(w1 + k), x),
+                       dot16(word_at(w2 + k), x), dot16(word_at(w3 + k), x));
+    }
+    // Of whatever size the subgroups are, each leaves its sum, and one lane a row adds those.
+    let part = subgroupAdd(a);
+    if subgroup_lane == 0u { sh[subgroup] = part; }
+    workgroupBarrier();
+    if lane >= TILE_Y || row + lane >= p.rows { return; }
+    var total = sh[0][lane];
+    for (var i = 1u; i < subgroups; i++) { total += sh[i][lane]; }
+    acc[row + lane] = total - sum[0];
+}

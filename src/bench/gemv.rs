@@ -1,0 +1,384 @@
+//! A matrix times one row of activations, in every format: what one token costs.
+
+use super::sample::{Samples, sample};
+use super::{Failure, MOST_BUFFERS, ReadSpeed, WORKING_SET, memory, overrides};
+use crate::gpu::{Dtype, Error, Gpu, Kernel, Op, Tensor};
+use crate::kernels::{self, Base3Tensor, Int8Tensor, PackedTensor};
+use crate::random::{self, Stream};
+use crate::reference;
+use crate::ternary::{self, Base3, Packed};
+
+/// `[rows, cols]` of the layers of BitNet b1.58 2B4T and of a 7B LLaMA, two that no cache holds, and MNIST's.
+pub const DEFAULT_SHAPES: [[usize; 2]; 12] = [
+    [2560, 2560],
+    [640, 2560],
+    [6912, 2560],
+    [2560, 6912],
+    [4096, 4096],
+    [11_008, 4096],
+    [4096, 11_008],
+    [16_384, 16_384],
+    [28_672, 16_384],
+    [256, 784],
+    [128, 256],
+    [10, 128],
+];
+
+/// What to measure.
+#[derive(Clone, Debug)]
+pub struct Gemv {
+    /// `[rows, cols]` each.
+    pub shapes: Vec<[usize; 2]>,
+    /// About as long for each kernel at each shape.
+    pub seconds: f64,
+    /// Every variant that runs here, not only the one that this device would choose.
+    pub all: bool,
+}
+
+/// One kernel at one shape.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// The kernel's name.
+    pub kernel: &'static str,
+    /// Its overrides here.
+    pub overrides: String,
+    /// `[rows, cols]`.
+    pub shape: [usize; 2],
+    /// Bytes that one product moves.
+    pub bytes: u64,
+    /// Bytes of all matrices in rotation.
+    pub working_set: u64,
+    /// Parts that the matrix was cut into, because the adapter binds no larger buffer.
+    pub blocks: usize,
+    /// From the submission until it is done, for one product.
+    pub median_seconds: f64,
+    /// See `median_seconds`.
+    pub min_seconds: f64,
+    /// By the device's clock, where it has one.
+    pub device_median_seconds: Option<f64>,
+    /// All samples, sorted, by the wall.
+    pub samples: Vec<f64>,
+    /// Additions and multiplications.
+    pub ops: u64,
+    /// Of the fastest gemv_f32 at this shape, how many times as fast this is.
+    pub ratio_to_f32: Option<f64>,
+}
+
+impl Row {
+    fn per_second(&self, amount: f64) -> f64 {
+        1e-9 * amount / self.median_seconds
+    }
+
+    /// Bytes moved, in 1e9 per second.
+    pub fn gb_per_s(&self) -> f64 {
+        self.per_second(self.bytes as f64)
+    }
+
+    /// Additions and multiplications, in 1e9 per second.
+    pub fn gops_per_s(&self) -> f64 {
+        self.per_second(self.ops as f64)
+    }
+
+    /// Weights, in 1e9 per second.
+    pub fn gweights_per_s(&self) -> f64 {
+        self.per_second((self.shape[0] * self.shape[1]) as f64)
+    }
+
+    /// Bandwidth as a share of what the read probe saw.
+    pub fn percent_of_read(&self, read: &ReadSpeed) -> f64 {
+        100.0 * self.gb_per_s() / read.gb_per_s
+    }
+
+    /// Whether the matrices in rotation are as many bytes as the probe's buffers: else a cache may have answered.
+    pub fn is_cold(&self, read: &ReadSpeed) -> bool {
+        self.working_set >= read.working_set
+    }
+}
+
+/// A shape in a format that was left out.
+#[derive(Clone, Debug)]
+pub struct Skipped {
+    /// The operation.
+    pub operation: &'static str,
+    /// `[rows, cols]`.
+    pub shape: [usize; 2],
+    /// Why.
+    pub reason: String,
+}
+
+/// Measures every format at every shape; rows come in the order of the shapes.
+///
+/// # Errors
+/// If the device failed, or a kernel differs from its twin.
+pub fn gemv(
+    gpu: &Gpu,
+    what: &Gemv,
+    progress: &mut dyn FnMut(String),
+) -> Result<(Vec<Row>, Vec<Skipped>), Failure> {
+    let (mut rows, mut skipped) = (Vec::new(), Vec::new());
+    for &shape in &what.shapes {
+        let first = rows.len();
+        for format in Format::ALL {
+            let operation = format.operation();
+            let matrices = match Matrices::new(gpu, format, shape)? {
+                Ok(matrices) => matrices,
+                Err(reason) => {
+                    progress(format!("{operation} {}x{} left out: {reason}", shape[0], shape[1]));
+                    skipped.push(Skipped { operation, shape, reason });
+                    continue;
+                }
+            };
+            let every = kernels::variants(operation).iter().copied().filter(|kernel| gpu.supports(kernel));
+            let chosen = kernels::chosen(gpu, operation);
+            for kernel in every.filter(|kernel| what.all || kernel.name == chosen.name) {
+                let instances = matrices.bind(gpu, kernel);
+                matrices.check(gpu, kernel, &instances[0])?;
+                let row = matrices.row(gpu, kernel, &instances, &sample(gpu, &instances, what.seconds)?);
+                progress(format!(
+                    "{} {}x{}: {:.3} ms",
+                    row.kernel,
+                    shape[0],
+                    shape[1],
+                    1e3 * row.median_seconds
+                ));
+                rows.push(row);
+            }
+        }
+        let dense = rows[first..].iter().filter(|row| row.kernel.starts_with(Format::F32.operation()));
+        if let Some(dense) = dense.map(|row| row.median_seconds).reduce(f64::min) {
+            for row in &mut rows[first..] {
+                row.ratio_to_f32 = Some(dense / row.median_seconds);
+            }
+        }
+    }
+    Ok((rows, skipped))
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Format {
+    F32,
+    Int8,
+    Ternary,
+    AddSub,
+    Base3,
+}
+
+impl Format {
+    const ALL: [Format; 5] = [Format::F32, Format::Int8, Format::Ternary, Format::AddSub, Format::Base3];
+
+    fn operation(self) -> &'static str {
+        match self {
+            Format::F32 => "gemv_f32",
+            Format::Int8 => "gemv_i8",
+            Format::Ternary => "gemv_ternary",
+            Format::AddSub => "gemv_ternary_addsub",
+            Format::Base3 => "gemv_base3",
+        }
+    }
+
+    /// Words of a row of the matrix.
+    fn words(self, cols: usize) -> usize {
+        match self {
+            Format::F32 => cols,
+            Format::Int8 => 4 * ternary::words(cols),
+            Format::Ternary | Format::AddSub => ternary::words(cols),
+            Format::Base3 => 4 * ternary::base3_vectors(cols),
+        }
+    }
+}
+
+/// What the twin says of each row.
+enum Twin {
+    Exact(Vec<i32>),
+    /// With how far a float sum in another order may lie from it.
+    Within(Vec<(f32, f64)>),
+}
+
+/// One matrix on the device as often as the rotation needs, each in blocks of rows.
+struct Matrices {
+    format: Format,
+    shape: [usize; 2],
+    copies: Vec<Vec<Tensor>>,
+    x: Tensor,
+    int8: Int8Tensor,
+    beta: Tensor,
+    twin: Twin,
+}
+
+/// Rows that are drawn and multiplied by the twin; a larger matrix repeats them.
+fn drawn_rows([rows, cols]: [usize; 2]) -> usize {
+    rows.min((1 << 22) / cols + 61)
+}
+
+impl Matrices {
+    /// Fills the device, or says why it does not.
+    fn new(gpu: &Gpu, format: Format, shape: [usize; 2]) -> Result<Result<Matrices, String>, Failure> {
+        let [rows, cols] = shape;
+        let words = format.words(cols);
+        let bytes = 4 * (rows * words) as u64;
+        let memory = memory(gpu);
+        if bytes > memory {
+            return Ok(Err(format!("{} MiB, of which {} MiB may be used", bytes >> 20, memory >> 20)));
+        }
+        if format.operation() == "gemv_i8" && cols > 131_056 || cols > kernels::MOST_COLS {
+            return Ok(Err(format!("{cols} columns are more than the kernel sums exactly")));
+        }
+        let drawn = drawn_rows(shape);
+        let x = random::uniform(1, Stream::Weights, 0, cols, 1.0);
+        // Quantisation yields no -128.
+        let q: Vec<i8> = draws(0, cols).map(|draw| (draw as i8).max(-127)).collect();
+        let (part, twin) = match format {
+            Format::F32 => {
+                let w = random::uniform(1, Stream::Weights, 1, drawn * cols, 1.0);
+                let absolute = |x: &[f32]| x.iter().map(|x| x.abs()).collect::<Vec<_>>();
+                let magnitude = reference::gemv_f32(&absolute(&x), &absolute(&w));
+                // Two sides, each of cols roundings of half a unit: 2 cols 2^-24 of the terms' magnitude.
+                let bound = magnitude.iter().map(|&m| f64::from(m) * cols as f64 / f64::from(1 << 23));
+                let twin = reference::gemv_f32(&x, &w).into_iter().zip(bound).collect();
+                (w.iter().map(|w| w.to_bits()).collect(), Twin::Within(twin))
+            }
+            Format::Int8 => {
+                let w: Vec<i8> = draws(1, drawn * cols).map(|draw| draw as i8).collect();
+                (padded_words(&w, cols), Twin::Exact(reference::gemv_i8(&q, &w)))
+            }
+            Format::Ternary | Format::AddSub | Format::Base3 => {
+                let trits: Vec<i8> = draws(1, drawn * cols).map(|draw| (draw % 3) as i8 - 1).collect();
+                let w = Packed::pack(&trits, drawn, cols, 1.0);
+                let twin = Twin::Exact(reference::gemv_ternary(&q, &w));
+                let words = match format {
+                    Format::Base3 => Base3::pack(&w).words,
+                    _ => w.words,
+                };
+                (words, twin)
+            }
+        };
+        let mut blocks = 1;
+        while gpu.fits("matrix", &[rows.div_ceil(blocks), words]).is_err() {
+            blocks += 1;
+        }
+        let count = WORKING_SET.div_ceil(bytes).min(memory / bytes).clamp(1, MOST_BUFFERS);
+        let mut copies = Vec::new();
+        let repeated: Vec<u32> = part.iter().copied().cycle().take(rows * words).collect();
+        for copy in 0..count {
+            let upload = |(i, block): (usize, &[u32])| {
+                let label = format!("{}.{copy}.{i}", format.operation());
+                let shape = [block.len() / words, words];
+                match format {
+                    Format::F32 => gpu.upload::<f32>(&label, &shape, bytemuck::cast_slice(block)),
+                    _ => gpu.upload(&label, &shape, block),
+                }
+            };
+            let blocks = repeated.chunks(rows.div_ceil(blocks) * words).enumerate().map(upload);
+            copies.push(blocks.collect::<Result<Vec<_>, Error>>()?);
+        }
+        let sum = q.iter().map(|&q| i32::from(q)).sum::<i32>();
+        let int8 = Int8Tensor {
+            q: gpu.upload("x.q", &[1, 4 * ternary::words(cols)], &padded_words(&q, cols))?,
+            scale: gpu.upload("x.scale", &[1], &[1.0f32])?,
+            sum: gpu.upload("x.sum", &[1], &[sum])?,
+        };
+        let x = gpu.upload("x", &[1, cols], &x)?;
+        let beta = gpu.upload("w.beta", &[1], &[1.0f32])?;
+        Ok(Ok(Matrices { format, shape, copies, x, int8, beta, twin }))
+    }
+
+    /// The product over each copy, as one op per block.
+    fn bind(&self, gpu: &Gpu, kernel: &'static Kernel) -> Vec<Vec<Op>> {
+        let op = |w: &Tensor| {
+            let dtype = if matches!(self.format, Format::F32) { Dtype::F32 } else { Dtype::I32 };
+            let out = gpu.zeros("out", dtype, &[1, w.shape()[0]]).expect("one value a row fits");
+            match self.format {
+                Format::F32 => kernels::gemv_f32_variant(gpu, kernel, &self.x, w, &out),
+                Format::Int8 => kernels::gemv_i8_variant(gpu, kernel, &self.int8, w, &out),
+                Format::Base3 => {
+                    let w = Base3Tensor { words: w.clone(), cols: self.shape[1] };
+                    kernels::gemv_base3(gpu, &self.int8, &w, &out)
+                }
+                Format::Ternary | Format::AddSub => {
+                    let (words, beta, cols) = (w.clone(), self.beta.clone(), self.shape[1]);
+                    let w = PackedTensor { words, beta, cols };
+                    match self.format {
+                        Format::AddSub => kernels::gemv_ternary_addsub(gpu, &self.int8, &w, &out),
+                        _ => kernels::gemv_ternary_variant(gpu, kernel, &self.int8, &w, &out),
+                    }
+                }
+            }
+        };
+        self.copies.iter().map(|blocks| blocks.iter().map(op).collect()).collect()
+    }
+
+    /// Runs one instance and holds every output against the twin.
+    fn check(&self, gpu: &Gpu, kernel: &'static Kernel, instance: &[Op]) -> Result<(), Failure> {
+        gpu.run(instance)?;
+        let [rows, cols] = self.shape;
+        let mut first = 0;
+        for op in instance {
+            let out = op.tensors().last().expect("every op writes something");
+            let wrong = |i: usize, got: String, want: String| {
+                Err(Failure::Wrong { kernel: kernel.name, rows, cols, row: first + i, got, want })
+            };
+            match &self.twin {
+                Twin::Exact(twin) => {
+                    for (i, got) in gpu.download::<i32>(out)?.into_iter().enumerate() {
+                        let want = twin[(first + i) % twin.len()];
+                        if got != want {
+                            return wrong(i, got.to_string(), want.to_string());
+                        }
+                    }
+                }
+                Twin::Within(twin) => {
+                    for (i, got) in gpu.download::<f32>(out)?.into_iter().enumerate() {
+                        let (want, bound) = twin[(first + i) % twin.len()];
+                        let apart = (f64::from(got) - f64::from(want)).abs();
+                        if apart > bound || got.is_nan() {
+                            return wrong(i, got.to_string(), want.to_string());
+                        }
+                    }
+                }
+            }
+            first += out.len();
+        }
+        Ok(())
+    }
+
+    fn row(&self, gpu: &Gpu, kernel: &'static Kernel, instances: &[Vec<Op>], samples: &Samples) -> Row {
+        let [rows, cols] = self.shape;
+        let matrix: u64 = self.copies[0].iter().map(Tensor::bytes).sum();
+        let outputs = 4 * rows as u64;
+        // Each block reads the activations, but the product moves them once.
+        let activations = instances[0][0].cost().bytes
+            - self.copies[0][0].bytes()
+            - 4 * self.copies[0][0].shape()[0] as u64;
+        Row {
+            kernel: kernel.name,
+            overrides: overrides(gpu, kernel),
+            shape: self.shape,
+            bytes: matrix + activations + outputs,
+            working_set: matrix * self.copies.len() as u64,
+            blocks: instances[0].len(),
+            median_seconds: samples.median(),
+            min_seconds: samples.min(),
+            device_median_seconds: samples.device_median(),
+            samples: samples.wall.clone(),
+            ops: 2 * (rows * cols) as u64,
+            ratio_to_f32: None,
+        }
+    }
+}
+
+/// Random bytes, never zeros alone.
+fn draws(tensor: u32, count: usize) -> impl Iterator<Item = u8> {
+    let four = move |i: usize| random::draw(1, Stream::Order, tensor, i as u32);
+    (0..count.div_ceil(16)).flat_map(four).flat_map(u32::to_le_bytes).take(count)
+}
+
+/// Rows of int8 as words, filled with zeros to whole vectors of sixteen.
+fn padded_words(q: &[i8], cols: usize) -> Vec<u32> {
+    let mut words = Vec::with_capacity(q.len() / 4);
+    for row in q.chunks_exact(cols) {
+        let at = |i: usize| u32::from(row.get(i).copied().unwrap_or(0) as u8);
+        let word = |i: usize| at(4 * i) | at(4 * i + 1) << 8 | at(4 * i + 2) << 16 | at(4 * i + 3) << 24;
+        words.extend((0..4 * ternary::words(cols)).map(word));
+    }
+    words
+}

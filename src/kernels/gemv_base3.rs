@@ -1,0 +1,51 @@
+//! Trits, five to a byte, times one row of int8 activations: fewer bytes than 2 bits a weight, more operations.
+//! Shader: `shaders/gemv_base3.wgsl`.
+
+use super::{Int8Tensor, MOST_COLS, expect, row_grid};
+use crate::gpu::{Cost, Dtype::*, Error, Gpu, Kernel, Op, Tensor, params};
+use crate::ternary::{self, Base3};
+
+params! { rows: u32, vectors: u32, words: u32 }
+
+pub static KERNEL: Kernel = Kernel::new::<Params>(
+    "gemv_base3",
+    concat!(include_str!("../../shaders/gemv_base3.wgsl"), include_str!("../../shaders/grid.wgsl")),
+)
+.tiled([1, 4]);
+
+/// A ternary matrix on the device, five trits to a byte.
+#[derive(Clone, Debug)]
+pub struct Base3Tensor {
+    /// `u32 [rows, 4 * vectors]`, see [`Base3`].
+    pub words: Tensor,
+    /// Inputs of the matrix; the words alone do not tell.
+    pub cols: usize,
+}
+
+impl Base3Tensor {
+    /// Copies a matrix to the device.
+    ///
+    /// # Errors
+    /// If the adapter cannot bind it.
+    pub fn upload(gpu: &Gpu, label: &str, w: &Base3) -> Result<Base3Tensor, Error> {
+        let shape = [w.rows, 4 * ternary::base3_vectors(w.cols)];
+        Ok(Base3Tensor { words: gpu.upload(&format!("{label}.base3"), &shape, &w.words)?, cols: w.cols })
+    }
+}
+
+/// `acc[1, rows] <- sum_k T[rows, k] q[1, k]`, in i32.
+pub fn gemv_base3(gpu: &Gpu, x: &Int8Tensor, w: &Base3Tensor, acc: &Tensor) -> Op {
+    let (rows, cols) = (w.words.shape()[0], w.cols);
+    let (vectors, words) = (ternary::base3_vectors(cols), ternary::words(cols));
+    assert!(cols <= MOST_COLS, "gemv_base3: {cols} columns exceed {MOST_COLS}");
+    expect("gemv_base3", &w.words, U32, &[rows, 4 * vectors]);
+    expect("gemv_base3", &x.q, U32, &[1, 4 * words]);
+    expect("gemv_base3", &x.sum, I32, &[1]);
+    expect("gemv_base3", acc, I32, &[1, rows]);
+    let params = Params { rows: rows as u32, vectors: vectors as u32, words: words as u32 };
+    let cost = Cost {
+        bytes: w.words.bytes() + x.q.bytes() + x.sum.bytes() + acc.bytes(),
+        ops: 2 * (rows * cols) as u64,
+    };
+    gpu.op(&KERNEL, params, &[&w.words, &x.q, &x.sum, acc], row_grid(&KERNEL, rows), cost)
+}

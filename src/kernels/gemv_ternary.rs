@@ -1,0 +1,69 @@
+//! Packed trits times one row of int8 activations: what a network does for one image or one token, bound by
+//! the bytes of the weights. Shaders: `shaders/gemv_ternary*.wgsl`, the base and `_subgroup` for GPUs, `_wide` and
+//! `_broadcast` for software rasterisers.
+
+use super::{Int8Tensor, MOST_COLS, PackedTensor, expect, preferred, row_grid};
+use crate::gpu::{Cost, Dtype::*, Gpu, Kernel, Op, Tensor, params};
+use crate::ternary;
+
+params! { rows: u32, words: u32 }
+
+/// A shader with what it knows of the format.
+macro_rules! shader {
+    ($file:literal) => {
+        concat!(
+            include_str!(concat!("../../shaders/", $file)),
+            include_str!("../../shaders/ternary.wgsl"),
+            include_str!("../../shaders/grid.wgsl"),
+        )
+    };
+}
+
+/// The same with two terms a multiplication.
+macro_rules! paired {
+    ($file:literal) => {
+        concat!(
+            include_str!(concat!("../../shaders/", $file)),
+            include_str!("../../shaders/ternary_pairs.wgsl"),
+            include_str!("../../shaders/grid.wgsl"),
+        )
+    };
+}
+
+pub static VARIANTS: &[&Kernel] = &[
+    &Kernel::new::<Params>("gemv_ternary", shader!("gemv_ternary.wgsl")).tiled([1, 4]),
+    &Kernel::new::<Params>("gemv_ternary_subgroup", shader!("gemv_ternary_subgroup.wgsl"))
+        .tiled([1, 4])
+        .subgroup(4),
+    &Kernel::new::<Params>("gemv_ternary_wide", paired!("gemv_ternary_wide.wgsl")).tiled([4, 1]),
+    &Kernel::new::<Params>("gemv_ternary_broadcast", paired!("gemv_ternary_broadcast.wgsl"))
+        .tiled([2, 1])
+        .subgroup(8),
+];
+
+/// `acc[1, rows] <- sum_k T[rows, k] q[1, k]`, in i32: [`matmul_ternary`](super::matmul_ternary) of a batch of 1.
+pub fn gemv_ternary(gpu: &Gpu, x: &Int8Tensor, w: &PackedTensor, acc: &Tensor) -> Op {
+    gemv_ternary_variant(gpu, preferred(gpu, VARIANTS), x, w, acc)
+}
+
+/// [`gemv_ternary`] by a variant of one's choice.
+pub fn gemv_ternary_variant(
+    gpu: &Gpu,
+    kernel: &'static Kernel,
+    x: &Int8Tensor,
+    w: &PackedTensor,
+    acc: &Tensor,
+) -> Op {
+    let (rows, words) = (w.rows(), ternary::words(w.cols));
+    assert!(w.cols <= MOST_COLS, "gemv_ternary: {} columns exceed {MOST_COLS}", w.cols);
+    expect("gemv_ternary", &w.words, U32, &[rows, words]);
+    expect("gemv_ternary", &x.q, U32, &[1, 4 * words]);
+    expect("gemv_ternary", &x.sum, I32, &[1]);
+    expect("gemv_ternary", acc, I32, &[1, rows]);
+    let params = Params { rows: rows as u32, words: words as u32 };
+    let cost = Cost {
+        bytes: w.words.bytes() + x.q.bytes() + x.sum.bytes() + acc.bytes(),
+        ops: 2 * (rows * w.cols) as u64,
+    };
+    gpu.op(kernel, params, &[&w.words, &x.q, &x.sum, acc], row_grid(kernel, rows), cost)
+}
