@@ -220,7 +220,7 @@ impl Matrices {
         if bytes > memory {
             return Ok(Err(format!("{} MiB, of which {} MiB may be used", bytes >> 20, memory >> 20)));
         }
-        if format.operation() == "gemv_i8" && cols > 131_056 || cols > kernels::MOST_COLS {
+        if format.operation() == "gemv_i8" && cols > kernels::MOST_COLS_I8 || cols > kernels::MOST_COLS {
             return Ok(Err(format!("{cols} columns are more than the kernel sums exactly")));
         }
         let drawn = drawn_rows(shape);

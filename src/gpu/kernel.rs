@@ -25,6 +25,11 @@ pub struct Kernel {
     pub cpu: Overrides,
 }
 
+/// The value of one override, where it is among them.
+pub(crate) fn value(overrides: Overrides, wanted: &str) -> Option<usize> {
+    overrides.iter().find(|(name, _)| *name == wanted).map(|(_, value)| *value as usize)
+}
+
 /// The common overrides: a workgroup of 64 on a GPU, of one vector (8) on a CPU.
 pub(crate) const WG_GPU: Overrides = &[("WG", 64.0)];
 pub(crate) const WG_CPU: Overrides = &[("WG", 8.0)];

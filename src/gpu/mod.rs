@@ -13,8 +13,8 @@ mod time;
 pub use adapter::{Adapter, Choice, adapters, silence_device_select};
 pub use device::{Gpu, Submission};
 pub use error::Error;
-pub(crate) use kernel::params;
 pub use kernel::{Field, Kernel, Overrides, Parameters, Tuning};
+pub(crate) use kernel::{params, value};
 pub use op::{Cost, Grid, Op};
 pub use tensor::{Dtype, Element, Tensor};
 #[cfg(not(target_arch = "wasm32"))]

@@ -2,7 +2,7 @@
 
 use super::device::{Gpu, Submission};
 use super::error::Error;
-use super::kernel::{Kernel, Overrides, Parameters};
+use super::kernel::{Kernel, Overrides, Parameters, value};
 use super::tensor::Tensor;
 
 /// What a dispatch moves and does, by the fixed formulas in its shader's header.
@@ -63,7 +63,7 @@ const MOST_GROUPS: usize = 65_535;
 
 impl Grid {
     fn groups(self, kernel: &Kernel, overrides: Overrides) -> [u32; 3] {
-        let width = overrides.iter().find(|(name, _)| *name == "WG").map_or(1, |(_, value)| *value as usize);
+        let width = value(overrides, "WG").unwrap_or(1);
         let [x, y] = match self {
             Grid::Each(items) => folded(items.div_ceil(kernel.tile[0] as usize * width)),
             Grid::Groups(groups) => folded(groups),

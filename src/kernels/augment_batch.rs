@@ -2,7 +2,7 @@
 
 use super::{expect, matrix};
 use crate::augment::Distortion;
-use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, params};
+use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, params, value};
 
 params! {
     batch: u32, height: u32, width: u32, count: u32, seed_low: u32, seed_high: u32,
@@ -63,8 +63,7 @@ pub fn augment_batch(
         grain,
     };
     let cost = Cost { bytes: (batch * (8 * pixels + 12)) as u64, ops: 20 * (batch * pixels) as u64 };
-    let overrides = KERNEL.overrides(gpu.tuning());
-    let span = overrides.iter().find(|(name, _)| *name == "SPAN").expect("both sets have it").1 as usize;
+    let span = value(KERNEL.overrides(gpu.tuning()), "SPAN").expect("both sets have it");
     let spans = batch * height * width.div_ceil(span);
     gpu.op(&KERNEL, params, &[clock, order, images, labels, x, y], Grid::Each(spans), cost)
 }

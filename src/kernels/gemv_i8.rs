@@ -19,7 +19,7 @@ pub static VARIANTS: &[&Kernel] = &[
 ];
 
 /// Columns, filled to whole vectors, up to which even -128 times -128 sums to less than 2^31.
-const MOST: usize = 131_056;
+pub const MOST_COLS_I8: usize = 131_056;
 
 /// `acc[1, rows] <- sum_k W[rows, k] q[1, k]`, in i32, for int8 weights that lie as activations do: four a word, rows
 /// filled to whole vectors of sixteen.
@@ -31,7 +31,7 @@ pub fn gemv_i8(gpu: &Gpu, x: &Int8Tensor, w: &Tensor, acc: &Tensor) -> Op {
 pub fn gemv_i8_variant(gpu: &Gpu, kernel: &'static Kernel, x: &Int8Tensor, w: &Tensor, acc: &Tensor) -> Op {
     let [rows, width] = matrix("gemv_i8", w);
     let vectors = width / 4;
-    assert!(16 * vectors <= MOST, "gemv_i8: {} columns exceed {MOST}", 16 * vectors);
+    assert!(16 * vectors <= MOST_COLS_I8, "gemv_i8: {} columns exceed {MOST_COLS_I8}", 16 * vectors);
     expect("gemv_i8", w, U32, &[rows, 4 * vectors]);
     expect("gemv_i8", &x.q, U32, &[1, 4 * vectors]);
     expect("gemv_i8", acc, I32, &[1, rows]);

@@ -48,7 +48,7 @@ pub use dequantize_weights::dequantize_weights;
 pub use gather_batch::gather_batch;
 pub use gemv_base3::{Base3Tensor, gemv_base3};
 pub use gemv_f32::{gemv_f32, gemv_f32_variant};
-pub use gemv_i8::{gemv_i8, gemv_i8_variant};
+pub use gemv_i8::{MOST_COLS_I8, gemv_i8, gemv_i8_variant};
 pub use gemv_ternary::{gemv_ternary, gemv_ternary_variant};
 pub use gemv_ternary_addsub::gemv_ternary_addsub;
 pub use matmul_f32::{matmul_f32, matmul_f32_variant};

@@ -2,7 +2,7 @@
 //! `shaders/probe_read.wgsl`. A probe computes nothing that a network needs, so it has no twin.
 
 use super::expect;
-use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Overrides, Tensor, params};
+use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Overrides, Tensor, params, value};
 
 params! { vectors: u32 }
 
@@ -28,16 +28,13 @@ pub const PROBE_WORDS: usize = 4 * 8 * 1024;
 
 /// `digest[words / (4 SPAN)] <- xor of the words of each span of x[words]`; `digest` may be longer.
 pub fn probe_read(gpu: &Gpu, kernel: &'static Kernel, x: &Tensor, digest: &Tensor) -> Op {
-    let value = |wanted: &str| {
-        let found = kernel.overrides(gpu.tuning()).iter().find(|(name, _)| *name == wanted);
-        found.expect("a variant sets all overrides").1 as usize
-    };
-    let (vectors, group) = (x.len() / 4, value("WG") * value("SPAN"));
+    let set = |name| value(kernel.overrides(gpu.tuning()), name).expect("a variant sets all overrides");
+    let (vectors, group) = (x.len() / 4, set("WG") * set("SPAN"));
     let whole = PROBE_WORDS;
     assert!(x.len().is_multiple_of(whole), "probe_read: {} words are no multiple of {whole}", x.len());
     expect("probe_read", x, U32, x.shape());
     expect("probe_read", digest, U32, digest.shape());
-    let spans = vectors / value("SPAN");
+    let spans = vectors / set("SPAN");
     assert!(digest.len() >= spans, "probe_read: {} digests, expected {spans}", digest.len());
     let cost = Cost { bytes: x.bytes(), ops: x.len() as u64 };
     gpu.op(kernel, Params { vectors: vectors as u32 }, &[x, digest], Grid::Groups(vectors / group), cost)

@@ -377,8 +377,8 @@ impl Start {
         let mut saved = (self.trainer.steps(), Instant::now());
         while self.trainer.epoch < epochs {
             let started = Instant::now();
-            let (done, batch) =
-                (self.trainer.epoch * images.div_ceil(self.trainer.config.batch), self.trainer.config.batch);
+            let Config { batch, .. } = self.trainer.config;
+            let done = self.trainer.epoch * self.trainer.config.steps_per_epoch(images);
             let mut heard = |images: usize| {
                 log.progress(images);
                 if flags.destroy_device_after.is_some_and(|steps| done + images / batch >= steps) {
