@@ -7,6 +7,7 @@ mod bench;
 mod eval;
 mod info;
 mod interrupt;
+mod kernels;
 mod train;
 
 use std::fmt::Display;
@@ -42,6 +43,7 @@ Examples:
   sterna train --compare                      beside the same network in f32
   sterna eval runs/NAME/model.safetensors     accuracy and confusion matrix
   sterna bench gemv                           how fast a matrix times one row is here
+  sterna kernels matmul_ternary               what a shader computes, moves and does
   sterna info                                 the GPUs of this machine";
 
 #[derive(Subcommand)]
@@ -52,6 +54,8 @@ enum Command {
     Eval(eval::Flags),
     /// Measure the kernels on this adapter, beside its own memory bandwidth.
     Bench(bench::Flags),
+    /// List the shaders: equation, bindings, cost; or print one as a driver is given it.
+    Kernels(kernels::Flags),
     /// List every adapter, and say which one would be used and why.
     Info(info::Flags),
 }
@@ -150,6 +154,7 @@ pub fn main() -> ExitCode {
         Command::Train(flags) => train::run(&flags, &given(&matches)),
         Command::Eval(flags) => eval::run(&flags),
         Command::Bench(flags) => bench::run(&flags),
+        Command::Kernels(flags) => kernels::run(&flags),
         Command::Info(flags) => info::run(&flags),
     };
     match outcome {
