@@ -1,14 +1,19 @@
 //! How fast this adapter is, and how near to its limits the kernels come. Every figure is of a kernel that
 //! just equalled its twin, on data that no cache holds. Prints nothing and writes no file.
 
+mod ceilings;
 mod gemv;
+mod pool;
 mod read;
 mod sample;
 
+pub use ceilings::{CEILINGS, Watch, ceilings};
 pub use gemv::{DEFAULT_SHAPES, Gemv, Row, Skipped, gemv};
+pub use pool::Room;
 pub use read::{ReadSpeed, read_again, read_speed};
 
 use crate::gpu::{Error, Gpu, Kernel};
+use pool::{MOST_BUFFERS, WORKING_SET, memory};
 
 /// Why a benchmark ended without a figure.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -32,6 +37,19 @@ pub enum Failure {
         /// What the twin computed.
         want: String,
     },
+    /// The adapter has not what it takes.
+    #[error("this adapter has no {0}")]
+    Lacking(&'static str),
+    /// A probe did not do its work.
+    #[error("{probe} computed {got}, expected {want}")]
+    Idle {
+        /// The probe's name.
+        probe: &'static str,
+        /// What the device says.
+        got: String,
+        /// What the host says.
+        want: String,
+    },
     /// The read probe's digest is not that of the data.
     #[error("probe_read did not read what it was given: digest {got:08x}, expected {want:08x}")]
     Unread {
@@ -40,26 +58,6 @@ pub enum Failure {
         /// The xor of the data.
         want: u32,
     },
-}
-
-/// Bytes that buffers in rotation hold together, where so many fit: more than any cache.
-const WORKING_SET: u64 = 1 << 30;
-
-/// Most buffers in rotation: each costs a binding.
-const MOST_BUFFERS: u64 = 512;
-
-/// Bytes that a benchmark may fill. A software rasteriser takes the machine's own memory, half of what is free.
-fn memory(gpu: &Gpu) -> u64 {
-    let free = || {
-        let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-        let line = text.lines().find(|line| line.starts_with("MemAvailable:"))?;
-        Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? << 10)
-    };
-    match gpu.is_software() {
-        true => free().map_or(WORKING_SET, |free| free / 2),
-        // The least memory of a card that anyone would benchmark.
-        false => 6 << 30,
-    }
 }
 
 /// `WG=8 SPAN=64`: the overrides a kernel runs with here.

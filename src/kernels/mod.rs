@@ -24,7 +24,15 @@ mod matmul_f32_dx;
 mod matmul_ternary;
 mod matmul_ternary_dw;
 mod matmul_ternary_dx;
+mod probe_add_i32;
+mod probe_cache;
+mod probe_copy;
+mod probe_dot4;
+mod probe_fma_f32;
+mod probe_launch;
 mod probe_read;
+mod probe_triad;
+mod probe_write;
 mod quantize_activations;
 mod quantize_relu;
 mod quantize_weights;
@@ -57,7 +65,15 @@ pub use matmul_f32_dx::{matmul_f32_dx, matmul_f32_dx_variant};
 pub use matmul_ternary::{MOST_COLS, matmul_ternary, matmul_ternary_variant};
 pub use matmul_ternary_dw::{matmul_ternary_dw, matmul_ternary_dw_variant};
 pub use matmul_ternary_dx::{matmul_ternary_dx, matmul_ternary_dx_variant};
+pub use probe_add_i32::probe_add_i32;
+pub use probe_cache::probe_cache;
+pub use probe_copy::probe_copy;
+pub use probe_dot4::probe_dot4;
+pub use probe_fma_f32::probe_fma_f32;
+pub use probe_launch::probe_launch;
 pub use probe_read::{PROBE_WORDS, probe_read};
+pub use probe_triad::probe_triad;
+pub use probe_write::probe_write;
 pub use quantize_activations::quantize_activations;
 pub use quantize_relu::quantize_relu;
 pub use quantize_weights::quantize_weights;
@@ -109,14 +125,24 @@ pub static OPERATIONS: &[&[&Kernel]] = &[
 ];
 
 /// Shaders that measure the adapter and compute nothing that a network needs: they have no twin.
-pub static PROBES: &[&[&Kernel]] = &[probe_read::VARIANTS];
+pub static PROBES: &[&[&Kernel]] = &[
+    probe_read::VARIANTS,
+    probe_write::VARIANTS,
+    probe_copy::VARIANTS,
+    probe_triad::VARIANTS,
+    probe_cache::VARIANTS,
+    probe_fma_f32::VARIANTS,
+    probe_add_i32::VARIANTS,
+    probe_dot4::VARIANTS,
+    &[&probe_launch::KERNEL],
+];
 
-/// The variants of one operation, the base first.
+/// The variants of one operation or probe, the base first.
 ///
 /// # Panics
 /// If there is no such operation.
 pub fn variants(operation: &str) -> &'static [&'static Kernel] {
-    let found = OPERATIONS.iter().find(|variants| variants[0].name == operation);
+    let found = OPERATIONS.iter().chain(PROBES).find(|variants| variants[0].name == operation);
     found.unwrap_or_else(|| panic!("no operation is called {operation}"))
 }
 
