@@ -85,10 +85,12 @@ pub fn evaluate(formula: &str, value: &dyn Fn(&str) -> Option<u64>) -> Result<u6
         return Ok(0);
     }
     const SIGNS: [char; 5] = ['+', '*', '/', '(', ')'];
-    let spaced = SIGNS.iter().fold(formula.to_string(), |text, sign| text.replace(*sign, &format!(" {sign} ")));
+    let spaced =
+        SIGNS.iter().fold(formula.to_string(), |text, sign| text.replace(*sign, &format!(" {sign} ")));
     let units = ["bytes", "operations", "additions", "multiplications"];
     let words = spaced.split_whitespace();
-    let tokens: Vec<&str> = words.take_while(|word| !units.contains(&word.trim_end_matches(['.', ':']))).collect();
+    let tokens: Vec<&str> =
+        words.take_while(|word| !units.contains(&word.trim_end_matches(['.', ':']))).collect();
     let mut rest = &tokens[..];
     let sum = sum(&mut rest, value)?;
     match rest.first() {
@@ -157,7 +159,11 @@ pub fn needed(kernel: &Kernel) -> Capabilities {
 ///
 /// # Errors
 /// What naga says against it.
-pub fn resolve(module: &Module, info: &ModuleInfo, overrides: Overrides) -> Result<(Module, ModuleInfo), String> {
+pub fn resolve(
+    module: &Module,
+    info: &ModuleInfo,
+    overrides: Overrides,
+) -> Result<(Module, ModuleInfo), String> {
     let constants: PipelineConstants =
         overrides.iter().map(|&(name, value)| (name.to_string(), value)).collect();
     process_overrides(module, info, Some((ShaderStage::Compute, "main")), &constants)
@@ -302,7 +308,12 @@ pub enum Language {
 ///
 /// # Errors
 /// What naga says against it: GL knows no subgroups.
-pub fn emit(kernel: &Kernel, overrides: Overrides, language: Language, checked: bool) -> Result<String, String> {
+pub fn emit(
+    kernel: &Kernel,
+    overrides: Overrides,
+    language: Language,
+    checked: bool,
+) -> Result<String, String> {
     if language == Language::Wgsl {
         return Ok(kernel.wgsl.into());
     }

@@ -11,7 +11,7 @@ pub fn choice() -> Choice {
         adapter: value("--adapter"),
         backend: value("--backend"),
         checked: args.contains(&"--checked".into()),
-        tuning: None,
+        ..Choice::default()
     }
 }
 

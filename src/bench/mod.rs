@@ -4,12 +4,14 @@
 mod ceilings;
 mod gemv;
 mod pool;
+mod profile;
 mod read;
 mod sample;
 
 pub use ceilings::{CEILINGS, Watch, ceilings};
-pub use gemv::{DEFAULT_SHAPES, Gemv, Row, Skipped, gemv};
+pub use gemv::{DEFAULT_SHAPES, Gemv, Row, Skipped, gemv, gemv_ops};
 pub use pool::Room;
+pub use profile::{KernelRow, PROFILE_CEILINGS, Profile, Step, Work, profile};
 pub use read::{ReadSpeed, read_again, read_speed};
 
 use crate::gpu::{Error, Gpu, Kernel};

@@ -51,7 +51,7 @@ struct GemvFlags {
 }
 
 /// `4096x4096`.
-fn shape(text: &str) -> Result<[usize; 2], String> {
+pub fn shape(text: &str) -> Result<[usize; 2], String> {
     let sizes = text.split_once('x').and_then(|(rows, cols)| Some([rows.parse().ok()?, cols.parse().ok()?]));
     match sizes {
         Some([rows, cols]) if (1..=1 << 24).contains(&rows) && (1..=1 << 24).contains(&cols) => {
@@ -61,7 +61,7 @@ fn shape(text: &str) -> Result<[usize; 2], String> {
     }
 }
 
-fn seconds(text: &str) -> Result<f64, String> {
+pub fn seconds(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(seconds) if (0.0..=3600.0).contains(&seconds) => Ok(seconds),
         _ => Err("give seconds between 0 and 3600".into()),

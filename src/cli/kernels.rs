@@ -55,8 +55,11 @@ enum Kind {
 }
 
 fn length(text: &str) -> Result<(String, u64), String> {
-    let parts = text.split_once('=').and_then(|(name, n)| Some((name.trim().to_string(), n.trim().parse().ok()?)));
-    parts.filter(|(_, n)| (1..=1 << 32).contains(n)).ok_or_else(|| "a length is NAME=N, for instance rows=256".into())
+    let parts =
+        text.split_once('=').and_then(|(name, n)| Some((name.trim().to_string(), n.trim().parse().ok()?)));
+    parts
+        .filter(|(_, n)| (1..=1 << 32).contains(n))
+        .ok_or_else(|| "a length is NAME=N, for instance rows=256".into())
 }
 
 pub fn run(flags: &Flags) -> Outcome {
@@ -86,7 +89,8 @@ pub fn run(flags: &Flags) -> Outcome {
             lines.push(vec![entry.kernel.name.into(), shown(bytes), shown(ops)]);
         }
         for (line, entry) in columns(&lines).lines().zip([None].into_iter().chain(wanted.iter().map(Some))) {
-            let idea = entry.and_then(|entry| shader::title(&shader::header(entry.kernel.wgsl)).first().copied());
+            let idea =
+                entry.and_then(|entry| shader::title(&shader::header(entry.kernel.wgsl)).first().copied());
             super::say(format!("{line}  {}", idea.unwrap_or("computes")))?;
         }
         super::say(format!("\nof one dispatch at {}; - needs a length that --shape gives", flags.lengths()))?;
@@ -96,7 +100,8 @@ pub fn run(flags: &Flags) -> Outcome {
     }
     if flags.json {
         let kernels: Vec<Value> = wanted.iter().map(|entry| entry.json(&value)).collect();
-        let shape: Map<String, Value> = flags.shape.iter().map(|(name, n)| (name.clone(), json!(n))).collect();
+        let shape: Map<String, Value> =
+            flags.shape.iter().map(|(name, n)| (name.clone(), json!(n))).collect();
         super::print_json("kernels", object(json!({"shape": shape, "kernels": kernels})))?;
     }
     Ok(Verdict::Yes)
@@ -172,11 +177,16 @@ impl Entry {
     fn page(&self, flags: &Flags) -> String {
         let kernel = self.kernel;
         let header = shader::header(kernel.wgsl);
-        let mut lines = vec![format!("{} — {}", kernel.name, shader::title(&header).join("\n    ")), String::new()];
+        let mut lines =
+            vec![format!("{} — {}", kernel.name, shader::title(&header).join("\n    ")), String::new()];
         let mut rows = vec![["binding", "type", "shape", "access", ""].map(String::from).to_vec()];
         for binding in shader::bindings(&header).into_iter().flatten() {
             let name = format!("{} {}", binding.index, binding.name);
-            rows.push([&name, binding.ty, binding.shape, binding.direction, binding.note].map(String::from).to_vec());
+            rows.push(
+                [&name, binding.ty, binding.shape, binding.direction, binding.note]
+                    .map(String::from)
+                    .to_vec(),
+            );
         }
         lines.extend(aligned(&rows));
         lines.push(String::new());
@@ -194,7 +204,10 @@ impl Entry {
         }
         let [x, y] = kernel.tile;
         lines.push(fact("Tile", format!("{x} x {y} outputs per invocation, or as Grid says")));
-        lines.push(fact("Overrides", format!("{} on a GPU, {} on a CPU", pairs(kernel.gpu), pairs(kernel.cpu))));
+        lines.push(fact(
+            "Overrides",
+            format!("{} on a GPU, {} on a CPU", pairs(kernel.gpu), pairs(kernel.cpu)),
+        ));
         let params: Vec<String> = kernel.params.iter().map(|(name, ty)| format!("{name}: {ty}")).collect();
         lines.push(fact("Params", params.join(", ")));
         lines.push(fact("Twin", self.section("Twin").into()));
@@ -206,7 +219,8 @@ impl Entry {
     fn json(&self, value: &dyn Fn(&str) -> Option<u64>) -> Value {
         let kernel = self.kernel;
         let header = shader::header(kernel.wgsl);
-        let overrides = |of: Overrides| of.iter().map(|(name, n)| (name.to_string(), json!(n))).collect::<Map<_, _>>();
+        let overrides =
+            |of: Overrides| of.iter().map(|(name, n)| (name.to_string(), json!(n))).collect::<Map<_, _>>();
         let bindings = shader::bindings(&header).into_iter().flatten().map(|binding| {
             json!({
                 "binding": binding.index, "name": binding.name, "type": binding.ty, "shape": binding.shape,

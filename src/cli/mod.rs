@@ -8,6 +8,7 @@ mod eval;
 mod info;
 mod interrupt;
 mod kernels;
+mod profile;
 mod train;
 
 use std::fmt::Display;
@@ -43,6 +44,7 @@ Examples:
   sterna train --compare                      beside the same network in f32
   sterna eval runs/NAME/model.safetensors     accuracy and confusion matrix
   sterna bench gemv                           how fast a matrix times one row is here
+  sterna profile train                        where the time of a training step goes
   sterna kernels matmul_ternary               what a shader computes, moves and does
   sterna info                                 the GPUs of this machine";
 
@@ -54,6 +56,8 @@ enum Command {
     Eval(eval::Flags),
     /// Measure the kernels on this adapter, beside its own memory bandwidth.
     Bench(bench::Flags),
+    /// Show where the time of a step goes: kernel by kernel, on a timeline, or in RenderDoc.
+    Profile(profile::Flags),
     /// List the shaders: equation, bindings, cost; or print one as a driver is given it.
     Kernels(kernels::Flags),
     /// List every adapter, and say which one would be used and why.
@@ -81,7 +85,7 @@ impl DeviceFlags {
             backend: self.backend.clone(),
             adapter: self.adapter.clone(),
             checked: self.checked,
-            tuning: None,
+            ..Choice::default()
         }
     }
 
@@ -154,6 +158,7 @@ pub fn main() -> ExitCode {
         Command::Train(flags) => train::run(&flags, &given(&matches)),
         Command::Eval(flags) => eval::run(&flags),
         Command::Bench(flags) => bench::run(&flags),
+        Command::Profile(flags) => profile::run(&flags),
         Command::Kernels(flags) => kernels::run(&flags),
         Command::Info(flags) => info::run(&flags),
     };

@@ -29,7 +29,9 @@ struct Inner {
 }
 
 /// Everything a kernel variant may use, asked for where the adapter has it.
-const WANTED: wgpu::Features = wgpu::Features::TIMESTAMP_QUERY.union(wgpu::Features::SUBGROUP);
+const WANTED: wgpu::Features = wgpu::Features::TIMESTAMP_QUERY
+    .union(wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES)
+    .union(wgpu::Features::SUBGROUP);
 
 impl Gpu {
     /// Opens the adapter that fits `choice` best.

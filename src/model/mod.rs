@@ -279,13 +279,17 @@ impl Mlp {
             ops.extend(trees.iter_mut().filter(|tree| !tree.is_empty()).map(|tree| tree.remove(0)));
         }
         ops.extend(self.layers.iter().map(|l| kernels::quantize_weights(gpu, &l.weight, &l.packed)));
+        Op::mark(&mut ops, "quantize");
         Ok(ops)
     }
 
     /// `weight <- beta T` for every layer, after [`Mlp::quantize`]: training then has no memory finer than a
     /// trit. It exists to be seen failing.
     pub fn forget_shadow(&self, gpu: &Gpu) -> Vec<Op> {
-        self.layers.iter().map(|l| kernels::dequantize_weights(gpu, &l.packed, &l.weight)).collect()
+        let forget = |l: &Layer| kernels::dequantize_weights(gpu, &l.packed, &l.weight);
+        let mut ops: Vec<Op> = self.layers.iter().map(forget).collect();
+        Op::mark(&mut ops, "forget the shadow");
+        ops
     }
 
     /// `logits <- network(pixels)`, of a ternary network from the packed weights.
@@ -298,7 +302,9 @@ impl Mlp {
 
     /// The loss and its gradient with respect to the logits, added to `totals`.
     pub fn loss(&self, gpu: &Gpu, on: &Activations, smoothing: f32, totals: &Totals) -> Op {
-        kernels::softmax_xent(gpu, &on.logits, &on.labels, smoothing, &on.dlogits, totals)
+        let mut op = kernels::softmax_xent(gpu, &on.logits, &on.labels, smoothing, &on.dlogits, totals);
+        Op::mark(std::slice::from_mut(&mut op), "loss");
+        op
     }
 
     /// Gradients of every weight and gain; of a ternary network straight through the quantisers.
@@ -321,6 +327,8 @@ impl Mlp {
         };
         let weights = self.layers.iter().map(|l| step(by, &l.dweight, &l.weight, &l.weight_moments));
         let gains = self.layers.iter().map(|l| step(undecayed, &l.dgain, &l.gain, &l.gain_moments));
-        weights.chain(gains).collect()
+        let mut ops: Vec<Op> = weights.chain(gains).collect();
+        Op::mark(&mut ops, "update");
+        ops
     }
 }

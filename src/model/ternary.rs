@@ -57,20 +57,25 @@ impl Mlp {
 
     pub(super) fn ternary_forward(&self, gpu: &Gpu, trace: &[Trace], logits: &Tensor) -> Vec<Op> {
         let mut ops = Vec::new();
-        for (layer, t) in self.layers.iter().zip(trace) {
+        for (i, (layer, t)) in self.layers.iter().zip(trace).enumerate() {
+            let first = ops.len();
             let beta = &layer.packed.beta;
             ops.push(kernels::quantize_relu(gpu, &t.x, &layer.gain, &t.codes));
             ops.push(kernels::matmul_ternary(gpu, &t.codes, &layer.packed, &t.acc));
             ops.push(kernels::rms_factor(gpu, &t.x, &t.r, &t.codes.scale, beta, self.shape.eps, &t.factors));
+            Op::mark(&mut ops[first..], &format!("forward / layer {i}"));
         }
         let last = trace.last().expect("a network has a layer");
         ops.push(kernels::scale_rows(gpu, &last.acc, &last.factors.y_scale, logits));
+        let logits = ops.len() - 1;
+        Op::mark(&mut ops[logits..], "forward / logits");
         ops
     }
 
     pub(super) fn ternary_backward(&self, gpu: &Gpu, trace: &[Trace]) -> Vec<Op> {
         let mut ops = Vec::new();
         for (i, (layer, t)) in self.layers.iter().zip(trace).enumerate().rev() {
+            let first = ops.len();
             ops.push(kernels::matmul_ternary_dx(gpu, &layer.packed, &t.dy, &t.dx));
             ops.push(kernels::matmul_ternary_dw(gpu, &t.dy, &t.factors.step, &t.codes, &layer.dweight));
             if i > 0 {
@@ -78,6 +83,7 @@ impl Mlp {
                 ops.push(kernels::rmsnorm_relu_dx(gpu, &t.x, &layer.gain, &t.r, &t.factors.norm, &t.dx, dy));
             }
             ops.push(kernels::rmsnorm_relu_dgain(gpu, &t.x, &t.factors.norm, &t.dx, &layer.dgain));
+            Op::mark(&mut ops[first..], &format!("backward / layer {i}"));
         }
         ops
     }

@@ -4,7 +4,9 @@
 mod curve;
 mod picture;
 mod table;
+mod trace;
 
 pub use curve::{Point, compare_svg, curve_svg};
 pub use picture::{confusion_png, contact_sheet_png, weights_png};
 pub use table::{LayerCost, columns, confusion_table, model_table, thousands};
+pub use trace::{Row, Trace};

@@ -313,6 +313,13 @@ impl Resident {
         kernels::augment_batch(gpu, by, seed, clock, order, images, labels, size, &on.pixels, &on.labels)
     }
 
+    /// The step that comes after it.
+    fn advance(&self, gpu: &Gpu, batch: usize) -> Op {
+        let mut op = kernels::advance(gpu, &self.clock, batch);
+        Op::mark(std::slice::from_mut(&mut op), "clock");
+        op
+    }
+
     /// Reads the summed loss and hits of all images.
     fn score(&self, gpu: &Gpu) -> Result<Score, Error> {
         let loss = gpu.download::<f32>(&self.totals.loss)?[0];
@@ -442,12 +449,28 @@ impl Evaluator {
         let plan = Plan::new(data.count, batch, |batch| {
             let on = mlp.activations(gpu, batch)?;
             let mut ops = vec![data.gather(gpu, &on)];
+            Op::mark(&mut ops, "batch");
             ops.extend(mlp.forward(gpu, &on));
             ops.push(mlp.loss(gpu, &on, 0.0, &data.totals));
-            ops.push(kernels::advance(gpu, &data.clock, batch));
+            ops.push(data.advance(gpu, batch));
             Ok(Step { ops, on })
         })?;
         Ok(Evaluator { gpu: gpu.clone(), data, quantize: mlp.quantize(gpu)?, plan })
+    }
+
+    /// The ops of one full step, for those who want to look or to time.
+    pub fn step(&self) -> &[Op] {
+        &self.plan.full.ops
+    }
+
+    /// Full steps from [`Evaluator::rewind`] to the end of the images.
+    pub fn steps(&self) -> usize {
+        self.plan.full_batches
+    }
+
+    /// Puts the clock at the first image, so that [`Evaluator::step`] finds its own.
+    pub fn rewind(&self) {
+        self.gpu.write(&self.data.clock, &[0u32, 0]);
     }
 
     /// Loss (without smoothing) and accuracy of the weights as they are now.
@@ -455,7 +478,7 @@ impl Evaluator {
     /// # Errors
     /// If the device failed.
     pub fn score(&self) -> Result<Score, Error> {
-        self.gpu.write(&self.data.clock, &[0u32, 0]);
+        self.rewind();
         self.data.totals.clear(&self.gpu);
         self.gpu.run(&self.quantize)?;
         let all = 0..self.plan.len();
@@ -468,7 +491,7 @@ impl Evaluator {
     /// # Errors
     /// If the device failed.
     pub fn predictions(&self) -> Result<Vec<usize>, Error> {
-        self.gpu.write(&self.data.clock, &[0u32, 0]);
+        self.rewind();
         self.gpu.run(&self.quantize)?;
         let mut classes = Vec::with_capacity(self.data.count);
         for step in (0..self.plan.len()).map(|i| self.plan.step(i)) {
@@ -542,6 +565,7 @@ impl Trainer {
                 None => data.gather(gpu, &on),
                 Some(distortion) => data.augment(gpu, &on, distortion, config.seed, size),
             }];
+            Op::mark(&mut ops, "batch");
             ops.extend(mlp.quantize(gpu)?);
             if !config.shadow {
                 ops.extend(mlp.forget_shadow(gpu));
@@ -550,7 +574,7 @@ impl Trainer {
             ops.push(mlp.loss(gpu, &on, config.label_smoothing as f32, &data.totals));
             ops.extend(mlp.backward(gpu, &on));
             ops.extend(mlp.update(gpu, update, &data.clock, &schedule));
-            ops.push(kernels::advance(gpu, &data.clock, batch));
+            ops.push(data.advance(gpu, batch));
             Ok(Step { ops, on })
         })?;
         Ok(Trainer { gpu: gpu.clone(), mlp, config, epoch: 0, done: 0, size, data, plan, pace: Pace::new() })
