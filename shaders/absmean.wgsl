@@ -10,7 +10,7 @@
 // has the same bits everywhere. Hence no override for the workgroup size.
 //
 // Grid     one workgroup per block.
-// Moves    4 * (count + count / 1024) bytes.
+// Moves    4 * (count + ceil(count / 1024)) bytes.
 // Does     2 * count operations (one absolute value, one addition).
 // Twin     ternary::absmean — equal bits.
 // Source   BitNet b1.58, arXiv 2402.17764, equation 3.

@@ -76,30 +76,34 @@ pub fn section<'a>(header: &[&'a str], word: &str) -> Option<&'a str> {
     header.iter().find_map(start).map(str::trim)
 }
 
-/// The value of a header's formula, `4 * (rows * words + batch) bytes`, up to its unit.
+/// What a name in a formula stands for.
+type Value<'a> = &'a dyn Fn(&str) -> Option<u64>;
+
+/// The value of a header's formula, `4 * (count + ceil(count / 1024)) bytes`, up to its unit.
 ///
 /// # Errors
-/// The name that `value` does not know, or the text that is no formula.
-pub fn evaluate(formula: &str, value: &dyn Fn(&str) -> Option<u64>) -> Result<u64, String> {
+/// The name that `value` does not know, or what is no formula.
+pub fn evaluate(formula: &str, value: Value) -> Result<u64, String> {
     if formula.starts_with("no ") {
         return Ok(0);
     }
-    const SIGNS: [char; 5] = ['+', '*', '/', '(', ')'];
-    let spaced =
-        SIGNS.iter().fold(formula.to_string(), |text, sign| text.replace(*sign, &format!(" {sign} ")));
-    let units = ["bytes", "operations", "additions", "multiplications"];
+    const UNITS: [&str; 4] = ["bytes", "operations", "additions", "multiplications"];
+    let spaced = ["+", "*", "/", "(", ")"]
+        .iter()
+        .fold(formula.to_string(), |text, sign| text.replace(sign, &format!(" {sign} ")));
     let words = spaced.split_whitespace();
     let tokens: Vec<&str> =
-        words.take_while(|word| !units.contains(&word.trim_end_matches(['.', ':']))).collect();
+        words.take_while(|word| !UNITS.contains(&word.trim_end_matches(['.', ':']))).collect();
     let mut rest = &tokens[..];
     let sum = sum(&mut rest, value)?;
     match rest.first() {
-        None => Ok(sum),
         Some(word) => Err(format!("{word:?} in {formula:?}")),
+        None if sum.fract() != 0.0 => Err(format!("{formula:?} is {sum}, no whole number")),
+        None => Ok(sum as u64),
     }
 }
 
-fn sum(tokens: &mut &[&str], value: &dyn Fn(&str) -> Option<u64>) -> Result<u64, String> {
+fn sum(tokens: &mut &[&str], value: Value) -> Result<f64, String> {
     let mut sum = product(tokens, value)?;
     while let ["+", rest @ ..] = tokens {
         *tokens = rest;
@@ -108,27 +112,30 @@ fn sum(tokens: &mut &[&str], value: &dyn Fn(&str) -> Option<u64>) -> Result<u64,
     Ok(sum)
 }
 
-fn product(tokens: &mut &[&str], value: &dyn Fn(&str) -> Option<u64>) -> Result<u64, String> {
+fn product(tokens: &mut &[&str], value: Value) -> Result<f64, String> {
     let mut product = factor(tokens, value)?;
     while let [sign @ ("*" | "/"), rest @ ..] = tokens {
         let divides = *sign == "/";
         *tokens = rest;
         let factor = factor(tokens, value)?;
-        product = if divides { product / factor.max(1) } else { product * factor };
+        product = if divides { product / factor } else { product * factor };
     }
     Ok(product)
 }
 
-fn factor(tokens: &mut &[&str], value: &dyn Fn(&str) -> Option<u64>) -> Result<u64, String> {
+fn factor(tokens: &mut &[&str], value: Value) -> Result<f64, String> {
     let [first, rest @ ..] = tokens else { return Err("an end where a value is due".into()) };
     *tokens = rest;
+    if *first == "ceil" {
+        return Ok(factor(tokens, value)?.ceil());
+    }
     if *first == "(" {
         let inner = sum(tokens, value)?;
         let [")", rest @ ..] = tokens else { return Err("no closing bracket".into()) };
         *tokens = rest;
         return Ok(inner);
     }
-    first.parse().ok().or_else(|| value(first)).ok_or_else(|| first.to_string())
+    first.parse().ok().or_else(|| value(first)).map(|n| n as f64).ok_or_else(|| first.to_string())
 }
 
 // --- the code --------------------------------------------------------------------------------------

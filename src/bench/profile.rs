@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use super::Failure;
-use crate::gpu::{Error, Gpu, Grain, Op, Profiler, Submitted};
+use crate::gpu::{Dtype, Error, Gpu, Grain, Op, Profiler, Submitted};
 use crate::wall::{Ceilings, Floor, Probe};
 
 /// The ceilings that a profile is held against.
@@ -65,8 +65,11 @@ pub struct Profile {
     pub steps: Vec<Step>,
     /// Wall seconds of the same steps, each submitted alone and not profiled; taken in turns with `steps`.
     pub plain: Vec<f64>,
-    /// Wall seconds of one step among many in one submission, as training runs them, and how many those were.
-    pub together: (f64, usize),
+    /// Wall seconds of one step among `together_steps` in one submission, as training runs them; before, between and
+    /// after the others.
+    pub together: Vec<f64>,
+    /// See `together`.
+    pub together_steps: usize,
     /// One row for each kernel, the one that takes most first.
     pub kernels: Vec<KernelRow>,
 }
@@ -140,8 +143,19 @@ pub fn profile(gpu: &Gpu, mut profiler: Profiler, work: &Work, steps: usize) -> 
     work.rewind(gpu)?;
     profiler.run("warm-up", work.step(0))?;
 
-    let (mut seen, mut plain) = (Vec::new(), Vec::new());
+    let together_steps = steps.min(work.most);
+    let all = || {
+        work.rewind(gpu)?;
+        let start = Instant::now();
+        gpu.run((0..together_steps).flat_map(|i| work.step(i)))?;
+        gpu.wait(None)?;
+        Ok::<f64, Error>(start.elapsed().as_secs_f64() / together_steps as f64)
+    };
+    let (mut seen, mut plain, mut together) = (Vec::new(), Vec::new(), vec![all()?]);
     for i in 0..steps {
+        if i == steps / 2 {
+            together.push(all()?);
+        }
         // Each goes first as often as the other.
         for profiled in if i % 2 == 0 { [true, false] } else { [false, true] } {
             work.rewind(gpu)?;
@@ -154,14 +168,9 @@ pub fn profile(gpu: &Gpu, mut profiler: Profiler, work: &Work, steps: usize) -> 
             }
         }
     }
-    let count = steps.min(work.most);
-    work.rewind(gpu)?;
-    let start = Instant::now();
-    gpu.run((0..count).flat_map(|i| work.step(i)))?;
-    gpu.wait(None)?;
-    let together = (start.elapsed().as_secs_f64() / count as f64, count);
+    together.push(all()?);
     let kernels = rows(work, &seen);
-    Ok(Profile { grain, steps: seen, plain, together, kernels })
+    Ok(Profile { grain, steps: seen, plain, together, together_steps, kernels })
 }
 
 fn rows(work: &Work, steps: &[Step]) -> Vec<KernelRow> {
@@ -196,11 +205,12 @@ fn rows(work: &Work, steps: &[Step]) -> Vec<KernelRow> {
     rows
 }
 
-/// The ceiling of the arithmetic that a kernel does most: packed dot products where its text has them, else
-/// floats if it binds any, else integers.
+/// The ceiling of the arithmetic that a kernel does most: floats if it binds any, else integers; packed dot products
+/// where it calls them, unless it binds floats and only sums a row of codes: those do few operations for each byte.
 fn rate(op: &Op) -> &'static str {
-    let float = op.tensors().iter().any(|tensor| tensor.dtype() == crate::gpu::Dtype::F32);
-    match op.kernel().wgsl.contains("dot4I8Packed") || op.kernel().wgsl.contains("dot4U8Packed") {
+    let float = op.tensors().iter().any(|tensor| tensor.dtype() == Dtype::F32);
+    let dots = ["dot4I8Packed(", "dot4U8Packed("].iter().any(|call| op.kernel().wgsl.contains(call));
+    match dots && (!float || op.cost().ops > 4 * op.cost().bytes) {
         true => "dot4_i8",
         false if float => "fma_f32",
         false => "add_i32",

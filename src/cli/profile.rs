@@ -31,9 +31,9 @@ enum What {
 }
 
 const EXAMPLES: &str = "\
-The table has a row per kernel: its calls and milliseconds in a step, the mean of a call, what it waited since the \
-dispatch before, bytes and operations per second beside what this adapter reaches at most (measured in the same run), \
-and which of these limits binds it. Then a step's whole wall time, so that nothing hides, and what profiling costs.
+A row per kernel: its calls and milliseconds in a step, microseconds of one call and since the dispatch before it, \
+bytes and operations per second beside the most that this adapter was seen to reach in the same run, and which of these \
+limits binds it. Then the whole wall time of a step, so that nothing hides, and what profiling costs.
 
 Examples:
   sterna profile train
@@ -111,7 +111,7 @@ struct CommonFlags {
     /// Under RenderDoc: make the steps one capture in which everything has its name, and say where it is.
     #[arg(long)]
     renderdoc: bool,
-    /// Seconds for each of the adapter's limits.
+    /// Seconds for each of the adapter's limits; 0 leaves them out.
     #[arg(long, value_name = "S", default_value_t = 0.3, value_parser = super::bench::seconds)]
     seconds: f64,
     /// Give each dispatch a pass of its own, as is done by itself where a device reads its clock nowhere else.
@@ -255,7 +255,8 @@ impl CommonFlags {
         };
         let profiler = profiler.map_err(failure)?;
         let mut watch = Watch { tell: &mut |line| super::tell(line), stop: &|| false };
-        let ceilings = bench::ceilings(gpu, &PROFILE_CEILINGS, Room::of(gpu), self.seconds, &mut watch);
+        let wanted = if self.seconds > 0.0 { &PROFILE_CEILINGS[..] } else { &[] };
+        let ceilings = bench::ceilings(gpu, wanted, Room::of(gpu), self.seconds, &mut watch);
         let profile = bench::profile(gpu, profiler, work, steps).map_err(failure)?;
         let page = Page { what, gpu, work, ceilings: &ceilings, profile: &profile };
         super::say(super::gpu_line(gpu))?;
@@ -292,17 +293,15 @@ struct Page<'a> {
 /// Where the wall time of a step goes, seconds of a mean step.
 struct Parts {
     recording: f64,
-    submitting: f64,
     kernels: f64,
     between: f64,
     wall: f64,
 }
 
 impl Parts {
-    /// Getting there and back: from the submission to the first dispatch, and from the last to the host's knowing.
-    /// Less than nothing if the device began before the submission returned.
-    fn rest(&self) -> f64 {
-        self.wall - self.recording - self.submitting - self.kernels - self.between
+    /// From the start of the submission to the first dispatch, and from the last until the host knows.
+    fn around(&self) -> f64 {
+        self.wall - self.recording - self.kernels - self.between
     }
 }
 
@@ -316,7 +315,6 @@ impl Page<'_> {
             |of: &dyn Fn(&bench::Step) -> f64| self.profile.steps.iter().map(of).sum::<f64>() / self.steps();
         Parts {
             recording: mean(&|step| step.seen.recording.end - step.seen.recording.start),
-            submitting: mean(&|step| step.seen.submitting.end - step.seen.submitting.start),
             kernels: mean(&bench::Step::kernels),
             between: mean(&bench::Step::between),
             wall: mean(&|step| step.seen.wall()),
@@ -346,20 +344,9 @@ impl Page<'_> {
     }
 
     fn kernels(&self) -> String {
+        #[rustfmt::skip]
         let head = [
-            "kernel",
-            "calls",
-            "ms",
-            "us a call",
-            "share",
-            "waited us",
-            "bytes a call",
-            "GB/s",
-            "% read",
-            "Gops/s",
-            "% rate",
-            "bound by",
-            "at",
+            "kernel", "calls", "ms", "share", "us each", "after", "bytes each", "GB/s", "%", "Gops/s", "%", "bound by", "",
         ];
         let mut lines = vec![head.map(String::from).to_vec()];
         let total: f64 = self.profile.kernels.iter().map(|row| row.seconds).sum();
@@ -376,8 +363,8 @@ impl Page<'_> {
                 row.kernel.into(),
                 format!("{:.0}", calls / self.steps()),
                 format!("{:.3}", 1e3 * row.seconds / self.steps()),
-                format!("{:.1}", 1e6 * row.seconds / calls),
                 format!("{:.1} %", 100.0 * row.seconds / total),
+                format!("{:.1}", 1e6 * row.seconds / calls),
                 format!("{:.1}", 1e6 * row.waited / calls),
                 thousands(row.bytes as usize / row.calls),
                 format!("{:.2}", row.gb_per_s()),
@@ -388,45 +375,39 @@ impl Page<'_> {
                 floor.map_or("-".into(), |floor| format!("{:.0} %", 100.0 * floor.seconds() / row.seconds)),
             ]);
         }
-        let over = |row: &&KernelRow| percent(row.gb_per_s(), self.ceilings.read.value()) > Some(100.0);
-        let cached = match self.profile.kernels.iter().find(over) {
-            Some(_) => {
-                "above 100 % of read: what a step uses again lies in a cache, which the limit's probe avoids\n"
+        let over = |row: &KernelRow| percent(row.gb_per_s(), self.ceilings.read.value()) > Some(100.0);
+        let cached = match self.profile.kernels.iter().any(over) {
+            true => {
+                "\nabove 100 % of GB/s: what is used again lies in a cache, where the probe of the limit does not look"
             }
-            None => "",
+            false => "",
         };
         format!(
-            "{}{cached}ms: of one step; waited: since the dispatch before; bound by: the limit that would take longest;\n\
-             at: the share of that limit that was reached\n",
+            "{}calls and ms: of one step; after: us since the dispatch before ended; %: of the limit above; bound by: the\n\
+             limit that takes the kernel longest, with the share of it that was reached{cached}\n",
             columns(&lines)
         )
     }
 
     fn step(&self) -> String {
         let parts = self.parts();
-        let mut lines = vec![
-            [
-                "one step, mean of ".to_string() + &self.profile.steps.len().to_string(),
-                "ms".into(),
-                "share".into(),
-            ]
-            .to_vec(),
-        ];
+        let count = self.profile.steps.len();
+        let mut lines = vec![vec![format!("one step, mean of {count}"), "ms".into(), "share".into()]];
         let mut line = |name: &str, seconds: f64| {
             let share = format!("{:.1} %", 100.0 * seconds / parts.wall);
             lines.push(vec![name.into(), format!("{:.3}", 1e3 * seconds), share]);
         };
+        line("recording it, on the host", parts.recording);
+        line("from submitting to the first dispatch, and back from the last", parts.around());
         line("dispatches", parts.kernels);
-        line("between them, on the device", parts.between);
-        line("recording, on the host", parts.recording);
-        line("submitting, on the host", parts.submitting);
-        line("to the first dispatch and back from the last", parts.rest());
+        line("between them", parts.between);
         line("wall", parts.wall);
-        let (each, count) = self.profile.together;
+        let each = median(self.profile.together.iter().copied());
         format!(
-            "{}as it runs unprofiled, {count} steps to a submission: {:.3} ms a step; the dispatches above are {:.0} % of it\n\
-             profiling costs: {:.2} times the wall time of a step that is submitted alone (medians, in turns)",
+            "{}as it runs unprofiled, {} to a submission: {:.3} ms a step; the dispatches above are {:.0} % of it\n\
+             profiling makes a step that is submitted alone {:.2} times as long (medians, in turns)",
             columns(&lines),
+            self.profile.together_steps,
             1e3 * each,
             100.0 * parts.kernels / each,
             self.overhead(),
@@ -516,12 +497,12 @@ impl Page<'_> {
             "clock": self.profile.grain.name(),
             "kernels": kernels.collect::<Vec<_>>(), "dispatches": dispatches.collect::<Vec<_>>(),
             "step_seconds": {
-                "dispatches": parts.kernels, "between": parts.between, "recording": parts.recording,
-                "submitting": parts.submitting, "rest": parts.rest(), "wall": parts.wall,
+                "recording": parts.recording, "around": parts.around(), "dispatches": parts.kernels,
+                "between": parts.between, "wall": parts.wall,
             },
             "device_seconds": self.profile.steps.iter().map(bench::Step::kernels).sum::<f64>(),
-            "unprofiled_seconds": self.profile.plain, "together_seconds": self.profile.together.0,
-            "together_steps": self.profile.together.1, "profiling_costs": self.overhead(),
+            "unprofiled_seconds": self.profile.plain, "together_seconds": self.profile.together,
+            "together_steps": self.profile.together_steps, "profiling_costs": self.overhead(),
             "ceilings": ceilings,
         }))
     }

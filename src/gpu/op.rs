@@ -171,7 +171,8 @@ impl Gpu {
     /// # Errors
     /// If the device reported a fault before.
     pub fn run<'a>(&self, ops: impl IntoIterator<Item = &'a Op>) -> Result<Submission, Error> {
-        let mut encoder = self.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        let label = wgpu::CommandEncoderDescriptor { label: Some("run") };
+        let mut encoder = self.device().create_command_encoder(&label);
         self.record(ops, &mut encoder);
         let submission = self.queue().submit([encoder.finish()]);
         self.fault().map_or(Ok(submission), Err)
