@@ -83,7 +83,10 @@ fn formula(op: &Op, word: &str, cols: Option<u64>) -> Result<u64, String> {
     let same = own == format!("as {}.", base(op.kernel()).name);
     let first = shader::header(base(op.kernel()).wgsl);
     let said = if same { shader::section(&first, word).expect("a header has it") } else { own };
-    shader::evaluate(said, &|name| lengths.get(name).copied().flatten())
+    let known = |name: &str| lengths.get(name).copied().flatten();
+    // The shape words of src/lib.rs.
+    let words = || known("cols").map(|cols| sterna::ternary::words(cols as usize) as u64);
+    shader::evaluate(said, &|name| known(name).or_else(|| (name == "words").then(words).flatten()))
 }
 
 #[test]
