@@ -71,10 +71,8 @@ def everything(replay, names, found, durations, folder, number, *wanted):
     for i, (action, groups) in enumerate(found):
         replay.SetFrameEvent(action.eventId, True)
         state = replay.GetPipelineState()
-        storage = state.GetReadOnlyResources(compute) + state.GetReadWriteResources(compute)
-        storage.sort(key=lambda array: array.bindPoint.bind)
-        buffers = [names[one.resourceId] for array in storage for one in array.resources]
-        uniform = state.GetConstantBuffer(compute, 0, 0)
+        descriptors = replay.GetVulkanPipelineState().compute.descriptorSets[0]
+        bound = [one for binding in descriptors.bindings for one in binding.binds]
         sources = state.GetShaderReflection(compute).debugInfo.files
         actions.append(
             {
@@ -82,8 +80,8 @@ def everything(replay, names, found, durations, folder, number, *wanted):
                 "dimensions": list(action.dispatchDimension),
                 "seconds": durations.get(action.eventId),
                 "pipeline": names[state.GetComputePipelineObject()],
-                "buffers": buffers,
-                "uniform": names[uniform.resourceId],
+                "set": names[descriptors.descriptorSetResourceId],
+                "bound": [[names[one.resourceResourceId], one.byteOffset] for one in bound],
                 "sources": [[source.filename, source.contents] for source in sources],
             }
         )

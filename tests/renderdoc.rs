@@ -14,7 +14,7 @@ use std::process::{Command, Output};
 use common::process::{code, stderr, stdout, text};
 use common::unpack_int8;
 use serde_json::Value;
-use sterna::gpu::{Choice, Gpu, Op};
+use sterna::gpu::{Choice, Gpu, Op, Tensor};
 use sterna::mnist::Dataset;
 use sterna::reference;
 use sterna::ternary::{Packed, TRITS};
@@ -85,14 +85,24 @@ fn trainer() -> Trainer {
     Trainer::new(&gpu, &Dataset::embedded(), config).expect("the digits fit")
 }
 
-/// `layers.0.weight.packed [40, 49]`: what debuggers show.
-fn names(op: &Op) -> Vec<String> {
-    op.tensors().iter().map(|tensor| format!("{} {:?}", tensor.label(), tensor.shape())).collect()
+/// What a debugger shows of a tensor: its buffer's name, which is that of the largest tensor in it, and where in it the
+/// tensor begins.
+fn bound(plan: &[Op], tensor: &Tensor) -> (String, u64) {
+    let all = plan.iter().flat_map(Op::tensors).filter(|other| other.buffer() == tensor.buffer());
+    let whole = all.max_by_key(|other| other.len()).expect("the plan binds the tensor");
+    (format!("{} {:?}", whole.label(), whole.shape()), tensor.offset())
 }
 
-fn words<T: bytemuck::Pod>(folder: &Path, i: usize, count: usize) -> Vec<T> {
+/// The tensor of this name that an op binds.
+fn tensor<'a>(op: &'a Op, label: &str) -> &'a Tensor {
+    let found = op.tensors().iter().find(|tensor| tensor.label() == label);
+    found.unwrap_or_else(|| panic!("{} binds no {label}", op.name()))
+}
+
+/// The values of a tensor in the file of its buffer.
+fn values<T: bytemuck::Pod>(folder: &Path, i: usize, tensor: &Tensor) -> Vec<T> {
     let bytes = std::fs::read(folder.join(i.to_string())).expect("written");
-    bytemuck::pod_collect_to_vec(&bytes[..4 * count])
+    bytemuck::pod_collect_to_vec(&bytes[tensor.offset() as usize..][..tensor.bytes() as usize])
 }
 
 #[test]
@@ -106,7 +116,10 @@ fn a_captured_step_is_the_plan_and_the_twin() {
     let product =
         plan.iter().position(|op| op.tensors().iter().any(|tensor| tensor.label() == "layers.0.acc"));
     let product = product.expect("a step multiplies");
-    let buffers = ["layers.0.x.q [32, 196]", "layers.0.weight.packed [40, 49]", "layers.0.acc [32, 40]"];
+    let tensors =
+        ["layers.0.x.q", "layers.0.weight.packed", "layers.0.acc"].map(|name| tensor(&plan[product], name));
+    let buffers = tensors.map(|tensor| bound(plan, tensor).0);
+    let buffers = buffers.each_ref().map(String::as_str);
     let folder = tempfile::tempdir().expect("a folder");
     let file = capture(folder.path(), 2);
     let seen = replay(&file, folder.path(), product, &buffers);
@@ -118,8 +131,12 @@ fn a_captured_step_is_the_plan_and_the_twin() {
         assert_eq!(dispatch["groups"], serde_json::json!([pass, op.name()]), "dispatch {i}");
         assert_eq!(dispatch["dimensions"], serde_json::json!(op.groups()), "dispatch {i}, {}", op.name());
         assert_eq!(dispatch["pipeline"], op.name(), "dispatch {i}");
-        assert_eq!(dispatch["buffers"], serde_json::json!(names(op)), "dispatch {i}, {}", op.name());
-        assert_eq!(dispatch["uniform"], format!("{}.params", op.name()), "dispatch {i}");
+        let uniform = (format!("{}.params", op.name()), 0);
+        let tensors = op.tensors().iter().map(|tensor| bound(plan, tensor));
+        let expected: Vec<_> = [uniform].into_iter().chain(tensors).collect();
+        assert_eq!(dispatch["bound"], serde_json::json!(expected), "dispatch {i}, {}", op.name());
+        let labels: Vec<&str> = op.tensors().iter().map(Tensor::label).collect();
+        assert_eq!(dispatch["set"], format!("{}: {}", op.name(), labels.join(", ")), "dispatch {i}");
         let source = serde_json::json!([[format!("{}.wgsl", op.name()), op.kernel().wgsl]]);
         assert_eq!(dispatch["sources"], source, "dispatch {i}: the WGSL in the shader view");
         assert!(dispatch["seconds"].as_f64() > Some(0.0), "dispatch {i}, {}: no duration", op.name());
@@ -153,9 +170,9 @@ fn a_captured_step_is_the_plan_and_the_twin() {
         assert!(named || wgpus, "unnamed: {resource}");
     }
 
-    let q = words::<u32>(folder.path(), 0, 32 * 196);
-    let trits = words::<u32>(folder.path(), 1, 40 * 49);
-    let acc = words::<i32>(folder.path(), 2, 32 * 40);
+    let q = values::<u32>(folder.path(), 0, tensors[0]);
+    let trits = values::<u32>(folder.path(), 1, tensors[1]);
+    let acc = values::<i32>(folder.path(), 2, tensors[2]);
     assert!(acc.iter().any(|&sum| sum != 0), "the first layer does something");
     let codes: Vec<i8> =
         unpack_int8(&q).chunks_exact(49 * TRITS).flat_map(|row| row[..784].to_vec()).collect();

@@ -24,7 +24,7 @@ pub(crate) use kernel::{params, value};
 pub use op::{Cost, Grid, Op};
 #[cfg(feature = "cli")]
 pub use profile::{Grain, Profiler, Submitted};
-pub use tensor::{Dtype, Element, Tensor};
+pub use tensor::{Dtype, Element, PART, Tensor};
 #[cfg(not(target_arch = "wasm32"))]
 pub use time::{Clock, Lap, Timing};
 /// The version of wgpu that [`Gpu::from_device`] and [`Gpu::record`] speak.

@@ -136,16 +136,15 @@ impl Gpu {
             mapped_at_creation: false,
         });
         self.queue().write_buffer(&uniform, 0, &bytes);
-        let entries: Vec<_> = std::iter::once(&uniform)
-            .chain(tensors.iter().map(|tensor| &tensor.buffer))
+        let entries: Vec<_> = std::iter::once(uniform.as_entire_binding())
+            .chain(tensors.iter().map(|tensor| tensor.binding()))
             .enumerate()
-            .map(|(i, buffer)| wgpu::BindGroupEntry {
-                binding: i as u32,
-                resource: buffer.as_entire_binding(),
-            })
+            .map(|(i, resource)| wgpu::BindGroupEntry { binding: i as u32, resource })
             .collect();
+        // A buffer may hold several tensors: debuggers see here which of them are bound.
+        let names: Vec<&str> = tensors.iter().map(|tensor| tensor.label()).collect();
         let bindings = self.device().create_bind_group(&wgpu::BindGroupDescriptor {
-            label: Some(kernel.name),
+            label: Some(&format!("{}: {}", kernel.name, names.join(", "))),
             layout: &pipeline.get_bind_group_layout(0),
             entries: &entries,
         });
