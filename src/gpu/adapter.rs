@@ -142,7 +142,7 @@ async fn enumerate(backends: wgpu::Backends, debug: bool) -> Vec<Adapter> {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
         backends,
         // Validating indirect dispatches, which Sterna has none of, caps buffers at 4 GiB on NVIDIA.
-        flags: (wgpu::InstanceFlags::default() - wgpu::InstanceFlags::VALIDATION_INDIRECT_CALL | named)
+        flags: ((wgpu::InstanceFlags::default() - wgpu::InstanceFlags::VALIDATION_INDIRECT_CALL) | named)
             .with_env(),
         ..wgpu::InstanceDescriptor::new_without_display_handle()
     });
