@@ -5,7 +5,8 @@
 
 use crate::augment::{self, Distortion};
 use crate::random::{self, Stream};
-pub use crate::ternary::{abs_sums, absmean};
+pub use crate::ternary::abs_sums;
+pub use crate::ternary::absmean;
 use crate::ternary::{Base3, LEAST, Packed, ternarize};
 
 /// int8 activations of a batch.

@@ -446,8 +446,15 @@ impl Side for Gpu {
         let labels = upload(self, &[count], labels);
         let totals = zero_totals(self);
 
-        let mut step =
-            vec![kernels::gather_batch(self, &totals.clock, &order, &images, &labels, &on.pixels, &on.labels)];
+        let mut step = vec![kernels::gather_batch(
+            self,
+            &totals.clock,
+            &order,
+            &images,
+            &labels,
+            &on.pixels,
+            &on.labels,
+        )];
         step.extend(mlp.forward(self, &on));
         step.push(mlp.loss(self, &on, *smoothing, &totals));
         step.extend(mlp.backward(self, &on));

@@ -722,11 +722,23 @@ const LOGITS: [[usize; 2]; 7] = [[1, 1], [1, 10], [3, 7], [128, 10], [129, 3], [
 
 /// Sums and a clock that do not start at zero.
 fn running_totals(gpu: &Gpu) -> Totals {
-    Totals { loss: upload(gpu, &[1], &[3.5f32]), hits: upload(gpu, &[1], &[7u32]), clock: upload(gpu, &[2], &[5u32, 9]) }
+    Totals {
+        loss: upload(gpu, &[1], &[3.5f32]),
+        hits: upload(gpu, &[1], &[7u32]),
+        clock: upload(gpu, &[2], &[5u32, 9]),
+    }
 }
 
 /// What the loss says of logits `z`, into [`running_totals`] and `dz`.
-fn close_loss(gpu: &Gpu, name: &str, z: &[f32], labels: &[u32], smoothing: f32, dz: &Tensor, totals: &Totals) -> Outcome {
+fn close_loss(
+    gpu: &Gpu,
+    name: &str,
+    z: &[f32],
+    labels: &[u32],
+    smoothing: f32,
+    dz: &Tensor,
+    totals: &Totals,
+) -> Outcome {
     let twin = reference::softmax_xent(z, labels, smoothing);
     let may = xent_apart(z, labels, smoothing);
     // The running sum is one rounding more, here and below.

@@ -93,7 +93,11 @@ impl Tensor {
     /// What a bind group takes: the buffer, or of a part its elements to whole 16-byte vectors.
     pub fn binding(&self) -> wgpu::BindingResource<'_> {
         let size = self.offset.and_then(|_| std::num::NonZero::new(padded(self.bytes())));
-        wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer: &self.buffer, offset: self.offset(), size })
+        wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+            buffer: &self.buffer,
+            offset: self.offset(),
+            size,
+        })
     }
 
     /// The name that debuggers show.

@@ -130,7 +130,6 @@ pub fn absmean(gpu: &Gpu, stack: &Stack, sums: &Tensor, beta: &Tensor) -> Op {
     expect("absmean", sums, F32, sums.shape());
     expect("absmean", beta, F32, &[stack.betas()]);
     let params = Params { matrices: matrices as u32, least: LEAST };
-    let cost =
-        Cost { bytes: 4 * blocks as u64 + 36 * matrices as u64, ops: (blocks + matrices) as u64 };
+    let cost = Cost { bytes: 4 * blocks as u64 + 36 * matrices as u64, ops: (blocks + matrices) as u64 };
     gpu.op(&KERNEL, params, &[stack.table(), sums, beta], Grid::Groups(matrices), cost)
 }

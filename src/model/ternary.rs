@@ -78,9 +78,9 @@ impl Mlp {
             ops.push(kernels::matmul_ternary_dw(gpu, &t.dy, &t.factors.step, &t.codes, &layer.dweight));
             let (norm, dgain) = (&t.factors.norm, &layer.dgain);
             ops.push(match i.checked_sub(1).map(|before| &trace[before].dy) {
-                Some(dy) => kernels::rmsnorm_relu_backward(
-                    gpu, &t.x, &layer.gain, &t.r, norm, &t.dx, dy, dgain,
-                ),
+                Some(dy) => {
+                    kernels::rmsnorm_relu_backward(gpu, &t.x, &layer.gain, &t.r, norm, &t.dx, dy, dgain)
+                }
                 None => kernels::rmsnorm_relu_dgain(gpu, &t.x, norm, &t.dx, dgain),
             });
         }
