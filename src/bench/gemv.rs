@@ -1,6 +1,7 @@
 //! A matrix times one row of activations, in every format: what one token costs.
 
 use super::sample::{Samples, sample};
+use super::tune::Trial;
 use super::{Failure, MOST_BUFFERS, ReadSpeed, WORKING_SET, memory, overrides};
 use crate::gpu::{Dtype, Error, Gpu, Kernel, Op, Tensor};
 use crate::kernels::{self, Base3Tensor, Int8Tensor, PackedTensor};
@@ -120,7 +121,7 @@ pub fn gemv(
         let first = rows.len();
         for format in Format::ALL {
             let operation = format.operation();
-            let matrices = match Matrices::new(gpu, format, shape)? {
+            let matrices = match Matrices::new(gpu, format, shape, WORKING_SET)? {
                 Ok(matrices) => matrices,
                 Err(reason) => {
                     progress(format!("{operation} {}x{} left out: {reason}", shape[0], shape[1]));
@@ -129,8 +130,8 @@ pub fn gemv(
                 }
             };
             let every = kernels::variants(operation).iter().copied().filter(|kernel| gpu.supports(kernel));
-            let chosen = kernels::chosen(gpu, operation);
-            for kernel in every.filter(|kernel| what.all || kernel.name == chosen.name) {
+            let chosen = kernels::chosen(gpu, operation, [1, shape[0], shape[1]]);
+            for kernel in every.filter(|kernel| what.all || std::ptr::eq(*kernel, chosen)) {
                 let instances = matrices.bind(gpu, kernel);
                 matrices.check(gpu, kernel, &instances[0])?;
                 let row = matrices.row(gpu, kernel, &instances, &sample(gpu, &instances, what.seconds)?);
@@ -155,7 +156,7 @@ pub fn gemv(
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Format {
+pub(super) enum Format {
     F32,
     Int8,
     Ternary,
@@ -164,9 +165,13 @@ enum Format {
 }
 
 impl Format {
-    const ALL: [Format; 5] = [Format::F32, Format::Int8, Format::Ternary, Format::AddSub, Format::Base3];
+    pub const ALL: [Format; 5] = [Format::F32, Format::Int8, Format::Ternary, Format::AddSub, Format::Base3];
 
-    fn operation(self) -> &'static str {
+    pub fn of(operation: &str) -> Option<Format> {
+        Format::ALL.into_iter().find(|format| format.operation() == operation)
+    }
+
+    pub fn operation(self) -> &'static str {
         match self {
             Format::F32 => "gemv_f32",
             Format::Int8 => "gemv_i8",
@@ -187,15 +192,61 @@ impl Format {
     }
 }
 
-/// What the twin says of each row.
-enum Twin {
+/// What the twin says of each output.
+pub(super) enum Twin {
     Exact(Vec<i32>),
     /// With how far a float sum in another order may lie from it.
     Within(Vec<(f32, f64)>),
 }
 
+impl Twin {
+    /// What a product in f32 says of each output, and how far another order of its sums may lie from that.
+    pub fn float(
+        product: impl Fn(&[f32], &[f32], usize) -> Vec<f32>,
+        x: &[f32],
+        w: &[f32],
+        cols: usize,
+    ) -> Twin {
+        let absolute = |x: &[f32]| x.iter().map(|x| x.abs()).collect::<Vec<_>>();
+        // Two sides, each of cols roundings of half a unit: 2 cols 2^-24 of the terms' magnitude.
+        let bound = |m: f32| f64::from(m) * cols as f64 / f64::from(1 << 23);
+        let bounds = product(&absolute(x), &absolute(w), cols).into_iter().map(bound);
+        Twin::Within(product(x, w, cols).into_iter().zip(bounds).collect())
+    }
+
+    /// Outputs.
+    pub fn len(&self) -> usize {
+        match self {
+            Twin::Exact(twin) => twin.len(),
+            Twin::Within(twin) => twin.len(),
+        }
+    }
+
+    /// The first output that is not its twin's, which is at `at(i)`: where, what it is, and what it should be.
+    pub fn first_difference(
+        &self,
+        gpu: &Gpu,
+        out: &Tensor,
+        at: impl Fn(usize) -> usize,
+    ) -> Result<Option<(usize, String, String)>, Error> {
+        Ok(match self {
+            Twin::Exact(twin) => {
+                let got = gpu.download::<i32>(out)?;
+                let wrong = (0..got.len()).find(|&i| got[i] != twin[at(i)]);
+                wrong.map(|i| (i, got[i].to_string(), twin[at(i)].to_string()))
+            }
+            Twin::Within(twin) => {
+                let got = gpu.download::<f32>(out)?;
+                let fits = |i: usize| (f64::from(got[i]) - f64::from(twin[at(i)].0)).abs() <= twin[at(i)].1;
+                let wrong = (0..got.len()).find(|&i| !fits(i));
+                wrong.map(|i| (i, got[i].to_string(), twin[at(i)].0.to_string()))
+            }
+        })
+    }
+}
+
 /// One matrix on the device as often as the rotation needs, each in blocks of rows.
-struct Matrices {
+pub(super) struct Matrices {
     format: Format,
     shape: [usize; 2],
     copies: Vec<Vec<Tensor>>,
@@ -212,7 +263,12 @@ fn drawn_rows([rows, cols]: [usize; 2]) -> usize {
 
 impl Matrices {
     /// Fills the device, or says why it does not.
-    fn new(gpu: &Gpu, format: Format, shape: [usize; 2]) -> Result<Result<Matrices, String>, Failure> {
+    pub fn new(
+        gpu: &Gpu,
+        format: Format,
+        shape: [usize; 2],
+        working_set: u64,
+    ) -> Result<Result<Matrices, String>, Failure> {
         let [rows, cols] = shape;
         let words = format.words(cols);
         let bytes = 4 * (rows * words) as u64;
@@ -230,12 +286,8 @@ impl Matrices {
         let (part, twin) = match format {
             Format::F32 => {
                 let w = random::uniform(1, Stream::Weights, 1, drawn * cols, 1.0);
-                let absolute = |x: &[f32]| x.iter().map(|x| x.abs()).collect::<Vec<_>>();
-                let magnitude = reference::gemv_f32(&absolute(&x), &absolute(&w));
-                // Two sides, each of cols roundings of half a unit: 2 cols 2^-24 of the terms' magnitude.
-                let bound = magnitude.iter().map(|&m| f64::from(m) * cols as f64 / f64::from(1 << 23));
-                let twin = reference::gemv_f32(&x, &w).into_iter().zip(bound).collect();
-                (w.iter().map(|w| w.to_bits()).collect(), Twin::Within(twin))
+                let twin = Twin::float(reference::matmul_f32, &x, &w, cols);
+                (w.iter().map(|w| w.to_bits()).collect(), twin)
             }
             Format::Int8 => {
                 let w: Vec<i8> = draws(1, drawn * cols).map(|draw| draw as i8).collect();
@@ -256,7 +308,7 @@ impl Matrices {
         while gpu.fits("matrix", &[rows.div_ceil(blocks), words]).is_err() {
             blocks += 1;
         }
-        let count = WORKING_SET.div_ceil(bytes).min(memory / bytes).clamp(1, MOST_BUFFERS);
+        let count = working_set.div_ceil(bytes).min(memory / bytes).clamp(1, MOST_BUFFERS);
         let mut copies = Vec::new();
         let repeated: Vec<u32> = part.iter().copied().cycle().take(rows * words).collect();
         for copy in 0..count {
@@ -280,65 +332,6 @@ impl Matrices {
         let x = gpu.upload("x", &[1, cols], &x)?;
         let beta = gpu.upload("w.beta", &[1], &[1.0f32])?;
         Ok(Ok(Matrices { format, shape, copies, x, int8, beta, twin }))
-    }
-
-    /// The product over each copy, as one op per block.
-    fn bind(&self, gpu: &Gpu, kernel: &'static Kernel) -> Vec<Vec<Op>> {
-        let op = |w: &Tensor| {
-            let dtype = if matches!(self.format, Format::F32) { Dtype::F32 } else { Dtype::I32 };
-            let out = gpu.zeros("out", dtype, &[1, w.shape()[0]]).expect("one value a row fits");
-            match self.format {
-                Format::F32 => kernels::gemv_f32_variant(gpu, kernel, &self.x, w, &out),
-                Format::Int8 => kernels::gemv_i8_variant(gpu, kernel, &self.int8, w, &out),
-                Format::Base3 => {
-                    let w = Base3Tensor { words: w.clone(), cols: self.shape[1] };
-                    kernels::gemv_base3(gpu, &self.int8, &w, &out)
-                }
-                Format::Ternary | Format::AddSub => {
-                    let (words, beta, cols) = (w.clone(), self.beta.clone(), self.shape[1]);
-                    let w = PackedTensor { words, beta, cols };
-                    match self.format {
-                        Format::AddSub => kernels::gemv_ternary_addsub(gpu, &self.int8, &w, &out),
-                        _ => kernels::gemv_ternary_variant(gpu, kernel, &self.int8, &w, &out),
-                    }
-                }
-            }
-        };
-        self.copies.iter().map(|blocks| blocks.iter().map(op).collect()).collect()
-    }
-
-    /// Runs one instance and holds every output against the twin.
-    fn check(&self, gpu: &Gpu, kernel: &'static Kernel, instance: &[Op]) -> Result<(), Failure> {
-        gpu.run(instance)?;
-        let [rows, cols] = self.shape;
-        let mut first = 0;
-        for op in instance {
-            let out = op.tensors().last().expect("every op writes something");
-            let wrong = |i: usize, got: String, want: String| {
-                Err(Failure::Wrong { kernel: kernel.name, rows, cols, row: first + i, got, want })
-            };
-            match &self.twin {
-                Twin::Exact(twin) => {
-                    for (i, got) in gpu.download::<i32>(out)?.into_iter().enumerate() {
-                        let want = twin[(first + i) % twin.len()];
-                        if got != want {
-                            return wrong(i, got.to_string(), want.to_string());
-                        }
-                    }
-                }
-                Twin::Within(twin) => {
-                    for (i, got) in gpu.download::<f32>(out)?.into_iter().enumerate() {
-                        let (want, bound) = twin[(first + i) % twin.len()];
-                        let apart = (f64::from(got) - f64::from(want)).abs();
-                        if apart > bound || got.is_nan() {
-                            return wrong(i, got.to_string(), want.to_string());
-                        }
-                    }
-                }
-            }
-            first += out.len();
-        }
-        Ok(())
     }
 
     fn row(&self, gpu: &Gpu, kernel: &'static Kernel, instances: &[Vec<Op>], samples: &Samples) -> Row {
@@ -366,14 +359,56 @@ impl Matrices {
     }
 }
 
+impl Trial for Matrices {
+    /// The product over each copy, as one op per block.
+    fn bind(&self, gpu: &Gpu, kernel: &'static Kernel) -> Vec<Vec<Op>> {
+        let op = |w: &Tensor| {
+            let dtype = if matches!(self.format, Format::F32) { Dtype::F32 } else { Dtype::I32 };
+            let out = gpu.zeros("out", dtype, &[1, w.shape()[0]]).expect("one value a row fits");
+            match self.format {
+                Format::F32 => kernels::gemv_f32_variant(gpu, kernel, &self.x, w, &out),
+                Format::Int8 => kernels::gemv_i8_variant(gpu, kernel, &self.int8, w, &out),
+                Format::Base3 => {
+                    let w = Base3Tensor { words: w.clone(), cols: self.shape[1] };
+                    kernels::gemv_base3(gpu, &self.int8, &w, &out)
+                }
+                Format::Ternary | Format::AddSub => {
+                    let (words, beta, cols) = (w.clone(), self.beta.clone(), self.shape[1]);
+                    let w = PackedTensor { words, beta, cols };
+                    match self.format {
+                        Format::AddSub => kernels::gemv_ternary_addsub(gpu, &self.int8, &w, &out),
+                        _ => kernels::gemv_ternary_variant(gpu, kernel, &self.int8, &w, &out),
+                    }
+                }
+            }
+        };
+        self.copies.iter().map(|blocks| blocks.iter().map(op).collect()).collect()
+    }
+
+    fn check(&self, gpu: &Gpu, kernel: &'static Kernel, instance: &[Op]) -> Result<(), Failure> {
+        gpu.run(instance)?;
+        let [rows, cols] = self.shape;
+        let mut first = 0;
+        for op in instance {
+            let out = op.tensors().last().expect("every op writes something");
+            let at = |i: usize| (first + i) % self.twin.len();
+            if let Some((i, got, want)) = self.twin.first_difference(gpu, out, at)? {
+                return Err(Failure::Wrong { kernel: kernel.name, rows, cols, row: first + i, got, want });
+            }
+            first += out.len();
+        }
+        Ok(())
+    }
+}
+
 /// Random bytes, never zeros alone.
-fn draws(tensor: u32, count: usize) -> impl Iterator<Item = u8> {
+pub(super) fn draws(tensor: u32, count: usize) -> impl Iterator<Item = u8> {
     let four = move |i: usize| random::draw(1, Stream::Order, tensor, i as u32);
     (0..count.div_ceil(16)).flat_map(four).flat_map(u32::to_le_bytes).take(count)
 }
 
 /// Rows of int8 as words, filled with zeros to whole vectors of sixteen.
-fn padded_words(q: &[i8], cols: usize) -> Vec<u32> {
+pub(super) fn padded_words(q: &[i8], cols: usize) -> Vec<u32> {
     let mut words = Vec::with_capacity(q.len() / 4);
     for row in q.chunks_exact(cols) {
         let at = |i: usize| u32::from(row.get(i).copied().unwrap_or(0) as u8);

@@ -1,12 +1,17 @@
 //! How fast this adapter is, and how near to its limits the kernels come. Every figure is of a kernel that
-//! just equalled its twin, on data that no cache holds. Prints nothing and writes no file.
+//! just equalled its twin, on data that no cache holds. Prints nothing; what the tuner chose is the one file it keeps.
 
+mod cache;
 mod gemv;
+mod matmul;
 mod read;
 mod sample;
+mod tune;
 
+pub use cache::{cache_file, load, save};
 pub use gemv::{DEFAULT_SHAPES, Gemv, Row, Skipped, gemv};
 pub use read::{ReadSpeed, read_again, read_speed};
+pub use tune::{Outcome, Tried, Tuned, Wanted, candidates, shapes_to_tune, tune};
 
 use crate::gpu::{Error, Gpu, Kernel};
 

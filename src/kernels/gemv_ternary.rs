@@ -2,7 +2,7 @@
 //! the bytes of the weights. Shaders: `shaders/gemv_ternary*.wgsl`, the base and `_subgroup` for GPUs, `_wide` and
 //! `_broadcast` for software rasterisers.
 
-use super::{Int8Tensor, MOST_COLS, PackedTensor, expect, preferred, row_grid};
+use super::{Int8Tensor, MOST_COLS, PackedTensor, expect, row_grid, tuned};
 use crate::gpu::{Cost, Dtype::*, Gpu, Kernel, Op, Tensor, params};
 use crate::ternary;
 
@@ -35,6 +35,14 @@ pub static VARIANTS: &[&Kernel] = &[
     &Kernel::new::<Params>("gemv_ternary_subgroup", shader!("gemv_ternary_subgroup.wgsl"))
         .tiled([1, 4])
         .subgroup(4),
+    &Kernel::new::<Params>("gemv_ternary_subgroup", shader!("gemv_ternary_subgroup.wgsl"))
+        .tiled([1, 4])
+        .subgroup(4)
+        .overridden(&[("WG", 32.0)]),
+    &Kernel::new::<Params>("gemv_ternary_subgroup", shader!("gemv_ternary_subgroup.wgsl"))
+        .tiled([1, 4])
+        .subgroup(4)
+        .overridden(&[("WG", 128.0)]),
     &Kernel::new::<Params>("gemv_ternary_wide", paired!("gemv_ternary_wide.wgsl")).tiled([4, 1]),
     &Kernel::new::<Params>("gemv_ternary_broadcast", paired!("gemv_ternary_broadcast.wgsl"))
         .tiled([2, 1])
@@ -43,7 +51,7 @@ pub static VARIANTS: &[&Kernel] = &[
 
 /// `acc[1, rows] <- sum_k T[rows, k] q[1, k]`, in i32: [`matmul_ternary`](super::matmul_ternary) of a batch of 1.
 pub fn gemv_ternary(gpu: &Gpu, x: &Int8Tensor, w: &PackedTensor, acc: &Tensor) -> Op {
-    gemv_ternary_variant(gpu, preferred(gpu, VARIANTS), x, w, acc)
+    gemv_ternary_variant(gpu, tuned(gpu, VARIANTS, [1, w.rows(), w.cols]), x, w, acc)
 }
 
 /// [`gemv_ternary`] by a variant of one's choice.

@@ -1,7 +1,7 @@
 //! Int8 activations times packed trits. Shaders: `shaders/matmul_ternary*.wgsl`, the base for GPUs and
 //! two register tiles for software rasterisers.
 
-use super::{Int8Tensor, PackedTensor, expect, preferred};
+use super::{Int8Tensor, PackedTensor, expect, tuned};
 use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, params};
 use crate::ternary;
 
@@ -40,7 +40,8 @@ pub const MOST_COLS: usize = 132_104;
 
 /// `acc[batch, rows] <- sum_k T[rows, k] q[batch, k]`, in i32.
 pub fn matmul_ternary(gpu: &Gpu, x: &Int8Tensor, w: &PackedTensor, acc: &Tensor) -> Op {
-    matmul_ternary_variant(gpu, preferred(gpu, VARIANTS), x, w, acc)
+    let shape = [x.sum.len(), w.rows(), w.cols];
+    matmul_ternary_variant(gpu, tuned(gpu, VARIANTS, shape), x, w, acc)
 }
 
 /// [`matmul_ternary`] by a variant of one's choice.

@@ -120,12 +120,26 @@ pub fn variants(operation: &str) -> &'static [&'static Kernel] {
     found.unwrap_or_else(|| panic!("no operation is called {operation}"))
 }
 
-/// The variant of an operation that this device would run.
+/// What stands for the shapes `[batch, rows, cols]` that share a choice of kernel: each length rounded up to three
+/// binary digits.
+pub fn class(shape: [usize; 3]) -> [usize; 3] {
+    shape.map(|length| length.next_multiple_of(1 << length.max(4).ilog2().saturating_sub(2)))
+}
+
+/// The variant of an operation that this device would run for `[batch, rows, cols]`.
 ///
 /// # Panics
 /// If there is no such operation.
-pub fn chosen(gpu: &Gpu, operation: &str) -> &'static Kernel {
-    preferred(gpu, variants(operation))
+pub fn chosen(gpu: &Gpu, operation: &str, shape: [usize; 3]) -> &'static Kernel {
+    tuned(gpu, variants(operation), shape)
+}
+
+/// What the tuner chose for shapes of this class, else what is [`preferred`].
+///
+/// Operations that train a network use it only if all their variants give equal bits: what a measurement
+/// said must not change a run.
+fn tuned(gpu: &Gpu, variants: &[&'static Kernel], shape: [usize; 3]) -> &'static Kernel {
+    gpu.choice(variants[0].name, class(shape)).unwrap_or_else(|| preferred(gpu, variants))
 }
 
 /// The last variant that runs here on a software rasteriser, where they are listed by growing
