@@ -33,20 +33,56 @@ fn tuned(cache: &Path) -> Value {
     result(&output)
 }
 
-/// The kernel that `bench gemv` measures, as `name overrides`, and what it says on stderr.
-fn benched(cache: &Path, flags: &[&str]) -> (String, String) {
-    let args = ["bench", "gemv", "--shapes", SHAPE, "--seconds", "0", "--json"];
-    let output = sterna(cache, &[&args, flags].concat());
-    let line = result(&output);
-    let rows = line["rows"].as_array().expect("rows");
-    let is_ours = |row: &&Value| {
-        let name = row["kernel"].as_str().expect("a name");
-        kernels::variants("gemv_ternary").iter().any(|kernel| kernel.name == name)
-    };
-    let row = rows.iter().find(is_ours).unwrap_or_else(|| panic!("no gemv_ternary in {line}"));
-    let [name, overrides] = ["kernel", "overrides"].map(|key| row[key].as_str().expect("text"));
-    (format!("{name} {overrides}").trim().to_string(), stderr(&output))
+/// A data set of three classes, written once for each test.
+fn data(folder: &Path) -> PathBuf {
+    let data = folder.join("data");
+    fs::create_dir(&data).expect("created");
+    for (half, count) in [("train", 96u32), ("t10k", 32)] {
+        let pixels: Vec<u8> = (0..count * 30).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        let labels: Vec<u8> = (0..count).map(|i| (i % 3) as u8).collect();
+        let write =
+            |name: &str, bytes| fs::write(data.join(format!("{half}-{name}")), bytes).expect("written");
+        write("images-idx3-ubyte", idx(0x803, &[count, 6, 5], &pixels));
+        write("labels-idx1-ubyte", idx(0x801, &[count], &labels));
+    }
+    data
 }
+
+/// What training says on stderr, with a line for every kernel that was compiled.
+fn trained(cache: &Path, data: &Path, flags: &[&str]) -> String {
+    let out = tempfile::tempdir().expect("a folder");
+    let out = out.path().join("run");
+    let args = [
+        "train",
+        "--data",
+        text(data),
+        "--out",
+        text(&out),
+        "--epochs",
+        "1",
+        "--batch",
+        "32",
+        "--hidden",
+        "20",
+    ];
+    let args = [&args, flags].concat();
+    let mut command = program();
+    command.env("STERNA_CACHE", cache).env("RUST_LOG", "sterna=debug");
+    let output = command.args(&args).args(adapter_flags(&args)).output().expect("it starts");
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    stderr(&output)
+}
+
+/// The variants of matmul_ternary that were compiled.
+fn compiled(said: &str) -> Vec<&'static str> {
+    let names = kernels::variants("matmul_ternary").iter().map(|kernel| kernel.name);
+    let mut names: Vec<&str> =
+        names.filter(|name| said.contains(&format!("compiling {name} with"))).collect();
+    names.dedup();
+    names
+}
+
+const NEW: &str = "not seen on this adapter before";
 
 /// The only file in the folder.
 fn file(cache: &Path) -> PathBuf {
@@ -58,11 +94,6 @@ fn file(cache: &Path) -> PathBuf {
 
 fn read(path: &Path) -> Value {
     serde_json::from_slice(&fs::read(path).expect("the file")).expect("JSON")
-}
-
-/// Candidates that are not the default.
-fn rivals() -> Vec<&'static Kernel> {
-    candidates(gpu(Shaders::Plain), "gemv_ternary")[1..].to_vec()
 }
 
 #[test]
@@ -90,41 +121,56 @@ fn every_candidate_is_tried_and_the_fastest_is_kept() {
 
 #[test]
 fn the_kept_choice_is_used_and_no_tune_takes_the_default() {
-    let cache = tempfile::tempdir().expect("a folder");
-    tuned(cache.path());
-    let (path, mut kept) = (file(cache.path()), read(&file(cache.path())));
-    let plain = gpu(Shaders::Plain);
-    for rival in rivals() {
-        let rival = rival.described(plain.tuning());
-        kept["choices"]["gemv_ternary 40x192x1"]["kernel"] = json!(rival);
+    let (folder, plain) = (tempfile::tempdir().expect("a folder"), gpu(Shaders::Plain));
+    let (data, cache) = (data(folder.path()), folder.path().join("cache"));
+    assert!(trained(&cache, &data, &[]).contains(NEW));
+    let (path, mut kept) = (file(&cache), read(&file(&cache)));
+    let candidates = candidates(plain, "matmul_ternary");
+    for candidate in &candidates {
+        for choice in kept["choices"].as_object_mut().expect("choices").values_mut() {
+            choice["kernel"] = json!(candidate.described(plain.tuning()));
+        }
         fs::write(&path, kept.to_string()).expect("written");
-        let (measured, said) = benched(cache.path(), &[]);
-        assert_eq!(measured, rival);
-        assert!(!said.contains("not seen"), "{said}");
+        let said = trained(&cache, &data, &[]);
+        assert_eq!(compiled(&said), [candidate.name], "{said}");
+        assert!(!said.contains(NEW), "{said}");
     }
-    let default = candidates(plain, "gemv_ternary")[0].described(plain.tuning());
     let before = fs::read(&path).expect("the file");
     for flag in ["--no-tune", "--checked"] {
-        assert_eq!(benched(cache.path(), &[flag]).0, default, "{flag}");
+        assert_eq!(compiled(&trained(&cache, &data, &[flag])), [candidates[0].name], "{flag}");
     }
     assert_eq!(fs::read(&path).expect("the file"), before);
     fs::remove_file(&path).expect("removed");
-    benched(cache.path(), &["--no-tune"]);
+    assert!(!trained(&cache, &data, &["--no-tune"]).contains(NEW));
     assert!(!path.exists(), "--no-tune wrote a file");
 }
 
 #[test]
-fn what_is_wrong_with_the_file_is_put_right_without_a_word() {
-    let cache = tempfile::tempdir().expect("a folder");
+fn bench_measures_the_kept_choice() {
+    let (cache, plain) = (tempfile::tempdir().expect("a folder"), gpu(Shaders::Plain));
     tuned(cache.path());
-    let (path, good) = (file(cache.path()), read(&file(cache.path())));
+    let (path, mut kept) = (file(cache.path()), read(&file(cache.path())));
+    let rival = *candidates(plain, "gemv_ternary").last().expect("several");
+    kept["choices"]["gemv_ternary 40x192x1"]["kernel"] = json!(rival.described(plain.tuning()));
+    fs::write(&path, kept.to_string()).expect("written");
+    let line =
+        result(&sterna(cache.path(), &["bench", "gemv", "--shapes", SHAPE, "--seconds", "0", "--json"]));
+    let rows = line["rows"].as_array().expect("rows");
+    assert!(rows.iter().any(|row| row["kernel"] == rival.name), "no {} in {line}", rival.name);
+}
+
+#[test]
+fn what_is_wrong_with_the_file_is_put_right_without_a_word() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (data, cache) = (data(folder.path()), folder.path().join("cache"));
+    trained(&cache, &data, &[]);
+    let (path, good) = (file(&cache), read(&file(&cache)));
     let changed = |key: &str, value: Value| {
         let mut other = good.clone();
         other[key] = value;
         other.to_string()
     };
-    let unknown =
-        |at: &str, kernel: &str| changed("choices", json!({at: {"kernel": kernel, "seconds": 1.0}}));
+    let only = |at: &str, kernel: &str| changed("choices", json!({at: {"kernel": kernel, "seconds": 1.0}}));
     let whole = good.to_string();
     let cases = [
         ("empty", String::new()),
@@ -136,22 +182,23 @@ fn what_is_wrong_with_the_file_is_put_right_without_a_word() {
         ("another driver", changed("driver", json!("older"))),
         ("other kernels", changed("kernels", json!("00"))),
         ("no choices", changed("choices", json!(3))),
-        ("unknown kernel", unknown("gemv_ternary 40x192x1", "gemv_ternary_best WG=8")),
-        ("kernel of another operation", unknown("gemv_ternary 40x192x1", "relu WG=8")),
-        ("unknown operation", unknown("gemv_best 40x192x1", "gemv_ternary WG=8")),
-        ("no shape", unknown("gemv_ternary 40xx1", "gemv_ternary WG=8")),
+        ("unknown kernel", only("matmul_ternary 20x32x32", "matmul_ternary_best WG=8")),
+        ("kernel of another operation", only("matmul_ternary 20x32x32", "relu WG=8")),
+        ("unknown operation", only("matmul_best 20x32x32", "matmul_ternary WG=8")),
+        ("no shape", only("matmul_ternary 20xx32", "matmul_ternary WG=8")),
     ];
     for (what, text) in cases {
         fs::write(&path, text).expect("written");
-        let (_, said) = benched(cache.path(), &[]);
-        assert!(said.contains("not seen"), "{what}: {said}");
-        assert!(!said.contains("error") && !said.contains("WARN"), "{what}: {said}");
+        let said = trained(&cache, &data, &[]);
+        assert!(said.contains(NEW), "{what}: {said}");
+        assert!(!said.contains("ERROR") && !said.contains("WARN"), "{what}: {said}");
         let again = read(&path);
-        assert_eq!(again["sterna_version"], good["sterna_version"], "{what}");
-        assert_eq!(again["driver"], good["driver"], "{what}");
-        let kernel = again["choices"]["gemv_ternary 40x192x1"]["kernel"].as_str().expect(what);
+        for key in ["schema", "sterna_version", "adapter", "backend", "driver", "kernels"] {
+            assert_eq!(again[key], good[key], "{what}");
+        }
+        let kernel = again["choices"]["matmul_ternary 20x32x32"]["kernel"].as_str().expect(what);
         let named = |candidate: &&Kernel| candidate.described(gpu(Shaders::Plain).tuning()) == kernel;
-        assert!(candidates(gpu(Shaders::Plain), "gemv_ternary").iter().any(named), "{what}: {kernel}");
+        assert!(candidates(gpu(Shaders::Plain), "matmul_ternary").iter().any(named), "{what}: {kernel}");
     }
 }
 
@@ -161,9 +208,8 @@ fn a_folder_that_cannot_be_written_costs_nothing_but_the_tuning() {
     // Not even root makes a folder inside a file.
     let file = folder.path().join("file");
     fs::write(&file, "").expect("written");
-    let (measured, said) = benched(&file.join("cache"), &[]);
-    assert!(!measured.is_empty() && said.contains("not seen"), "{said}");
-    assert!(!said.contains("sterna: error"), "{said}");
+    let said = trained(&file.join("cache"), &data(folder.path()), &[]);
+    assert!(said.contains(NEW) && said.contains("cannot be written"), "{said}");
     let output = sterna(&file.join("cache"), &["tune", "--shapes", SHAPE, "--seconds", "0"]);
     assert_eq!(code(&output), 0);
     assert!(stderr(&output).contains("cannot be written"), "{}", stderr(&output));
@@ -235,16 +281,7 @@ fn shapes_of_one_class_agree_in_three_digits() {
 #[test]
 fn a_run_ends_with_the_same_weights_whichever_kernels_it_ran() {
     let folder = tempfile::tempdir().expect("a folder");
-    let data = folder.path().join("data");
-    fs::create_dir(&data).expect("created");
-    for (half, count) in [("train", 96u32), ("t10k", 32)] {
-        let pixels: Vec<u8> = (0..count * 30).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
-        let labels: Vec<u8> = (0..count).map(|i| (i % 3) as u8).collect();
-        let write =
-            |name: &str, bytes| fs::write(data.join(format!("{half}-{name}")), bytes).expect("written");
-        write("images-idx3-ubyte", idx(0x803, &[count, 6, 5], &pixels));
-        write("labels-idx1-ubyte", idx(0x801, &[count], &labels));
-    }
+    let data = data(folder.path());
     let run = |name: &str, cache: &Path, flags: &[&str]| {
         let out = folder.path().join(name);
         let mut args =
