@@ -87,7 +87,7 @@ fn measure(
 }
 
 /// The figure of two lengths whose work differs by `work`.
-fn figure(pairs: Pairs, unit: &str, work: f64, overrides: String, working_set_bytes: u64) -> Measure {
+pub(super) fn figure(pairs: Pairs, unit: &str, work: f64, overrides: String, working_set_bytes: u64) -> Measure {
     let sorted = |of: &mut dyn Iterator<Item = f64>| {
         let mut all: Vec<f64> = of.collect();
         all.sort_by(f64::total_cmp);
@@ -115,7 +115,7 @@ fn figure(pairs: Pairs, unit: &str, work: f64, overrides: String, working_set_by
 }
 
 /// The variant that runs its first few instances fastest.
-fn fastest(
+pub(super) fn fastest(
     gpu: &Gpu,
     variants: &[&'static Kernel],
     bind: &dyn Fn(&'static Kernel) -> Vec<Vec<Op>>,

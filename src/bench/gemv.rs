@@ -1,7 +1,8 @@
 //! A matrix times one row of activations, in every format: what one token costs.
 
 use super::sample::{Samples, sample};
-use super::{Failure, MOST_BUFFERS, ReadSpeed, WORKING_SET, memory, overrides};
+use super::pool::MOST_BUFFERS;
+use super::{Failure, ReadSpeed, Room, overrides};
 use crate::gpu::{Dtype, Error, Gpu, Kernel, Op, Tensor};
 use crate::kernels::{self, Base3Tensor, Int8Tensor, PackedTensor};
 use crate::random::{self, Stream};
@@ -33,6 +34,10 @@ pub struct Gemv {
     pub seconds: f64,
     /// Every variant that runs here, not only the one that this device would choose.
     pub all: bool,
+    /// Only these operations, by name; empty for all.
+    pub only: Vec<&'static str>,
+    /// How much memory to use.
+    pub room: Room,
 }
 
 /// One kernel at one shape.
@@ -118,9 +123,10 @@ pub fn gemv(
     let (mut rows, mut skipped) = (Vec::new(), Vec::new());
     for &shape in &what.shapes {
         let first = rows.len();
-        for format in Format::ALL {
+        let wanted = |format: &Format| what.only.is_empty() || what.only.contains(&format.operation());
+        for format in Format::ALL.into_iter().filter(wanted) {
             let operation = format.operation();
-            let matrices = match Matrices::new(gpu, format, shape)? {
+            let matrices = match Matrices::new(gpu, format, shape, what.room)? {
                 Ok(matrices) => matrices,
                 Err(reason) => {
                     progress(format!("{operation} {}x{} left out: {reason}", shape[0], shape[1]));
@@ -152,6 +158,27 @@ pub fn gemv(
         }
     }
     Ok((rows, skipped))
+}
+
+/// One operation over matrices in rotation, bound to the kernel that this device would choose and held against its
+/// twin; or why not.
+pub(super) fn rotation(
+    gpu: &Gpu,
+    operation: &str,
+    shape: [usize; 2],
+    room: Room,
+) -> Result<Result<Vec<Vec<Op>>, String>, Failure> {
+    let Some(format) = Format::ALL.into_iter().find(|format| format.operation() == operation) else {
+        return Ok(Err(format!("there is no {operation}")));
+    };
+    Matrices::new(gpu, format, shape, room)?
+        .map(|matrices| {
+            let kernel = kernels::chosen(gpu, operation);
+            let instances = matrices.bind(gpu, kernel);
+            matrices.check(gpu, kernel, &instances[0])?;
+            Ok(instances)
+        })
+        .map_or_else(|reason| Ok(Err(reason)), |bound: Result<_, Failure>| bound.map(Ok))
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -212,11 +239,16 @@ fn drawn_rows([rows, cols]: [usize; 2]) -> usize {
 
 impl Matrices {
     /// Fills the device, or says why it does not.
-    fn new(gpu: &Gpu, format: Format, shape: [usize; 2]) -> Result<Result<Matrices, String>, Failure> {
+    fn new(
+        gpu: &Gpu,
+        format: Format,
+        shape: [usize; 2],
+        room: Room,
+    ) -> Result<Result<Matrices, String>, Failure> {
         let [rows, cols] = shape;
         let words = format.words(cols);
         let bytes = 4 * (rows * words) as u64;
-        let memory = memory(gpu);
+        let memory = room.memory;
         if bytes > memory {
             return Ok(Err(format!("{} MiB, of which {} MiB may be used", bytes >> 20, memory >> 20)));
         }
@@ -256,7 +288,7 @@ impl Matrices {
         while gpu.fits("matrix", &[rows.div_ceil(blocks), words]).is_err() {
             blocks += 1;
         }
-        let count = WORKING_SET.div_ceil(bytes).min(memory / bytes).clamp(1, MOST_BUFFERS);
+        let count = room.working_set.div_ceil(bytes).min(memory / bytes).clamp(1, MOST_BUFFERS);
         let mut copies = Vec::new();
         let repeated: Vec<u32> = part.iter().copied().cycle().take(rows * words).collect();
         for copy in 0..count {

@@ -2,18 +2,27 @@
 //! just equalled its twin, on data that no cache holds. Prints nothing and writes no file.
 
 mod ceilings;
+mod energy;
+mod formats;
 mod gemv;
+mod matmul;
+mod models;
 mod pool;
 mod read;
 mod sample;
+mod staircase;
 
 pub use ceilings::{CEILINGS, Watch, ceilings};
+pub use energy::{ENERGY_TABLES, Rapl, energy, energy_per_product};
+pub use formats::formats;
 pub use gemv::{DEFAULT_SHAPES, Gemv, Row, Skipped, gemv};
+pub use matmul::{BATCHES, QUICK_BATCHES, matmul_points};
+pub use models::{Layers, MODELS, Shapes, models, summary};
 pub use pool::Room;
 pub use read::{ReadSpeed, read_again, read_speed};
+pub use staircase::staircase;
 
 use crate::gpu::{Error, Gpu, Kernel};
-use pool::{MOST_BUFFERS, WORKING_SET, memory};
 
 /// Why a benchmark ended without a figure.
 #[derive(Clone, Debug, thiserror::Error)]

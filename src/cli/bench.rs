@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::{DeviceFlags, Failure, Outcome, Verdict, failure, object};
-use crate::bench::{self, DEFAULT_SHAPES, Gemv, ReadSpeed, Row};
+use crate::bench::{self, DEFAULT_SHAPES, Gemv, ReadSpeed, Room, Row};
 use crate::report::{columns, thousands};
 
 #[derive(Args)]
@@ -75,7 +75,8 @@ pub fn run(flags: &Flags) -> Outcome {
     let progress = &mut |line: String| super::tell(line);
     let read = bench::read_speed(&gpu, flags.seconds, progress).map_err(failure)?;
     let shapes = if flags.shapes.is_empty() { DEFAULT_SHAPES.to_vec() } else { flags.shapes.clone() };
-    let what = Gemv { shapes, seconds: flags.seconds, all: flags.all };
+    let (only, room) = (Vec::new(), Room::of(&gpu));
+    let what = Gemv { shapes, seconds: flags.seconds, all: flags.all, only, room };
     let (rows, skipped) = bench::gemv(&gpu, &what, progress).map_err(failure)?;
     let read = bench::read_again(&gpu, read, flags.seconds).map_err(failure)?;
 
