@@ -490,6 +490,8 @@ pub struct Summary {
     pub wall_set_bytes: Option<u64>,
     /// Operations per byte where f32 arithmetic and reading take equally long.
     pub ridge_f32: Option<f64>,
+    /// Where f16 arithmetic and reading do.
+    pub ridge_f16: Option<f64>,
     /// Where int8 arithmetic and reading do.
     pub ridge_int8: Option<f64>,
     /// Operations per byte of a 7B model's matrices at batch 1, by format.
@@ -502,6 +504,10 @@ pub struct Summary {
     pub speedup_measured: Option<f64>,
     /// Measured speed-up over f32, where f16 cannot be measured.
     pub speedup_measured_f32: Option<f64>,
+    /// What the bytes alone would give over f32.
+    pub speedup_ideal_f32: Option<f64>,
+    /// Which ceiling is the lowest for the 7B model in 2 bits.
+    pub bound_2bit_7b: Option<Bound>,
     /// Share of what the ceilings allow that 2-bit weights reach for the 7B model.
     pub reached_7b: Option<f64>,
     /// The batch at which loading 2-bit weights and computing with them take equally long, by the ceilings.

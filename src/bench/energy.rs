@@ -82,7 +82,7 @@ impl Table {
         each.sum()
     }
 
-    fn model(&self, shape: [usize; 2], joules: &[Joules], counted: bool) -> EnergyModel {
+    fn model(&self, shape: [usize; 2], joules: &[Joules]) -> EnergyModel {
         let of = |kind: &str| self.pj_per_operation.get(kind).copied();
         let weights = shape[0] * shape[1];
         let known = "every table has FP16 and INT8 additions";
@@ -97,7 +97,7 @@ impl Table {
                 memory.as_ref().map(|memory| memory.per_byte().map(|pj| bytes * pj))
             };
             let per_weight = |(kind, count): (&str, usize)| (kind.into(), count as f64 / weights as f64);
-            let measured = joules.iter().find(|joules| joules.format == format.name && counted);
+            let measured = joules.iter().find(|joules| joules.format == format.name);
             rows.push(EnergyRow {
                 format: format.name.into(),
                 arithmetic_pj_per_weight: self.energy(&needed, weights),
@@ -157,7 +157,7 @@ pub fn energy(shape: [usize; 2], device: Option<(&Gpu, Room)>, watch: &mut Watch
     }
     for text in ENERGY_TABLES {
         let table: Table = serde_json::from_str(text).expect("a test reads every table");
-        energy.models.push(table.model(shape, &energy.joules, true));
+        energy.models.push(table.model(shape, &energy.joules));
     }
     energy
 }

@@ -5,7 +5,7 @@ use super::pool::Room;
 use super::{Gemv, Row, gemv};
 use crate::gpu::Gpu;
 use crate::wall::{
-    Ceilings, Gap, Model, Point, Step, Summary, WEIGHT_FORMATS, WeightFormat, crossing_batch,
+    Ceilings, Floor, Gap, Model, Point, Step, Summary, WEIGHT_FORMATS, WeightFormat, crossing_batch,
     load_seconds,
 };
 
@@ -233,6 +233,7 @@ pub fn summary(
     let read = ceilings.read.value();
     let ridge = |rate: Option<f64>| Some(rate? / read?);
     summary.ridge_f32 = ridge(ceilings.fma_f32.value());
+    summary.ridge_f16 = ridge(ceilings.fma_f16.value());
     summary.ridge_int8 = ridge(ceilings.dot4_i8.value());
     let seven = |format: &str| models.iter().find(|m| m.name == "LLaMA 7B" && m.format == format);
     summary.intensity_7b = WEIGHT_FORMATS
@@ -246,6 +247,15 @@ pub fn summary(
         summary.speedup_predicted = ratio(f16.predicted_seconds, trits.predicted_seconds);
         summary.speedup_measured = trits.speedup_over_f16;
         summary.speedup_measured_f32 = trits.speedup_over_f32;
+        summary.speedup_ideal_f32 = seven("f32").map(|dense| dense.bytes as f64 / trits.bytes as f64);
+        let floor = || {
+            Some(Floor {
+                load_seconds: trits.load_seconds?,
+                compute_seconds: trits.compute_seconds?,
+                launch_seconds: trits.matrices as f64 * ceilings.launch.value()?,
+            })
+        };
+        summary.bound_2bit_7b = floor().map(|floor| floor.bound());
         summary.reached_7b = ratio(trits.predicted_seconds, trits.measured_seconds);
     }
     let [rows, cols] = shape;
