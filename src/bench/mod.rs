@@ -18,8 +18,9 @@ pub use formats::formats;
 pub use gemv::{DEFAULT_SHAPES, Gemv, Row, Skipped, gemv};
 pub use matmul::{BATCHES, QUICK_BATCHES, matmul_points};
 pub use models::{Layers, MODELS, Shapes, models, summary};
-pub use pool::Room;
+pub use pool::{Room, WORKING_SET};
 pub use read::{ReadSpeed, read_again, read_speed};
+pub use sample::SAMPLES;
 pub use staircase::staircase;
 
 use crate::gpu::{Error, Gpu, Kernel};

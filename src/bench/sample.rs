@@ -7,8 +7,10 @@ use crate::gpu::{Clock, Error, Gpu, Lap, Op};
 /// Shortest stretch that counts as one sample, seconds.
 const SAMPLE: f64 = 2e-3;
 
-/// Samples, if time allows, and at least.
-const SAMPLES: usize = 21;
+/// Samples, if time allows.
+pub const SAMPLES: usize = 21;
+
+/// Samples at least.
 const LEAST: usize = 3;
 
 /// Laps that must agree before samples count, and how well.
