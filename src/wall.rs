@@ -231,7 +231,8 @@ pub const WEIGHT_FORMATS: [WeightFormat; 5] = [
         arithmetic: "fma_f32",
         block: [1, 4],
     },
-    WeightFormat { name: "f16", gemv: "gemv_f16", matmul: None, arithmetic: "fma_f16", block: [1, 2] },
+    // Stored in f16, multiplied and summed in f32.
+    WeightFormat { name: "f16", gemv: "gemv_f16", matmul: None, arithmetic: "fma_f32", block: [8, 16] },
     WeightFormat { name: "int8", gemv: "gemv_i8", matmul: None, arithmetic: "dot4_i8", block: [16, 16] },
     WeightFormat {
         name: "2-bit",
@@ -490,8 +491,6 @@ pub struct Summary {
     pub wall_set_bytes: Option<u64>,
     /// Operations per byte where f32 arithmetic and reading take equally long.
     pub ridge_f32: Option<f64>,
-    /// Where f16 arithmetic and reading do.
-    pub ridge_f16: Option<f64>,
     /// Where int8 arithmetic and reading do.
     pub ridge_int8: Option<f64>,
     /// Operations per byte of a 7B model's matrices at batch 1, by format.
@@ -669,6 +668,6 @@ mod tests {
     fn bytes_are_those_of_whole_blocks() {
         let bytes = |rows, cols| WEIGHT_FORMATS.map(|format| format.bytes(rows, cols));
         assert_eq!(bytes(2, 80), [640, 320, 160, 40, 32]);
-        assert_eq!(bytes(1, 81), [324, 162, 96, 24, 32]);
+        assert_eq!(bytes(1, 81), [324, 176, 96, 24, 32]);
     }
 }

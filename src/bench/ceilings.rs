@@ -81,13 +81,18 @@ fn measure(
         "launch" => launches(gpu, 256, seconds),
         "dependent" => launches(gpu, 1, seconds),
         "host_to_device" | "device_to_host" => transfer(gpu, name, room, seconds),
-        "fma_f16" => Err(Failure::Lacking("f16 in shaders")),
         _ => arithmetic(gpu, name, seconds),
     }
 }
 
 /// The figure of two lengths whose work differs by `work`.
-pub(super) fn figure(pairs: Pairs, unit: &str, work: f64, overrides: String, working_set_bytes: u64) -> Measure {
+pub(super) fn figure(
+    pairs: Pairs,
+    unit: &str,
+    work: f64,
+    overrides: String,
+    working_set_bytes: u64,
+) -> Measure {
     let sorted = |of: &mut dyn Iterator<Item = f64>| {
         let mut all: Vec<f64> = of.collect();
         all.sort_by(f64::total_cmp);
@@ -215,9 +220,14 @@ const TURN: f32 = 0.05;
 fn arithmetic_twin(name: &str, x: u32, trips: u32) -> Twin {
     let rounds = 4 * trips;
     match name {
-        "fma_f32" => {
-            let (a, start) = (f64::from(TURN), f64::from(f32::from_bits(x)));
-            let turned = |c: u32| {
+        "fma_f32" | "fma_f16" => {
+            // What the operands are rounded to, and half of the last bit of a sum of one.
+            let half = name == "fma_f16";
+            let round = |x: f32| if half { half::f16::from_f32(x).to_f64() } else { f64::from(x) };
+            let unit = if half { 2f64.powi(-11) } else { 2f64.powi(-24) };
+            let starts: &[f64] = if half { &[0.0, 0.5] } else { &[0.0] };
+            let (a, x) = (round(TURN), round(f32::from_bits(x)));
+            let turned = |start: f64, c: u32| {
                 let (mut u, mut v) = (start + f64::from(c), start - f64::from(c));
                 for _ in 0..rounds {
                     u += a * v;
@@ -225,10 +235,12 @@ fn arithmetic_twin(name: &str, x: u32, trips: u32) -> Twin {
                 }
                 u + v
             };
-            // Two roundings a round and one of each sum, of values below 16, in sixteen terms; the turn itself
-            // stretches an error to less than twice its length.
-            let bound = 2.0 * 16.0 * 16.0 * f64::from(2 * rounds + 16) * 2f64.powi(-24);
-            Twin::Within((0..8).map(turned).sum(), bound)
+            let sum = |start: &f64| (0..8).map(|c| turned(x + start, c)).sum::<f64>();
+            // A point that starts at (x + c, x - c) stays within 1.5 (c + 2.5) of 0. Each round adds two roundings, the
+            // end one more; a turn stretches an error to less than twice its length.
+            let size = (0..8).map(|c| 1.5 * (f64::from(c) + 2.5)).sum::<f64>() * starts.len() as f64;
+            let bound = 2.0 * size * f64::from(2 * rounds + 1) * unit;
+            Twin::Within(starts.iter().map(sum).sum(), bound)
         }
         "add_i32" => {
             let pair = |c: i32| {
@@ -260,6 +272,7 @@ fn arithmetic(gpu: &Gpu, name: &str, seconds: f64) -> Result<Measure, Failure> {
     let lanes = if gpu.is_software() { 1 << 13 } else { 1 << 20 };
     let (probe, dtype) = match name {
         "fma_f32" => ("probe_fma_f32", Dtype::F32),
+        "fma_f16" => ("probe_fma_f16", Dtype::F32),
         "add_i32" => ("probe_add_i32", Dtype::I32),
         _ => ("probe_dot4", Dtype::U32),
     };
@@ -274,12 +287,16 @@ fn arithmetic(gpu: &Gpu, name: &str, seconds: f64) -> Result<Measure, Failure> {
     let bind = |kernel, trips| {
         let op = match name {
             "fma_f32" => kernels::probe_fma_f32(gpu, kernel, trips, TURN, &x, &out),
+            "fma_f16" => kernels::probe_fma_f16(gpu, kernel, trips, TURN, &x, &out),
             "add_i32" => kernels::probe_add_i32(gpu, kernel, trips, &x, &out),
             _ => kernels::probe_dot4(gpu, kernel, trips, &x, &out),
         };
         vec![vec![op]]
     };
     let variants = kernels::variants(probe);
+    if let Some(reason) = gpu.lacks(variants[0]) {
+        return Err(Failure::Lacking(reason));
+    }
     // Long enough that starting and ending it is little beside it.
     let clock = Clock::new(gpu);
     let mut trips = 16;
@@ -291,7 +308,8 @@ fn arithmetic(gpu: &Gpu, name: &str, seconds: f64) -> Result<Measure, Failure> {
         trips *= 2;
     }
     let kernel = fastest(gpu, variants, &|kernel| bind(kernel, trips), seconds)?;
-    let few = 16;
+    // Few enough that roundings in f16 do not hide a missing round.
+    let few = if name == "fma_f16" { 1 } else { 16 };
     gpu.run(&bind(kernel, few)[0])?;
     let words: Vec<u32> = match out_type {
         Dtype::F32 => gpu.download::<f32>(&out)?.into_iter().map(f32::to_bits).collect(),

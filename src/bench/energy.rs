@@ -76,9 +76,9 @@ fn operations(format: &str, [rows, cols]: [usize; 2]) -> [Vec<(&'static str, usi
 
 impl Table {
     fn energy(&self, operations: &[(&str, usize)], weights: usize) -> Option<f64> {
-        let each = operations.iter().map(|(kind, count)| {
-            Some(self.pj_per_operation.get(*kind)? * *count as f64 / weights as f64)
-        });
+        let each = operations
+            .iter()
+            .map(|(kind, count)| Some(self.pj_per_operation.get(*kind)? * *count as f64 / weights as f64));
         each.sum()
     }
 
@@ -102,8 +102,7 @@ impl Table {
                 format: format.name.into(),
                 arithmetic_pj_per_weight: self.energy(&needed, weights),
                 published_pj_per_weight: self.energy(&published, weights),
-                memory_pj_per_weight: main
-                    .map(|memory| bytes * memory.per_byte().iter().sum::<f64>() / 2.0),
+                memory_pj_per_weight: main.map(|memory| bytes * memory.per_byte().iter().sum::<f64>() / 2.0),
                 dram_pj_per_weight: moved(&self.pj_per_64_bits.dram),
                 hbm_pj_per_weight: moved(&self.pj_per_64_bits.hbm),
                 sram_pj_per_weight: moved(&self.pj_per_64_bits.sram),
@@ -112,8 +111,7 @@ impl Table {
                 measured_joules: measured.map(|measured| measured.joules),
             });
         }
-        let total =
-            |row: &EnergyRow| Some(row.arithmetic_pj_per_weight? + row.memory_pj_per_weight?);
+        let total = |row: &EnergyRow| Some(row.arithmetic_pj_per_weight? + row.memory_pj_per_weight?);
         let dense = rows.iter().find(|row| row.format == "f16").and_then(total);
         for row in &mut rows {
             row.total_ratio_to_f16 = dense.zip(total(row)).map(|(dense, own)| dense / own);

@@ -72,7 +72,10 @@ mod tests {
         assert_eq!(of("FP16").max, 65_504.0);
         // The largest bfloat16 is the upper half of 0x7f7fffff.
         assert_eq!(of("BF16").max, f64::from(f32::from_bits(0x7f7f_0000)));
-        assert_eq!([of("INT8").max, of("INT4").max, of("binary").max, of("ternary").max], [127.0, 7.0, 1.0, 1.0]);
+        assert_eq!(
+            [of("INT8").max, of("INT4").max, of("binary").max, of("ternary").max],
+            [127.0, 7.0, 1.0, 1.0]
+        );
         let close = |got: f64, want: f64| assert!((got - want).abs() < 5e-4, "{got}, expected {want}");
         close(of("FP32").decimal_digits, 7.225);
         close(of("FP16").decimal_digits, 3.311);

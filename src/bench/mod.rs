@@ -5,7 +5,6 @@ mod ceilings;
 mod energy;
 mod formats;
 mod gemv;
-mod matmul;
 mod models;
 mod pool;
 mod read;
@@ -16,8 +15,7 @@ pub use ceilings::{CEILINGS, Watch, ceilings};
 pub use energy::{ENERGY_TABLES, Rapl, energy, energy_per_product};
 pub use formats::formats;
 pub use gemv::{DEFAULT_SHAPES, Gemv, Row, Skipped, gemv};
-pub use matmul::{BATCHES, QUICK_BATCHES, matmul_points};
-pub use models::{Layers, MODELS, Shapes, models, summary};
+pub use models::{BATCHES, Layers, MODELS, QUICK_BATCHES, Shapes, models, summary};
 pub use pool::{Room, WORKING_SET};
 pub use read::{ReadSpeed, read_again, read_speed};
 pub use sample::SAMPLES;
@@ -48,8 +46,8 @@ pub enum Failure {
         want: String,
     },
     /// The adapter has not what it takes.
-    #[error("this adapter has no {0}")]
-    Lacking(&'static str),
+    #[error("{0}")]
+    Lacking(String),
     /// A probe did not do its work.
     #[error("{probe} computed {got}, expected {want}")]
     Idle {

@@ -33,21 +33,11 @@ pub const MODELS: [Shapes; 4] = [
     },
     Shapes {
         name: "LLaMA 7B",
-        matrices: &[
-            (128, [4096, 4096]),
-            (64, [11_008, 4096]),
-            (32, [4096, 11_008]),
-            (1, [32_000, 4096]),
-        ],
+        matrices: &[(128, [4096, 4096]), (64, [11_008, 4096]), (32, [4096, 11_008]), (1, [32_000, 4096])],
     },
     Shapes {
         name: "LLaMA 13B",
-        matrices: &[
-            (160, [5120, 5120]),
-            (80, [13_824, 5120]),
-            (40, [5120, 13_824]),
-            (1, [32_000, 5120]),
-        ],
+        matrices: &[(160, [5120, 5120]), (80, [13_824, 5120]), (40, [5120, 13_824]), (1, [32_000, 5120])],
     },
     Shapes {
         name: "LLaMA 70B",
@@ -61,7 +51,12 @@ pub const MODELS: [Shapes; 4] = [
     },
 ];
 
-/// Products with one row of activations, each distinct shape measured once.
+/// Rows of activations to measure beside one.
+pub const BATCHES: [usize; 9] = [2, 4, 8, 16, 32, 64, 128, 256, 512];
+/// The same when there is little time.
+pub const QUICK_BATCHES: [usize; 3] = [8, 64, 512];
+
+/// Products with activations, each distinct shape measured once.
 #[derive(Clone, Debug, Default)]
 pub struct Layers {
     /// What was measured.
@@ -71,16 +66,29 @@ pub struct Layers {
 }
 
 impl Layers {
-    /// Measures these shapes in every format. A matrix that exceeds the room is cut into equal parts by rows, of which
+    /// Measures these shapes in every format that takes such a batch. A matrix that exceeds the room is cut into equal parts by rows, of which
     /// one is measured; the point says into how many.
-    pub fn measure(&mut self, gpu: &Gpu, shapes: &[[usize; 2]], room: Room, seconds: f64, watch: &mut Watch) {
+    pub fn measure(
+        &mut self,
+        gpu: &Gpu,
+        shapes: &[[usize; 2]],
+        batch: usize,
+        room: Room,
+        seconds: f64,
+        watch: &mut Watch,
+    ) {
         for &[rows, cols] in shapes {
             for format in &WEIGHT_FORMATS {
-                let what = format!("{} {rows}x{cols}", format.name);
+                let what = match batch {
+                    1 => format!("{} {rows}x{cols}", format.name),
+                    _ => format!("{} {rows}x{cols} at batch {batch}", format.name),
+                };
+                let operation = if batch == 1 { Some(format.gemv) } else { format.matmul };
+                let Some(operation) = operation else { continue };
                 let reason = if (watch.stop)() {
                     "interrupted".to_string()
                 } else {
-                    match layer(gpu, format, [rows, cols], room, seconds) {
+                    match layer(gpu, format, operation, ([rows, cols], batch), room, seconds) {
                         Ok(point) => {
                             (watch.tell)(format!("{what}: {:.3} ms", 1e3 * point.median_seconds));
                             self.points.push(point);
@@ -104,25 +112,25 @@ impl Layers {
 fn layer(
     gpu: &Gpu,
     format: &WeightFormat,
-    [rows, cols]: [usize; 2],
+    operation: &'static str,
+    ([rows, cols], batch): ([usize; 2], usize),
     room: Room,
     seconds: f64,
 ) -> Result<Point, String> {
-    let parts = (1..=rows).find(|&parts| {
-        rows.is_multiple_of(parts) && format.bytes(rows / parts, cols) <= room.memory
-    });
+    let parts = (1..=rows)
+        .find(|&parts| rows.is_multiple_of(parts) && format.bytes(rows / parts, cols) <= room.memory);
     let parts = parts.ok_or("a single row exceeds the memory")?;
     let shapes = vec![[rows / parts, cols]];
-    let what = Gemv { shapes, seconds, all: false, only: vec![format.gemv], room };
+    let what = Gemv { shapes, seconds, batch, all: false, only: vec![operation], room };
     let (found, skipped) = gemv(gpu, &what, &mut |_| ()).map_err(|failure| failure.to_string())?;
     match (found.first(), skipped.first()) {
-        (Some(row), _) => Ok(point(format, row, parts, room)),
+        (Some(row), _) => Ok(point(format, row, batch, parts, room)),
         (None, Some(skipped)) => Err(skipped.reason.clone()),
-        (None, None) => Err(format!("there is no {}", format.gemv)),
+        (None, None) => Err(format!("there is no {operation}")),
     }
 }
 
-fn point(format: &WeightFormat, row: &Row, parts: usize, room: Room) -> Point {
+fn point(format: &WeightFormat, row: &Row, batch: usize, parts: usize, room: Room) -> Point {
     let [rows, cols] = row.shape;
     Point {
         format: format.name.into(),
@@ -130,7 +138,7 @@ fn point(format: &WeightFormat, row: &Row, parts: usize, room: Room) -> Point {
         overrides: row.overrides.clone(),
         rows,
         cols,
-        batch: 1,
+        batch,
         bytes: row.bytes,
         ops: row.ops,
         intensity: row.ops as f64 / row.bytes as f64,
@@ -163,8 +171,7 @@ pub fn models(ceilings: &Ceilings, layers: &Layers) -> Vec<Model> {
             let ops = |[rows, cols]: [usize; 2]| 2.0 * (rows * cols) as f64;
             let load = |shape| Some(load_seconds(bytes(shape), value("read")?));
             let compute = |shape| Some(ops(shape) / value(format.arithmetic)?);
-            let floor =
-                |shape| Some(load(shape)?.max(compute(shape)?).max(value("launch")?));
+            let floor = |shape| Some(load(shape)?.max(compute(shape)?).max(value("launch")?));
             let measured = sum(&|shape| {
                 layers.of(format.name, shape).map(|point| point.median_seconds * point.parts as f64)
             });
@@ -172,7 +179,10 @@ pub fn models(ceilings: &Ceilings, layers: &Layers) -> Vec<Model> {
             let missing = absent.map(|(_, [rows, cols])| {
                 let what = format!("{} {rows}x{cols}", format.name);
                 let gap = layers.gaps.iter().find(|gap| gap.what == what);
-                gap.map_or_else(|| format!("{what} was not measured"), |gap| format!("{what}: {}", gap.reason))
+                gap.map_or_else(
+                    || format!("{what} was not measured"),
+                    |gap| format!("{what}: {}", gap.reason),
+                )
             });
             let total = |of: &dyn Fn([usize; 2]) -> f64| sum(&|shape| Some(of(shape))).unwrap_or(0.0);
             all.push(Model {
@@ -233,7 +243,6 @@ pub fn summary(
     let read = ceilings.read.value();
     let ridge = |rate: Option<f64>| Some(rate? / read?);
     summary.ridge_f32 = ridge(ceilings.fma_f32.value());
-    summary.ridge_f16 = ridge(ceilings.fma_f16.value());
     summary.ridge_int8 = ridge(ceilings.dot4_i8.value());
     let seven = |format: &str| models.iter().find(|m| m.name == "LLaMA 7B" && m.format == format);
     summary.intensity_7b = WEIGHT_FORMATS
@@ -284,7 +293,6 @@ pub fn summary(
     summary
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -333,6 +341,7 @@ mod tests {
         for (_, [rows, cols]) in MODELS[1].matrices {
             for (format, seconds) in [("f32", 8e-3), ("2-bit", 1e-3)] {
                 let row = Row {
+                    operation: "made up",
                     kernel: "made up",
                     overrides: String::new(),
                     shape: [rows / 2, *cols],
@@ -345,9 +354,10 @@ mod tests {
                     samples: vec![],
                     ops: 1,
                     ratio_to_f32: None,
+                    ratio_to_f16: None,
                 };
                 let of = WEIGHT_FORMATS.iter().find(|known| known.name == format).unwrap();
-                layers.points.push(point(of, &row, 2, Room { working_set: 1, memory: 1 }));
+                layers.points.push(point(of, &row, 1, 2, Room { working_set: 1, memory: 1 }));
             }
         }
         let all = models(&ceilings, &layers);

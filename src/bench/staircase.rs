@@ -70,7 +70,8 @@ impl Ladder {
     fn step(&self, gpu: &Gpu, set_bytes: u64, seconds: f64) -> Result<Step, Failure> {
         let ring = set_bytes as usize / 4;
         let words = ring.max(self.least);
-        let [long, short] = [words, words / 2].map(|words| vec![vec![self.op(gpu, self.kernel, ring, words)]]);
+        let [long, short] =
+            [words, words / 2].map(|words| vec![vec![self.op(gpu, self.kernel, ring, words)]]);
         gpu.write(&self.digest, &vec![0u32; self.digest.len()]);
         gpu.run(&long[0])?;
         let sum = |words: &[u32]| words.iter().fold(0u32, |sum, &word| sum.wrapping_add(word));

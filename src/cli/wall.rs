@@ -12,7 +12,7 @@ use crate::bench::{self, BATCHES, CEILINGS, Layers, MODELS, QUICK_BATCHES, Room,
 use crate::checkpoint::{SCHEMA, replace};
 use crate::gpu::Gpu;
 use crate::report;
-use crate::wall::{Ceilings, Energy, NOT_MEASURED, Point, Probe, WEIGHT_FORMATS, Wall};
+use crate::wall::{Ceilings, Energy, Gap, NOT_MEASURED, Point, Probe, WEIGHT_FORMATS, Wall};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -145,17 +145,21 @@ impl Session {
         if self.gpu.is_software() { [2560, 2560] } else { [8192, 8192] }
     }
 
-    fn layers(&self, layers: &mut Layers, shapes: &[[usize; 2]]) {
-        self.watched(|watch| layers.measure(&self.gpu, shapes, self.room, self.seconds, watch));
+    fn layers(&self, layers: &mut Layers, shapes: &[[usize; 2]], batch: usize) {
+        self.watched(|watch| layers.measure(&self.gpu, shapes, batch, self.room, self.seconds, watch));
     }
 
-    fn batches(&self, layers: &mut Layers) {
+    /// The points of the roofline: one shape at every batch, and a small one.
+    fn points(&self, layers: &mut Layers) {
+        self.layers(layers, &[self.shape(), SMALL], 1);
         let batches: &[usize] = if self.quick { &QUICK_BATCHES } else { &BATCHES };
-        let (shape, room) = (self.shape(), self.room);
-        let (points, gaps) = self
-            .watched(|watch| bench::matmul_points(&self.gpu, shape, batches, room, self.seconds, watch));
-        layers.points.extend(points);
-        layers.gaps.extend(gaps);
+        for &batch in batches {
+            self.layers(layers, &[self.shape()], batch);
+        }
+        for format in WEIGHT_FORMATS.iter().filter(|format| format.matmul.is_none()) {
+            let reason = "no kernel multiplies this format with more than one row of activations".into();
+            layers.gaps.push(Gap { what: format!("{} above batch 1", format.name), reason });
+        }
     }
 
     /// What a reader must know.
@@ -163,7 +167,8 @@ impl Session {
         let mut notes = Vec::new();
         if self.gpu.is_software() {
             notes.push(
-                "The driver is a software renderer: the device is a CPU, and no figure is one of a GPU.".into(),
+                "The driver is a software renderer: the device is a CPU, and no figure is one of a GPU."
+                    .into(),
             );
         }
         if self.gpu.checked() {
@@ -187,8 +192,7 @@ impl Session {
                     .into(),
             );
         }
-        let varies: Vec<&str> =
-            measured.filter(|(_, found)| !found.steady).map(|(name, _)| name).collect();
+        let varies: Vec<&str> = measured.filter(|(_, found)| !found.steady).map(|(name, _)| name).collect();
         if !varies.is_empty() {
             notes.push(format!(
                 "Not steady, more than 5 % between the quartiles: {}. Other work may have run; measure again on a quiet \
@@ -266,13 +270,8 @@ impl Session {
         }
         wall.models = bench::models(&wall.ceilings, &layers);
         wall.gaps = layers.gaps;
-        wall.summary = bench::summary(
-            &wall.ceilings,
-            &wall.staircase,
-            &wall.points,
-            &wall.models,
-            wall.roofline_shape,
-        );
+        wall.summary =
+            bench::summary(&wall.ceilings, &wall.staircase, &wall.points, &wall.models, wall.roofline_shape);
         wall.interrupted = interrupt::asked();
         wall.seconds = self.start.elapsed().as_secs_f64();
         wall.notes = self.notes(wall);
@@ -289,11 +288,10 @@ pub fn run(flags: &Flags) -> Outcome {
     super::tell(format!("wall of {}", super::gpu_line(&session.gpu)));
     let mut wall = session.wall();
     wall.ceilings = session.ceilings(&CEILINGS);
-    wall.staircase = session
-        .watched(|watch| bench::staircase(&session.gpu, session.room, session.seconds / 2.0, watch));
+    wall.staircase =
+        session.watched(|watch| bench::staircase(&session.gpu, session.room, session.seconds / 2.0, watch));
     let mut layers = Layers::default();
-    session.layers(&mut layers, &[session.shape(), SMALL]);
-    session.batches(&mut layers);
+    session.points(&mut layers);
     // The roofline's shape may be one of a model's.
     let mut shapes: Vec<[usize; 2]> = Vec::new();
     for &(_, shape) in MODELS.iter().flat_map(|model| model.matrices) {
@@ -301,7 +299,7 @@ pub fn run(flags: &Flags) -> Outcome {
             shapes.push(shape);
         }
     }
-    session.layers(&mut layers, &shapes);
+    session.layers(&mut layers, &shapes, 1);
     wall.points.clone_from(&layers.points);
     wall.formats = bench::formats();
     let device = (!interrupt::asked()).then_some((&session.gpu, session.room));
@@ -373,11 +371,10 @@ pub fn bandwidth(flags: &MeasureFlags) -> Outcome {
     let session = Session::open(&flags.section, flags.quick)?;
     super::tell(format!("bandwidth of {}", super::gpu_line(&session.gpu)));
     let mut wall = session.wall();
-    let names =
-        ["read", "write", "copy", "triad", "launch", "dependent", "host_to_device", "device_to_host"];
+    let names = ["read", "write", "copy", "triad", "launch", "dependent", "host_to_device", "device_to_host"];
     wall.ceilings = session.ceilings(&names);
-    wall.staircase = session
-        .watched(|watch| bench::staircase(&session.gpu, session.room, session.seconds / 2.0, watch));
+    wall.staircase =
+        session.watched(|watch| bench::staircase(&session.gpu, session.room, session.seconds / 2.0, watch));
     session.conclude(&mut wall, Layers::default());
     super::say(super::gpu_line(&session.gpu))?;
     super::say(format!("\n{}", report::ceilings_table(&wall.ceilings).trim_end()))?;
@@ -400,8 +397,7 @@ pub fn roofline(flags: &MeasureFlags) -> Outcome {
     let mut wall = session.wall();
     wall.ceilings = session.ceilings(&["read", "fma_f32", "fma_f16", "add_i32", "dot4_i8", "launch"]);
     let mut layers = Layers::default();
-    session.layers(&mut layers, &[session.shape(), SMALL]);
-    session.batches(&mut layers);
+    session.points(&mut layers);
     wall.points.clone_from(&layers.points);
     session.conclude(&mut wall, layers);
     super::say(super::gpu_line(&session.gpu))?;
@@ -490,6 +486,5 @@ fn read(path: &Path) -> Result<Wall, Failure> {
             env!("CARGO_PKG_VERSION")
         )));
     }
-    serde_json::from_value(value)
-        .map_err(|error| failure(format!("{} is damaged: {error}", shown(path))))
+    serde_json::from_value(value).map_err(|error| failure(format!("{} is damaged: {error}", shown(path))))
 }

@@ -14,6 +14,8 @@ mod augment_batch;
 mod dequantize_weights;
 mod gather_batch;
 mod gemv_base3;
+mod gemv_bitplane;
+mod gemv_f16;
 mod gemv_f32;
 mod gemv_i8;
 mod gemv_ternary;
@@ -28,6 +30,7 @@ mod probe_add_i32;
 mod probe_cache;
 mod probe_copy;
 mod probe_dot4;
+mod probe_fma_f16;
 mod probe_fma_f32;
 mod probe_launch;
 mod probe_read;
@@ -55,6 +58,8 @@ pub use augment_batch::augment_batch;
 pub use dequantize_weights::dequantize_weights;
 pub use gather_batch::gather_batch;
 pub use gemv_base3::{Base3Tensor, gemv_base3};
+pub use gemv_bitplane::{BitplaneTensor, gemv_bitplane, gemv_bitplane_variant};
+pub use gemv_f16::{f16_vectors, f16_words, gemv_f16, gemv_f16_variant};
 pub use gemv_f32::{gemv_f32, gemv_f32_variant};
 pub use gemv_i8::{MOST_COLS_I8, gemv_i8, gemv_i8_variant};
 pub use gemv_ternary::{gemv_ternary, gemv_ternary_variant};
@@ -69,6 +74,7 @@ pub use probe_add_i32::probe_add_i32;
 pub use probe_cache::probe_cache;
 pub use probe_copy::probe_copy;
 pub use probe_dot4::probe_dot4;
+pub use probe_fma_f16::probe_fma_f16;
 pub use probe_fma_f32::probe_fma_f32;
 pub use probe_launch::probe_launch;
 pub use probe_read::{PROBE_WORDS, probe_read};
@@ -103,12 +109,14 @@ pub static OPERATIONS: &[&[&Kernel]] = &[
     gemv_ternary::VARIANTS,
     &[&gemv_ternary_addsub::KERNEL],
     &[&gemv_base3::KERNEL],
+    gemv_bitplane::VARIANTS,
     gemv_i8::VARIANTS,
     &[&scale_rows::KERNEL],
     &[&relu::KERNEL],
     &[&rmsnorm::KERNEL],
     matmul_f32::VARIANTS,
     gemv_f32::VARIANTS,
+    gemv_f16::VARIANTS,
     &[&softmax_xent::KERNEL],
     matmul_ternary_dx::VARIANTS,
     matmul_ternary_dw::VARIANTS,
@@ -132,6 +140,7 @@ pub static PROBES: &[&[&Kernel]] = &[
     probe_triad::VARIANTS,
     probe_cache::VARIANTS,
     probe_fma_f32::VARIANTS,
+    probe_fma_f16::VARIANTS,
     probe_add_i32::VARIANTS,
     probe_dot4::VARIANTS,
     &[&probe_launch::KERNEL],
@@ -146,12 +155,15 @@ pub fn variants(operation: &str) -> &'static [&'static Kernel] {
     found.unwrap_or_else(|| panic!("no operation is called {operation}"))
 }
 
-/// The variant of an operation that this device would run.
+/// The variant of an operation that this device would run for a batch of so many rows.
 ///
 /// # Panics
 /// If there is no such operation.
-pub fn chosen(gpu: &Gpu, operation: &str) -> &'static Kernel {
-    preferred(gpu, variants(operation))
+pub fn chosen(gpu: &Gpu, operation: &str, batch: usize) -> &'static Kernel {
+    match operation {
+        "matmul_ternary" => matmul_ternary::chosen(gpu, batch),
+        _ => preferred(gpu, variants(operation)),
+    }
 }
 
 /// The last variant that runs here on a software rasteriser, where they are listed by growing

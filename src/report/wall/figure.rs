@@ -66,9 +66,13 @@ mod tests {
     #[test]
     fn figures_have_three_digits_and_their_unit() {
         let values = [14e9, 2e12, 7e-3, 999.6, 0.0, 1e-6, 123.0, 1.0, 2.5e-10];
-        let want = ["14.0 GB", "2.00 TB", "7.00 mB", "1.00 kB", "0 B", "1.00 µB", "123 B", "1.00 B", "2.50e-10 B"];
+        let want =
+            ["14.0 GB", "2.00 TB", "7.00 mB", "1.00 kB", "0 B", "1.00 µB", "123 B", "1.00 B", "2.50e-10 B"];
         assert_eq!(values.map(|value| si(value, "B")), want.map(|text| text.replace("2.50e", "2.5e")));
-        assert_eq!([71.428, 0.0303, 533.33, 16.67, 65_504.0, 3.4e38, 0.125].map(digits), ["71.4", "0.0303", "533", "16.7", "65500", "3.4e38", "0.125"]);
+        assert_eq!(
+            [71.428, 0.0303, 533.33, 16.67, 65_504.0, 3.4e38, 0.125].map(digits),
+            ["71.4", "0.0303", "533", "16.7", "65500", "3.4e38", "0.125"]
+        );
         assert_eq!([16 << 10, 32 << 20, 1 << 30].map(binary), ["16 KiB", "32 MiB", "1 GiB"]);
         assert_eq!(percent(0.1234), "12.3 %");
     }

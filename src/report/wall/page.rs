@@ -186,7 +186,14 @@ fn ceilings(wall: &Wall) -> String {
         ],
         Probe::Missing { missing } => {
             let gap = || "–".to_string();
-            vec![ceiling_words(name).into(), gap(), gap(), gap(), gap(), format!("missing: {}", escape(missing))]
+            vec![
+                ceiling_words(name).into(),
+                gap(),
+                gap(),
+                gap(),
+                gap(),
+                format!("missing: {}", escape(missing)),
+            ]
         }
     };
     let rows = wall.ceilings.each().into_iter().map(row);
@@ -195,14 +202,21 @@ fn ceilings(wall: &Wall) -> String {
                 and what it writes, a triad two reads and a write; a multiply-add is two operations, a packed dot product \
                 with its addition eight. A ceiling whose middle half spreads over more than a twentieth says that it \
                 varies.";
-    format!("<section id=ceilings><h2>Ceilings of this adapter</h2>\n<p>{note}</p>\n{}</section>\n", table("", &head, rows))
+    format!(
+        "<section id=ceilings><h2>Ceilings of this adapter</h2>\n<p>{note}</p>\n{}</section>\n",
+        table("", &head, rows)
+    )
 }
 
 fn staircase(wall: &Wall) -> String {
     let summary = &wall.summary;
     let mut html = String::from("<section id=staircase><h2>The cache staircase</h2>\n");
     let stairs = [("read bandwidth".to_string(), wall.staircase.as_slice())];
-    let conclude = match (summary.cache_bytes_per_second, summary.cache_set_bytes, summary.far_bytes_per_second) {
+    let conclude = match (
+        summary.cache_bytes_per_second,
+        summary.cache_set_bytes,
+        summary.far_bytes_per_second,
+    ) {
         (Some(cache), Some(near), Some(far)) => {
             let ends = format!(
                 "{} is read at {}, {} at {}",
@@ -214,8 +228,8 @@ fn staircase(wall: &Wall) -> String {
             match summary.wall_set_bytes {
                 Some(wall) => format!(
                     "{ends}; from {} on the bandwidth is nearer to the lower of the two: <b>there is the wall</b>, and the \
-                     weights of any real model lie behind it."
-                    , set(wall)
+                     weights of any real model lie behind it.",
+                    set(wall)
                 ),
                 None => format!(
                     "{ends}: no fall worth the name, so either no cache is faster than the memory or the shader's own \
@@ -302,8 +316,13 @@ fn roofline(wall: &Wall) -> String {
             count(point.sample_seconds.len()),
         ]
     };
-    let head = ["weights", "shape", "batch", "time", "op/B", "op/s", "B/s", "bound by", "of the roof", "samples"];
-    html += &table("The points. What binds one is the ceiling that would take it longest.", &head, points.iter().map(row));
+    let head =
+        ["weights", "shape", "batch", "time", "op/B", "op/s", "B/s", "bound by", "of the roof", "samples"];
+    html += &table(
+        "The points. What binds one is the ceiling that would take it longest.",
+        &head,
+        points.iter().map(row),
+    );
     html += &gaps(&wall.gaps);
     html + "</section>\n"
 }
@@ -325,7 +344,16 @@ fn models_table(models: &[Model]) -> String {
         ]
     };
     let head = [
-        "model", "weights", "bytes", "load", "compute", "predicted", "measured", "tokens/s", "× f16", "× f32",
+        "model",
+        "weights",
+        "bytes",
+        "load",
+        "compute",
+        "predicted",
+        "measured",
+        "tokens/s",
+        "× f16",
+        "× f32",
     ];
     table("One token's matrix work, all layers and the output head.", &head, models.iter().map(row))
 }
@@ -390,7 +418,16 @@ fn formats(wall: &Wall) -> String {
         ]
     };
     let head = [
-        "", "bits", "largest", "digits", "bytes per parameter", "log2 of the values", "MNIST’s network", "2B", "7B", "70B",
+        "",
+        "bits",
+        "largest",
+        "digits",
+        "bytes per parameter",
+        "log2 of the values",
+        "MNIST’s network",
+        "2B",
+        "7B",
+        "70B",
         "of FP16",
     ];
     format!(
@@ -414,7 +451,10 @@ fn energy(energy: &Energy, chosen: Option<&EnergyModel>) -> String {
             plain(model.ratio_published),
             plain(left)
         ),
-        None => "This table knows no memory, so it cannot tell what is left of its factor once bytes are counted.".into(),
+        None => {
+            "This table knows no memory, so it cannot tell what is left of its factor once bytes are counted."
+                .into()
+        }
     };
     html += &figure(
         &energy_svg(model),
@@ -452,7 +492,12 @@ fn energy(energy: &Energy, chosen: Option<&EnergyModel>) -> String {
         "measured, J a product",
     ];
     html += &table(
-        &format!("Per weight, by {}; a product is {} × {}.", escape(&model.title), count(energy.shape[0]), count(energy.shape[1])),
+        &format!(
+            "Per weight, by {}; a product is {} × {}.",
+            escape(&model.title),
+            count(energy.shape[0]),
+            count(energy.shape[1])
+        ),
         &head,
         model.rows.iter().map(row),
     );
@@ -474,7 +519,11 @@ fn energy(energy: &Energy, chosen: Option<&EnergyModel>) -> String {
         "with memory",
         "source",
     ];
-    html += &table("How many times as much f16 costs as two bits, by every table.", &head, energy.models.iter().map(row));
+    html += &table(
+        "How many times as much f16 costs as two bits, by every table.",
+        &head,
+        energy.models.iter().map(row),
+    );
     let _ = write!(html, "<p>Measured energy: {}.", escape(&energy.measured));
     if let Some(watts) = energy.idle_watts {
         let _ = write!(html, " The idle machine took {}, which is subtracted.", unit(watts, "W"));
@@ -486,7 +535,8 @@ fn energy(energy: &Energy, chosen: Option<&EnergyModel>) -> String {
 
 fn questions(wall: &Wall, chosen: Option<&EnergyModel>) -> String {
     let summary = &wall.summary;
-    let mut html = String::from("<section id=questions><h2>Five questions, answered by this page</h2>\n<ol>\n");
+    let mut html =
+        String::from("<section id=questions><h2>Five questions, answered by this page</h2>\n<ol>\n");
     let mut ask = |question: &str, links: &str, answer: String| {
         let _ = write!(html, "<li><p><b>{question}</b> {links}</p><p>{answer}</p></li>\n");
     };
@@ -515,8 +565,8 @@ fn questions(wall: &Wall, chosen: Option<&EnergyModel>) -> String {
         .intensity_7b
         .iter()
         .map(|(format, intensity)| {
-            let ridge = if format == "f32" { summary.ridge_f32 } else { summary.ridge_int8 };
-            let ridge = if format == "f16" { summary.ridge_f16 } else { ridge };
+            let floats = ["f32", "f16"].contains(&format.as_str());
+            let ridge = if floats { summary.ridge_f32 } else { summary.ridge_int8 };
             format!("{} ({} op/B) {}", escape(format), plain(*intensity), side(*intensity, ridge))
         })
         .collect();
@@ -546,10 +596,14 @@ fn questions(wall: &Wall, chosen: Option<&EnergyModel>) -> String {
     let why = match (summary.speedup_ideal, summary.speedup_predicted, summary.bound_2bit_7b) {
         (Some(ideal), Some(predicted), Some(bound)) => {
             let because = match bound {
-                Bound::Bandwidth => "two-bit weights still wait for memory, so what is missing to the ratio of the bytes is \
-                                     the kernel's own",
-                Bound::Compute => "with so few bytes the arithmetic takes longer than the loading, and fewer bytes cannot \
-                                   help any more",
+                Bound::Bandwidth => {
+                    "two-bit weights still wait for memory, so what is missing to the ratio of the bytes is \
+                                     the kernel's own"
+                }
+                Bound::Compute => {
+                    "with so few bytes the arithmetic takes longer than the loading, and fewer bytes cannot \
+                                   help any more"
+                }
                 Bound::Launch => "the matrices are so small that starting a kernel takes longest",
             };
             format!(
@@ -560,7 +614,10 @@ fn questions(wall: &Wall, chosen: Option<&EnergyModel>) -> String {
                 or(summary.reached_7b, share)
             )
         }
-        (Some(ideal), ..) => format!("The bytes alone would give {}; what the ceilings allow is not known, since one is missing.", plain(ideal)),
+        (Some(ideal), ..) => format!(
+            "The bytes alone would give {}; what the ceilings allow is not known, since one is missing.",
+            plain(ideal)
+        ),
         _ => String::new(),
     };
     ask(
@@ -637,10 +694,16 @@ pub fn compare_page(walls: &[Wall]) -> String {
     let names = names(walls);
     let mut body = format!("<h1>{title}</h1>\n<ul class=meta>");
     for (wall, name) in walls.iter().zip(&names) {
-        let software = if wall.software { " – a software renderer: this “device” is a CPU" } else { "" };
+        let software =
+            if wall.software { " – a software renderer: this “device” is a CPU" } else { "" };
         let partial = if wall.interrupted { " – interrupted" } else { "" };
         let (began, version) = (escape(&wall.began), escape(&wall.sterna_version));
-        let _ = write!(body, "<li><b>{}</b> ({}), {began}, sterna {version}{software}{partial}</li>", escape(name), escape(&wall.backend));
+        let _ = write!(
+            body,
+            "<li><b>{}</b> ({}), {began}, sterna {version}{software}{partial}</li>",
+            escape(name),
+            escape(&wall.backend)
+        );
     }
     body += "</ul>\n";
 
@@ -659,9 +722,14 @@ pub fn compare_page(walls: &[Wall]) -> String {
         };
         [ceiling_words(name).to_string()].into_iter().chain(walls.iter().map(value)).collect()
     };
-    let _ = write!(body, "<section id=ceilings><h2>Ceilings</h2>{}</section>\n", table("", &head, each.iter().map(row)));
+    let _ = write!(
+        body,
+        "<section id=ceilings><h2>Ceilings</h2>{}</section>\n",
+        table("", &head, each.iter().map(row))
+    );
 
-    let stairs: Vec<_> = names.iter().cloned().zip(walls.iter().map(|wall| wall.staircase.as_slice())).collect();
+    let stairs: Vec<_> =
+        names.iter().cloned().zip(walls.iter().map(|wall| wall.staircase.as_slice())).collect();
     let _ = write!(
         body,
         "<section id=staircase><h2>Staircases</h2>{}</section>\n",
@@ -707,7 +775,11 @@ pub fn compare_page(walls: &[Wall]) -> String {
         };
         [escape(name), escape(format)].into_iter().chain(walls.iter().map(cell)).collect()
     };
-    body += &table("Time per token as measured, and the least that the ceilings allow.", &head, lines.iter().map(row));
+    body += &table(
+        "Time per token as measured, and the least that the ceilings allow.",
+        &head,
+        lines.iter().map(row),
+    );
     body += "</section>\n";
     document(title, &body)
 }

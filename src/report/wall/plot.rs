@@ -47,7 +47,10 @@ fn color(format: &str) -> RGBColor {
 }
 
 /// Draws into a string, which cannot fail.
-fn drawn(size: (u32, u32), draw: impl FnOnce(&DrawingArea<SVGBackend, plotters::coord::Shift>) -> Result<(), Error>) -> String {
+fn drawn(
+    size: (u32, u32),
+    draw: impl FnOnce(&DrawingArea<SVGBackend, plotters::coord::Shift>) -> Result<(), Error>,
+) -> String {
     let mut svg = String::new();
     {
         let root = SVGBackend::with_string(&mut svg, size).into_drawing_area();
@@ -68,7 +71,8 @@ impl Plot {
 
     fn draw(&self, root: &DrawingArea<SVGBackend, plotters::coord::Shift>) -> Result<(), Error> {
         let (body, key) = root.split_horizontally(SIZE.0 as i32 - LEGEND);
-        let all = || self.lines.iter().flat_map(|l| l.at.iter().copied()).chain(self.marks.iter().map(|m| m.at));
+        let all =
+            || self.lines.iter().flat_map(|l| l.at.iter().copied()).chain(self.marks.iter().map(|m| m.at));
         let axis = |values: &mut dyn Iterator<Item = f64>, binary: bool| {
             let (low, high) = Scale::Log.ends(values);
             let ticks = if binary {
@@ -141,8 +145,9 @@ impl Plot {
             let y = named(&mut y);
             let ends = [(0, y), (20, y)];
             match line.dashed {
-                true => key.draw(&PathElement::new([(0, y), (8, y)], line.color.stroke_width(2)))
-                    .and_then(|()| key.draw(&PathElement::new([(12, y), (20, y)], line.color.stroke_width(2))))?,
+                true => key.draw(&PathElement::new([(0, y), (8, y)], line.color.stroke_width(2))).and_then(
+                    |()| key.draw(&PathElement::new([(12, y), (20, y)], line.color.stroke_width(2))),
+                )?,
                 false => key.draw(&PathElement::new(ends, line.color.stroke_width(3)))?,
             }
             key.draw_text(&line.name, &words, (27, y))?;
@@ -197,15 +202,26 @@ pub fn staircase_svg(stairs: &[(String, &[Step])]) -> String {
     };
     let lines: Vec<Line> = stairs.iter().enumerate().map(line).collect();
     let marks = lines.iter().flat_map(|line| {
-        line.at.iter().map(|&at| Mark { at, word: String::new(), color: line.color, bound: Some(Bound::Bandwidth) })
+        line.at.iter().map(|&at| Mark {
+            at,
+            word: String::new(),
+            color: line.color,
+            bound: Some(Bound::Bandwidth),
+        })
     });
-    let axes: [(&str, fn(f64) -> String); 2] = [("working set", binary_tick), ("bytes read per second", speed_tick)];
+    let axes: [(&str, fn(f64) -> String); 2] =
+        [("working set", binary_tick), ("bytes read per second", speed_tick)];
     let marks = marks.collect();
     Plot { axes, marks, lines, key: vec![], shapes: false, binary: true }.svg()
 }
 
 /// The roofs of one adapter: the slope of its memory and the flats of its arithmetic.
-fn roofs(ceilings: &Ceilings, [left, right]: [f64; 2], of: &dyn Fn(usize) -> (RGBColor, bool), prefix: &str) -> Vec<Line> {
+fn roofs(
+    ceilings: &Ceilings,
+    [left, right]: [f64; 2],
+    of: &dyn Fn(usize) -> (RGBColor, bool),
+    prefix: &str,
+) -> Vec<Line> {
     let Some(read) = ceilings.read.value() else { return Vec::new() };
     let flats = [
         ("f32 multiply-add", ceilings.fma_f32.value()),
@@ -263,7 +279,8 @@ pub fn roofline_svg(ceilings: &Ceilings, points: &[Point]) -> String {
     let lines = roofs(ceilings, reach([(ceilings, points)].into_iter()), &|i| (shades[i], i > 0), "");
     let there = |format: &&crate::wall::WeightFormat| points.iter().any(|p| p.format == format.name);
     let key = WEIGHT_FORMATS.iter().filter(there).map(|f| (format!("{} weights", f.name), color(f.name)));
-    Plot { axes: ROOFLINE, lines, marks: marks(points), key: key.collect(), shapes: true, binary: false }.svg()
+    Plot { axes: ROOFLINE, lines, marks: marks(points), key: key.collect(), shapes: true, binary: false }
+        .svg()
 }
 
 /// The roofs of several adapters on one plot.
@@ -310,7 +327,8 @@ fn bars(groups: &[(String, Vec<Bar>)], key: &[(&str, RGBColor)]) -> String {
         for (name, bars) in groups {
             root.draw_text(name, &bold(14, &INK), (10, y + 8))?;
             y += 32;
-            let longest = |bar: &Bar| bar.parts.iter().map(|part| part.0).sum::<f64>().max(bar.tick.unwrap_or(0.0));
+            let longest =
+                |bar: &Bar| bar.parts.iter().map(|part| part.0).sum::<f64>().max(bar.tick.unwrap_or(0.0));
             let most = bars.iter().map(longest).fold(0.0, f64::max);
             let room = f64::from(SIZE.0 as i32 - LEFT - RIGHT);
             let at = |value: f64| if most > 0.0 { (room * value / most) as i32 } else { 0 };
@@ -318,7 +336,8 @@ fn bars(groups: &[(String, Vec<Bar>)], key: &[(&str, RGBColor)]) -> String {
                 root.draw_text(&bar.name, &words(HPos::Right), (LEFT - 10, y + ROW / 2))?;
                 let (mut from, mut end) = (0.0, 0);
                 for (value, color) in &bar.parts {
-                    let ends = [(LEFT + at(from), y + 3), (LEFT + at(from + value).max(at(from) + 1), y + ROW - 3)];
+                    let ends =
+                        [(LEFT + at(from), y + 3), (LEFT + at(from + value).max(at(from) + 1), y + ROW - 3)];
                     root.draw(&Rectangle::new(ends, color.filled()))?;
                     from += value;
                     end = at(from);

@@ -68,7 +68,11 @@ pub fn staircase_table(steps: &[Step]) -> String {
     let line = |step: &Step| match &step.probe {
         Probe::Measured(found) => {
             let varies = if found.steady { "" } else { " varies" };
-            [binary(step.set_bytes), measure(found.value, &found.unit), format!("{}{varies}", percent(found.spread))]
+            [
+                binary(step.set_bytes),
+                measure(found.value, &found.unit),
+                format!("{}{varies}", percent(found.spread)),
+            ]
         }
         Probe::Missing { missing } => [binary(step.set_bytes), "-".into(), format!("missing: {missing}")],
     };
@@ -115,8 +119,18 @@ pub fn models_table(models: &[Model]) -> String {
             or_dash(model.speedup_over_f32, digits),
         ]
     };
-    let head =
-        ["model", "format", "bytes", "load", "compute", "predicted", "measured", "tokens/s", "x f16", "x f32"];
+    let head = [
+        "model",
+        "format",
+        "bytes",
+        "load",
+        "compute",
+        "predicted",
+        "measured",
+        "tokens/s",
+        "x f16",
+        "x f32",
+    ];
     rows(head, models.iter().map(line))
 }
 
