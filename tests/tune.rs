@@ -16,6 +16,9 @@ use sterna::kernels;
 const SHAPE: &str = "40x192";
 const WANTED: Wanted = Wanted { operation: "gemv_ternary", shape: [1, 40, 192] };
 
+/// A layer of the networks that are trained here; the others have the same candidates.
+const LAYER: Wanted = Wanted { operation: "matmul_ternary", shape: [32, 20, 30] };
+
 /// Runs the program with its choices in `cache`.
 fn sterna(cache: &Path, args: &[&str]) -> Output {
     program().env("STERNA_CACHE", cache).args(args).args(adapter_flags(args)).output().expect("it starts")
@@ -104,7 +107,7 @@ fn every_candidate_is_tried_and_the_fastest_is_kept() {
     let ours = ours.unwrap_or_else(|| panic!("no gemv_ternary in {line}"));
     assert_eq!(ours["shape"], json!([40, 192]));
     let tried = ours["candidates"].as_array().expect("candidates");
-    assert_eq!(tried.len(), candidates(gpu(Shaders::Plain), "gemv_ternary").len());
+    assert_eq!(tried.len(), candidates(gpu(Shaders::Plain), WANTED).len());
     let seconds = |name: &Value| {
         let found = tried.iter().find(|tried| tried["kernel"] == *name);
         found.and_then(|tried| tried["seconds"].as_f64()).expect("a time")
@@ -125,7 +128,7 @@ fn the_kept_choice_is_used_and_no_tune_takes_the_default() {
     let (data, cache) = (data(folder.path()), folder.path().join("cache"));
     assert!(trained(&cache, &data, &[]).contains(NEW));
     let (path, mut kept) = (file(&cache), read(&file(&cache)));
-    let candidates = candidates(plain, "matmul_ternary");
+    let candidates = candidates(plain, LAYER);
     for candidate in &candidates {
         for choice in kept["choices"].as_object_mut().expect("choices").values_mut() {
             choice["kernel"] = json!(candidate.described(plain.tuning()));
@@ -150,7 +153,7 @@ fn bench_measures_the_kept_choice() {
     let (cache, plain) = (tempfile::tempdir().expect("a folder"), gpu(Shaders::Plain));
     tuned(cache.path());
     let (path, mut kept) = (file(cache.path()), read(&file(cache.path())));
-    let rival = *candidates(plain, "gemv_ternary").last().expect("several");
+    let rival = *candidates(plain, WANTED).last().expect("several");
     kept["choices"]["gemv_ternary 40x192x1"]["kernel"] = json!(rival.described(plain.tuning()));
     fs::write(&path, kept.to_string()).expect("written");
     let line =
@@ -198,7 +201,7 @@ fn what_is_wrong_with_the_file_is_put_right_without_a_word() {
         }
         let kernel = again["choices"]["matmul_ternary 20x32x32"]["kernel"].as_str().expect(what);
         let named = |candidate: &&Kernel| candidate.described(gpu(Shaders::Plain).tuning()) == kernel;
-        assert!(candidates(gpu(Shaders::Plain), "matmul_ternary").iter().any(named), "{what}: {kernel}");
+        assert!(candidates(gpu(Shaders::Plain), LAYER).iter().any(named), "{what}: {kernel}");
     }
 }
 
@@ -306,7 +309,7 @@ fn a_run_ends_with_the_same_weights_whichever_kernels_it_ran() {
     // Each candidate in all layers.
     let (path, mut kept) = (file(&cache), read(&file(&cache)));
     let plain = gpu(Shaders::Plain);
-    for candidate in candidates(plain, "matmul_ternary") {
+    for candidate in candidates(plain, LAYER) {
         let name = candidate.described(plain.tuning());
         let choices = kept["choices"].as_object_mut().expect("choices");
         assert_eq!(choices.len(), 3, "one for each layer");

@@ -1,8 +1,9 @@
 //! A matrix times a batch of activations: what a training step and a prompt cost.
 
 use super::gemv::{Twin, draws, padded_words};
+use super::pool::MOST_BUFFERS;
 use super::tune::Trial;
-use super::{Failure, MOST_BUFFERS, memory};
+use super::{Failure, Room};
 use crate::gpu::{Dtype, Gpu, Kernel, Op, Tensor};
 use crate::kernels::{self, Int8Tensor, PackedTensor};
 use crate::random::{self, Stream};
@@ -66,7 +67,7 @@ impl Products {
         gpu: &Gpu,
         precision: Precision,
         shape: [usize; 3],
-        working_set: u64,
+        room: Room,
     ) -> Result<Result<Products, String>, Failure> {
         let [batch, rows, cols] = shape;
         let words = ternary::words(cols);
@@ -83,11 +84,11 @@ impl Products {
             }
         }
         let bytes = 4 * (batch * x_words + rows * w_words + batch * rows) as u64;
-        let memory = memory(gpu);
+        let memory = room.memory;
         if bytes > memory {
             return Ok(Err(format!("{} MiB, of which {} MiB may be used", bytes >> 20, memory >> 20)));
         }
-        let count = working_set.div_ceil(bytes).min(memory / bytes).clamp(1, MOST_BUFFERS);
+        let count = room.working_set.div_ceil(bytes).min(memory / bytes).clamp(1, MOST_BUFFERS);
         let drawn = [batch.min(DRAWN[0]), rows.min(DRAWN[1])];
         let mut copies = Vec::new();
         let twin = match precision {
@@ -101,7 +102,7 @@ impl Products {
                         w: gpu.upload(&format!("w.{copy}"), &[rows, cols], &all_w)?,
                     });
                 }
-                Twin::float(reference::matmul_f32, &x, &w, cols)
+                Twin::float(|x, w| reference::matmul_f32(x, w, cols), &x, &w, cols)
             }
             Precision::Ternary => {
                 let q: Vec<i8> = draws(0, drawn[0] * cols).map(|draw| (draw as i8).max(-127)).collect();

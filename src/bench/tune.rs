@@ -4,10 +4,10 @@
 use std::fmt;
 use std::time::Instant;
 
-use super::Failure;
 use super::gemv::{Format, Matrices};
 use super::matmul::{Precision, Products};
 use super::sample::sample;
+use super::{Failure, Room};
 use crate::gpu::{Clock, Gpu, Kernel, Op, Tuning};
 use crate::kernels;
 
@@ -24,11 +24,11 @@ impl Wanted {
     /// The operations at `[batch, rows, cols]` between whose kernels this device has a choice.
     pub fn at(gpu: &Gpu, shape: [usize; 3]) -> Vec<Wanted> {
         let operations: Vec<&'static str> = match shape[0] {
-            1 => Format::ALL.map(Format::operation).to_vec(),
+            1 => Format::ALL.map(|format| format.operation(1)).to_vec(),
             _ => Precision::ALL.map(Precision::operation).to_vec(),
         };
-        let open = operations.into_iter().filter(|operation| candidates(gpu, operation).len() > 1);
-        open.map(|operation| Wanted { operation, shape }).collect()
+        let all = operations.into_iter().map(|operation| Wanted { operation, shape });
+        all.filter(|&wanted| candidates(gpu, wanted).len() > 1).collect()
     }
 
     /// The shapes that share its choice.
@@ -123,12 +123,16 @@ const WORKING_SET_ON_CPU: u64 = 1 << 26;
 const HOPELESS: f64 = 3.0;
 
 /// What runs here of an operation, the default first: where time is short, the likeliest come first.
-pub fn candidates(gpu: &Gpu, operation: &str) -> Vec<&'static Kernel> {
-    let fitting = kernels::variants(operation).iter().copied().filter(|kernel| gpu.supports(kernel));
-    match gpu.tuning() {
-        Tuning::Gpu => fitting.collect(),
-        Tuning::Software => fitting.rev().collect(),
+pub fn candidates(gpu: &Gpu, wanted: Wanted) -> Vec<&'static Kernel> {
+    let default = kernels::default(gpu, wanted.operation, wanted.shape[0]);
+    let fitting = kernels::variants(wanted.operation).iter().copied().filter(|kernel| gpu.supports(kernel));
+    let mut found: Vec<&'static Kernel> = fitting.collect();
+    if gpu.tuning() == Tuning::Software {
+        found.reverse();
     }
+    found.retain(|kernel| !std::ptr::eq(*kernel, default));
+    found.insert(0, default);
+    found
 }
 
 /// Tries candidates of an operation for about `seconds`, the best two twice, or says why it cannot. The first is
@@ -199,15 +203,17 @@ pub fn tune(
 /// The data of a computation, or why there is none.
 fn trial(gpu: &Gpu, wanted: Wanted) -> Result<Result<Box<dyn Trial>, String>, Failure> {
     let set = if gpu.is_software() { WORKING_SET_ON_CPU } else { WORKING_SET };
+    let room = Room { working_set: set, ..Room::of(gpu) };
     let [batch, rows, cols] = wanted.shape;
     if let Some(format) = Format::of(wanted.operation) {
         assert_eq!(batch, 1, "{}: one row of activations", wanted.operation);
-        let matrices = Matrices::new(gpu, format, [rows, cols], set)?;
+        let matrices = Matrices::new(gpu, format, [rows, cols], 1, room)?;
         return Ok(matrices.map(|matrices| Box::new(matrices) as Box<dyn Trial>));
     }
     let precision = Precision::of(wanted.operation);
     let precision = precision.unwrap_or_else(|| panic!("{} cannot be tuned", wanted.operation));
     // A batch works on what it finds in caches.
-    let products = Products::new(gpu, precision, wanted.shape, set / 16)?;
+    let room = Room { working_set: set / 16, ..room };
+    let products = Products::new(gpu, precision, wanted.shape, room)?;
     Ok(products.map(|products| Box::new(products) as Box<dyn Trial>))
 }

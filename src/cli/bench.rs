@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::{DeviceFlags, Failure, Outcome, Verdict, failure, object};
-use crate::bench::{self, DEFAULT_SHAPES, Gemv, ReadSpeed, Row, Wanted};
+use crate::bench::{self, DEFAULT_SHAPES, Gemv, ReadSpeed, Room, Row, Wanted};
 use crate::report::{columns, thousands};
 
 #[derive(Args)]
@@ -15,7 +15,7 @@ pub struct Flags {
 
 #[derive(Subcommand)]
 enum What {
-    /// A matrix times one row of activations, in f32, int8, 2-bit and base-3 trits: what one token costs.
+    /// A matrix times one row of activations, in f32, f16, int8 and trits: what one token costs.
     Gemv(GemvFlags),
 }
 
@@ -23,6 +23,7 @@ const EXAMPLES: &str = "\
 Examples:
   sterna bench gemv                             BitNet 2B4T, a 7B LLaMA, MNIST, and larger
   sterna bench gemv --shapes 4096x4096 --all    every variant at one shape
+  sterna bench gemv --batch 4                   four rows of activations at once
   sterna bench gemv --seconds 3 --json          steadier figures, for scripts
 
 Each kernel is first held against its twin on the CPU, then timed over matrices in rotation
@@ -37,6 +38,9 @@ struct GemvFlags {
     /// Matrices as ROWSxCOLS, separated by commas.
     #[arg(long, value_name = "SHAPES", value_delimiter = ',', value_parser = shape)]
     shapes: Vec<[usize; 2]>,
+    /// Rows of activations, 1 to 16; with more than one, f32 and 2-bit trits only.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = batch)]
+    batch: usize,
     /// Seconds for each kernel at each shape, warming up included.
     #[arg(long, value_name = "S", default_value_t = 1.0, value_parser = seconds)]
     seconds: f64,
@@ -58,6 +62,13 @@ fn shape(text: &str) -> Result<[usize; 2], String> {
             Ok([rows, cols])
         }
         _ => Err("a shape is ROWSxCOLS, for instance 4096x4096".into()),
+    }
+}
+
+fn batch(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(batch) if (1..=16).contains(&batch) => Ok(batch),
+        _ => Err("give 1 to 16 rows of activations".into()),
     }
 }
 
@@ -90,11 +101,12 @@ pub fn run(flags: &Flags) -> Outcome {
     let read = bench::read_speed(&gpu, flags.seconds, progress).map_err(failure)?;
     let shapes = if flags.shapes.is_empty() { DEFAULT_SHAPES.to_vec() } else { flags.shapes.clone() };
     if !flags.all {
-        let wanted: Vec<Wanted> =
-            shapes.iter().flat_map(|&[rows, cols]| Wanted::at(&gpu, [1, rows, cols])).collect();
+        let at = |&[rows, cols]: &[usize; 2]| Wanted::at(&gpu, [flags.batch, rows, cols]);
+        let wanted: Vec<Wanted> = shapes.iter().flat_map(at).collect();
         flags.device.tune(&gpu, &wanted, 0.5 * wanted.len() as f64)?;
     }
-    let what = Gemv { shapes, seconds: flags.seconds, all: flags.all };
+    let (only, room) = (Vec::new(), Room::of(&gpu));
+    let what = Gemv { shapes, seconds: flags.seconds, batch: flags.batch, all: flags.all, only, room };
     let (rows, skipped) = bench::gemv(&gpu, &what, progress).map_err(failure)?;
     let read = bench::read_again(&gpu, read, flags.seconds).map_err(failure)?;
 
@@ -119,6 +131,7 @@ pub fn run(flags: &Flags) -> Outcome {
         let mut line = super::device_json(&gpu);
         line.extend(object(json!({
             "bench": "gemv",
+            "batch": flags.batch,
             "checked": gpu.checked(),
             "read_gb_per_s": read.gb_per_s,
             "read_overrides": read.overrides,
@@ -141,7 +154,7 @@ fn verdict(rows: &[Row], read: &ReadSpeed) -> Result<Verdict, Failure> {
         super::tell(format!(
             "{} {rows}x{cols} reached {percent:.0} % of the read bandwidth: one of the two is wrong; \
              run again with more --seconds on a quieter machine",
-            row.kernel
+            row.label()
         ));
         verdict = Verdict::No;
     }
@@ -160,12 +173,14 @@ fn table(rows: &[Row], read: &ReadSpeed) -> String {
         "Gops/s",
         "Gweights/s",
         "x f32",
+        "x f16",
     ];
     let mut lines = vec![head.map(String::from).to_vec()];
+    let ratio = |ratio: Option<f64>| ratio.map_or("-".into(), |ratio| format!("{ratio:.2}"));
     for row in rows {
         let cold = if row.is_cold(read) { "" } else { "*" };
         lines.push(vec![
-            row.kernel.into(),
+            row.label(),
             format!("{}x{}", row.shape[0], row.shape[1]),
             thousands(row.bytes as usize),
             format!("{:.1}", 1e6 * row.median_seconds),
@@ -174,7 +189,8 @@ fn table(rows: &[Row], read: &ReadSpeed) -> String {
             format!("{:.1}{cold}", row.percent_of_read(read)),
             format!("{:.2}", row.gops_per_s()),
             format!("{:.2}", row.gweights_per_s()),
-            row.ratio_to_f32.map_or("-".into(), |ratio| format!("{ratio:.2}")),
+            ratio(row.ratio_to_f32),
+            ratio(row.ratio_to_f16),
         ]);
     }
     columns(&lines)
@@ -188,8 +204,8 @@ fn row_json(row: &Row, read: &ReadSpeed) -> Value {
         "device_median_seconds": row.device_median_seconds, "sample_seconds": row.samples,
         "gb_per_s": row.gb_per_s(), "percent_of_read": percent, "gops_per_s": row.gops_per_s(),
         "gweights_per_s": row.gweights_per_s(), "ratio_to_f32": row.ratio_to_f32,
-        // There is no f16 kernel to compare with yet, nor a probe of arithmetic: null says unknown.
-        "ratio_to_f16": Value::Null,
+        "ratio_to_f16": row.ratio_to_f16,
+        // There is no probe of arithmetic yet: null says unknown.
         "bound_by": if row.is_cold(read) && percent >= 80.0 { json!("memory") } else { Value::Null },
         "blocks": row.blocks, "working_set_bytes": row.working_set, "cold": row.is_cold(read),
     })

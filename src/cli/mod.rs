@@ -9,6 +9,7 @@ mod info;
 mod interrupt;
 mod train;
 mod tune;
+mod wall;
 
 use std::fmt::Display;
 use std::io::Write;
@@ -44,6 +45,7 @@ Examples:
   sterna eval runs/NAME/model.safetensors     accuracy and confusion matrix
   sterna bench gemv                           how fast a matrix times one row is here
   sterna tune                                 which kernels are the fastest here
+  sterna wall --quick                         the memory wall of this GPU on one page
   sterna info                                 the GPUs of this machine";
 
 #[derive(Subcommand)]
@@ -56,6 +58,16 @@ enum Command {
     Bench(bench::Flags),
     /// Find the fastest kernels for this adapter, and keep the choice.
     Tune(tune::Flags),
+    /// Measure the memory wall of this adapter and put it on one page.
+    Wall(wall::Flags),
+    /// Its ceilings, and products of every format held against them.
+    Roofline(wall::MeasureFlags),
+    /// How fast memory is read, written and copied, and by working set.
+    Bandwidth(wall::MeasureFlags),
+    /// Energy of every format: by published tables, and by this machine's counters.
+    Energy(wall::EnergyFlags),
+    /// Number formats from FP32 to ternary: bits, range, digits, bytes of a model.
+    Formats(wall::FormatsFlags),
     /// List every adapter, and say which one would be used and why.
     Info(info::Flags),
 }
@@ -170,6 +182,11 @@ pub fn main() -> ExitCode {
         Command::Eval(flags) => eval::run(&flags),
         Command::Bench(flags) => bench::run(&flags),
         Command::Tune(flags) => tune::run(&flags),
+        Command::Wall(flags) => wall::run(&flags),
+        Command::Roofline(flags) => wall::roofline(&flags),
+        Command::Bandwidth(flags) => wall::bandwidth(&flags),
+        Command::Energy(flags) => wall::energy(&flags),
+        Command::Formats(flags) => wall::formats(&flags),
         Command::Info(flags) => info::run(&flags),
     };
     match outcome {

@@ -94,7 +94,7 @@ fn tune(
 ) -> Result<Found, Failure> {
     let (mut found, mut left_out) = (Vec::new(), Vec::new());
     for &wanted in wanted {
-        let candidates = bench::candidates(gpu, wanted.operation);
+        let candidates = bench::candidates(gpu, wanted);
         match bench::tune(gpu, wanted, &candidates, seconds).map_err(failure)? {
             Ok(tuned) => {
                 progress(format!("{wanted}: {}", tuned.winner.described(gpu.tuning())));
@@ -117,7 +117,7 @@ impl DeviceFlags {
         for &wanted in wanted {
             let known =
                 |other: &Wanted| other.operation == wanted.operation && other.class() == wanted.class();
-            let choice = bench::candidates(gpu, wanted.operation).len() > 1;
+            let choice = bench::candidates(gpu, wanted).len() > 1;
             if choice && gpu.choice(wanted.operation, wanted.class()).is_none() && !missing.iter().any(known)
             {
                 missing.push(wanted);

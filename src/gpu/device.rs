@@ -33,7 +33,8 @@ struct Inner {
 type Choices = HashMap<(&'static str, [usize; 3]), &'static Kernel>;
 
 /// Everything a kernel variant may use, asked for where the adapter has it.
-const WANTED: wgpu::Features = wgpu::Features::TIMESTAMP_QUERY.union(wgpu::Features::SUBGROUP);
+const WANTED: wgpu::Features =
+    wgpu::Features::TIMESTAMP_QUERY.union(wgpu::Features::SUBGROUP).union(wgpu::Features::SHADER_F16);
 
 impl Gpu {
     /// Opens the adapter that fits `choice` best.
@@ -178,8 +179,22 @@ impl Gpu {
 
     /// Whether the device has what the kernel needs.
     pub fn supports(&self, kernel: &Kernel) -> bool {
-        let subgroups = self.device().features().contains(wgpu::Features::SUBGROUP);
-        kernel.subgroup == 0 || subgroups && self.0.info.subgroup_min_size >= kernel.subgroup
+        self.lacks(kernel).is_none()
+    }
+
+    /// What the kernel needs and the device has not.
+    pub fn lacks(&self, kernel: &Kernel) -> Option<String> {
+        let features = self.device().features();
+        let smallest = self.0.info.subgroup_min_size;
+        if kernel.f16 && !features.contains(wgpu::Features::SHADER_F16) {
+            return Some("this adapter has no f16 in shaders".into());
+        }
+        if kernel.subgroup > 0 && !features.contains(wgpu::Features::SUBGROUP) {
+            return Some("this adapter has no subgroup operations".into());
+        }
+        (kernel.subgroup > smallest).then(|| {
+            format!("it needs subgroups of at least {}, this adapter has some of {smallest}", kernel.subgroup)
+        })
     }
 
     /// The first fault that the device reported, if any.

@@ -19,6 +19,8 @@ pub struct Kernel {
     pub tile: [u32; 2],
     /// The smallest subgroup the shader works with; 0 where it uses none.
     pub subgroup: u32,
+    /// Whether the shader uses WGSL's type `f16`.
+    pub f16: bool,
     /// Overrides on a GPU.
     pub gpu: Overrides,
     /// Overrides on a software rasteriser, where small workgroups read memory fastest.
@@ -65,7 +67,16 @@ pub(crate) use params;
 impl Kernel {
     /// A kernel without a register tile and with the common workgroup sizes.
     pub(crate) const fn new<P: Parameters>(name: &'static str, wgsl: &'static str) -> Kernel {
-        Kernel { name, wgsl, params: P::FIELDS, tile: [1, 1], subgroup: 0, gpu: WG_GPU, cpu: WG_CPU }
+        Kernel {
+            name,
+            wgsl,
+            params: P::FIELDS,
+            tile: [1, 1],
+            subgroup: 0,
+            f16: false,
+            gpu: WG_GPU,
+            cpu: WG_CPU,
+        }
     }
 
     /// The overrides for a tuning.
@@ -90,6 +101,11 @@ impl Kernel {
     /// The same kernel for subgroups of at least `size`.
     pub(crate) const fn subgroup(self, size: u32) -> Kernel {
         Kernel { subgroup: size, ..self }
+    }
+
+    /// The same kernel for adapters that have `f16`.
+    pub(crate) const fn half(self) -> Kernel {
+        Kernel { f16: true, ..self }
     }
 
     /// The same kernel with a workgroup per row: two vectors of a CPU measured fastest.

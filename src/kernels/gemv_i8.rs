@@ -1,7 +1,7 @@
 //! Dense int8 weights times one row of int8 activations: the format between f32 and trits. Shaders:
 //! `shaders/gemv_i8*.wgsl`.
 
-use super::{Int8Tensor, expect, matrix, row_grid, tuned};
+use super::{Int8Tensor, chosen, expect, matrix, row_grid};
 use crate::gpu::{Cost, Dtype::*, Gpu, Kernel, Op, Tensor, params};
 
 params! { rows: u32, vectors: u32 }
@@ -25,7 +25,7 @@ pub const MOST_COLS_I8: usize = 131_056;
 /// filled to whole vectors of sixteen.
 pub fn gemv_i8(gpu: &Gpu, x: &Int8Tensor, w: &Tensor, acc: &Tensor) -> Op {
     let [rows, width] = matrix("gemv_i8", w);
-    gemv_i8_variant(gpu, tuned(gpu, VARIANTS, [1, rows, 4 * width]), x, w, acc)
+    gemv_i8_variant(gpu, chosen(gpu, "gemv_i8", [1, rows, 4 * width]), x, w, acc)
 }
 
 /// [`gemv_i8`] by a variant of one's choice.

@@ -14,6 +14,8 @@ mod augment_batch;
 mod dequantize_weights;
 mod gather_batch;
 mod gemv_base3;
+mod gemv_bitplane;
+mod gemv_f16;
 mod gemv_f32;
 mod gemv_i8;
 mod gemv_ternary;
@@ -24,7 +26,16 @@ mod matmul_f32_dx;
 mod matmul_ternary;
 mod matmul_ternary_dw;
 mod matmul_ternary_dx;
+mod probe_add_i32;
+mod probe_cache;
+mod probe_copy;
+mod probe_dot4;
+mod probe_fma_f16;
+mod probe_fma_f32;
+mod probe_launch;
 mod probe_read;
+mod probe_triad;
+mod probe_write;
 mod quantize_activations;
 mod quantize_relu;
 mod quantize_weights;
@@ -47,6 +58,8 @@ pub use augment_batch::augment_batch;
 pub use dequantize_weights::dequantize_weights;
 pub use gather_batch::gather_batch;
 pub use gemv_base3::{Base3Tensor, gemv_base3};
+pub use gemv_bitplane::{BitplaneTensor, gemv_bitplane, gemv_bitplane_variant};
+pub use gemv_f16::{f16_vectors, f16_words, gemv_f16, gemv_f16_variant};
 pub use gemv_f32::{gemv_f32, gemv_f32_variant};
 pub use gemv_i8::{MOST_COLS_I8, gemv_i8, gemv_i8_variant};
 pub use gemv_ternary::{gemv_ternary, gemv_ternary_variant};
@@ -57,7 +70,16 @@ pub use matmul_f32_dx::{matmul_f32_dx, matmul_f32_dx_variant};
 pub use matmul_ternary::{MOST_COLS, matmul_ternary, matmul_ternary_variant};
 pub use matmul_ternary_dw::{matmul_ternary_dw, matmul_ternary_dw_variant};
 pub use matmul_ternary_dx::{matmul_ternary_dx, matmul_ternary_dx_variant};
+pub use probe_add_i32::probe_add_i32;
+pub use probe_cache::probe_cache;
+pub use probe_copy::probe_copy;
+pub use probe_dot4::probe_dot4;
+pub use probe_fma_f16::probe_fma_f16;
+pub use probe_fma_f32::probe_fma_f32;
+pub use probe_launch::probe_launch;
 pub use probe_read::{PROBE_WORDS, probe_read};
+pub use probe_triad::probe_triad;
+pub use probe_write::probe_write;
 pub use quantize_activations::quantize_activations;
 pub use quantize_relu::quantize_relu;
 pub use quantize_weights::quantize_weights;
@@ -87,12 +109,14 @@ pub static OPERATIONS: &[&[&Kernel]] = &[
     gemv_ternary::VARIANTS,
     &[&gemv_ternary_addsub::KERNEL],
     &[&gemv_base3::KERNEL],
+    gemv_bitplane::VARIANTS,
     gemv_i8::VARIANTS,
     &[&scale_rows::KERNEL],
     &[&relu::KERNEL],
     &[&rmsnorm::KERNEL],
     matmul_f32::VARIANTS,
     gemv_f32::VARIANTS,
+    gemv_f16::VARIANTS,
     &[&softmax_xent::KERNEL],
     matmul_ternary_dx::VARIANTS,
     matmul_ternary_dw::VARIANTS,
@@ -109,14 +133,25 @@ pub static OPERATIONS: &[&[&Kernel]] = &[
 ];
 
 /// Shaders that measure the adapter and compute nothing that a network needs: they have no twin.
-pub static PROBES: &[&[&Kernel]] = &[probe_read::VARIANTS];
+pub static PROBES: &[&[&Kernel]] = &[
+    probe_read::VARIANTS,
+    probe_write::VARIANTS,
+    probe_copy::VARIANTS,
+    probe_triad::VARIANTS,
+    probe_cache::VARIANTS,
+    probe_fma_f32::VARIANTS,
+    probe_fma_f16::VARIANTS,
+    probe_add_i32::VARIANTS,
+    probe_dot4::VARIANTS,
+    &[&probe_launch::KERNEL],
+];
 
-/// The variants of one operation, the base first.
+/// The variants of one operation or probe, the base first.
 ///
 /// # Panics
 /// If there is no such operation.
 pub fn variants(operation: &str) -> &'static [&'static Kernel] {
-    let found = OPERATIONS.iter().find(|variants| variants[0].name == operation);
+    let found = OPERATIONS.iter().chain(PROBES).find(|variants| variants[0].name == operation);
     found.unwrap_or_else(|| panic!("no operation is called {operation}"))
 }
 
@@ -126,20 +161,27 @@ pub fn class(shape: [usize; 3]) -> [usize; 3] {
     shape.map(|length| length.next_multiple_of(1 << length.max(4).ilog2().saturating_sub(2)))
 }
 
-/// The variant of an operation that this device would run for `[batch, rows, cols]`.
+/// The variant of an operation that this device would run for `[batch, rows, cols]`: what was the fastest, if it was
+/// tried, or else the [`default`].
+///
+/// Operations that train a network ask this only if all their variants give equal bits: what a measurement
+/// said must not change a run.
 ///
 /// # Panics
 /// If there is no such operation.
-pub fn chosen(gpu: &Gpu, operation: &str, shape: [usize; 3]) -> &'static Kernel {
-    tuned(gpu, variants(operation), shape)
+pub fn chosen(gpu: &Gpu, operation: &'static str, shape: [usize; 3]) -> &'static Kernel {
+    gpu.choice(operation, class(shape)).unwrap_or_else(|| default(gpu, operation, shape[0]))
 }
 
-/// What the tuner chose for shapes of this class, else what is [`preferred`].
+/// The variant of an operation that this device would run for a batch of so many rows if it knew of no measurement.
 ///
-/// Operations that train a network use it only if all their variants give equal bits: what a measurement
-/// said must not change a run.
-fn tuned(gpu: &Gpu, variants: &[&'static Kernel], shape: [usize; 3]) -> &'static Kernel {
-    gpu.choice(variants[0].name, class(shape)).unwrap_or_else(|| preferred(gpu, variants))
+/// # Panics
+/// If there is no such operation.
+pub fn default(gpu: &Gpu, operation: &str, batch: usize) -> &'static Kernel {
+    match operation {
+        "matmul_ternary" => matmul_ternary::default(gpu, batch),
+        _ => preferred(gpu, variants(operation)),
+    }
 }
 
 /// The last variant that runs here on a software rasteriser, where they are listed by growing
