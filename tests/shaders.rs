@@ -747,7 +747,7 @@ fn every_check_notices_a_broken_shader() {
         (valid, "relu", "p.count", "p.cuont", "shaders/relu.wgsl:"),
         (valid, "relu", "{ y[i] =", "{ y[i] = subgroupAdd(1.0) *", "shaders/relu.wgsl:"),
         (valid, "relu", "fn main(", "fn other(", "expected one compute shader `main`"),
-        (valid, "relu", "override WG", "enable f16; alias Half = vec2<f16>; override WG", "shaders/relu.wgsl:"),
+        (valid, "relu", "override WG", "enable f16; alias Half = vec2<f16>; override WG", "FLOAT16"),
         (params, "adamw", "beta1: f32, beta2: f32", "beta2: f32, beta1: f32", "the host"),
         (params, "adamw", "decay: f32 }", "decay: f32, more: f32 }", "more: f32 @20"),
         (params, "adamw", "eps: f32", "@align(16) eps: f32", "eps: f32 @16"),
