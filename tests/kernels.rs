@@ -449,24 +449,20 @@ fn rms_factor(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
 }
 
 fn matmul_ternary(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
-    // The last but one has the most columns whose accumulators are exact as f32; the last folds the grid of a variant
-    // whose blocks of rows and of the batch are numbered in one.
+    // Variants that number blocks of the batch linearly: every small batch, rows of whole vectors and others; and, with
+    // the fewest columns, so many blocks that the grid is folded.
     let columns = kernel.overrides(gpu.tuning()).iter().find(|(name, _)| *name == "COLUMNS");
-    let small = (1..=17).map(|batch| [batch, 37, 192]).chain((1..=17).map(|batch| [batch, 9, 47]));
-    let folded = columns.map(|columns| {
-        let width = if kernel.tile[1] == 1 { 8 * kernel.tile[0] } else { kernel.tile[1] } as usize;
-        [columns.1 as usize + 1, 32_769 * width, 1]
-    });
-    let most = [[2, 3, 132_104]];
-    let small = small.filter(|_| columns.is_some());
-    for [batch, rows, cols] in MATRICES.into_iter().chain(small).chain(most).chain(folded) {
+    let small = (1..=17).flat_map(|batch| [[batch, 37, 192], [batch, 9, 47]]).filter(|_| columns.is_some());
+    let folded = columns.filter(|(_, columns)| *columns == 2.0).map(|_| [2 * 65_537 + 1, 1, 1]);
+    // Also the most columns whose accumulators are exact as f32.
+    for [batch, rows, cols] in MATRICES.into_iter().chain([[2, 3, 132_104]]).chain(small).chain(folded) {
         let w = Packed::pack(&trits(rows, cols), rows, cols, 0.1);
         let x = codes(batch, cols);
         let acc = poisoned(gpu, I32, &[batch, rows]);
         let w_gpu = kernels::PackedTensor::upload(gpu, "w", &w).expect("test data fits");
         let x_gpu = upload_int8(gpu, &x, cols);
         let op = kernels::matmul_ternary_variant(gpu, kernel, &x_gpu, &w_gpu, &acc);
-        assert!(rows <= 1025 || is_folded(&op), "matmul_ternary: {:?}", op.groups());
+        assert!((batch > 129) == is_folded(&op), "matmul_ternary: {:?}", op.groups());
         run(gpu, kernel, &[op]);
         let twin = reference::matmul_ternary(&x.q, &w);
         equal(&format!("acc of {batch} x {rows} x {cols}"), &read(gpu, &acc), &twin)?;
