@@ -214,10 +214,15 @@ pub fn gemv_f32(x: &[f32], w: &[f32]) -> Vec<f32> {
     matmul_f32(x, w, x.len())
 }
 
-/// [`gemv_f32`] of what is left of both sides when they are stored as f16.
-pub fn gemv_f16(x: &[f32], w: &[f32]) -> Vec<f32> {
+/// [`matmul_f32`] of what is left of both sides when they are stored as f16.
+pub fn matmul_f16(x: &[f32], w: &[f32], cols: usize) -> Vec<f32> {
     let stored = |x: &[f32]| x.iter().map(|&x| f16::from_f32(x).to_f32()).collect::<Vec<_>>();
-    gemv_f32(&stored(x), &stored(w))
+    matmul_f32(&stored(x), &stored(w), cols)
+}
+
+/// [`matmul_f16`] of one row.
+pub fn gemv_f16(x: &[f32], w: &[f32]) -> Vec<f32> {
+    matmul_f16(x, w, x.len())
 }
 
 // --- loss ------------------------------------------------------------------------------------------

@@ -57,6 +57,7 @@ operations! {
     relu
     rmsnorm
     matmul_f32
+    matmul_f16
     gemv_f32
     gemv_f16
     softmax_xent
@@ -657,6 +658,26 @@ fn matmul_f32(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
         let terms = reference::matmul_f32(&absolute(&x), &absolute(&w), cols);
         let bound = |i: usize| apart(cols as f64, f64::from(terms[i]));
         let twin = reference::matmul_f32(&x, &w, cols);
+        close(&format!("y of {batch} x {rows} x {cols}"), &read(gpu, &y), &twin, bound)?;
+    }
+    Ok(())
+}
+
+fn matmul_f16(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    // Subnormal f16 may count as 0.
+    let normal = |x: f32| if x.abs() < 2f32.powi(-14) { 0.0 } else { x };
+    for [batch, rows, cols] in MATRICES {
+        let x: Vec<f32> = floats(1, batch * cols, 2.0).into_iter().map(normal).collect();
+        let w: Vec<f32> = floats(2, rows * cols, 1.0).into_iter().map(normal).collect();
+        let y = poisoned(gpu, F32, &[batch, rows]);
+        let width = 4 * kernels::f16_vectors(cols);
+        let x_gpu = upload(gpu, &[batch, width], &kernels::f16_words(&x, cols));
+        let w_gpu = upload(gpu, &[rows, width], &kernels::f16_words(&w, cols));
+        run(gpu, kernel, &[kernels::matmul_f16_variant(gpu, kernel, &x_gpu, &w_gpu, &y)]);
+        // The product of two f16 is exact as f32, so roundings are those of the sum.
+        let terms = reference::matmul_f16(&absolute(&x), &absolute(&w), cols);
+        let bound = |i: usize| apart((cols - 1) as f64, f64::from(terms[i]));
+        let twin = reference::matmul_f16(&x, &w, cols);
         close(&format!("y of {batch} x {rows} x {cols}"), &read(gpu, &y), &twin, bound)?;
     }
     Ok(())

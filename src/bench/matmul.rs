@@ -1,12 +1,11 @@
 //! A matrix times a batch of activations: what a training step and a prompt cost.
 
-use super::gemv::{Twin, draws, padded_words};
+use super::gemv::{Twin, draws, padded_words, uniform};
 use super::pool::MOST_BUFFERS;
 use super::tune::Trial;
 use super::{Failure, Room};
 use crate::gpu::{Dtype, Gpu, Kernel, Op, Tensor};
 use crate::kernels::{self, Int8Tensor, PackedTensor};
-use crate::random::{self, Stream};
 use crate::reference;
 use crate::ternary::{self, Packed};
 
@@ -24,15 +23,17 @@ pub(super) fn default_shapes(gpu: &Gpu) -> Vec<[usize; 3]> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Precision {
     F32,
+    F16,
     Ternary,
 }
 
 impl Precision {
-    pub const ALL: [Precision; 2] = [Precision::F32, Precision::Ternary];
+    pub const ALL: [Precision; 3] = [Precision::F32, Precision::F16, Precision::Ternary];
 
     pub fn operation(self) -> &'static str {
         match self {
             Precision::F32 => "matmul_f32",
+            Precision::F16 => "matmul_f16",
             Precision::Ternary => "matmul_ternary",
         }
     }
@@ -54,7 +55,7 @@ pub(super) struct Products {
 
 /// One product's inputs.
 enum Operands {
-    F32 { x: Tensor, w: Tensor },
+    Float { x: Tensor, w: Tensor },
     Ternary { x: Int8Tensor, w: PackedTensor },
 }
 
@@ -76,6 +77,7 @@ impl Products {
         }
         let (x_words, w_words) = match precision {
             Precision::F32 => (cols, cols),
+            Precision::F16 => [4 * kernels::f16_vectors(cols); 2].into(),
             Precision::Ternary => (4 * words, words),
         };
         for (label, shape) in [("x", [batch, x_words]), ("w", [rows, w_words]), ("y", [batch, rows])] {
@@ -92,17 +94,27 @@ impl Products {
         let drawn = [batch.min(DRAWN[0]), rows.min(DRAWN[1])];
         let mut copies = Vec::new();
         let twin = match precision {
-            Precision::F32 => {
-                let x = random::uniform(1, Stream::Weights, 0, drawn[0] * cols, 1.0);
-                let w = random::uniform(1, Stream::Weights, 1, drawn[1] * cols, 1.0);
-                let [all_x, all_w] = [repeated(&x, batch * cols), repeated(&w, rows * cols)];
+            Precision::F32 | Precision::F16 => {
+                let (x, w) = (uniform(0, drawn[0] * cols), uniform(1, drawn[1] * cols));
+                let product = |x: &[f32], w: &[f32]| match precision {
+                    Precision::F16 => reference::matmul_f16(x, w, cols),
+                    _ => reference::matmul_f32(x, w, cols),
+                };
                 for copy in 0..count {
-                    copies.push(Operands::F32 {
-                        x: gpu.upload(&format!("x.{copy}"), &[batch, cols], &all_x)?,
-                        w: gpu.upload(&format!("w.{copy}"), &[rows, cols], &all_w)?,
-                    });
+                    let operand = |name: &str, rows: usize, words: usize, drawn: &[f32]| {
+                        let label = format!("{name}.{copy}");
+                        match precision {
+                            Precision::F16 => {
+                                let drawn = kernels::f16_words(drawn, cols);
+                                gpu.upload(&label, &[rows, words], &repeated(&drawn, rows * words))
+                            }
+                            _ => gpu.upload(&label, &[rows, words], &repeated(drawn, rows * words)),
+                        }
+                    };
+                    let (x, w) = (operand("x", batch, x_words, &x)?, operand("w", rows, w_words, &w)?);
+                    copies.push(Operands::Float { x, w });
                 }
-                Twin::float(|x, w| reference::matmul_f32(x, w, cols), &x, &w, cols)
+                Twin::float(product, &x, &w, cols)
             }
             Precision::Ternary => {
                 let q: Vec<i8> = draws(0, drawn[0] * cols).map(|draw| (draw as i8).max(-127)).collect();
@@ -140,7 +152,10 @@ impl Trial for Products {
         let op = |operands: &Operands| {
             let out = |dtype| gpu.zeros("out", dtype, &[batch, rows]).expect("it was asked whether it fits");
             match operands {
-                Operands::F32 { x, w } => kernels::matmul_f32_variant(gpu, kernel, x, w, &out(Dtype::F32)),
+                Operands::Float { x, w } if x.dtype() == Dtype::U32 => {
+                    kernels::matmul_f16_variant(gpu, kernel, x, w, &out(Dtype::F32))
+                }
+                Operands::Float { x, w } => kernels::matmul_f32_variant(gpu, kernel, x, w, &out(Dtype::F32)),
                 Operands::Ternary { x, w } => {
                     kernels::matmul_ternary_variant(gpu, kernel, x, w, &out(Dtype::I32))
                 }

@@ -1,4 +1,4 @@
-//! Int8 activations times packed trits. Shaders: `shaders/matmul_ternary*.wgsl`, the base for GPUs and
+//! Int8 activations times packed trits. Shaders: `shaders/matmul_ternary*.wgsl`, the base and `_large` for GPUs,
 //! two register tiles for software rasterisers; `_small` and `_small_broadcast` for a few rows of activations.
 
 use super::{Int8Tensor, PackedTensor, chosen, expect, preferred};
@@ -6,6 +6,28 @@ use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Overrides, Tensor, Tunin
 use crate::ternary;
 
 params! { batch: u32, rows: u32, words: u32 }
+
+const fn base() -> Kernel {
+    Kernel::new::<Params>(
+        "matmul_ternary",
+        concat!(
+            include_str!("../../shaders/matmul_ternary.wgsl"),
+            include_str!("../../shaders/ternary.wgsl")
+        ),
+    )
+    .tiled([4, 4])
+}
+
+const fn large() -> Kernel {
+    Kernel::new::<Params>(
+        "matmul_ternary_large",
+        concat!(
+            include_str!("../../shaders/matmul_ternary_large.wgsl"),
+            include_str!("../../shaders/ternary.wgsl")
+        ),
+    )
+    .tiled([8, 8])
+}
 
 /// For batches of a few rows, of which `COLUMNS` share one unpacking of the weights.
 const fn small(overrides: Overrides) -> Kernel {
@@ -43,14 +65,11 @@ static SMALL_BROADCAST: [&Kernel; 3] = [
 ];
 
 pub static VARIANTS: &[&Kernel] = &[
-    &Kernel::new::<Params>(
-        "matmul_ternary",
-        concat!(
-            include_str!("../../shaders/matmul_ternary.wgsl"),
-            include_str!("../../shaders/ternary.wgsl")
-        ),
-    )
-    .tiled([1, 4]),
+    &base()
+        .with(&[("WG", 16.0), ("WG_Y", 16.0), ("DEPTH", 4.0)], &[("WG", 8.0), ("WG_Y", 1.0), ("DEPTH", 2.0)]),
+    &base().overridden(&[("WG", 8.0), ("WG_Y", 8.0), ("DEPTH", 8.0)]),
+    &large().overridden(&[("WG", 16.0), ("WG_Y", 16.0), ("DEPTH", 2.0)]),
+    &large().overridden(&[("WG", 8.0), ("WG_Y", 8.0), ("DEPTH", 4.0)]),
     &small(&[("WG", 64.0), ("COLUMNS", 2.0)]),
     &small(&[("WG", 64.0), ("COLUMNS", 4.0)]),
     &small(&[("WG", 64.0), ("COLUMNS", 8.0)]),

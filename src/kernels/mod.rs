@@ -4,7 +4,7 @@
 //! Two small groups of tensors recur in the signatures: a ternary matrix ([`PackedTensor`]) and a
 //! batch of int8 activations ([`Int8Tensor`]).
 
-use crate::gpu::{Dtype, Error, Gpu, Grid, Kernel, Tensor, Tuning};
+use crate::gpu::{Dtype, Error, Gpu, Grid, Kernel, Overrides, Tensor, Tuning};
 use crate::ternary::{self, Packed};
 
 mod absmean;
@@ -20,6 +20,7 @@ mod gemv_f32;
 mod gemv_i8;
 mod gemv_ternary;
 mod gemv_ternary_addsub;
+mod matmul_f16;
 mod matmul_f32;
 mod matmul_f32_dw;
 mod matmul_f32_dx;
@@ -64,6 +65,7 @@ pub use gemv_f32::{gemv_f32, gemv_f32_variant};
 pub use gemv_i8::{MOST_COLS_I8, gemv_i8, gemv_i8_variant};
 pub use gemv_ternary::{gemv_ternary, gemv_ternary_variant};
 pub use gemv_ternary_addsub::gemv_ternary_addsub;
+pub use matmul_f16::{matmul_f16, matmul_f16_variant};
 pub use matmul_f32::{matmul_f32, matmul_f32_variant};
 pub use matmul_f32_dw::{matmul_f32_dw, matmul_f32_dw_variant};
 pub use matmul_f32_dx::{matmul_f32_dx, matmul_f32_dx_variant};
@@ -115,6 +117,7 @@ pub static OPERATIONS: &[&[&Kernel]] = &[
     &[&relu::KERNEL],
     &[&rmsnorm::KERNEL],
     matmul_f32::VARIANTS,
+    matmul_f16::VARIANTS,
     gemv_f32::VARIANTS,
     gemv_f16::VARIANTS,
     &[&softmax_xent::KERNEL],
@@ -194,6 +197,11 @@ fn preferred(gpu: &Gpu, variants: &[&'static Kernel]) -> &'static Kernel {
     };
     chosen.expect("the base needs nothing")
 }
+
+/// Workgroups of products in blocks: square ones for a GPU, large or small, and one vector of a CPU.
+const BLOCK_16: Overrides = &[("WG", 16.0), ("WG_Y", 16.0), ("DEPTH", 16.0)];
+const BLOCK_8: Overrides = &[("WG", 8.0), ("WG_Y", 8.0), ("DEPTH", 32.0)];
+const BLOCK_CPU: Overrides = &[("WG", 8.0), ("WG_Y", 1.0), ("DEPTH", 8.0)];
 
 /// The grid of a matrix times one row of activations: `TILE_Y` rows per workgroup where its lanes share
 /// them, else `TILE_X` rows per invocation.
