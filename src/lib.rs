@@ -26,7 +26,8 @@
 //!                        line; tables and pictures
 //! 2  model, kernels/*    one small host file per shader; layers as lists of Ops
 //! 1  gpu/*  reference    wgpu, named nowhere else | the CPU twin of every kernel (never of each other)
-//! 0  ternary  mnist  checkpoint  random  augment   the format, the digits, files, counter-based draws
+//! 0  ternary  mnist  checkpoint  random  augment  wall   the format, the digits, files, counter-based draws; what
+//!                        was measured of an adapter
 //! ```
 //!
 //! ## Shape words
@@ -82,6 +83,8 @@ pub mod report;
 pub mod ternary;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod train;
+#[cfg(feature = "cli")]
+pub mod wall;
 
 pub use gpu::{Gpu, Op, Tensor};
 pub use ternary::Packed;

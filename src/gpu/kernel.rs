@@ -19,6 +19,8 @@ pub struct Kernel {
     pub tile: [u32; 2],
     /// The smallest subgroup the shader works with; 0 where it uses none.
     pub subgroup: u32,
+    /// Whether the shader uses WGSL's type `f16`.
+    pub f16: bool,
     /// Overrides on a GPU.
     pub gpu: Overrides,
     /// Overrides on a software rasteriser, where small workgroups read memory fastest.
@@ -65,7 +67,16 @@ pub(crate) use params;
 impl Kernel {
     /// A kernel without a register tile and with the common workgroup sizes.
     pub(crate) const fn new<P: Parameters>(name: &'static str, wgsl: &'static str) -> Kernel {
-        Kernel { name, wgsl, params: P::FIELDS, tile: [1, 1], subgroup: 0, gpu: WG_GPU, cpu: WG_CPU }
+        Kernel {
+            name,
+            wgsl,
+            params: P::FIELDS,
+            tile: [1, 1],
+            subgroup: 0,
+            f16: false,
+            gpu: WG_GPU,
+            cpu: WG_CPU,
+        }
     }
 
     /// The overrides for a tuning.
@@ -76,6 +87,12 @@ impl Kernel {
         }
     }
 
+    /// `gemv_ternary WG=64`: the name with the overrides for a tuning, which tells candidates of one shader apart.
+    pub fn described(&self, tuning: Tuning) -> String {
+        let pairs = self.overrides(tuning).iter().map(|(name, value)| format!(" {name}={value}"));
+        pairs.fold(self.name.to_string(), |all, pair| all + &pair)
+    }
+
     /// The same kernel with a register tile.
     pub(crate) const fn tiled(self, tile: [u32; 2]) -> Kernel {
         Kernel { tile, ..self }
@@ -84,6 +101,11 @@ impl Kernel {
     /// The same kernel for subgroups of at least `size`.
     pub(crate) const fn subgroup(self, size: u32) -> Kernel {
         Kernel { subgroup: size, ..self }
+    }
+
+    /// The same kernel for adapters that have `f16`.
+    pub(crate) const fn half(self) -> Kernel {
+        Kernel { f16: true, ..self }
     }
 
     /// The same kernel with a workgroup per row: two vectors of a CPU measured fastest.
@@ -99,6 +121,11 @@ impl Kernel {
     /// The same kernel with a column per lane; on a GPU eight slices of the batch share it.
     pub(crate) const fn columnwise(self) -> Kernel {
         self.with(&[("WG", 32.0), ("SLICES", 8.0)], &[("WG", 8.0), ("SLICES", 1.0)])
+    }
+
+    /// The same kernel with these overrides everywhere: one more candidate for the tuner.
+    pub(crate) const fn overridden(self, overrides: Overrides) -> Kernel {
+        self.with(overrides, overrides)
     }
 
     /// The same kernel with its own overrides; none for a shader whose shape is fixed.
