@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::{DeviceFlags, Failure, Outcome, Verdict, failure, object};
+use super::{DeviceFlags, Failure, Outcome, Verdict, bench_train, failure, object};
 use crate::bench::{self, DEFAULT_SHAPES, Gemv, ReadSpeed, Room, Row, Wanted};
 use crate::report::{columns, thousands};
 
@@ -17,6 +17,8 @@ pub struct Flags {
 enum What {
     /// A matrix times one row of activations, in f32, f16, int8 and trits: what one token costs.
     Gemv(GemvFlags),
+    /// Seconds per epoch of the default recipe on MNIST, and to 97 % on the test set.
+    Train(bench_train::Flags),
 }
 
 const EXAMPLES: &str = "\
@@ -94,7 +96,10 @@ pub(super) fn seconds(text: &str) -> Result<f64, String> {
 }
 
 pub fn run(flags: &Flags) -> Outcome {
-    let What::Gemv(flags) = &flags.what;
+    let flags = match &flags.what {
+        What::Gemv(flags) => flags,
+        What::Train(flags) => return bench_train::run(flags),
+    };
     let gpu = flags.device.open()?;
     super::tell(format!("bench gemv on {}", super::gpu_line(&gpu)));
     let progress = &mut |line: String| super::tell(line);
