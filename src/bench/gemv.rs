@@ -77,10 +77,13 @@ pub struct Row {
 }
 
 impl Row {
-    /// The kernel with those of its overrides by which variants of one name differ.
+    /// The kernel, with its overrides where several variants of the operation bear its name.
     pub fn label(&self) -> String {
-        let telling = self.overrides.split(' ').filter(|pair| pair.starts_with("COLUMNS"));
-        [self.kernel].into_iter().chain(telling).collect::<Vec<_>>().join(" ")
+        let namesakes = kernels::variants(self.operation).iter().filter(|kernel| kernel.name == self.kernel);
+        match namesakes.count() {
+            1 => self.kernel.into(),
+            _ => format!("{} {}", self.kernel, self.overrides),
+        }
     }
 
     fn per_second(&self, amount: f64) -> f64 {
@@ -142,12 +145,10 @@ pub fn gemv(
         };
         let wanted =
             |format: &Format| what.only.is_empty() || what.only.contains(&format.operation(what.batch));
-        for format in Format::ALL.into_iter().filter(wanted) {
+        // The others take one row of activations.
+        let takes = |format: &Format| what.batch == 1 || format.operation(what.batch) != format.operation(1);
+        for format in Format::ALL.into_iter().filter(wanted).filter(takes) {
             let operation = format.operation(what.batch);
-            if what.batch > 1 && operation == format.operation(1) {
-                skip(operation, "it takes one row of activations".into(), progress);
-                continue;
-            }
             let matrices = match Matrices::new(gpu, format, shape, what.batch, what.room)? {
                 Ok(matrices) => matrices,
                 Err(reason) => {
@@ -243,6 +244,7 @@ impl Format {
         match self {
             Format::F32 if batch > 1 => "matmul_f32",
             Format::F32 => "gemv_f32",
+            Format::F16 if batch > 1 => "matmul_f16",
             Format::F16 => "gemv_f16",
             Format::Int8 => "gemv_i8",
             Format::Ternary if batch > 1 => "matmul_ternary",
@@ -369,7 +371,7 @@ impl Matrices {
             Format::F32 | Format::F16 => {
                 let w = uniform(1, drawn * cols);
                 let product = |x: &[f32], w: &[f32]| match format {
-                    Format::F16 => reference::gemv_f16(x, w),
+                    Format::F16 => reference::matmul_f16(x, w, cols),
                     _ => reference::matmul_f32(x, w, cols),
                 };
                 let twin = Twin::float(product, &x, &w, cols);
@@ -423,8 +425,8 @@ impl Matrices {
         let x = Activations {
             f16: gpu.upload(
                 "x.f16",
-                &[1, 4 * kernels::f16_vectors(cols)],
-                &kernels::f16_words(&x[..cols], cols),
+                &[batch, 4 * kernels::f16_vectors(cols)],
+                &kernels::f16_words(&x, cols),
             )?,
             f32: gpu.upload("x", &[batch, cols], &x)?,
             int8: Int8Tensor {
@@ -478,6 +480,7 @@ impl Trial for Matrices {
             match self.format {
                 Format::F32 if self.batch > 1 => kernels::matmul_f32_variant(gpu, kernel, &x.f32, w, &out),
                 Format::F32 => kernels::gemv_f32_variant(gpu, kernel, &x.f32, w, &out),
+                Format::F16 if self.batch > 1 => kernels::matmul_f16_variant(gpu, kernel, &x.f16, w, &out),
                 Format::F16 => kernels::gemv_f16_variant(gpu, kernel, &x.f16, w, &out),
                 Format::Int8 => kernels::gemv_i8_variant(gpu, kernel, &x.int8, w, &out),
                 Format::Ternary if self.batch > 1 => {

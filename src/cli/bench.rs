@@ -40,7 +40,7 @@ struct GemvFlags {
     /// Matrices as ROWSxCOLS, separated by commas.
     #[arg(long, value_name = "SHAPES", value_delimiter = ',', value_parser = shape)]
     shapes: Vec<[usize; 2]>,
-    /// Rows of activations, 1 to 16; with more than one, f32 and 2-bit trits only.
+    /// Rows of activations, 1 to 16; with more than one, in f32, f16 and 2-bit trits only.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = batch)]
     batch: usize,
     /// Seconds for each kernel at each shape, warming up included.
