@@ -341,6 +341,7 @@ mod tests {
         for (_, [rows, cols]) in MODELS[1].matrices {
             for (format, seconds) in [("f32", 8e-3), ("2-bit", 1e-3)] {
                 let row = Row {
+                    batch: 1,
                     operation: "made up",
                     kernel: "made up",
                     overrides: String::new(),
