@@ -27,8 +27,11 @@ pub struct Measure {
     pub working_set_bytes: u64,
     /// `device timestamps`, or `submit to done` where the device has no clock.
     pub clock: String,
-    /// Bytes, operations or dispatches by which the long work exceeds the short.
+    /// Bytes, operations or dispatches of the long work; the short one has half.
     pub work: f64,
+    /// Whether the difference counts. Else the two lengths did not differ by about half, on a machine with much other
+    /// work, and the long laps count whole.
+    pub differential: bool,
     /// Seconds of each long lap, in the order of measuring.
     pub long_seconds: Vec<f64>,
     /// See `long_seconds`.
@@ -595,6 +598,7 @@ mod tests {
                 working_set_bytes: 0,
                 clock: String::new(),
                 work: 1.0,
+                differential: true,
                 long_seconds: vec![],
                 short_seconds: vec![],
             });

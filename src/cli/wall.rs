@@ -53,6 +53,9 @@ struct TableFlags {
 /// What every section takes.
 #[derive(Args)]
 struct SectionFlags {
+    /// Measure each point for so many seconds, warming up included, instead of 2, or 0.3 with --quick.
+    #[arg(long, value_name = "S", value_parser = super::bench::seconds, allow_negative_numbers = true)]
+    seconds: Option<f64>,
     /// Fill at most this many MiB of the device's memory.
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(4..=1 << 30))]
     memory: Option<u64>,
@@ -101,9 +104,10 @@ struct Session {
     start: Instant,
 }
 
-/// Bytes of rotating buffers that exceed the caches of a processor sixteen times, and eight times.
+/// Bytes of rotating buffers that exceed a processor's cache of 32 MiB sixteen times; four times where there is little
+/// time to fill them.
 const CPU_WORKING_SET: u64 = 512 << 20;
-const CPU_QUICK_WORKING_SET: u64 = 256 << 20;
+const CPU_QUICK_WORKING_SET: u64 = 128 << 20;
 
 /// The small layer whose launch costs more than its work.
 const SMALL: [usize; 2] = [256, 784];
@@ -124,7 +128,7 @@ impl Session {
         let working_set = all.working_set.min(wanted);
         let room = Room { working_set, ..all }.at_most(flags.memory.map_or(u64::MAX, |mib| mib << 20));
         let shrunk = room.working_set < wanted.min(bench::WORKING_SET);
-        let seconds = if quick { 0.3 } else { 2.0 };
+        let seconds = flags.seconds.unwrap_or(if quick { 0.3 } else { 2.0 });
         Ok(Session { gpu, room, shrunk, seconds, quick, start: Instant::now() })
     }
 
@@ -191,6 +195,15 @@ impl Session {
                  until it is done."
                     .into(),
             );
+        }
+        let whole: Vec<&str> =
+            measured.clone().filter(|(_, found)| !found.differential).map(|(name, _)| name).collect();
+        if !whole.is_empty() {
+            notes.push(format!(
+                "Other work disturbed so much that two lengths of a work did not differ by about half: {}. Their long laps \
+                 count whole.",
+                whole.join(", ")
+            ));
         }
         let varies: Vec<&str> = measured.filter(|(_, found)| !found.steady).map(|(name, _)| name).collect();
         if !varies.is_empty() {
