@@ -8,11 +8,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use process::{adapter_flags, code, idx, stderr, stdout, text};
+use process::{adapter_flags, code, idx, program, stderr, stdout, text};
 use serde_json::Value;
 
 fn sterna(args: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sterna"));
+    let mut command = program();
     command.args(args).args(adapter_flags(args)).output().expect("the program starts")
 }
 
@@ -404,7 +404,7 @@ fn a_run_survives_deaf_readers_and_a_lost_result_is_an_error() {
     let full = || fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
     let run = |name: &str| {
         let out = folder.path().join(name);
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sterna"));
+        let mut command = program();
         command.args(small_run(&data, &out));
         command
     };
@@ -433,7 +433,8 @@ fn a_network_too_large_for_the_memory_is_refused_with_what_would_fit() {
     let folder = tempfile::tempdir().expect("a folder");
     let (data, out) = (bands(folder.path()), folder.path().join("run"));
     let hidden = ["5000"; 12].join(",");
-    let mut args = vec!["train", "--data", text(&data), "--out", text(&out), "--hidden", &hidden];
+    let mut args =
+        vec!["train", "--data", text(&data), "--out", text(&out), "--hidden", &hidden, "--no-tune"];
     let adapter = adapter_flags(&args);
     args.extend(adapter.iter().map(String::as_str));
     // 4.4 GB of weights, gradients and moments in a process that may have 2.
@@ -462,7 +463,7 @@ fn adapters_that_are_not_there_are_answered_with_those_that_are() {
 fn no_adapter_at_all_is_answered_with_the_line_that_installs_one() {
     let folder = tempfile::tempdir().expect("a folder");
     let nowhere = text(folder.path());
-    let output = Command::new(env!("CARGO_BIN_EXE_sterna"))
+    let output = program()
         .args(["train", "--epochs", "1", "--out", text(&folder.path().join("run"))])
         .envs([("VK_DRIVER_FILES", nowhere), ("VK_ICD_FILENAMES", nowhere)])
         .envs([("__EGL_VENDOR_LIBRARY_FILENAMES", nowhere), ("LIBGL_DRIVERS_PATH", nowhere)])

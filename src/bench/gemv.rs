@@ -2,6 +2,7 @@
 
 use super::pool::MOST_BUFFERS;
 use super::sample::{Samples, sample};
+use super::tune::Trial;
 use super::{Failure, ReadSpeed, Room, overrides};
 use crate::gpu::{Dtype, Error, Gpu, Kernel, Op, Tensor};
 use crate::kernels::{self, Base3Tensor, BitplaneTensor, Int8Tensor, PackedTensor};
@@ -154,7 +155,7 @@ pub fn gemv(
                     continue;
                 }
             };
-            let chosen = kernels::chosen(gpu, operation, what.batch);
+            let chosen = kernels::chosen(gpu, operation, [what.batch, shape[0], shape[1]]);
             for &kernel in kernels::variants(operation) {
                 // By value: the compiler may keep several copies of a constant.
                 let same = kernel.name == chosen.name
@@ -200,12 +201,12 @@ pub(super) fn rotation(
     shape: [usize; 2],
     room: Room,
 ) -> Result<Result<Vec<Vec<Op>>, String>, Failure> {
-    let Some(format) = Format::ALL.into_iter().find(|format| format.operation(1) == operation) else {
+    let Some(format) = Format::of(operation) else {
         return Ok(Err(format!("there is no {operation}")));
     };
     Matrices::new(gpu, format, shape, 1, room)?
         .map(|matrices| {
-            let kernel = kernels::chosen(gpu, operation, 1);
+            let kernel = kernels::chosen(gpu, format.operation(1), [1, shape[0], shape[1]]);
             let instances = matrices.bind(gpu, kernel);
             matrices.check(gpu, kernel, &instances[0])?;
             Ok(instances)
@@ -214,7 +215,7 @@ pub(super) fn rotation(
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Format {
+pub(super) enum Format {
     F32,
     F16,
     Int8,
@@ -225,7 +226,7 @@ enum Format {
 }
 
 impl Format {
-    const ALL: [Format; 7] = [
+    pub const ALL: [Format; 7] = [
         Format::F32,
         Format::F16,
         Format::Int8,
@@ -235,8 +236,13 @@ impl Format {
         Format::Bitplane,
     ];
 
+    /// The format of an operation on one row of activations.
+    pub fn of(operation: &str) -> Option<Format> {
+        Format::ALL.into_iter().find(|format| format.operation(1) == operation)
+    }
+
     /// What multiplies it by so many rows of activations; by one where nothing takes more.
-    fn operation(self, batch: usize) -> &'static str {
+    pub fn operation(self, batch: usize) -> &'static str {
         match self {
             Format::F32 if batch > 1 => "matmul_f32",
             Format::F32 => "gemv_f32",
@@ -264,14 +270,57 @@ impl Format {
 }
 
 /// What the twin says, `[batch, drawn rows]`.
-enum Twin {
+pub(super) enum Twin {
     Exact(Vec<i32>),
     /// With how far a float sum in another order may lie from it.
     Within(Vec<(f32, f64)>),
 }
 
+impl Twin {
+    /// What a product in floats says, and how far another order of its sums may lie from that.
+    pub fn float(product: impl Fn(&[f32], &[f32]) -> Vec<f32>, x: &[f32], w: &[f32], cols: usize) -> Twin {
+        let absolute = |x: &[f32]| x.iter().map(|x| x.abs()).collect::<Vec<_>>();
+        // Two sides, each of cols roundings of half a unit: 2 cols 2^-24 of the terms' magnitude.
+        let bound = |m: f32| f64::from(m) * cols as f64 / f64::from(1 << 23);
+        let bounds = product(&absolute(x), &absolute(w)).into_iter().map(bound);
+        Twin::Within(product(x, w).into_iter().zip(bounds).collect())
+    }
+
+    /// Outputs.
+    fn len(&self) -> usize {
+        match self {
+            Twin::Exact(twin) => twin.len(),
+            Twin::Within(twin) => twin.len(),
+        }
+    }
+
+    /// The first of a tensor's values that is not its twin's, which is at `at(i)`: where, what it is, and what it
+    /// should be.
+    pub fn first_difference(
+        &self,
+        gpu: &Gpu,
+        out: &Tensor,
+        at: impl Fn(usize) -> usize,
+    ) -> Result<Option<(usize, String, String)>, Error> {
+        Ok(match self {
+            Twin::Exact(twin) => {
+                let got = gpu.download::<i32>(out)?;
+                let wrong = (0..got.len()).find(|&i| got[i] != twin[at(i)]);
+                wrong.map(|i| (i, got[i].to_string(), twin[at(i)].to_string()))
+            }
+            Twin::Within(twin) => {
+                let got = gpu.download::<f32>(out)?;
+                // A NaN is within nothing.
+                let fits = |i: usize| (f64::from(got[i]) - f64::from(twin[at(i)].0)).abs() <= twin[at(i)].1;
+                let wrong = (0..got.len()).find(|&i| !fits(i));
+                wrong.map(|i| (i, got[i].to_string(), twin[at(i)].0.to_string()))
+            }
+        })
+    }
+}
+
 /// One matrix on the device as often as the rotation needs, each in blocks of rows.
-struct Matrices {
+pub(super) struct Matrices {
     format: Format,
     shape: [usize; 2],
     batch: usize,
@@ -296,7 +345,7 @@ fn drawn_rows([rows, cols]: [usize; 2], batch: usize) -> usize {
 
 impl Matrices {
     /// Fills the device, or says why it does not.
-    fn new(
+    pub fn new(
         gpu: &Gpu,
         format: Format,
         shape: [usize; 2],
@@ -326,16 +375,12 @@ impl Matrices {
                     Format::F16 => reference::gemv_f16(x, w),
                     _ => reference::matmul_f32(x, w, cols),
                 };
-                let absolute = |x: &[f32]| x.iter().map(|x| x.abs()).collect::<Vec<_>>();
-                let magnitude = product(&absolute(&x), &absolute(&w));
-                // Two sides, each of cols roundings of half a unit: 2 cols 2^-24 of the terms' magnitude.
-                let bound = magnitude.iter().map(|&m| f64::from(m) * cols as f64 / f64::from(1 << 23));
-                let twin = product(&x, &w).into_iter().zip(bound).collect();
+                let twin = Twin::float(product, &x, &w, cols);
                 let words = match format {
                     Format::F16 => kernels::f16_words(&w, cols),
                     _ => w.iter().map(|w| w.to_bits()).collect(),
                 };
-                (words, Twin::Within(twin))
+                (words, twin)
             }
             Format::Int8 => {
                 let w: Vec<i8> = draws(1, drawn * cols).map(|draw| draw as i8).collect();
@@ -399,6 +444,34 @@ impl Matrices {
         Ok(Ok(Matrices { format, shape, batch, copies, x, beta, twin }))
     }
 
+    fn row(&self, gpu: &Gpu, kernel: &'static Kernel, instances: &[Vec<Op>], samples: &Samples) -> Row {
+        let [rows, cols] = self.shape;
+        let matrix: u64 = self.copies[0].iter().map(Tensor::bytes).sum();
+        let outputs = 4 * (self.batch * rows) as u64;
+        // Each block reads the activations, but the product moves them once.
+        let activations = instances[0][0].cost().bytes
+            - self.copies[0][0].bytes()
+            - 4 * (self.batch * self.copies[0][0].shape()[0]) as u64;
+        Row {
+            operation: self.format.operation(self.batch),
+            kernel: kernel.name,
+            overrides: overrides(gpu, kernel),
+            shape: self.shape,
+            bytes: matrix + activations + outputs,
+            working_set: matrix * self.copies.len() as u64,
+            blocks: instances[0].len(),
+            median_seconds: samples.median(),
+            min_seconds: samples.min(),
+            device_median_seconds: samples.device_median(),
+            samples: samples.wall.clone(),
+            ops: 2 * (self.batch * rows * cols) as u64,
+            ratio_to_f32: None,
+            ratio_to_f16: None,
+        }
+    }
+}
+
+impl Trial for Matrices {
     /// The product over each copy, as one op per block.
     fn bind(&self, gpu: &Gpu, kernel: &'static Kernel) -> Vec<Vec<Op>> {
         let op = |w: &Tensor| {
@@ -430,7 +503,6 @@ impl Matrices {
         self.copies.iter().map(|blocks| blocks.iter().map(op).collect()).collect()
     }
 
-    /// Runs one instance and holds every output against the twin.
     fn check(&self, gpu: &Gpu, kernel: &'static Kernel, instance: &[Op]) -> Result<(), Failure> {
         gpu.run(instance)?;
         let [rows, cols] = self.shape;
@@ -438,76 +510,39 @@ impl Matrices {
         for op in instance {
             let out = op.tensors().last().expect("every op writes something");
             let block = out.shape()[1];
-            let wrong = |i: usize, got: String, want: String| {
-                Err(Failure::Wrong { kernel: kernel.name, rows, cols, row: first + i % block, got, want })
-            };
             // A larger matrix repeats the rows that were drawn.
-            let of = |i: usize, drawn: usize| i / block * drawn + (first + i % block) % drawn;
-            match &self.twin {
-                Twin::Exact(twin) => {
-                    for (i, got) in gpu.download::<i32>(out)?.into_iter().enumerate() {
-                        let want = twin[of(i, twin.len() / self.batch)];
-                        if got != want {
-                            return wrong(i, got.to_string(), want.to_string());
-                        }
-                    }
-                }
-                Twin::Within(twin) => {
-                    for (i, got) in gpu.download::<f32>(out)?.into_iter().enumerate() {
-                        let (want, bound) = twin[of(i, twin.len() / self.batch)];
-                        let apart = (f64::from(got) - f64::from(want)).abs();
-                        if apart > bound || got.is_nan() {
-                            return wrong(i, got.to_string(), want.to_string());
-                        }
-                    }
-                }
+            let drawn = self.twin.len() / self.batch;
+            let at = |i: usize| i / block * drawn + (first + i % block) % drawn;
+            if let Some((i, got, want)) = self.twin.first_difference(gpu, out, at)? {
+                return Err(Failure::Wrong {
+                    kernel: kernel.name,
+                    rows,
+                    cols,
+                    row: first + i % block,
+                    got,
+                    want,
+                });
             }
             first += block;
         }
         Ok(())
     }
-
-    fn row(&self, gpu: &Gpu, kernel: &'static Kernel, instances: &[Vec<Op>], samples: &Samples) -> Row {
-        let [rows, cols] = self.shape;
-        let matrix: u64 = self.copies[0].iter().map(Tensor::bytes).sum();
-        let outputs = 4 * (self.batch * rows) as u64;
-        // Each block reads the activations, but the product moves them once.
-        let activations = instances[0][0].cost().bytes
-            - self.copies[0][0].bytes()
-            - 4 * (self.batch * self.copies[0][0].shape()[0]) as u64;
-        Row {
-            operation: self.format.operation(self.batch),
-            kernel: kernel.name,
-            overrides: overrides(gpu, kernel),
-            shape: self.shape,
-            bytes: matrix + activations + outputs,
-            working_set: matrix * self.copies.len() as u64,
-            blocks: instances[0].len(),
-            median_seconds: samples.median(),
-            min_seconds: samples.min(),
-            device_median_seconds: samples.device_median(),
-            samples: samples.wall.clone(),
-            ops: 2 * (self.batch * rows * cols) as u64,
-            ratio_to_f32: None,
-            ratio_to_f16: None,
-        }
-    }
 }
 
 /// Random floats; none is so small that a device might count it as 0 in f16.
-fn uniform(tensor: u32, count: usize) -> Vec<f32> {
+pub(super) fn uniform(tensor: u32, count: usize) -> Vec<f32> {
     let normal = |x: f32| if x.abs() < 1.0 / 16_384.0 { 0.0 } else { x };
     random::uniform(1, Stream::Weights, tensor, count, 1.0).into_iter().map(normal).collect()
 }
 
 /// Random bytes, never zeros alone.
-fn draws(tensor: u32, count: usize) -> impl Iterator<Item = u8> {
+pub(super) fn draws(tensor: u32, count: usize) -> impl Iterator<Item = u8> {
     let four = move |i: usize| random::draw(1, Stream::Order, tensor, i as u32);
     (0..count.div_ceil(16)).flat_map(four).flat_map(u32::to_le_bytes).take(count)
 }
 
 /// Rows of int8 as words, filled with zeros to whole vectors of sixteen.
-fn padded_words(q: &[i8], cols: usize) -> Vec<u32> {
+pub(super) fn padded_words(q: &[i8], cols: usize) -> Vec<u32> {
     let mut words = Vec::with_capacity(q.len() / 4);
     for row in q.chunks_exact(cols) {
         let at = |i: usize| u32::from(row.get(i).copied().unwrap_or(0) as u8);

@@ -1,16 +1,20 @@
 //! How fast this adapter is, and how near to its limits the kernels come. Every figure is of a kernel that
-//! just equalled its twin, on data that no cache holds. Prints nothing and writes no file.
+//! just equalled its twin, on data that no cache holds. Prints nothing; what the tuner chose is the one file it keeps.
 
+mod cache;
 mod ceilings;
 mod energy;
 mod formats;
 mod gemv;
+mod matmul;
 mod models;
 mod pool;
 mod read;
 mod sample;
 mod staircase;
+mod tune;
 
+pub use cache::{cache_file, load, save};
 pub use ceilings::{CEILINGS, Watch, ceilings};
 pub use energy::{ENERGY_TABLES, Rapl, energy, energy_per_product};
 pub use formats::formats;
@@ -20,6 +24,7 @@ pub use pool::{Room, WORKING_SET};
 pub use read::{ReadSpeed, read_again, read_speed};
 pub use sample::SAMPLES;
 pub use staircase::staircase;
+pub use tune::{Outcome, Tried, Tuned, Wanted, candidates, shapes_to_tune, tune};
 
 use crate::gpu::{Error, Gpu, Kernel};
 

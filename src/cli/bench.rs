@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::{DeviceFlags, Failure, Outcome, Verdict, failure, object};
-use crate::bench::{self, DEFAULT_SHAPES, Gemv, ReadSpeed, Room, Row};
+use crate::bench::{self, DEFAULT_SHAPES, Gemv, ReadSpeed, Room, Row, Wanted};
 use crate::report::{columns, thousands};
 
 #[derive(Args)]
@@ -72,7 +72,21 @@ fn batch(text: &str) -> Result<usize, String> {
     }
 }
 
-pub fn seconds(text: &str) -> Result<f64, String> {
+/// `256x784`, or with a batch `256x784x128`, as `[batch, rows, cols]`.
+pub(super) fn batched_shape(text: &str) -> Result<[usize; 3], String> {
+    let lengths: Option<Vec<usize>> = text.split('x').map(|length| length.parse().ok()).collect();
+    let [rows, cols, batch] = match lengths.as_deref() {
+        Some(&[rows, cols]) => [rows, cols, 1],
+        Some(&[rows, cols, batch]) => [rows, cols, batch],
+        _ => [0; 3],
+    };
+    match [batch, rows, cols].iter().all(|length| (1..=1 << 24).contains(length)) {
+        true => Ok([batch, rows, cols]),
+        false => Err("a shape is ROWSxCOLS or ROWSxCOLSxBATCH, for instance 256x784x128".into()),
+    }
+}
+
+pub(super) fn seconds(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(seconds) if (0.0..=3600.0).contains(&seconds) => Ok(seconds),
         _ => Err("give seconds between 0 and 3600".into()),
@@ -86,6 +100,11 @@ pub fn run(flags: &Flags) -> Outcome {
     let progress = &mut |line: String| super::tell(line);
     let read = bench::read_speed(&gpu, flags.seconds, progress).map_err(failure)?;
     let shapes = if flags.shapes.is_empty() { DEFAULT_SHAPES.to_vec() } else { flags.shapes.clone() };
+    if !flags.all {
+        let at = |&[rows, cols]: &[usize; 2]| Wanted::at(&gpu, [flags.batch, rows, cols]);
+        let wanted: Vec<Wanted> = shapes.iter().flat_map(at).collect();
+        flags.device.tune(&gpu, &wanted, 0.5 * wanted.len() as f64)?;
+    }
     let (only, room) = (Vec::new(), Room::of(&gpu));
     let what = Gemv { shapes, seconds: flags.seconds, batch: flags.batch, all: flags.all, only, room };
     let (rows, skipped) = bench::gemv(&gpu, &what, progress).map_err(failure)?;

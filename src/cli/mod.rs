@@ -8,6 +8,7 @@ mod eval;
 mod info;
 mod interrupt;
 mod train;
+mod tune;
 mod wall;
 
 use std::fmt::Display;
@@ -43,6 +44,7 @@ Examples:
   sterna train --compare                      beside the same network in f32
   sterna eval runs/NAME/model.safetensors     accuracy and confusion matrix
   sterna bench gemv                           how fast a matrix times one row is here
+  sterna tune                                 which kernels are the fastest here
   sterna wall --quick                         the memory wall of this GPU on one page
   sterna info                                 the GPUs of this machine";
 
@@ -54,6 +56,8 @@ enum Command {
     Eval(eval::Flags),
     /// Measure the kernels on this adapter, beside its own memory bandwidth.
     Bench(bench::Flags),
+    /// Find the fastest kernels for this adapter, and keep the choice.
+    Tune(tune::Flags),
     /// Measure the memory wall of this adapter and put it on one page.
     Wall(wall::Flags),
     /// Its ceilings, and products of every format held against them.
@@ -81,6 +85,9 @@ struct DeviceFlags {
     /// Keep bounds checks in every shader. Slower; the results are the same.
     #[arg(long)]
     checked: bool,
+    /// Take the default kernels, not those that were the fastest here; the results are the same.
+    #[arg(long)]
+    no_tune: bool,
 }
 
 impl DeviceFlags {
@@ -97,11 +104,23 @@ impl DeviceFlags {
     fn words(&self) -> Vec<&str> {
         let named = [("--adapter", &self.adapter), ("--backend", &self.backend)];
         let named = named.into_iter().filter_map(|(flag, value)| Some([flag, value.as_deref()?])).flatten();
-        named.chain(self.checked.then_some("--checked")).collect()
+        let checked = self.checked.then_some("--checked");
+        named.chain(checked).chain(self.no_tune.then_some("--no-tune")).collect()
     }
 
+    /// Whether kernels are chosen by their times, which shaders with checks would only confuse.
+    fn keeps_choices(&self) -> bool {
+        !self.no_tune && !self.checked
+    }
+
+    /// The device, with the kernels that were the fastest on it.
     fn open(&self) -> Result<Gpu, Failure> {
-        Gpu::new(&self.choice()).map_err(failure)
+        let gpu = Gpu::new(&self.choice()).map_err(failure)?;
+        if self.keeps_choices() {
+            let found = crate::bench::load(&gpu);
+            log::info!("{found} kernels chosen by their times");
+        }
+        Ok(gpu)
     }
 }
 
@@ -162,6 +181,7 @@ pub fn main() -> ExitCode {
         Command::Train(flags) => train::run(&flags, &given(&matches)),
         Command::Eval(flags) => eval::run(&flags),
         Command::Bench(flags) => bench::run(&flags),
+        Command::Tune(flags) => tune::run(&flags),
         Command::Wall(flags) => wall::run(&flags),
         Command::Roofline(flags) => wall::roofline(&flags),
         Command::Bandwidth(flags) => wall::bandwidth(&flags),
@@ -295,6 +315,11 @@ fn gpu_line(gpu: &Gpu) -> String {
     let checked = if gpu.checked() { ", shaders checked" } else { "" };
     let software = if gpu.is_software() { ", a software rasteriser on the CPU" } else { "" };
     format!("{} ({}{software}{checked})", gpu.name(), gpu.backend())
+}
+
+/// `1 shape`, `3 shapes`.
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 fn shown(path: &Path) -> String {

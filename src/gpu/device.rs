@@ -23,10 +23,14 @@ struct Inner {
     checked: bool,
     tuning: Tuning,
     pipelines: Mutex<HashMap<String, wgpu::ComputePipeline>>,
+    choices: Mutex<Choices>,
     fault: Arc<Mutex<Option<String>>>,
     /// Bytes of all tensors that were made.
     held: AtomicU64,
 }
+
+/// Kernels by operation and class of shapes.
+type Choices = HashMap<(&'static str, [usize; 3]), &'static Kernel>;
 
 /// Everything a kernel variant may use, asked for where the adapter has it.
 const WANTED: wgpu::Features =
@@ -108,8 +112,8 @@ impl Gpu {
         let software = info.device_type == wgpu::DeviceType::Cpu;
         let own = if software { Tuning::Software } else { Tuning::Gpu };
         let tuning = tuning.unwrap_or(own);
-        let (pipelines, fault, held) = Default::default();
-        Gpu(Arc::new(Inner { info, device, queue, checked, tuning, pipelines, fault, held }))
+        let (pipelines, choices, fault, held) = Default::default();
+        Gpu(Arc::new(Inner { info, device, queue, checked, tuning, pipelines, choices, fault, held }))
     }
 
     /// The wgpu device.
@@ -145,6 +149,27 @@ impl Gpu {
     /// Which overrides and variants it runs.
     pub fn tuning(&self) -> Tuning {
         self.0.tuning
+    }
+
+    /// The driver and its version, in the driver's words.
+    pub fn driver(&self) -> String {
+        format!("{} {}", self.0.info.driver, self.0.info.driver_info).trim().to_string()
+    }
+
+    /// Has ops of this operation and class of shapes, from now on, bound to `kernel`.
+    ///
+    /// # Panics
+    /// If the device cannot run it.
+    pub fn choose(&self, operation: &'static str, class: [usize; 3], kernel: &'static Kernel) {
+        assert!(self.supports(kernel), "{}: this device cannot run it", kernel.name);
+        let mut choices = self.0.choices.lock().expect("no thread panics while it notes a choice");
+        choices.insert((operation, class), kernel);
+    }
+
+    /// What [`Gpu::choose`] noted.
+    pub fn choice(&self, operation: &'static str, class: [usize; 3]) -> Option<&'static Kernel> {
+        let choices = self.0.choices.lock().expect("no thread panics while it notes a choice");
+        choices.get(&(operation, class)).copied()
     }
 
     /// Whether shaders keep their bounds checks and loop bounds.

@@ -87,6 +87,12 @@ impl Kernel {
         }
     }
 
+    /// `gemv_ternary WG=64`: the name with the overrides for a tuning, which tells candidates of one shader apart.
+    pub fn described(&self, tuning: Tuning) -> String {
+        let pairs = self.overrides(tuning).iter().map(|(name, value)| format!(" {name}={value}"));
+        pairs.fold(self.name.to_string(), |all, pair| all + &pair)
+    }
+
     /// The same kernel with a register tile.
     pub(crate) const fn tiled(self, tile: [u32; 2]) -> Kernel {
         Kernel { tile, ..self }
@@ -107,9 +113,19 @@ impl Kernel {
         self.with(WG_GPU, &[("WG", 16.0)])
     }
 
+    /// [`Kernel::rowwise`] for rows that start at whole vectors of four.
+    pub(crate) const fn whole_rowwise(self) -> Kernel {
+        self.with(&[("WG", 64.0), ("WHOLE", 1.0)], &[("WG", 16.0), ("WHOLE", 1.0)])
+    }
+
     /// The same kernel with a column per lane; on a GPU eight slices of the batch share it.
     pub(crate) const fn columnwise(self) -> Kernel {
         self.with(&[("WG", 32.0), ("SLICES", 8.0)], &[("WG", 8.0), ("SLICES", 1.0)])
+    }
+
+    /// The same kernel with these overrides everywhere: one more candidate for the tuner.
+    pub(crate) const fn overridden(self, overrides: Overrides) -> Kernel {
+        self.with(overrides, overrides)
     }
 
     /// The same kernel with its own overrides; none for a shader whose shape is fixed.

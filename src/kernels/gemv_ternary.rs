@@ -2,7 +2,7 @@
 //! the bytes of the weights. Shaders: `shaders/gemv_ternary*.wgsl`, the base, `_subgroup` and `_splitk` (for few rows)
 //! for GPUs, `_wide` and `_broadcast` for software rasterisers.
 
-use super::{Int8Tensor, MOST_COLS, PackedTensor, expect, preferred, row_grid};
+use super::{Int8Tensor, MOST_COLS, PackedTensor, chosen, expect, row_grid};
 use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, params, value};
 use crate::ternary;
 
@@ -35,6 +35,14 @@ pub static VARIANTS: &[&Kernel] = &[
     &Kernel::new::<Params>("gemv_ternary_subgroup", shader!("gemv_ternary_subgroup.wgsl"))
         .tiled([1, 4])
         .subgroup(4),
+    &Kernel::new::<Params>("gemv_ternary_subgroup", shader!("gemv_ternary_subgroup.wgsl"))
+        .tiled([1, 4])
+        .subgroup(4)
+        .overridden(&[("WG", 32.0)]),
+    &Kernel::new::<Params>("gemv_ternary_subgroup", shader!("gemv_ternary_subgroup.wgsl"))
+        .tiled([1, 4])
+        .subgroup(4)
+        .overridden(&[("WG", 128.0)]),
     &Kernel::new::<Params>("gemv_ternary_splitk", shader!("gemv_ternary_splitk.wgsl"))
         .tiled([1, 4])
         .with(&[("WG", 64.0), ("PARTS", 8.0)], &[("WG", 8.0), ("PARTS", 2.0)]),
@@ -46,7 +54,7 @@ pub static VARIANTS: &[&Kernel] = &[
 
 /// `acc[1, rows] <- sum_k T[rows, k] q[1, k]`, in i32: [`matmul_ternary`](super::matmul_ternary) of a batch of 1.
 pub fn gemv_ternary(gpu: &Gpu, x: &Int8Tensor, w: &PackedTensor, acc: &Tensor) -> Op {
-    gemv_ternary_variant(gpu, preferred(gpu, VARIANTS), x, w, acc)
+    gemv_ternary_variant(gpu, chosen(gpu, "gemv_ternary", [1, w.rows(), w.cols]), x, w, acc)
 }
 
 /// [`gemv_ternary`] by a variant of one's choice.

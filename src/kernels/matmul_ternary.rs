@@ -1,11 +1,33 @@
-//! Int8 activations times packed trits. Shaders: `shaders/matmul_ternary*.wgsl`, the base for GPUs and
+//! Int8 activations times packed trits. Shaders: `shaders/matmul_ternary*.wgsl`, the base and `_large` for GPUs,
 //! two register tiles for software rasterisers; `_small` and `_small_broadcast` for a few rows of activations.
 
-use super::{Int8Tensor, PackedTensor, expect, preferred};
+use super::{Int8Tensor, PackedTensor, chosen, expect, preferred};
 use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Overrides, Tensor, Tuning, params, value};
 use crate::ternary;
 
 params! { batch: u32, rows: u32, words: u32 }
+
+const fn base() -> Kernel {
+    Kernel::new::<Params>(
+        "matmul_ternary",
+        concat!(
+            include_str!("../../shaders/matmul_ternary.wgsl"),
+            include_str!("../../shaders/ternary.wgsl")
+        ),
+    )
+    .tiled([4, 4])
+}
+
+const fn large() -> Kernel {
+    Kernel::new::<Params>(
+        "matmul_ternary_large",
+        concat!(
+            include_str!("../../shaders/matmul_ternary_large.wgsl"),
+            include_str!("../../shaders/ternary.wgsl")
+        ),
+    )
+    .tiled([8, 8])
+}
 
 /// For batches of a few rows, of which `COLUMNS` share one unpacking of the weights.
 const fn small(overrides: Overrides) -> Kernel {
@@ -43,14 +65,11 @@ static SMALL_BROADCAST: [&Kernel; 3] = [
 ];
 
 pub static VARIANTS: &[&Kernel] = &[
-    &Kernel::new::<Params>(
-        "matmul_ternary",
-        concat!(
-            include_str!("../../shaders/matmul_ternary.wgsl"),
-            include_str!("../../shaders/ternary.wgsl")
-        ),
-    )
-    .tiled([1, 4]),
+    &base()
+        .with(&[("WG", 16.0), ("WG_Y", 16.0), ("DEPTH", 4.0)], &[("WG", 8.0), ("WG_Y", 1.0), ("DEPTH", 2.0)]),
+    &base().overridden(&[("WG", 8.0), ("WG_Y", 8.0), ("DEPTH", 8.0)]),
+    &large().overridden(&[("WG", 16.0), ("WG_Y", 16.0), ("DEPTH", 2.0)]),
+    &large().overridden(&[("WG", 8.0), ("WG_Y", 8.0), ("DEPTH", 4.0)]),
     &small(&[("WG", 64.0), ("COLUMNS", 2.0)]),
     &small(&[("WG", 64.0), ("COLUMNS", 4.0)]),
     &small(&[("WG", 64.0), ("COLUMNS", 8.0)]),
@@ -85,7 +104,7 @@ const MOST_SMALL: usize = 16;
 
 /// The variant for a batch of so many rows. On a software rasteriser the columns that just hold it were measured fastest;
 /// a GPU's are not measured.
-pub(super) fn chosen(gpu: &Gpu, batch: usize) -> &'static Kernel {
+pub(super) fn default(gpu: &Gpu, batch: usize) -> &'static Kernel {
     let mut small = SMALL_BROADCAST.iter().filter(|kernel| {
         let columns = value(kernel.overrides(gpu.tuning()), "COLUMNS").expect("a variant sets it");
         gpu.tuning() == Tuning::Software && gpu.supports(kernel) && (batch <= columns || columns == 8)
@@ -98,7 +117,8 @@ pub(super) fn chosen(gpu: &Gpu, batch: usize) -> &'static Kernel {
 
 /// `acc[batch, rows] <- sum_k T[rows, k] q[batch, k]`, in i32.
 pub fn matmul_ternary(gpu: &Gpu, x: &Int8Tensor, w: &PackedTensor, acc: &Tensor) -> Op {
-    matmul_ternary_variant(gpu, chosen(gpu, x.sum.len()), x, w, acc)
+    let shape = [x.sum.len(), w.rows(), w.cols];
+    matmul_ternary_variant(gpu, chosen(gpu, "matmul_ternary", shape), x, w, acc)
 }
 
 /// [`matmul_ternary`] by a variant of one's choice.
