@@ -246,6 +246,7 @@ impl Format {
         match self {
             Format::F32 if batch > 1 => "matmul_f32",
             Format::F32 => "gemv_f32",
+            Format::F16 if batch > 1 => "matmul_f16",
             Format::F16 => "gemv_f16",
             Format::Int8 => "gemv_i8",
             Format::Ternary if batch > 1 => "matmul_ternary",
@@ -372,7 +373,7 @@ impl Matrices {
             Format::F32 | Format::F16 => {
                 let w = uniform(1, drawn * cols);
                 let product = |x: &[f32], w: &[f32]| match format {
-                    Format::F16 => reference::gemv_f16(x, w),
+                    Format::F16 => reference::matmul_f16(x, w, cols),
                     _ => reference::matmul_f32(x, w, cols),
                 };
                 let twin = Twin::float(product, &x, &w, cols);
@@ -429,8 +430,8 @@ impl Matrices {
         let x = Activations {
             f16: gpu.upload(
                 "x.f16",
-                &[1, 4 * kernels::f16_vectors(cols)],
-                &kernels::f16_words(&x[..cols], cols),
+                &[batch, 4 * kernels::f16_vectors(cols)],
+                &kernels::f16_words(&x, cols),
             )?,
             f32: gpu.upload("x", &[batch, cols], &x)?,
             int8: Int8Tensor {
@@ -484,6 +485,7 @@ impl Trial for Matrices {
             match self.format {
                 Format::F32 if self.batch > 1 => kernels::matmul_f32_variant(gpu, kernel, &x.f32, w, &out),
                 Format::F32 => kernels::gemv_f32_variant(gpu, kernel, &x.f32, w, &out),
+                Format::F16 if self.batch > 1 => kernels::matmul_f16_variant(gpu, kernel, &x.f16, w, &out),
                 Format::F16 => kernels::gemv_f16_variant(gpu, kernel, &x.f16, w, &out),
                 Format::Int8 => kernels::gemv_i8_variant(gpu, kernel, &x.int8, w, &out),
                 Format::Ternary if self.batch > 1 => {
