@@ -184,7 +184,10 @@ pub fn gemv(
             };
             let chosen = kernels::chosen(gpu, operation, [what.batch, shape[0], shape[1]]);
             for &kernel in kernels::variants(operation) {
-                if !std::ptr::eq(kernel, chosen) && !what.all {
+                // By value: the compiler may keep several copies of a constant.
+                let same = kernel.name == chosen.name
+                    && kernel.overrides(gpu.tuning()) == chosen.overrides(gpu.tuning());
+                if !same && !what.all {
                     continue;
                 }
                 if let Some(reason) = gpu.lacks(kernel) {
@@ -439,7 +442,10 @@ impl Matrices {
         }
         let count = room.working_set.div_ceil(bytes).min(memory / bytes).clamp(1, MOST_BUFFERS);
         let mut copies = Vec::new();
-        let repeated: Vec<u32> = part.iter().copied().cycle().take(rows * words).collect();
+        let mut repeated: Vec<u32> = Vec::with_capacity(rows * words);
+        while repeated.len() < rows * words {
+            repeated.extend_from_slice(&part[..part.len().min(rows * words - repeated.len())]);
+        }
         for copy in 0..count {
             let upload = |(i, block): (usize, &[u32])| {
                 let label = format!("{}.{copy}.{i}", format.operation(batch));
