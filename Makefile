@@ -19,6 +19,7 @@ train: ## train the ternary network on MNIST; installs a Vulkan driver where the
 test: ## run all tests, the documentation's examples too; installs RenderDoc, which one of them needs
 	$(ready)
 	@sh .ci/renderdoc
+	@sh .ci/chromium
 	$(CARGO) test --release
 
 bench: ## run the benchmarks

@@ -1,6 +1,6 @@
 // dgain_columns — the gain gradients of 4 * WG / SLICES columns by one workgroup, from integers.
 //
-// For kernels that declare WG and SLICES, powers of two, p { batch, cols }, x, norm, dy, dgain and sh_columns, an
+// For kernels that declare WG and SLICES, powers of two, WHOLE, p { batch, cols }, x, norm, dy, dgain and sh_columns, an
 // array of WG vectors. SLICES lanes share the batch of a column, in a fixed order.
 
 fn x_at(i: u32) -> i32 {
@@ -14,7 +14,7 @@ fn dy_at(i: u32) -> f32 {
 // max(x, 0) of columns col to col + 3; past the last it is that of the last.
 fn passed(row: u32, col: u32) -> vec4<f32> {
     let first = row * p.cols;
-    if p.cols % 4u == 0u { return vec4<f32>(max(x[(first + min(col, p.cols - 4u)) / 4u], vec4<i32>(0))); }
+    if WHOLE == 1u { return vec4<f32>(max(x[(first + min(col, p.cols - 4u)) / 4u], vec4<i32>(0))); }
     let last = first + p.cols - 1u;
     let i = first + col;
     return vec4<f32>(max(
@@ -25,7 +25,7 @@ fn passed(row: u32, col: u32) -> vec4<f32> {
 // The gradients there.
 fn gradients(row: u32, col: u32) -> vec4<f32> {
     let first = row * p.cols;
-    if p.cols % 4u == 0u { return dy[(first + min(col, p.cols - 4u)) / 4u]; }
+    if WHOLE == 1u { return dy[(first + min(col, p.cols - 4u)) / 4u]; }
     let last = first + p.cols - 1u;
     let i = first + col;
     return vec4<f32>(

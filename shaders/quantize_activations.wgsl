@@ -13,6 +13,7 @@
 // Source   BitNet b1.58, arXiv 2402.17764, section 2; BitNet, arXiv 2310.11453, equation 4.
 
 override WG: u32 = 64u;
+override WHOLE: u32 = 0u;       // 1: all rows start at whole vectors of four
 
 struct Params { batch: u32, cols: u32, words: u32 }
 
@@ -33,7 +34,7 @@ fn values(row: u32, col: u32) -> vec4<f32> {
     let inside = vec4<u32>(col) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(p.cols);
     let first = row * p.cols;
     // No branch on the column: on a vector machine that costs more than reading the last ones again.
-    if p.cols % 4u == 0u {
+    if WHOLE == 1u {
         return select(vec4<f32>(0.0), x[(first + min(col, p.cols - 4u)) / 4u], inside);
     }
     let last = p.cols - 1u;
@@ -55,5 +56,5 @@ fn main(
     for (var word = lane; word < 4u * p.words; word += WG) {
         largest = max(largest, largest_of(values(row, 4u * word)));
     }
-    quantize_row(row, lane, largest);
+    _ = quantize_row(row, lane, largest);
 }

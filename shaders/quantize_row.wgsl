@@ -3,8 +3,8 @@
 // For kernels that declare WG, a power of two, p { cols, words }, q, scale, sum, sh_max, sh_sum and
 // values(row, col): those of columns col to col + 3, zero past the last.
 
-// One row, whose largest magnitude each lane knows for its columns lane, lane + WG, ... of fours.
-fn quantize_row(row: u32, lane: u32, largest: f32) {
+// One row, of whose fours each lane knows the largest magnitude of its own; returns the scale.
+fn quantize_row(row: u32, lane: u32, largest: f32) -> f32 {
     sh_max[lane] = max(largest, 1e-5);
     for (var stride = WG / 2u; stride > 0u; stride = stride >> 1u) {
         workgroupBarrier();
@@ -27,6 +27,7 @@ fn quantize_row(row: u32, lane: u32, largest: f32) {
         scale[row] = s;
         sum[row] = sh_sum[0];
     }
+    return s;
 }
 
 fn largest_of(x: vec4<f32>) -> f32 {

@@ -16,6 +16,7 @@
 // Source   BitNet b1.58, arXiv 2402.17764, equations 1 to 3.
 
 override WG: u32 = 64u;
+override WHOLE: u32 = 0u;       // 1: all rows start at whole vectors of four
 
 struct Params { matrices: u32 }
 
@@ -28,7 +29,7 @@ struct Params { matrices: u32 }
 // Weights col to col + 3 of the row that begins at `first`; 0, which becomes the trit 0, past its end.
 fn four(first: u32, col: u32, cols: u32) -> vec4<f32> {
     let inside = vec4<u32>(col) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(cols);
-    if cols % 4u == 0u {
+    if WHOLE == 1u {
         return select(vec4<f32>(0.0), w[(first + min(col, cols - 4u)) / 4u], inside);
     }
     let last = cols - 1u;

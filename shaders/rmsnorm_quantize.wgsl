@@ -25,6 +25,7 @@
 // Source   RMSNorm, arXiv 1910.07467, equation 4; BitNet b1.58, arXiv 2402.17764, section 2.
 
 override WG: u32 = 64u;
+override WHOLE: u32 = 0u;       // 1: all rows start at whole vectors of four
 
 struct Params { batch: u32, cols: u32, words: u32, stride: u32, eps: f32 }
 
@@ -51,7 +52,7 @@ fn passed(row: u32, col: u32) -> vec4<f32> {
     let inside = vec4<u32>(col) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(p.cols);
     let first = row * p.cols;
     // No branch on the column: on a vector machine that costs more than reading the last ones again.
-    if p.cols % 4u == 0u {
+    if WHOLE == 1u {
         let four = x[(first + min(col, p.cols - 4u)) / 4u];
         return vec4<f32>(select(vec4<i32>(0), max(four, vec4<i32>(0)), inside));
     }
@@ -65,7 +66,7 @@ fn passed(row: u32, col: u32) -> vec4<f32> {
 // The gains of columns col to col + 3, zero past the last: what pads them may be no number.
 fn gains(col: u32) -> vec4<f32> {
     let four = gain[min(col, p.cols - 1u) / 4u];
-    if p.cols % 4u == 0u { return four; }
+    if WHOLE == 1u { return four; }
     return select(vec4<f32>(0.0), four, vec4<u32>(col) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(p.cols));
 }
 
@@ -91,14 +92,14 @@ fn main(
         squares += (unit * h) * (unit * h);
     }
     sh_squares[lane] = (squares.x + squares.y) + (squares.z + squares.w);
-    quantize_row(row, lane, largest);
+    let s = quantize_row(row, lane, largest);
     for (var stride = WG / 2u; stride > 0u; stride = stride >> 1u) {
         workgroupBarrier();
         if lane < stride { sh_squares[lane] = sh_squares[lane] + sh_squares[lane + stride]; }
     }
     if lane == 0u {
         let norm = unit / sqrt(sh_squares[0] / f32(p.cols) + p.eps);
-        let step = norm / scale[row];
+        let step = norm / s;
         factors[row] = norm;
         factors[p.stride + row] = step;
         factors[2u * p.stride + row] = beta[0] * step;

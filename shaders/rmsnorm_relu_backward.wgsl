@@ -25,6 +25,7 @@
 
 override WG: u32 = 64u;
 override SLICES: u32 = 8u;
+override WHOLE: u32 = 0u;       // 1: all rows start at whole vectors of four
 
 struct Params { batch: u32, cols: u32 }
 
@@ -43,7 +44,7 @@ var<workgroup> sh_sum: array<f32, WG>;
 // gain dy of columns col to col + 3, zero past the last: what pads the gains may be no number.
 fn gained(row: u32, col: u32) -> vec4<f32> {
     let four = gain[col / 4u] * gradients(row, col);
-    if p.cols % 4u == 0u { return four; }
+    if WHOLE == 1u { return four; }
     return select(vec4<f32>(0.0), four, vec4<u32>(col) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(p.cols));
 }
 

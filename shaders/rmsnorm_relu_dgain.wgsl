@@ -14,6 +14,7 @@
 
 override WG: u32 = 64u;
 override SLICES: u32 = 8u;
+override WHOLE: u32 = 0u;       // 1: all rows start at whole vectors of four
 
 struct Params { batch: u32, cols: u32 }
 

@@ -4,7 +4,7 @@
 //   1  acc     i32  [batch, classes]     read              accumulators of the last layer
 //   2  scale   f32  [batch]              read              real value of one unit of the row
 //   3  labels  u32  [batch]              read
-//   4  z       f32  [batch, classes]     write             logits
+//   4  z       f32  [batch, classes]     read and write    logits
 //   5  dz      f32  [batch, classes]     write             gradient of the batch's mean loss
 //   6  loss    f32  [1]                  read and write    a running sum, not yet divided
 //   7  hits    u32  [1]                  read and write    a running count

@@ -3,10 +3,13 @@
 //!
 //! Matrices are row-major slices; every length is given or follows from one that is.
 
+use half::f16;
+
 use crate::augment::{self, Distortion};
 use crate::random::{self, Stream};
-use crate::ternary::{Base3, LEAST, Packed, ternarize};
-pub use crate::ternary::{abs_sums, absmean};
+pub use crate::ternary::abs_sums;
+pub use crate::ternary::absmean;
+use crate::ternary::{Base3, Bitplanes, LEAST, Packed, ternarize};
 
 /// int8 activations of a batch.
 #[derive(Clone, Debug, PartialEq)]
@@ -163,6 +166,11 @@ pub fn gemv_base3(q: &[i8], w: &Base3) -> Vec<i32> {
     gemv_ternary(q, &Packed::pack(&w.unpack(), w.rows, w.cols, w.scale))
 }
 
+/// `acc[r] = sum_k T[r, k] t[k]`: the activations are trits too, a matrix of one row.
+pub fn gemv_bitplane(x: &Bitplanes, w: &Bitplanes) -> Vec<i32> {
+    gemv_ternary(&x.unpack(), &Packed::pack(&w.unpack(), w.rows, w.cols, w.scale))
+}
+
 /// `acc[r] = sum_k w[r, k] q[k]`.
 pub fn gemv_i8(q: &[i8], w: &[i8]) -> Vec<i32> {
     let dot = |w: &[i8]| w.iter().zip(q).map(|(&w, &q)| i32::from(w) * i32::from(q)).sum();
@@ -202,6 +210,17 @@ pub fn matmul_f32(x: &[f32], w: &[f32], cols: usize) -> Vec<f32> {
 /// `y[r] = sum_k x[k] w[r, k]`.
 pub fn gemv_f32(x: &[f32], w: &[f32]) -> Vec<f32> {
     matmul_f32(x, w, x.len())
+}
+
+/// [`matmul_f32`] of what is left of both sides when they are stored as f16.
+pub fn matmul_f16(x: &[f32], w: &[f32], cols: usize) -> Vec<f32> {
+    let stored = |x: &[f32]| x.iter().map(|&x| f16::from_f32(x).to_f32()).collect::<Vec<_>>();
+    matmul_f32(&stored(x), &stored(w), cols)
+}
+
+/// [`matmul_f16`] of one row.
+pub fn gemv_f16(x: &[f32], w: &[f32]) -> Vec<f32> {
+    matmul_f16(x, w, x.len())
 }
 
 // --- loss ------------------------------------------------------------------------------------------

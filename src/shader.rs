@@ -154,12 +154,15 @@ pub fn parse(kernel: &Kernel, allowed: Capabilities) -> Result<(Module, ModuleIn
     Ok((module, info))
 }
 
+/// What naga counts as a capability and every WebGPU device has: to unpack two f16 from a word.
+pub const PORTABLE: Capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+
 /// What the kernel says it needs.
 pub fn needed(kernel: &Kernel) -> Capabilities {
-    match kernel.subgroup {
-        0 => Capabilities::empty(),
-        _ => Capabilities::SUBGROUP,
-    }
+    let mut needed = PORTABLE;
+    needed.set(Capabilities::SUBGROUP, kernel.subgroup > 0);
+    needed.set(Capabilities::SHADER_FLOAT16, kernel.f16);
+    needed
 }
 
 /// The module as a pipeline sees it: with values for its overrides.
@@ -324,8 +327,8 @@ pub fn emit(
     if language == Language::Wgsl {
         return Ok(kernel.wgsl.into());
     }
-    if language == Language::Glsl && kernel.subgroup > 0 {
-        return Err("GL has no subgroup operations".into());
+    if language == Language::Glsl && (kernel.subgroup > 0 || kernel.f16) {
+        return Err("GL has neither subgroup operations nor f16".into());
     }
     let (module, info) = parse(kernel, needed(kernel))?;
     let (module, info) = resolve(&module, &info, overrides)?;

@@ -8,7 +8,7 @@ use sterna::augment::Distortion;
 use sterna::gpu::{Dtype::*, Gpu, Kernel, Op, Tensor};
 use sterna::kernels::{self, Factors, Stack, Totals, Trainable};
 use sterna::reference::{self, Int8};
-use sterna::ternary::{self, Base3, Packed};
+use sterna::ternary::{self, Base3, Bitplanes, Packed};
 
 /// What a test body returns: nothing, or the first difference in one sentence.
 type Outcome = Result<(), String>;
@@ -51,12 +51,15 @@ operations! {
     gemv_ternary
     gemv_ternary_addsub
     gemv_base3
+    gemv_bitplane
     gemv_i8
     scale_rows
     relu
     rmsnorm
     matmul_f32
+    matmul_f16
     gemv_f32
+    gemv_f16
     softmax_xent
     scale_softmax_xent
     matmul_ternary_dx
@@ -486,14 +489,22 @@ fn rmsnorm_quantize(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
 }
 
 fn matmul_ternary(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
-    // The last has the most columns whose accumulators are exact as f32.
-    for [batch, rows, cols] in MATRICES.into_iter().chain([[2, 3, 132_104]]) {
+    // Variants that number blocks of the batch linearly: every small batch, rows of whole vectors and others; and, with
+    // the fewest columns, so many blocks that the grid is folded.
+    let columns = kernel.overrides(gpu.tuning()).iter().find(|(name, _)| *name == "COLUMNS");
+    let small = (1..=17).map(|batch| if batch % 2 == 0 { [batch, 37, 192] } else { [batch, 9, 47] });
+    let small = small.filter(|_| columns.is_some());
+    let folded = columns.filter(|(_, columns)| *columns == 2.0).map(|_| [2 * 65_537 + 1, 1, 1]);
+    // Also the most columns whose accumulators are exact as f32.
+    for [batch, rows, cols] in MATRICES.into_iter().chain([[2, 3, 132_104]]).chain(small).chain(folded) {
         let w = Packed::pack(&trits(rows, cols), rows, cols, 0.1);
         let x = codes(batch, cols);
         let acc = poisoned(gpu, I32, &[batch, rows]);
         let w_gpu = kernels::PackedTensor::upload(gpu, "w", &w).expect("test data fits");
         let x_gpu = upload_int8(gpu, &x, cols);
-        run(gpu, kernel, &[kernels::matmul_ternary_variant(gpu, kernel, &x_gpu, &w_gpu, &acc)]);
+        let op = kernels::matmul_ternary_variant(gpu, kernel, &x_gpu, &w_gpu, &acc);
+        assert!((batch > 129) == is_folded(&op), "matmul_ternary: {:?}", op.groups());
+        run(gpu, kernel, &[op]);
         let twin = reference::matmul_ternary(&x.q, &w);
         equal(&format!("acc of {batch} x {rows} x {cols}"), &read(gpu, &acc), &twin)?;
     }
@@ -503,19 +514,26 @@ fn matmul_ternary(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
 /// `[rows, cols]` of a matrix for one row of activations: those of [`MATRICES`], whole vectors and blocks of
 /// them and a part of either, the most columns, and so many rows that the grid is folded.
 fn one_row_matrices(gpu: &Gpu, kernel: &Kernel) -> Vec<[usize; 2]> {
-    let width = kernel.overrides(gpu.tuning()).iter().find(|(name, _)| *name == "WG").expect("a width").1;
+    let set = |name| kernel.overrides(gpu.tuning()).iter().find(|(known, _)| *known == name);
+    let width = set("WG").expect("a width").1 as usize;
+    let parts = set("PARTS").map_or(1, |parts| parts.1 as usize);
     let rows_per_group = match kernel.tile {
-        [x, 1] => x as usize * width as usize,
+        [x, 1] => x as usize * width,
         [_, y] => y as usize,
     };
     let more = [[10, 64], [37, 192], [9, 2560], [65, 128], [3, 131_056], [3, 132_104]];
-    let folded = [65_537 * rows_per_group + 1, 1];
+    let folded = [(65_537 * rows_per_group).div_ceil(parts) + 1, 1];
     MATRICES.iter().map(|&[_, rows, cols]| [rows, cols]).chain(more).chain([folded]).collect()
+}
+
+/// Whether a matrix is the last of [`one_row_matrices`], whose rows are so many that the grid is folded.
+fn is_last(rows: usize) -> bool {
+    rows > 1025
 }
 
 /// The op's grid has a second row if its matrix is the last of [`one_row_matrices`].
 fn is_folded_for(op: &Op, rows: usize) -> bool {
-    (rows > 65_535) == is_folded(op)
+    is_last(rows) == is_folded(op)
 }
 
 /// One row of random codes; of the largest; of the smallest; and of what quantisation never yields.
@@ -528,11 +546,12 @@ fn gemv_ternary(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
     for [rows, cols] in one_row_matrices(gpu, kernel) {
         let w = Packed::pack(&trits(rows, cols), rows, cols, 0.1);
         let w_gpu = kernels::PackedTensor::upload(gpu, "w", &w).expect("test data fits");
-        for x in &one_row_codes(cols)[..if rows > 65_535 { 1 } else { 4 }] {
+        for x in &one_row_codes(cols)[..if is_last(rows) { 1 } else { 4 }] {
             let acc = poisoned(gpu, I32, &[1, rows]);
             let op = kernels::gemv_ternary_variant(gpu, kernel, &upload_int8(gpu, x, cols), &w_gpu, &acc);
             assert!(is_folded_for(&op, rows), "gemv_ternary: {:?}", op.groups());
-            run(gpu, kernel, &[op]);
+            // Twice: what an op keeps for itself must be left as it was found.
+            run(gpu, kernel, &vec![op; if is_last(rows) { 1 } else { 2 }]);
             let twin = reference::gemv_ternary(&x.q, &w);
             equal(&format!("acc of {rows} x {cols}"), &read(gpu, &acc), &twin)?;
         }
@@ -544,7 +563,7 @@ fn gemv_ternary_addsub(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
     for [rows, cols] in one_row_matrices(gpu, kernel) {
         let w = Packed::pack(&trits(rows, cols), rows, cols, 0.1);
         let w_gpu = kernels::PackedTensor::upload(gpu, "w", &w).expect("test data fits");
-        for x in &one_row_codes(cols)[..if rows > 65_535 { 1 } else { 4 }] {
+        for x in &one_row_codes(cols)[..if is_last(rows) { 1 } else { 4 }] {
             let acc = poisoned(gpu, I32, &[1, rows]);
             let op = kernels::gemv_ternary_addsub(gpu, &upload_int8(gpu, x, cols), &w_gpu, &acc);
             assert!(is_folded_for(&op, rows), "gemv_ternary_addsub: {:?}", op.groups());
@@ -562,12 +581,33 @@ fn gemv_base3(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
     for [rows, cols] in one_row_matrices(gpu, kernel).into_iter().chain(around) {
         let w = Base3::pack(&Packed::pack(&trits(rows, cols), rows, cols, 0.1));
         let w_gpu = kernels::Base3Tensor::upload(gpu, "w", &w).expect("test data fits");
-        for x in &one_row_codes(cols)[..if rows > 65_535 { 1 } else { 4 }] {
+        for x in &one_row_codes(cols)[..if is_last(rows) { 1 } else { 4 }] {
             let acc = poisoned(gpu, I32, &[1, rows]);
             let op = kernels::gemv_base3(gpu, &upload_int8(gpu, x, cols), &w_gpu, &acc);
             assert!(is_folded_for(&op, rows), "gemv_base3: {:?}", op.groups());
             run(gpu, kernel, &[op]);
             let twin = reference::gemv_base3(&x.q, &w);
+            equal(&format!("acc of {rows} x {cols}"), &read(gpu, &acc), &twin)?;
+        }
+    }
+    Ok(())
+}
+
+fn gemv_bitplane(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    // Around a word of 32 trits and a vector of 64; eight vectors are shared.
+    let around = [[5, 31], [6, 32], [7, 63], [9, 64], [4, 95], [3, 127], [17, 512], [9, 577]];
+    for [rows, cols] in one_row_matrices(gpu, kernel).into_iter().chain(around) {
+        let w = Bitplanes::pack(&Packed::pack(&trits(rows, cols), rows, cols, 0.1));
+        let w_gpu = kernels::BitplaneTensor::upload(gpu, "w", &w).expect("test data fits");
+        let some: Vec<i8> = integers(3, cols, -1, 1).iter().map(|&t| t as i8).collect();
+        for x in &[some, vec![1; cols], vec![-1; cols], vec![0; cols]][..if is_last(rows) { 1 } else { 4 }] {
+            let x = Bitplanes::pack(&Packed::pack(x, 1, cols, 0.1));
+            let x_gpu = kernels::BitplaneTensor::upload(gpu, "x", &x).expect("test data fits");
+            let acc = poisoned(gpu, I32, &[1, rows]);
+            let op = kernels::gemv_bitplane_variant(gpu, kernel, &x_gpu, &w_gpu, &acc);
+            assert!(is_folded_for(&op, rows), "gemv_bitplane: {:?}", op.groups());
+            run(gpu, kernel, &[op]);
+            let twin = reference::gemv_bitplane(&x, &w);
             equal(&format!("acc of {rows} x {cols}"), &read(gpu, &acc), &twin)?;
         }
     }
@@ -583,7 +623,7 @@ fn gemv_i8(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
         // A matrix of int8 lies as a batch of as many rows.
         let w = codes(rows, cols);
         let w_gpu = upload_int8(gpu, &w, cols);
-        for x in &one_row_codes(cols)[..if rows > 65_535 { 1 } else { 4 }] {
+        for x in &one_row_codes(cols)[..if is_last(rows) { 1 } else { 4 }] {
             let acc = poisoned(gpu, I32, &[1, rows]);
             let op = kernels::gemv_i8_variant(gpu, kernel, &upload_int8(gpu, x, cols), &w_gpu.q, &acc);
             assert!(is_folded_for(&op, rows), "gemv_i8: {:?}", op.groups());
@@ -663,6 +703,26 @@ fn matmul_f32(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
     Ok(())
 }
 
+fn matmul_f16(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    // Subnormal f16 may count as 0.
+    let normal = |x: f32| if x.abs() < 2f32.powi(-14) { 0.0 } else { x };
+    for [batch, rows, cols] in MATRICES {
+        let x: Vec<f32> = floats(1, batch * cols, 2.0).into_iter().map(normal).collect();
+        let w: Vec<f32> = floats(2, rows * cols, 1.0).into_iter().map(normal).collect();
+        let y = poisoned(gpu, F32, &[batch, rows]);
+        let width = 4 * kernels::f16_vectors(cols);
+        let x_gpu = upload(gpu, &[batch, width], &kernels::f16_words(&x, cols));
+        let w_gpu = upload(gpu, &[rows, width], &kernels::f16_words(&w, cols));
+        run(gpu, kernel, &[kernels::matmul_f16_variant(gpu, kernel, &x_gpu, &w_gpu, &y)]);
+        // The product of two f16 is exact as f32, so roundings are those of the sum.
+        let terms = reference::matmul_f16(&absolute(&x), &absolute(&w), cols);
+        let bound = |i: usize| apart((cols - 1) as f64, f64::from(terms[i]));
+        let twin = reference::matmul_f16(&x, &w, cols);
+        close(&format!("y of {batch} x {rows} x {cols}"), &read(gpu, &y), &twin, bound)?;
+    }
+    Ok(())
+}
+
 fn gemv_f32(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
     for [rows, cols] in one_row_matrices(gpu, kernel) {
         let (x, w) = (floats(1, cols, 2.0), floats(2, rows * cols, 1.0));
@@ -678,6 +738,43 @@ fn gemv_f32(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
         close(&format!("y of {rows} x {cols}"), &read(gpu, &y), &twin, bound)?;
     }
     Ok(())
+}
+
+fn gemv_f16(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    // Subnormal f16 may count as 0.
+    let normal = |x: f32| if x.abs() < 2f32.powi(-14) { 0.0 } else { x };
+    for [rows, cols] in one_row_matrices(gpu, kernel).into_iter().chain([[9, 7], [3, 8], [17, 9], [9, 71]]) {
+        // Rows that fold the largest tile would leave a binding.
+        if gpu.fits("w", &[rows, 4 * kernels::f16_vectors(cols)]).is_err() {
+            continue;
+        }
+        let x: Vec<f32> = floats(1, cols, 2.0).into_iter().map(normal).collect();
+        let w: Vec<f32> = floats(2, rows * cols, 1.0).into_iter().map(normal).collect();
+        let y = poisoned(gpu, F32, &[1, rows]);
+        let width = 4 * kernels::f16_vectors(cols);
+        let x_gpu = upload(gpu, &[1, width], &kernels::f16_words(&x, cols));
+        let w_gpu = upload(gpu, &[rows, width], &kernels::f16_words(&w, cols));
+        let op = kernels::gemv_f16_variant(gpu, kernel, &x_gpu, &w_gpu, &y);
+        assert!(is_folded_for(&op, rows), "gemv_f16: {:?}", op.groups());
+        run(gpu, kernel, &[op]);
+        // The product of two f16 is exact as f32, so roundings are those of the sum.
+        let terms = reference::gemv_f16(&absolute(&x), &absolute(&w));
+        let bound = |i: usize| apart((cols - 1) as f64, f64::from(terms[i]));
+        let twin = reference::gemv_f16(&x, &w);
+        close(&format!("y of {rows} x {cols}"), &read(gpu, &y), &twin, bound)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn floats_are_stored_as_the_nearest_f16() {
+    // Halfway between two f16 the even one; past the largest infinity; and rows filled to whole vectors.
+    let halfway = 1.0 + 2f32.powi(-11);
+    let x = [1.0, -2.0, halfway, halfway.next_up(), 65_504.0, 65_520.0, 0.0, -0.0, 2f32.powi(-24)];
+    let words = kernels::f16_words(&x, x.len());
+    let expected = [0xc000_3c00, 0x3c01_3c00, 0x7c00_7bff, 0x8000_0000, 0x0000_0001, 0, 0, 0];
+    assert_eq!(words, expected, "{words:08x?}");
+    assert_eq!(kernels::f16_words(&x[..2], 1), [0x3c00, 0, 0, 0, 0xc000, 0, 0, 0]);
 }
 
 fn matmul_f32_dx(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
-use common::process::{adapter_flags, code, idx, stderr, text};
+use common::process::{adapter_flags, code, idx, program, stderr, text};
 use common::{Shaders, gpu};
 use sterna::checkpoint::Checkpoint;
 use sterna::mnist::{Dataset, Split};
@@ -148,7 +148,7 @@ fn files(folder: &Path, images: usize) -> PathBuf {
 }
 
 fn sterna(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sterna"));
+    let mut command = program();
     command.args(args).args(adapter_flags(args)).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }

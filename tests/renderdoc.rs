@@ -21,10 +21,11 @@ use sterna::ternary::{Packed, TRITS};
 use sterna::train::{Config, Trainer};
 
 /// Without the flag of the backend: RenderDoc is asked about Vulkan here, whatever the other tests run on.
-const ARGS: [&str; 10] = [
+const ARGS: [&str; 11] = [
     "profile",
     "train",
     "--renderdoc",
+    "--no-tune",
     "--backend",
     "vulkan",
     "--batch",

@@ -1,21 +1,35 @@
 //! How fast this adapter is, and how near to its limits the kernels come. Every figure is of a kernel that
-//! just equalled its twin, on data that no cache holds. Prints nothing and writes no file.
+//! just equalled its twin, on data that no cache holds. Prints nothing; what the tuner chose is the one file it keeps.
 
+mod cache;
 mod ceilings;
+mod energy;
+mod formats;
 mod gemv;
+mod matmul;
+mod models;
 mod pool;
 mod profile;
 mod read;
 mod sample;
+mod staircase;
+mod tune;
 
+pub use cache::{cache_file, load, save};
 pub use ceilings::{CEILINGS, Watch, ceilings};
+pub use energy::{ENERGY_TABLES, Rapl, energy, energy_per_product};
+pub use formats::formats;
 pub use gemv::{DEFAULT_SHAPES, Gemv, Row, Skipped, gemv, gemv_ops};
-pub use pool::Room;
+pub use matmul::{Matmul, default_shapes, matmul};
+pub use models::{BATCHES, Layers, MODELS, QUICK_BATCHES, Shapes, models, summary};
+pub use pool::{Room, WORKING_SET};
 pub use profile::{KernelRow, PROFILE_CEILINGS, Profile, Step, Work, profile};
 pub use read::{ReadSpeed, read_again, read_speed};
+pub use sample::SAMPLES;
+pub use staircase::staircase;
+pub use tune::{Outcome, Tried, Tuned, Wanted, candidates, shapes_to_tune, tune};
 
 use crate::gpu::{Error, Gpu, Kernel};
-use pool::{MOST_BUFFERS, WORKING_SET, memory};
 
 /// Why a benchmark ended without a figure.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -40,8 +54,8 @@ pub enum Failure {
         want: String,
     },
     /// The adapter has not what it takes.
-    #[error("this adapter has no {0}")]
-    Lacking(&'static str),
+    #[error("{0}")]
+    Lacking(String),
     /// A probe did not do its work.
     #[error("{probe} computed {got}, expected {want}")]
     Idle {

@@ -6,7 +6,7 @@ use crate::kernels::PROBE_WORDS;
 use crate::random::{self, Stream};
 
 /// Bytes that buffers in rotation hold together, where so many fit: more than any cache.
-pub(super) const WORKING_SET: u64 = 1 << 30;
+pub const WORKING_SET: u64 = 1 << 30;
 
 /// Most buffers in rotation: each costs a binding.
 pub(super) const MOST_BUFFERS: u64 = 512;

@@ -163,7 +163,11 @@ pub fn run(flags: &Flags) -> Outcome {
             };
             let gpu = flags.common.open()?;
             let operation = kernels::OPERATIONS.iter().any(|variants| variants[0].name == named.name);
-            let kernel = if operation { kernels::chosen(&gpu, named.name) } else { named };
+            let kernel = if operation {
+                kernels::chosen(&gpu, named.name, [1, flags.shape[0], flags.shape[1]])
+            } else {
+                named
+            };
             if !gpu.supports(kernel) {
                 return Err(failure(format!(
                     "--kernel {} needs subgroups of at least {}, which {} has not",
@@ -193,7 +197,7 @@ impl CommonFlags {
         if self.renderdoc && !layer {
             self.attach()?;
         }
-        Gpu::new(&Choice { debug: self.renderdoc, ..self.device.choice() }).map_err(failure)
+        self.device.open_as(Choice { debug: self.renderdoc, ..self.device.choice() })
     }
 
     fn attach(&self) -> Result<Capture, Failure> {

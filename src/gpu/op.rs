@@ -23,7 +23,8 @@ pub enum Grid {
     Each(usize),
     /// One workgroup per item, numbered linearly.
     Groups(usize),
-    /// Outputs along x (inside a workgroup) and y (across workgroups), divided by the kernel's tile.
+    /// Outputs along x and y, divided by the kernel's tile and by the invocations of a workgroup: `WG` along x, and
+    /// `WG_Y` along y where it has rows of them.
     Plane(usize, usize),
 }
 
@@ -95,7 +96,8 @@ impl Grid {
             Grid::Each(items) => folded(items.div_ceil(kernel.tile[0] as usize * width)),
             Grid::Groups(groups) => folded(groups),
             Grid::Plane(x, y) => {
-                [x.div_ceil(kernel.tile[0] as usize * width), y.div_ceil(kernel.tile[1] as usize)]
+                let height = value(overrides, "WG_Y").unwrap_or(1);
+                [x.div_ceil(kernel.tile[0] as usize * width), y.div_ceil(kernel.tile[1] as usize * height)]
             }
         };
         assert!(

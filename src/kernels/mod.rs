@@ -4,7 +4,7 @@
 //! Two small groups of tensors recur in the signatures: a ternary matrix ([`PackedTensor`]) and a
 //! batch of int8 activations ([`Int8Tensor`]).
 
-use crate::gpu::{Dtype, Error, Gpu, Grid, Kernel, Tensor, Tuning};
+use crate::gpu::{Dtype, Error, Gpu, Grid, Kernel, Overrides, Tensor, Tuning};
 use crate::ternary::{self, Packed};
 
 mod abs_sums;
@@ -14,10 +14,13 @@ mod augment_batch;
 mod dequantize_weights;
 mod gather_batch;
 mod gemv_base3;
+mod gemv_bitplane;
+mod gemv_f16;
 mod gemv_f32;
 mod gemv_i8;
 mod gemv_ternary;
 mod gemv_ternary_addsub;
+mod matmul_f16;
 mod matmul_f32;
 mod matmul_f32_dw;
 mod matmul_f32_dx;
@@ -28,6 +31,7 @@ mod probe_add_i32;
 mod probe_cache;
 mod probe_copy;
 mod probe_dot4;
+mod probe_fma_f16;
 mod probe_fma_f32;
 mod probe_launch;
 mod probe_read;
@@ -55,10 +59,13 @@ pub use augment_batch::augment_batch;
 pub use dequantize_weights::dequantize_weights;
 pub use gather_batch::gather_batch;
 pub use gemv_base3::{Base3Tensor, gemv_base3};
+pub use gemv_bitplane::{BitplaneTensor, gemv_bitplane, gemv_bitplane_variant};
+pub use gemv_f16::{f16_vectors, f16_words, gemv_f16, gemv_f16_variant};
 pub use gemv_f32::{gemv_f32, gemv_f32_variant};
 pub use gemv_i8::{MOST_COLS_I8, gemv_i8, gemv_i8_variant};
 pub use gemv_ternary::{gemv_ternary, gemv_ternary_variant};
 pub use gemv_ternary_addsub::gemv_ternary_addsub;
+pub use matmul_f16::{matmul_f16, matmul_f16_variant};
 pub use matmul_f32::{matmul_f32, matmul_f32_variant};
 pub use matmul_f32_dw::{matmul_f32_dw, matmul_f32_dw_variant};
 pub use matmul_f32_dx::{matmul_f32_dx, matmul_f32_dx_variant};
@@ -69,6 +76,7 @@ pub use probe_add_i32::probe_add_i32;
 pub use probe_cache::probe_cache;
 pub use probe_copy::probe_copy;
 pub use probe_dot4::probe_dot4;
+pub use probe_fma_f16::probe_fma_f16;
 pub use probe_fma_f32::probe_fma_f32;
 pub use probe_launch::probe_launch;
 pub use probe_read::{PROBE_WORDS, probe_read};
@@ -95,26 +103,29 @@ pub static OPERATIONS: &[&[&Kernel]] = &[
     &[&augment_batch::KERNEL],
     &[&abs_sums::KERNEL],
     &[&absmean::KERNEL],
-    &[&quantize_weights::KERNEL],
+    quantize_weights::VARIANTS,
     &[&dequantize_weights::KERNEL],
-    &[&quantize_activations::KERNEL],
-    &[&rmsnorm_quantize::KERNEL],
+    quantize_activations::VARIANTS,
+    rmsnorm_quantize::VARIANTS,
     matmul_ternary::VARIANTS,
     gemv_ternary::VARIANTS,
     &[&gemv_ternary_addsub::KERNEL],
     &[&gemv_base3::KERNEL],
+    gemv_bitplane::VARIANTS,
     gemv_i8::VARIANTS,
     &[&scale_rows::KERNEL],
     &[&relu::KERNEL],
     &[&rmsnorm::KERNEL],
     matmul_f32::VARIANTS,
+    matmul_f16::VARIANTS,
     gemv_f32::VARIANTS,
+    gemv_f16::VARIANTS,
     &[&softmax_xent::KERNEL],
     &[&scale_softmax_xent::KERNEL],
     matmul_ternary_dx::VARIANTS,
     matmul_ternary_dw::VARIANTS,
-    &[&rmsnorm_relu_backward::KERNEL],
-    &[&rmsnorm_relu_dgain::KERNEL],
+    rmsnorm_relu_backward::VARIANTS,
+    rmsnorm_relu_dgain::VARIANTS,
     &[&relu_dx::KERNEL],
     matmul_f32_dx::VARIANTS,
     matmul_f32_dw::VARIANTS,
@@ -132,6 +143,7 @@ pub static PROBES: &[&[&Kernel]] = &[
     probe_triad::VARIANTS,
     probe_cache::VARIANTS,
     probe_fma_f32::VARIANTS,
+    probe_fma_f16::VARIANTS,
     probe_add_i32::VARIANTS,
     probe_dot4::VARIANTS,
     &[&probe_launch::KERNEL],
@@ -146,12 +158,33 @@ pub fn variants(operation: &str) -> &'static [&'static Kernel] {
     found.unwrap_or_else(|| panic!("no operation is called {operation}"))
 }
 
-/// The variant of an operation that this device would run.
+/// What stands for the shapes `[batch, rows, cols]` that share a choice of kernel: each length rounded up to three
+/// binary digits.
+pub fn class(shape: [usize; 3]) -> [usize; 3] {
+    shape.map(|length| length.next_multiple_of(1 << length.max(4).ilog2().saturating_sub(2)))
+}
+
+/// The variant of an operation that this device would run for `[batch, rows, cols]`: what was the fastest, if it was
+/// tried, or else the [`default`].
+///
+/// Operations that train a network ask this only if all their variants give equal bits: what a measurement
+/// said must not change a run.
 ///
 /// # Panics
 /// If there is no such operation.
-pub fn chosen(gpu: &Gpu, operation: &str) -> &'static Kernel {
-    preferred(gpu, variants(operation))
+pub fn chosen(gpu: &Gpu, operation: &'static str, shape: [usize; 3]) -> &'static Kernel {
+    gpu.choice(operation, class(shape)).unwrap_or_else(|| default(gpu, operation, shape[0]))
+}
+
+/// The variant of an operation that this device would run for a batch of so many rows if it knew of no measurement.
+///
+/// # Panics
+/// If there is no such operation.
+pub fn default(gpu: &Gpu, operation: &str, batch: usize) -> &'static Kernel {
+    match operation {
+        "matmul_ternary" => matmul_ternary::default(gpu, batch),
+        _ => preferred(gpu, variants(operation)),
+    }
 }
 
 /// The last variant that runs here on a software rasteriser, where they are listed by growing
@@ -164,6 +197,11 @@ fn preferred(gpu: &Gpu, variants: &[&'static Kernel]) -> &'static Kernel {
     };
     chosen.expect("the base needs nothing")
 }
+
+/// Workgroups of products in blocks: square ones for a GPU, large or small, and one vector of a CPU.
+const BLOCK_16: Overrides = &[("WG", 16.0), ("WG_Y", 16.0), ("DEPTH", 16.0)];
+const BLOCK_8: Overrides = &[("WG", 8.0), ("WG_Y", 8.0), ("DEPTH", 32.0)];
+const BLOCK_CPU: Overrides = &[("WG", 8.0), ("WG_Y", 1.0), ("DEPTH", 8.0)];
 
 /// The grid of a matrix times one row of activations: `TILE_Y` rows per workgroup where its lanes share
 /// them, else `TILE_X` rows per invocation.

@@ -6,10 +6,14 @@ use crate::ternary::BLOCK;
 
 params! { matrices: u32 }
 
-pub static KERNEL: Kernel = Kernel::new::<Params>(
+const BASE: Kernel = Kernel::new::<Params>(
     "quantize_weights",
     concat!(include_str!("../../shaders/quantize_weights.wgsl"), include_str!("../../shaders/grid.wgsl")),
 );
+
+/// For any rows, and for such as start at whole vectors of four.
+pub static VARIANTS: &[&Kernel] =
+    &[&BASE, &BASE.with(&[("WG", 64.0), ("WHOLE", 1.0)], &[("WG", 8.0), ("WHOLE", 1.0)])];
 
 /// `T[rows, cols] <- clamp(round(w / beta), -1, 1)`, packed, for every matrix of the stack.
 pub fn quantize_weights(gpu: &Gpu, stack: &Stack, w: &Tensor, beta: &Tensor, packed: &Tensor) -> Op {
@@ -26,7 +30,8 @@ pub fn quantize_weights(gpu: &Gpu, stack: &Stack, w: &Tensor, beta: &Tensor, pac
         bytes: 4 * (weights + params.matrices as usize) as u64 + packed.bytes(),
         ops: 2 * weights as u64,
     };
-    gpu.op(&KERNEL, params, &[stack.table(), w, beta, packed], Grid::Each(stack.words()), cost)
+    let kernel = VARIANTS[usize::from(stack.places().iter().all(|place| place.cols.is_multiple_of(4)))];
+    gpu.op(kernel, params, &[stack.table(), w, beta, packed], Grid::Each(stack.words()), cost)
 }
 
 /// `packed <- ternary(w)`, one matrix with its beta: what [`Stack`] does for many.

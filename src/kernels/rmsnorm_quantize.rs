@@ -6,7 +6,7 @@ use crate::ternary;
 
 params! { batch: u32, cols: u32, words: u32, stride: u32, eps: f32 }
 
-pub static KERNEL: Kernel = Kernel::new::<Params>(
+const BASE: Kernel = Kernel::new::<Params>(
     "rmsnorm_quantize",
     concat!(
         include_str!("../../shaders/rmsnorm_quantize.wgsl"),
@@ -14,8 +14,10 @@ pub static KERNEL: Kernel = Kernel::new::<Params>(
         include_str!("../../shaders/int8.wgsl"),
         include_str!("../../shaders/grid.wgsl"),
     ),
-)
-.rowwise();
+);
+
+/// For any rows, and for such as start at whole vectors of four.
+pub static VARIANTS: &[&Kernel] = &[&BASE.rowwise(), &BASE.whole_rowwise()];
 
 /// The positive factors of each row of a layer, all `f32 [batch]`, parts of one tensor.
 #[derive(Clone, Debug)]
@@ -74,5 +76,6 @@ pub fn rmsnorm_quantize(
         ops: 9 * (batch * cols) as u64,
     };
     let tensors = [x, r, gain, beta, &out.q, &out.scale, &out.sum, &factors.all];
-    gpu.op(&KERNEL, params, &tensors, Grid::Groups(batch), cost)
+    let kernel = VARIANTS[usize::from(cols.is_multiple_of(4))];
+    gpu.op(kernel, params, &tensors, Grid::Groups(batch), cost)
 }
