@@ -138,7 +138,7 @@ fn bench_gemv_measures_every_variant_and_says_what_it_found() {
             }
             assert!(row["min_seconds"].as_f64() <= row["median_seconds"].as_f64(), "{row}");
             let samples = row["sample_seconds"].as_array().expect("samples");
-            assert!(samples.len() >= 5 && samples[0] == row["min_seconds"], "{row}");
+            assert!(samples.len() >= 3 && samples[0] == row["min_seconds"], "{row}");
             for ratio in ["ratio_to_f32", "ratio_to_f16"] {
                 assert!(row[ratio].as_f64() > Some(0.0) && row["blocks"] == 1, "{row}");
             }
