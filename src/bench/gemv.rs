@@ -80,10 +80,13 @@ pub struct Row {
 }
 
 impl Row {
-    /// The kernel with those of its overrides by which variants of one name differ.
+    /// The kernel, with its overrides where it has more than one set of them.
     pub fn label(&self) -> String {
-        let telling = self.overrides.split(' ').filter(|pair| pair.starts_with("COLUMNS"));
-        [self.kernel].into_iter().chain(telling).collect::<Vec<_>>().join(" ")
+        let same = kernels::variants(self.operation).iter().filter(|kernel| kernel.name == self.kernel);
+        match same.count() {
+            1 => self.kernel.into(),
+            _ => format!("{} {}", self.kernel, self.overrides),
+        }
     }
 
     fn per_second(&self, amount: f64) -> f64 {
