@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::gpu::{Error, Gpu};
 use crate::model::Mlp;
-use crate::reference;
+use crate::reference::{self, Int8};
 use crate::ternary::{Packed, TRITS, words};
 
 /// The integers of one layer for a batch.
@@ -55,8 +55,7 @@ impl Digest {
 /// Images in one batch at most.
 const BATCH: usize = 1000;
 
-/// The digest of a network on the device over `images[count, pixels]`, from its packed weights as they are:
-/// of float weights only after [`Mlp::quantize`] ran.
+/// The digest of a network on the device over `images[count, pixels]`, from its packed weights as they are.
 ///
 /// # Errors
 /// If the adapter cannot bind a tensor or the device failed.
@@ -118,7 +117,9 @@ pub fn twin(packed: &[Packed], gains: &[Vec<f32>], images: &[u8]) -> String {
         let mut layers = Vec::new();
         for (packed, gain) in packed.iter().zip(gains) {
             assert_eq!(gain.len(), packed.cols, "digest: gains of a layer");
-            let codes = reference::quantize_relu(&x, gain).q;
+            // The factors that travel beside the integers reach none of them: any unit and scale will do.
+            let ones = vec![1.0; images.len() / pixels];
+            let (Int8 { q: codes, .. }, _) = reference::rmsnorm_quantize(&x, &ones, gain, 1.0, 1.0);
             x = reference::matmul_ternary(&codes, packed);
             layers.push(Integers { codes, acc: x.clone() });
         }

@@ -49,7 +49,7 @@
 //! from a tree sum of fixed shape, `s` from an integer division of mantissas, and `q` from
 //! `gain * x` with `x` an *integer* (a pixel, or the ReLU of the accumulators of the layer before).
 //! The positive factors of a row (1/255, beta, 1 / s, RMSNorm's) cannot change `q`; they travel
-//! beside the integers as one float per row ([`kernels::rms_factor`]) and meet the values only
+//! beside the integers as one float per row ([`kernels::Factors`]) and meet the values only
 //! where a float is needed: logits and gradients.
 //!
 //! ## One operation, one twin

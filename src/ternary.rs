@@ -10,7 +10,7 @@
 pub const TRITS: usize = 16;
 
 /// Values in one block of [`absmean`]'s tree: 64 lanes of four `vec4` loads.
-const BLOCK: usize = 1024;
+pub const BLOCK: usize = 1024;
 const LANES: usize = 64;
 
 /// The smallest `beta` and the smallest row maximum: keeps scales finite for all-zero tensors.
@@ -232,14 +232,16 @@ const LOWER_BITS: u32 = 0x5555_5555;
 /// on every device. (BitNet b1.58, arXiv 2402.17764, equation 3.)
 pub fn absmean(w: &[f32]) -> f32 {
     assert!(!w.is_empty(), "absmean: no weights");
-    let mut level: Vec<f32> = w.to_vec();
-    loop {
-        let sums: Vec<f32> = level.chunks(BLOCK).map(block_sum).collect();
-        if sums.len() == 1 {
-            return (mean_factor(w.len()) * sums[0]).max(LEAST);
-        }
-        level = sums;
+    let mut level = abs_sums(w);
+    while level.len() > 1 {
+        level = abs_sums(&level);
     }
+    (mean_factor(w.len()) * level[0]).max(LEAST)
+}
+
+/// `sums[k] = sum |w[i]|` over block `k` of 1024 values: a level of [`absmean`]'s tree.
+pub fn abs_sums(w: &[f32]) -> Vec<f32> {
+    w.chunks(BLOCK).map(block_sum).collect()
 }
 
 /// `1 / n` in f32: the factor that turns the tree's sum into the mean, on the host and in the twin.

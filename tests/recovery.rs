@@ -59,7 +59,7 @@ fn trained(data: &Dataset, config: &Config, stops: &[usize]) -> Checkpoint {
         }
         trainer.checkpoint(serde_json::Value::Null).expect("read back").save(&path).expect("saved");
         trainer = Trainer::new(gpu, data, config.clone()).expect("the data fits");
-        trainer.restore(&Checkpoint::load(&path).expect("loaded"));
+        trainer.restore(&Checkpoint::load(&path).expect("loaded")).expect("restored");
     }
     trainer.checkpoint(serde_json::Value::Null).expect("read back")
 }
@@ -98,7 +98,7 @@ fn the_score_of_an_epoch_does_not_depend_on_a_pause_in_it() {
     assert!(none.is_none() && first.position() > 0 && first.position() < 230, "{}", first.position());
     let file = first.checkpoint(serde_json::Value::Null).expect("read back");
     let mut second = Trainer::new(gpu, &data, config).expect("fits");
-    second.restore(&file);
+    second.restore(&file).expect("restored");
     assert_eq!(second.run_epoch(&mut |_| {}).expect("the rest"), whole);
 }
 

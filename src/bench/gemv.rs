@@ -80,10 +80,10 @@ pub struct Row {
 }
 
 impl Row {
-    /// The kernel, with its overrides where it has more than one set of them.
+    /// The kernel, with its overrides where several variants of the operation bear its name.
     pub fn label(&self) -> String {
-        let same = kernels::variants(self.operation).iter().filter(|kernel| kernel.name == self.kernel);
-        match same.count() {
+        let namesakes = kernels::variants(self.operation).iter().filter(|kernel| kernel.name == self.kernel);
+        match namesakes.count() {
             1 => self.kernel.into(),
             _ => format!("{} {}", self.kernel, self.overrides),
         }
@@ -171,12 +171,10 @@ pub fn gemv(
         };
         let wanted =
             |format: &Format| what.only.is_empty() || what.only.contains(&format.operation(what.batch));
-        for format in Format::ALL.into_iter().filter(wanted) {
+        // The others take one row of activations.
+        let takes = |format: &Format| what.batch == 1 || format.operation(what.batch) != format.operation(1);
+        for format in Format::ALL.into_iter().filter(wanted).filter(takes) {
             let operation = format.operation(what.batch);
-            if what.batch > 1 && operation == format.operation(1) {
-                skip(operation, "it takes one row of activations".into(), progress);
-                continue;
-            }
             let matrices = match Matrices::new(gpu, format, shape, what.batch, what.room)? {
                 Ok(matrices) => matrices,
                 Err(reason) => {
@@ -186,7 +184,10 @@ pub fn gemv(
             };
             let chosen = kernels::chosen(gpu, operation, [what.batch, shape[0], shape[1]]);
             for &kernel in kernels::variants(operation) {
-                if !std::ptr::eq(kernel, chosen) && !what.all {
+                // By value: the compiler may keep several copies of a constant.
+                let same = kernel.name == chosen.name
+                    && kernel.overrides(gpu.tuning()) == chosen.overrides(gpu.tuning());
+                if !same && !what.all {
                     continue;
                 }
                 if let Some(reason) = gpu.lacks(kernel) {
@@ -277,6 +278,7 @@ impl Format {
         match self {
             Format::F32 if batch > 1 => "matmul_f32",
             Format::F32 => "gemv_f32",
+            Format::F16 if batch > 1 => "matmul_f16",
             Format::F16 => "gemv_f16",
             Format::Int8 => "gemv_i8",
             Format::Ternary if batch > 1 => "matmul_ternary",
@@ -403,7 +405,7 @@ impl Matrices {
             Format::F32 | Format::F16 => {
                 let w = uniform(1, drawn * cols);
                 let product = |x: &[f32], w: &[f32]| match format {
-                    Format::F16 => reference::gemv_f16(x, w),
+                    Format::F16 => reference::matmul_f16(x, w, cols),
                     _ => reference::matmul_f32(x, w, cols),
                 };
                 let twin = Twin::float(product, &x, &w, cols);
@@ -440,7 +442,10 @@ impl Matrices {
         }
         let count = room.working_set.div_ceil(bytes).min(memory / bytes).clamp(1, MOST_BUFFERS);
         let mut copies = Vec::new();
-        let repeated: Vec<u32> = part.iter().copied().cycle().take(rows * words).collect();
+        let mut repeated: Vec<u32> = Vec::with_capacity(rows * words);
+        while repeated.len() < rows * words {
+            repeated.extend_from_slice(&part[..part.len().min(rows * words - repeated.len())]);
+        }
         for copy in 0..count {
             let upload = |(i, block): (usize, &[u32])| {
                 let label = format!("{}.{copy}.{i}", format.operation(batch));
@@ -457,8 +462,8 @@ impl Matrices {
         let x = Activations {
             f16: gpu.upload(
                 "x.f16",
-                &[1, 4 * kernels::f16_vectors(cols)],
-                &kernels::f16_words(&x[..cols], cols),
+                &[batch, 4 * kernels::f16_vectors(cols)],
+                &kernels::f16_words(&x, cols),
             )?,
             f32: gpu.upload("x", &[batch, cols], &x)?,
             int8: Int8Tensor {
@@ -513,6 +518,7 @@ impl Trial for Matrices {
             match self.format {
                 Format::F32 if self.batch > 1 => kernels::matmul_f32_variant(gpu, kernel, &x.f32, w, &out),
                 Format::F32 => kernels::gemv_f32_variant(gpu, kernel, &x.f32, w, &out),
+                Format::F16 if self.batch > 1 => kernels::matmul_f16_variant(gpu, kernel, &x.f16, w, &out),
                 Format::F16 => kernels::gemv_f16_variant(gpu, kernel, &x.f16, w, &out),
                 Format::Int8 => kernels::gemv_i8_variant(gpu, kernel, &x.int8, w, &out),
                 Format::Ternary if self.batch > 1 => {

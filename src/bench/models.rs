@@ -323,6 +323,7 @@ mod tests {
             working_set_bytes: 0,
             clock: String::new(),
             work: 1.0,
+            differential: true,
             long_seconds: vec![],
             short_seconds: vec![],
         })

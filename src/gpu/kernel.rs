@@ -113,6 +113,11 @@ impl Kernel {
         self.with(WG_GPU, &[("WG", 16.0)])
     }
 
+    /// [`Kernel::rowwise`] for rows that start at whole vectors of four.
+    pub(crate) const fn whole_rowwise(self) -> Kernel {
+        self.with(&[("WG", 64.0), ("WHOLE", 1.0)], &[("WG", 16.0), ("WHOLE", 1.0)])
+    }
+
     /// The same kernel with a column per lane; on a GPU eight slices of the batch share it.
     pub(crate) const fn columnwise(self) -> Kernel {
         self.with(&[("WG", 32.0), ("SLICES", 8.0)], &[("WG", 8.0), ("SLICES", 1.0)])

@@ -111,13 +111,10 @@ impl Gpu {
             mapped_at_creation: false,
         });
         self.queue().write_buffer(&uniform, 0, &bytes);
-        let entries: Vec<_> = std::iter::once(&uniform)
-            .chain(tensors.iter().map(|tensor| &tensor.buffer))
+        let entries: Vec<_> = std::iter::once(uniform.as_entire_binding())
+            .chain(tensors.iter().map(|tensor| tensor.binding()))
             .enumerate()
-            .map(|(i, buffer)| wgpu::BindGroupEntry {
-                binding: i as u32,
-                resource: buffer.as_entire_binding(),
-            })
+            .map(|(i, resource)| wgpu::BindGroupEntry { binding: i as u32, resource })
             .collect();
         let bindings = self.device().create_bind_group(&wgpu::BindGroupDescriptor {
             label: Some(kernel.name),

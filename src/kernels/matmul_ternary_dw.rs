@@ -20,7 +20,7 @@ pub static VARIANTS: &[&Kernel] = &[
         "matmul_ternary_dw_subgroup",
         include_str!("../../shaders/matmul_ternary_dw_subgroup.wgsl"),
     )
-    .tiled([16, 8])
+    .tiled([8, 16])
     .subgroup(8),
 ];
 

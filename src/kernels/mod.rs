@@ -7,9 +7,9 @@
 use crate::gpu::{Dtype, Error, Gpu, Grid, Kernel, Overrides, Tensor, Tuning};
 use crate::ternary::{self, Packed};
 
+mod abs_sums;
 mod absmean;
 mod adamw;
-mod advance;
 mod augment_batch;
 mod dequantize_weights;
 mod gather_batch;
@@ -38,23 +38,23 @@ mod probe_read;
 mod probe_triad;
 mod probe_write;
 mod quantize_activations;
-mod quantize_relu;
 mod quantize_weights;
 mod relu;
 mod relu_dx;
-mod rms_factor;
 mod rmsnorm;
 mod rmsnorm_dgain;
 mod rmsnorm_dx;
+mod rmsnorm_quantize;
+mod rmsnorm_relu_backward;
 mod rmsnorm_relu_dgain;
-mod rmsnorm_relu_dx;
 mod scale_rows;
+mod scale_softmax_xent;
 mod sgd;
 mod softmax_xent;
 
-pub use absmean::absmean;
-pub use adamw::{AdamW, Moments, adamw};
-pub use advance::advance;
+pub use abs_sums::abs_sums;
+pub use absmean::{Place, Stack, absmean};
+pub use adamw::{AdamW, Moments, Trainable, adamw};
 pub use augment_batch::augment_batch;
 pub use dequantize_weights::dequantize_weights;
 pub use gather_batch::gather_batch;
@@ -83,17 +83,17 @@ pub use probe_read::{PROBE_WORDS, probe_read};
 pub use probe_triad::probe_triad;
 pub use probe_write::probe_write;
 pub use quantize_activations::quantize_activations;
-pub use quantize_relu::quantize_relu;
-pub use quantize_weights::quantize_weights;
+pub use quantize_weights::{quantize, quantize_weights};
 pub use relu::relu;
 pub use relu_dx::relu_dx;
-pub use rms_factor::{Factors, rms_factor};
 pub use rmsnorm::rmsnorm;
 pub use rmsnorm_dgain::rmsnorm_dgain;
 pub use rmsnorm_dx::rmsnorm_dx;
+pub use rmsnorm_quantize::{Factors, rmsnorm_quantize};
+pub use rmsnorm_relu_backward::rmsnorm_relu_backward;
 pub use rmsnorm_relu_dgain::rmsnorm_relu_dgain;
-pub use rmsnorm_relu_dx::rmsnorm_relu_dx;
 pub use scale_rows::scale_rows;
+pub use scale_softmax_xent::scale_softmax_xent;
 pub use sgd::{Sgd, sgd};
 pub use softmax_xent::{Totals, softmax_xent};
 
@@ -101,12 +101,12 @@ pub use softmax_xent::{Totals, softmax_xent};
 pub static OPERATIONS: &[&[&Kernel]] = &[
     &[&gather_batch::KERNEL],
     &[&augment_batch::KERNEL],
+    &[&abs_sums::KERNEL],
     &[&absmean::KERNEL],
-    &[&quantize_weights::KERNEL],
+    quantize_weights::VARIANTS,
     &[&dequantize_weights::KERNEL],
-    &[&quantize_activations::KERNEL],
-    &[&quantize_relu::KERNEL],
-    &[&rms_factor::KERNEL],
+    quantize_activations::VARIANTS,
+    rmsnorm_quantize::VARIANTS,
     matmul_ternary::VARIANTS,
     gemv_ternary::VARIANTS,
     &[&gemv_ternary_addsub::KERNEL],
@@ -121,10 +121,11 @@ pub static OPERATIONS: &[&[&Kernel]] = &[
     gemv_f32::VARIANTS,
     gemv_f16::VARIANTS,
     &[&softmax_xent::KERNEL],
+    &[&scale_softmax_xent::KERNEL],
     matmul_ternary_dx::VARIANTS,
     matmul_ternary_dw::VARIANTS,
-    &[&rmsnorm_relu_dx::KERNEL],
-    &[&rmsnorm_relu_dgain::KERNEL],
+    rmsnorm_relu_backward::VARIANTS,
+    rmsnorm_relu_dgain::VARIANTS,
     &[&relu_dx::KERNEL],
     matmul_f32_dx::VARIANTS,
     matmul_f32_dw::VARIANTS,
@@ -132,7 +133,6 @@ pub static OPERATIONS: &[&[&Kernel]] = &[
     &[&rmsnorm_dgain::KERNEL],
     &[&adamw::KERNEL],
     &[&sgd::KERNEL],
-    &[&advance::KERNEL],
 ];
 
 /// Shaders that measure the adapter and compute nothing that a network needs: they have no twin.

@@ -321,7 +321,7 @@ impl Start {
         let gpu = flags.device.open()?;
         flags.tune(&gpu, &config, &data)?;
         let mut trainer = Trainer::new(&gpu, &data, config.clone()).map_err(failure)?;
-        trainer.restore(&file);
+        trainer.restore(&file).map_err(failure)?;
         let evaluator = Evaluator::new(&gpu, &trainer.mlp, &data.test).map_err(failure)?;
         let (folder, epochs) = RunFolder::reopen(path, progress.epoch, progress.epoch == config.epochs)?;
         if epochs.len() < progress.epoch {
@@ -456,9 +456,7 @@ impl Start {
 
     /// The trits of the weights as they are now; none of a float network.
     fn trits(&self) -> Result<Vec<Packed>, Failure> {
-        let mlp = &self.trainer.mlp;
-        self.gpu.run(&mlp.quantize(&self.gpu).map_err(failure)?).map_err(failure)?;
-        mlp.packed(&self.gpu).map_err(failure)
+        self.trainer.mlp.packed(&self.gpu).map_err(failure)
     }
 
     /// Scores the epoch that just ended, whose `trits` replace those of the epoch before.
@@ -470,9 +468,7 @@ impl Start {
         elapsed_seconds: f64,
     ) -> Result<Epoch, Failure> {
         let test = self.evaluator.score().map_err(failure)?;
-        // Scoring quantised the weights as they are now.
-        let now = self.trainer.mlp.packed(&self.gpu).map_err(failure)?;
-        let before = std::mem::replace(trits, now);
+        let before = std::mem::replace(trits, self.trits()?);
         let flips: usize = trits.iter().zip(&before).map(|(now, before)| now.flips(before)).sum();
         let seconds = std::mem::take(&mut self.seconds);
         let times = [times, &[seconds]].concat();
