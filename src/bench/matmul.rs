@@ -43,11 +43,16 @@ pub fn matmul(
     progress: &mut dyn FnMut(String),
 ) -> Result<(Vec<Row>, Vec<Skipped>), Failure> {
     let (mut rows, mut skipped) = (Vec::new(), Vec::new());
+    // A batch does hundreds of operations for each of its bytes: a CPU need not wait for a gigabyte of them.
+    let room = match gpu.is_software() {
+        true => Room { working_set: what.room.working_set.min(1 << 26), ..what.room },
+        false => what.room,
+    };
     for &shape in &what.shapes {
         let (first, [batch, outputs, inputs]) = (rows.len(), shape);
         for precision in Precision::ALL {
             let operation = precision.operation();
-            let products = match Products::new(gpu, precision, shape, what.room)? {
+            let products = match Products::new(gpu, precision, shape, room)? {
                 Ok(products) => products,
                 Err(reason) => {
                     progress(format!("{operation} {outputs}x{inputs}x{batch} left out: {reason}"));
