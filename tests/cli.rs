@@ -184,11 +184,47 @@ fn bench_gemv_takes_a_small_batch() {
 }
 
 #[test]
+fn bench_matmul_holds_every_variant_against_its_limits() {
+    let output =
+        sterna(&["bench", "matmul", "--shapes", "40x33x20,7x192x3", "--seconds", "0", "--all", "--json"]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let line = json(&output);
+    for key in
+        ["adapter", "read_gb_per_s", "dot4_i8_ops_per_second", "fma_f32_ops_per_second", "launch_seconds"]
+    {
+        assert!(!line[key].is_null(), "{key} is missing in {line}");
+    }
+    let rows = line["rows"].as_array().expect("rows");
+    for (shape, macs) in [([40, 33, 20], 40.0 * 33.0 * 20.0), ([7, 192, 3], 7.0 * 192.0 * 3.0)] {
+        for kernel in ["matmul_f32", "matmul_f16", "matmul_ternary", "matmul_ternary_large"] {
+            let of = |row: &&Value| row["kernel"] == kernel && row["shape"] == serde_json::json!(shape);
+            let row = rows.iter().find(of).unwrap_or_else(|| panic!("no {kernel} at {shape:?} in {line}"));
+            let seconds = row["median_seconds"].as_f64().expect("seconds");
+            let rate = row["gmac_per_s"].as_f64().expect("a rate");
+            assert!((rate - 1e-9 * macs / seconds).abs() < 1e-6 * rate, "{row}");
+            let bound = row["bound_by"].as_str().expect("a limit");
+            assert!(["bandwidth", "compute", "launch"].contains(&bound), "{row}");
+            for key in ["percent_of_bound", "ratio_to_f32", "ratio_to_f16", "gb_per_s", "gops_per_s"] {
+                assert!(row[key].as_f64() > Some(0.0), "{key} of {row}");
+            }
+        }
+    }
+    assert!(stdout(&output).contains("bound by"), "{}", stdout(&output));
+}
+
+#[test]
 fn bench_refuses_what_is_no_shape() {
     for shapes in ["4096", "0x3", "axb", "3x4x5"] {
         let output = sterna(&["bench", "gemv", "--shapes", shapes]);
         assert_eq!(code(&output), 2, "{shapes}");
         assert!(stderr(&output).contains("ROWSxCOLS"), "{}", stderr(&output));
+    }
+    for command in [&["bench", "matmul"][..], &["tune"]] {
+        for shapes in ["4096", "3x4x5x6", "0x4x5", "ax4x5"] {
+            let output = sterna(&[command, &["--shapes", shapes]].concat());
+            assert_eq!(code(&output), 2, "{shapes}");
+            assert!(stderr(&output).contains("ROWSxCOLSxBATCH"), "{}", stderr(&output));
+        }
     }
 }
 

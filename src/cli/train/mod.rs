@@ -196,7 +196,7 @@ impl Flags {
             shape: [config.batch, rows, cols],
         };
         let wanted: Vec<Wanted> = config.shape(data).layers().into_iter().map(product).collect();
-        self.device.tune(gpu, &wanted, 1.0)
+        self.device.tune(gpu, &wanted, 1.5)
     }
 
     fn satisfied(&self, test: Score) -> Verdict {
