@@ -97,7 +97,10 @@ fn a_matrix_larger_than_the_memory_is_measured_in_parts() {
     assert_eq!(parts, want, "{:?}", layers.gaps);
     layers.measure(gpu, &[[64, 512]], 3, room, 0.0, &mut watch);
     let batched: Vec<_> = layers.points[5..].iter().map(|p| (p.format.as_str(), p.batch, p.ops)).collect();
-    assert_eq!(batched, [("f32", 3, 2 * 3 * 16 * 512), ("2-bit", 3, 2 * 3 * 64 * 512)]);
+    assert_eq!(
+        batched,
+        [("f32", 3, 2 * 3 * 16 * 512), ("f16", 3, 2 * 3 * 32 * 512), ("2-bit", 3, 2 * 3 * 64 * 512)]
+    );
 }
 
 // --- the program -----------------------------------------------------------------------------------

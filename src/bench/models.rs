@@ -158,7 +158,6 @@ fn point(format: &WeightFormat, row: &Row, batch: usize, parts: usize, room: Roo
 
 /// One token of every model in every format: what the ceilings allow, and the measured layers summed.
 pub fn models(ceilings: &Ceilings, layers: &Layers) -> Vec<Model> {
-    let value = |name: &str| ceilings.each().into_iter().find(|(each, _)| *each == name)?.1.value();
     let mut all = Vec::new();
     for model in &MODELS {
         let first = all.len();
@@ -169,9 +168,9 @@ pub fn models(ceilings: &Ceilings, layers: &Layers) -> Vec<Model> {
             };
             let bytes = |[rows, cols]: [usize; 2]| format.bytes(rows, cols) as f64;
             let ops = |[rows, cols]: [usize; 2]| 2.0 * (rows * cols) as f64;
-            let load = |shape| Some(load_seconds(bytes(shape), value("read")?));
-            let compute = |shape| Some(ops(shape) / value(format.arithmetic)?);
-            let floor = |shape| Some(load(shape)?.max(compute(shape)?).max(value("launch")?));
+            let load = |shape| Some(load_seconds(bytes(shape), ceilings.read.value()?));
+            let compute = |shape| Some(ops(shape) / ceilings.value(format.arithmetic)?);
+            let floor = |shape| Some(ceilings.floor(bytes(shape), ops(shape), format.arithmetic)?.seconds());
             let measured = sum(&|shape| {
                 layers.of(format.name, shape).map(|point| point.median_seconds * point.parts as f64)
             });
