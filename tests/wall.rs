@@ -462,10 +462,17 @@ fn every_section_stands_alone() {
 
     let output = sterna(&["roofline", "--quick", "--seconds", "0", "--memory", "16", "--json"]);
     assert_eq!(code(&output), 0, "{}", stderr(&output));
-    let points = last_line(&output)["points"].clone();
-    let batches: HashSet<u64> =
-        points.as_array().expect("points").iter().map(|p| p["batch"].as_u64().expect("a batch")).collect();
-    assert_eq!(batches, HashSet::from([1, 8, 64, 512]));
+    let line = last_line(&output);
+    let points = line["points"].as_array().expect("points");
+    let batches: HashSet<u64> = points.iter().map(|p| p["batch"].as_u64().expect("a batch")).collect();
+    assert!(HashSet::from([1, 8]).is_subset(&batches), "{batches:?}");
+    // Larger ones are there, or too slow for the time that a point has.
+    for (format, batch) in [("f32", 64), ("f16", 512), ("2-bit", 512)] {
+        let there = points.iter().any(|p| p["format"] == format && p["batch"] == batch);
+        let gap = format!("{format} 2560x2560 at batch {batch}");
+        let told = line["gaps"].as_array().expect("gaps").iter().any(|g| g["what"] == gap.as_str());
+        assert!(there || told || line["device_type"] != "Cpu", "{gap}");
+    }
 }
 
 #[test]

@@ -11,4 +11,6 @@ mod text;
 
 pub use compare::compare_page;
 pub use page::wall_page;
-pub use text::{ceilings_table, energy_table, formats_table, models_table, points_table, staircase_table};
+pub use text::{
+    bound_word, ceilings_table, energy_table, formats_table, models_table, points_table, staircase_table,
+};
