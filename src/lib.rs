@@ -25,6 +25,7 @@
 //! 3  train  bench  digest  report    steps, epochs, schedules; how fast this adapter is; every integer in one
 //!                        line; tables and pictures
 //! 2  model, kernels/*    one small host file per shader; layers as lists of Ops
+//!    shader              what a shader's header says, and what drivers are given of it
 //! 1  gpu/*  reference    wgpu, named nowhere else | the CPU twin of every kernel (never of each other)
 //! 0  ternary  mnist  checkpoint  random  augment  wall   the format, the digits, files, counter-based draws; what
 //!                        was measured of an adapter
@@ -80,6 +81,8 @@ pub mod random;
 pub mod reference;
 #[cfg(feature = "cli")]
 pub mod report;
+#[cfg(feature = "cli")]
+pub mod shader;
 pub mod ternary;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod train;

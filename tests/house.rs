@@ -13,7 +13,7 @@ use sterna::kernels::{OPERATIONS, PROBES};
 const FLOORS: [&[&str]; 5] = [
     &["ternary", "mnist", "checkpoint", "random", "augment", "wall"],
     &["gpu", "reference"],
-    &["kernels", "model"],
+    &["kernels", "model", "shader"],
     &["train", "digest", "report", "bench"],
     &["cli", "main"],
 ];

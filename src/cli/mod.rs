@@ -8,6 +8,8 @@ mod bench_train;
 mod eval;
 mod info;
 mod interrupt;
+mod kernels;
+mod profile;
 mod train;
 mod tune;
 mod wall;
@@ -46,6 +48,8 @@ Examples:
   sterna train --compare                      beside the same network in f32
   sterna eval runs/NAME/model.safetensors     accuracy and confusion matrix
   sterna bench gemv                           how fast a matrix times one row is here
+  sterna profile train                        where the time of a training step goes
+  sterna kernels matmul_ternary               what a shader computes, moves and does
   sterna tune                                 which kernels are the fastest here
   sterna wall --quick                         the memory wall of this GPU on one page
   sterna info                                 the GPUs of this machine";
@@ -58,6 +62,10 @@ enum Command {
     Eval(eval::Flags),
     /// Measure the kernels on this adapter, beside its own memory bandwidth.
     Bench(bench::Flags),
+    /// Show where the time of a step goes: kernel by kernel, on a timeline, or in RenderDoc.
+    Profile(profile::Flags),
+    /// List the shaders: equation, bindings, cost; or print one as a driver is given it.
+    Kernels(kernels::Flags),
     /// Find the fastest kernels for this adapter, and keep the choice.
     Tune(tune::Flags),
     /// Measure the memory wall of this adapter and put it on one page.
@@ -98,7 +106,7 @@ impl DeviceFlags {
             backend: self.backend.clone(),
             adapter: self.adapter.clone(),
             checked: self.checked,
-            tuning: None,
+            ..Choice::default()
         }
     }
 
@@ -117,7 +125,12 @@ impl DeviceFlags {
 
     /// The device, with the kernels that were the fastest on it.
     fn open(&self) -> Result<Gpu, Failure> {
-        let gpu = Gpu::new(&self.choice()).map_err(failure)?;
+        self.open_as(self.choice())
+    }
+
+    /// [`DeviceFlags::open`] of a choice that asks for more than the flags say.
+    fn open_as(&self, choice: Choice) -> Result<Gpu, Failure> {
+        let gpu = Gpu::new(&choice).map_err(failure)?;
         if self.keeps_choices() {
             let found = crate::bench::load(&gpu);
             log::info!("{found} kernels chosen by their times");
@@ -189,6 +202,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Train(flags) => train::run(&flags, &given(&matches)),
         Command::Eval(flags) => eval::run(&flags),
         Command::Bench(flags) => bench::run(&flags),
+        Command::Profile(flags) => profile::run(&flags),
+        Command::Kernels(flags) => kernels::run(&flags),
         Command::Tune(flags) => tune::run(&flags),
         Command::Wall(flags) => wall::run(&flags),
         Command::Roofline(flags) => wall::roofline(&flags),

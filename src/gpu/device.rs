@@ -33,8 +33,10 @@ struct Inner {
 type Choices = HashMap<(&'static str, [usize; 3]), &'static Kernel>;
 
 /// Everything a kernel variant may use, asked for where the adapter has it.
-const WANTED: wgpu::Features =
-    wgpu::Features::TIMESTAMP_QUERY.union(wgpu::Features::SUBGROUP).union(wgpu::Features::SHADER_F16);
+const WANTED: wgpu::Features = wgpu::Features::TIMESTAMP_QUERY
+    .union(wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES)
+    .union(wgpu::Features::SUBGROUP)
+    .union(wgpu::Features::SHADER_F16);
 
 impl Gpu {
     /// Opens the adapter that fits `choice` best.

@@ -283,7 +283,10 @@ impl Mlp {
             return Vec::new();
         }
         let sums = |group: &Group| kernels::abs_sums(gpu, &group.parameters.value, &group.parameters.sums);
-        self.groups.iter().map(sums).chain(self.ternarize(gpu)).collect()
+        let mut ops: Vec<Op> = self.groups.iter().map(sums).collect();
+        ops.extend(self.ternarize(gpu));
+        Op::mark(&mut ops, "quantize");
+        ops
     }
 
     /// [`Mlp::quantize`] where an optimizer left the sums.
@@ -300,7 +303,10 @@ impl Mlp {
     /// `weight <- beta T` for every layer, before a step: training then has no memory finer than a trit. It exists to
     /// be seen failing.
     pub fn forget_shadow(&self, gpu: &Gpu) -> Vec<Op> {
-        self.layers.iter().map(|l| kernels::dequantize_weights(gpu, &l.packed, &l.weight)).collect()
+        let forget = |l: &Layer| kernels::dequantize_weights(gpu, &l.packed, &l.weight);
+        let mut ops: Vec<Op> = self.layers.iter().map(forget).collect();
+        Op::mark(&mut ops, "forget the shadow");
+        ops
     }
 
     /// The network on `on.pixels`, of a ternary one from the packed weights: up to the last layer's accumulators, or
@@ -326,13 +332,15 @@ impl Mlp {
     /// The logits, their loss and its gradient; loss, hits and images are added to `totals`.
     pub fn loss(&self, gpu: &Gpu, on: &Activations, smoothing: f32, totals: &Totals) -> Op {
         let Activations { logits, dlogits, labels, trace, .. } = on;
-        match trace {
+        let mut op = match trace {
             Trace::Ternary(layers) => {
                 let (acc, scale) = ternary::out(layers);
                 kernels::scale_softmax_xent(gpu, acc, scale, labels, smoothing, logits, dlogits, totals)
             }
             Trace::Float(_) => kernels::softmax_xent(gpu, logits, labels, smoothing, dlogits, totals),
-        }
+        };
+        Op::mark(std::slice::from_mut(&mut op), "loss");
+        op
     }
 
     /// Gradients of every weight and gain; of a ternary network straight through the quantisers.
@@ -350,8 +358,11 @@ impl Mlp {
             Update::Sgd(by) => kernels::sgd(gpu, by, clock, schedule, &group.parameters),
         };
         let mut ops: Vec<Op> = self.groups.iter().map(step).collect();
+        Op::mark(&mut ops, "update");
         if self.shape.precision == Precision::Ternary {
+            let first = ops.len();
             ops.extend(self.ternarize(gpu));
+            Op::mark(&mut ops[first..], "quantize");
         }
         ops
     }

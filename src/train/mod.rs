@@ -439,6 +439,7 @@ impl Evaluator {
         let plan = Plan::new(data.count, batch, |batch| {
             let on = mlp.activations(gpu, batch)?;
             let mut ops = vec![data.gather(gpu, &on)];
+            Op::mark(&mut ops, "batch");
             ops.extend(mlp.forward(gpu, &on));
             ops.push(mlp.loss(gpu, &on, 0.0, &data.totals));
             Ok(Step { ops, on })
@@ -446,12 +447,27 @@ impl Evaluator {
         Ok(Evaluator { gpu: gpu.clone(), data, plan })
     }
 
+    /// The ops of one full step, for those who want to look or to time.
+    pub fn step(&self) -> &[Op] {
+        &self.plan.full.ops
+    }
+
+    /// Full steps from [`Evaluator::rewind`] to the end of the images.
+    pub fn steps(&self) -> usize {
+        self.plan.full_batches
+    }
+
+    /// Puts the clock at the first image, so that [`Evaluator::step`] finds its own.
+    pub fn rewind(&self) {
+        self.gpu.write(&self.data.totals.clock, &[0u32, 0]);
+    }
+
     /// Loss (without smoothing) and accuracy of the weights as they are now.
     ///
     /// # Errors
     /// If the device failed.
     pub fn score(&self) -> Result<Score, Error> {
-        self.gpu.write(&self.data.totals.clock, &[0u32, 0]);
+        self.rewind();
         self.data.totals.clear(&self.gpu);
         let all = 0..self.plan.len();
         self.plan.run(&self.gpu, all, &mut Pace::new(), &mut |_| ControlFlow::Continue(()))?;
@@ -463,7 +479,7 @@ impl Evaluator {
     /// # Errors
     /// If the device failed.
     pub fn predictions(&self) -> Result<Vec<usize>, Error> {
-        self.gpu.write(&self.data.totals.clock, &[0u32, 0]);
+        self.rewind();
         let mut classes = Vec::with_capacity(self.data.count);
         for step in (0..self.plan.len()).map(|i| self.plan.step(i)) {
             self.gpu.run(&step.ops)?;
@@ -536,6 +552,7 @@ impl Trainer {
                 None => data.gather(gpu, &on),
                 Some(distortion) => data.augment(gpu, &on, distortion, config.seed, size),
             }];
+            Op::mark(&mut ops, "batch");
             if !config.shadow {
                 ops.extend(mlp.forget_shadow(gpu));
             }
