@@ -254,7 +254,7 @@ fn the_first_difference_is_found_and_named() {
         change(&mut other);
         let difference = model.first_difference(&other).expect(said);
         assert!(difference.to_string().starts_with(said), "{difference}, expected {said}");
-        assert_eq!(difference.values[0] == difference.values[1], false, "{difference}");
+        assert_ne!(difference.values[0], difference.values[1], "{difference}");
     }
     assert_eq!(model.first_difference(&Model { about: Value::Null, ..model.clone() }), None);
 }
@@ -444,6 +444,14 @@ fn pack_writes_once_and_replaces_by_force() {
     last_line(&sterna(&["pack", text(&out), "-o", text(&at("again")), "--json"]), 0);
     assert_eq!(fs::read(at("again")).expect("written"), first);
 
+    // What knows nothing of its making still does not.
+    for about in [Value::Null, json!("a text"), json!({"data": 3})] {
+        let bytes = Model { about, ..network(&[33, 5], 1) }.to_packed(Coding::TwoBit);
+        fs::write(at("foreign"), &bytes).expect("written");
+        last_line(&sterna(&["pack", text(&at("foreign")), "-o", text(&at("again")), "--force", "--json"]), 0);
+        assert_eq!(fs::read(at("again")).expect("written"), bytes);
+    }
+
     assert_refused(
         &sterna(&["pack", text(&at("none")), "-o", text(&at("other"))]),
         &["none: cannot be read"],
@@ -452,7 +460,11 @@ fn pack_writes_once_and_replaces_by_force() {
         &sterna(&["pack", text(&model), "-o", text(&at("no/where"))]),
         &["where", "cannot be written"],
     );
-    assert_eq!(names(folder.path()), ["again", "model.safetensors", "packed"], "nothing else is left behind");
+    assert_eq!(
+        names(folder.path()),
+        ["again", "foreign", "model.safetensors", "packed"],
+        "nothing else is left behind"
+    );
 }
 
 #[test]

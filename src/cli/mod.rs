@@ -22,6 +22,7 @@ use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand}
 use serde_json::{Map, Value, json};
 
 use crate::checkpoint::{FileError, SCHEMA, create, replace};
+use crate::formats::Model;
 use crate::gpu::{Choice, Gpu};
 use crate::mnist::Dataset;
 use crate::model::Shape;
@@ -281,6 +282,14 @@ fn confusion(data: &Dataset, said: &[usize]) -> Vec<Vec<u32>> {
         counts[usize::from(label)][said] += 1;
     }
     counts
+}
+
+/// The network of a file, to be given away: it tells no folder of the machine that made it.
+fn deployed(path: &Path) -> Result<Model, Failure> {
+    let mut model = Model::open(path).map_err(failure)?;
+    let data = model.about.as_object_mut().and_then(|about| about.get_mut("data")?.as_object_mut());
+    data.map(|data| data.shift_remove("folder"));
+    Ok(model)
 }
 
 /// Writes a file of ours: one that is there is replaced by `--force` only.

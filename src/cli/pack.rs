@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use super::{Outcome, Verdict, failure, shown};
-use crate::formats::{Coding, Model};
+use super::{Outcome, Verdict, shown};
+use crate::formats::Coding;
 use crate::report::thousands;
 
 #[derive(Args)]
@@ -38,11 +38,7 @@ Examples:
   sterna verify small.safetensors --against runs/NAME/model.safetensors";
 
 pub fn run(flags: &Flags) -> Outcome {
-    let mut model = Model::open(&flags.model).map_err(failure)?;
-    // What is deployed tells no folder of the machine that made it.
-    if let Some(data) = model.about["data"].as_object_mut() {
-        data.shift_remove("folder");
-    }
+    let model = super::deployed(&flags.model)?;
     let bytes = model.to_packed(flags.format);
     super::write(&flags.output, &bytes, flags.force)?;
 
