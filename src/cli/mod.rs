@@ -8,6 +8,7 @@ mod eval;
 mod info;
 mod inspect;
 mod interrupt;
+mod network;
 mod pack;
 mod train;
 mod verify;
