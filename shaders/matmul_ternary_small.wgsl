@@ -97,14 +97,18 @@ fn main(
     let vectors = select(0u, p.words >> 2u, (p.words & 3u) == 0u);
     var a = array<vec4<i32>, 16>();
     for (var k = lane; k < vectors; k += WG) {
-        let four0 = w[(w0 >> 2u) + k];
-        let four1 = w[(w1 >> 2u) + k];
-        let four2 = w[(w2 >> 2u) + k];
-        let four3 = w[(w3 >> 2u) + k];
-        add(&a, vec4<u32>(four0.x, four1.x, four2.x, four3.x), b, 4u * k);
-        add(&a, vec4<u32>(four0.y, four1.y, four2.y, four3.y), b, 4u * k + 1u);
-        add(&a, vec4<u32>(four0.z, four1.z, four2.z, four3.z), b, 4u * k + 2u);
-        add(&a, vec4<u32>(four0.w, four1.w, four2.w, four3.w), b, 4u * k + 3u);
+        var four0 = w[(w0 >> 2u) + k];
+        var four1 = w[(w1 >> 2u) + k];
+        var four2 = w[(w2 >> 2u) + k];
+        var four3 = w[(w3 >> 2u) + k];
+        // By turning the vectors: an index would not be known, and four copies of the body are much code.
+        for (var i = 0u; i < 4u; i++) {
+            add(&a, vec4<u32>(four0.x, four1.x, four2.x, four3.x), b, 4u * k + i);
+            four0 = four0.yzwx;
+            four1 = four1.yzwx;
+            four2 = four2.yzwx;
+            four3 = four3.yzwx;
+        }
     }
     for (var k = 4u * vectors + lane; k < p.words; k += WG) {
         let words = vec4<u32>(word_at(w0 + k), word_at(w1 + k), word_at(w2 + k), word_at(w3 + k));
