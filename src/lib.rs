@@ -71,6 +71,8 @@ pub mod checkpoint;
 pub mod cli;
 #[cfg(feature = "cli")]
 pub mod digest;
+#[cfg(feature = "cli")]
+pub mod digit;
 pub mod gpu;
 pub mod kernels;
 pub mod mnist;
