@@ -52,7 +52,10 @@ pub fn decode(bytes: &[u8]) -> Result<Grey, String> {
     reader.limits(Limits::default());
     let reader = reader.with_guessed_format().map_err(|error| broken(error.into()))?;
     if reader.format().is_none() {
-        return Err(format!("starts with {:02x?}, expected a PNG, JPEG or BMP", &bytes[..bytes.len().min(4)]));
+        return Err(format!(
+            "starts with {:02x?}, expected a PNG, JPEG or BMP",
+            &bytes[..bytes.len().min(4)]
+        ));
     }
     let mut decoder = reader.into_decoder().map_err(broken)?;
     let (width, height) = decoder.dimensions();
@@ -96,7 +99,9 @@ pub fn prepare(picture: &Grey) -> Result<Vec<u8>, String> {
     let across = spans(cols.start, cols.len(), wide);
     let down = spans(rows.start, rows.len(), high);
     let mean = |(y, x): (&Span, &Span)| {
-        let line = |(row, part): &(usize, f32)| part * x.iter().map(|(col, part)| part * ink[row * width + col]).sum::<f32>();
+        let line = |(row, part): &(usize, f32)| {
+            part * x.iter().map(|(col, part)| part * ink[row * width + col]).sum::<f32>()
+        };
         y.iter().map(line).sum::<f32>()
     };
     let digit: Vec<f32> = down.iter().flat_map(|y| across.iter().map(move |x| (y, x))).map(mean).collect();
@@ -121,7 +126,8 @@ pub fn prepare(picture: &Grey) -> Result<Vec<u8>, String> {
 /// How far each pixel is from the background, 0 to 1.
 fn ink(picture: &Grey) -> Result<Vec<f32>, String> {
     let Grey { width, height, pixels } = picture;
-    let on_border = |i: usize| i < *width || i >= width * (height - 1) || i % width == 0 || i % width == width - 1;
+    let on_border =
+        |i: usize| i < *width || i >= width * (height - 1) || i % width == 0 || i % width == width - 1;
     let mut border: Vec<f32> = (0..pixels.len()).filter(|&i| on_border(i)).map(|i| pixels[i]).collect();
     let background = quantile(&mut border, 0.5);
     let sign = if background > 127.5 { -1.0 } else { 1.0 };
@@ -131,7 +137,9 @@ fn ink(picture: &Grey) -> Result<Vec<f32>, String> {
     // A digit may touch the border: at most a third of its ink is taken for noise.
     let floor = quantile(&mut noise, 0.9).min(peak / 3.0);
     if peak - floor < 1.0 {
-        return Err(format!("shows no digit: none of its {width} x {height} pixels stands out from the border's grey {background}"));
+        return Err(format!(
+            "shows no digit: none of its {width} x {height} pixels stands out from the border's grey {background}"
+        ));
     }
     Ok(far.into_iter().map(|far| ((far - floor) / (peak - floor)).max(0.0)).collect())
 }
@@ -175,7 +183,12 @@ mod tests {
     #[test]
     fn a_bar_is_scaled_to_twenty_pixels_and_centred() {
         // 50 x 200 black pixels in a corner of a grey-white sheet: 5 x 20 pixels in the middle.
-        let sheet = picture(500, 300, |x, y| if (400..450).contains(&x) && (7..207).contains(&y) { 10.0 } else { 240.0 });
+        let sheet =
+            picture(
+                500,
+                300,
+                |x, y| if (400..450).contains(&x) && (7..207).contains(&y) { 10.0 } else { 240.0 },
+            );
         let digit = prepare(&sheet).expect("a bar");
         for (i, &value) in digit.iter().enumerate() {
             let (x, y) = (i % SIDE, i / SIDE);
@@ -187,7 +200,9 @@ mod tests {
 
     #[test]
     fn light_on_dark_and_dark_on_light_are_one() {
-        let dark = picture(60, 40, |x, y| if (x / 7 + y / 5) % 3 == 0 && x > 8 && y > 4 && x < 50 && y < 35 { 255.0 } else { 0.0 });
+        let dark = picture(60, 40, |x, y| {
+            if (x / 7 + y / 5) % 3 == 0 && x > 8 && y > 4 && x < 50 && y < 35 { 255.0 } else { 0.0 }
+        });
         let light = picture(60, 40, |x, y| 255.0 - dark.pixels[y * 60 + x]);
         assert_eq!(prepare(&dark), prepare(&light));
     }
@@ -195,7 +210,12 @@ mod tests {
     #[test]
     fn noise_of_the_background_is_no_ink() {
         let noise = |x: usize, y: usize| ((x * 7919 + y * 104_729) % 13) as f32;
-        let clean = picture(100, 100, |x, y| if (40..60).contains(&x) && (30..70).contains(&y) { 20.0 } else { 200.0 });
+        let clean =
+            picture(
+                100,
+                100,
+                |x, y| if (40..60).contains(&x) && (30..70).contains(&y) { 20.0 } else { 200.0 },
+            );
         let noisy = picture(100, 100, |x, y| clean.pixels[y * 100 + x] - noise(x, y));
         let [clean, noisy] = [clean, noisy].map(|picture| prepare(&picture).expect("a bar"));
         let far = clean.iter().zip(&noisy).map(|(a, b)| a.abs_diff(*b)).max();
@@ -211,9 +231,14 @@ mod tests {
     #[test]
     fn every_size_of_picture_has_a_digit() {
         for (width, height) in [(1, 2), (2, 1), (1, 3), (3, 3), (28, 28), (1000, 3), (3, 1000)] {
-            let dot = picture(width, height, |x, y| if (x, y) == (width / 2, height / 2) { 0.0 } else { 255.0 });
+            let dot =
+                picture(width, height, |x, y| if (x, y) == (width / 2, height / 2) { 0.0 } else { 255.0 });
             let digit = prepare(&dot);
-            assert_eq!(digit.map(|digit| digit.iter().any(|&value| value == 255)), Ok(true), "{width} x {height}");
+            assert_eq!(
+                digit.map(|digit| digit.iter().any(|&value| value == 255)),
+                Ok(true),
+                "{width} x {height}"
+            );
         }
     }
 }

@@ -26,6 +26,7 @@
 //!                        line; tables and pictures
 //! 2  model, kernels/*    one small host file per shader; layers as lists of Ops
 //! 1  gpu/*  reference    wgpu, named nowhere else | the CPU twin of every kernel (never of each other)
+//!    formats/*           networks at rest: one file per format
 //! 0  ternary  mnist  checkpoint  random  augment   the format, the digits, files, counter-based draws
 //! ```
 //!
@@ -65,14 +66,16 @@
 pub mod augment;
 #[cfg(feature = "cli")]
 pub mod bench;
-#[cfg(feature = "cli")]
+#[cfg(feature = "files")]
 pub mod checkpoint;
 #[cfg(feature = "cli")]
 pub mod cli;
-#[cfg(feature = "cli")]
+#[cfg(feature = "files")]
 pub mod digest;
 #[cfg(feature = "cli")]
 pub mod digit;
+#[cfg(feature = "files")]
+pub mod formats;
 pub mod gpu;
 pub mod kernels;
 pub mod mnist;

@@ -10,7 +10,8 @@ use crate::checkpoint::Checkpoint;
 use crate::digest;
 use crate::model::{Mlp, Parameters, Precision, Shape};
 use crate::report::confusion_table;
-use crate::train::{Evaluator, RMSNORM_EPS};
+use crate::ternary::RMSNORM_EPS;
+use crate::train::Evaluator;
 
 #[derive(Args)]
 #[command(after_help = NOTES)]

@@ -43,7 +43,9 @@ impl WeightScale {
         match both.into_iter().find(|scale| said == scale.linear_class()) {
             Some(scale) => Ok(scale),
             None if said.is_null() => Err(format!("has no quantization_config.linear_class: {hint}")),
-            None => Err(format!("has the quantization_config.linear_class {said}, which is not known: {hint}")),
+            None => {
+                Err(format!("has the quantization_config.linear_class {said}, which is not known: {hint}"))
+            }
         }
     }
 

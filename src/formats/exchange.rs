@@ -8,7 +8,7 @@
 //!
 //! Each also carries [`foreign::Record`](super::Record) as `sterna.model`, so that a network comes back to the bit.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use half::f16;
 use safetensors::Dtype;
@@ -19,6 +19,7 @@ use super::bitnet::{self, WeightScale};
 use super::foreign::{Loss, RECORD, Record};
 use super::ggml::{Blocks, padded};
 use super::{Layer, Model, gguf, npz};
+use crate::checkpoint::serialize;
 
 /// A format of other programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +39,8 @@ pub enum Exchange {
 
 impl Exchange {
     /// Every format.
-    pub const ALL: [Exchange; 4] = [Exchange::GgufTq2_0, Exchange::GgufTq1_0, Exchange::HfBitnet, Exchange::Npy];
+    pub const ALL: [Exchange; 4] =
+        [Exchange::GgufTq2_0, Exchange::GgufTq1_0, Exchange::HfBitnet, Exchange::Npy];
 
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
@@ -57,7 +59,11 @@ impl Model {
     ///
     /// # Errors
     /// A clause, if a scale is outside what f16 holds or a `.npz` would be above 4 GiB.
-    pub fn to_exchange(&self, to: Exchange, weight_scale: WeightScale) -> Result<(Vec<u8>, Vec<Loss>), String> {
+    pub fn to_exchange(
+        &self,
+        to: Exchange,
+        weight_scale: WeightScale,
+    ) -> Result<(Vec<u8>, Vec<Loss>), String> {
         let record = serde_json::to_string(&Record::of(self)).expect("numbers and text have a JSON form");
         let bytes = match to {
             Exchange::GgufTq2_0 => self.gguf(Blocks::Tq2_0, &record)?,
@@ -118,9 +124,9 @@ impl Model {
             tensors.push((format!("layers.{i}.weight_scale"), Dtype::F32, vec![1], scale));
             tensors.push((format!("layers.{i}.rms_norm.weight"), Dtype::F32, vec![gain.len()], bytes(gain)));
         }
-        let views = tensors.iter().map(|(name, dtype, shape, bytes)| {
+        let views = tensors.iter().map(|(name, dtype, shape, bytes): &(String, _, Vec<usize>, Vec<u8>)| {
             let view = TensorView::new(*dtype, shape.clone(), bytes);
-            (name, view.expect("shape and length agree by construction"))
+            (name.clone(), view.expect("shape and length agree by construction"))
         });
         let config = json!({
             "quant_method": "bitnet",
@@ -129,9 +135,10 @@ impl Model {
             "use_rms_norm": true,
             "rms_norm_eps": self.eps,
         });
-        let metadata = [("format", "pt".to_string()), ("quantization_config", config.to_string()), (RECORD, record)];
-        let metadata: HashMap<String, String> = metadata.map(|(key, value)| (key.into(), value)).into();
-        safetensors::serialize(views, Some(metadata)).expect("names are distinct and sizes agree")
+        let metadata =
+            [("format", "pt".to_string()), ("quantization_config", config.to_string()), (RECORD, record)];
+        let metadata: BTreeMap<String, String> = metadata.map(|(key, value)| (key.into(), value)).into();
+        serialize(&views.collect(), &metadata)
     }
 
     fn npy(&self, record: &str) -> Result<Vec<u8>, String> {

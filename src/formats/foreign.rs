@@ -65,6 +65,8 @@ pub struct Reading {
     pub tensors: Vec<String>,
     /// Whether floats may be quantised by absmean.
     pub floats: bool,
+    /// Whether blocks of ggml are floats too: those of one matrix may then differ in scale.
+    pub absmean: bool,
 }
 
 /// What one conversion takes from a layer's weights.
@@ -88,6 +90,13 @@ impl Loss {
             (largest, sum, count) = (largest.max(change), sum + change, count + 1);
         }
         (largest > 0.0).then(|| Loss { tensor: tensor.into(), what, largest, mean: sum / count as f64 })
+    }
+
+    /// Of the float weights that a matrix was quantised from.
+    pub(super) fn by_absmean(tensor: &str, weight: &[f32], packed: &Packed) -> Option<Loss> {
+        let changes = weight.iter().zip(packed.unpack());
+        let changes = changes.map(|(w, t)| f64::from(*w) - f64::from(packed.scale * f32::from(t)));
+        Loss::of(tensor, "floats quantised by absmean".into(), changes)
     }
 }
 
@@ -135,8 +144,8 @@ impl Kind {
         matches!(self, Kind::F64 | Kind::F32 | Kind::F16 | Kind::Bf16)
     }
 
-    /// Reads the values of a float tensor.
-    fn floats(self, bytes: &[u8]) -> Vec<f32> {
+    /// Reads the values of a float tensor, or of blocks, whose padding past `cols` columns is left out.
+    fn floats(self, bytes: &[u8], cols: usize) -> Vec<f32> {
         fn each<const N: usize>(bytes: &[u8], value: impl Fn([u8; N]) -> f32) -> Vec<f32> {
             bytes.as_chunks().0.iter().map(|&bytes| value(bytes)).collect()
         }
@@ -145,7 +154,10 @@ impl Kind {
             Kind::F32 => each(bytes, f32::from_le_bytes),
             Kind::F16 => each(bytes, |x| f16::from_le_bytes(x).to_f32()),
             Kind::Bf16 => each(bytes, |x| bf16::from_le_bytes(x).to_f32()),
-            Kind::Blocks(blocks) => blocks.dequantize(bytes),
+            Kind::Blocks(blocks) => {
+                let padded = blocks.dequantize(bytes);
+                padded.chunks_exact(ggml::padded(cols)).flat_map(|row| &row[..cols]).copied().collect()
+            }
             Kind::Quarters | Kind::Trits => Vec::new(),
         }
     }
@@ -153,10 +165,10 @@ impl Kind {
     /// Reads a matrix, with the scale 1 where another tensor has it.
     fn read(self) -> fn(&[u8], usize, usize) -> Result<Packed, String> {
         match self {
-            Kind::F64 => |bytes, rows, cols| quantized(&Kind::F64.floats(bytes), rows, cols),
-            Kind::F32 => |bytes, rows, cols| quantized(&Kind::F32.floats(bytes), rows, cols),
-            Kind::F16 => |bytes, rows, cols| quantized(&Kind::F16.floats(bytes), rows, cols),
-            Kind::Bf16 => |bytes, rows, cols| quantized(&Kind::Bf16.floats(bytes), rows, cols),
+            Kind::F64 => |bytes, rows, cols| quantized(&Kind::F64.floats(bytes, cols), rows, cols),
+            Kind::F32 => |bytes, rows, cols| quantized(&Kind::F32.floats(bytes, cols), rows, cols),
+            Kind::F16 => |bytes, rows, cols| quantized(&Kind::F16.floats(bytes, cols), rows, cols),
+            Kind::Bf16 => |bytes, rows, cols| quantized(&Kind::Bf16.floats(bytes, cols), rows, cols),
             Kind::Blocks(Blocks::Tq1_0) => |bytes, rows, cols| Blocks::Tq1_0.unpack(bytes, rows, cols),
             Kind::Blocks(Blocks::Tq2_0) => |bytes, rows, cols| Blocks::Tq2_0.unpack(bytes, rows, cols),
             Kind::Quarters => bitnet::unpack,
@@ -177,7 +189,9 @@ impl Kind {
 /// A matrix of floats, by absmean.
 fn quantized(weight: &[f32], rows: usize, cols: usize) -> Result<Packed, String> {
     match weight.iter().position(|x| !x.is_finite()) {
-        Some(at) => Err(format!("row {}, column {} is {}, expected a number", at / cols, at % cols, weight[at])),
+        Some(at) => {
+            Err(format!("row {}, column {} is {}, expected a number", at / cols, at % cols, weight[at]))
+        }
         None => Ok(Packed::quantize(weight, rows, cols)),
     }
 }
@@ -186,7 +200,9 @@ fn quantized(weight: &[f32], rows: usize, cols: usize) -> Result<Packed, String>
 fn trits(bytes: &[u8], rows: usize, cols: usize) -> Result<Packed, String> {
     let trits: &[i8] = bytemuck::cast_slice(bytes);
     match trits.iter().position(|trit| !(-1..=1).contains(trit)) {
-        Some(at) => Err(format!("row {}, column {} is {}, expected -1, 0 or 1", at / cols, at % cols, trits[at])),
+        Some(at) => {
+            Err(format!("row {}, column {} is {}, expected -1, 0 or 1", at / cols, at % cols, trits[at]))
+        }
         None => Ok(Packed::pack(trits, rows, cols, 1.0)),
     }
 }
@@ -210,7 +226,11 @@ struct Found<'a> {
 }
 
 impl<'a> File<'a> {
-    fn new(bytes: &'a [u8], tensors: &'a [Stored], metadata: &'a Map<String, Value>) -> Result<File<'a>, String> {
+    fn new(
+        bytes: &'a [u8],
+        tensors: &'a [Stored],
+        metadata: &'a Map<String, Value>,
+    ) -> Result<File<'a>, String> {
         let record = match metadata.get(RECORD) {
             None => None,
             Some(value) => {
@@ -224,7 +244,9 @@ impl<'a> File<'a> {
                 }
                 if record.dims.len() != record.scales.len() + 1 {
                     let [dims, scales] = [record.dims.len(), record.scales.len()];
-                    return Err(format!("its metadata `{RECORD}` has {dims} dims and {scales} scales, expected one more dim"));
+                    return Err(format!(
+                        "its metadata `{RECORD}` has {dims} dims and {scales} scales, expected one more dim"
+                    ));
                 }
                 Some(record)
             }
@@ -239,12 +261,14 @@ impl<'a> File<'a> {
 
     /// The values of a float tensor of so many.
     fn floats(&self, tensor: &Stored, length: usize) -> Result<Vec<f32>, String> {
-        let kind = self.kind(tensor).filter(|kind| kind.is_float() && tensor.shape.iter().product::<usize>() == length);
+        let kind = self
+            .kind(tensor)
+            .filter(|kind| kind.is_float() && tensor.shape.iter().product::<usize>() == length);
         let Some(kind) = kind else {
             let Stored { name, dtype, shape, .. } = tensor;
             return Err(format!("{name} is {dtype} {shape:?}, expected {length} floats"));
         };
-        let values = kind.floats(&self.bytes[tensor.at.clone()]);
+        let values = kind.floats(&self.bytes[tensor.at.clone()], length);
         match values.iter().position(|value| !value.is_finite()) {
             None => Ok(values),
             Some(at) => Err(format!("{} holds {} at index {at}, expected a number", tensor.name, values[at])),
@@ -273,15 +297,22 @@ impl<'a> File<'a> {
 
     /// What there is of each matrix; what its shape does not say comes from the record, its gain or its neighbours.
     fn found(&self, matrices: &[&'a Stored]) -> Result<Vec<Found<'a>>, String> {
-        if let Some(Record { scales, .. }) = self.record.as_ref().filter(|record| record.scales.len() != matrices.len()) {
+        if let Some(Record { scales, .. }) =
+            self.record.as_ref().filter(|record| record.scales.len() != matrices.len())
+        {
             let found = matrices.len();
-            return Err(format!("its metadata `{RECORD}` speaks of {} layers, found {found} matrices", scales.len()));
+            return Err(format!(
+                "its metadata `{RECORD}` speaks of {} layers, found {found} matrices",
+                scales.len()
+            ));
         }
         let mut all: Vec<Found> = Vec::new();
         for (i, &tensor) in matrices.iter().enumerate() {
             let Stored { name, dtype, shape, .. } = tensor;
             let Some(kind) = self.kind(tensor) else {
-                return Err(format!("{name} is {dtype}, expected floats, int8, TQ1_0, TQ2_0 or BitNet's bytes with a scale"));
+                return Err(format!(
+                    "{name} is {dtype}, expected floats, int8, TQ1_0, TQ2_0 or BitNet's bytes with a scale"
+                ));
             };
             let &[rows, cols] = &shape[..] else {
                 return Err(format!("{name} has shape {shape:?}, expected a matrix"));
@@ -289,7 +320,10 @@ impl<'a> File<'a> {
             if rows == 0 || cols == 0 {
                 return Err(format!("{name} has shape {shape:?}, expected at least [1, 1]"));
             }
-            let gain = self.beside(tensor, &["BASE.gain", "BASE_norm.weight", "BASE.rms_norm.weight", "BASE.norm.weight"]);
+            let gain = self.beside(
+                tensor,
+                &["BASE.gain", "BASE_norm.weight", "BASE.rms_norm.weight", "BASE.norm.weight"],
+            );
             let dim = |i: usize| self.record.as_ref().map(|record| record.dims[i]);
             let (rows, cols) = match kind {
                 Kind::Blocks(_) => {
@@ -319,8 +353,10 @@ impl<'a> File<'a> {
             let mut eps = values.iter().filter(|(key, _)| names.iter().any(|name| key.ends_with(name)));
             eps.find_map(|(_, eps)| eps.as_f64())
         };
-        let quantization = self.metadata.get("quantization_config").or(config.map(|config| &config["quantization_config"]));
-        let places = [Some(self.metadata), quantization.and_then(Value::as_object), config.and_then(Value::as_object)];
+        let quantization =
+            self.metadata.get("quantization_config").or(config.map(|config| &config["quantization_config"]));
+        let places =
+            [Some(self.metadata), quantization.and_then(Value::as_object), config.and_then(Value::as_object)];
         let eps = || places.into_iter().flatten().find_map(said).map(|eps| eps as f32);
         self.record.as_ref().map(|record| record.eps).or_else(eps)
     }
@@ -349,7 +385,8 @@ pub(super) fn read(
         return Err(format!("holds no matrix among its {} tensors", tensors.len()));
     }
     let all = file.found(&matrices)?;
-    let quantization = metadata.get("quantization_config").or(config.map(|config| &config["quantization_config"]));
+    let quantization =
+        metadata.get("quantization_config").or(config.map(|config| &config["quantization_config"]));
     let (mut layers, mut lost, mut notes) = (Vec::new(), Vec::new(), Vec::new());
     for (i, Found { tensor, kind, rows, cols, scale, gain }) in all.iter().enumerate() {
         let name = &tensor.name;
@@ -357,7 +394,13 @@ pub(super) fn read(
         if kind.is_float() && !reading.floats {
             return Err(format!("holds floats in {name}: `sterna import` quantises them"));
         }
-        let mut packed = kind.read()(data, *rows, *cols).map_err(|what| format!("{name}: {what}"))?;
+        let afresh = reading.absmean && matches!(kind, Kind::Blocks(_));
+        let floats = (afresh || kind.is_float()).then(|| kind.floats(data, *cols));
+        let packed = match &floats {
+            Some(floats) => quantized(floats, *rows, *cols),
+            None => kind.read()(data, *rows, *cols),
+        };
+        let mut packed = packed.map_err(|what| format!("{name}: {what}"))?;
         let mut convention = None;
         match (kind, scale) {
             (Kind::Quarters, Some(scale)) => {
@@ -373,18 +416,17 @@ pub(super) fn read(
             (Kind::Blocks(_), _) if packed.scale == 0.0 => packed.scale = LEAST,
             _ => {}
         }
-        if kind.is_float() {
-            let floats = kind.floats(data);
-            let changes = floats.iter().zip(packed.unpack());
-            let changes = changes.map(|(w, t)| f64::from(*w) - f64::from(packed.scale * f32::from(t)));
-            lost.extend(Loss::of(name, format!("{} quantised by absmean", tensor.dtype), changes));
+        if let Some(floats) = floats {
+            lost.extend(Loss::by_absmean(name, &floats, &packed));
         } else if let Some(record) = &file.record {
             let (exact, zeros) = (record.scales[i], packed.histogram()[1] == rows * cols);
             let stored = kind.stores(exact, convention);
             // Blocks of zeros alone say nothing of their scale.
             if stored.to_bits() != packed.scale.to_bits() && !(zeros && matches!(kind, Kind::Blocks(_))) {
                 let found = packed.scale;
-                return Err(format!("{name} has the scale {found}, but `{RECORD}` says {exact}: one of them was changed"));
+                return Err(format!(
+                    "{name} has the scale {found}, but `{RECORD}` says {exact}: one of them was changed"
+                ));
             }
             packed.scale = exact;
         }
@@ -428,7 +470,9 @@ pub(super) fn mark(bytes: &[u8], (tensors, metadata): &mut Contents) -> Result<(
     let mut matrices = HashMap::new();
     for Found { tensor, kind, rows, cols, scale, .. } in file.found(&file.matrices())? {
         let scale = match (kind, scale, convention) {
-            (Kind::Quarters, Some(scale), Some(convention)) => Some(convention.turn(file.floats(scale, 1)?[0])),
+            (Kind::Quarters, Some(scale), Some(convention)) => {
+                Some(convention.turn(file.floats(scale, 1)?[0]))
+            }
             (Kind::Trits, Some(scale), _) => Some(file.floats(scale, 1)?[0]),
             _ => None,
         };

@@ -68,7 +68,9 @@ impl Blocks {
         let code = |i: usize| (trits[i] + 1) as u16;
         match self {
             Blocks::Tq2_0 => {
-                let byte = |at: usize| (0..4).map(|l| code(at / 32 * 128 + 32 * l + at % 32) << (2 * l)).sum::<u16>();
+                let byte = |at: usize| {
+                    (0..4).map(|l| code(at / 32 * 128 + 32 * l + at % 32) << (2 * l)).sum::<u16>()
+                };
                 (0..64).map(|at| byte(at) as u8).collect()
             }
             Blocks::Tq1_0 => {
@@ -101,7 +103,8 @@ impl Blocks {
                 for [start, bytes, digits] in RUNS {
                     for i in 0..bytes * digits {
                         // The carries of a byte's triplings are its digits.
-                        let rest = (0..i / bytes).fold(codes[start + i % bytes], |rest, _| rest.wrapping_mul(3));
+                        let rest =
+                            (0..i / bytes).fold(codes[start + i % bytes], |rest, _| rest.wrapping_mul(3));
                         out[first + i] = (u16::from(rest) * 3 >> 8) as u8;
                     }
                     first += bytes * digits;
@@ -158,7 +161,9 @@ impl Blocks {
                     1 => {}
                     _ => {
                         let found = code as i8 - 1;
-                        return Err(format!("block {i} pads its row with {found} at element {at}, expected 0"));
+                        return Err(format!(
+                            "block {i} pads its row with {found} at element {at}, expected 0"
+                        ));
                     }
                 }
             }
@@ -167,7 +172,8 @@ impl Blocks {
                 None => scale = Some((d, i)),
                 Some((first, at)) if first != d => {
                     return Err(format!(
-                        "block {i} has the scale {d}, block {at} has {first}: a matrix here has one scale"
+                        "block {i} has the scale {d}, block {at} has {first}: a matrix here has one scale; \
+                         `sterna import --absmean` quantises it afresh"
                     ));
                 }
                 Some(_) => {}

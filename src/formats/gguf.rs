@@ -140,7 +140,9 @@ impl<'a> Gguf<'a> {
         }
         let alignment = match metadata.iter().find(|(key, _)| *key == "general.alignment") {
             None => ALIGNMENT,
-            Some((_, Entry::Integer(n))) if (1..=1 << 20).contains(n) && (*n as u64).is_power_of_two() => *n as u64,
+            Some((_, Entry::Integer(n))) if (1..=1 << 20).contains(n) && (*n as u64).is_power_of_two() => {
+                *n as u64
+            }
             Some((_, found)) => {
                 return Err(format!(
                     "has general.alignment {found:?}, expected a power of two of at most {}",
@@ -156,11 +158,6 @@ impl<'a> Gguf<'a> {
         let start = (from.at as u64).next_multiple_of(alignment).min(file.len() as u64);
         let tensors = tensors(infos, start as usize..file.len(), alignment)?;
         Ok(Gguf { metadata, tensors })
-    }
-
-    /// The value of a key.
-    pub fn get(&self, key: &str) -> Option<Entry<'a>> {
-        self.metadata.iter().find(|(found, _)| *found == key).map(|(_, value)| *value)
     }
 }
 
@@ -183,21 +180,26 @@ fn tensors(infos: Vec<Info>, data: Range<usize>, alignment: u64) -> Result<Vec<T
             ));
         }
         let elements = shape.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
-        let elements = elements.ok_or(format!("{name} has shape {shape:?}: more elements than can be counted"))?;
+        let elements =
+            elements.ok_or(format!("{name} has shape {shape:?}: more elements than can be counted"))?;
         let rest = (data.len() as u64).saturating_sub(offset);
         let bytes = match KINDS.iter().find(|known| known.0 == kind) {
             None => end.saturating_sub(offset),
             Some((_, kind, block, bytes)) => {
                 let cols = *shape.last().unwrap_or(&1);
                 if cols % block != 0 {
-                    return Err(format!("{name} is {kind} with {cols} columns, expected a multiple of {block}"));
+                    return Err(format!(
+                        "{name} is {kind} with {cols} columns, expected a multiple of {block}"
+                    ));
                 }
                 // The division is exact, and the product may not overflow.
                 (elements / block).checked_mul(*bytes).map_or(u64::MAX, |bytes| bytes as u64)
             }
         };
         if bytes > rest {
-            return Err(format!("{name} of shape {shape:?} takes {bytes} bytes, the file has {rest} left for it"));
+            return Err(format!(
+                "{name} of shape {shape:?} takes {bytes} bytes, the file has {rest} left for it"
+            ));
         }
         let start = data.start + (offset as usize).min(data.len());
         tensors.push(Tensor { name, kind, shape, at: start..start + bytes as usize });
@@ -221,7 +223,10 @@ impl<'a> Cursor<'a> {
     fn holds(&self, count: u64, bytes: u64, what: &str) -> Result<(), String> {
         match count.checked_mul(bytes) {
             Some(needed) if needed <= self.left() => Ok(()),
-            _ => Err(format!("claims {count} {what} of at least {bytes} bytes, but {} bytes are left", self.left())),
+            _ => Err(format!(
+                "claims {count} {what} of at least {bytes} bytes, but {} bytes are left",
+                self.left()
+            )),
         }
     }
 
@@ -279,7 +284,10 @@ impl<'a> Cursor<'a> {
                     return Err(format!("{key} is an array of the type {kind}, expected 0 to 12"));
                 }
                 if depth >= DEPTH {
-                    return Err(format!("{key} is an array of depth {}, expected {DEPTH} at most", depth + 1));
+                    return Err(format!(
+                        "{key} is an array of depth {}, expected {DEPTH} at most",
+                        depth + 1
+                    ));
                 }
                 self.holds(count, least, key)?;
                 match size(kind) {
@@ -415,9 +423,12 @@ mod tests {
     fn what_is_written_is_read() {
         let bytes = small();
         let file = Gguf::parse(&bytes).expect("read");
-        assert_eq!(file.get("general.architecture"), Some(Entry::Text("sterna")));
-        assert_eq!(file.get("n"), Some(Entry::Integer(7)));
-        assert_eq!(file.get("eps"), Some(Entry::Float(f64::from(1e-5f32))));
+        let pairs = [
+            ("general.architecture", Entry::Text("sterna")),
+            ("n", Entry::Integer(7)),
+            ("eps", Entry::Float(f64::from(1e-5f32))),
+        ];
+        assert_eq!(file.metadata, pairs);
         let [a, b] = &file.tensors[..] else { panic!("{:?}", file.tensors) };
         let [of_a, of_b] = [a, b].map(|tensor| &bytes[tensor.at.clone()]);
         assert_eq!((a.name, a.kind, &a.shape[..], of_a), ("a", 0, &[2, 3][..], &[1; 24][..]));

@@ -51,10 +51,12 @@ impl<'a> Npy<'a> {
         let (kind, shape) = fields(header)?;
         let size = kind.trim_start_matches(['<', '|', 'f', 'i', 'u', 'b']).parse::<usize>();
         let size = size.ok().filter(|size| (1..=8).contains(size));
-        let size = size.ok_or(format!("has the type {kind:?}, expected a little-endian number such as <f4 or |i1"))?;
+        let size =
+            size.ok_or(format!("has the type {kind:?}, expected a little-endian number such as <f4 or |i1"))?;
         let bytes = shape.iter().try_fold(size, |product, &size| product.checked_mul(size));
         if bytes != Some(data.len()) {
-            let bytes = bytes.map_or("more bytes than can be counted".into(), |bytes| format!("{bytes} bytes"));
+            let bytes =
+                bytes.map_or("more bytes than can be counted".into(), |bytes| format!("{bytes} bytes"));
             return Err(format!("{kind} {shape:?} takes {bytes} after the header, found {}", data.len()));
         }
         Ok(Npy { kind, shape, at: file.len() - data.len()..file.len() })
@@ -67,7 +69,8 @@ pub(super) fn list(bytes: &[u8]) -> Result<Contents, String> {
     let places = if bytes.starts_with(&npz::MAGIC) { npz::entries(bytes)? } else { one() };
     let (mut tensors, mut metadata) = (Vec::new(), Map::new());
     for (name, place) in places {
-        let Npy { kind, shape, at } = Npy::parse(&bytes[place.clone()]).map_err(|what| format!("{name}: {what}"))?;
+        let Npy { kind, shape, at } =
+            Npy::parse(&bytes[place.clone()]).map_err(|what| format!("{name}: {what}"))?;
         let at = place.start + at.start..place.start + at.end;
         // Text is kept as bytes: NumPy's own text takes four a letter.
         match std::str::from_utf8(&bytes[at.clone()]) {
@@ -90,12 +93,15 @@ fn fields(header: &str) -> Result<(&str, Vec<usize>), String> {
     let kind = after("descr")?.strip_prefix('\'').and_then(|rest| rest.split_once('\''));
     let (kind, _) = kind.ok_or("its header's descr is no text: structures are not read")?;
     if !after("fortran_order")?.starts_with("False") {
-        return Err("is column-major (fortran_order), expected row-major: save numpy.ascontiguousarray(x)".into());
+        return Err(
+            "is column-major (fortran_order), expected row-major: save numpy.ascontiguousarray(x)".into()
+        );
     }
     let shape = after("shape")?.strip_prefix('(').and_then(|rest| rest.split_once(')'));
     let (shape, _) = shape.ok_or("its header's shape is no tuple")?;
     let sizes = shape.split(',').map(str::trim).filter(|size| !size.is_empty());
-    let sizes = sizes.map(|size| size.parse().map_err(|_| format!("its header's shape has the size {size:?}")));
+    let sizes =
+        sizes.map(|size| size.parse().map_err(|_| format!("its header's shape has the size {size:?}")));
     Ok((kind, sizes.collect::<Result<_, _>>()?))
 }
 

@@ -31,7 +31,9 @@ pub fn entries(file: &[u8]) -> Result<Vec<(String, Range<usize>)>, String> {
         "has {} bytes, expected at least the {END_BYTES} of an archive's last record",
         file.len()
     ))?;
-    let end = (latest.saturating_sub(usize::from(u16::MAX))..=latest).rev().find(|&at| file[at..].starts_with(&END));
+    let end = (latest.saturating_sub(usize::from(u16::MAX))..=latest)
+        .rev()
+        .find(|&at| file[at..].starts_with(&END));
     let end = end.ok_or("has no directory at its end, as an archive should: the file is cut")?;
     let number = |at: usize, bytes: usize| {
         let field = file.get(at..at + bytes).unwrap_or_default();
@@ -59,7 +61,9 @@ pub fn entries(file: &[u8]) -> Result<Vec<(String, Range<usize>)>, String> {
         taken += size;
         // Entries that lie over one another would be more than the file in all.
         if start + size > end || taken > end {
-            return Err(format!("{name} takes {size} bytes from byte {start}, the archive has {end} for all"));
+            return Err(format!(
+                "{name} takes {size} bytes from byte {start}, the archive has {end} for all"
+            ));
         }
         let name = name.strip_suffix(".npy").unwrap_or(name);
         if !names.insert(name) {
