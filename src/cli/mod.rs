@@ -5,8 +5,11 @@
 
 mod bench;
 mod eval;
+mod export;
+mod import;
 mod info;
 mod interrupt;
+mod predict;
 mod train;
 
 use std::fmt::Display;
@@ -41,6 +44,10 @@ Examples:
                                               go on after Ctrl-C or a power cut
   sterna train --compare                      beside the same network in f32
   sterna eval runs/NAME/model.safetensors     accuracy and confusion matrix
+  sterna predict runs/NAME/model.safetensors digit.png
+                                              which digit that is
+  sterna export runs/NAME/model.safetensors --to gguf-tq2_0 -o model.gguf
+                                              for other programs; `import` is the way back
   sterna bench gemv                           how fast a matrix times one row is here
   sterna info                                 the GPUs of this machine";
 
@@ -50,6 +57,12 @@ enum Command {
     Train(train::Flags),
     /// Score a trained network on a test set.
     Eval(eval::Flags),
+    /// Say which digit is in a picture.
+    Predict(predict::Flags),
+    /// Write a network for other programs: GGUF, BitNet safetensors, NumPy.
+    Export(export::Flags),
+    /// Make a packed file from a file of another program.
+    Import(import::Flags),
     /// Measure the kernels on this adapter, beside its own memory bandwidth.
     Bench(bench::Flags),
     /// List every adapter, and say which one would be used and why.
@@ -149,6 +162,9 @@ pub fn main() -> ExitCode {
     let outcome = match Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()).command {
         Command::Train(flags) => train::run(&flags, &given(&matches)),
         Command::Eval(flags) => eval::run(&flags),
+        Command::Predict(flags) => predict::run(&flags),
+        Command::Export(flags) => export::run(&flags),
+        Command::Import(flags) => import::run(&flags),
         Command::Bench(flags) => bench::run(&flags),
         Command::Info(flags) => info::run(&flags),
     };
@@ -278,6 +294,20 @@ fn gpu_line(gpu: &Gpu) -> String {
     let checked = if gpu.checked() { ", shaders checked" } else { "" };
     let software = if gpu.is_software() { ", a software rasteriser on the CPU" } else { "" };
     format!("{} ({}{software}{checked})", gpu.name(), gpu.backend())
+}
+
+/// Refuses a file that exists, unless it may be replaced.
+fn vacant(path: &Path, force: bool) -> Result<(), Failure> {
+    match path.exists() && !force {
+        true => Err(failure(format!("{} exists: --force replaces it", shown(path)))),
+        false => Ok(()),
+    }
+}
+
+/// Writes a file beside its place and renames it; asked again, for it may exist by now.
+fn place(path: &Path, bytes: &[u8], force: bool) -> Result<(), Failure> {
+    vacant(path, force)?;
+    crate::checkpoint::replace(path, bytes).map_err(failure)
 }
 
 fn shown(path: &Path) -> String {
