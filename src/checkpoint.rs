@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use tempfile::NamedTempFile;
 
 /// Version of every file and JSON object that Sterna writes.
 pub const SCHEMA: u32 = 1;
@@ -261,6 +262,22 @@ pub fn hex(bytes: &[u8]) -> String {
 /// # Errors
 /// If the folder cannot be written or the disk is full.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    write(path, bytes, |file| file.persist(path).map_err(|error| error.error))
+}
+
+/// Writes a file that must not be there yet, by a synced rename.
+///
+/// # Errors
+/// If it is there, with [`ErrorKind::AlreadyExists`](std::io::ErrorKind::AlreadyExists); or as [`replace`].
+pub fn create(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    write(path, bytes, |file| file.persist_noclobber(path).map_err(|error| error.error))
+}
+
+fn write(
+    path: &Path,
+    bytes: &[u8],
+    persist: impl FnOnce(NamedTempFile) -> std::io::Result<std::fs::File>,
+) -> Result<(), FileError> {
     let write = || {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let mut builder = tempfile::Builder::new();
@@ -271,7 +288,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
         let mut file = builder.tempfile_in(folder)?;
         file.write_all(bytes)?;
         file.as_file().sync_all()?;
-        file.persist(path).map_err(|error| error.error)?;
+        persist(file)?;
         // The new name itself must survive a power cut; only Unix lets a folder be synced.
         if cfg!(unix) { std::fs::File::open(folder)?.sync_all() } else { Ok(()) }
     };

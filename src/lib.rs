@@ -27,7 +27,8 @@
 //! 2  model, kernels/*    one small host file per shader; layers as lists of Ops
 //! 1  gpu/*  reference    wgpu, named nowhere else | the CPU twin of every kernel (never of each other)
 //!    formats/*           networks at rest: one file per format
-//! 0  ternary  mnist  checkpoint  random  augment   the format, the digits, files, counter-based draws
+//! 0  ternary  mnist  checkpoint  random  augment  digit   the format, the digits, files, counter-based draws,
+//!                        pictures as digits
 //! ```
 //!
 //! ## Shape words
@@ -72,7 +73,7 @@ pub mod checkpoint;
 pub mod cli;
 #[cfg(feature = "files")]
 pub mod digest;
-#[cfg(feature = "cli")]
+#[cfg(feature = "pictures")]
 pub mod digit;
 #[cfg(feature = "files")]
 pub mod formats;

@@ -49,7 +49,9 @@ fn a_listing_reads_one_matrix_at_a_time() {
     let path = folder.path().join("model.safetensors");
     let model = network(&[33, 17, 5], 1);
     for coding in [Coding::TwoBit, Coding::Base3] {
-        let written = model.save_packed(&path, coding).expect("written");
+        let bytes = model.to_packed(coding);
+        let written = bytes.len();
+        fs::write(&path, bytes).expect("written");
         let listing = Listing::open(&path).expect("listed");
         assert_eq!((listing.bytes(), listing.tensors.len()), (written, 6));
         let matrices: Vec<Packed> =

@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Outcome, Verdict, failure, object, shown};
-use crate::formats::{Exchange, Loss, Model, WeightScale};
+use crate::formats::{Exchange, Loss, WeightScale};
 use crate::report::thousands;
 
 #[derive(Args)]
@@ -43,13 +43,12 @@ Examples:
   sterna export packed.safetensors --to npy -o model.npz      numpy.load('model.npz')['layers.0.weight']";
 
 pub fn run(flags: &Flags) -> Outcome {
-    super::vacant(&flags.output, flags.force)?;
-    let model = Model::open(&flags.model).map_err(failure)?;
+    let model = super::deployed(&flags.model)?;
     let written = model.to_exchange(flags.to, flags.weight_scale);
     let (bytes, lost) = written.map_err(|what| failure(format!("{}: {what}", shown(&flags.model))))?;
     let keeper = format!("a reader of {} that does not know sterna.model", flags.to.name());
     tell_lost(&lost, &keeper);
-    super::place(&flags.output, &bytes, flags.force)?;
+    super::write(&flags.output, &bytes, flags.force)?;
     let (path, size) = (shown(&flags.output), thousands(bytes.len()));
     super::say(format!("{path}: {size} bytes of {}, {} layers", flags.to.name(), model.layers.len()))?;
     if flags.json {

@@ -17,9 +17,9 @@ pub struct Flags {
     /// The packed file to write.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
-    /// How trits lie in it.
+    /// How trits lie in it: 2 bits each, as kernels read them, or five in a byte, a fifth smaller.
     #[arg(long, value_name = "CODING", default_value = "2bit")]
-    coding: Coding,
+    format: Coding,
     /// What `weight_scale` does in BitNet safetensors, whatever the file or the config.json beside it says.
     #[arg(long, value_name = "HOW")]
     weight_scale: Option<WeightScale>,
@@ -50,7 +50,6 @@ Examples:
   sterna import trained-elsewhere.safetensors --tensors fc1.weight,fc2.weight -o model.safetensors";
 
 pub fn run(flags: &Flags) -> Outcome {
-    super::vacant(&flags.output, flags.force)?;
     let reading = Reading {
         weight_scale: flags.weight_scale,
         tensors: flags.tensors.clone(),
@@ -62,14 +61,14 @@ pub fn run(flags: &Flags) -> Outcome {
         super::tell(format!("{}: {note}", shown(&flags.file)));
     }
     export::tell_lost(&lost, "the packed file");
-    let bytes = model.to_packed(flags.coding);
-    super::place(&flags.output, &bytes, flags.force)?;
+    let bytes = model.to_packed(flags.format);
+    super::write(&flags.output, &bytes, flags.force)?;
     let (path, size) = (shown(&flags.output), thousands(bytes.len()));
     let dims = model.dims().iter().map(usize::to_string).collect::<Vec<_>>().join("-");
-    super::say(format!("{path}: {dims}, {size} bytes packed in {}", flags.coding.name()))?;
+    super::say(format!("{path}: {dims}, {size} bytes packed in {}", flags.format.name()))?;
     if flags.json {
         let line = json!({
-            "path": path, "bytes": bytes.len(), "format": flags.coding.name(), "dims": model.dims(),
+            "path": path, "bytes": bytes.len(), "format": flags.format.name(), "dims": model.dims(),
             "lost": lost, "notes": notes,
         });
         super::print_json("import", object(line))?;

@@ -8,9 +8,12 @@ mod eval;
 mod export;
 mod import;
 mod info;
+mod inspect;
 mod interrupt;
+mod pack;
 mod predict;
 mod train;
+mod verify;
 
 use std::fmt::Display;
 use std::io::Write;
@@ -21,7 +24,8 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use serde_json::{Map, Value, json};
 
-use crate::checkpoint::SCHEMA;
+use crate::checkpoint::{FileError, SCHEMA, create, replace};
+use crate::formats::Model;
 use crate::gpu::{Choice, Gpu};
 use crate::mnist::Dataset;
 use crate::model::Shape;
@@ -46,7 +50,11 @@ Examples:
   sterna eval runs/NAME/model.safetensors     accuracy and confusion matrix
   sterna predict runs/NAME/model.safetensors digit.png
                                               which digit that is
-  sterna export runs/NAME/model.safetensors --to gguf-tq2_0 -o model.gguf
+  sterna pack runs/NAME/model.safetensors -o digits.safetensors
+                                              64 KB to deploy instead of 2.8 MB to train on
+  sterna verify digits.safetensors            every bit on this device against the CPU
+  sterna inspect digits.safetensors           what is inside
+  sterna export digits.safetensors --to gguf-tq2_0 -o digits.gguf
                                               for other programs; `import` is the way back
   sterna bench gemv                           how fast a matrix times one row is here
   sterna info                                 the GPUs of this machine";
@@ -59,6 +67,12 @@ enum Command {
     Eval(eval::Flags),
     /// Say which digit is in a picture.
     Predict(predict::Flags),
+    /// Write the file that is deployed: trits, scales and gains alone.
+    Pack(pack::Flags),
+    /// Run a network on the device and in its CPU twin, and compare every bit.
+    Verify(verify::Flags),
+    /// Show what a file holds: tensors, trits, scales, metadata, pictures.
+    Inspect(inspect::Flags),
     /// Write a network for other programs: GGUF, BitNet safetensors, NumPy.
     Export(export::Flags),
     /// Make a packed file from a file of another program.
@@ -165,6 +179,9 @@ pub fn main() -> ExitCode {
         Command::Predict(flags) => predict::run(&flags),
         Command::Export(flags) => export::run(&flags),
         Command::Import(flags) => import::run(&flags),
+        Command::Pack(flags) => pack::run(&flags),
+        Command::Verify(flags) => verify::run(&flags),
+        Command::Inspect(flags) => inspect::run(&flags),
         Command::Bench(flags) => bench::run(&flags),
         Command::Info(flags) => info::run(&flags),
     };
@@ -283,6 +300,25 @@ fn confusion(data: &Dataset, said: &[usize]) -> Vec<Vec<u32>> {
     counts
 }
 
+/// The network of a file, to be given away: it tells no folder of the machine that made it.
+fn deployed(path: &Path) -> Result<Model, Failure> {
+    let mut model = Model::open(path).map_err(failure)?;
+    let data = model.about.as_object_mut().and_then(|about| about.get_mut("data")?.as_object_mut());
+    data.map(|data| data.shift_remove("folder"));
+    Ok(model)
+}
+
+/// Writes a file of ours: one that is there is replaced by `--force` only.
+fn write(path: &Path, bytes: &[u8], force: bool) -> Result<(), Failure> {
+    let written = if force { replace(path, bytes) } else { create(path, bytes) };
+    written.map_err(|error| match error {
+        FileError::Write { reason, .. } if reason.kind() == std::io::ErrorKind::AlreadyExists => {
+            failure(format!("{} exists: choose another name, or replace it by --force", shown(path)))
+        }
+        other => failure(other),
+    })
+}
+
 fn object(value: Value) -> Map<String, Value> {
     match value {
         Value::Object(map) => map,
@@ -294,20 +330,6 @@ fn gpu_line(gpu: &Gpu) -> String {
     let checked = if gpu.checked() { ", shaders checked" } else { "" };
     let software = if gpu.is_software() { ", a software rasteriser on the CPU" } else { "" };
     format!("{} ({}{software}{checked})", gpu.name(), gpu.backend())
-}
-
-/// Refuses a file that exists, unless it may be replaced.
-fn vacant(path: &Path, force: bool) -> Result<(), Failure> {
-    match path.exists() && !force {
-        true => Err(failure(format!("{} exists: --force replaces it", shown(path)))),
-        false => Ok(()),
-    }
-}
-
-/// Writes a file beside its place and renames it; asked again, for it may exist by now.
-fn place(path: &Path, bytes: &[u8], force: bool) -> Result<(), Failure> {
-    vacant(path, force)?;
-    crate::checkpoint::replace(path, bytes).map_err(failure)
 }
 
 fn shown(path: &Path) -> String {

@@ -17,6 +17,7 @@ mod npz;
 mod packed;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
@@ -87,6 +88,42 @@ impl Model {
         self.layers.iter().map(|layer| (layer.packed.clone(), layer.gain.clone())).unzip()
     }
 
+    /// Where it first differs from another, layer by layer: widths, trits, scale, gains; then eps. What made them
+    /// does not count.
+    pub fn first_difference(&self, other: &Model) -> Option<Difference> {
+        for (i, (a, b)) in self.layers.iter().zip(&other.layers).enumerate() {
+            let differs = |of, row, column, values: [f64; 2]| {
+                Some(Difference { layer: Some(i), of, row, column, values })
+            };
+            let ([a, b], gains) = ([&a.packed, &b.packed], [&a.gain, &b.gain]);
+            for (of, [a, b]) in [("rows", [a.rows, b.rows]), ("columns", [a.cols, b.cols])] {
+                if a != b {
+                    return differs(of, None, None, [a as f64, b as f64]);
+                }
+            }
+            if a.words != b.words {
+                let at = (0..a.rows * a.cols).map(|at| (at / a.cols, at % a.cols));
+                let mut trits = at.map(|(row, col)| (row, col, [a.trit(row, col), b.trit(row, col)]));
+                if let Some((row, col, trits)) = trits.find(|(.., [a, b])| a != b) {
+                    return differs("trits", Some(row), Some(col), trits.map(f64::from));
+                }
+            }
+            if a.scale.to_bits() != b.scale.to_bits() {
+                return differs("scale", None, None, [a.scale, b.scale].map(f64::from));
+            }
+            let mut pairs = gains[0].iter().zip(gains[1]);
+            if let Some(at) = pairs.position(|(a, b)| a.to_bits() != b.to_bits()) {
+                return differs("gain", None, Some(at), gains.map(|gain| f64::from(gain[at])));
+            }
+        }
+        let whole = |of, values| Some(Difference { layer: None, of, row: None, column: None, values });
+        if self.layers.len() != other.layers.len() {
+            return whole("layers", [self, other].map(|model| model.layers.len() as f64));
+        }
+        let eps = [self, other].map(|model| model.eps);
+        if eps[0] != eps[1] { whole("eps", eps.map(f64::from)) } else { None }
+    }
+
     /// Whether it is a network that can be run: every format's `read` ends with this.
     ///
     /// # Errors
@@ -118,6 +155,37 @@ impl Model {
             }
         }
         Ok(self)
+    }
+}
+
+/// Where two networks, or two runs of one, first differ.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Difference {
+    /// The layer, counted from 0; none of what the layers share.
+    pub layer: Option<usize>,
+    /// What differs: `trits`, `scale`, `gain`, `codes`, `accumulators`, ...
+    pub of: &'static str,
+    /// Row of the matrix; of codes and accumulators the image.
+    pub row: Option<usize>,
+    /// Column of the matrix; of gains and codes the input, of accumulators the output.
+    pub column: Option<usize>,
+    /// The one value and the other.
+    pub values: [f64; 2],
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        if let Some(layer) = self.layer {
+            write!(f, "layer {layer}, ")?;
+        }
+        write!(f, "{}", self.of)?;
+        for (what, at) in [("row", self.row), ("column", self.column)] {
+            if let Some(at) = at {
+                write!(f, ", {what} {at}")?;
+            }
+        }
+        // All of them are f32 or integers that f32 holds.
+        write!(f, ": {} and {}", self.values[0] as f32, self.values[1] as f32)
     }
 }
 

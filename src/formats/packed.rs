@@ -8,14 +8,13 @@
 //!   a JSON object, `schema`, `sterna_version`, and `sha256` over all of the above.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 
 use super::{Contents, Layer, Matrix, Model, header, safetensors};
-use crate::checkpoint::{FileError, SCHEMA, checksum, intact, replace, serialize};
+use crate::checkpoint::{SCHEMA, checksum, intact, serialize};
 use crate::ternary::{self, Packed};
 
 /// What tells this format from others in safetensors form.
@@ -112,15 +111,6 @@ impl Model {
         ]);
         metadata.insert("sha256".into(), checksum(&views, &metadata));
         serialize(&views, &metadata)
-    }
-
-    /// Writes a packed file beside its place, syncs it and renames it; returns its bytes.
-    ///
-    /// # Errors
-    /// If the folder cannot be written or the disk is full; an old file is then untouched.
-    pub fn save_packed(&self, path: &Path, coding: Coding) -> Result<usize, FileError> {
-        let bytes = self.to_packed(coding);
-        replace(path, &bytes).map(|()| bytes.len())
     }
 }
 

@@ -93,6 +93,8 @@ pub struct Mlp {
     pub shape: Shape,
     /// First layer first.
     pub layers: Vec<Layer>,
+    /// Whether the trits came as they are, not from the shadow weights.
+    stored: bool,
 }
 
 /// The activations of one batch size.
@@ -191,11 +193,11 @@ impl Mlp {
         };
         let layers =
             shape.layers().into_iter().zip(parameters).enumerate().map(layer).collect::<Result<_, _>>()?;
-        Ok(Mlp { shape, layers })
+        Ok(Mlp { shape, layers, stored: false })
     }
 
-    /// A network of stored trits, to run: its packed weights are these to the bit. The shadow weights are
-    /// what they stand for, `beta T`; [`Mlp::quantize`] would find another beta in those.
+    /// A network of stored trits, to run: its packed weights are these to the bit, and [`Mlp::quantize`] leaves them
+    /// so. The shadow weights are what they stand for, `beta T`.
     ///
     /// # Errors
     /// If the adapter cannot bind a tensor.
@@ -205,7 +207,7 @@ impl Mlp {
             gain: gain.clone(),
         };
         let parameters: Vec<Parameters> = packed.iter().zip(gains).map(parameters).collect();
-        let mut mlp = Mlp::upload(gpu, shape, &parameters)?;
+        let mut mlp = Mlp { stored: true, ..Mlp::upload(gpu, shape, &parameters)? };
         for (i, (layer, packed)) in mlp.layers.iter_mut().zip(packed).enumerate() {
             layer.packed = PackedTensor::upload(gpu, &format!("layers.{i}.weight"), packed)?;
         }
@@ -262,12 +264,12 @@ impl Mlp {
     }
 
     /// `packed <- ternary(weight)` for every layer. Once before the forward passes that use it; nothing to do
-    /// in a float network.
+    /// in a float network and in one of stored trits.
     ///
     /// # Errors
     /// If the adapter cannot bind the partial sums.
     pub fn quantize(&self, gpu: &Gpu) -> Result<Vec<Op>, Error> {
-        if self.shape.precision == Precision::F32 {
+        if self.shape.precision == Precision::F32 || self.stored {
             return Ok(Vec::new());
         }
         let trees: Result<Vec<_>, _> =
