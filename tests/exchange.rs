@@ -15,6 +15,7 @@ use half::f16;
 use image::{DynamicImage, GrayImage, ImageFormat, Luma};
 use process::{adapter_flags, code, stderr, stdout, text};
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 use sterna::digit;
@@ -102,10 +103,8 @@ fn network(dims: &[usize], seed: u64) -> Model {
 
 /// Widths around words, blocks and chunks, and any others.
 fn networks() -> impl Strategy<Value = Model> {
-    let width = prop_oneof![
-        1..40usize,
-        prop::sample::select(vec![1, 3, 4, 5, 15, 16, 17, 255, 256, 257, 512, 513]),
-    ];
+    let width =
+        prop_oneof![1..40usize, prop::sample::select(vec![1, 3, 4, 5, 15, 16, 17, 255, 256, 257, 512, 513]),];
     (prop::collection::vec(width, 2..5), any::<u64>()).prop_map(|(dims, seed)| network(&dims, seed))
 }
 
@@ -124,7 +123,8 @@ fn files(model: &Model) -> Vec<(String, Vec<u8>)> {
     }
     for to in Exchange::ALL {
         for scale in SCALES {
-            let (bytes, _) = model.to_exchange(to, scale).expect("the scales of these networks are within f16");
+            let (bytes, _) =
+                model.to_exchange(to, scale).expect("the scales of these networks are within f16");
             let convention = if to == Exchange::HfBitnet { format!("-{scale:?}") } else { String::new() };
             let name = format!("{}{convention}", to.name()).to_lowercase();
             if files.iter().all(|(other, _)| *other != name) {
@@ -139,7 +139,8 @@ fn files(model: &Model) -> Vec<(String, Vec<u8>)> {
 fn forgetful(bytes: &[u8]) -> Vec<u8> {
     let [record, other] = [&b"sterna.model"[..], b"other.things"];
     let mut bytes = bytes.to_vec();
-    let places: Vec<usize> = (0..bytes.len() - record.len()).filter(|&at| bytes[at..].starts_with(record)).collect();
+    let places: Vec<usize> =
+        (0..bytes.len() - record.len()).filter(|&at| bytes[at..].starts_with(record)).collect();
     assert!(!places.is_empty(), "no record");
     for at in places {
         bytes[at..at + record.len()].copy_from_slice(other);
@@ -153,16 +154,22 @@ fn forgetful(bytes: &[u8]) -> Vec<u8> {
 fn a_network_comes_back_from_every_format_to_the_bit() {
     check(48, networks(), |model| {
         for (name, bytes) in files(&model) {
-            let back = formats::read(&bytes).map_err(|what| TestCaseError::fail(format!("{name}: {what}")))?;
+            let back =
+                formats::read(&bytes).map_err(|what| TestCaseError::fail(format!("{name}: {what}")))?;
             prop_assert_eq!(&back, &model, "{}", name);
             // And so its packed file does, byte for byte.
             prop_assert_eq!(back.to_packed(Coding::Base3), model.to_packed(Coding::Base3), "{}", name);
-            prop_assert!(files(&back).contains(&(name.clone(), bytes.clone())), "{} is written alike again", name);
+            prop_assert!(
+                files(&back).contains(&(name.clone(), bytes.clone())),
+                "{} is written alike again",
+                name
+            );
 
             let (tensors, _) = formats::list(&bytes).expect("listed");
             let matrices = tensors.iter().filter_map(|tensor| Some((tensor, tensor.matrix?)));
             let mut listed = matrices.map(|(tensor, matrix)| {
-                let packed = (matrix.read)(&bytes[tensor.at.clone()], matrix.rows, matrix.cols).expect("read");
+                let packed =
+                    (matrix.read)(&bytes[tensor.at.clone()], matrix.rows, matrix.cols).expect("read");
                 (packed.rows, packed.cols, packed.words)
             });
             let mut layers: Vec<_> = listed.by_ref().collect();
@@ -225,14 +232,16 @@ fn the_conventions_of_weight_scale_are_told_apart() {
         let bytes = forgetful(&bytes);
         let close = |a: f32, b: f32| (a / b - 1.0).abs() < 1e-6;
         // The file says which.
-        let scale = |reading: &Reading| formats::read_as(&bytes, reading).expect("read").model.layers[0].packed.scale;
+        let scale =
+            |reading: &Reading| formats::read_as(&bytes, reading).expect("read").model.layers[0].packed.scale;
         assert!(close(scale(&Reading::default()), beta), "{written:?}");
         // A flag says it louder, and is wrong here.
         let wrong = Reading { weight_scale: Some(other), ..Reading::default() };
         assert!(close(scale(&wrong), 1.0 / beta), "{written:?}");
 
         // Without a word in the file only a flag helps, or the config.json beside it.
-        let silent = String::from_utf8_lossy(&bytes).find("linear_class").expect("the class is in the metadata");
+        let silent =
+            String::from_utf8_lossy(&bytes).find("linear_class").expect("the class is in the metadata");
         let mut bytes = bytes.clone();
         bytes[silent..silent + 12].copy_from_slice(b"nothing_here");
         let sentence = formats::read(&bytes).expect_err("refused");
@@ -248,7 +257,10 @@ fn a_config_beside_the_file_is_read_where_the_file_is_silent() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("model.safetensors");
     let tensors = safetensors_file(
-        &[("up.weight", "U8", vec![1, 3], vec![0b10_01_00_10, 0b01_01_01_01, 0b00_10_01_00]), ("up.weight_scale", "BF16", vec![1], vec![0x00, 0x40])],
+        &[
+            ("up.weight", "U8", vec![1, 3], vec![0b10_01_00_10, 0b01_01_01_01, 0b00_10_01_00]),
+            ("up.weight_scale", "BF16", vec![1], vec![0x00, 0x40]),
+        ],
         json!({}),
     );
     fs::write(&path, tensors).expect("written");
@@ -285,7 +297,8 @@ fn bytes_of(values: &[f32]) -> Vec<u8> {
 #[test]
 fn floats_are_quantised_by_absmean_and_the_change_is_said() {
     let wave = |n: usize| (0..n).map(|i| (i as f32 * 0.7).sin()).collect::<Vec<f32>>();
-    let halves = |values: &[f32]| values.iter().flat_map(|&x| f16::from_f32(x).to_le_bytes()).collect::<Vec<u8>>();
+    let halves =
+        |values: &[f32]| values.iter().flat_map(|&x| f16::from_f32(x).to_le_bytes()).collect::<Vec<u8>>();
     let (first, second) = (wave(6 * 5), wave(3 * 6));
     let file = safetensors_file(
         &[
@@ -312,7 +325,9 @@ fn floats_are_quantised_by_absmean_and_the_change_is_said() {
         formats::read_as(&file, &Reading { floats: true, tensors, ..Reading::default() })
     };
     let sentence = chosen(&["fc10.weight", "fc2.weight"]).expect_err("refused");
-    assert!(sentence.contains("5 inputs") && sentence.contains("3 outputs") && sentence.contains("--tensors"));
+    assert!(
+        sentence.contains("5 inputs") && sentence.contains("3 outputs") && sentence.contains("--tensors")
+    );
     assert_eq!(chosen(&["fc10.weight"]).expect("read").model.dims(), [6, 3]);
     assert!(chosen(&["fc3.weight"]).expect_err("refused").contains("no tensor fc3.weight"));
 }
@@ -324,13 +339,22 @@ fn blocks_of_several_scales_are_refused_and_can_be_quantised_afresh() {
     let (bytes, _) = model.to_exchange(Exchange::GgufTq2_0, WeightScale::Multiply).expect("written");
     let mut bytes = forgetful(&bytes);
     let scale = f16::from_f32(model.layers[0].packed.scale);
-    let last = (0..bytes.len() - 1).rev().find(|&at| bytes[at..].starts_with(&scale.to_le_bytes())).expect("a scale");
+    let last = (0..bytes.len() - 1)
+        .rev()
+        .find(|&at| bytes[at..].starts_with(&scale.to_le_bytes()))
+        .expect("a scale");
     bytes[last..last + 2].copy_from_slice(&(scale * f16::from_f32(2.0)).to_le_bytes());
     let sentence = formats::read(&bytes).expect_err("refused");
     assert!(sentence.contains("block 1") && sentence.contains("--absmean"), "{sentence}");
     let told = Reading { absmean: true, ..Reading::default() };
     let Imported { model: afresh, lost, .. } = formats::read_as(&bytes, &told).expect("read");
-    let values: Vec<f32> = model.layers[0].packed.unpack().iter().enumerate().map(|(i, &trit)| f32::from(trit) * scale.to_f32() * if i < 256 { 1.0 } else { 2.0 }).collect();
+    let values: Vec<f32> = model.layers[0]
+        .packed
+        .unpack()
+        .iter()
+        .enumerate()
+        .map(|(i, &trit)| f32::from(trit) * scale.to_f32() * if i < 256 { 1.0 } else { 2.0 })
+        .collect();
     assert_eq!(afresh.layers[0].packed, Packed::quantize(&values, 2, 256));
     assert_eq!(lost.len(), 1);
 }
@@ -353,7 +377,11 @@ fn a_scale_that_was_changed_after_the_export_is_noticed() {
             }
         }
         let sentence = formats::read(&bytes).expect_err("refused");
-        assert!(sentence.contains("scale") && sentence.contains(&scale.to_string()), "{}: {sentence}", to.name());
+        assert!(
+            sentence.contains("scale") && sentence.contains(&scale.to_string()),
+            "{}: {sentence}",
+            to.name()
+        );
     }
 }
 
@@ -369,7 +397,8 @@ fn python() -> Option<PathBuf> {
     let python = root.join("bin/python");
     let run = |command: &mut Command, what: &str| {
         let output = command.output();
-        let hint = "install python3 with venv (Debian: python3-venv), or set STERNA_SKIP_GGUF=1 to do without";
+        let hint =
+            "install python3 with venv (Debian: python3-venv), or set STERNA_SKIP_GGUF=1 to do without";
         let output = output.unwrap_or_else(|error| panic!("{what}: {error}: {hint}"));
         assert!(output.status.success(), "{what}: {}: {hint}", String::from_utf8_lossy(&output.stderr));
     };
@@ -419,11 +448,15 @@ fn blocks_are_those_of_the_package_gguf() {
     let Some(python) = python() else { return };
     let folder = tempfile::tempdir().expect("a temporary folder");
     for (to, blocks) in [(Exchange::GgufTq2_0, Blocks::Tq2_0), (Exchange::GgufTq1_0, Blocks::Tq1_0)] {
-        for (dims, seed) in [(&[784, 17, 5][..], 1), (&[256, 256][..], 2), (&[1, 1], 3), (&[513, 9, 300, 2], 5)] {
+        for (dims, seed) in
+            [(&[784, 17, 5][..], 1), (&[256, 256][..], 2), (&[1, 1], 3), (&[513, 9, 300, 2], 5)]
+        {
             let model = network(dims, seed);
             let path = folder.path().join("model.gguf");
-            fs::write(&path, model.to_exchange(to, WeightScale::Multiply).expect("written").0).expect("written");
-            let output = Command::new(&python).args(["-c", DEQUANTIZE]).arg(&path).output().expect("python starts");
+            fs::write(&path, model.to_exchange(to, WeightScale::Multiply).expect("written").0)
+                .expect("written");
+            let output =
+                Command::new(&python).args(["-c", DEQUANTIZE]).arg(&path).output().expect("python starts");
             assert!(output.status.success(), "{}", stderr(&output));
             let said: Value = serde_json::from_slice(&output.stdout).expect("JSON");
             for (i, Layer { packed, gain }) in model.layers.iter().enumerate() {
@@ -480,9 +513,14 @@ fn what_other_programs_write_is_read() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (bytes, _) = network(&[5, 3], 2).to_exchange(Exchange::Npy, WeightScale::Multiply).expect("written");
     fs::write(folder.path().join("ours.npz"), bytes).expect("written");
-    let output = Command::new(python).args(["-c", WRITE, text(folder.path())]).output().expect("python starts");
+    let output =
+        Command::new(python).args(["-c", WRITE, text(folder.path())]).output().expect("python starts");
     assert!(output.status.success(), "{}", stderr(&output));
-    assert!(stdout(&output).contains("('layers.0.weight', '|i1', (3, 5)), ('layers.0.scale', '<f4', ())"), "{}", stdout(&output));
+    assert!(
+        stdout(&output).contains("('layers.0.weight', '|i1', (3, 5)), ('layers.0.scale', '<f4', ())"),
+        "{}",
+        stdout(&output)
+    );
     assert!(stdout(&output).contains("\n{\"schema\":"), "{}", stdout(&output));
 
     let trits: Vec<i8> = (0..3 * 512).map(|i| (i * 7 % 11 % 3) as i8 - 1).collect();
@@ -510,12 +548,15 @@ enum Damage {
 }
 
 fn damages() -> impl Strategy<Value = Damage> {
-    let extreme = prop::sample::select(vec![0, 1, 2, 255, 256, u64::from(u32::MAX), 1 << 40, 1 << 63, u64::MAX]);
+    let extreme =
+        prop::sample::select(vec![0, 1, 2, 255, 256, u64::from(u32::MAX), 1 << 40, 1 << 63, u64::MAX]);
     prop_oneof![
         any::<usize>().prop_map(Damage::Cut),
         prop::collection::vec(any::<usize>(), 1..9).prop_map(Damage::Flips),
-        (any::<usize>(), extreme, prop::sample::select(vec![1, 2, 4, 8])).prop_map(|(at, n, width)| Damage::Numbers(at, n, width)),
-        (any::<usize>(), prop::collection::vec(any::<u8>(), 1..40)).prop_map(|(at, bytes)| Damage::Insert(at, bytes)),
+        (any::<usize>(), extreme, prop::sample::select(vec![1, 2, 4, 8]))
+            .prop_map(|(at, n, width)| Damage::Numbers(at, n, width)),
+        (any::<usize>(), prop::collection::vec(any::<u8>(), 1..40))
+            .prop_map(|(at, bytes)| Damage::Insert(at, bytes)),
         prop::collection::vec(any::<u8>(), 0..200).prop_map(Damage::Random),
     ]
 }
@@ -552,7 +593,8 @@ fn small() -> (Vec<(String, Vec<u8>)>, Vec<(String, Vec<u8>)>) {
         tensors.push((layer(i, "weight"), vec![rows, cols], bytes_of(&vec![0.5; rows * cols])));
         tensors.push((layer(i, "gain"), vec![cols], bytes_of(&vec![1.5; cols])));
     }
-    let floats: Vec<_> = tensors.iter().map(|(name, shape, bytes)| (&name[..], "F32", shape.clone(), bytes.clone())).collect();
+    let floats: Vec<_> =
+        tensors.iter().map(|(name, shape, bytes)| (&name[..], "F32", shape.clone(), bytes.clone())).collect();
     networks.push(("checkpoint".into(), safetensors_file(&floats, json!({}))));
     networks.push(("floats".into(), safetensors_file(&floats[..1], json!({}))));
     let (npz, _) = model.to_exchange(Exchange::Npy, WeightScale::Multiply).expect("written");
@@ -584,7 +626,12 @@ const ALWAYS: usize = 16 << 10;
 /// Reads a file in every way that there is; the clauses of those that fail.
 fn read_all(bytes: &[u8]) -> Vec<String> {
     let mut clauses = Vec::new();
-    let told = |weight_scale| Reading { weight_scale: Some(weight_scale), floats: true, absmean: true, ..Reading::default() };
+    let told = |weight_scale| Reading {
+        weight_scale: Some(weight_scale),
+        floats: true,
+        absmean: true,
+        ..Reading::default()
+    };
     match formats::list(bytes) {
         Err(what) => clauses.push(what),
         Ok((tensors, _)) => {
@@ -609,9 +656,16 @@ fn no_broken_network_panics_or_takes_memory_that_it_only_claims() {
             let bytes = damaged(file, &damage);
             let mut clauses = Vec::new();
             let taken = largest(|| clauses = read_all(&bytes));
-            prop_assert!(taken <= TIMES * bytes.len() + ALWAYS, "{name}: {taken} bytes for {}: {damage:?}", bytes.len());
+            prop_assert!(
+                taken <= TIMES * bytes.len() + ALWAYS,
+                "{name}: {taken} bytes for {}: {damage:?}",
+                bytes.len()
+            );
             for clause in clauses {
-                prop_assert!(!clause.is_empty() && !clause.contains('\n') && !clause.contains("panicked"), "{name}: {clause}");
+                prop_assert!(
+                    !clause.is_empty() && !clause.contains('\n') && !clause.contains("panicked"),
+                    "{name}: {clause}"
+                );
             }
             Ok(())
         });
@@ -622,7 +676,10 @@ fn no_broken_network_panics_or_takes_memory_that_it_only_claims() {
 fn no_broken_picture_panics_or_takes_memory_that_it_only_claims() {
     let (_, pictures) = small();
     for (name, file) in &pictures {
-        assert!(digit::decode(file).and_then(|picture| digit::prepare(&picture)).is_ok(), "{name} is a good file");
+        assert!(
+            digit::decode(file).and_then(|picture| digit::prepare(&picture)).is_ok(),
+            "{name} is a good file"
+        );
         check(400, damages(), |damage| {
             let bytes = damaged(file, &damage);
             // A byte of a picture may stand for many pixels, of up to 8 bytes, and decoders keep some of their own.
@@ -654,7 +711,12 @@ fn files_of_the_first_version_are_read() {
         let stored = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let told = Reading { floats: true, ..Reading::default() };
         match Format::of(bytes) {
-            Ok(_) => assert_eq!(formats::read_as(&stored, &told), formats::read_as(bytes, &told), "{}", path.display()),
+            Ok(_) => assert_eq!(
+                formats::read_as(&stored, &told),
+                formats::read_as(bytes, &told),
+                "{}",
+                path.display()
+            ),
             Err(_) => assert_eq!(digit::decode(&stored), digit::decode(bytes), "{}", path.display()),
         }
     }
@@ -731,7 +793,10 @@ fn a_hundred_test_digits_as_pictures_and_one_set_of_labels_from_every_format() {
         let (out, back) = (at(to.name()), at(&format!("{}.safetensors", to.name())));
         let said = sterna(&["export", text(&packed), "--to", to.name(), "-o", text(&out), "--json"]);
         let line = json_line(&said);
-        assert_eq!((&line["bytes"], &line["format"]), (&json!(fs::metadata(&out).expect("there").len()), &json!(to.name())));
+        assert_eq!(
+            (&line["bytes"], &line["format"]),
+            (&json!(fs::metadata(&out).expect("there").len()), &json!(to.name()))
+        );
         let rounds = to.name().starts_with("gguf");
         assert_eq!(line["lost"].as_array().expect("losses").len(), if rounds { 3 } else { 0 }, "{line}");
         assert_eq!(stderr(&said).contains("on average"), rounds, "{}", stderr(&said));
@@ -762,7 +827,11 @@ fn predict_reads_other_pictures_and_says_what_is_none() {
     image::imageops::invert(&mut dark);
     fs::write(at("light.jpg"), encoded(&seven, ImageFormat::Jpeg)).expect("written");
     fs::write(at("dark.bmp"), encoded(&dark, ImageFormat::Bmp)).expect("written");
-    fs::write(at("small.png"), encoded(&picture(&Dataset::embedded().test.images[..784], 28), ImageFormat::Png)).expect("written");
+    fs::write(
+        at("small.png"),
+        encoded(&picture(&Dataset::embedded().test.images[..784], 28), ImageFormat::Png),
+    )
+    .expect("written");
     let names = ["light.jpg", "dark.bmp", "small.png"].map(at);
     let args = [&["predict", text(&model), "--json"][..], &names.each_ref().map(|path| text(path))].concat();
     let output = sterna(&args);
@@ -787,7 +856,8 @@ fn predict_reads_other_pictures_and_says_what_is_none() {
     assert!(stdout(&output).starts_with("stdin: 7, "), "{}{}", stdout(&output), stderr(&output));
 
     // A sheet without ink, a text, and a PNG that claims 60,000 x 60,000 pixels.
-    fs::write(at("empty.png"), encoded(&GrayImage::from_pixel(9, 5, Luma([200])), ImageFormat::Png)).expect("written");
+    fs::write(at("empty.png"), encoded(&GrayImage::from_pixel(9, 5, Luma([200])), ImageFormat::Png))
+        .expect("written");
     fs::write(at("text.png"), "seven").expect("written");
     let mut huge = encoded(&seven, ImageFormat::Png);
     huge[16..24].copy_from_slice(&[0, 0, 0xea, 0x60, 0, 0, 0xea, 0x60]);
@@ -804,8 +874,9 @@ fn predict_reads_other_pictures_and_says_what_is_none() {
         let output = sterna(&["predict", text(&model), text(&at(name))]);
         let said = stderr(&output);
         assert_eq!(code(&output), 2, "{said}");
-        let parts = parts.iter().chain(&[name]);
-        parts.for_each(|part| assert!(said.contains(part), "{part} is missing in {said}"));
+        for part in [parts, &[name]].concat() {
+            assert!(said.contains(part), "{part} is missing in {said}");
+        }
         assert_eq!(said.trim_end().lines().count(), 1, "{said}");
     }
     let output = sterna(&["predict", text(&model), "--index", "10000"]);
@@ -817,7 +888,11 @@ fn every_command_refuses_a_broken_file_in_one_sentence() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (networks, _) = small();
     let picture = folder.path().join("seven.png");
-    fs::write(&picture, encoded(&self::picture(&Dataset::embedded().test.images[..784], 28), ImageFormat::Png)).expect("written");
+    fs::write(
+        &picture,
+        encoded(&self::picture(&Dataset::embedded().test.images[..784], 28), ImageFormat::Png),
+    )
+    .expect("written");
     let mut runner = TestRunner::deterministic();
     for (name, file) in &networks {
         let path = folder.path().join(name);

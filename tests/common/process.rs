@@ -9,7 +9,7 @@ use std::process::Output;
 /// Flags that choose the adapter of `STERNA_TEST_BACKEND` and `STERNA_TEST_ADAPTER` for a command that opens
 /// one, unless it chooses its own.
 pub fn adapter_flags(args: &[&str]) -> Vec<String> {
-    if !matches!(args.first(), Some(\&("train" | "eval" | "verify" | "bench" | "predict"))) {
+    if !matches!(args.first(), Some(&("train" | "eval" | "verify" | "bench" | "predict"))) {
         return Vec::new();
     }
     let flags = [("STERNA_TEST_BACKEND", "--backend"), ("STERNA_TEST_ADAPTER", "--adapter")];
