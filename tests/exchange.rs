@@ -10,6 +10,7 @@ use std::fs;
 use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
 
 use half::f16;
 use image::{DynamicImage, GrayImage, ImageFormat, Luma};
@@ -387,8 +388,13 @@ fn a_scale_that_was_changed_after_the_export_is_noticed() {
 
 // --- an implementation that is not ours ------------------------------------------------------------
 
-/// A Python with the packages `gguf` and `numpy`, in an environment under target/.
+/// A Python with the packages `gguf` and `numpy`, in an environment under target/; made once.
 fn python() -> Option<PathBuf> {
+    static PYTHON: OnceLock<Option<PathBuf>> = OnceLock::new();
+    PYTHON.get_or_init(environment).clone()
+}
+
+fn environment() -> Option<PathBuf> {
     if std::env::var_os("STERNA_SKIP_GGUF").is_some() {
         eprintln!("STERNA_SKIP_GGUF is set: ggml's blocks are not held against the package gguf");
         return None;
@@ -599,7 +605,7 @@ fn small() -> (Vec<(String, Vec<u8>)>, Vec<(String, Vec<u8>)>) {
     networks.push(("floats".into(), safetensors_file(&floats[..1], json!({}))));
     let (npz, _) = model.to_exchange(Exchange::Npy, WeightScale::Multiply).expect("written");
     let at = npz.windows(6).position(|six| six == b"\x93NUMPY").expect("an array");
-    networks.push(("npy".into(), npz[at..at + 128 + 15].to_vec()));
+    networks.push(("array".into(), npz[at..at + 128 + 15].to_vec()));
     let digit = picture(&Dataset::embedded().test.images[..784], 28);
     let pictures = [("png", ImageFormat::Png), ("jpeg", ImageFormat::Jpeg), ("bmp", ImageFormat::Bmp)];
     (networks, pictures.map(|(name, format)| (name.into(), encoded(&digit, format))).into())

@@ -133,7 +133,8 @@ impl Model {
             "linear_class": weight_scale.linear_class(),
             "quantization_mode": "offline",
             "use_rms_norm": true,
-            "rms_norm_eps": self.eps,
+            // By its digits as an f32.
+            "rms_norm_eps": self.eps.to_string().parse::<f64>().unwrap_or(f64::from(self.eps)),
         });
         let metadata =
             [("format", "pt".to_string()), ("quantization_config", config.to_string()), (RECORD, record)];

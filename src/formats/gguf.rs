@@ -269,7 +269,11 @@ impl<'a> Cursor<'a> {
         Ok(match kind {
             0 | 2 | 4 | 10 => Entry::Integer(i128::from(self.bits(size(kind), key)?)),
             1 | 3 | 5 | 11 => signed(self.bits(size(kind), key)?, size(kind)),
-            6 => Entry::Float(f64::from(f32::from_bits(self.u32(key)?))),
+            // By its digits, 1e-5 and not 9.999999747378752e-6.
+            6 => {
+                let value = f32::from_bits(self.u32(key)?);
+                Entry::Float(value.to_string().parse().unwrap_or(f64::from(value)))
+            }
             12 => Entry::Float(f64::from_bits(self.u64(key)?)),
             7 => match self.bits(1, key)? {
                 bit @ 0..=1 => Entry::Bool(bit == 1),
@@ -426,7 +430,7 @@ mod tests {
         let pairs = [
             ("general.architecture", Entry::Text("sterna")),
             ("n", Entry::Integer(7)),
-            ("eps", Entry::Float(f64::from(1e-5f32))),
+            ("eps", Entry::Float(1e-5)),
         ];
         assert_eq!(file.metadata, pairs);
         let [a, b] = &file.tensors[..] else { panic!("{:?}", file.tensors) };
