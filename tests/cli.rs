@@ -217,6 +217,19 @@ fn a_run_leaves_its_folder_and_eval_repeats_its_score() {
     let told = format!("Digest of all codes and accumulators: {digest}; the same on every machine");
     assert!(stdout(&checked).contains(&told), "{}", stdout(&checked));
 
+    // Packed, it is the same network to everyone: score, loss to the last bit, digest.
+    let packed = folder.path().join("packed");
+    for coding in ["2bit", "base3"] {
+        let args = ["pack", text(&model), "-o", text(&packed), "--format", coding, "--force"];
+        assert_eq!(code(&sterna(&args)), 0);
+        let scored = sterna(&["eval", text(&packed), "--data", text(&data), "--json"]);
+        assert_eq!(code(&scored), 0, "{}", stderr(&scored));
+        let of_packed = json(&scored);
+        for (key, value) in again.as_object().expect("an object") {
+            assert!(key == "checkpoint" || of_packed[key] == *value, "{key} of {of_packed}, as {coding}");
+        }
+    }
+
     let once_more = sterna(&small_run(&data, &out));
     assert_refused(&once_more, &["already holds a run"]);
 }
@@ -508,7 +521,8 @@ fn info_names_the_adapter_it_would_use() {
 
 #[test]
 fn help_has_examples_and_no_arguments_means_help() {
-    for args in [&["--help"][..], &["train", "--help"], &["eval", "--help"]] {
+    let commands = ["train", "eval", "pack", "verify", "inspect"].map(|command| [command, "--help"]);
+    for args in std::iter::once(&["--help"][..]).chain(commands.iter().map(|args| &args[..])) {
         let output = sterna(args);
         assert_eq!(code(&output), 0);
         assert!(stdout(&output).contains("Example"), "{args:?}");

@@ -77,11 +77,9 @@ pub fn run(flags: &Flags) -> Outcome {
     for (key, value) in &listing.metadata {
         facts(key, value, &mut rows);
     }
+    let width = rows.iter().map(|[key, _]| key.len()).max().unwrap_or(0);
     for [key, value] in &rows {
-        super::say(format!(
-            "  {key:<width$}  {value}",
-            width = rows.iter().map(|[key, _]| key.len()).max().unwrap_or(0)
-        ))?;
+        super::say(format!("  {key:<width$}  {value}"))?;
     }
     if let Some(picture) = &picture {
         super::say(format!("\nPicture: {}", shown(picture)))?;

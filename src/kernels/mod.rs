@@ -12,6 +12,7 @@ mod adamw;
 mod advance;
 mod augment_batch;
 mod dequantize_weights;
+mod descale_rows;
 mod gather_batch;
 mod gemv_base3;
 mod gemv_f32;
@@ -45,6 +46,7 @@ pub use adamw::{AdamW, Moments, adamw};
 pub use advance::advance;
 pub use augment_batch::augment_batch;
 pub use dequantize_weights::dequantize_weights;
+pub use descale_rows::descale_rows;
 pub use gather_batch::gather_batch;
 pub use gemv_base3::{Base3Tensor, gemv_base3};
 pub use gemv_f32::{gemv_f32, gemv_f32_variant};
@@ -89,6 +91,7 @@ pub static OPERATIONS: &[&[&Kernel]] = &[
     &[&gemv_base3::KERNEL],
     gemv_i8::VARIANTS,
     &[&scale_rows::KERNEL],
+    &[&descale_rows::KERNEL],
     &[&relu::KERNEL],
     &[&rmsnorm::KERNEL],
     matmul_f32::VARIANTS,
