@@ -1,9 +1,10 @@
 //! A picture of one digit, photo or drawing, as MNIST would have it. Bytes in, 28 x 28 pixels out; knows no network.
 //!
 //! What is done, in four bullets:
-//! - grey, transparency laid over black or white, whichever the drawing is farther from, turned as a camera says;
-//! - the background is the median of the border; where it is light, the picture is inverted. What differs from it by
-//!   less than nine tenths of the border do is background too;
+//! - grey, transparency laid over black or white, whichever the drawing is farther from, turned as a camera says, and
+//!   averaged over squares of pixels until it is less than twice 224 on its longer side;
+//! - the background is the plane that most of the border lies on, for light falls unevenly; the ink is what differs from
+//!   it by more than nine tenths of the border do, on the side on which more does: dark on light is inverted;
 //! - the box around the ink is scaled to 20 pixels on its longer side, each pixel the mean of the area it covers;
 //! - the ink's centre of mass is moved to the middle of 28 x 28, by whole pixels.
 //!
@@ -26,6 +27,9 @@ const MOST_PIXELS: u64 = 1 << 26;
 
 /// Pixels for each byte of a file at most; deflate, on pixels of one bit, comes to 8,256.
 const PIXELS_PER_BYTE: u64 = 1 << 13;
+
+/// A picture is looked at in about so many pixels on its longer side.
+const ENOUGH: usize = 224;
 
 /// Ink fainter than this share of the darkest does not count for the box.
 const FAINT: f32 = 0.1;
@@ -88,6 +92,7 @@ pub fn decode(bytes: &[u8]) -> Result<Grey, String> {
 /// # Errors
 /// If all of the picture is background.
 pub fn prepare(picture: &Grey) -> Result<Vec<u8>, String> {
+    let picture = &shrunk(picture);
     let ink = ink(picture)?;
     let (width, height) = (picture.width, picture.height);
     let inked = |x: usize, y: usize| ink[y * width + x] >= FAINT;
@@ -123,29 +128,64 @@ pub fn prepare(picture: &Grey) -> Result<Vec<u8>, String> {
     Ok(out)
 }
 
+/// The means of squares of pixels; what is left over at the right and at the bottom is cut.
+fn shrunk(picture: &Grey) -> Grey {
+    let by = (picture.width.max(picture.height) / ENOUGH).clamp(1, picture.width.min(picture.height));
+    let (width, height) = (picture.width / by, picture.height / by);
+    let mean = |i: usize| {
+        let corner = i / width * by * picture.width + i % width * by;
+        let line = |row: usize| picture.pixels[corner + row * picture.width..][..by].iter().sum::<f32>();
+        (0..by).map(line).sum::<f32>() / (by * by) as f32
+    };
+    Grey { width, height, pixels: (0..width * height).map(mean).collect() }
+}
+
 /// How far each pixel is from the background, 0 to 1.
 fn ink(picture: &Grey) -> Result<Vec<f32>, String> {
     let Grey { width, height, pixels } = picture;
+    let place = |i: usize| {
+        let across = |at: usize, side: usize| (2 * at + 1) as f32 / side as f32 - 1.0;
+        [across(i % width, *width), across(i / width, *height)]
+    };
     let on_border =
-        |i: usize| i < *width || i >= width * (height - 1) || i % width == 0 || i % width == width - 1;
-    let mut border: Vec<f32> = (0..pixels.len()).filter(|&i| on_border(i)).map(|i| pixels[i]).collect();
-    let background = quantile(&mut border, 0.5);
-    let sign = if background > 127.5 { -1.0 } else { 1.0 };
-    let far: Vec<f32> = pixels.iter().map(|pixel| sign * (pixel - background)).collect();
-    let peak = far.iter().copied().fold(0.0, f32::max);
-    let mut noise: Vec<f32> = border.iter().map(|pixel| (pixel - background).abs()).collect();
-    // A digit may touch the border: at most a third of its ink is taken for noise.
-    let floor = quantile(&mut noise, 0.9).min(peak / 3.0);
+        |i: &usize| i % width == 0 || i % width == width - 1 || i / width == 0 || i / width == height - 1;
+    let border: Vec<usize> = (0..pixels.len()).filter(on_border).collect();
+    let mut level = quantile(border.iter().map(|&i| pixels[i]), 0.5);
+    let paper = level;
+    let mut slope = [0.0; 2];
+    let far = |level: f32, slope: [f32; 2], i: usize| {
+        let [x, y] = place(i);
+        pixels[i] - level - slope[0] * x - slope[1] * y
+    };
+    for _ in 0..20 {
+        let spread = quantile(border.iter().map(|&i| far(level, slope, i).abs()), 0.5);
+        // A digit may touch the border: what is far from the plane has no say in it.
+        let near = |&i: &usize| far(level, slope, i).abs() <= 1.0 + 3.0 * spread;
+        let kept: Vec<(f32, [f32; 2])> =
+            border.iter().copied().filter(near).map(|i| (far(level, slope, i), place(i))).collect();
+        level += kept.iter().map(|(far, _)| far).sum::<f32>() / kept.len() as f32;
+        for axis in [0, 1] {
+            let along: f32 = kept.iter().map(|(far, at)| far * at[axis]).sum();
+            let length: f32 = kept.iter().map(|(_, at)| at[axis] * at[axis]).sum();
+            slope[axis] += if length > 0.0 { along / length } else { 0.0 };
+        }
+    }
+    let far: Vec<f32> = (0..pixels.len()).map(|i| far(level, slope, i)).collect();
+    let [above, below] = [1.0, -1.0].map(|sign| far.iter().map(|far| sign * far).fold(0.0, f32::max));
+    let (sign, peak) = if below > above { (-1.0, below) } else { (1.0, above) };
+    // At most a third of the ink is taken for noise, for the digit may touch the border here too.
+    let floor = quantile(border.iter().map(|&i| far[i].abs()), 0.9).min(peak / 3.0);
     if peak - floor < 1.0 {
         return Err(format!(
-            "shows no digit: none of its {width} x {height} pixels stands out from the border's grey {background}"
+            "shows no digit: none of its {width} x {height} pixels stands out from the border's grey {paper}"
         ));
     }
-    Ok(far.into_iter().map(|far| ((far - floor) / (peak - floor)).max(0.0)).collect())
+    Ok(far.into_iter().map(|far| ((sign * far - floor) / (peak - floor)).max(0.0)).collect())
 }
 
 /// The value below which this share of values lies.
-fn quantile(values: &mut [f32], share: f32) -> f32 {
+fn quantile(values: impl Iterator<Item = f32>, share: f32) -> f32 {
+    let mut values: Vec<f32> = values.collect();
     values.sort_by(f32::total_cmp);
     values[((values.len() - 1) as f32 * share) as usize]
 }
@@ -187,12 +227,12 @@ mod tests {
             picture(
                 500,
                 300,
-                |x, y| if (400..450).contains(&x) && (7..207).contains(&y) { 10.0 } else { 240.0 },
+                |x, y| if (400..450).contains(&x) && (8..208).contains(&y) { 10.0 } else { 240.0 },
             );
         let digit = prepare(&sheet).expect("a bar");
         for (i, &value) in digit.iter().enumerate() {
             let (x, y) = (i % SIDE, i / SIDE);
-            // 2.5 pixels on either side of the middle: by whole pixels that is 12 to 16.
+            // 5 pixels about the middle, by whole pixels: 12 to 16.
             let inside = (12..17).contains(&x) && (4..24).contains(&y);
             assert_eq!(value, if inside { 255 } else { 0 }, "{x}, {y}");
         }
@@ -220,6 +260,28 @@ mod tests {
         let [clean, noisy] = [clean, noisy].map(|picture| prepare(&picture).expect("a bar"));
         let far = clean.iter().zip(&noisy).map(|(a, b)| a.abs_diff(*b)).max();
         assert!(far < Some(32), "{far:?}");
+    }
+
+    #[test]
+    fn light_may_fall_unevenly() {
+        // The paper's far corner is darker than half of the ink.
+        let shade = |x: usize, y: usize| 1.0 - x as f32 / 1600.0 - y as f32 / 1200.0;
+        let bar = |x: usize, y: usize| (500..540).contains(&x) && (300..460).contains(&y);
+        let photo = picture(800, 600, |x, y| shade(x, y) * if bar(x, y) { 60.0 } else { 220.0 });
+        let digit = prepare(&photo).expect("a bar");
+        // One quarter as wide as high, and nothing of the shade.
+        let rows: Vec<&[u8]> =
+            digit.chunks(SIDE).filter(|row| row.iter().any(|&value| value > 150)).collect();
+        assert!((19..=20).contains(&rows.len()), "{}", rows.len());
+        assert!(rows.iter().all(|row| (4..=6).contains(&row.iter().filter(|&&value| value > 50).count())));
+        assert!(digit.iter().enumerate().all(|(i, &value)| value < 26 || (10..18).contains(&(i % SIDE))));
+    }
+
+    #[test]
+    fn a_digit_may_touch_the_border() {
+        let sheet = picture(40, 60, |x, y| if x < 12 && y > 20 { 30.0 } else { 230.0 });
+        let digit = prepare(&sheet).expect("a bar");
+        assert_eq!(digit.iter().filter(|&&value| value > 250).count(), 20 * 6);
     }
 
     #[test]
