@@ -148,7 +148,7 @@ fn ink(picture: &Grey) -> Result<Vec<f32>, String> {
         [across(i % width, *width), across(i / width, *height)]
     };
     let on_border =
-        |i: &usize| i % width == 0 || i % width == width - 1 || i / width == 0 || i / width == height - 1;
+        |i: &usize| [0, width - 1].contains(&(i % width)) || [0, height - 1].contains(&(i / width));
     let border: Vec<usize> = (0..pixels.len()).filter(on_border).collect();
     let mut level = quantile(border.iter().map(|&i| pixels[i]), 0.5);
     let paper = level;
@@ -296,11 +296,7 @@ mod tests {
             let dot =
                 picture(width, height, |x, y| if (x, y) == (width / 2, height / 2) { 0.0 } else { 255.0 });
             let digit = prepare(&dot);
-            assert_eq!(
-                digit.map(|digit| digit.iter().any(|&value| value == 255)),
-                Ok(true),
-                "{width} x {height}"
-            );
+            assert_eq!(digit.map(|digit| digit.contains(&255)), Ok(true), "{width} x {height}");
         }
     }
 }

@@ -98,7 +98,8 @@ fn network(dims: &[usize], seed: u64) -> Model {
         let gain = (0..cols).map(|_| float()).collect();
         layers.push(Layer { packed: Packed::pack(&trits, rows, cols, scale), gain });
     }
-    let about = if seed % 2 == 0 { Value::Null } else { json!({"seed": seed, "data": {"name": "mnist"}}) };
+    let about =
+        if seed.is_multiple_of(2) { Value::Null } else { json!({"seed": seed, "data": {"name": "mnist"}}) };
     Model { layers, eps: 1e-6 * (1 + seed % 20) as f32, about }
 }
 
@@ -116,9 +117,12 @@ fn check<S: Strategy>(cases: u32, strategy: S, test: impl Fn(S::Value) -> Result
 
 const SCALES: [WeightScale; 2] = [WeightScale::Multiply, WeightScale::Divide];
 
+/// Files by name.
+type Files = Vec<(String, Vec<u8>)>;
+
 /// Every file that a network can be written into, with what it is called.
-fn files(model: &Model) -> Vec<(String, Vec<u8>)> {
-    let mut files: Vec<(String, Vec<u8>)> = Vec::new();
+fn files(model: &Model) -> Files {
+    let mut files = Files::new();
     for coding in [Coding::TwoBit, Coding::Base3] {
         files.push((coding.name().into(), model.to_packed(coding)));
     }
@@ -590,7 +594,7 @@ fn damaged(file: &[u8], damage: &Damage) -> Vec<u8> {
 }
 
 /// A small file of every format, by name; networks, then pictures.
-fn small() -> (Vec<(String, Vec<u8>)>, Vec<(String, Vec<u8>)>) {
+fn small() -> (Files, Files) {
     let model = network(&[5, 3, 2], 1);
     let mut networks = files(&model);
     let layer = |i: usize, what: &str| format!("layers.{i}.{what}");

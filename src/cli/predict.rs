@@ -212,7 +212,7 @@ fn beside(left: &[String], right: &[String]) -> String {
         let line =
             |lines: &[String], i: Option<usize>| i.and_then(|i| lines.get(i).cloned()).unwrap_or_default();
         let [left, right] = [line(left, Some(i)), line(right, i.checked_sub(skipped))];
-        out += &format!("  |{left:<width$}|   {right}").trim_end().to_string();
+        out += format!("  |{left:<width$}|   {right}").trim_end();
         out.push('\n');
     }
     out

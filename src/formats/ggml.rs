@@ -105,7 +105,7 @@ impl Blocks {
                         // The carries of a byte's triplings are its digits.
                         let rest =
                             (0..i / bytes).fold(codes[start + i % bytes], |rest, _| rest.wrapping_mul(3));
-                        out[first + i] = (u16::from(rest) * 3 >> 8) as u8;
+                        out[first + i] = ((u16::from(rest) * 3) >> 8) as u8;
                     }
                     first += bytes * digits;
                 }
