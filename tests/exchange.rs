@@ -351,6 +351,12 @@ fn blocks_of_several_scales_are_refused_and_can_be_quantised_afresh() {
     bytes[last..last + 2].copy_from_slice(&(scale * f16::from_f32(2.0)).to_le_bytes());
     let sentence = formats::read(&bytes).expect_err("refused");
     assert!(sentence.contains("block 1") && sentence.contains("--absmean"), "{sentence}");
+    // What they hold is shown all the same.
+    let (tensors, _) = formats::list(&bytes).expect("listed");
+    let (tensor, matrix) =
+        tensors.iter().find_map(|tensor| Some((tensor, tensor.matrix?))).expect("a matrix");
+    let shown = (matrix.read)(&bytes[tensor.at.clone()], 2, 256).expect("trits");
+    assert_eq!(shown.words, model.layers[0].packed.words);
     let told = Reading { absmean: true, ..Reading::default() };
     let Imported { model: afresh, lost, .. } = formats::read_as(&bytes, &told).expect("read");
     let values: Vec<f32> = model.layers[0]
@@ -362,6 +368,15 @@ fn blocks_of_several_scales_are_refused_and_can_be_quantised_afresh() {
         .collect();
     assert_eq!(afresh.layers[0].packed, Packed::quantize(&values, 2, 256));
     assert_eq!(lost.len(), 1);
+}
+
+#[test]
+fn layers_can_be_chosen_from_a_file_of_ours() {
+    let model = network(&[20, 30, 40], 12);
+    let (bytes, _) = model.to_exchange(Exchange::Npy, WeightScale::Multiply).expect("written");
+    let tensors = vec!["layers.1.weight".to_string()];
+    let one = formats::read_as(&bytes, &Reading { tensors, ..Reading::default() }).expect("read").model;
+    assert_eq!(one.layers, model.layers[1..]);
 }
 
 #[test]

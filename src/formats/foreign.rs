@@ -372,9 +372,11 @@ pub(super) fn read(
     config: Option<&Value>,
     reading: &Reading,
 ) -> Result<Imported, String> {
-    let file = File::new(bytes, tensors, metadata)?;
+    let mut file = File::new(bytes, tensors, metadata)?;
     let mut matrices = file.matrices();
     if !reading.tensors.is_empty() {
+        // It speaks of all layers.
+        file.record = None;
         let named = |name: &String| {
             let tensor = file.tensors.get(&name[..]).copied();
             tensor.ok_or_else(|| format!("has no tensor {name}: its matrices are {}", names(&matrices)))
@@ -463,7 +465,8 @@ pub(super) fn read(
     Ok(Imported { model: Model { layers, eps, about }.check().map_err(hint)?, lost, notes })
 }
 
-/// Says of the ternary matrices of a file, or of the float ones where there are none, how they are read.
+/// Says of the ternary matrices of a file, or of the float ones where there are none, how they are read; of blocks
+/// whose scales differ that is their trits.
 pub(super) fn mark(bytes: &[u8], (tensors, metadata): &mut Contents) -> Result<(), String> {
     let file = File::new(bytes, tensors, metadata)?;
     let convention = metadata.get("quantization_config").and_then(|config| WeightScale::of(config).ok());
@@ -476,7 +479,12 @@ pub(super) fn mark(bytes: &[u8], (tensors, metadata): &mut Contents) -> Result<(
             (Kind::Trits, Some(scale), _) => Some(file.floats(scale, 1)?[0]),
             _ => None,
         };
-        matrices.insert(tensor.name.clone(), Matrix { rows, cols, scale, read: kind.read() });
+        let read = match kind {
+            Kind::Blocks(Blocks::Tq1_0) => |bytes: &_, rows, cols| Blocks::Tq1_0.trits(bytes, rows, cols),
+            Kind::Blocks(Blocks::Tq2_0) => |bytes: &_, rows, cols| Blocks::Tq2_0.trits(bytes, rows, cols),
+            kind => kind.read(),
+        };
+        matrices.insert(tensor.name.clone(), Matrix { rows, cols, scale, read });
     }
     for tensor in tensors {
         tensor.matrix = matrices.remove(&tensor.name);

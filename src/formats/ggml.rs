@@ -134,16 +134,32 @@ impl Blocks {
     /// no say in the scale; ggml writes 0 there.
     ///
     /// # Errors
-    /// If a scale is no number or differs from another's, which one matrix here cannot hold; if a code is 3, or a
-    /// weight past the last column is not 0.
+    /// If scales differ, which one matrix here cannot hold, or as [`Blocks::trits`].
+    ///
+    /// # Panics
+    /// As [`Blocks::trits`].
+    pub fn unpack(self, bytes: &[u8], rows: usize, cols: usize) -> Result<Packed, String> {
+        let (packed, uneven) = self.read(bytes, rows, cols)?;
+        uneven.map_or(Ok(packed), Err)
+    }
+
+    /// The trits of these blocks, whatever their scales; that of the matrix is the first.
+    ///
+    /// # Errors
+    /// If a scale is no number, a code is 3, or a weight past the last column is not 0.
     ///
     /// # Panics
     /// If the length is not that of `rows` of [`padded`] columns.
-    pub fn unpack(self, bytes: &[u8], rows: usize, cols: usize) -> Result<Packed, String> {
+    pub fn trits(self, bytes: &[u8], rows: usize, cols: usize) -> Result<Packed, String> {
+        self.read(bytes, rows, cols).map(|(packed, _)| packed)
+    }
+
+    /// The matrix, and a clause if scales differ.
+    fn read(self, bytes: &[u8], rows: usize, cols: usize) -> Result<(Packed, Option<String>), String> {
         let per_row = padded(cols) / BLOCK;
         assert_eq!(bytes.len(), rows * per_row * self.bytes(), "{}: blocks of {rows} x {cols}", self.name());
         let mut trits = Vec::with_capacity(rows * cols);
-        let mut scale: Option<(f32, usize)> = None;
+        let (mut scale, mut uneven) = (None, None);
         for (i, block) in bytes.chunks_exact(self.bytes()).enumerate() {
             let (codes, d) = self.split(block);
             if !d.is_finite() || d < 0.0 {
@@ -170,8 +186,8 @@ impl Blocks {
             match scale {
                 _ if !some => {}
                 None => scale = Some((d, i)),
-                Some((first, at)) if first != d => {
-                    return Err(format!(
+                Some((first, at)) if first != d && uneven.is_none() => {
+                    uneven = Some(format!(
                         "block {i} has the scale {d}, block {at} has {first}: a matrix here has one scale; \
                          `sterna import --absmean` quantises it afresh"
                     ));
@@ -179,7 +195,7 @@ impl Blocks {
                 Some(_) => {}
             }
         }
-        Ok(Packed::pack(&trits, rows, cols, scale.map_or(0.0, |(scale, _)| scale)))
+        Ok((Packed::pack(&trits, rows, cols, scale.map_or(0.0, |(scale, _)| scale)), uneven))
     }
 
     /// The values of these blocks, `d (code - 1)`, as every reader of ggml has them.
