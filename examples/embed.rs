@@ -3,6 +3,8 @@
 //!
 //! `cargo run --release --example embed [FILE]`, FILE a packed file; without it a network of random trits.
 
+use std::error::Error;
+
 use sterna::digest::{Digest, twin_integers};
 use sterna::formats::{self, Coding, Layer, Model};
 use sterna::gpu::{Dtype, Gpu, wgpu};
@@ -25,12 +27,15 @@ const PIXELS: &str = "
     }
 }";
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let bytes = match std::env::args().nth(1) {
-        Some(path) => std::fs::read(path)?,
-        None => random_network().to_packed(Coding::TwoBit),
-    };
-    let model = formats::read(&bytes)?;
+fn main() -> Result<(), Box<dyn Error>> {
+    match std::env::args().nth(1) {
+        Some(path) => run(&std::fs::read(path)?),
+        None => run(&random_network().to_packed(Coding::TwoBit)),
+    }
+}
+
+fn run(bytes: &[u8]) -> Result<(), Box<dyn Error>> {
+    let model = formats::read(bytes)?;
     let (packed, gains) = model.parts();
     let (rows, cols) = (packed[0].rows, packed[0].cols);
 
@@ -76,7 +81,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let gpu = Gpu::from_device(adapter.get_info(), device.clone(), queue.clone(), false);
     let pixels = Tensor::from_buffer("pixels", pixels, Dtype::I32, &[BATCH, cols]);
     let x = Tensor::from_buffer("x", x, Dtype::F32, &[BATCH, cols]);
-    let first = Packed::from_safetensors(&bytes, 0)?;
+    let first = Packed::from_safetensors(bytes, 0)?;
     let y = gpu.zeros("y", Dtype::F32, &[BATCH, rows])?;
     let layer = Linear::ternary(&gpu, &PackedTensor::upload(&gpu, "layers.0", &first)?, &x, &y)?;
     let shape = Shape { dims: model.dims(), eps: model.eps, precision: Precision::Ternary };
@@ -131,4 +136,9 @@ fn random_network() -> Model {
     };
     let layers = [(0, [64, 784]), (1, [10, 64])].into_iter().map(layer).collect();
     Model { layers, eps: 1e-5, about: serde_json::Value::Null }
+}
+
+#[test]
+fn the_device_and_the_twin_agree() {
+    run(&random_network().to_packed(Coding::Base3)).expect("it runs");
 }

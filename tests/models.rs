@@ -573,8 +573,14 @@ fn inspect_counts_what_is_in_the_file() {
     // Metadata by itself has nothing to draw.
     let bare = folder.path().join("bare");
     let none: BTreeMap<String, TensorView> = BTreeMap::new();
-    fs::write(&bare, serialize(&none, &BTreeMap::from([("by".into(), "hand".into())]))).expect("written");
-    last_line(&sterna(&["inspect", text(&bare), "--json"]), 0);
+    let by = format!("\u{1b}[31m\nx{}", "y".repeat(300));
+    fs::write(&bare, serialize(&none, &BTreeMap::from([("by".into(), by.clone())]))).expect("written");
+    let output = sterna(&["inspect", text(&bare), "--json"]);
+    assert_eq!(last_line(&output, 0)["metadata"]["by"], json!(by));
+    // A terminal is told no more than that.
+    let people = stdout(&output);
+    let people = people.lines().find(|line| line.starts_with("  by")).expect("the metadata");
+    assert!(people.contains("\\u{1b}[31m\\nx") && people.contains("... (307 characters)"), "{people}");
     assert_refused(
         &sterna(&["inspect", text(&bare), "--png", text(&pictures)]),
         &["bare", "no matrix to draw"],

@@ -115,8 +115,12 @@ fn table(lines: &[Line]) -> String {
     let mut rows = vec![head.map(String::from).to_vec()];
     for Line { tensor, trits } in lines {
         let shape: Vec<String> = tensor.shape.iter().map(|&n| thousands(n)).collect();
-        let mut row =
-            vec![tensor.name.clone(), tensor.dtype.clone(), shape.join(" x "), thousands(tensor.at.len())];
+        let mut row = vec![
+            printable(&tensor.name),
+            tensor.dtype.clone(),
+            shape.join(" x "),
+            thousands(tensor.at.len()),
+        ];
         if let Some(trits) = trits {
             row.extend(trits.counts.map(thousands));
             row.extend([
@@ -138,10 +142,21 @@ fn facts(key: &str, value: &Value, rows: &mut Vec<[String; 2]>) {
             return map.iter().for_each(|(inner, value)| facts(&format!("{key}.{inner}"), value, rows));
         }
         Value::Array(values) if values.len() > MOST => format!("[{} values]", thousands(values.len())),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
+        Value::String(text) => printable(text),
+        other => printable(&other.to_string()),
     };
-    rows.push([key.into(), told]);
+    rows.push([printable(key), told]);
+}
+
+/// Text of a file as one line that a terminal takes for nothing else; what is long is cut.
+fn printable(text: &str) -> String {
+    const MOST: usize = 160;
+    let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.into() };
+    let shown: String = text.chars().take(MOST).map(escaped).collect();
+    match text.chars().count() {
+        count if count > MOST => format!("{shown}... ({} characters)", thousands(count)),
+        _ => shown,
+    }
 }
 
 /// The picture of all matrices, into a folder that is made where it is not there.
