@@ -457,6 +457,9 @@ pub(super) fn read(
         let bytes: usize = left.iter().map(|tensor| tensor.at.len()).sum();
         notes.push(format!("{bytes} bytes are left out: {}", names(&left)));
     }
+    if file.record.is_none() && !metadata.is_empty() {
+        notes.push(format!("its metadata of {} entries is not kept", metadata.len()));
+    }
     let about = file.record.map_or(Value::Null, |record| record.about);
     let hint = |what: String| match all.len() {
         1 => what,

@@ -130,7 +130,7 @@ impl Blocks {
         bytes
     }
 
-    /// The matrix `[rows, cols]` of these blocks, whose rows are [`padded`]. Blocks without a trit other than 0 have
+    /// The matrix `[rows, cols]` of these blocks, whose rows are padded. Blocks without a trit other than 0 have
     /// no say in the scale; ggml writes 0 there.
     ///
     /// # Errors
@@ -149,7 +149,7 @@ impl Blocks {
     /// If a scale is no number, a code is 3, or a weight past the last column is not 0.
     ///
     /// # Panics
-    /// If the length is not that of `rows` of [`padded`] columns.
+    /// If the length is not that of `rows` rows of whole blocks.
     pub fn trits(self, bytes: &[u8], rows: usize, cols: usize) -> Result<Packed, String> {
         self.read(bytes, rows, cols).map(|(packed, _)| packed)
     }
