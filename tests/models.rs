@@ -526,6 +526,14 @@ fn verify_says_whether_device_twin_and_another_file_agree() {
             }
         }
     }
+    // Of a checkpoint the device quantises the float weights itself.
+    checkpoint(&[33, 17, 5]).save(&at("floats")).expect("saved");
+    last_line(&sterna(&["pack", text(&at("floats")), "-o", text(&at("trits")), "--json"]), 0);
+    let files = ["floats", "trits"].map(at);
+    for [file, other] in [[&files[0], &files[1]], [&files[1], &files[0]]] {
+        let line = last_line(&sterna(&["verify", text(file), "--against", text(other), "--json"]), 0);
+        assert!(line["equal"] == true && line["digest"] == line["digest_against"], "{line}");
+    }
     assert_refused(
         &sterna(&["verify", text(&at("model")), "--against", text(&at("none"))]),
         &["none: cannot"],

@@ -1,17 +1,15 @@
 //! `sterna eval`: score a trained network on a test set.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{DataFlags, DeviceFlags, Failure, Outcome, Verdict, failure, shown};
-use crate::checkpoint::Checkpoint;
+use super::network::Network;
+use super::{DataFlags, DeviceFlags, Outcome, Verdict, failure, shown};
 use crate::digest;
-use crate::formats::{Format, Mapped, Model};
-use crate::model::{Mlp, Parameters, Precision, Shape};
+use crate::model::Precision;
 use crate::report::confusion_table;
-use crate::ternary::RMSNORM_EPS;
 use crate::train::Evaluator;
 
 #[derive(Args)]
@@ -36,41 +34,10 @@ same integers, whatever their drivers.
 Example:
   sterna eval runs/NAME/model.safetensors --json";
 
-/// A network as its file has it.
-struct Stored {
-    dims: Vec<usize>,
-    eps: f32,
-    about: Value,
-    weights: Weights,
-}
-
-enum Weights {
-    /// Of a checkpoint, for a ternary network or its float twin.
-    Floats(Vec<Parameters>, Precision),
-    Trits(Model),
-}
-
-impl Stored {
-    fn open(path: &Path) -> Result<Stored, Failure> {
-        let bytes = Mapped::open(path).map_err(failure)?;
-        if Format::of(&bytes) != Ok(Format::Checkpoint) {
-            let model = Model::open(path).map_err(failure)?;
-            let (dims, eps, about) = (model.dims(), model.eps, model.about.clone());
-            return Ok(Stored { dims, eps, about, weights: Weights::Trits(model) });
-        }
-        let file = Checkpoint::load(path).map_err(failure)?;
-        let dims = file.dims();
-        let eps = file.run["rmsnorm_eps"].as_f64().unwrap_or(RMSNORM_EPS) as f32;
-        let precision = serde_json::from_value(file.run["config"]["precision"].clone()).unwrap_or_default();
-        let layers = file.layers.into_iter();
-        let parameters = layers.map(|layer| Parameters { weight: layer.weight, gain: layer.gain }).collect();
-        Ok(Stored { dims, eps, about: file.run, weights: Weights::Floats(parameters, precision) })
-    }
-}
-
 pub fn run(flags: &Flags) -> Outcome {
-    let Stored { dims, eps, about, weights } = Stored::open(&flags.model)?;
+    let network = Network::open(&flags.model)?;
     let data = flags.data.load()?;
+    let dims = &network.shape.dims;
     if dims.first() != Some(&data.pixels()) || dims.last() != Some(&data.classes) {
         return Err(failure(format!(
             "{} maps {} pixels to {} classes, but {} has images of {} x {} pixels and {} classes: \
@@ -84,21 +51,8 @@ pub fn run(flags: &Flags) -> Outcome {
             data.classes
         )));
     }
-    let precision = match weights {
-        Weights::Floats(_, precision) => precision,
-        Weights::Trits(_) => Precision::Ternary,
-    };
-    let shape = Shape { dims, eps, precision };
-    shape.validate().map_err(|width| failure(format!("{} has {width}", shown(&flags.model))))?;
     let gpu = flags.device.open()?;
-    let mlp = match &weights {
-        Weights::Floats(parameters, _) => Mlp::upload(&gpu, shape, parameters),
-        Weights::Trits(model) => {
-            let (packed, gains) = model.parts();
-            Mlp::from_packed(&gpu, shape, &packed, &gains)
-        }
-    };
-    let mlp = mlp.map_err(failure)?;
+    let mlp = network.upload(&gpu)?;
     let evaluator = Evaluator::new(&gpu, &mlp, &data.test).map_err(failure)?;
     let test = evaluator.score().map_err(failure)?;
     let confusion = super::confusion(&data, &evaluator.predictions().map_err(failure)?);
@@ -124,7 +78,7 @@ pub fn run(flags: &Flags) -> Outcome {
             ["epochs", "batch", "steps", "seed", "train_seconds", "samples_per_second", "seconds_per_epoch"];
         let known = known.into_iter().chain(["train_accuracy"]);
         let mut out: serde_json::Map<String, Value> =
-            known.map(|key| (key.to_string(), about["result"][key].clone())).collect();
+            known.map(|key| (key.to_string(), network.about["result"][key].clone())).collect();
         out.extend(super::device_json(&gpu));
         out.extend(super::model_json(&mlp.shape, &layers));
         out.extend(super::score_json(test));

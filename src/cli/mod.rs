@@ -10,6 +10,7 @@ mod import;
 mod info;
 mod inspect;
 mod interrupt;
+mod network;
 mod pack;
 mod predict;
 mod train;

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
+use super::network::Network;
 use super::{DeviceFlags, Failure, Outcome, Verdict, failure, shown};
 use crate::digest::{self, Digest, IMAGES, Integers};
 use crate::formats::{Difference, Layer, Model};
-use crate::model::{Mlp, Precision, Shape};
 use crate::report::{columns, thousands};
 
 #[derive(Args)]
@@ -28,7 +28,8 @@ pub struct Flags {
 
 const NOTES: &str = "\
 The network runs over 64 fixed images on the device and in the CPU twin, and every int8 code and every i32 \
-accumulator of every layer is compared. The digest is their sha256: it is the same on every machine and every \
+accumulator of every layer is compared; of a checkpoint also the trits and scales that the device makes of its \
+float weights. The digest is their sha256: it is the same on every machine and every \
 driver. With --against, trits, scales, gains and eps of both files are compared as well, for scales and eps \
 leave no mark in integers.
 
@@ -39,23 +40,23 @@ Examples:
   sterna verify digits.safetensors --against runs/NAME/model.safetensors --json";
 
 pub fn run(flags: &Flags) -> Outcome {
-    let model = open(&flags.file)?;
-    let other = flags.against.as_deref().map(|path| Ok((path, open(path)?))).transpose()?;
+    let model = Model::open(&flags.file).map_err(failure)?;
+    let network = Network::open(&flags.file)?;
+    let other = flags.against.as_deref().map(open).transpose()?;
     let gpu = flags.device.open()?;
+    let mlp = network.upload(&gpu)?;
     let (packed, gains) = model.parts();
-    let shape = Shape { dims: model.dims(), eps: model.eps, precision: Precision::Ternary };
-    let mlp = Mlp::from_packed(&gpu, shape, &packed, &gains).map_err(failure)?;
 
     let images = digest::fixed_images(packed[0].cols);
     super::tell(format!("{} on {} and in the CPU twin", shown(&flags.file), super::gpu_line(&gpu)));
     let device = digest::integers(&gpu, &mlp, &images).map_err(failure)?;
     let twin = digest::twin_integers(&packed, &gains, &images);
-    // What the device holds after all that, as a network again.
+    // What the device holds after all that, of a checkpoint what it made of the shadow weights itself.
     let held = mlp.packed(&gpu).map_err(failure)?;
     let layers = held.into_iter().zip(gains).map(|(packed, gain)| Layer { packed, gain }).collect();
     let held = Model { layers, ..model.clone() };
 
-    let here = [("the device".into(), "the file".into()), ("the device".into(), "the twin".into())];
+    let here = [("the device".into(), "the CPU".into()), ("the device".into(), "the CPU twin".into())];
     let mut found: Vec<(Difference, (String, String))> =
         [held.first_difference(&model), digest::first_difference(&device, &twin, IMAGES)]
             .into_iter()
@@ -104,12 +105,10 @@ pub fn run(flags: &Flags) -> Outcome {
     Ok(if found.is_empty() { Verdict::Yes } else { Verdict::No })
 }
 
-/// A network that the kernels can run.
-fn open(path: &Path) -> Result<Model, Failure> {
-    let model = Model::open(path).map_err(failure)?;
-    let shape = Shape { dims: model.dims(), eps: model.eps, precision: Precision::Ternary };
-    shape.validate().map_err(|width| failure(format!("{} has {width}", shown(path))))?;
-    Ok(model)
+/// The file to compare with, of a shape that this program runs.
+fn open(path: &Path) -> Result<(&Path, Model), Failure> {
+    Network::open(path)?;
+    Ok((path, Model::open(path).map_err(failure)?))
 }
 
 fn hex(layers: &[Integers]) -> String {
