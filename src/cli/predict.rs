@@ -7,16 +7,17 @@ use std::time::Instant;
 use clap::Args;
 use serde_json::json;
 
+use super::network::Network;
 use super::{DataFlags, DeviceFlags, Failure, Outcome, Verdict, failure, object, shown};
 use crate::digit;
-use crate::formats::{Mapped, Model};
+use crate::formats::Mapped;
 use crate::gpu::{Error, Gpu};
-use crate::model::{Mlp, Precision, Shape};
+use crate::model::Mlp;
 
 #[derive(Args)]
 #[command(after_help = NOTES)]
 pub struct Flags {
-    /// A network of any format that Sterna reads.
+    /// A network of any format that Sterna reads, float twins of `sterna train --precision f32` among them.
     model: PathBuf,
     /// PNG, JPEG or BMP files of one digit each, of any size; `-` reads one from stdin.
     #[arg(value_name = "IMAGE", required_unless_present = "index")]
@@ -56,23 +57,19 @@ struct Input {
 }
 
 pub fn run(flags: &Flags) -> Outcome {
-    let model = Model::open(&flags.model).map_err(failure)?;
-    let dims = model.dims();
+    let network = Network::open(&flags.model)?;
+    let wanted = network.shape.dims[0];
     let inputs = inputs(flags)?;
     for Input { file, size: [width, height], .. } in &inputs {
-        if width * height != dims[0] {
+        if width * height != wanted {
             return Err(failure(format!(
-                "{file}: {width} x {height} pixels, but {} has {} inputs",
-                shown(&flags.model),
-                dims[0]
+                "{file}: {width} x {height} pixels, but {} has {wanted} inputs",
+                shown(&flags.model)
             )));
         }
     }
-    let (packed, gains) = model.parts();
-    let shape = Shape { dims, eps: model.eps, precision: Precision::Ternary };
-    shape.validate().map_err(|width| failure(format!("{} has {width}", shown(&flags.model))))?;
     let gpu = flags.device.open()?;
-    let mlp = Mlp::from_packed(&gpu, shape, &packed, &gains).map_err(failure)?;
+    let mlp = network.upload(&gpu)?;
     let (logits, milliseconds) = logits(&gpu, &mlp, &inputs).map_err(failure)?;
 
     super::tell(format!("{} on {}", shown(&flags.model), super::gpu_line(&gpu)));
