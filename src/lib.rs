@@ -28,8 +28,8 @@
 //!    shader              what a shader's header says, and what drivers are given of it
 //! 1  gpu/*  reference    wgpu, named nowhere else | the CPU twin of every kernel (never of each other)
 //!    formats/*           networks at rest: one file per format
-//! 0  ternary  mnist  checkpoint  random  augment  wall   the format, the digits, files, counter-based draws; what
-//!                        was measured of an adapter
+//! 0  ternary  mnist  checkpoint  random  augment  digit  wall    the format, the digits, files, counter-based
+//!                        draws; pictures as digits; what was measured of an adapter
 //! ```
 //!
 //! ## Shape words
@@ -74,6 +74,8 @@ pub mod checkpoint;
 pub mod cli;
 #[cfg(feature = "files")]
 pub mod digest;
+#[cfg(feature = "pictures")]
+pub mod digit;
 #[cfg(feature = "files")]
 pub mod formats;
 pub mod gpu;

@@ -6,12 +6,15 @@
 mod bench;
 mod bench_train;
 mod eval;
+mod export;
+mod import;
 mod info;
 mod inspect;
 mod interrupt;
 mod kernels;
 mod network;
 mod pack;
+mod predict;
 mod profile;
 mod train;
 mod tune;
@@ -52,10 +55,14 @@ Examples:
                                               go on after Ctrl-C or a power cut
   sterna train --compare                      beside the same network in f32
   sterna eval runs/NAME/model.safetensors     accuracy and confusion matrix
+  sterna predict runs/NAME/model.safetensors digit.png
+                                              which digit that is
   sterna pack runs/NAME/model.safetensors -o digits.safetensors
                                               64 KB to deploy instead of 2.8 MB to train on
   sterna verify digits.safetensors            every bit on this device against the CPU
   sterna inspect digits.safetensors           what is inside
+  sterna export digits.safetensors --to gguf-tq2_0 -o digits.gguf
+                                              for other programs; `import` is the way back
   sterna bench gemv                           how fast a matrix times one row is here
   sterna profile train                        where the time of a training step goes
   sterna kernels matmul_ternary               what a shader computes, moves and does
@@ -69,12 +76,18 @@ enum Command {
     Train(train::Flags),
     /// Score a trained network on a test set.
     Eval(eval::Flags),
+    /// Say which digit is in a picture.
+    Predict(predict::Flags),
     /// Write the file that is deployed: trits, scales and gains alone.
     Pack(pack::Flags),
     /// Run a network on the device and in its CPU twin, and compare every bit.
     Verify(verify::Flags),
     /// Show what a file holds: tensors, trits, scales, metadata, pictures.
     Inspect(inspect::Flags),
+    /// Write a network for other programs: GGUF, BitNet safetensors, NumPy.
+    Export(export::Flags),
+    /// Make a packed file from a file of another program.
+    Import(import::Flags),
     /// Measure the kernels on this adapter, beside its own memory bandwidth.
     Bench(bench::Flags),
     /// Show where the time of a step goes: kernel by kernel, on a timeline, or in RenderDoc.
@@ -216,6 +229,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let outcome = match Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()).command {
         Command::Train(flags) => train::run(&flags, &given(&matches)),
         Command::Eval(flags) => eval::run(&flags),
+        Command::Predict(flags) => predict::run(&flags),
+        Command::Export(flags) => export::run(&flags),
+        Command::Import(flags) => import::run(&flags),
         Command::Pack(flags) => pack::run(&flags),
         Command::Verify(flags) => verify::run(&flags),
         Command::Inspect(flags) => inspect::run(&flags),

@@ -5,12 +5,20 @@
 //! one clause without the file's name, which [`Model::open`] and [`Listing::open`] put in front; both hold every
 //! count against the bytes that are there before they take memory for it.
 
+mod bitnet;
+mod exchange;
 mod floats;
+mod foreign;
+mod ggml;
+mod gguf;
 mod map;
+mod npy;
+mod npz;
 mod packed;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
 
@@ -21,6 +29,11 @@ use serde_json::{Map, Value};
 use crate::checkpoint::{Checkpoint, FileError};
 use crate::ternary::{Packed, RMSNORM_EPS};
 
+pub use bitnet::WeightScale;
+pub use exchange::Exchange;
+pub use foreign::{Imported, Loss, Reading, Record};
+pub use ggml::Blocks;
+pub use gguf::KINDS as GGML_KINDS;
 pub use map::Mapped;
 pub use packed::Coding;
 
@@ -50,8 +63,18 @@ impl Model {
     /// # Errors
     /// A sentence that names the file, and what was expected and found in it.
     pub fn open(path: &Path) -> Result<Model, FileError> {
+        Model::import(path, &Reading::default()).map(|imported| imported.model)
+    }
+
+    /// Reads a network as told where the file does not say how, and says what was assumed, left out and lost. A
+    /// `config.json` beside BitNet's safetensors is read too.
+    ///
+    /// # Errors
+    /// As [`Model::open`].
+    pub fn import(path: &Path, reading: &Reading) -> Result<Imported, FileError> {
         let bytes = Mapped::open(path)?;
-        read(&bytes).map_err(|what| FileError::Content { path: path.into(), what })
+        let config = || config_beside(path);
+        import(&bytes, config, reading).map_err(|what| FileError::Content { path: path.into(), what })
     }
 
     /// Inputs, hidden widths, classes.
@@ -179,7 +202,7 @@ pub enum Format {
     HfBitnet,
     /// Safetensors of anything else.
     Safetensors,
-    /// One array of NumPy's.
+    /// One array of NumPy's, or an archive of them.
     Npy,
 }
 
@@ -189,10 +212,10 @@ impl Format {
     /// # Errors
     /// If it is none of them.
     pub fn of(bytes: &[u8]) -> Result<Format, String> {
-        if bytes.starts_with(b"GGUF") {
+        if bytes.starts_with(&gguf::MAGIC) {
             return Ok(Format::Gguf);
         }
-        if bytes.starts_with(b"\x93NUMPY") {
+        if bytes.starts_with(&npy::MAGIC) || bytes.starts_with(&npz::MAGIC) {
             return Ok(Format::Npy);
         }
         let (_, header) = SafeTensors::read_metadata(bytes)
@@ -226,11 +249,51 @@ impl Format {
 /// # Errors
 /// A clause that says what was expected and what was found.
 pub fn read(bytes: &[u8]) -> Result<Model, String> {
-    match Format::of(bytes)? {
-        Format::Packed => packed::read(bytes),
-        Format::Checkpoint => quantized(Checkpoint::from_bytes(bytes)?),
-        other => Err(format!("is {}: this version does not read networks from it", other.name())),
-    }
+    import(bytes, || Ok(None), &Reading::default()).map(|imported| imported.model)
+}
+
+/// [`Model::import`] of a file's bytes, without what lies beside it.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_as(bytes: &[u8], reading: &Reading) -> Result<Imported, String> {
+    import(bytes, || Ok(None), reading)
+}
+
+fn import(
+    bytes: &[u8],
+    config: impl Fn() -> Result<Option<Value>, String>,
+    reading: &Reading,
+) -> Result<Imported, String> {
+    let alone = |model| Imported { model, lost: Vec::new(), notes: Vec::new() };
+    Ok(match Format::of(bytes)? {
+        Format::Packed => alone(packed::read(bytes)?),
+        Format::Checkpoint => {
+            let file = Checkpoint::from_bytes(bytes)?;
+            let floats: Vec<Vec<f32>> = file.layers.iter().map(|layer| layer.weight.clone()).collect();
+            let model = quantized(file)?;
+            let loss = |(i, (layer, floats)): (usize, (&Layer, &Vec<f32>))| {
+                Loss::by_absmean(&format!("layers.{i}.weight"), floats, &layer.packed)
+            };
+            let lost = model.layers.iter().zip(&floats).enumerate().filter_map(loss).collect();
+            Imported { lost, ..alone(model) }
+        }
+        Format::Gguf => foreign::read(bytes, &gguf::list(bytes)?, None, reading)?,
+        Format::Npy => foreign::read(bytes, &npy::list(bytes)?, None, reading)?,
+        Format::HfBitnet => foreign::read(bytes, &safetensors(bytes)?, config()?.as_ref(), reading)?,
+        Format::Safetensors => foreign::read(bytes, &safetensors(bytes)?, None, reading)?,
+    })
+}
+
+/// The `config.json` in a file's folder, where there is one.
+fn config_beside(path: &Path) -> Result<Option<Value>, String> {
+    const MOST: u64 = 1 << 20;
+    let path = path.with_file_name("config.json");
+    let Ok(file) = std::fs::File::open(&path) else { return Ok(None) };
+    let mut text = Vec::new();
+    let read = file.take(MOST).read_to_end(&mut text).map_err(|error| error.to_string());
+    let config = read.and_then(|_| serde_json::from_slice(&text).map_err(|error| error.to_string()));
+    config.map(Some).map_err(|error| format!("the config.json beside it is not understood: {error}"))
 }
 
 /// The ternary network that a checkpoint's shadow weights stand for.
@@ -301,11 +364,15 @@ pub type Contents = (Vec<Stored>, Map<String, Value>);
 /// # Errors
 /// A clause that says what was expected and what was found.
 pub fn list(bytes: &[u8]) -> Result<Contents, String> {
-    match Format::of(bytes)? {
-        Format::Packed => packed::list(bytes),
-        Format::Checkpoint | Format::Safetensors => floats::list(bytes),
-        other => Err(format!("is {}: this version does not list it", other.name())),
-    }
+    let mut contents = match Format::of(bytes)? {
+        Format::Packed => return packed::list(bytes),
+        Format::Checkpoint | Format::Safetensors => return floats::list(bytes),
+        Format::Gguf => gguf::list(bytes)?,
+        Format::HfBitnet => safetensors(bytes)?,
+        Format::Npy => npy::list(bytes)?,
+    };
+    foreign::mark(bytes, &mut contents)?;
+    Ok(contents)
 }
 
 impl Listing {
@@ -358,10 +425,13 @@ fn safetensors(bytes: &[u8]) -> Result<Contents, String> {
     };
     let mut tensors: Vec<Stored> = file.tensors().into_iter().map(stored).collect();
     tensors.sort_by(|a, b| (a.at.start, &a.name).cmp(&(b.at.start, &b.name)));
-    // Objects alone: the digits of a checksum are no number.
-    let value = |text: String| match text.starts_with('{') {
+    Ok((tensors, metadata.into_iter().map(|(key, text)| (key, parsed(text))).collect()))
+}
+
+/// Text of the metadata; of an object in JSON what it says. The digits of a checksum are no number.
+fn parsed(text: String) -> Value {
+    match text.starts_with('{') {
         true => serde_json::from_str(&text).unwrap_or(Value::String(text)),
         false => Value::String(text),
-    };
-    Ok((tensors, metadata.into_iter().map(|(key, text)| (key, value(text))).collect()))
+    }
 }
