@@ -13,7 +13,7 @@ use naga::{AddressSpace, BinaryOperator, Expression, Handle, Literal, MathFuncti
 use naga::{ResourceBinding, ScalarKind, ShaderStage, Statement, TypeInner};
 use sterna::gpu::Kernel;
 use sterna::kernels::{OPERATIONS, PROBES};
-use sterna::shader::{self, NEWEST_HLSL, NEWEST_METAL, NEWEST_SPIRV, PORTABLE, Target};
+use sterna::shader::{self, NEWEST_HLSL, NEWEST_METAL, NEWEST_SPIRV, Target};
 use sterna::shader::{header, needed, parse, section, writable};
 
 /// WebGPU's default limits, which browsers grant without being asked.

@@ -145,7 +145,8 @@ fn logits(gpu: &Gpu, mlp: &Mlp, inputs: &[Input]) -> Result<(Vec<Vec<f32>>, f64)
     let (mut all, mut seconds) = (Vec::new(), 0.0);
     for batch in inputs.chunks(mlp.batch_that_fits(gpu, inputs.len())) {
         let on = mlp.activations(gpu, batch.len())?;
-        let forward = mlp.forward(gpu, &on);
+        let mut forward = mlp.forward(gpu, &on);
+        forward.extend(mlp.logits(gpu, &on));
         let pixels: Vec<i32> =
             batch.iter().flat_map(|input| &input.pixels).map(|&pixel| pixel.into()).collect();
         let run = || {
