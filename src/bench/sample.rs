@@ -13,6 +13,9 @@ pub const SAMPLES: usize = 21;
 /// Samples at least.
 const LEAST: usize = 3;
 
+/// Seconds that the first runs of all buffers may take at least: a test asks for no time at all.
+const TOUCH: f64 = 0.3;
+
 /// Laps that must agree before samples count, and how well.
 const AGREE: usize = 5;
 const WITHIN: f64 = 1.03;
@@ -67,7 +70,8 @@ impl Rotation<'_> {
     /// left out of the rotation. Seconds of the last run.
     fn touch(&mut self, gpu: &Gpu, seconds: f64) -> Result<f64, Error> {
         let (start, mut touched, mut each) = (Instant::now(), 0, 0.0);
-        while touched < self.instances.len() && (touched == 0 || start.elapsed().as_secs_f64() < seconds) {
+        let time = || start.elapsed().as_secs_f64() < seconds.max(TOUCH);
+        while touched < self.instances.len() && (touched == 0 || time()) {
             let count = touched.clamp(1, 16).min(self.instances.len() - touched);
             each = self.lap(gpu, count)?.wall;
             touched += count;
