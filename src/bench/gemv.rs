@@ -514,7 +514,7 @@ impl Matrices {
             overrides: overrides(gpu, kernel),
             shape: self.shape,
             bytes: matrix + activations + outputs,
-            working_set: matrix * self.copies.len() as u64,
+            working_set: matrix * samples.rotated as u64,
             blocks: instances[0].len(),
             median_seconds: samples.median(),
             min_seconds: samples.min(),
