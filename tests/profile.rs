@@ -362,20 +362,25 @@ fn kernels_lists_them_all_and_prints_each_in_every_language() {
     for part in ["acc[b, r] = sum_k", "[rows, words]", "Grid", "WG=", "Twin", "= 240 at", "_subgroup"] {
         assert!(page.contains(part), "{part:?} is missing in: {page}");
     }
+    let relu =
+        OPERATIONS.iter().map(|variants| variants[0]).find(|kernel| kernel.name == "relu").expect("a kernel");
+    let [gpu, cpu] =
+        [relu.gpu, relu.cpu].map(|set| set.iter().find(|(name, _)| *name == "WG").expect("a workgroup").1);
+    let [on_gpu, on_cpu] = [gpu, cpu].map(|lanes| format!("[numthreads({lanes}, 1, 1)]"));
     for (language, part) in [
         ("wgsl", "@compute"),
         ("spirv", "OpEntryPoint GLCompute"),
         ("msl", "kernel void"),
-        ("hlsl", "[numthreads(64, 1, 1)]"),
-        ("glsl", "layout(local_size_x = 64"),
+        ("hlsl", &on_gpu),
+        ("glsl", &format!("layout(local_size_x = {gpu}")),
     ] {
-        let output = sterna(&["kernels", "matmul_ternary", "--emit", language]);
+        let output = sterna(&["kernels", "relu", "--emit", language]);
         assert_eq!(code(&output), 0, "{}", stderr(&output));
         assert!(stdout(&output).contains(part), "{language}: no {part:?}");
     }
     // Overrides of the other kind, and checks.
     let software = stdout(&sterna(&["kernels", "relu", "--emit", "hlsl", "--tuning", "software"]));
-    assert!(software.contains("[numthreads(8, 1, 1)]"), "{software}");
+    assert!(on_cpu != on_gpu && software.contains(&on_cpu), "{software}");
     let [trusted, checked] = [&[][..], &["--checked"]].map(|more| {
         stdout(&sterna(&[&["kernels", "matmul_ternary", "--emit", "spirv"], more].concat())).lines().count()
     });
