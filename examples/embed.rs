@@ -97,6 +97,7 @@ fn run(bytes: &[u8]) -> Result<(), Box<dyn Error>> {
     drop(pass);
     gpu.record(layer.ops(), &mut encoder);
     gpu.record(&network.forward(&gpu, &on), &mut encoder);
+    gpu.record(&network.logits(&gpu, &on), &mut encoder);
     queue.submit([encoder.finish()]);
 
     // Only to check: the same in the CPU twin.

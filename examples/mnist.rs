@@ -3,7 +3,7 @@
 //! `cargo run --release --example mnist`
 
 use sterna::gpu::{Choice, Error, Gpu};
-use sterna::kernels::{AdamW, Totals, advance, gather_batch};
+use sterna::kernels::{AdamW, Totals, gather_batch};
 use sterna::mnist::{Dataset, Split};
 use sterna::model::{Mlp, Precision, Shape, Update};
 use sterna::random::permutation;
@@ -25,19 +25,17 @@ fn main() -> Result<(), Error> {
     let adamw = AdamW { beta1: 0.9, beta2: 0.999, eps: 1e-8, decay: 0.0 };
     let schedule = gpu.upload("schedule", &[2 * STEPS, 4], &adamw.schedule((0..2 * STEPS).map(rate)))?;
 
-    // One step, bound once. gather -> quantise weights -> forward -> loss -> backward -> update.
+    // One step, bound once. gather -> forward -> loss -> backward -> update and quantise. The loss moves the clock.
     let train = Images::upload(&gpu, &data.train)?;
     let mut step = vec![train.gather(&gpu, &on.pixels, &on.labels)];
-    step.extend(mlp.quantize(&gpu)?);
     step.extend(mlp.forward(&gpu, &on));
     step.push(mlp.loss(&gpu, &on, 0.0, &train.totals));
     step.extend(mlp.backward(&gpu, &on));
-    step.extend(mlp.update(&gpu, Update::AdamW(adamw), &train.clock, &schedule));
-    step.push(advance(&gpu, &train.clock, BATCH));
+    step.extend(mlp.update(&gpu, Update::AdamW(adamw), &train.totals.clock, &schedule));
 
     for epoch in 0..2 {
         gpu.write(&train.order, &permutation(0, epoch, 60_000));
-        gpu.write(&train.clock, &[epoch * STEPS as u32, 0]);
+        gpu.write(&train.totals.clock, &[epoch * STEPS as u32, 0]);
         train.totals.clear(&gpu);
         for _ in 0..STEPS {
             gpu.run(&step)?;
@@ -50,8 +48,6 @@ fn main() -> Result<(), Error> {
     let mut step = vec![test.gather(&gpu, &on.pixels, &on.labels)];
     step.extend(mlp.forward(&gpu, &on));
     step.push(mlp.loss(&gpu, &on, 0.0, &test.totals));
-    step.push(advance(&gpu, &test.clock, BATCH));
-    gpu.run(&mlp.quantize(&gpu)?)?;
     for _ in 0..10_000 / BATCH {
         gpu.run(&step)?;
     }
@@ -65,7 +61,6 @@ struct Images {
     pixels: sterna::Tensor,
     labels: sterna::Tensor,
     order: sterna::Tensor,
-    clock: sterna::Tensor,
     totals: Totals,
 }
 
@@ -77,12 +72,11 @@ impl Images {
             pixels: gpu.upload_bytes("pixels", &split.images)?,
             labels: gpu.upload("labels", &[labels.len()], &labels)?,
             order: gpu.upload("order", &[labels.len()], &order)?,
-            clock: gpu.upload("clock", &[2], &[0u32, 0])?,
             totals: Totals::zeros(gpu, "totals")?,
         })
     }
 
     fn gather(&self, gpu: &Gpu, x: &sterna::Tensor, y: &sterna::Tensor) -> sterna::Op {
-        gather_batch(gpu, &self.clock, &self.order, &self.pixels, &self.labels, x, y)
+        gather_batch(gpu, &self.totals.clock, &self.order, &self.pixels, &self.labels, x, y)
     }
 }

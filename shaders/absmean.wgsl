@@ -1,52 +1,70 @@
-// absmean — out[k] = max(factor * sum |w[i]| over block k of 1024, floor): one level of a tree
+// absmean — beta[m] = max(mean |W_m|, 1e-5) for every matrix of a stack, from abs_sums
 //
-//   0  p    Params                        uniform
-//   1  w    f32  [count]                  read
-//   2  out  f32  [ceil(count / 1024)]     write
+//   0  p      Params                    uniform
+//   1  table  u32  [matrices, 8]        read     where each matrix lies, see kernels::Stack
+//   2  sums   f32  [blocks]             read     abs_sums of the stack: each block is of one matrix
+//   3  beta   f32  [matrices, 64]       write    the first of each 64
 //
-// Repeated until one value is left, the last time with factor = 1 / n and floor = 1e-5, this is
-//     beta = max(mean |W|, 1e-5).
-// The order of the additions is fixed by the constants below, never by the adapter, so that beta
-// has the same bits everywhere. Hence no override for the workgroup size.
+// Sums of 1024 sums, then of those: the order of the additions is fixed, so that beta has the same bits
+// everywhere. The mean is the sum times 1 / n, which the host rounded.
 //
-// Grid     one workgroup per block.
-// Moves    4 * (count + count / 1024) bytes.
-// Does     2 * count operations (one absolute value, one addition).
+// Grid     one workgroup per matrix.
+// Moves    4 * blocks + 36 * matrices bytes.
+// Does     blocks + matrices operations.
 // Twin     ternary::absmean — equal bits.
 // Source   BitNet b1.58, arXiv 2402.17764, equation 3.
 
-const LANES: u32 = 64u;
-const VECTORS: u32 = 4u;        // vec4 loads per lane: 64 * 4 * 4 = 1024 values a block
+override WG: u32 = 64u;
 
-struct Params { count: u32, factor: f32, least: f32 }
+struct Params { matrices: u32, least: f32 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> w: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read_write> out: array<f32>;
+@group(0) @binding(1) var<storage, read> table: array<vec4<u32>>;
+@group(0) @binding(2) var<storage, read> sums: array<f32>;
+@group(0) @binding(3) var<storage, read_write> beta: array<f32>;
 
-var<workgroup> sh_sum: array<f32, LANES>;
+var<workgroup> sh_sum: array<f32, 64>;
+var<workgroup> sh_level: array<f32, 1024>;
 
-// The magnitudes of vector i, zero past the end.
-fn magnitudes(i: u32) -> vec4<f32> {
-    if 4u * i >= p.count { return vec4<f32>(0.0); }
-    let inside = vec4<u32>(4u * i) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(p.count);
-    return select(vec4<f32>(0.0), abs(w[i]), inside);
+// Value i of a level, zero from `end` on.
+fn item(level: u32, i: u32, end: u32) -> f32 {
+    if i >= end { return 0.0; }
+    if level == 1u { return sums[i]; }
+    return sh_level[i];
 }
 
-@compute @workgroup_size(LANES)
+fn items(level: u32, i: u32, end: u32) -> vec4<f32> {
+    return vec4<f32>(
+        item(level, i, end), item(level, i + 1u, end), item(level, i + 2u, end), item(level, i + 3u, end));
+}
+
+fn sum_of(level: u32, first: u32, end: u32, lane: u32) -> f32 {
+    workgroupBarrier();
+    for (var l = lane; l < 64u; l += WG) {
+        let i = first + 4u * l;
+        sh_sum[l] = lane_sum(
+            items(level, i, end), items(level, i + 256u, end),
+            items(level, i + 512u, end), items(level, i + 768u, end));
+    }
+    return block_sum(lane);
+}
+
+@compute @workgroup_size(WG)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let block = group_index(group, groups);
-    let first = block * LANES * VECTORS + lane;
-    let v = magnitudes(first) + magnitudes(first + LANES)
-        + magnitudes(first + 2u * LANES) + magnitudes(first + 3u * LANES);
-    sh_sum[lane] = (v.x + v.y) + (v.z + v.w);
-    for (var stride = LANES / 2u; stride > 0u; stride = stride >> 1u) {
-        workgroupBarrier();
-        if lane < stride { sh_sum[lane] = sh_sum[lane] + sh_sum[lane + stride]; }
+    let matrix = group_index(group, groups);
+    if matrix >= p.matrices { return; }
+    let place = table[2u * matrix + 1u];            // words of a row, first block, blocks, bits of 1 / n
+    let end = place.y + place.z;
+    var level = 0u;
+    for (var first = place.y; first < end; first += 1024u) {
+        let total = sum_of(1u, first, end, lane);
+        if lane == 0u { sh_level[level] = total; }
+        level += 1u;
     }
-    if lane == 0u && block * 1024u < p.count { out[block] = max(p.factor * sh_sum[0], p.least); }
+    let total = sum_of(2u, 0u, level, lane);
+    if lane == 0u { beta[64u * matrix] = max(bitcast<f32>(place.w) * total, p.least); }
 }

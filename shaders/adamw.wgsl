@@ -1,26 +1,29 @@
-// adamw — Adam with decoupled weight decay on the shadow weights
+// adamw — Adam with decoupled weight decay, and the sums that the next absmean needs
 //
 //   m <- b1 m + (1 - b1) g,   v <- b2 v + (1 - b2) g^2
 //   w <- w - lr (decay w + (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps))
+//   sums[k] = sum |w[i]| over block k of 1024
 //
-//   0  p         Params               uniform
-//   1  clock     u32  [2]             read              {step, position}; t = step + 1
-//   2  schedule  f32  [steps, 4]      read              {lr, 1/(1-b1^t), 1/sqrt(1-b2^t), unused}
-//   3  g         f32  [count]         read
-//   4  w         f32  [count]         read and write
-//   5  m         f32  [count]         read and write
-//   6  v         f32  [count]         read and write
+//   0  p         Params                        uniform
+//   1  clock     u32  [2]                      read              {t, position}: the step counted from 1
+//   2  schedule  f32  [steps, 4]               read              row t - 1: {lr, 1/(1-b1^t), 1/sqrt(1-b2^t), unused}
+//   3  g         f32  [count]                  read
+//   4  w         f32  [count]                  read and write
+//   5  m         f32  [count]                  read and write
+//   6  v         f32  [count]                  read and write
+//   7  sums      f32  [ceil(count / 1024)]     write
 //
-// Grid     one invocation per TILE_X values.
-// Moves    4 * 7 * count bytes.
-// Does     15 * count operations.
-// Twin     reference::adamw — within a few roundings of the update.
+// Only the first `decayed` values decay.
+//
+// Grid     one workgroup per block.
+// Moves    4 * (7 * count + count / 1024) bytes.
+// Does     17 * count operations.
+// Twin     reference::adamw — within a few roundings of the update; reference::abs_sums of w, equal bits.
 // Source   AdamW, arXiv 1711.05101, algorithm 2.
 
 override WG: u32 = 64u;
-const TILE_X: u32 = 8u;         // values; two vectors share one reading of the schedule
 
-struct Params { count: u32, beta1: f32, beta2: f32, eps: f32, decay: f32 }
+struct Params { count: u32, decayed: u32, beta1: f32, beta2: f32, eps: f32, decay: f32 }
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> clock: array<u32>;
@@ -29,16 +32,24 @@ struct Params { count: u32, beta1: f32, beta2: f32, eps: f32, decay: f32 }
 @group(0) @binding(4) var<storage, read_write> w: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read_write> m: array<vec4<f32>>;
 @group(0) @binding(6) var<storage, read_write> v: array<vec4<f32>>;
+@group(0) @binding(7) var<storage, read_write> sums: array<f32>;
 
-fn update(i: u32, now: vec4<f32>) {
+var<workgroup> sh_sum: array<f32, 64>;
+
+// Moves vector i and returns its magnitudes, zero past the end.
+fn update(i: u32, now: vec4<f32>) -> vec4<f32> {
+    if 4u * i >= p.count { return vec4<f32>(0.0); }
+    let index = vec4<u32>(4u * i) + vec4<u32>(0u, 1u, 2u, 3u);
+    let decay = select(vec4<f32>(0.0), vec4<f32>(p.decay), index < vec4<u32>(p.decayed));
     let grad = g[i];
     let m_i = p.beta1 * m[i] + (1.0 - p.beta1) * grad;
     let v_i = p.beta2 * v[i] + (1.0 - p.beta2) * (grad * grad);
-    let w_i = w[i];
     let step = (m_i * now.y) / (sqrt(v_i) * now.z + p.eps);
+    let w_i = (1.0 - now.x * decay) * w[i] - now.x * step;
     m[i] = m_i;
     v[i] = v_i;
-    w[i] = (1.0 - now.x * p.decay) * w_i - now.x * step;
+    w[i] = w_i;
+    return select(vec4<f32>(0.0), abs(w_i), index < vec4<u32>(p.count));
 }
 
 @compute @workgroup_size(WG)
@@ -47,10 +58,13 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
+    let block = group_index(group, groups);
     // What comes from data is clamped: a clock past the schedule stays at its last row.
-    let now = schedule[min(clock[0], arrayLength(&schedule) - 1u)];
-    let first = group_index(group, groups) * WG * (TILE_X / 4u) + lane;
-    for (var i = first; i < first + WG * (TILE_X / 4u); i += WG) {
-        if 4u * i < p.count { update(i, now); }
+    let now = schedule[min(clock[0] - 1u, arrayLength(&schedule) - 1u)];
+    for (var l = lane; l < 64u; l += WG) {
+        let i = block * 256u + l;
+        sh_sum[l] = lane_sum(update(i, now), update(i + 64u, now), update(i + 128u, now), update(i + 192u, now));
     }
+    let total = block_sum(lane);
+    if lane == 0u && block * 1024u < p.count { sums[block] = total; }
 }

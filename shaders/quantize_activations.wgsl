@@ -13,11 +13,12 @@
 // Source   BitNet b1.58, arXiv 2402.17764, section 2; BitNet, arXiv 2310.11453, equation 4.
 
 override WG: u32 = 64u;
+override WHOLE: u32 = 0u;       // 1: all rows start at whole vectors of four
 
 struct Params { batch: u32, cols: u32, words: u32 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read_write> q: array<u32>;
 @group(0) @binding(3) var<storage, read_write> scale: array<f32>;
 @group(0) @binding(4) var<storage, read_write> sum: array<i32>;
@@ -25,9 +26,22 @@ struct Params { batch: u32, cols: u32, words: u32 }
 var<workgroup> sh_max: array<f32, WG>;
 var<workgroup> sh_sum: array<i32, WG>;
 
-fn value(row: u32, col: u32) -> f32 {
-    // No branch: on a vector machine that costs more than reading the last column again.
-    return select(0.0, x[row * p.cols + min(col, p.cols - 1u)], col < p.cols);
+fn at(i: u32) -> f32 {
+    return x[i / 4u][i % 4u];
+}
+
+fn values(row: u32, col: u32) -> vec4<f32> {
+    let inside = vec4<u32>(col) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(p.cols);
+    let first = row * p.cols;
+    // No branch on the column: on a vector machine that costs more than reading the last ones again.
+    if WHOLE == 1u {
+        return select(vec4<f32>(0.0), x[(first + min(col, p.cols - 4u)) / 4u], inside);
+    }
+    let last = p.cols - 1u;
+    let four = vec4<f32>(
+        at(first + min(col, last)), at(first + min(col + 1u, last)),
+        at(first + min(col + 2u, last)), at(first + min(col + 3u, last)));
+    return select(vec4<f32>(0.0), four, inside);
 }
 
 @compute @workgroup_size(WG)
@@ -37,5 +51,10 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let row = group_index(group, groups);
-    if row < p.batch { quantize_row(row, lane); }
+    if row >= p.batch { return; }
+    var largest = 0.0;
+    for (var word = lane; word < 4u * p.words; word += WG) {
+        largest = max(largest, largest_of(values(row, 4u * word)));
+    }
+    _ = quantize_row(row, lane, largest);
 }

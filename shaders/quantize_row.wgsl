@@ -1,14 +1,11 @@
 // quantize_row — absmax quantisation of one row by one workgroup, exact on every device.
 //
 // For kernels that declare WG, a power of two, p { cols, words }, q, scale, sum, sh_max, sh_sum and
-// value(row, col), which is zero past the last column.
+// values(row, col): those of columns col to col + 3, zero past the last.
 
-fn quantize_row(row: u32, lane: u32) {
-    var largest = 1e-5;
-    for (var col = lane; col < p.cols; col += WG) {
-        largest = max(largest, abs(value(row, col)));
-    }
-    sh_max[lane] = largest;
+// One row, of whose fours each lane knows the largest magnitude of its own; returns the scale.
+fn quantize_row(row: u32, lane: u32, largest: f32) -> f32 {
+    sh_max[lane] = max(largest, 1e-5);
     for (var stride = WG / 2u; stride > 0u; stride = stride >> 1u) {
         workgroupBarrier();
         if lane < stride { sh_max[lane] = max(sh_max[lane], sh_max[lane + stride]); }
@@ -17,9 +14,7 @@ fn quantize_row(row: u32, lane: u32) {
     let s = scale_127(sh_max[0]);
     var total = 0;
     for (var word = lane; word < 4u * p.words; word += WG) {
-        let c = 4u * word;
-        let x = vec4<f32>(value(row, c), value(row, c + 1u), value(row, c + 2u), value(row, c + 3u));
-        let four = pack_int8(x, s);
+        let four = pack_int8(values(row, 4u * word), s);
         q[row * 4u * p.words + word] = four;
         total += dot4I8Packed(four, 0x01010101u);
     }
@@ -32,4 +27,10 @@ fn quantize_row(row: u32, lane: u32) {
         scale[row] = s;
         sum[row] = sh_sum[0];
     }
+    return s;
+}
+
+fn largest_of(x: vec4<f32>) -> f32 {
+    let magnitude = abs(x);
+    return max(max(magnitude.x, magnitude.y), max(magnitude.z, magnitude.w));
 }

@@ -13,7 +13,7 @@ use crate::formats::Difference;
 use crate::gpu::{Error, Gpu};
 use crate::model::Mlp;
 use crate::random::{self, Stream};
-use crate::reference;
+use crate::reference::{self, Int8};
 use crate::ternary::{Packed, TRITS, words};
 
 /// The integers of one layer for a batch.
@@ -58,8 +58,7 @@ impl Digest {
 /// Images in one batch at most.
 const BATCH: usize = 1000;
 
-/// The digest of a network on the device over `images[count, pixels]`, from its packed weights as they are:
-/// of float weights only after [`Mlp::quantize`] ran.
+/// The digest of a network on the device over `images[count, pixels]`, from its packed weights as they are.
 ///
 /// # Errors
 /// If the adapter cannot bind a tensor or the device failed.
@@ -208,7 +207,9 @@ fn on_twin(packed: &[Packed], gains: &[Vec<f32>], images: &[u8], mut each: impl 
         let mut layers = Vec::new();
         for (packed, gain) in packed.iter().zip(gains) {
             assert_eq!(gain.len(), packed.cols, "digest: gains of a layer");
-            let codes = reference::quantize_relu(&x, gain).q;
+            // The factors that travel beside the integers reach none of them: any unit and scale will do.
+            let ones = vec![1.0; images.len() / pixels];
+            let (Int8 { q: codes, .. }, _) = reference::rmsnorm_quantize(&x, &ones, gain, 1.0, 1.0);
             x = reference::matmul_ternary(&codes, packed);
             layers.push(Integers { codes, acc: x.clone() });
         }

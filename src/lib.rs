@@ -27,8 +27,8 @@
 //! 2  model, kernels/*    one small host file per shader; layers as lists of Ops
 //! 1  gpu/*  reference    wgpu, named nowhere else | the CPU twin of every kernel (never of each other)
 //!    formats/*           networks at rest: one file per format
-//! 0  ternary  mnist  checkpoint  random  augment  digit   the format, the digits, files, counter-based draws,
-//!                        pictures as digits
+//! 0  ternary  mnist  checkpoint  random  augment  digit  wall   the format, the digits, files, counter-based draws;
+//!                        pictures as digits; what was measured of an adapter
 //! ```
 //!
 //! ## Shape words
@@ -50,7 +50,7 @@
 //! from a tree sum of fixed shape, `s` from an integer division of mantissas, and `q` from
 //! `gain * x` with `x` an *integer* (a pixel, or the ReLU of the accumulators of the layer before).
 //! The positive factors of a row (1/255, beta, 1 / s, RMSNorm's) cannot change `q`; they travel
-//! beside the integers as one float per row ([`kernels::rms_factor`]) and meet the values only
+//! beside the integers as one float per row ([`kernels::Factors`]) and meet the values only
 //! where a float is needed: logits and gradients.
 //!
 //! ## One operation, one twin
@@ -88,6 +88,8 @@ pub mod report;
 pub mod ternary;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod train;
+#[cfg(feature = "cli")]
+pub mod wall;
 
 pub use gpu::{Gpu, Op, Tensor};
 pub use ternary::Packed;

@@ -3,10 +3,13 @@
 //!
 //! Matrices are row-major slices; every length is given or follows from one that is.
 
+use half::f16;
+
 use crate::augment::{self, Distortion};
 use crate::random::{self, Stream};
+pub use crate::ternary::abs_sums;
 pub use crate::ternary::absmean;
-use crate::ternary::{Base3, LEAST, Packed, ternarize};
+use crate::ternary::{Base3, Bitplanes, LEAST, Packed, ternarize};
 
 /// int8 activations of a batch.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,7 +22,7 @@ pub struct Int8 {
     pub sum: Vec<i32>,
 }
 
-/// The positive factors of each row, see [`rms_factor`].
+/// The positive factors of each row, see [`rmsnorm_quantize`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Factors {
     /// RMSNorm's output is `gain max(x, 0) norm`.
@@ -109,17 +112,14 @@ pub fn quantize_activations(x: &[f32], cols: usize) -> Int8 {
     out
 }
 
-/// `g = gain max(x, 0)` on integers, then [`quantize_activations`] of `g`.
-pub fn quantize_relu(x: &[i32], gain: &[f32]) -> Int8 {
+/// [`quantize_activations`] of `g = gain max(x, 0)` on integers `x`; beside it, one unit of `x` being worth `r`,
+/// `norm = r / sqrt(r^2 mean_c max(x, 0)^2 + eps)`, `step = norm / scale`, `y_scale = beta step`.
+pub fn rmsnorm_quantize(x: &[i32], r: &[f32], gain: &[f32], beta: f32, eps: f32) -> (Int8, Factors) {
     let cols = gain.len();
     let g: Vec<f32> = x.iter().enumerate().map(|(i, &x)| gain[i % cols] * x.max(0) as f32).collect();
-    quantize_activations(&g, cols)
-}
-
-/// `norm = r / sqrt(r^2 mean_c max(x, 0)^2 + eps)`, `step = norm / scale`, `y_scale = beta step`.
-pub fn rms_factor(x: &[i32], r: &[f32], scale: &[f32], beta: f32, cols: usize, eps: f32) -> Factors {
+    let codes = quantize_activations(&g, cols);
     let mut out = Factors { norm: Vec::new(), step: Vec::new(), y_scale: Vec::new() };
-    for ((row, &r), &scale) in x.chunks_exact(cols).zip(r).zip(scale) {
+    for ((row, &r), &scale) in x.chunks_exact(cols).zip(r).zip(&codes.scale) {
         let squares: f32 = row.iter().map(|&x| r * x.max(0) as f32).map(|h| h * h).sum();
         let norm = r / (squares / cols as f32 + eps).sqrt();
         let step = norm / scale;
@@ -127,7 +127,7 @@ pub fn rms_factor(x: &[i32], r: &[f32], scale: &[f32], beta: f32, cols: usize, e
         out.step.push(step);
         out.y_scale.push(beta * step);
     }
-    out
+    (codes, out)
 }
 
 /// `acc[b, r] = sum_k T[r, k] q[b, k]`: add, subtract or skip.
@@ -164,6 +164,11 @@ pub fn gemv_ternary_addsub(q: &[i8], w: &Packed) -> Vec<i32> {
 /// [`gemv_ternary`] of the same trits, five to a byte.
 pub fn gemv_base3(q: &[i8], w: &Base3) -> Vec<i32> {
     gemv_ternary(q, &Packed::pack(&w.unpack(), w.rows, w.cols, w.scale))
+}
+
+/// `acc[r] = sum_k T[r, k] t[k]`: the activations are trits too, a matrix of one row.
+pub fn gemv_bitplane(x: &Bitplanes, w: &Bitplanes) -> Vec<i32> {
+    gemv_ternary(&x.unpack(), &Packed::pack(&w.unpack(), w.rows, w.cols, w.scale))
 }
 
 /// `acc[r] = sum_k w[r, k] q[k]`.
@@ -213,6 +218,17 @@ pub fn gemv_f32(x: &[f32], w: &[f32]) -> Vec<f32> {
     matmul_f32(x, w, x.len())
 }
 
+/// [`matmul_f32`] of what is left of both sides when they are stored as f16.
+pub fn matmul_f16(x: &[f32], w: &[f32], cols: usize) -> Vec<f32> {
+    let stored = |x: &[f32]| x.iter().map(|&x| f16::from_f32(x).to_f32()).collect::<Vec<_>>();
+    matmul_f32(&stored(x), &stored(w), cols)
+}
+
+/// [`matmul_f16`] of one row.
+pub fn gemv_f16(x: &[f32], w: &[f32]) -> Vec<f32> {
+    matmul_f16(x, w, x.len())
+}
+
 // --- loss ------------------------------------------------------------------------------------------
 
 /// Summed softmax cross-entropy with label smoothing, the gradient of the batch's mean, and the hits.
@@ -239,6 +255,18 @@ pub fn softmax_xent(z: &[f32], labels: &[u32], smoothing: f32) -> (f32, Vec<f32>
         hits += u32::from(best == label);
     }
     (loss, dz, hits)
+}
+
+/// `z[b, k] = scale[b] acc[b, k]`, then [`softmax_xent`] of `z`: the logits, and what it says of them.
+pub fn scale_softmax_xent(
+    acc: &[i32],
+    scale: &[f32],
+    labels: &[u32],
+    smoothing: f32,
+) -> (Vec<f32>, (f32, Vec<f32>, u32)) {
+    let z = scale_rows(acc, scale);
+    let loss = softmax_xent(&z, labels, smoothing);
+    (z, loss)
 }
 
 // --- backward --------------------------------------------------------------------------------------
@@ -276,12 +304,19 @@ pub fn matmul_ternary_dw(dy: &[f32], step: &[f32], q: &[i8]) -> Vec<f32> {
 }
 
 /// Through RMSNorm and the ReLU before it: `dx = norm / r (gain dy - n mean(gain dy n))` where
-/// `x > 0`, else 0, with `n = max(x, 0) norm`.
-pub fn rmsnorm_relu_dx(x: &[i32], gain: &[f32], r: &[f32], norm: &[f32], dy: &[f32]) -> Vec<f32> {
+/// `x > 0`, else 0, with `n = max(x, 0) norm`; beside it [`rmsnorm_relu_dgain`].
+pub fn rmsnorm_relu_backward(
+    x: &[i32],
+    gain: &[f32],
+    r: &[f32],
+    norm: &[f32],
+    dy: &[f32],
+) -> (Vec<f32>, Vec<f32>) {
     let cols = gain.len();
     let real: Vec<f32> = x.iter().map(|&x| x.max(0) as f32).collect();
     let dx = rmsnorm_dx(&real, gain, norm, dy);
-    dx.iter().enumerate().map(|(i, dx)| if x[i] > 0 { dx / r[i / cols] } else { 0.0 }).collect()
+    let passed = |(i, dx): (usize, &f32)| if x[i] > 0 { dx / r[i / cols] } else { 0.0 };
+    (dx.iter().enumerate().map(passed).collect(), rmsnorm_relu_dgain(x, norm, dy))
 }
 
 /// `dgain[c] = sum_b dy[b, c] max(x[b, c], 0) norm[b]`.
@@ -374,9 +409,4 @@ pub fn sgd(momentum: f32, decay: f32, lr: f32, g: &[f32], w: &mut [f32], m: &mut
         m[i] = momentum * m[i] + g[i];
         w[i] -= lr * (m[i] + decay * w[i]);
     }
-}
-
-/// `{step, position} <- {step + 1, position + batch}`.
-pub fn advance(clock: [u32; 2], batch: u32) -> [u32; 2] {
-    [clock[0] + 1, clock[1] + batch]
 }

@@ -10,7 +10,7 @@
 pub const TRITS: usize = 16;
 
 /// Values in one block of [`absmean`]'s tree: 64 lanes of four `vec4` loads.
-const BLOCK: usize = 1024;
+pub const BLOCK: usize = 1024;
 const LANES: usize = 64;
 
 /// The smallest `beta` and the smallest row maximum: keeps scales finite for all-zero tensors.
@@ -241,6 +241,63 @@ impl Base3 {
     }
 }
 
+/// Trits in one 16-byte vector of bit planes.
+const BITPLANE_TRITS: usize = 64;
+
+/// 16-byte vectors in a row of `cols` trits as bit planes.
+pub fn bitplane_vectors(cols: usize) -> usize {
+    cols.div_ceil(BITPLANE_TRITS)
+}
+
+/// `beta T[rows, cols]` as two planes of bits, for products of trits with trits, which are counted and not summed.
+///
+/// - A vector of four words holds 64 trits: two words say which are not zero, the next two which of those are -1.
+/// - Element `i` of a vector is bit `i % 32` of word `i / 32`, and of the word two further.
+/// - Rows are row-major and padded to whole vectors with the trit 0.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bitplanes {
+    /// Outputs of the matrix; 1 for a row of activations.
+    pub rows: usize,
+    /// Inputs of the matrix.
+    pub cols: usize,
+    /// `beta`: what one trit is worth.
+    pub scale: f32,
+    /// `[rows, 4 bitplane_vectors(cols)]`.
+    pub words: Vec<u32>,
+}
+
+impl Bitplanes {
+    /// The same matrix as bit planes.
+    pub fn pack(packed: &Packed) -> Bitplanes {
+        let width = 4 * bitplane_vectors(packed.cols);
+        let mut words = vec![0; packed.rows * width];
+        for (row, trits) in packed.unpack().chunks_exact(packed.cols.max(1)).enumerate() {
+            for (col, &t) in trits.iter().enumerate() {
+                let (word, bit) = Bitplanes::place(row * width, col);
+                words[word] |= u32::from(t != 0) << bit;
+                words[word + 2] |= u32::from(t < 0) << bit;
+            }
+        }
+        Bitplanes { rows: packed.rows, cols: packed.cols, scale: packed.scale, words }
+    }
+
+    /// All trits, `[rows, cols]`.
+    pub fn unpack(&self) -> Vec<i8> {
+        let width = 4 * bitplane_vectors(self.cols);
+        let trit = |row: usize, col: usize| {
+            let (word, bit) = Bitplanes::place(row * width, col);
+            let [nonzero, negative] = [word, word + 2].map(|word| (self.words[word] >> bit & 1) as i8);
+            nonzero - 2 * negative
+        };
+        (0..self.rows).flat_map(|row| (0..self.cols).map(move |col| trit(row, col))).collect()
+    }
+
+    /// Word and bit that say whether an element of the row is not zero.
+    fn place(row: usize, col: usize) -> (usize, usize) {
+        (row + col / BITPLANE_TRITS * 4 + col % BITPLANE_TRITS / 32, col % 32)
+    }
+}
+
 /// Sixteen zero trits.
 const PADDING: u32 = 0x5555_5555;
 
@@ -251,14 +308,16 @@ const LOWER_BITS: u32 = 0x5555_5555;
 /// on every device. (BitNet b1.58, arXiv 2402.17764, equation 3.)
 pub fn absmean(w: &[f32]) -> f32 {
     assert!(!w.is_empty(), "absmean: no weights");
-    let mut level: Vec<f32> = w.to_vec();
-    loop {
-        let sums: Vec<f32> = level.chunks(BLOCK).map(block_sum).collect();
-        if sums.len() == 1 {
-            return (mean_factor(w.len()) * sums[0]).max(LEAST);
-        }
-        level = sums;
+    let mut level = abs_sums(w);
+    while level.len() > 1 {
+        level = abs_sums(&level);
     }
+    (mean_factor(w.len()) * level[0]).max(LEAST)
+}
+
+/// `sums[k] = sum |w[i]|` over block `k` of 1024 values: a level of [`absmean`]'s tree.
+pub fn abs_sums(w: &[f32]) -> Vec<f32> {
+    w.chunks(BLOCK).map(block_sum).collect()
 }
 
 /// `1 / n` in f32: the factor that turns the tree's sum into the mean, on the host and in the twin.
@@ -339,6 +398,21 @@ mod tests {
             let base3 = Base3::pack(&Packed::pack(&trits, rows, cols, 0.5));
             assert_eq!(base3.words.len(), rows * 4 * cols.div_ceil(80), "{rows} x {cols}");
             assert_eq!(base3.unpack(), trits, "{rows} x {cols}");
+        }
+    }
+
+    #[test]
+    fn bit_planes_give_back_every_shape() {
+        // Element 33 of the second vector: bit 1 of its second word.
+        let mut trits = [0i8; 128];
+        (trits[0], trits[64 + 33]) = (1, -1);
+        let planes = Bitplanes::pack(&Packed::pack(&trits, 1, 128, 0.5));
+        assert_eq!(planes.words, [1, 0, 0, 0, 0, 2, 0, 2]);
+        for (rows, cols) in [(1, 1), (3, 31), (2, 32), (4, 33), (3, 63), (2, 64), (5, 65), (2, 784)] {
+            let trits: Vec<i8> = (0..rows * cols).map(|i| (i * i / 3 % 3) as i8 - 1).collect();
+            let planes = Bitplanes::pack(&Packed::pack(&trits, rows, cols, 0.5));
+            assert_eq!(planes.words.len(), rows * 4 * cols.div_ceil(64), "{rows} x {cols}");
+            assert_eq!(planes.unpack(), trits, "{rows} x {cols}");
         }
     }
 

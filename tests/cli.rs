@@ -8,11 +8,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use process::{adapter_flags, code, idx, stderr, stdout, text};
+use process::{adapter_flags, code, idx, program, stderr, stdout, text};
 use serde_json::Value;
 
 fn sterna(args: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sterna"));
+    let mut command = program();
     command.args(args).args(adapter_flags(args)).output().expect("the program starts")
 }
 
@@ -122,7 +122,15 @@ fn bench_gemv_measures_every_variant_and_says_what_it_found() {
     }
     let rows = line["rows"].as_array().expect("rows");
     for (shape, bytes) in [([40, 192], 4 * (40 * 12 + 48 + 1 + 40)), ([7, 33], 4 * (7 * 3 + 12 + 1 + 7))] {
-        for operation in ["gemv_f32", "gemv_i8", "gemv_ternary", "gemv_ternary_addsub", "gemv_base3"] {
+        for operation in [
+            "gemv_f32",
+            "gemv_f16",
+            "gemv_i8",
+            "gemv_ternary",
+            "gemv_ternary_addsub",
+            "gemv_base3",
+            "gemv_bitplane",
+        ] {
             let of = |row: &&Value| row["kernel"] == operation && row["shape"] == serde_json::json!(shape);
             let row = rows.iter().find(of).unwrap_or_else(|| panic!("no {operation} at {shape:?} in {line}"));
             for key in ["median_seconds", "min_seconds", "gb_per_s", "percent_of_read", "gops_per_s"] {
@@ -131,13 +139,48 @@ fn bench_gemv_measures_every_variant_and_says_what_it_found() {
             assert!(row["min_seconds"].as_f64() <= row["median_seconds"].as_f64(), "{row}");
             let samples = row["sample_seconds"].as_array().expect("samples");
             assert!(samples.len() >= 5 && samples[0] == row["min_seconds"], "{row}");
-            assert!(row["ratio_to_f32"].as_f64() > Some(0.0) && row["blocks"] == 1, "{row}");
+            for ratio in ["ratio_to_f32", "ratio_to_f16"] {
+                assert!(row[ratio].as_f64() > Some(0.0) && row["blocks"] == 1, "{row}");
+            }
             if operation == "gemv_ternary" {
                 assert_eq!(row["bytes"], bytes);
             }
         }
     }
     assert!(stdout(&output).contains("% read") && stderr(&output).contains("probe_read"));
+}
+
+#[test]
+fn bench_gemv_takes_a_small_batch() {
+    let flags = ["--shapes", "40x192", "--seconds", "0", "--all", "--json", "--batch"];
+    let output = sterna(&[&["bench", "gemv"], &flags[..], &["3"]].concat());
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let line = json(&output);
+    let rows = line["rows"].as_array().expect("rows");
+    for (operation, bytes) in
+        [("matmul_f32", 40 * 192 + 3 * (192 + 40)), ("matmul_ternary", 40 * 12 + 3 * (48 + 1 + 40))]
+    {
+        let row = rows.iter().find(|row| row["kernel"] == operation).expect(operation);
+        assert_eq!(
+            (&row["bytes"], line["batch"].as_u64()),
+            (&serde_json::json!(4 * bytes), Some(3)),
+            "{row}"
+        );
+        // Operations count for each row of activations, weights once.
+        let [ops, weights] = ["gops_per_s", "gweights_per_s"].map(|key| row[key].as_f64().expect("a number"));
+        assert!((ops / weights - 6.0).abs() < 1e-9, "{row}");
+    }
+    let small = |row: &&Value| row["kernel"] == "matmul_ternary_small";
+    assert_eq!(rows.iter().filter(small).count(), 4, "2, 4, 8 and 16 columns: {line}");
+    assert!(
+        rows.iter().all(|row| row["ratio_to_f32"].as_f64() > Some(0.0) && !row["ratio_to_f16"].is_null()),
+        "{line}"
+    );
+    for batch in ["0", "17", "x"] {
+        let output = sterna(&[&["bench", "gemv"], &flags[..], &[batch]].concat());
+        assert_eq!(code(&output), 2, "{batch}");
+        assert!(stderr(&output).contains("1 to 16"), "{}", stderr(&output));
+    }
 }
 
 #[test]
@@ -377,7 +420,7 @@ fn a_run_survives_deaf_readers_and_a_lost_result_is_an_error() {
     let full = || fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
     let run = |name: &str| {
         let out = folder.path().join(name);
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sterna"));
+        let mut command = program();
         command.args(small_run(&data, &out));
         command
     };
@@ -406,7 +449,8 @@ fn a_network_too_large_for_the_memory_is_refused_with_what_would_fit() {
     let folder = tempfile::tempdir().expect("a folder");
     let (data, out) = (bands(folder.path()), folder.path().join("run"));
     let hidden = ["5000"; 12].join(",");
-    let mut args = vec!["train", "--data", text(&data), "--out", text(&out), "--hidden", &hidden];
+    let mut args =
+        vec!["train", "--data", text(&data), "--out", text(&out), "--hidden", &hidden, "--no-tune"];
     let adapter = adapter_flags(&args);
     args.extend(adapter.iter().map(String::as_str));
     // 4.4 GB of weights, gradients and moments in a process that may have 2.
@@ -435,7 +479,7 @@ fn adapters_that_are_not_there_are_answered_with_those_that_are() {
 fn no_adapter_at_all_is_answered_with_the_line_that_installs_one() {
     let folder = tempfile::tempdir().expect("a folder");
     let nowhere = text(folder.path());
-    let output = Command::new(env!("CARGO_BIN_EXE_sterna"))
+    let output = program()
         .args(["train", "--epochs", "1", "--out", text(&folder.path().join("run"))])
         .envs([("VK_DRIVER_FILES", nowhere), ("VK_ICD_FILENAMES", nowhere)])
         .envs([("__EGL_VENDOR_LIBRARY_FILENAMES", nowhere), ("LIBGL_DRIVERS_PATH", nowhere)])

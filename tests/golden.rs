@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use common::*;
 use safetensors::{Dtype, SafeTensors};
 use sterna::gpu::{Dtype::*, Gpu};
-use sterna::kernels::{self, AdamW, Moments, Totals};
+use sterna::kernels::{self, AdamW, Totals, Trainable};
 use sterna::model::{Mlp, Parameters, Precision, Shape, Update};
 use sterna::reference::{self, Int8};
 use sterna::ternary::Packed;
@@ -272,8 +272,7 @@ impl Side for Twin {
                 (x, r) = (trace.acc.clone(), trace.factors.y_scale.clone());
                 traces.push(trace);
             }
-            let logits = reference::scale_rows(&x, &r);
-            let (loss, mut dy, _) = reference::softmax_xent(&logits, &labels, *smoothing);
+            let (logits, (loss, mut dy, _)) = reference::scale_softmax_xent(&x, &r, &labels, *smoothing);
             let mut gradients = Vec::new();
             for (layer, trace) in layers.iter().zip(&traces).rev() {
                 let (gradient, dx) = layer.backward(trace, &dy);
@@ -339,9 +338,8 @@ impl TwinLayer {
     /// From integers `x` whose unit is worth `r`.
     fn forward(&self, x: Vec<i32>, r: Vec<f32>, eps: f32) -> TwinTrace {
         let packed = Twin.quantize_weights(&self.weight.value, self.rows, self.cols);
-        let codes = reference::quantize_relu(&x, &self.gain.value);
+        let (codes, factors) = reference::rmsnorm_quantize(&x, &r, &self.gain.value, packed.scale, eps);
         let acc = reference::matmul_ternary(&codes.q, &packed);
-        let factors = reference::rms_factor(&x, &r, &codes.scale, packed.scale, self.cols, eps);
         TwinTrace { x, r, packed, codes, factors, acc }
     }
 
@@ -349,8 +347,8 @@ impl TwinLayer {
     fn backward(&self, t: &TwinTrace, dy: &[f32]) -> (Parameters, Vec<f32>) {
         let dnorm = reference::matmul_ternary_dx(&t.packed, dy);
         let weight = reference::matmul_ternary_dw(dy, &t.factors.step, &t.codes.q);
-        let gain = reference::rmsnorm_relu_dgain(&t.x, &t.factors.norm, &dnorm);
-        let dx = reference::rmsnorm_relu_dx(&t.x, &self.gain.value, &t.r, &t.factors.norm, &dnorm);
+        let (dx, gain) =
+            reference::rmsnorm_relu_backward(&t.x, &self.gain.value, &t.r, &t.factors.norm, &dnorm);
         (Parameters { weight, gain }, dx)
     }
 }
@@ -359,8 +357,7 @@ impl Side for Gpu {
     fn quantize_weights(&self, w: &[f32], rows: usize, cols: usize) -> Packed {
         let packed = poisoned_packed(self, f32::NAN, rows, cols);
         let w = upload(self, &[rows, cols], w);
-        let mut ops = kernels::absmean(self, &w, &packed.beta).expect("the partial sums fit");
-        ops.push(kernels::quantize_weights(self, &w, &packed));
+        let ops = kernels::quantize(self, &w, &packed).expect("the case fits the adapter");
         self.run(&ops).expect("the device works");
         packed.download(self).expect("the device works")
     }
@@ -425,14 +422,15 @@ impl Side for Gpu {
         let steps = grads.len() / w.len();
         let schedule = upload(self, &[steps, 4], &constants.schedule(vec![rate; steps]));
         let clock = upload(self, &[2], &[0u32, 0]);
-        let w = upload(self, &[w.len()], w);
-        let moments = Moments::zeros(self, &w).expect("the case fits the adapter");
+        let on = Trainable::zeros(self, "w", w.len()).expect("the case fits the adapter");
+        self.write(&on.value, w);
+        let step = kernels::adamw(self, constants, &clock, &schedule, &on);
         let mut history = Vec::new();
-        for g in grads.chunks_exact(w.len()) {
-            let g = upload(self, &[w.len()], g);
-            let step = kernels::adamw(self, constants, &clock, &schedule, &g, &w, &moments);
-            self.run(&[step, kernels::advance(self, &clock, 1)]).expect("the device works");
-            history.extend(read::<f32>(self, &w));
+        for (t, g) in (1..).zip(grads.chunks_exact(w.len())) {
+            self.write(&on.grad, g);
+            self.write(&clock, &[t, 0u32]);
+            self.run([&step]).expect("the device works");
+            history.extend(read::<f32>(self, &on.value));
         }
         history
     }
@@ -442,21 +440,25 @@ impl Side for Gpu {
         let count = labels.len();
         let mlp = Mlp::upload(self, shape.clone(), &training.parameters).expect("the case fits the adapter");
         let on = mlp.activations(self, *batch).expect("the case fits the adapter");
-        let clock = upload(self, &[2], &[0u32, 0]);
         let schedule = upload(self, &[*steps, 4], &adamw.schedule(vec![training.rate; *steps]));
         let order = upload(self, &[count], &(0..count as u32).collect::<Vec<_>>());
         let images = self.upload_bytes("images", images).expect("the case fits the adapter");
         let labels = upload(self, &[count], labels);
         let totals = zero_totals(self);
 
-        let mut step =
-            vec![kernels::gather_batch(self, &clock, &order, &images, &labels, &on.pixels, &on.labels)];
-        step.extend(mlp.quantize(self).expect("the partial sums fit"));
+        let mut step = vec![kernels::gather_batch(
+            self,
+            &totals.clock,
+            &order,
+            &images,
+            &labels,
+            &on.pixels,
+            &on.labels,
+        )];
         step.extend(mlp.forward(self, &on));
         step.push(mlp.loss(self, &on, *smoothing, &totals));
         step.extend(mlp.backward(self, &on));
-        step.extend(mlp.update(self, Update::AdamW(*adamw), &clock, &schedule));
-        step.push(kernels::advance(self, &clock, *batch));
+        step.extend(mlp.update(self, Update::AdamW(*adamw), &totals.clock, &schedule));
 
         let mut trained = Trained { losses: Vec::new(), logits: Vec::new(), gradients: Vec::new() };
         for i in 0..*steps {

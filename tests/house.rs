@@ -11,7 +11,7 @@ use sterna::kernels::{OPERATIONS, PROBES};
 
 /// The floors of `src/lib.rs`, the lowest first.
 const FLOORS: [&[&str]; 5] = [
-    &["ternary", "mnist", "checkpoint", "random", "augment", "digit"],
+    &["ternary", "mnist", "checkpoint", "random", "augment", "digit", "wall"],
     &["gpu", "reference", "formats"],
     &["kernels", "model"],
     &["train", "digest", "report", "bench"],

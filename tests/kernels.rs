@@ -5,10 +5,10 @@ mod common;
 
 use common::*;
 use sterna::augment::Distortion;
-use sterna::gpu::{Dtype::*, Gpu, Kernel, Op};
-use sterna::kernels::{self, Factors, Moments, Totals};
+use sterna::gpu::{Dtype::*, Gpu, Kernel, Op, Tensor};
+use sterna::kernels::{self, Factors, Stack, Totals, Trainable};
 use sterna::reference::{self, Int8};
-use sterna::ternary::{self, Base3, Packed};
+use sterna::ternary::{self, Base3, Bitplanes, Packed};
 
 /// What a test body returns: nothing, or the first difference in one sentence.
 type Outcome = Result<(), String>;
@@ -41,27 +41,31 @@ macro_rules! operations {
 operations! {
     gather_batch
     augment_batch
+    abs_sums
     absmean
     quantize_weights
     dequantize_weights
     quantize_activations
-    quantize_relu
-    rms_factor
+    rmsnorm_quantize
     matmul_ternary
     gemv_ternary
     gemv_ternary_addsub
     gemv_base3
+    gemv_bitplane
     gemv_i8
     scale_rows
     descale_rows
     relu
     rmsnorm
     matmul_f32
+    matmul_f16
     gemv_f32
+    gemv_f16
     softmax_xent
+    scale_softmax_xent
     matmul_ternary_dx
     matmul_ternary_dw
-    rmsnorm_relu_dx
+    rmsnorm_relu_backward
     rmsnorm_relu_dgain
     relu_dx
     matmul_f32_dx
@@ -70,7 +74,6 @@ operations! {
     rmsnorm_dgain
     adamw
     sgd
-    advance
 }
 
 #[test]
@@ -277,15 +280,51 @@ fn augment_batch(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
     Ok(())
 }
 
-fn absmean(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
-    // Around a block of 1024 and a second level; the last needs a third.
-    for count in [1, 3, 17, 1023, 1024, 1025, 4097, 65_537, 1_100_000] {
+fn abs_sums(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    // Around a block of 1024; a folded grid would be more than 128 MiB.
+    for count in [1, 3, 17, 1023, 1024, 1025, 4097, 65_537] {
         let w = floats(1, count, 0.1);
-        for w in [w, vec![0.0; count]] {
-            let beta = poisoned(gpu, F32, &[1]);
-            let ops = kernels::absmean(gpu, &upload(gpu, &[count], &w), &beta);
-            run(gpu, kernel, &ops.expect("the partial sums fit"));
-            equal_bits(&format!("beta of {count}"), &read(gpu, &beta), &[ternary::absmean(&w)])?;
+        let sums = poisoned(gpu, F32, &[count.div_ceil(1024)]);
+        run(gpu, kernel, &[kernels::abs_sums(gpu, &upload(gpu, &[count], &w), &sums)]);
+        equal_bits(&format!("sums of {count}"), &read(gpu, &sums), &reference::abs_sums(&w))?;
+    }
+    Ok(())
+}
+
+/// Matrices of one tensor: alone, side by side, empty rows of words between them, and one of three levels of sums.
+const STACKS: [&[[usize; 2]]; 6] = [
+    &[[1, 1]],
+    &[[31, 33]],
+    &[[3, 7], [1, 1024], [5, 205], [1, 1]],
+    &[[256, 784], [128, 256], [10, 128]],
+    &[[65, 17], [9, 16], [2, 130], [40, 40], [1, 5]],
+    &[[1, 3], [1100, 1000], [70_000, 3]],
+];
+
+/// Weights of a stack as it lies in memory, and each matrix's own.
+fn stacked(stack: &Stack, matrix: impl Fn(usize, usize) -> Vec<f32>) -> (Vec<f32>, Vec<Vec<f32>>) {
+    let mut all = vec![0.0; stack.values()];
+    let own = |(i, place): (usize, &kernels::Place)| {
+        let w = matrix(i, place.rows * place.cols);
+        all[place.weight..][..w.len()].copy_from_slice(&w);
+        w
+    };
+    let own = stack.places().iter().enumerate().map(own).collect();
+    (all, own)
+}
+
+fn absmean(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    for shapes in STACKS {
+        let stack = Stack::new(gpu, "stack", shapes).expect("test data fits");
+        for largest in [0.1, 0.0] {
+            let (all, own) = stacked(&stack, |i, count| floats(1 + i as u32, count, largest));
+            let beta = poisoned(gpu, F32, &[stack.betas()]);
+            let sums = reference::abs_sums(&all);
+            run(gpu, kernel, &[kernels::absmean(gpu, &stack, &upload(gpu, &[sums.len()], &sums), &beta)]);
+            let got: Vec<f32> = read(gpu, &beta);
+            let got: Vec<f32> = stack.places().iter().map(|place| got[place.beta]).collect();
+            let want: Vec<f32> = own.iter().map(|w| ternary::absmean(w)).collect();
+            equal_bits(&format!("betas of {shapes:?}"), &got, &want)?;
         }
     }
     Ok(())
@@ -293,22 +332,35 @@ fn absmean(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
 
 fn quantize_weights(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
     // One word per row, so that the rows alone fold the grid.
-    let folded = [1, folded_length(gpu, kernel), 1];
-    for [_, rows, cols] in MATRICES.into_iter().chain([folded]) {
-        let beta = 0.037_f32;
-        let half = beta / 2.0;
-        // Weights on the threshold, a bit beyond it on either side, and anywhere.
-        let special = [half, -half, half.next_up(), -half.next_up(), half.next_down(), 0.0, -0.0];
-        let mut w = floats(1, rows * cols, 2.0 * beta);
-        for (i, w) in w.iter_mut().enumerate().filter(|(i, _)| i % 3 == 0) {
-            *w = special[i / 3 % special.len()];
-        }
-        let packed = poisoned_packed(gpu, beta, rows, cols);
-        let op = kernels::quantize_weights(gpu, &upload(gpu, &[rows, cols], &w), &packed);
-        assert!(rows <= 65_535 || is_folded(&op), "quantize_weights: {:?}", op.groups());
+    let folded = [[folded_length(gpu, kernel), 1]];
+    for shapes in STACKS.into_iter().chain([&folded[..]]) {
+        let stack = Stack::new(gpu, "stack", shapes).expect("test data fits");
+        let betas: Vec<f32> = (0..shapes.len()).map(|i| 0.037 / (i + 1) as f32).collect();
+        let (all, own) = stacked(&stack, |i, count| {
+            // Weights on the threshold, a bit beyond it on either side, and anywhere.
+            let half = betas[i] / 2.0;
+            let special = [half, -half, half.next_up(), -half.next_up(), half.next_down(), 0.0, -0.0];
+            let mut w = floats(1, count, 2.0 * betas[i]);
+            for (k, w) in w.iter_mut().enumerate().filter(|(k, _)| k % 3 == 0) {
+                *w = special[k / 3 % special.len()];
+            }
+            w
+        });
+        let mut beta = vec![f32::NAN; stack.betas()];
+        stack.places().iter().zip(&betas).for_each(|(place, &b)| beta[place.beta] = b);
+        let words = poisoned(gpu, U32, &[stack.words()]);
+        let before: Vec<u32> = read(gpu, &words);
+        let (w, beta) = (upload(gpu, &[all.len()], &all), upload(gpu, &[beta.len()], &beta));
+        let op = kernels::quantize_weights(gpu, &stack, &w, &beta, &words);
+        assert!(shapes != folded || is_folded(&op), "quantize_weights: {:?}", op.groups());
         run(gpu, kernel, &[op]);
-        let twin = reference::quantize_weights(&w, beta, rows, cols);
-        equal(&format!("words of {rows} x {cols}"), &read(gpu, &packed.words), &twin.words)?;
+        // What lies between the matrices is left alone.
+        let mut want = before;
+        for ((place, w), beta) in stack.places().iter().zip(&own).zip(betas) {
+            let twin = reference::quantize_weights(w, beta, place.rows, place.cols).words;
+            want[place.word..][..twin.len()].copy_from_slice(&twin);
+        }
+        equal(&format!("words of {shapes:?}"), &read(gpu, &words), &want)?;
     }
     Ok(())
 }
@@ -397,65 +449,63 @@ fn the_scale_of_activations_is_the_rounded_quotient_at_every_exponent() {
     }
 }
 
-fn quantize_relu(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+fn rmsnorm_quantize(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    let (beta, eps) = (0.02, 1e-5);
     for [batch, cols] in ROWS {
         // With gains of one half a row of odd integers is a row of ties once its maximum is 127.
         let odd = integers(1, batch * cols, -40, 126);
         let mut ties: Vec<i32> = odd.iter().map(|x| 2 * x + 1).collect();
         ties.iter_mut().step_by(cols).for_each(|x| *x = 254);
         for (x, gain) in [(accumulators(batch, cols), gains(cols)), (ties, vec![0.5; cols])] {
+            let r = floats_in(1, batch, 1e-4, 1e-2);
             let out = poisoned_int8(gpu, batch, cols);
-            let (x_gpu, gain_gpu) = (upload(gpu, &[batch, cols], &x), upload(gpu, &[cols], &gain));
-            run(gpu, kernel, &[kernels::quantize_relu(gpu, &x_gpu, &gain_gpu, &out)]);
-            equal_int8(gpu, &out, &reference::quantize_relu(&x, &gain), [batch, cols])?;
-        }
-    }
-    Ok(())
-}
-
-fn rms_factor(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
-    let (beta, eps) = (0.02, 1e-5);
-    for [batch, cols] in ROWS {
-        let x = accumulators(batch, cols);
-        let r = floats_in(1, batch, 1e-4, 1e-2);
-        let scale = floats_in(2, batch, 0.01, 100.0);
-        let rows = || poisoned(gpu, F32, &[batch]);
-        let out = Factors { norm: rows(), step: rows(), y_scale: rows() };
-        let op = kernels::rms_factor(
-            gpu,
-            &upload(gpu, &[batch, cols], &x),
-            &upload(gpu, &[batch], &r),
-            &upload(gpu, &[batch], &scale),
-            &upload(gpu, &[1], &[beta]),
-            eps,
-            &out,
-        );
-        run(gpu, kernel, &[op]);
-        let twin = reference::rms_factor(&x, &r, &scale, beta, cols, eps);
-        // r x is rounded before it is squared: two more under the root, which halves them.
-        let norm = norm_roundings(cols) + 1.0;
-        let name = |what: &str| format!("{what} of {batch} x {cols}");
-        for (what, got, want, roundings) in [
-            ("norm", &out.norm, &twin.norm, norm),
-            ("step", &out.step, &twin.step, norm + DIVISION),
-            ("y_scale", &out.y_scale, &twin.y_scale, norm + DIVISION + 1.0),
-        ] {
-            let bound = |b: usize| apart(roundings, f64::from(want[b]));
-            close(&name(what), &read(gpu, got), want, bound)?;
+            let factors = Factors::zeros(gpu, "x", batch).expect("test data fits");
+            let op = kernels::rmsnorm_quantize(
+                gpu,
+                &upload(gpu, &[batch, cols], &x),
+                &upload(gpu, &[batch], &r),
+                &upload(gpu, &[cols], &gain),
+                &upload(gpu, &[1], &[beta]),
+                eps,
+                &out,
+                &factors,
+            );
+            assert!(batch <= 65_535 || is_folded(&op), "rmsnorm_quantize: {:?}", op.groups());
+            run(gpu, kernel, &[op]);
+            let (codes, twin) = reference::rmsnorm_quantize(&x, &r, &gain, beta, eps);
+            equal_int8(gpu, &out, &codes, [batch, cols])?;
+            // r x is rounded before it is squared: two more under the root, which halves them.
+            let norm = norm_roundings(cols) + 1.0;
+            for (what, got, want, roundings) in [
+                ("norm", &factors.norm, &twin.norm, norm),
+                ("step", &factors.step, &twin.step, norm + DIVISION),
+                ("y_scale", &factors.y_scale, &twin.y_scale, norm + DIVISION + 1.0),
+            ] {
+                let bound = |b: usize| apart(roundings, f64::from(want[b]));
+                close(&format!("{what} of {batch} x {cols}"), &read(gpu, got), want, bound)?;
+            }
         }
     }
     Ok(())
 }
 
 fn matmul_ternary(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
-    // The last has the most columns whose accumulators are exact as f32.
-    for [batch, rows, cols] in MATRICES.into_iter().chain([[2, 3, 132_104]]) {
+    // Variants that number blocks of the batch linearly: every small batch, rows of whole vectors and others; and, with
+    // the fewest columns, so many blocks that the grid is folded.
+    let columns = kernel.overrides(gpu.tuning()).iter().find(|(name, _)| *name == "COLUMNS");
+    let small = (1..=17).map(|batch| if batch % 2 == 0 { [batch, 37, 192] } else { [batch, 9, 47] });
+    let small = small.filter(|_| columns.is_some());
+    let folded = columns.filter(|(_, columns)| *columns == 2.0).map(|_| [2 * 65_537 + 1, 1, 1]);
+    // Also the most columns whose accumulators are exact as f32.
+    for [batch, rows, cols] in MATRICES.into_iter().chain([[2, 3, 132_104]]).chain(small).chain(folded) {
         let w = Packed::pack(&trits(rows, cols), rows, cols, 0.1);
         let x = codes(batch, cols);
         let acc = poisoned(gpu, I32, &[batch, rows]);
         let w_gpu = kernels::PackedTensor::upload(gpu, "w", &w).expect("test data fits");
         let x_gpu = upload_int8(gpu, &x, cols);
-        run(gpu, kernel, &[kernels::matmul_ternary_variant(gpu, kernel, &x_gpu, &w_gpu, &acc)]);
+        let op = kernels::matmul_ternary_variant(gpu, kernel, &x_gpu, &w_gpu, &acc);
+        assert!((batch > 129) == is_folded(&op), "matmul_ternary: {:?}", op.groups());
+        run(gpu, kernel, &[op]);
         let twin = reference::matmul_ternary(&x.q, &w);
         equal(&format!("acc of {batch} x {rows} x {cols}"), &read(gpu, &acc), &twin)?;
     }
@@ -465,19 +515,26 @@ fn matmul_ternary(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
 /// `[rows, cols]` of a matrix for one row of activations: those of [`MATRICES`], whole vectors and blocks of
 /// them and a part of either, the most columns, and so many rows that the grid is folded.
 fn one_row_matrices(gpu: &Gpu, kernel: &Kernel) -> Vec<[usize; 2]> {
-    let width = kernel.overrides(gpu.tuning()).iter().find(|(name, _)| *name == "WG").expect("a width").1;
+    let set = |name| kernel.overrides(gpu.tuning()).iter().find(|(known, _)| *known == name);
+    let width = set("WG").expect("a width").1 as usize;
+    let parts = set("PARTS").map_or(1, |parts| parts.1 as usize);
     let rows_per_group = match kernel.tile {
-        [x, 1] => x as usize * width as usize,
+        [x, 1] => x as usize * width,
         [_, y] => y as usize,
     };
     let more = [[10, 64], [37, 192], [9, 2560], [65, 128], [3, 131_056], [3, 132_104]];
-    let folded = [65_537 * rows_per_group + 1, 1];
+    let folded = [(65_537 * rows_per_group).div_ceil(parts) + 1, 1];
     MATRICES.iter().map(|&[_, rows, cols]| [rows, cols]).chain(more).chain([folded]).collect()
+}
+
+/// Whether a matrix is the last of [`one_row_matrices`], whose rows are so many that the grid is folded.
+fn is_last(rows: usize) -> bool {
+    rows > 1025
 }
 
 /// The op's grid has a second row if its matrix is the last of [`one_row_matrices`].
 fn is_folded_for(op: &Op, rows: usize) -> bool {
-    (rows > 65_535) == is_folded(op)
+    is_last(rows) == is_folded(op)
 }
 
 /// One row of random codes; of the largest; of the smallest; and of what quantisation never yields.
@@ -490,11 +547,12 @@ fn gemv_ternary(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
     for [rows, cols] in one_row_matrices(gpu, kernel) {
         let w = Packed::pack(&trits(rows, cols), rows, cols, 0.1);
         let w_gpu = kernels::PackedTensor::upload(gpu, "w", &w).expect("test data fits");
-        for x in &one_row_codes(cols)[..if rows > 65_535 { 1 } else { 4 }] {
+        for x in &one_row_codes(cols)[..if is_last(rows) { 1 } else { 4 }] {
             let acc = poisoned(gpu, I32, &[1, rows]);
             let op = kernels::gemv_ternary_variant(gpu, kernel, &upload_int8(gpu, x, cols), &w_gpu, &acc);
             assert!(is_folded_for(&op, rows), "gemv_ternary: {:?}", op.groups());
-            run(gpu, kernel, &[op]);
+            // Twice: what an op keeps for itself must be left as it was found.
+            run(gpu, kernel, &vec![op; if is_last(rows) { 1 } else { 2 }]);
             let twin = reference::gemv_ternary(&x.q, &w);
             equal(&format!("acc of {rows} x {cols}"), &read(gpu, &acc), &twin)?;
         }
@@ -506,7 +564,7 @@ fn gemv_ternary_addsub(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
     for [rows, cols] in one_row_matrices(gpu, kernel) {
         let w = Packed::pack(&trits(rows, cols), rows, cols, 0.1);
         let w_gpu = kernels::PackedTensor::upload(gpu, "w", &w).expect("test data fits");
-        for x in &one_row_codes(cols)[..if rows > 65_535 { 1 } else { 4 }] {
+        for x in &one_row_codes(cols)[..if is_last(rows) { 1 } else { 4 }] {
             let acc = poisoned(gpu, I32, &[1, rows]);
             let op = kernels::gemv_ternary_addsub(gpu, &upload_int8(gpu, x, cols), &w_gpu, &acc);
             assert!(is_folded_for(&op, rows), "gemv_ternary_addsub: {:?}", op.groups());
@@ -524,12 +582,33 @@ fn gemv_base3(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
     for [rows, cols] in one_row_matrices(gpu, kernel).into_iter().chain(around) {
         let w = Base3::pack(&Packed::pack(&trits(rows, cols), rows, cols, 0.1));
         let w_gpu = kernels::Base3Tensor::upload(gpu, "w", &w).expect("test data fits");
-        for x in &one_row_codes(cols)[..if rows > 65_535 { 1 } else { 4 }] {
+        for x in &one_row_codes(cols)[..if is_last(rows) { 1 } else { 4 }] {
             let acc = poisoned(gpu, I32, &[1, rows]);
             let op = kernels::gemv_base3(gpu, &upload_int8(gpu, x, cols), &w_gpu, &acc);
             assert!(is_folded_for(&op, rows), "gemv_base3: {:?}", op.groups());
             run(gpu, kernel, &[op]);
             let twin = reference::gemv_base3(&x.q, &w);
+            equal(&format!("acc of {rows} x {cols}"), &read(gpu, &acc), &twin)?;
+        }
+    }
+    Ok(())
+}
+
+fn gemv_bitplane(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    // Around a word of 32 trits and a vector of 64; eight vectors are shared.
+    let around = [[5, 31], [6, 32], [7, 63], [9, 64], [4, 95], [3, 127], [17, 512], [9, 577]];
+    for [rows, cols] in one_row_matrices(gpu, kernel).into_iter().chain(around) {
+        let w = Bitplanes::pack(&Packed::pack(&trits(rows, cols), rows, cols, 0.1));
+        let w_gpu = kernels::BitplaneTensor::upload(gpu, "w", &w).expect("test data fits");
+        let some: Vec<i8> = integers(3, cols, -1, 1).iter().map(|&t| t as i8).collect();
+        for x in &[some, vec![1; cols], vec![-1; cols], vec![0; cols]][..if is_last(rows) { 1 } else { 4 }] {
+            let x = Bitplanes::pack(&Packed::pack(x, 1, cols, 0.1));
+            let x_gpu = kernels::BitplaneTensor::upload(gpu, "x", &x).expect("test data fits");
+            let acc = poisoned(gpu, I32, &[1, rows]);
+            let op = kernels::gemv_bitplane_variant(gpu, kernel, &x_gpu, &w_gpu, &acc);
+            assert!(is_folded_for(&op, rows), "gemv_bitplane: {:?}", op.groups());
+            run(gpu, kernel, &[op]);
+            let twin = reference::gemv_bitplane(&x, &w);
             equal(&format!("acc of {rows} x {cols}"), &read(gpu, &acc), &twin)?;
         }
     }
@@ -545,7 +624,7 @@ fn gemv_i8(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
         // A matrix of int8 lies as a batch of as many rows.
         let w = codes(rows, cols);
         let w_gpu = upload_int8(gpu, &w, cols);
-        for x in &one_row_codes(cols)[..if rows > 65_535 { 1 } else { 4 }] {
+        for x in &one_row_codes(cols)[..if is_last(rows) { 1 } else { 4 }] {
             let acc = poisoned(gpu, I32, &[1, rows]);
             let op = kernels::gemv_i8_variant(gpu, kernel, &upload_int8(gpu, x, cols), &w_gpu.q, &acc);
             assert!(is_folded_for(&op, rows), "gemv_i8: {:?}", op.groups());
@@ -646,6 +725,26 @@ fn matmul_f32(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
     Ok(())
 }
 
+fn matmul_f16(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    // Subnormal f16 may count as 0.
+    let normal = |x: f32| if x.abs() < 2f32.powi(-14) { 0.0 } else { x };
+    for [batch, rows, cols] in MATRICES {
+        let x: Vec<f32> = floats(1, batch * cols, 2.0).into_iter().map(normal).collect();
+        let w: Vec<f32> = floats(2, rows * cols, 1.0).into_iter().map(normal).collect();
+        let y = poisoned(gpu, F32, &[batch, rows]);
+        let width = 4 * kernels::f16_vectors(cols);
+        let x_gpu = upload(gpu, &[batch, width], &kernels::f16_words(&x, cols));
+        let w_gpu = upload(gpu, &[rows, width], &kernels::f16_words(&w, cols));
+        run(gpu, kernel, &[kernels::matmul_f16_variant(gpu, kernel, &x_gpu, &w_gpu, &y)]);
+        // The product of two f16 is exact as f32, so roundings are those of the sum.
+        let terms = reference::matmul_f16(&absolute(&x), &absolute(&w), cols);
+        let bound = |i: usize| apart((cols - 1) as f64, f64::from(terms[i]));
+        let twin = reference::matmul_f16(&x, &w, cols);
+        close(&format!("y of {batch} x {rows} x {cols}"), &read(gpu, &y), &twin, bound)?;
+    }
+    Ok(())
+}
+
 fn gemv_f32(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
     for [rows, cols] in one_row_matrices(gpu, kernel) {
         let (x, w) = (floats(1, cols, 2.0), floats(2, rows * cols, 1.0));
@@ -661,6 +760,43 @@ fn gemv_f32(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
         close(&format!("y of {rows} x {cols}"), &read(gpu, &y), &twin, bound)?;
     }
     Ok(())
+}
+
+fn gemv_f16(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    // Subnormal f16 may count as 0.
+    let normal = |x: f32| if x.abs() < 2f32.powi(-14) { 0.0 } else { x };
+    for [rows, cols] in one_row_matrices(gpu, kernel).into_iter().chain([[9, 7], [3, 8], [17, 9], [9, 71]]) {
+        // Rows that fold the largest tile would leave a binding.
+        if gpu.fits("w", &[rows, 4 * kernels::f16_vectors(cols)]).is_err() {
+            continue;
+        }
+        let x: Vec<f32> = floats(1, cols, 2.0).into_iter().map(normal).collect();
+        let w: Vec<f32> = floats(2, rows * cols, 1.0).into_iter().map(normal).collect();
+        let y = poisoned(gpu, F32, &[1, rows]);
+        let width = 4 * kernels::f16_vectors(cols);
+        let x_gpu = upload(gpu, &[1, width], &kernels::f16_words(&x, cols));
+        let w_gpu = upload(gpu, &[rows, width], &kernels::f16_words(&w, cols));
+        let op = kernels::gemv_f16_variant(gpu, kernel, &x_gpu, &w_gpu, &y);
+        assert!(is_folded_for(&op, rows), "gemv_f16: {:?}", op.groups());
+        run(gpu, kernel, &[op]);
+        // The product of two f16 is exact as f32, so roundings are those of the sum.
+        let terms = reference::gemv_f16(&absolute(&x), &absolute(&w));
+        let bound = |i: usize| apart((cols - 1) as f64, f64::from(terms[i]));
+        let twin = reference::gemv_f16(&x, &w);
+        close(&format!("y of {rows} x {cols}"), &read(gpu, &y), &twin, bound)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn floats_are_stored_as_the_nearest_f16() {
+    // Halfway between two f16 the even one; past the largest infinity; and rows filled to whole vectors.
+    let halfway = 1.0 + 2f32.powi(-11);
+    let x = [1.0, -2.0, halfway, halfway.next_up(), 65_504.0, 65_520.0, 0.0, -0.0, 2f32.powi(-24)];
+    let words = kernels::f16_words(&x, x.len());
+    let expected = [0xc000_3c00, 0x3c01_3c00, 0x7c00_7bff, 0x8000_0000, 0x0000_0001, 0, 0, 0];
+    assert_eq!(words, expected, "{words:08x?}");
+    assert_eq!(kernels::f16_words(&x[..2], 1), [0x3c00, 0, 0, 0, 0xc000, 0, 0, 0]);
 }
 
 fn matmul_f32_dx(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
@@ -691,35 +827,89 @@ fn matmul_f32_dw(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
     Ok(())
 }
 
+/// Logits and labels of `[batch, classes]`: those of a trained network, and so large that exponentials underflow.
+fn logits(batch: usize, classes: usize, largest: f32) -> (Vec<f32>, Vec<u32>) {
+    let mut z = floats(1, batch * classes, largest);
+    // Equal logits: the first is the guess.
+    z[..classes].fill(largest);
+    let labels = integers(2, batch, 0, classes as i32 - 1);
+    (z, labels.iter().map(|&label| label as u32).collect())
+}
+
+/// Classes and batches around the 128 lanes of the one workgroup.
+const LOGITS: [[usize; 2]; 7] = [[1, 1], [1, 10], [3, 7], [128, 10], [129, 3], [5, 257], [300, 26]];
+
+/// Sums and a clock that do not start at zero.
+fn running_totals(gpu: &Gpu) -> Totals {
+    Totals {
+        loss: upload(gpu, &[1], &[3.5f32]),
+        hits: upload(gpu, &[1], &[7u32]),
+        clock: upload(gpu, &[2], &[5u32, 9]),
+    }
+}
+
+/// What the loss says of logits `z`, into [`running_totals`] and `dz`.
+fn close_loss(
+    gpu: &Gpu,
+    name: &str,
+    z: &[f32],
+    labels: &[u32],
+    smoothing: f32,
+    dz: &Tensor,
+    totals: &Totals,
+) -> Outcome {
+    let twin = reference::softmax_xent(z, labels, smoothing);
+    let may = xent_apart(z, labels, smoothing);
+    // The running sum is one rounding more, here and below.
+    let total = 3.5 + twin.0;
+    let bound = may.loss + apart(1.0, f64::from(total));
+    close(&format!("loss {name}"), &read(gpu, &totals.loss), &[total], |_| bound)?;
+    close(&format!("dz {name}"), &read(gpu, dz), &twin.1, |i| may.dz[i])?;
+    equal(&format!("hits {name}"), &read(gpu, &totals.hits), &[7 + twin.2])?;
+    equal(&format!("clock {name}"), &read(gpu, &totals.clock), &[6, 9 + labels.len() as u32])
+}
+
 fn softmax_xent(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
-    // Classes and batches around the 128 lanes of the one workgroup.
-    let shapes = [[1, 1], [1, 10], [3, 7], [128, 10], [129, 3], [5, 257], [300, 26]];
-    for [batch, classes] in shapes {
-        // Logits of a trained network, and so large that exponentials underflow.
+    for [batch, classes] in LOGITS {
         for largest in [4.0, 80.0] {
-            let mut z = floats(1, batch * classes, largest);
-            // Equal logits: the first is the guess.
-            z[..classes].fill(largest);
-            let labels = integers(2, batch, 0, classes as i32 - 1);
-            let labels: Vec<u32> = labels.iter().map(|&label| label as u32).collect();
+            let (z, labels) = logits(batch, classes, largest);
             for smoothing in [0.0, 0.1] {
-                let dz = poisoned(gpu, F32, &[batch, classes]);
-                let (loss, hits) = (3.5, 7);
-                let totals = Totals { loss: upload(gpu, &[1], &[loss]), hits: upload(gpu, &[1], &[hits]) };
+                let (dz, totals) = (poisoned(gpu, F32, &[batch, classes]), running_totals(gpu));
                 let z_gpu = upload(gpu, &[batch, classes], &z);
                 let labels_gpu = upload(gpu, &[batch], &labels);
-                let op = kernels::softmax_xent(gpu, &z_gpu, &labels_gpu, smoothing, &dz, &totals);
-                run(gpu, kernel, &[op]);
-                let twin = reference::softmax_xent(&z, &labels, smoothing);
-                let may = xent_apart(&z, &labels, smoothing);
+                run(gpu, kernel, &[kernels::softmax_xent(gpu, &z_gpu, &labels_gpu, smoothing, &dz, &totals)]);
                 let name = format!("of {batch} x {classes} to {largest}, smoothing {smoothing}");
-                // The running sum is one rounding more, here and below.
-                let total = loss + twin.0;
-                let bound = may.loss + apart(1.0, f64::from(total));
-                close(&format!("loss {name}"), &read(gpu, &totals.loss), &[total], |_| bound)?;
-                close(&format!("dz {name}"), &read(gpu, &dz), &twin.1, |i| may.dz[i])?;
-                equal(&format!("hits {name}"), &read(gpu, &totals.hits), &[hits + twin.2])?;
+                close_loss(gpu, &name, &z, &labels, smoothing, &dz, &totals)?;
             }
+        }
+    }
+    Ok(())
+}
+
+fn scale_softmax_xent(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    for [batch, classes] in LOGITS {
+        let most = 1 << 14;
+        let (mut acc, labels) = (integers(1, batch * classes, -most, most), logits(batch, classes, 1.0).1);
+        acc[..classes].fill(most);
+        let scale = floats_in(2, batch, 1e-4, 1e-3);
+        for smoothing in [0.0, 0.1] {
+            let output = || poisoned(gpu, F32, &[batch, classes]);
+            let (z, dz, totals) = (output(), output(), running_totals(gpu));
+            let op = kernels::scale_softmax_xent(
+                gpu,
+                &upload(gpu, &[batch, classes], &acc),
+                &upload(gpu, &[batch], &scale),
+                &upload(gpu, &[batch], &labels),
+                smoothing,
+                &z,
+                &dz,
+                &totals,
+            );
+            run(gpu, kernel, &[op]);
+            let (twin, _) = reference::scale_softmax_xent(&acc, &scale, &labels, smoothing);
+            let name = format!("of {batch} x {classes}, smoothing {smoothing}");
+            equal_bits(&format!("z {name}"), &read(gpu, &z), &twin)?;
+            close_loss(gpu, &name, &twin, &labels, smoothing, &dz, &totals)?;
         }
     }
     Ok(())
@@ -768,13 +958,13 @@ fn passed(x: &[i32]) -> Vec<f32> {
     x.iter().map(|&x| x.max(0) as f32).collect()
 }
 
-fn rmsnorm_relu_dx(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+fn rmsnorm_relu_backward(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
     for [batch, cols] in ROWS {
         let (x, gain) = (accumulators(batch, cols), gains(cols));
         let (r, norm) = (floats_in(1, batch, 1e-4, 1e-2), floats_in(2, batch, 1e-4, 1e-2));
         let dy = floats(3, batch * cols, 1.0);
-        let dx = poisoned(gpu, F32, &[batch, cols]);
-        let op = kernels::rmsnorm_relu_dx(
+        let (dx, dgain) = (poisoned(gpu, F32, &[batch, cols]), poisoned(gpu, F32, &[cols]));
+        let op = kernels::rmsnorm_relu_backward(
             gpu,
             &upload(gpu, &[batch, cols], &x),
             &upload(gpu, &[cols], &gain),
@@ -782,19 +972,23 @@ fn rmsnorm_relu_dx(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
             &upload(gpu, &[batch], &norm),
             &upload(gpu, &[batch, cols], &dy),
             &dx,
+            &dgain,
         );
         run(gpu, kernel, &[op]);
         // As the float operation, divided by r.
         let roundings = norm_dx_roundings(cols) + DIVISION;
         let magnitude = norm_dx_magnitude(&passed(&x), &gain, &norm, &dy);
         let bound = |i: usize| apart(roundings, magnitude[i] / f64::from(r[i / cols]));
-        let twin = reference::rmsnorm_relu_dx(&x, &gain, &r, &norm, &dy);
+        let (twin, dgain_twin) = reference::rmsnorm_relu_backward(&x, &gain, &r, &norm, &dy);
         let got = read(gpu, &dx);
         close(&format!("dx of {batch} x {cols}"), &got, &twin, bound)?;
         let blocked = |i: &usize| x[*i] <= 0 && got[*i] != 0.0;
         if let Some(i) = (0..x.len()).find(blocked) {
             return Err(format!("dx[{i}] of {batch} x {cols} is {} behind the ReLU", got[i]));
         }
+        let magnitude = norm_dgain_magnitude(&passed(&x), &norm, &dy);
+        let bound = |c: usize| apart(norm_dgain_roundings(batch), magnitude[c]);
+        close(&format!("dgain of {batch} x {cols}"), &read(gpu, &dgain), &dgain_twin, bound)?;
     }
     Ok(())
 }
@@ -878,25 +1072,31 @@ fn adamw(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
         let schedule = constants.schedule(rates);
         let clock = upload(gpu, &[2], &[0u32, 0]);
         let schedule_gpu = upload(gpu, &[rates.len(), 4], &schedule);
-        let w = upload(gpu, &[count], &floats(1, count, 0.5));
-        let moments = Moments::zeros(gpu, &w).expect("test data fits");
+        // Most decay, the last third does not.
+        let decayed = count - count / 3;
+        let on = Trainable { decayed, ..Trainable::zeros(gpu, "w", count).expect("test data fits") };
+        gpu.write(&on.value, &floats(1, count, 0.5));
+        let op = kernels::adamw(gpu, constants, &clock, &schedule_gpu, &on);
         for (step, now) in schedule.chunks_exact(4).enumerate() {
             // Gradients of very different size, and zeros in the first step, whose root is zero.
             let mut g = floats(2 + step as u32, count, 10f32.powi(-3 * step as i32));
             g.iter_mut().skip(step).step_by(5).for_each(|g| *g = 0.0);
             // Each step starts from the device's own state, so that the bound is one step's.
-            let mut twin = [&w, &moments.m, &moments.v].map(|tensor| read::<f32>(gpu, tensor));
+            let mut twin = [&on.value, &on.moments.m, &on.moments.v].map(|tensor| read::<f32>(gpu, tensor));
             let before = twin.clone();
-            let g_gpu = upload(gpu, &[count], &g);
-            let op = kernels::adamw(gpu, constants, &clock, &schedule_gpu, &g_gpu, &w, &moments);
-            run(gpu, kernel, &[op]);
-            gpu.run(&[kernels::advance(gpu, &clock, 128)]).expect("the device works");
+            gpu.write(&on.grad, &g);
+            gpu.write(&clock, &[step as u32 + 1, 0]);
+            run(gpu, kernel, std::slice::from_ref(&op));
 
             let kernels::AdamW { beta1, beta2, eps, decay } = constants;
             let now = [now[0], now[1], now[2]];
             let twin_constants = reference::AdamW { beta1, beta2, eps, decay, now };
             let [w_twin, m_twin, v_twin] = &mut twin;
-            reference::adamw(twin_constants, &g, w_twin, m_twin, v_twin);
+            let constants_of = [twin_constants, reference::AdamW { decay: 0.0, ..twin_constants }];
+            for (constants, range) in constants_of.into_iter().zip([0..decayed, decayed..count]) {
+                let [w, m, v] = [&mut *w_twin, m_twin, v_twin].map(|twin| &mut twin[range.clone()]);
+                reference::adamw(constants, &g[range.clone()], w, m, v);
+            }
 
             let [lr, m_correction, v_correction] = now.map(f64::from);
             let (beta1, beta2) = (f64::from(beta1), f64::from(beta2));
@@ -916,11 +1116,12 @@ fn adamw(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
             let w_bound =
                 |i: usize| apart(update, update_terms(i)) + apart(4.0, f64::from(before[0][i]).abs());
             let name = |what: &str| format!("{what} of {count} after step {step}");
-            close(&name("m"), &read(gpu, &moments.m), m_twin, |i| apart(3.0, m_terms(i)))?;
-            close(&name("v"), &read(gpu, &moments.v), v_twin, |i| apart(4.0, v_terms(i)))?;
-            close(&name("w"), &read(gpu, &w), w_twin, w_bound)?;
+            close(&name("m"), &read(gpu, &on.moments.m), m_twin, |i| apart(3.0, m_terms(i)))?;
+            close(&name("v"), &read(gpu, &on.moments.v), v_twin, |i| apart(4.0, v_terms(i)))?;
+            let w: Vec<f32> = read(gpu, &on.value);
+            close(&name("w"), &w, w_twin, w_bound)?;
+            equal_bits(&name("sums"), &read(gpu, &on.sums), &reference::abs_sums(&w))?;
         }
-        equal("clock", &read(gpu, &clock), &[rates.len() as u32, 128 * rates.len() as u32])?;
     }
     Ok(())
 }
@@ -932,39 +1133,34 @@ fn sgd(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
         let schedule: Vec<f32> = rates.iter().flat_map(|&rate| [rate, 1.0, 1.0, 0.0]).collect();
         let clock = upload(gpu, &[2], &[0u32, 0]);
         let schedule_gpu = upload(gpu, &[rates.len(), 4], &schedule);
-        let w = upload(gpu, &[count], &floats(1, count, 0.5));
-        let m = upload(gpu, &[count], &floats(2, count, 0.1));
+        let decayed = count - count / 3;
+        let on = Trainable { decayed, ..Trainable::zeros(gpu, "w", count).expect("test data fits") };
+        gpu.write(&on.value, &floats(1, count, 0.5));
+        gpu.write(&on.moments.m, &floats(2, count, 0.1));
+        let op = kernels::sgd(gpu, constants, &clock, &schedule_gpu, &on);
         for (step, lr) in rates.into_iter().enumerate() {
             let g = floats(3 + step as u32, count, 1.0);
             // Each step starts from the device's own state, so that the bound is one step's.
-            let mut twin = [&w, &m].map(|tensor| read::<f32>(gpu, tensor));
+            let mut twin = [&on.value, &on.moments.m].map(|tensor| read::<f32>(gpu, tensor));
             let before = twin.clone();
-            let g_gpu = upload(gpu, &[count], &g);
-            run(gpu, kernel, &[kernels::sgd(gpu, constants, &clock, &schedule_gpu, &g_gpu, &w, &m)]);
-            gpu.run(&[kernels::advance(gpu, &clock, 128)]).expect("the device works");
+            gpu.write(&on.grad, &g);
+            gpu.write(&clock, &[step as u32 + 1, 0]);
+            run(gpu, kernel, std::slice::from_ref(&op));
             let [w_twin, m_twin] = &mut twin;
-            reference::sgd(constants.momentum, decay, lr, &g, w_twin, m_twin);
+            for (decay, range) in [(decay, 0..decayed), (0.0, decayed..count)] {
+                let [w, m] = [&mut *w_twin, m_twin].map(|twin| &mut twin[range.clone()]);
+                reference::sgd(constants.momentum, decay, lr, &g[range.clone()], w, m);
+            }
             // A product and a sum; a product, a sum, a product and a difference more.
             let m_terms = |i: usize| 0.9 * f64::from(before[1][i]).abs() + f64::from(g[i]).abs();
             let w_abs = |i: usize| f64::from(before[0][i]).abs();
             let w_terms = |i: usize| w_abs(i) + f64::from(lr) * (m_terms(i) + f64::from(decay) * w_abs(i));
             let name = |what: &str| format!("{what} of {count} after step {step}");
-            close(&name("m"), &read(gpu, &m), m_twin, |i| apart(2.0, m_terms(i)))?;
-            close(&name("w"), &read(gpu, &w), w_twin, |i| apart(6.0, w_terms(i)))?;
+            close(&name("m"), &read(gpu, &on.moments.m), m_twin, |i| apart(2.0, m_terms(i)))?;
+            let w: Vec<f32> = read(gpu, &on.value);
+            close(&name("w"), &w, w_twin, |i| apart(6.0, w_terms(i)))?;
+            equal_bits(&name("sums"), &read(gpu, &on.sums), &reference::abs_sums(&w))?;
         }
-    }
-    Ok(())
-}
-
-fn advance(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
-    for batch in [1, 3, 128] {
-        let start = [5, 7];
-        let clock = upload(gpu, &[2], &start);
-        let op = kernels::advance(gpu, &clock, batch);
-        // A replayed op moves on, in the order of the list.
-        run(gpu, kernel, &[op.clone(), op]);
-        let twin = reference::advance(reference::advance(start, batch as u32), batch as u32);
-        equal(&format!("clock by {batch}"), &read(gpu, &clock), &twin)?;
     }
     Ok(())
 }

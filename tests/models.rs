@@ -153,8 +153,8 @@ fn logits(gpu: &Gpu, mlp: &Mlp, images: &[u8]) -> Vec<u32> {
     let count = images.len() / mlp.shape.dims[0];
     let on = mlp.activations(gpu, count).expect("fits");
     gpu.write(&on.pixels, &images.iter().map(|&pixel| i32::from(pixel)).collect::<Vec<_>>());
-    gpu.run(&mlp.quantize(gpu).expect("fits")).expect("the device works");
     gpu.run(&mlp.forward(gpu, &on)).expect("the device works");
+    gpu.run(&mlp.logits(gpu, &on)).expect("the device works");
     gpu.download::<f32>(&on.logits).expect("the device works").iter().map(|x| x.to_bits()).collect()
 }
 

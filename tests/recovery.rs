@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
-use common::process::{adapter_flags, code, idx, stderr, text};
+use common::process::{adapter_flags, code, idx, program, stderr, text};
 use common::{Shaders, gpu};
 use sterna::checkpoint::Checkpoint;
 use sterna::mnist::{Dataset, Split};
@@ -59,7 +59,7 @@ fn trained(data: &Dataset, config: &Config, stops: &[usize]) -> Checkpoint {
         }
         trainer.checkpoint(serde_json::Value::Null).expect("read back").save(&path).expect("saved");
         trainer = Trainer::new(gpu, data, config.clone()).expect("the data fits");
-        trainer.restore(&Checkpoint::load(&path).expect("loaded"));
+        trainer.restore(&Checkpoint::load(&path).expect("loaded")).expect("restored");
     }
     trainer.checkpoint(serde_json::Value::Null).expect("read back")
 }
@@ -98,7 +98,7 @@ fn the_score_of_an_epoch_does_not_depend_on_a_pause_in_it() {
     assert!(none.is_none() && first.position() > 0 && first.position() < 230, "{}", first.position());
     let file = first.checkpoint(serde_json::Value::Null).expect("read back");
     let mut second = Trainer::new(gpu, &data, config).expect("fits");
-    second.restore(&file);
+    second.restore(&file).expect("restored");
     assert_eq!(second.run_epoch(&mut |_| {}).expect("the rest"), whole);
 }
 
@@ -148,7 +148,7 @@ fn files(folder: &Path, images: usize) -> PathBuf {
 }
 
 fn sterna(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sterna"));
+    let mut command = program();
     command.args(args).args(adapter_flags(args)).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }

@@ -21,6 +21,9 @@ const MOST_STORAGE_BUFFERS: usize = 8;
 const MOST_WORKGROUP_BYTES: u32 = 16_384;
 const MOST_INVOCATIONS: u32 = 256;
 
+/// What naga counts as a capability and every WebGPU device has: to unpack two f16 from a word.
+const PORTABLE: Capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+
 type Check = fn(&Kernel) -> Vec<String>;
 
 fn kernels() -> impl Iterator<Item = &'static Kernel> {
@@ -55,10 +58,10 @@ fn parse(kernel: &Kernel, allowed: Capabilities) -> Result<(Module, ModuleInfo),
 
 /// What the kernel says it needs.
 fn needed(kernel: &Kernel) -> Capabilities {
-    match kernel.subgroup {
-        0 => Capabilities::empty(),
-        _ => Capabilities::SUBGROUP,
-    }
+    let mut needed = PORTABLE;
+    needed.set(Capabilities::SUBGROUP, kernel.subgroup > 0);
+    needed.set(Capabilities::SHADER_FLOAT16, kernel.f16);
+    needed
 }
 
 /// For the checks of what a valid shader declares.
@@ -72,12 +75,14 @@ fn type_name(module: &Module, ty: Handle<naga::Type>) -> String {
     match ty.inner {
         TypeInner::Array { base, .. } => type_name(module, base),
         TypeInner::Struct { .. } => ty.name.clone().unwrap_or_default(),
-        TypeInner::Scalar(scalar) | TypeInner::Vector { scalar, .. } => match scalar.kind {
-            ScalarKind::Uint => format!("u{}", 8 * scalar.width),
-            ScalarKind::Sint => format!("i{}", 8 * scalar.width),
-            ScalarKind::Float => format!("f{}", 8 * scalar.width),
-            _ => "?".into(),
-        },
+        TypeInner::Scalar(scalar) | TypeInner::Atomic(scalar) | TypeInner::Vector { scalar, .. } => {
+            match scalar.kind {
+                ScalarKind::Uint => format!("u{}", 8 * scalar.width),
+                ScalarKind::Sint => format!("i{}", 8 * scalar.width),
+                ScalarKind::Float => format!("f{}", 8 * scalar.width),
+                _ => "?".into(),
+            }
+        }
         _ => "?".into(),
     }
 }
@@ -170,8 +175,11 @@ fn valid(kernel: &Kernel) -> Vec<String> {
     if entries != [("main", ShaderStage::Compute)] {
         faults.push(format!("entry points {entries:?}, expected one compute shader `main`"));
     }
-    if kernel.subgroup > 0 && parse(kernel, Capabilities::empty()).is_ok() {
+    if kernel.subgroup > 0 && parse(kernel, needed(kernel) - Capabilities::SUBGROUP).is_ok() {
         faults.push(format!("needs no subgroups of {}", kernel.subgroup));
+    }
+    if kernel.f16 && parse(kernel, needed(kernel) - Capabilities::SHADER_FLOAT16).is_ok() {
+        faults.push("needs no f16".into());
     }
     faults
 }
@@ -287,7 +295,7 @@ fn shape(kernel: &Kernel) -> Vec<String> {
         for declared in declared() {
             let name = declared.name.as_deref().unwrap_or_default();
             // The host divides its grids by WG: the shader's default would not reach it.
-            let wanted = declared.init.is_none() || name == "WG";
+            let wanted = declared.init.is_none() || name.starts_with("WG");
             if wanted && !host.iter().any(|(set, _)| *set == name) {
                 faults.push(format!("{set} does not set {name}"));
             }
@@ -306,7 +314,7 @@ fn translates(kernel: &Kernel) -> Vec<String> {
             Ok((module, info)) => {
                 for checked in [false, true] {
                     let target = Target { module: &module, info: &info, checked };
-                    for (language, result) in target.all(kernel.subgroup > 0) {
+                    for (language, result) in target.all(kernel.subgroup > 0, kernel.f16) {
                         if let Err(error) = result {
                             faults.push(format!("{set}: {language}, checked {checked}: {error}"));
                         }
@@ -326,20 +334,24 @@ struct Target<'a> {
 }
 
 impl Target<'_> {
-    /// Oldest and newest version of each language that the kernel may meet. GL knows no subgroups.
-    fn all(&self, subgroups: bool) -> Vec<(String, Result<(), String>)> {
+    /// Oldest and newest version of each language that the kernel may meet. GL knows neither subgroups nor f16.
+    fn all(&self, subgroups: bool, f16: bool) -> Vec<(String, Result<(), String>)> {
         // Vulkan 1.1, which subgroups need, speaks SPIR-V 1.3.
         let spirv = if subgroups { [(1, 3), (1, 5)] } else { [(1, 0), (1, 3)] };
         // Metal has packed dot products from 2.1, all of subgroups from 2.4.
         let metal = if subgroups { [(2, 4), (3, 1)] } else { [(2, 0), (3, 1)] };
-        // 5.1 is DX12 without its newer compiler; 6.0 has subgroups, 6.4 packed dot products.
+        // 5.1 is DX12 without its newer compiler; 6.0 has subgroups, 6.2 f16, 6.4 packed dot products.
         let (old, new) = (hlsl::ShaderModel::V5_1, hlsl::ShaderModel::V6_4);
-        let models = if subgroups { [hlsl::ShaderModel::V6_0, new] } else { [old, new] };
+        let models = match (subgroups, f16) {
+            (_, true) => [hlsl::ShaderModel::V6_2, new],
+            (true, false) => [hlsl::ShaderModel::V6_0, new],
+            (false, false) => [old, new],
+        };
         let mut results = Vec::new();
         results.extend(spirv.map(|version| (format!("SPIR-V {version:?}"), self.spirv(version))));
         results.extend(metal.map(|version| (format!("MSL {version:?}"), self.metal(version))));
         results.extend(models.map(|model| (format!("HLSL {}", model.to_str()), self.hlsl(model))));
-        if !subgroups {
+        if !subgroups && !f16 {
             results.push(("GLSL ES 3.10".into(), self.glsl()));
         }
         results
@@ -490,9 +502,11 @@ fn headed(kernel: &Kernel) -> Vec<String> {
         faults.push(format!("the header's sections are {found:?}, expected {words:?}"));
     }
     let needs = section(&header, "Needs").unwrap_or("nothing");
-    let expected = match kernel.subgroup {
-        0 => "nothing".to_string(),
-        size => format!("subgroups of at least {size}."),
+    let expected = match (kernel.f16, kernel.subgroup) {
+        (false, 0) => "nothing".to_string(),
+        (false, size) => format!("subgroups of at least {size}."),
+        (true, 0) => "f16.".to_string(),
+        (true, size) => format!("f16 and subgroups of at least {size}."),
     };
     if needs != expected {
         faults.push(format!("the header needs {needs}, the host {expected}"));
@@ -729,31 +743,32 @@ fn notices(faults: &[String], complaint: &str) {
 #[test]
 fn every_check_notices_a_broken_shader() {
     #[rustfmt::skip]
-    let cases: [(Check, &str, &str, &str, &str); 36] = [
+    let cases: [(Check, &str, &str, &str, &str); 38] = [
         (valid, "relu", "p.count", "p.cuont", "shaders/relu.wgsl:"),
         (valid, "relu", "{ y[i] =", "{ y[i] = subgroupAdd(1.0) *", "shaders/relu.wgsl:"),
         (valid, "relu", "fn main(", "fn other(", "expected one compute shader `main`"),
+        (valid, "relu", "override WG", "enable f16; alias Half = vec2<f16>; override WG", "FLOAT16"),
         (params, "adamw", "beta1: f32, beta2: f32", "beta2: f32, beta1: f32", "the host"),
-        (params, "adamw", "decay: f32 }", "decay: f32, more: f32 }", "more: f32 @20"),
-        (params, "adamw", "eps: f32", "@align(16) eps: f32", "eps: f32 @16"),
+        (params, "adamw", "decay: f32 }", "decay: f32, more: f32 }", "more: f32 @24"),
+        (params, "adamw", "eps: f32", "@align(32) eps: f32", "eps: f32 @32"),
         (params, "relu", "Params {", "Other { count: u32 } struct Params { less: f32, ", "less: f32 @0"),
-        (params, "advance", "var<uniform>", "var<storage, read>", "WGSL has Storage"),
-        (params, "advance", "@binding(0)", "@binding(2)", "no uniform at binding 0"),
+        (params, "abs_sums", "var<uniform>", "var<storage, read>", "WGSL has Storage"),
+        (params, "abs_sums", "@binding(0)", "@binding(3)", "no uniform at binding 0"),
         (layout, "relu", "@binding(2)", "@binding(3)", "`y` is not binding 2 of group 0"),
         (layout, "relu", "@group(0) @binding(2)", "@group(1) @binding(2)", "`y` is not binding 2"),
-        (layout, "adamw", "schedule[min(clock[0], arrayLength(&schedule) - 1u)]", "schedule[0]", "`clock` is never used"),
+        (layout, "adamw", "schedule[min(clock[0] - 1u, arrayLength(&schedule) - 1u)]", "schedule[0]", "`clock` is never used"),
         (layout, "relu", "var<storage, read> x", "var<storage, read_write> x", "never written"),
-        (layout, "advance", "struct", "@group(0) @binding(2) var<uniform> more: vec4<f32>; struct", "`more` is no storage"),
+        (layout, "relu", "struct", "@group(0) @binding(3) var<uniform> more: vec4<f32>; struct", "`more` is no storage"),
         (layout, "softmax_xent", "@binding(2)", "@binding(9)", "`labels` comes after an output"),
-        (layout, "rms_factor", "struct", "@group(0) @binding(8) var<storage> a: array<u32>; @group(0) @binding(9) var<storage> b: array<u32>; struct", "9 storage buffers"),
-        (limits, "absmean", "LANES: u32 = 64u", "LANES: u32 = 512u", "a workgroup of [512, 1, 1]"),
+        (layout, "rmsnorm_quantize", "struct", "@group(0) @binding(9) var<storage> a: array<u32>; struct", "9 storage buffers"),
+        (limits, "softmax_xent", "LANES: u32 = 128u", "LANES: u32 = 512u", "a workgroup of [512, 1, 1]"),
         (limits, "rmsnorm", "array<f32, WG>", "array<f32, 65u * WG>", "gpu: 16640 workgroup bytes"),
         (limits, "matmul_ternary_subgroup", "(WG)", "(WG / 2u)", "cpu: [4, 1, 1] splits"),
         (shape, "matmul_ternary", "TILE_Y: u32 = 4u", "TILE_Y: u32 = 8u", "is Some(8) in WGSL"),
         (shape, "matmul_ternary", "TILE_Y: u32 = 4u", "TILE_Y = 4", "is None in WGSL"),
         (shape, "relu", "override WG: u32", "const WG: u32", "gpu sets WG, which the shader does not"),
         (shape, "relu", "override WG", "override M: u32; override WG", "cpu does not set M"),
-        (shape, "advance", "struct", "override WG: u32 = 1u; struct", "gpu does not set WG"),
+        (shape, "softmax_xent", "struct", "override WG: u32 = 1u; struct", "gpu does not set WG"),
         (translates, "relu", "override WG: u32 = 64u", "const WG: u32 = 64u", "not found in the shader"),
         (headed, "relu", "// relu — ", "// relu - ", "the first line is not"),
         (headed, "relu", "max(x[i], 0.0)", "max(x[i], 1.0)", "it is not shaders/relu.wgsl"),
@@ -763,6 +778,7 @@ fn every_check_notices_a_broken_shader() {
         (headed, "relu", "y  f32  [count]    write", "y  f32  [count]    read and write", "the header lists"),
         (headed, "relu", "// Moves", "// Costs", "the header's sections"),
         (headed, "matmul_ternary_subgroup", "at least 8", "at least 4", "the header needs"),
+        (headed, "gemv_f16_native", "f16 and subgroups", "subgroups", "the header needs"),
         (twinned, "relu", "reference::relu ", "ternary::relu ", "ternary::relu does not exist"),
         (twinned, "probe_read", "none — ", "none ", "expected `none — the reason`"),
         (twinned, "matmul_ternary_wide", "— equal.", "— nearly equal.", "that of matmul_ternary"),
@@ -773,7 +789,7 @@ fn every_check_notices_a_broken_shader() {
     // No backend takes overrides: left unresolved they must fail in each.
     let (module, info) = parsed(&broken("relu", "", ""));
     let target = Target { module: &module, info: &info, checked: true };
-    let results = target.all(false);
+    let results = target.all(false, false);
     assert!(results.iter().all(|(_, result)| result.is_err()), "{results:?}");
 }
 

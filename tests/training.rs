@@ -5,10 +5,10 @@ mod common;
 use std::sync::OnceLock;
 
 use common::{Shaders, gpu};
-use sterna::Gpu;
 use sterna::mnist::{Dataset, Split};
-use sterna::model::Parameters;
-use sterna::train::{Augment, Config, Evaluator, Score, Trainer};
+use sterna::model::{Mlp, Parameters, Precision, Shape};
+use sterna::train::{Augment, Config, Evaluator, Optimizer, Score, Trainer};
+use sterna::{Gpu, Packed};
 
 fn mnist() -> &'static Dataset {
     static DATA: OnceLock<Dataset> = OnceLock::new();
@@ -106,6 +106,42 @@ fn a_step_and_an_evaluation_see_every_image_once() {
             said.iter().zip(&data.test.labels).filter(|(said, label)| **said == usize::from(**label)).count();
         assert_eq!(hits as f64 / 150.0, scored.accuracy, "batch {batch}");
     }
+}
+
+/// The packed matrices are the twin's of the weights beside them.
+fn assert_quantised(gpu: &Gpu, mlp: &Mlp) {
+    let packed = mlp.packed(gpu).expect("downloaded");
+    let weights = mlp.download(gpu).expect("downloaded");
+    for ((i, packed), from) in packed.iter().enumerate().zip(&weights) {
+        assert!(*packed == Packed::quantize(&from.weight, packed.rows, packed.cols), "layer {i}");
+    }
+}
+
+#[test]
+fn the_trits_are_always_those_of_the_weights() {
+    // Widths that fill neither words, vectors nor blocks: what pads them must stay zero, or the betas would differ.
+    let gpu = gpu(Shaders::Plain);
+    let data = part(300, 10);
+    for optimizer in [Optimizer::AdamW, Optimizer::Sgd] {
+        let hidden = vec![37, 66, 5];
+        let config =
+            Config { epochs: 2, batch: 64, hidden, optimizer, weight_decay: 0.1, ..Config::default() };
+        let mut trainer = Trainer::new(gpu, &data, config).expect("the data fits");
+        assert_quantised(gpu, &trainer.mlp);
+        for _ in 0..2 {
+            trainer.run_epoch(&mut |_| {}).expect("an epoch");
+            assert_quantised(gpu, &trainer.mlp);
+        }
+    }
+}
+
+#[test]
+fn layers_that_no_tensor_holds_together_lie_in_several() {
+    // Two matrices of 96 MiB: many adapters bind only 128 MiB at once.
+    let gpu = gpu(Shaders::Plain);
+    let shape = Shape { dims: vec![5, 5000, 5000, 5000, 2], eps: 1e-5, precision: Precision::Ternary };
+    let mlp = Mlp::upload(gpu, shape.clone(), &shape.initial(0)).expect("each of them fits");
+    assert_quantised(gpu, &mlp);
 }
 
 #[test]

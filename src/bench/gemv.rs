@@ -1,12 +1,15 @@
-//! A matrix times one row of activations, in every format: what one token costs.
+//! A matrix times one row of activations, or a few, in every format: what one token costs.
 
+use super::pool::MOST_BUFFERS;
 use super::sample::{Samples, sample};
-use super::{Failure, MOST_BUFFERS, ReadSpeed, WORKING_SET, memory, overrides};
+use super::tune::Trial;
+use super::{Failure, ReadSpeed, Room, overrides};
 use crate::gpu::{Dtype, Error, Gpu, Kernel, Op, Tensor};
-use crate::kernels::{self, Base3Tensor, Int8Tensor, PackedTensor};
+use crate::kernels::{self, Base3Tensor, BitplaneTensor, Int8Tensor, PackedTensor};
 use crate::random::{self, Stream};
 use crate::reference;
-use crate::ternary::{self, Base3, Packed};
+use crate::ternary::{self, Base3, Bitplanes, Packed};
+use crate::wall::{Ceilings, Floor, load_seconds};
 
 /// `[rows, cols]` of the layers of BitNet b1.58 2B4T and of a 7B LLaMA, two that no cache holds, and MNIST's.
 pub const DEFAULT_SHAPES: [[usize; 2]; 12] = [
@@ -31,19 +34,29 @@ pub struct Gemv {
     pub shapes: Vec<[usize; 2]>,
     /// About as long for each kernel at each shape.
     pub seconds: f64,
+    /// Rows of activations: 1, or a few for the formats that take more.
+    pub batch: usize,
     /// Every variant that runs here, not only the one that this device would choose.
     pub all: bool,
+    /// Only these operations, by name; empty for all.
+    pub only: Vec<&'static str>,
+    /// How much memory to use.
+    pub room: Room,
 }
 
 /// One kernel at one shape.
 #[derive(Clone, Debug)]
 pub struct Row {
+    /// The operation that it computes.
+    pub operation: &'static str,
     /// The kernel's name.
     pub kernel: &'static str,
     /// Its overrides here.
     pub overrides: String,
     /// `[rows, cols]`.
     pub shape: [usize; 2],
+    /// Rows of activations.
+    pub batch: usize,
     /// Bytes that one product moves.
     pub bytes: u64,
     /// Bytes of all matrices in rotation.
@@ -60,11 +73,22 @@ pub struct Row {
     pub samples: Vec<f64>,
     /// Additions and multiplications.
     pub ops: u64,
-    /// Of the fastest gemv_f32 at this shape, how many times as fast this is.
+    /// Of the fastest f32 kernel at this shape, how many times as fast this is.
     pub ratio_to_f32: Option<f64>,
+    /// Of the fastest f16 kernel.
+    pub ratio_to_f16: Option<f64>,
 }
 
 impl Row {
+    /// The kernel, with its overrides where several variants of the operation bear its name.
+    pub fn label(&self) -> String {
+        let namesakes = kernels::variants(self.operation).iter().filter(|kernel| kernel.name == self.kernel);
+        match namesakes.count() {
+            1 => self.kernel.into(),
+            _ => format!("{} {}", self.kernel, self.overrides),
+        }
+    }
+
     fn per_second(&self, amount: f64) -> f64 {
         1e-9 * amount / self.median_seconds
     }
@@ -79,9 +103,30 @@ impl Row {
         self.per_second(self.ops as f64)
     }
 
-    /// Weights, in 1e9 per second.
+    /// Weights, in 1e9 per second; each counts once, however many rows of activations it meets.
     pub fn gweights_per_s(&self) -> f64 {
         self.per_second((self.shape[0] * self.shape[1]) as f64)
+    }
+
+    /// Products of a weight and an activation, in 1e9 per second.
+    pub fn gmac_per_s(&self) -> f64 {
+        0.5 * self.gops_per_s()
+    }
+
+    /// Seconds that it takes at least, by what was measured of this adapter; none where its arithmetic has no probe.
+    pub fn floor(&self, read: &ReadSpeed, ceilings: &Ceilings) -> Option<Floor> {
+        let arithmetic = match self.operation {
+            "gemv_f32" | "gemv_f16" | "matmul_f32" | "matmul_f16" => &ceilings.fma_f32,
+            "gemv_ternary_addsub" => &ceilings.add_i32,
+            // One of its instructions counts 32 products.
+            "gemv_bitplane" => return None,
+            _ => &ceilings.dot4_i8,
+        };
+        Some(Floor {
+            load_seconds: load_seconds(self.bytes as f64, 1e9 * read.gb_per_s),
+            compute_seconds: self.ops as f64 / arithmetic.value()?,
+            launch_seconds: self.blocks as f64 * ceilings.launch.value()?,
+        })
     }
 
     /// Bandwidth as a share of what the read probe saw.
@@ -95,13 +140,15 @@ impl Row {
     }
 }
 
-/// A shape in a format that was left out.
+/// A shape in a format, or by a variant, that was left out.
 #[derive(Clone, Debug)]
 pub struct Skipped {
-    /// The operation.
+    /// The operation, or the variant.
     pub operation: &'static str,
     /// `[rows, cols]`.
     pub shape: [usize; 2],
+    /// Rows of activations.
+    pub batch: usize,
     /// Why.
     pub reason: String,
 }
@@ -118,25 +165,41 @@ pub fn gemv(
     let (mut rows, mut skipped) = (Vec::new(), Vec::new());
     for &shape in &what.shapes {
         let first = rows.len();
-        for format in Format::ALL {
-            let operation = format.operation();
-            let matrices = match Matrices::new(gpu, format, shape)? {
+        let mut skip = |operation, reason: String, progress: &mut dyn FnMut(String)| {
+            progress(format!("{operation} {}x{} left out: {reason}", shape[0], shape[1]));
+            skipped.push(Skipped { operation, shape, batch: what.batch, reason });
+        };
+        let wanted =
+            |format: &Format| what.only.is_empty() || what.only.contains(&format.operation(what.batch));
+        // The others take one row of activations.
+        let takes = |format: &Format| what.batch == 1 || format.operation(what.batch) != format.operation(1);
+        for format in Format::ALL.into_iter().filter(wanted).filter(takes) {
+            let operation = format.operation(what.batch);
+            let matrices = match Matrices::new(gpu, format, shape, what.batch, what.room)? {
                 Ok(matrices) => matrices,
                 Err(reason) => {
-                    progress(format!("{operation} {}x{} left out: {reason}", shape[0], shape[1]));
-                    skipped.push(Skipped { operation, shape, reason });
+                    skip(operation, reason, progress);
                     continue;
                 }
             };
-            let every = kernels::variants(operation).iter().copied().filter(|kernel| gpu.supports(kernel));
-            let chosen = kernels::chosen(gpu, operation);
-            for kernel in every.filter(|kernel| what.all || kernel.name == chosen.name) {
+            let chosen = kernels::chosen(gpu, operation, [what.batch, shape[0], shape[1]]);
+            for &kernel in kernels::variants(operation) {
+                // By value: the compiler may keep several copies of a constant.
+                let same = kernel.name == chosen.name
+                    && kernel.overrides(gpu.tuning()) == chosen.overrides(gpu.tuning());
+                if !same && !what.all {
+                    continue;
+                }
+                if let Some(reason) = gpu.lacks(kernel) {
+                    skip(kernel.name, reason, progress);
+                    continue;
+                }
                 let instances = matrices.bind(gpu, kernel);
                 matrices.check(gpu, kernel, &instances[0])?;
                 let row = matrices.row(gpu, kernel, &instances, &sample(gpu, &instances, what.seconds)?);
                 progress(format!(
                     "{} {}x{}: {:.3} ms",
-                    row.kernel,
+                    row.label(),
                     shape[0],
                     shape[1],
                     1e3 * row.median_seconds
@@ -144,35 +207,85 @@ pub fn gemv(
                 rows.push(row);
             }
         }
-        let dense = rows[first..].iter().filter(|row| row.kernel.starts_with(Format::F32.operation()));
-        if let Some(dense) = dense.map(|row| row.median_seconds).reduce(f64::min) {
-            for row in &mut rows[first..] {
-                row.ratio_to_f32 = Some(dense / row.median_seconds);
-            }
-        }
+        compare(&mut rows[first..], [Format::F32, Format::F16].map(|dense| dense.operation(what.batch)));
     }
     Ok((rows, skipped))
 }
 
+/// How many times as fast as the fastest dense product of the same shape each row is, in f32 and in f16.
+pub(super) fn compare(rows: &mut [Row], dense: [&str; 2]) {
+    let fastest = |operation: &str| {
+        let of = |row: &&Row| row.operation == operation;
+        rows.iter().filter(of).map(|row| row.median_seconds).reduce(f64::min)
+    };
+    let [f32, f16] = dense.map(fastest);
+    for row in rows {
+        [row.ratio_to_f32, row.ratio_to_f16] =
+            [f32, f16].map(|dense| dense.map(|dense| dense / row.median_seconds));
+    }
+}
+
+/// One operation over matrices in rotation, bound to the kernel that this device would choose and held against its
+/// twin; or why not.
+pub(super) fn rotation(
+    gpu: &Gpu,
+    operation: &str,
+    shape: [usize; 2],
+    room: Room,
+) -> Result<Result<Vec<Vec<Op>>, String>, Failure> {
+    let Some(format) = Format::of(operation) else {
+        return Ok(Err(format!("there is no {operation}")));
+    };
+    Matrices::new(gpu, format, shape, 1, room)?
+        .map(|matrices| {
+            let kernel = kernels::chosen(gpu, format.operation(1), [1, shape[0], shape[1]]);
+            let instances = matrices.bind(gpu, kernel);
+            matrices.check(gpu, kernel, &instances[0])?;
+            Ok(instances)
+        })
+        .map_or_else(|reason| Ok(Err(reason)), |bound: Result<_, Failure>| bound.map(Ok))
+}
+
 #[derive(Clone, Copy, Debug)]
-enum Format {
+pub(super) enum Format {
     F32,
+    F16,
     Int8,
     Ternary,
     AddSub,
     Base3,
+    Bitplane,
 }
 
 impl Format {
-    const ALL: [Format; 5] = [Format::F32, Format::Int8, Format::Ternary, Format::AddSub, Format::Base3];
+    pub const ALL: [Format; 7] = [
+        Format::F32,
+        Format::F16,
+        Format::Int8,
+        Format::Ternary,
+        Format::AddSub,
+        Format::Base3,
+        Format::Bitplane,
+    ];
 
-    fn operation(self) -> &'static str {
+    /// The format of an operation on one row of activations.
+    pub fn of(operation: &str) -> Option<Format> {
+        Format::ALL.into_iter().find(|format| format.operation(1) == operation)
+    }
+
+    /// What multiplies it by so many rows of activations; by one where nothing takes more.
+    pub fn operation(self, batch: usize) -> &'static str {
         match self {
+            Format::F32 if batch > 1 => "matmul_f32",
             Format::F32 => "gemv_f32",
+            Format::F16 if batch > 1 => "matmul_f16",
+            Format::F16 => "gemv_f16",
             Format::Int8 => "gemv_i8",
+            Format::Ternary if batch > 1 => "matmul_ternary",
             Format::Ternary => "gemv_ternary",
             Format::AddSub => "gemv_ternary_addsub",
             Format::Base3 => "gemv_base3",
+            Format::Bitplane => "gemv_bitplane",
         }
     }
 
@@ -180,88 +293,162 @@ impl Format {
     fn words(self, cols: usize) -> usize {
         match self {
             Format::F32 => cols,
+            Format::F16 => 4 * kernels::f16_vectors(cols),
             Format::Int8 => 4 * ternary::words(cols),
             Format::Ternary | Format::AddSub => ternary::words(cols),
             Format::Base3 => 4 * ternary::base3_vectors(cols),
+            Format::Bitplane => 4 * ternary::bitplane_vectors(cols),
         }
     }
 }
 
-/// What the twin says of each row.
-enum Twin {
+/// What the twin says, `[batch, drawn rows]`.
+pub(super) enum Twin {
     Exact(Vec<i32>),
     /// With how far a float sum in another order may lie from it.
     Within(Vec<(f32, f64)>),
 }
 
+impl Twin {
+    /// What a product in floats says, and how far another order of its sums may lie from that.
+    pub fn float(product: impl Fn(&[f32], &[f32]) -> Vec<f32>, x: &[f32], w: &[f32], cols: usize) -> Twin {
+        let absolute = |x: &[f32]| x.iter().map(|x| x.abs()).collect::<Vec<_>>();
+        // Two sides, each of cols roundings of half a unit: 2 cols 2^-24 of the terms' magnitude.
+        let bound = |m: f32| f64::from(m) * cols as f64 / f64::from(1 << 23);
+        let bounds = product(&absolute(x), &absolute(w)).into_iter().map(bound);
+        Twin::Within(product(x, w).into_iter().zip(bounds).collect())
+    }
+
+    /// Outputs.
+    fn len(&self) -> usize {
+        match self {
+            Twin::Exact(twin) => twin.len(),
+            Twin::Within(twin) => twin.len(),
+        }
+    }
+
+    /// The first of a tensor's values that is not its twin's, which is at `at(i)`: where, what it is, and what it
+    /// should be.
+    pub fn first_difference(
+        &self,
+        gpu: &Gpu,
+        out: &Tensor,
+        at: impl Fn(usize) -> usize,
+    ) -> Result<Option<(usize, String, String)>, Error> {
+        Ok(match self {
+            Twin::Exact(twin) => {
+                let got = gpu.download::<i32>(out)?;
+                let wrong = (0..got.len()).find(|&i| got[i] != twin[at(i)]);
+                wrong.map(|i| (i, got[i].to_string(), twin[at(i)].to_string()))
+            }
+            Twin::Within(twin) => {
+                let got = gpu.download::<f32>(out)?;
+                // A NaN is within nothing.
+                let fits = |i: usize| (f64::from(got[i]) - f64::from(twin[at(i)].0)).abs() <= twin[at(i)].1;
+                let wrong = (0..got.len()).find(|&i| !fits(i));
+                wrong.map(|i| (i, got[i].to_string(), twin[at(i)].0.to_string()))
+            }
+        })
+    }
+}
+
 /// One matrix on the device as often as the rotation needs, each in blocks of rows.
-struct Matrices {
+pub(super) struct Matrices {
     format: Format,
     shape: [usize; 2],
+    batch: usize,
     copies: Vec<Vec<Tensor>>,
-    x: Tensor,
-    int8: Int8Tensor,
+    x: Activations,
     beta: Tensor,
     twin: Twin,
 }
 
-/// Rows that are drawn and multiplied by the twin; a larger matrix repeats them.
-fn drawn_rows([rows, cols]: [usize; 2]) -> usize {
-    rows.min((1 << 22) / cols + 61)
+/// The activations in each format.
+struct Activations {
+    f32: Tensor,
+    f16: Tensor,
+    int8: Int8Tensor,
+    trits: BitplaneTensor,
+}
+
+/// Rows that are drawn and multiplied by the twin, fewer for a larger batch; a larger matrix repeats them.
+fn drawn_rows([rows, cols]: [usize; 2], batch: usize) -> usize {
+    rows.min((1 << 22) / (cols * batch) + 61)
 }
 
 impl Matrices {
     /// Fills the device, or says why it does not.
-    fn new(gpu: &Gpu, format: Format, shape: [usize; 2]) -> Result<Result<Matrices, String>, Failure> {
+    pub fn new(
+        gpu: &Gpu,
+        format: Format,
+        shape: [usize; 2],
+        batch: usize,
+        room: Room,
+    ) -> Result<Result<Matrices, String>, Failure> {
         let [rows, cols] = shape;
         let words = format.words(cols);
         let bytes = 4 * (rows * words) as u64;
-        let memory = memory(gpu);
+        let memory = room.memory;
         if bytes > memory {
             return Ok(Err(format!("{} MiB, of which {} MiB may be used", bytes >> 20, memory >> 20)));
         }
-        if format.operation() == "gemv_i8" && cols > kernels::MOST_COLS_I8 || cols > kernels::MOST_COLS {
+        let most = if matches!(format, Format::Int8) { kernels::MOST_COLS_I8 } else { kernels::MOST_COLS };
+        if cols > most {
             return Ok(Err(format!("{cols} columns are more than the kernel sums exactly")));
         }
-        let drawn = drawn_rows(shape);
-        let x = random::uniform(1, Stream::Weights, 0, cols, 1.0);
+        let drawn = drawn_rows(shape, batch);
+        let x = uniform(0, batch * cols);
         // Quantisation yields no -128.
-        let q: Vec<i8> = draws(0, cols).map(|draw| (draw as i8).max(-127)).collect();
+        let q: Vec<i8> = draws(0, batch * cols).map(|draw| (draw as i8).max(-127)).collect();
+        let t = Bitplanes::pack(&Packed::quantize(&x[..cols], 1, cols));
         let (part, twin) = match format {
-            Format::F32 => {
-                let w = random::uniform(1, Stream::Weights, 1, drawn * cols, 1.0);
-                let absolute = |x: &[f32]| x.iter().map(|x| x.abs()).collect::<Vec<_>>();
-                let magnitude = reference::gemv_f32(&absolute(&x), &absolute(&w));
-                // Two sides, each of cols roundings of half a unit: 2 cols 2^-24 of the terms' magnitude.
-                let bound = magnitude.iter().map(|&m| f64::from(m) * cols as f64 / f64::from(1 << 23));
-                let twin = reference::gemv_f32(&x, &w).into_iter().zip(bound).collect();
-                (w.iter().map(|w| w.to_bits()).collect(), Twin::Within(twin))
+            Format::F32 | Format::F16 => {
+                let w = uniform(1, drawn * cols);
+                let product = |x: &[f32], w: &[f32]| match format {
+                    Format::F16 => reference::matmul_f16(x, w, cols),
+                    _ => reference::matmul_f32(x, w, cols),
+                };
+                let twin = Twin::float(product, &x, &w, cols);
+                let words = match format {
+                    Format::F16 => kernels::f16_words(&w, cols),
+                    _ => w.iter().map(|w| w.to_bits()).collect(),
+                };
+                (words, twin)
             }
             Format::Int8 => {
                 let w: Vec<i8> = draws(1, drawn * cols).map(|draw| draw as i8).collect();
                 (padded_words(&w, cols), Twin::Exact(reference::gemv_i8(&q, &w)))
             }
-            Format::Ternary | Format::AddSub | Format::Base3 => {
+            Format::Ternary | Format::AddSub | Format::Base3 | Format::Bitplane => {
                 let trits: Vec<i8> = draws(1, drawn * cols).map(|draw| (draw % 3) as i8 - 1).collect();
                 let w = Packed::pack(&trits, drawn, cols, 1.0);
-                let twin = Twin::Exact(reference::gemv_ternary(&q, &w));
-                let words = match format {
-                    Format::Base3 => Base3::pack(&w).words,
-                    _ => w.words,
-                };
-                (words, twin)
+                match format {
+                    Format::Bitplane => {
+                        let w = Bitplanes::pack(&w);
+                        let twin = reference::gemv_bitplane(&t, &w);
+                        (w.words, Twin::Exact(twin))
+                    }
+                    Format::Base3 => (Base3::pack(&w).words, Twin::Exact(reference::gemv_ternary(&q, &w))),
+                    _ => {
+                        let twin = reference::matmul_ternary(&q, &w);
+                        (w.words, Twin::Exact(twin))
+                    }
+                }
             }
         };
         let mut blocks = 1;
         while gpu.fits("matrix", &[rows.div_ceil(blocks), words]).is_err() {
             blocks += 1;
         }
-        let count = WORKING_SET.div_ceil(bytes).min(memory / bytes).clamp(1, MOST_BUFFERS);
+        let count = room.working_set.div_ceil(bytes).min(memory / bytes).clamp(1, MOST_BUFFERS);
         let mut copies = Vec::new();
-        let repeated: Vec<u32> = part.iter().copied().cycle().take(rows * words).collect();
+        let mut repeated: Vec<u32> = Vec::with_capacity(rows * words);
+        while repeated.len() < rows * words {
+            repeated.extend_from_slice(&part[..part.len().min(rows * words - repeated.len())]);
+        }
         for copy in 0..count {
             let upload = |(i, block): (usize, &[u32])| {
-                let label = format!("{}.{copy}.{i}", format.operation());
+                let label = format!("{}.{copy}.{i}", format.operation(batch));
                 let shape = [block.len() / words, words];
                 match format {
                     Format::F32 => gpu.upload::<f32>(&label, &shape, bytemuck::cast_slice(block)),
@@ -271,85 +458,36 @@ impl Matrices {
             let blocks = repeated.chunks(rows.div_ceil(blocks) * words).enumerate().map(upload);
             copies.push(blocks.collect::<Result<Vec<_>, Error>>()?);
         }
-        let sum = q.iter().map(|&q| i32::from(q)).sum::<i32>();
-        let int8 = Int8Tensor {
-            q: gpu.upload("x.q", &[1, 4 * ternary::words(cols)], &padded_words(&q, cols))?,
-            scale: gpu.upload("x.scale", &[1], &[1.0f32])?,
-            sum: gpu.upload("x.sum", &[1], &[sum])?,
+        let sum: Vec<i32> = q.chunks(cols).map(|row| row.iter().map(|&q| i32::from(q)).sum()).collect();
+        let x = Activations {
+            f16: gpu.upload(
+                "x.f16",
+                &[batch, 4 * kernels::f16_vectors(cols)],
+                &kernels::f16_words(&x, cols),
+            )?,
+            f32: gpu.upload("x", &[batch, cols], &x)?,
+            int8: Int8Tensor {
+                q: gpu.upload("x.q", &[batch, 4 * ternary::words(cols)], &padded_words(&q, cols))?,
+                scale: gpu.upload("x.scale", &[batch], &vec![1.0f32; batch])?,
+                sum: gpu.upload("x.sum", &[batch], &sum)?,
+            },
+            trits: BitplaneTensor::upload(gpu, "x", &t)?,
         };
-        let x = gpu.upload("x", &[1, cols], &x)?;
         let beta = gpu.upload("w.beta", &[1], &[1.0f32])?;
-        Ok(Ok(Matrices { format, shape, copies, x, int8, beta, twin }))
-    }
-
-    /// The product over each copy, as one op per block.
-    fn bind(&self, gpu: &Gpu, kernel: &'static Kernel) -> Vec<Vec<Op>> {
-        let op = |w: &Tensor| {
-            let dtype = if matches!(self.format, Format::F32) { Dtype::F32 } else { Dtype::I32 };
-            let out = gpu.zeros("out", dtype, &[1, w.shape()[0]]).expect("one value a row fits");
-            match self.format {
-                Format::F32 => kernels::gemv_f32_variant(gpu, kernel, &self.x, w, &out),
-                Format::Int8 => kernels::gemv_i8_variant(gpu, kernel, &self.int8, w, &out),
-                Format::Base3 => {
-                    let w = Base3Tensor { words: w.clone(), cols: self.shape[1] };
-                    kernels::gemv_base3(gpu, &self.int8, &w, &out)
-                }
-                Format::Ternary | Format::AddSub => {
-                    let (words, beta, cols) = (w.clone(), self.beta.clone(), self.shape[1]);
-                    let w = PackedTensor { words, beta, cols };
-                    match self.format {
-                        Format::AddSub => kernels::gemv_ternary_addsub(gpu, &self.int8, &w, &out),
-                        _ => kernels::gemv_ternary_variant(gpu, kernel, &self.int8, &w, &out),
-                    }
-                }
-            }
-        };
-        self.copies.iter().map(|blocks| blocks.iter().map(op).collect()).collect()
-    }
-
-    /// Runs one instance and holds every output against the twin.
-    fn check(&self, gpu: &Gpu, kernel: &'static Kernel, instance: &[Op]) -> Result<(), Failure> {
-        gpu.run(instance)?;
-        let [rows, cols] = self.shape;
-        let mut first = 0;
-        for op in instance {
-            let out = op.tensors().last().expect("every op writes something");
-            let wrong = |i: usize, got: String, want: String| {
-                Err(Failure::Wrong { kernel: kernel.name, rows, cols, row: first + i, got, want })
-            };
-            match &self.twin {
-                Twin::Exact(twin) => {
-                    for (i, got) in gpu.download::<i32>(out)?.into_iter().enumerate() {
-                        let want = twin[(first + i) % twin.len()];
-                        if got != want {
-                            return wrong(i, got.to_string(), want.to_string());
-                        }
-                    }
-                }
-                Twin::Within(twin) => {
-                    for (i, got) in gpu.download::<f32>(out)?.into_iter().enumerate() {
-                        let (want, bound) = twin[(first + i) % twin.len()];
-                        let apart = (f64::from(got) - f64::from(want)).abs();
-                        if apart > bound || got.is_nan() {
-                            return wrong(i, got.to_string(), want.to_string());
-                        }
-                    }
-                }
-            }
-            first += out.len();
-        }
-        Ok(())
+        Ok(Ok(Matrices { format, shape, batch, copies, x, beta, twin }))
     }
 
     fn row(&self, gpu: &Gpu, kernel: &'static Kernel, instances: &[Vec<Op>], samples: &Samples) -> Row {
         let [rows, cols] = self.shape;
         let matrix: u64 = self.copies[0].iter().map(Tensor::bytes).sum();
-        let outputs = 4 * rows as u64;
+        let outputs = 4 * (self.batch * rows) as u64;
         // Each block reads the activations, but the product moves them once.
         let activations = instances[0][0].cost().bytes
             - self.copies[0][0].bytes()
-            - 4 * self.copies[0][0].shape()[0] as u64;
+            - 4 * (self.batch * self.copies[0][0].shape()[0]) as u64;
         Row {
+            batch: self.batch,
+            operation: self.format.operation(self.batch),
             kernel: kernel.name,
             overrides: overrides(gpu, kernel),
             shape: self.shape,
@@ -360,20 +498,86 @@ impl Matrices {
             min_seconds: samples.min(),
             device_median_seconds: samples.device_median(),
             samples: samples.wall.clone(),
-            ops: 2 * (rows * cols) as u64,
+            ops: 2 * (self.batch * rows * cols) as u64,
             ratio_to_f32: None,
+            ratio_to_f16: None,
         }
     }
 }
 
+impl Trial for Matrices {
+    /// The product over each copy, as one op per block.
+    fn bind(&self, gpu: &Gpu, kernel: &'static Kernel) -> Vec<Vec<Op>> {
+        let op = |w: &Tensor| {
+            let float = matches!(self.format, Format::F32 | Format::F16);
+            let dtype = if float { Dtype::F32 } else { Dtype::I32 };
+            let shape = [self.batch, w.shape()[0]];
+            let out = gpu.zeros("out", dtype, &shape).expect("a few values a row fit");
+            let (x, cols) = (&self.x, self.shape[1]);
+            let packed = || PackedTensor { words: w.clone(), beta: self.beta.clone(), cols };
+            match self.format {
+                Format::F32 if self.batch > 1 => kernels::matmul_f32_variant(gpu, kernel, &x.f32, w, &out),
+                Format::F32 => kernels::gemv_f32_variant(gpu, kernel, &x.f32, w, &out),
+                Format::F16 if self.batch > 1 => kernels::matmul_f16_variant(gpu, kernel, &x.f16, w, &out),
+                Format::F16 => kernels::gemv_f16_variant(gpu, kernel, &x.f16, w, &out),
+                Format::Int8 => kernels::gemv_i8_variant(gpu, kernel, &x.int8, w, &out),
+                Format::Ternary if self.batch > 1 => {
+                    kernels::matmul_ternary_variant(gpu, kernel, &x.int8, &packed(), &out)
+                }
+                Format::Ternary => kernels::gemv_ternary_variant(gpu, kernel, &x.int8, &packed(), &out),
+                Format::AddSub => kernels::gemv_ternary_addsub(gpu, &x.int8, &packed(), &out),
+                Format::Base3 => {
+                    kernels::gemv_base3(gpu, &x.int8, &Base3Tensor { words: w.clone(), cols }, &out)
+                }
+                Format::Bitplane => {
+                    let w = BitplaneTensor { words: w.clone(), cols };
+                    kernels::gemv_bitplane_variant(gpu, kernel, &x.trits, &w, &out)
+                }
+            }
+        };
+        self.copies.iter().map(|blocks| blocks.iter().map(op).collect()).collect()
+    }
+
+    fn check(&self, gpu: &Gpu, kernel: &'static Kernel, instance: &[Op]) -> Result<(), Failure> {
+        gpu.run(instance)?;
+        let [rows, cols] = self.shape;
+        let mut first = 0;
+        for op in instance {
+            let out = op.tensors().last().expect("every op writes something");
+            let block = out.shape()[1];
+            // A larger matrix repeats the rows that were drawn.
+            let drawn = self.twin.len() / self.batch;
+            let at = |i: usize| i / block * drawn + (first + i % block) % drawn;
+            if let Some((i, got, want)) = self.twin.first_difference(gpu, out, at)? {
+                return Err(Failure::Wrong {
+                    kernel: kernel.name,
+                    rows,
+                    cols,
+                    row: first + i % block,
+                    got,
+                    want,
+                });
+            }
+            first += block;
+        }
+        Ok(())
+    }
+}
+
+/// Random floats; none is so small that a device might count it as 0 in f16.
+pub(super) fn uniform(tensor: u32, count: usize) -> Vec<f32> {
+    let normal = |x: f32| if x.abs() < 1.0 / 16_384.0 { 0.0 } else { x };
+    random::uniform(1, Stream::Weights, tensor, count, 1.0).into_iter().map(normal).collect()
+}
+
 /// Random bytes, never zeros alone.
-fn draws(tensor: u32, count: usize) -> impl Iterator<Item = u8> {
+pub(super) fn draws(tensor: u32, count: usize) -> impl Iterator<Item = u8> {
     let four = move |i: usize| random::draw(1, Stream::Order, tensor, i as u32);
     (0..count.div_ceil(16)).flat_map(four).flat_map(u32::to_le_bytes).take(count)
 }
 
 /// Rows of int8 as words, filled with zeros to whole vectors of sixteen.
-fn padded_words(q: &[i8], cols: usize) -> Vec<u32> {
+pub(super) fn padded_words(q: &[i8], cols: usize) -> Vec<u32> {
     let mut words = Vec::with_capacity(q.len() / 4);
     for row in q.chunks_exact(cols) {
         let at = |i: usize| u32::from(row.get(i).copied().unwrap_or(0) as u8);

@@ -1,12 +1,31 @@
 //! How fast this adapter is, and how near to its limits the kernels come. Every figure is of a kernel that
-//! just equalled its twin, on data that no cache holds. Prints nothing and writes no file.
+//! just equalled its twin, on data that no cache holds. Prints nothing; what the tuner chose is the one file it keeps.
 
+mod cache;
+mod ceilings;
+mod energy;
+mod formats;
 mod gemv;
+mod matmul;
+mod models;
+mod pool;
 mod read;
 mod sample;
+mod staircase;
+mod tune;
 
+pub use cache::{cache_file, load, save};
+pub use ceilings::{CEILINGS, Watch, ceilings};
+pub use energy::{ENERGY_TABLES, Rapl, energy, energy_per_product};
+pub use formats::formats;
 pub use gemv::{DEFAULT_SHAPES, Gemv, Row, Skipped, gemv};
+pub use matmul::{Matmul, default_shapes, matmul};
+pub use models::{BATCHES, Layers, MODELS, QUICK_BATCHES, Shapes, models, summary};
+pub use pool::{Room, WORKING_SET};
 pub use read::{ReadSpeed, read_again, read_speed};
+pub use sample::SAMPLES;
+pub use staircase::staircase;
+pub use tune::{Outcome, Tried, Tuned, Wanted, candidates, shapes_to_tune, tune};
 
 use crate::gpu::{Error, Gpu, Kernel};
 
@@ -32,6 +51,19 @@ pub enum Failure {
         /// What the twin computed.
         want: String,
     },
+    /// The adapter has not what it takes.
+    #[error("{0}")]
+    Lacking(String),
+    /// A probe did not do its work.
+    #[error("{probe} computed {got}, expected {want}")]
+    Idle {
+        /// The probe's name.
+        probe: &'static str,
+        /// What the device says.
+        got: String,
+        /// What the host says.
+        want: String,
+    },
     /// The read probe's digest is not that of the data.
     #[error("probe_read did not read what it was given: digest {got:08x}, expected {want:08x}")]
     Unread {
@@ -40,26 +72,6 @@ pub enum Failure {
         /// The xor of the data.
         want: u32,
     },
-}
-
-/// Bytes that buffers in rotation hold together, where so many fit: more than any cache.
-const WORKING_SET: u64 = 1 << 30;
-
-/// Most buffers in rotation: each costs a binding.
-const MOST_BUFFERS: u64 = 512;
-
-/// Bytes that a benchmark may fill. A software rasteriser takes the machine's own memory, half of what is free.
-fn memory(gpu: &Gpu) -> u64 {
-    let free = || {
-        let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-        let line = text.lines().find(|line| line.starts_with("MemAvailable:"))?;
-        Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? << 10)
-    };
-    match gpu.is_software() {
-        true => free().map_or(WORKING_SET, |free| free / 2),
-        // The least memory of a card that anyone would benchmark.
-        false => 6 << 30,
-    }
 }
 
 /// `WG=8 SPAN=64`: the overrides a kernel runs with here.

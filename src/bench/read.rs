@@ -1,10 +1,10 @@
 //! How fast this adapter reads memory: the best of the read probe's variants.
 
+use super::pool::{Pool, Room};
 use super::sample::sample;
-use super::{Failure, MOST_BUFFERS, WORKING_SET, memory, overrides};
-use crate::gpu::{Dtype, Gpu, Kernel, Op, Tensor};
-use crate::kernels::{self, PROBE_WORDS, probe_read};
-use crate::random::{self, Stream};
+use super::{Failure, overrides};
+use crate::gpu::{Gpu, Kernel, Op, Tensor};
+use crate::kernels::{self, probe_read};
 
 /// The fastest reading that was seen.
 #[derive(Clone, Debug)]
@@ -23,8 +23,8 @@ pub struct ReadSpeed {
 /// # Errors
 /// If the device failed, or a variant did not read everything.
 pub fn read_speed(gpu: &Gpu, seconds: f64, progress: &mut dyn FnMut(String)) -> Result<ReadSpeed, Failure> {
-    let (buffers, digest, words) = buffers(gpu)?;
-    let want = words.iter().fold(0, |all, word| all ^ word);
+    let Pool { buffers, digest, content } = Pool::new(gpu, Room::of(gpu))?;
+    let want = content.iter().fold(0, |all, word| all ^ word);
     let variants = kernels::PROBES[0];
     let mut found: Vec<(f64, &'static Kernel)> = Vec::new();
     for &kernel in variants {
@@ -66,26 +66,9 @@ pub fn read_speed(gpu: &Gpu, seconds: f64, progress: &mut dyn FnMut(String)) -> 
 /// # Errors
 /// If the device failed.
 pub fn read_again(gpu: &Gpu, before: ReadSpeed, seconds: f64) -> Result<ReadSpeed, Failure> {
-    let (buffers, digest, _) = buffers(gpu)?;
+    let Pool { buffers, digest, .. } = Pool::new(gpu, Room::of(gpu))?;
     let ops = |x: &Tensor| vec![probe_read(gpu, before.kernel, x, &digest)];
     let instances: Vec<Vec<Op>> = buffers.iter().map(ops).collect();
     let now = 1e-9 * buffers[0].bytes() as f64 / sample(gpu, &instances, 2.0 * seconds)?.median();
     Ok(ReadSpeed { gb_per_s: before.gb_per_s.max(now), ..before })
-}
-
-/// Buffers to read in rotation, room for their digests, and what is in them.
-fn buffers(gpu: &Gpu) -> Result<(Vec<Tensor>, Tensor, Vec<u32>), Failure> {
-    // What hides the cost of a dispatch, which is small beside a gigabyte per second.
-    let mut words = if gpu.is_software() { 1 << 23 } else { 1 << 26 };
-    while gpu.fits("probe", &[words]).is_err() && words > PROBE_WORDS {
-        words /= 2;
-    }
-    let some: Vec<u32> = (0..1 << 16).flat_map(|i| random::draw(1, Stream::Order, 0, i)).collect();
-    let content: Vec<u32> = (0..words).map(|i| some[i % some.len()] ^ (i / some.len()) as u32).collect();
-    let bytes = 4 * words as u64;
-    let count = (WORKING_SET.min(memory(gpu)) / bytes).clamp(1, MOST_BUFFERS);
-    let upload = |i| gpu.upload(&format!("probe.{i}"), &[words], &content);
-    let buffers = (0..count).map(upload).collect::<Result<Vec<_>, _>>()?;
-    let digest = gpu.zeros("probe.digest", Dtype::U32, &[words / 16])?;
-    Ok((buffers, digest, content))
 }

@@ -7,9 +7,11 @@ use crate::gpu::{Clock, Error, Gpu, Lap, Op};
 /// Shortest stretch that counts as one sample, seconds.
 const SAMPLE: f64 = 2e-3;
 
-/// Samples, if time allows, and at least.
-const SAMPLES: usize = 21;
-const LEAST: usize = 5;
+/// Samples, if time allows.
+pub const SAMPLES: usize = 21;
+
+/// Samples at least.
+const LEAST: usize = 3;
 
 /// Laps that must agree before samples count, and how well.
 const AGREE: usize = 5;
@@ -38,48 +40,136 @@ impl Samples {
     }
 }
 
+/// Instances of one computation over buffers of their own, run in rotation.
+struct Rotation<'a> {
+    clock: Clock,
+    instances: &'a [Vec<Op>],
+    next: usize,
+}
+
+impl Rotation<'_> {
+    fn new<'a>(gpu: &Gpu, instances: &'a [Vec<Op>]) -> Rotation<'a> {
+        Rotation { clock: Clock::new(gpu), instances, next: 0 }
+    }
+
+    /// The next `count` instances as one submission; seconds of one of them.
+    fn lap(&mut self, gpu: &Gpu, count: usize) -> Result<Lap, Error> {
+        let (next, instances) = (self.next, self.instances);
+        let ops = (0..count).flat_map(|i| &instances[(next + i) % instances.len()]);
+        let lap = self.clock.measure(gpu, ops, 1)?;
+        self.next = (next + count) % instances.len();
+        Ok(Lap { device: lap.device.map(|s| s / count as f64), wall: lap.wall / count as f64 })
+    }
+
+    /// The first run of each buffer pays for page faults and first-use clears. Seconds of the last of them.
+    fn touch(&mut self, gpu: &Gpu) -> Result<f64, Error> {
+        let mut each = 0.0;
+        for _ in 0..self.instances.len().div_ceil(16) {
+            each = self.lap(gpu, self.instances.len().min(16))?.wall;
+        }
+        Ok(each)
+    }
+
+    /// How many instances make a lap long enough to trust.
+    fn enough(&mut self, gpu: &Gpu) -> Result<usize, Error> {
+        let mut count = 1;
+        loop {
+            let each = self.lap(gpu, count)?.wall;
+            if each * count as f64 >= SAMPLE || count >= 1 << 16 {
+                return Ok(count);
+            }
+            count = (2 * count).max((1.2 * SAMPLE / each) as usize).min(1 << 16);
+        }
+    }
+
+    /// Runs until laps repeat, or for so many seconds.
+    fn warm(&mut self, gpu: &Gpu, count: usize, seconds: f64) -> Result<(), Error> {
+        let start = Instant::now();
+        let mut laps = Vec::new();
+        while laps.is_empty() || start.elapsed().as_secs_f64() < seconds {
+            laps.push(self.lap(gpu, count)?.wall);
+            let last = &laps[laps.len().saturating_sub(AGREE)..];
+            let [low, high] =
+                [f64::min, f64::max].map(|pick| last.iter().copied().reduce(pick).unwrap_or(0.0));
+            if last.len() == AGREE && high <= WITHIN * low {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Samples `instances` of one computation over buffers of their own, in rotation, for about `seconds`.
 pub(super) fn sample(gpu: &Gpu, instances: &[Vec<Op>], seconds: f64) -> Result<Samples, Error> {
-    let clock = Clock::new(gpu);
-    let mut next = 0;
-    // The next instances of the rotation, so many as one submission.
-    let mut lap = |count: usize| {
-        let ops = (0..count).flat_map(|i| &instances[(next + i) % instances.len()]);
-        let lap = clock.measure(gpu, ops, 1)?;
-        next = (next + count) % instances.len();
-        Ok::<Lap, Error>(Lap { device: lap.device.map(|s| s / count as f64), wall: lap.wall / count as f64 })
+    let mut rotation = Rotation::new(gpu, instances);
+    // What takes as long as all of its warming up has warmed up.
+    let count = if rotation.touch(gpu)? > seconds / 2.0 && seconds > 0.0 {
+        1
+    } else {
+        let count = rotation.enough(gpu)?;
+        rotation.warm(gpu, count, seconds / 2.0)?;
+        count
     };
-    // The first run of each buffer pays for page faults and first-use clears.
-    for _ in 0..instances.len().div_ceil(16) {
-        lap(instances.len().min(16))?;
-    }
-    let mut count = 1;
-    loop {
-        let each = lap(count)?.wall;
-        if each * count as f64 >= SAMPLE || count >= 1 << 16 {
-            break;
-        }
-        count = (2 * count).max((1.2 * SAMPLE / each) as usize).min(1 << 16);
-    }
-    let start = Instant::now();
-    let mut laps = Vec::new();
-    while laps.len() < AGREE || start.elapsed().as_secs_f64() < seconds / 2.0 {
-        laps.push(lap(count)?.wall);
-        let last = &laps[laps.len().saturating_sub(AGREE)..];
-        let [low, high] = [f64::min, f64::max].map(|pick| last.iter().copied().reduce(pick).unwrap_or(0.0));
-        if last.len() == AGREE && high <= WITHIN * low {
-            break;
-        }
-    }
     let (start, mut samples) = (Instant::now(), Samples { wall: Vec::new(), device: Vec::new() });
     while samples.wall.len() < LEAST
         || samples.wall.len() < SAMPLES && start.elapsed().as_secs_f64() < seconds / 2.0
     {
-        let lap = lap(count)?;
+        let lap = rotation.lap(gpu, count)?;
         samples.wall.push(lap.wall);
         samples.device.extend(lap.device);
     }
     samples.wall.sort_by(f64::total_cmp);
     samples.device.sort_by(f64::total_cmp);
     Ok(samples)
+}
+
+/// Seconds of one instance of a long work and of one half as long, in the order of measuring.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Pairs {
+    pub long: Vec<f64>,
+    pub short: Vec<f64>,
+    /// Whether the device's own clock measured; else the host, from the submission until it is done.
+    pub timestamps: bool,
+}
+
+/// Samples two lengths of one computation in turns, so that what both cost beside their work drops out of the
+/// difference; for about `seconds`, warming up included.
+pub(super) fn sample_pairs(gpu: &Gpu, [long, short]: [&[Vec<Op>]; 2], seconds: f64) -> Result<Pairs, Error> {
+    let [mut long, mut short] = [long, short].map(|instances| Rotation::new(gpu, instances));
+    long.touch(gpu)?;
+    let count = long.enough(gpu)?;
+    long.warm(gpu, count, seconds / 2.0)?;
+    let start = Instant::now();
+    let mut laps: Vec<[Lap; 2]> = Vec::new();
+    while laps.len() < SAMPLES && (laps.len() < LEAST || start.elapsed().as_secs_f64() < 2.0 * seconds) {
+        laps.push([long.lap(gpu, count)?, short.lap(gpu, count)?]);
+    }
+    let timestamps = laps.iter().flatten().all(|lap| lap.device.is_some());
+    let seconds = |lap: &Lap| if timestamps { lap.seconds() } else { lap.wall };
+    let of = |i: usize| laps.iter().map(|pair| seconds(&pair[i])).collect();
+    Ok(Pairs { long: of(0), short: of(1), timestamps })
+}
+
+/// Samples two lengths of something that only the host's clock can measure.
+pub(super) fn sample_host(
+    [long, short]: [&mut dyn FnMut() -> Result<(), Error>; 2],
+    seconds: f64,
+) -> Result<Pairs, Error> {
+    let time = |work: &mut dyn FnMut() -> Result<(), Error>| {
+        let start = Instant::now();
+        work()?;
+        Ok::<f64, Error>(start.elapsed().as_secs_f64())
+    };
+    let start = Instant::now();
+    while start.elapsed().as_secs_f64() < seconds / 4.0 {
+        time(long)?;
+    }
+    let (start, mut pairs) = (Instant::now(), Pairs::default());
+    while pairs.long.len() < SAMPLES
+        && (pairs.long.len() < LEAST || start.elapsed().as_secs_f64() < 2.0 * seconds)
+    {
+        pairs.long.push(time(long)?);
+        pairs.short.push(time(short)?);
+    }
+    Ok(pairs)
 }

@@ -4,6 +4,7 @@
 //! diverged, a benchmark that contradicts itself), 2 an error, 130 interrupted.
 
 mod bench;
+mod bench_train;
 mod eval;
 mod export;
 mod import;
@@ -14,8 +15,11 @@ mod network;
 mod pack;
 mod predict;
 mod train;
+mod tune;
 mod verify;
+mod wall;
 
+use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -58,6 +62,8 @@ Examples:
   sterna export digits.safetensors --to gguf-tq2_0 -o digits.gguf
                                               for other programs; `import` is the way back
   sterna bench gemv                           how fast a matrix times one row is here
+  sterna tune                                 which kernels are the fastest here
+  sterna wall --quick                         the memory wall of this GPU on one page
   sterna info                                 the GPUs of this machine";
 
 #[derive(Subcommand)]
@@ -80,6 +86,18 @@ enum Command {
     Import(import::Flags),
     /// Measure the kernels on this adapter, beside its own memory bandwidth.
     Bench(bench::Flags),
+    /// Find the fastest kernels for this adapter, and keep the choice.
+    Tune(tune::Flags),
+    /// Measure the memory wall of this adapter and put it on one page.
+    Wall(wall::Flags),
+    /// Its ceilings, and products of every format held against them.
+    Roofline(wall::MeasureFlags),
+    /// How fast memory is read, written and copied, and by working set.
+    Bandwidth(wall::MeasureFlags),
+    /// Energy of every format: by published tables, and by this machine's counters.
+    Energy(wall::EnergyFlags),
+    /// Number formats from FP32 to ternary: bits, range, digits, bytes of a model.
+    Formats(wall::FormatsFlags),
     /// List every adapter, and say which one would be used and why.
     Info(info::Flags),
 }
@@ -97,6 +115,9 @@ struct DeviceFlags {
     /// Keep bounds checks in every shader. Slower; the results are the same.
     #[arg(long)]
     checked: bool,
+    /// Take the default kernels, not those that were the fastest here; the results are the same.
+    #[arg(long)]
+    no_tune: bool,
 }
 
 impl DeviceFlags {
@@ -113,11 +134,23 @@ impl DeviceFlags {
     fn words(&self) -> Vec<&str> {
         let named = [("--adapter", &self.adapter), ("--backend", &self.backend)];
         let named = named.into_iter().filter_map(|(flag, value)| Some([flag, value.as_deref()?])).flatten();
-        named.chain(self.checked.then_some("--checked")).collect()
+        let checked = self.checked.then_some("--checked");
+        named.chain(checked).chain(self.no_tune.then_some("--no-tune")).collect()
     }
 
+    /// Whether kernels are chosen by their times, which shaders with checks would only confuse.
+    fn keeps_choices(&self) -> bool {
+        !self.no_tune && !self.checked
+    }
+
+    /// The device, with the kernels that were the fastest on it.
     fn open(&self) -> Result<Gpu, Failure> {
-        Gpu::new(&self.choice()).map_err(failure)
+        let gpu = Gpu::new(&self.choice()).map_err(failure)?;
+        if self.keeps_choices() {
+            let found = crate::bench::load(&gpu);
+            log::info!("{found} kernels chosen by their times");
+        }
+        Ok(gpu)
     }
 }
 
@@ -171,9 +204,15 @@ type Outcome = Result<Verdict, Failure>;
 
 /// Parses the arguments, runs the command and turns its outcome into an exit code.
 pub fn main() -> ExitCode {
+    run(std::env::args_os())
+}
+
+/// [`main`] for arguments of one's own, the program's name first.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     crate::gpu::silence_device_select();
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("error")).init();
-    let matches = Cli::command().get_matches();
+    // A second run finds the logger of the first.
+    let _ = env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("error")).try_init();
+    let matches = Cli::command().get_matches_from(args);
     let outcome = match Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()).command {
         Command::Train(flags) => train::run(&flags, &given(&matches)),
         Command::Eval(flags) => eval::run(&flags),
@@ -184,6 +223,12 @@ pub fn main() -> ExitCode {
         Command::Verify(flags) => verify::run(&flags),
         Command::Inspect(flags) => inspect::run(&flags),
         Command::Bench(flags) => bench::run(&flags),
+        Command::Tune(flags) => tune::run(&flags),
+        Command::Wall(flags) => wall::run(&flags),
+        Command::Roofline(flags) => wall::roofline(&flags),
+        Command::Bandwidth(flags) => wall::bandwidth(&flags),
+        Command::Energy(flags) => wall::energy(&flags),
+        Command::Formats(flags) => wall::formats(&flags),
         Command::Info(flags) => info::run(&flags),
     };
     match outcome {
@@ -331,6 +376,11 @@ fn gpu_line(gpu: &Gpu) -> String {
     let checked = if gpu.checked() { ", shaders checked" } else { "" };
     let software = if gpu.is_software() { ", a software rasteriser on the CPU" } else { "" };
     format!("{} ({}{software}{checked})", gpu.name(), gpu.backend())
+}
+
+/// `1 shape`, `3 shapes`.
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 fn shown(path: &Path) -> String {

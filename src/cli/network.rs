@@ -56,8 +56,6 @@ impl Network {
                 Mlp::from_packed(gpu, shape, &packed, &gains)
             }
         };
-        let mlp = mlp.map_err(failure)?;
-        gpu.run(&mlp.quantize(gpu).map_err(failure)?).map_err(failure)?;
-        Ok(mlp)
+        mlp.map_err(failure)
     }
 }

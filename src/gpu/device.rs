@@ -23,13 +23,18 @@ struct Inner {
     checked: bool,
     tuning: Tuning,
     pipelines: Mutex<HashMap<String, wgpu::ComputePipeline>>,
+    choices: Mutex<Choices>,
     fault: Arc<Mutex<Option<String>>>,
     /// Bytes of all tensors that were made.
     held: AtomicU64,
 }
 
+/// Kernels by operation and class of shapes.
+type Choices = HashMap<(&'static str, [usize; 3]), &'static Kernel>;
+
 /// Everything a kernel variant may use, asked for where the adapter has it.
-const WANTED: wgpu::Features = wgpu::Features::TIMESTAMP_QUERY.union(wgpu::Features::SUBGROUP);
+const WANTED: wgpu::Features =
+    wgpu::Features::TIMESTAMP_QUERY.union(wgpu::Features::SUBGROUP).union(wgpu::Features::SHADER_F16);
 
 impl Gpu {
     /// Opens the adapter that fits `choice` best.
@@ -118,8 +123,8 @@ impl Gpu {
         let software = info.device_type == wgpu::DeviceType::Cpu;
         let own = if software { Tuning::Software } else { Tuning::Gpu };
         let tuning = tuning.unwrap_or(own);
-        let (pipelines, fault, held) = Default::default();
-        Gpu(Arc::new(Inner { info, device, queue, checked, tuning, pipelines, fault, held }))
+        let (pipelines, choices, fault, held) = Default::default();
+        Gpu(Arc::new(Inner { info, device, queue, checked, tuning, pipelines, choices, fault, held }))
     }
 
     /// The wgpu device.
@@ -157,6 +162,27 @@ impl Gpu {
         self.0.tuning
     }
 
+    /// The driver and its version, in the driver's words.
+    pub fn driver(&self) -> String {
+        format!("{} {}", self.0.info.driver, self.0.info.driver_info).trim().to_string()
+    }
+
+    /// Has ops of this operation and class of shapes, from now on, bound to `kernel`.
+    ///
+    /// # Panics
+    /// If the device cannot run it.
+    pub fn choose(&self, operation: &'static str, class: [usize; 3], kernel: &'static Kernel) {
+        assert!(self.supports(kernel), "{}: this device cannot run it", kernel.name);
+        let mut choices = self.0.choices.lock().expect("no thread panics while it notes a choice");
+        choices.insert((operation, class), kernel);
+    }
+
+    /// What [`Gpu::choose`] noted.
+    pub fn choice(&self, operation: &'static str, class: [usize; 3]) -> Option<&'static Kernel> {
+        let choices = self.0.choices.lock().expect("no thread panics while it notes a choice");
+        choices.get(&(operation, class)).copied()
+    }
+
     /// Whether shaders keep their bounds checks and loop bounds.
     pub fn checked(&self) -> bool {
         self.0.checked
@@ -164,8 +190,22 @@ impl Gpu {
 
     /// Whether the device has what the kernel needs.
     pub fn supports(&self, kernel: &Kernel) -> bool {
-        let subgroups = self.device().features().contains(wgpu::Features::SUBGROUP);
-        kernel.subgroup == 0 || subgroups && self.0.info.subgroup_min_size >= kernel.subgroup
+        self.lacks(kernel).is_none()
+    }
+
+    /// What the kernel needs and the device has not.
+    pub fn lacks(&self, kernel: &Kernel) -> Option<String> {
+        let features = self.device().features();
+        let smallest = self.0.info.subgroup_min_size;
+        if kernel.f16 && !features.contains(wgpu::Features::SHADER_F16) {
+            return Some("this adapter has no f16 in shaders".into());
+        }
+        if kernel.subgroup > 0 && !features.contains(wgpu::Features::SUBGROUP) {
+            return Some("this adapter has no subgroup operations".into());
+        }
+        (kernel.subgroup > smallest).then(|| {
+            format!("it needs subgroups of at least {}, this adapter has some of {smallest}", kernel.subgroup)
+        })
     }
 
     /// The first fault that the device reported, if any.

@@ -19,6 +19,8 @@ pub struct Kernel {
     pub tile: [u32; 2],
     /// The smallest subgroup the shader works with; 0 where it uses none.
     pub subgroup: u32,
+    /// Whether the shader uses WGSL's type `f16`.
+    pub f16: bool,
     /// Overrides on a GPU.
     pub gpu: Overrides,
     /// Overrides on a software rasteriser, where small workgroups read memory fastest.
@@ -65,7 +67,16 @@ pub(crate) use params;
 impl Kernel {
     /// A kernel without a register tile and with the common workgroup sizes.
     pub(crate) const fn new<P: Parameters>(name: &'static str, wgsl: &'static str) -> Kernel {
-        Kernel { name, wgsl, params: P::FIELDS, tile: [1, 1], subgroup: 0, gpu: WG_GPU, cpu: WG_CPU }
+        Kernel {
+            name,
+            wgsl,
+            params: P::FIELDS,
+            tile: [1, 1],
+            subgroup: 0,
+            f16: false,
+            gpu: WG_GPU,
+            cpu: WG_CPU,
+        }
     }
 
     /// The overrides for a tuning.
@@ -74,6 +85,12 @@ impl Kernel {
             Tuning::Gpu => self.gpu,
             Tuning::Software => self.cpu,
         }
+    }
+
+    /// `gemv_ternary WG=64`: the name with the overrides for a tuning, which tells candidates of one shader apart.
+    pub fn described(&self, tuning: Tuning) -> String {
+        let pairs = self.overrides(tuning).iter().map(|(name, value)| format!(" {name}={value}"));
+        pairs.fold(self.name.to_string(), |all, pair| all + &pair)
     }
 
     /// The same kernel with a register tile.
@@ -86,14 +103,29 @@ impl Kernel {
         Kernel { subgroup: size, ..self }
     }
 
+    /// The same kernel for adapters that have `f16`.
+    pub(crate) const fn half(self) -> Kernel {
+        Kernel { f16: true, ..self }
+    }
+
     /// The same kernel with a workgroup per row: two vectors of a CPU measured fastest.
     pub(crate) const fn rowwise(self) -> Kernel {
         self.with(WG_GPU, &[("WG", 16.0)])
     }
 
+    /// [`Kernel::rowwise`] for rows that start at whole vectors of four.
+    pub(crate) const fn whole_rowwise(self) -> Kernel {
+        self.with(&[("WG", 64.0), ("WHOLE", 1.0)], &[("WG", 16.0), ("WHOLE", 1.0)])
+    }
+
     /// The same kernel with a column per lane; on a GPU eight slices of the batch share it.
     pub(crate) const fn columnwise(self) -> Kernel {
         self.with(&[("WG", 32.0), ("SLICES", 8.0)], &[("WG", 8.0), ("SLICES", 1.0)])
+    }
+
+    /// The same kernel with these overrides everywhere: one more candidate for the tuner.
+    pub(crate) const fn overridden(self, overrides: Overrides) -> Kernel {
+        self.with(overrides, overrides)
     }
 
     /// The same kernel with its own overrides; none for a shader whose shape is fixed.

@@ -16,7 +16,7 @@ pub use error::Error;
 pub use kernel::{Field, Kernel, Overrides, Parameters, Tuning};
 pub(crate) use kernel::{params, value};
 pub use op::{Cost, Grid, Op};
-pub use tensor::{Dtype, Element, Tensor};
+pub use tensor::{Dtype, Element, PART, Tensor};
 #[cfg(not(target_arch = "wasm32"))]
 pub use time::{Clock, Lap, Timing};
 /// The version of wgpu that [`Gpu::from_device`] and [`Gpu::record`] speak.

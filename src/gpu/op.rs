@@ -21,7 +21,8 @@ pub enum Grid {
     Each(usize),
     /// One workgroup per item, numbered linearly.
     Groups(usize),
-    /// Outputs along x (inside a workgroup) and y (across workgroups), divided by the kernel's tile.
+    /// Outputs along x and y, divided by the kernel's tile and by the invocations of a workgroup: `WG` along x, and
+    /// `WG_Y` along y where it has rows of them.
     Plane(usize, usize),
 }
 
@@ -68,7 +69,8 @@ impl Grid {
             Grid::Each(items) => folded(items.div_ceil(kernel.tile[0] as usize * width)),
             Grid::Groups(groups) => folded(groups),
             Grid::Plane(x, y) => {
-                [x.div_ceil(kernel.tile[0] as usize * width), y.div_ceil(kernel.tile[1] as usize)]
+                let height = value(overrides, "WG_Y").unwrap_or(1);
+                [x.div_ceil(kernel.tile[0] as usize * width), y.div_ceil(kernel.tile[1] as usize * height)]
             }
         };
         assert!(
@@ -109,13 +111,10 @@ impl Gpu {
             mapped_at_creation: false,
         });
         self.queue().write_buffer(&uniform, 0, &bytes);
-        let entries: Vec<_> = std::iter::once(&uniform)
-            .chain(tensors.iter().map(|tensor| &tensor.buffer))
+        let entries: Vec<_> = std::iter::once(uniform.as_entire_binding())
+            .chain(tensors.iter().map(|tensor| tensor.binding()))
             .enumerate()
-            .map(|(i, buffer)| wgpu::BindGroupEntry {
-                binding: i as u32,
-                resource: buffer.as_entire_binding(),
-            })
+            .map(|(i, resource)| wgpu::BindGroupEntry { binding: i as u32, resource })
             .collect();
         let bindings = self.device().create_bind_group(&wgpu::BindGroupDescriptor {
             label: Some(kernel.name),

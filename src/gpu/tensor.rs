@@ -1,5 +1,5 @@
 //! A buffer, its element type and its shape: making it, filling it, reading it back. Contiguous,
-//! row-major; no views, no strides.
+//! row-major; no strides, and no views but [`Tensor::part`].
 
 use super::device::Gpu;
 use super::error::Error;
@@ -33,11 +33,16 @@ impl Element for u32 {
 /// A device buffer with a name, an element type and a shape. Cloning shares the buffer.
 #[derive(Clone, Debug)]
 pub struct Tensor {
-    pub(super) buffer: wgpu::Buffer,
+    buffer: wgpu::Buffer,
+    /// Of a part, the bytes of the buffer before it.
+    offset: Option<u64>,
     label: String,
     dtype: Dtype,
     shape: Vec<usize>,
 }
+
+/// A [`Tensor::part`] begins at a multiple of so many elements: 256 bytes, which every adapter binds at.
+pub const PART: usize = 64;
 
 /// Buffers are whole 16-byte vectors, so that shaders may read `vec4`s to the end.
 fn padded(bytes: u64) -> u64 {
@@ -51,7 +56,7 @@ impl Tensor {
     /// # Panics
     /// If the buffer lacks `STORAGE` usage or is smaller than the shape needs, in whole 16-byte vectors.
     pub fn from_buffer(label: &str, buffer: wgpu::Buffer, dtype: Dtype, shape: &[usize]) -> Tensor {
-        let tensor = Tensor { label: label.into(), dtype, shape: shape.to_vec(), buffer };
+        let tensor = Tensor { label: label.into(), dtype, shape: shape.to_vec(), buffer, offset: None };
         assert!(
             tensor.buffer.usage().contains(wgpu::BufferUsages::STORAGE),
             "Tensor {label}: the buffer needs STORAGE usage"
@@ -63,6 +68,36 @@ impl Tensor {
             padded(tensor.bytes())
         );
         tensor
+    }
+
+    /// A tensor over some of this one's elements, from element `first` on: what lets one dispatch serve several
+    /// tensors at once that others read and write singly. Shaders may write the padding to whole 16-byte
+    /// vectors behind it.
+    ///
+    /// # Panics
+    /// If the part does not lie within this tensor, or `first` is no multiple of [`PART`].
+    pub fn part(&self, label: &str, first: usize, shape: &[usize]) -> Tensor {
+        let part = Tensor {
+            buffer: self.buffer.clone(),
+            offset: Some(self.offset() + 4 * first as u64),
+            label: label.into(),
+            dtype: self.dtype,
+            shape: shape.to_vec(),
+        };
+        let (end, len) = (first + part.len(), self.len());
+        assert!(end <= len, "Tensor {label}: element {end} of the {len} in {}", self.label);
+        assert!(first.is_multiple_of(PART), "Tensor {label}: element {first} is no multiple of {PART}");
+        part
+    }
+
+    /// What a bind group takes: the buffer, or of a part its elements to whole 16-byte vectors.
+    pub fn binding(&self) -> wgpu::BindingResource<'_> {
+        let size = self.offset.and_then(|_| std::num::NonZero::new(padded(self.bytes())));
+        wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+            buffer: &self.buffer,
+            offset: self.offset(),
+            size,
+        })
     }
 
     /// The name that debuggers show.
@@ -98,6 +133,11 @@ impl Tensor {
     /// The buffer, for a caller that composes its own passes.
     pub fn buffer(&self) -> &wgpu::Buffer {
         &self.buffer
+    }
+
+    /// Bytes of the buffer before the first element; 0 but for a [`Tensor::part`].
+    pub fn offset(&self) -> u64 {
+        self.offset.unwrap_or(0)
     }
 }
 
@@ -136,7 +176,7 @@ impl Gpu {
     /// If the type or the number of values differs from the tensor's.
     pub fn write<T: Element>(&self, tensor: &Tensor, values: &[T]) {
         assert_eq!((T::DTYPE, values.len()), (tensor.dtype, tensor.len()), "write {}", tensor.label);
-        self.queue().write_buffer(&tensor.buffer, 0, bytemuck::cast_slice(values));
+        self.queue().write_buffer(&tensor.buffer, tensor.offset(), bytemuck::cast_slice(values));
     }
 
     /// Starts reading a tensor back; the future resolves once the device was polled past the copy.
@@ -154,7 +194,7 @@ impl Gpu {
             mapped_at_creation: false,
         });
         let mut encoder = self.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        encoder.copy_buffer_to_buffer(&tensor.buffer, 0, &staging, 0, bytes);
+        encoder.copy_buffer_to_buffer(&tensor.buffer, tensor.offset(), &staging, 0, bytes);
         self.queue().submit([encoder.finish()]);
         let (sender, receiver) = futures_intrusive::channel::shared::oneshot_channel();
         staging.map_async(wgpu::MapMode::Read, .., move |result| drop(sender.send(result)));
@@ -224,6 +264,6 @@ impl Gpu {
             drop(view);
             buffer.unmap();
         }
-        Ok(Tensor { buffer, label: label.into(), dtype, shape: shape.to_vec() })
+        Ok(Tensor { buffer, offset: None, label: label.into(), dtype, shape: shape.to_vec() })
     }
 }

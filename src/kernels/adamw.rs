@@ -2,14 +2,18 @@
 
 use super::expect;
 use crate::gpu::{Cost, Dtype::*, Error, Gpu, Grid, Kernel, Op, Tensor, params};
+use crate::ternary::BLOCK;
 
-params! { count: u32, beta1: f32, beta2: f32, eps: f32, decay: f32 }
+params! { count: u32, decayed: u32, beta1: f32, beta2: f32, eps: f32, decay: f32 }
 
 pub static KERNEL: Kernel = Kernel::new::<Params>(
     "adamw",
-    concat!(include_str!("../../shaders/adamw.wgsl"), include_str!("../../shaders/grid.wgsl")),
-)
-.tiled([8, 1]);
+    concat!(
+        include_str!("../../shaders/adamw.wgsl"),
+        include_str!("../../shaders/block_sum.wgsl"),
+        include_str!("../../shaders/grid.wgsl"),
+    ),
+);
 
 /// AdamW's constants; the learning rate lives in the schedule.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -58,25 +62,52 @@ impl Moments {
     }
 }
 
-/// One AdamW step of `w` by gradient `g`; the learning rate and the bias corrections of step
-/// `clock[0]` come from `schedule[steps, 4]`, see [`AdamW::schedule`].
-pub fn adamw(
-    gpu: &Gpu,
-    constants: AdamW,
-    clock: &Tensor,
-    schedule: &Tensor,
-    g: &Tensor,
-    w: &Tensor,
-    moments: &Moments,
-) -> Op {
+/// What an optimizer moves: any number of parameters, flat.
+#[derive(Clone, Debug)]
+pub struct Trainable {
+    /// `f32 [count]`.
+    pub value: Tensor,
+    /// Its gradient.
+    pub grad: Tensor,
+    /// The optimizer's state.
+    pub moments: Moments,
+    /// What [`abs_sums`](super::abs_sums) would say of the value: `f32 [ceil(count / 1024)]`.
+    pub sums: Tensor,
+    /// So many of the first values decay.
+    pub decayed: usize,
+}
+
+impl Trainable {
+    /// Zeros, all of which decay.
+    ///
+    /// # Errors
+    /// If the adapter cannot bind them.
+    pub fn zeros(gpu: &Gpu, label: &str, count: usize) -> Result<Trainable, Error> {
+        let zeros = |what: &str, count: usize| gpu.zeros(&format!("{label}{what}"), F32, &[count]);
+        let value = zeros("", count)?;
+        let moments = Moments::zeros(gpu, &value)?;
+        let (grad, sums) = (zeros(".grad", count)?, zeros(".sums", count.div_ceil(BLOCK))?);
+        Ok(Trainable { value, grad, moments, sums, decayed: count })
+    }
+
+    pub(super) fn expect(&self, kernel: &str) {
+        for tensor in [&self.value, &self.grad, &self.moments.m, &self.moments.v] {
+            expect(kernel, tensor, F32, &[self.value.len()]);
+        }
+        expect(kernel, &self.sums, F32, &[self.value.len().div_ceil(BLOCK)]);
+    }
+}
+
+/// One AdamW step of `on.value` by `on.grad`; the learning rate and the bias corrections of step `t = clock[0]`,
+/// counted from 1, come from row `t - 1` of `schedule[steps, 4]`, see [`AdamW::schedule`].
+pub fn adamw(gpu: &Gpu, constants: AdamW, clock: &Tensor, schedule: &Tensor, on: &Trainable) -> Op {
     expect("adamw", clock, U32, &[2]);
     expect("adamw", schedule, F32, &[schedule.len() / 4, 4]);
-    for tensor in [g, w, &moments.m, &moments.v] {
-        expect("adamw", tensor, F32, w.shape());
-    }
+    on.expect("adamw");
     let AdamW { beta1, beta2, eps, decay } = constants;
-    let params = Params { count: w.len() as u32, beta1, beta2, eps, decay };
-    let cost = Cost { bytes: 7 * w.bytes(), ops: 15 * w.len() as u64 };
-    let tensors = [clock, schedule, g, w, &moments.m, &moments.v];
-    gpu.op(&KERNEL, params, &tensors, Grid::Each(w.len()), cost)
+    let (count, decayed) = (on.value.len() as u32, on.decayed as u32);
+    let params = Params { count, decayed, beta1, beta2, eps, decay };
+    let cost = Cost { bytes: 7 * on.value.bytes() + on.sums.bytes(), ops: 17 * u64::from(count) };
+    let tensors = [clock, schedule, &on.grad, &on.value, &on.moments.m, &on.moments.v, &on.sums];
+    gpu.op(&KERNEL, params, &tensors, Grid::Groups(on.sums.len()), cost)
 }

@@ -1,7 +1,7 @@
 //! Dense int8 weights times one row of int8 activations: the format between f32 and trits. Shaders:
 //! `shaders/gemv_i8*.wgsl`.
 
-use super::{Int8Tensor, expect, matrix, preferred, row_grid};
+use super::{Int8Tensor, chosen, expect, matrix, row_grid};
 use crate::gpu::{Cost, Dtype::*, Gpu, Kernel, Op, Tensor, params};
 
 params! { rows: u32, vectors: u32 }
@@ -24,7 +24,8 @@ pub const MOST_COLS_I8: usize = 131_056;
 /// `acc[1, rows] <- sum_k W[rows, k] q[1, k]`, in i32, for int8 weights that lie as activations do: four a word, rows
 /// filled to whole vectors of sixteen.
 pub fn gemv_i8(gpu: &Gpu, x: &Int8Tensor, w: &Tensor, acc: &Tensor) -> Op {
-    gemv_i8_variant(gpu, preferred(gpu, VARIANTS), x, w, acc)
+    let [rows, width] = matrix("gemv_i8", w);
+    gemv_i8_variant(gpu, chosen(gpu, "gemv_i8", [1, rows, 4 * width]), x, w, acc)
 }
 
 /// [`gemv_i8`] by a variant of one's choice.

@@ -1,9 +1,9 @@
 //! Packed trits times one row of int8 activations: what a network does for one image or one token, bound by
-//! the bytes of the weights. Shaders: `shaders/gemv_ternary*.wgsl`, the base and `_subgroup` for GPUs, `_wide` and
-//! `_broadcast` for software rasterisers.
+//! the bytes of the weights. Shaders: `shaders/gemv_ternary*.wgsl`, the base, `_subgroup` and `_splitk` (for few rows)
+//! for GPUs, `_wide` and `_broadcast` for software rasterisers.
 
-use super::{Int8Tensor, MOST_COLS, PackedTensor, expect, preferred, row_grid};
-use crate::gpu::{Cost, Dtype::*, Gpu, Kernel, Op, Tensor, params};
+use super::{Int8Tensor, MOST_COLS, PackedTensor, chosen, expect, row_grid};
+use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, params, value};
 use crate::ternary;
 
 params! { rows: u32, words: u32 }
@@ -35,6 +35,17 @@ pub static VARIANTS: &[&Kernel] = &[
     &Kernel::new::<Params>("gemv_ternary_subgroup", shader!("gemv_ternary_subgroup.wgsl"))
         .tiled([1, 4])
         .subgroup(4),
+    &Kernel::new::<Params>("gemv_ternary_subgroup", shader!("gemv_ternary_subgroup.wgsl"))
+        .tiled([1, 4])
+        .subgroup(4)
+        .overridden(&[("WG", 32.0)]),
+    &Kernel::new::<Params>("gemv_ternary_subgroup", shader!("gemv_ternary_subgroup.wgsl"))
+        .tiled([1, 4])
+        .subgroup(4)
+        .overridden(&[("WG", 128.0)]),
+    &Kernel::new::<Params>("gemv_ternary_splitk", shader!("gemv_ternary_splitk.wgsl"))
+        .tiled([1, 4])
+        .with(&[("WG", 64.0), ("PARTS", 8.0)], &[("WG", 8.0), ("PARTS", 2.0)]),
     &Kernel::new::<Params>("gemv_ternary_wide", paired!("gemv_ternary_wide.wgsl")).tiled([4, 1]),
     &Kernel::new::<Params>("gemv_ternary_broadcast", paired!("gemv_ternary_broadcast.wgsl"))
         .tiled([2, 1])
@@ -43,7 +54,7 @@ pub static VARIANTS: &[&Kernel] = &[
 
 /// `acc[1, rows] <- sum_k T[rows, k] q[1, k]`, in i32: [`matmul_ternary`](super::matmul_ternary) of a batch of 1.
 pub fn gemv_ternary(gpu: &Gpu, x: &Int8Tensor, w: &PackedTensor, acc: &Tensor) -> Op {
-    gemv_ternary_variant(gpu, preferred(gpu, VARIANTS), x, w, acc)
+    gemv_ternary_variant(gpu, chosen(gpu, "gemv_ternary", [1, w.rows(), w.cols]), x, w, acc)
 }
 
 /// [`gemv_ternary`] by a variant of one's choice.
@@ -65,5 +76,12 @@ pub fn gemv_ternary_variant(
         bytes: w.words.bytes() + x.q.bytes() + x.sum.bytes() + acc.bytes(),
         ops: 2 * (rows * w.cols) as u64,
     };
-    gpu.op(kernel, params, &[&w.words, &x.q, &x.sum, acc], row_grid(kernel, rows), cost)
+    let grid = row_grid(kernel, rows);
+    let Some(parts) = value(kernel.overrides(gpu.tuning()), "PARTS") else {
+        return gpu.op(kernel, params, &[&w.words, &x.q, &x.sum, acc], grid, cost);
+    };
+    // Where the parts of a row meet; each dispatch leaves it as it found it.
+    let met = gpu.zeros("gemv_ternary.met", I32, &[rows]).expect("there was room for as many outputs");
+    let grid = Grid::Groups(parts * rows.div_ceil(kernel.tile[1] as usize));
+    gpu.op(kernel, params, &[&w.words, &x.q, &x.sum, &met, acc], grid, cost)
 }

@@ -1,15 +1,25 @@
-//! The dense product that ternary ones are compared with. Shaders: `shaders/matmul_f32*.wgsl`, the base for GPUs and two
-//! register tiles for software rasterisers.
+//! The dense product that ternary ones are compared with. Shaders: `shaders/matmul_f32*.wgsl`, the base and
+//! `_large` for GPUs and two register tiles for software rasterisers.
 
-use super::{expect, matrix, preferred};
+use super::{BLOCK_8, BLOCK_16, BLOCK_CPU, expect, matrix, preferred};
 use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, params};
 
 params! { batch: u32, rows: u32, cols: u32 }
 
+const fn base() -> Kernel {
+    Kernel::new::<Params>("matmul_f32", include_str!("../../shaders/matmul_f32.wgsl")).tiled([4, 4])
+}
+
+const fn large() -> Kernel {
+    Kernel::new::<Params>("matmul_f32_large", include_str!("../../shaders/matmul_f32_large.wgsl"))
+        .tiled([8, 8])
+}
+
 pub static VARIANTS: &[&Kernel] = &[
-    &Kernel::new::<Params>("matmul_f32", include_str!("../../shaders/matmul_f32.wgsl"))
-        .tiled([64, 64])
-        .with(&[], &[]),
+    &base().with(BLOCK_16, BLOCK_CPU),
+    &base().overridden(BLOCK_8),
+    &large().overridden(&[("WG", 16.0), ("WG_Y", 16.0), ("DEPTH", 8.0)]),
+    &large().overridden(&[("WG", 8.0), ("WG_Y", 8.0), ("DEPTH", 8.0)]),
     &Kernel::new::<Params>("matmul_f32_wide", include_str!("../../shaders/matmul_f32_wide.wgsl"))
         .tiled([8, 16]),
     &Kernel::new::<Params>("matmul_f32_subgroup", include_str!("../../shaders/matmul_f32_subgroup.wgsl"))

@@ -1,15 +1,15 @@
 //! Input gradient of the dense product. Shaders: `shaders/matmul_f32_dx*.wgsl`, the base for GPUs and two
 //! register tiles for software rasterisers.
 
-use super::{expect, matrix, preferred};
+use super::{BLOCK_8, BLOCK_CPU, expect, matrix, preferred};
 use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, params};
 
 params! { batch: u32, rows: u32, cols: u32 }
 
 pub static VARIANTS: &[&Kernel] = &[
     &Kernel::new::<Params>("matmul_f32_dx", include_str!("../../shaders/matmul_f32_dx.wgsl"))
-        .tiled([64, 64])
-        .with(&[], &[]),
+        .tiled([4, 4])
+        .with(BLOCK_8, BLOCK_CPU),
     &Kernel::new::<Params>("matmul_f32_dx_wide", include_str!("../../shaders/matmul_f32_dx_wide.wgsl"))
         .tiled([8, 16]),
     &Kernel::new::<Params>(

@@ -1,7 +1,7 @@
 //! Input gradient of the ternary matmul. Shaders: `shaders/matmul_ternary_dx*.wgsl`, the base for GPUs and
 //! two register tiles for software rasterisers.
 
-use super::{PackedTensor, expect, matrix, preferred};
+use super::{BLOCK_8, BLOCK_CPU, PackedTensor, expect, matrix, preferred};
 use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, params};
 use crate::ternary;
 
@@ -15,7 +15,8 @@ pub static VARIANTS: &[&Kernel] = &[
             include_str!("../../shaders/ternary.wgsl")
         ),
     )
-    .tiled([4, 4]),
+    .tiled([4, 4])
+    .with(BLOCK_8, BLOCK_CPU),
     &Kernel::new::<Params>(
         "matmul_ternary_dx_wide",
         concat!(

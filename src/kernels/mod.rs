@@ -4,74 +4,98 @@
 //! Two small groups of tensors recur in the signatures: a ternary matrix ([`PackedTensor`]) and a
 //! batch of int8 activations ([`Int8Tensor`]).
 
-use crate::gpu::{Dtype, Error, Gpu, Grid, Kernel, Tensor, Tuning};
+use crate::gpu::{Dtype, Error, Gpu, Grid, Kernel, Overrides, Tensor, Tuning};
 use crate::ternary::{self, Packed};
 
+mod abs_sums;
 mod absmean;
 mod adamw;
-mod advance;
 mod augment_batch;
 mod dequantize_weights;
 mod descale_rows;
 mod gather_batch;
 mod gemv_base3;
+mod gemv_bitplane;
+mod gemv_f16;
 mod gemv_f32;
 mod gemv_i8;
 mod gemv_ternary;
 mod gemv_ternary_addsub;
+mod matmul_f16;
 mod matmul_f32;
 mod matmul_f32_dw;
 mod matmul_f32_dx;
 mod matmul_ternary;
 mod matmul_ternary_dw;
 mod matmul_ternary_dx;
+mod probe_add_i32;
+mod probe_cache;
+mod probe_copy;
+mod probe_dot4;
+mod probe_fma_f16;
+mod probe_fma_f32;
+mod probe_launch;
 mod probe_read;
+mod probe_triad;
+mod probe_write;
 mod quantize_activations;
-mod quantize_relu;
 mod quantize_weights;
 mod relu;
 mod relu_dx;
-mod rms_factor;
 mod rmsnorm;
 mod rmsnorm_dgain;
 mod rmsnorm_dx;
+mod rmsnorm_quantize;
+mod rmsnorm_relu_backward;
 mod rmsnorm_relu_dgain;
-mod rmsnorm_relu_dx;
 mod scale_rows;
+mod scale_softmax_xent;
 mod sgd;
 mod softmax_xent;
 
-pub use absmean::absmean;
-pub use adamw::{AdamW, Moments, adamw};
-pub use advance::advance;
+pub use abs_sums::abs_sums;
+pub use absmean::{Place, Stack, absmean};
+pub use adamw::{AdamW, Moments, Trainable, adamw};
 pub use augment_batch::augment_batch;
 pub use dequantize_weights::dequantize_weights;
 pub use descale_rows::descale_rows;
 pub use gather_batch::gather_batch;
 pub use gemv_base3::{Base3Tensor, gemv_base3};
+pub use gemv_bitplane::{BitplaneTensor, gemv_bitplane, gemv_bitplane_variant};
+pub use gemv_f16::{f16_vectors, f16_words, gemv_f16, gemv_f16_variant};
 pub use gemv_f32::{gemv_f32, gemv_f32_variant};
 pub use gemv_i8::{MOST_COLS_I8, gemv_i8, gemv_i8_variant};
 pub use gemv_ternary::{gemv_ternary, gemv_ternary_variant};
 pub use gemv_ternary_addsub::gemv_ternary_addsub;
+pub use matmul_f16::{matmul_f16, matmul_f16_variant};
 pub use matmul_f32::{matmul_f32, matmul_f32_variant};
 pub use matmul_f32_dw::{matmul_f32_dw, matmul_f32_dw_variant};
 pub use matmul_f32_dx::{matmul_f32_dx, matmul_f32_dx_variant};
 pub use matmul_ternary::{MOST_COLS, matmul_ternary, matmul_ternary_variant};
 pub use matmul_ternary_dw::{matmul_ternary_dw, matmul_ternary_dw_variant};
 pub use matmul_ternary_dx::{matmul_ternary_dx, matmul_ternary_dx_variant};
+pub use probe_add_i32::probe_add_i32;
+pub use probe_cache::probe_cache;
+pub use probe_copy::probe_copy;
+pub use probe_dot4::probe_dot4;
+pub use probe_fma_f16::probe_fma_f16;
+pub use probe_fma_f32::probe_fma_f32;
+pub use probe_launch::probe_launch;
 pub use probe_read::{PROBE_WORDS, probe_read};
+pub use probe_triad::probe_triad;
+pub use probe_write::probe_write;
 pub use quantize_activations::quantize_activations;
-pub use quantize_relu::quantize_relu;
-pub use quantize_weights::quantize_weights;
+pub use quantize_weights::{quantize, quantize_weights};
 pub use relu::relu;
 pub use relu_dx::relu_dx;
-pub use rms_factor::{Factors, rms_factor};
 pub use rmsnorm::rmsnorm;
 pub use rmsnorm_dgain::rmsnorm_dgain;
 pub use rmsnorm_dx::rmsnorm_dx;
+pub use rmsnorm_quantize::{Factors, rmsnorm_quantize};
+pub use rmsnorm_relu_backward::rmsnorm_relu_backward;
 pub use rmsnorm_relu_dgain::rmsnorm_relu_dgain;
-pub use rmsnorm_relu_dx::rmsnorm_relu_dx;
 pub use scale_rows::scale_rows;
+pub use scale_softmax_xent::scale_softmax_xent;
 pub use sgd::{Sgd, sgd};
 pub use softmax_xent::{Totals, softmax_xent};
 
@@ -79,28 +103,32 @@ pub use softmax_xent::{Totals, softmax_xent};
 pub static OPERATIONS: &[&[&Kernel]] = &[
     &[&gather_batch::KERNEL],
     &[&augment_batch::KERNEL],
+    &[&abs_sums::KERNEL],
     &[&absmean::KERNEL],
-    &[&quantize_weights::KERNEL],
+    quantize_weights::VARIANTS,
     &[&dequantize_weights::KERNEL],
-    &[&quantize_activations::KERNEL],
-    &[&quantize_relu::KERNEL],
-    &[&rms_factor::KERNEL],
+    quantize_activations::VARIANTS,
+    rmsnorm_quantize::VARIANTS,
     matmul_ternary::VARIANTS,
     gemv_ternary::VARIANTS,
     &[&gemv_ternary_addsub::KERNEL],
     &[&gemv_base3::KERNEL],
+    gemv_bitplane::VARIANTS,
     gemv_i8::VARIANTS,
     &[&scale_rows::KERNEL],
     &[&descale_rows::KERNEL],
     &[&relu::KERNEL],
     &[&rmsnorm::KERNEL],
     matmul_f32::VARIANTS,
+    matmul_f16::VARIANTS,
     gemv_f32::VARIANTS,
+    gemv_f16::VARIANTS,
     &[&softmax_xent::KERNEL],
+    &[&scale_softmax_xent::KERNEL],
     matmul_ternary_dx::VARIANTS,
     matmul_ternary_dw::VARIANTS,
-    &[&rmsnorm_relu_dx::KERNEL],
-    &[&rmsnorm_relu_dgain::KERNEL],
+    rmsnorm_relu_backward::VARIANTS,
+    rmsnorm_relu_dgain::VARIANTS,
     &[&relu_dx::KERNEL],
     matmul_f32_dx::VARIANTS,
     matmul_f32_dw::VARIANTS,
@@ -108,27 +136,58 @@ pub static OPERATIONS: &[&[&Kernel]] = &[
     &[&rmsnorm_dgain::KERNEL],
     &[&adamw::KERNEL],
     &[&sgd::KERNEL],
-    &[&advance::KERNEL],
 ];
 
 /// Shaders that measure the adapter and compute nothing that a network needs: they have no twin.
-pub static PROBES: &[&[&Kernel]] = &[probe_read::VARIANTS];
+pub static PROBES: &[&[&Kernel]] = &[
+    probe_read::VARIANTS,
+    probe_write::VARIANTS,
+    probe_copy::VARIANTS,
+    probe_triad::VARIANTS,
+    probe_cache::VARIANTS,
+    probe_fma_f32::VARIANTS,
+    probe_fma_f16::VARIANTS,
+    probe_add_i32::VARIANTS,
+    probe_dot4::VARIANTS,
+    &[&probe_launch::KERNEL],
+];
 
-/// The variants of one operation, the base first.
+/// The variants of one operation or probe, the base first.
 ///
 /// # Panics
 /// If there is no such operation.
 pub fn variants(operation: &str) -> &'static [&'static Kernel] {
-    let found = OPERATIONS.iter().find(|variants| variants[0].name == operation);
+    let found = OPERATIONS.iter().chain(PROBES).find(|variants| variants[0].name == operation);
     found.unwrap_or_else(|| panic!("no operation is called {operation}"))
 }
 
-/// The variant of an operation that this device would run.
+/// What stands for the shapes `[batch, rows, cols]` that share a choice of kernel: each length rounded up to three
+/// binary digits.
+pub fn class(shape: [usize; 3]) -> [usize; 3] {
+    shape.map(|length| length.next_multiple_of(1 << length.max(4).ilog2().saturating_sub(2)))
+}
+
+/// The variant of an operation that this device would run for `[batch, rows, cols]`: what was the fastest, if it was
+/// tried, or else the [`default`].
+///
+/// Operations that train a network ask this only if all their variants give equal bits: what a measurement
+/// said must not change a run.
 ///
 /// # Panics
 /// If there is no such operation.
-pub fn chosen(gpu: &Gpu, operation: &str) -> &'static Kernel {
-    preferred(gpu, variants(operation))
+pub fn chosen(gpu: &Gpu, operation: &'static str, shape: [usize; 3]) -> &'static Kernel {
+    gpu.choice(operation, class(shape)).unwrap_or_else(|| default(gpu, operation, shape[0]))
+}
+
+/// The variant of an operation that this device would run for a batch of so many rows if it knew of no measurement.
+///
+/// # Panics
+/// If there is no such operation.
+pub fn default(gpu: &Gpu, operation: &str, batch: usize) -> &'static Kernel {
+    match operation {
+        "matmul_ternary" => matmul_ternary::default(gpu, batch),
+        _ => preferred(gpu, variants(operation)),
+    }
 }
 
 /// The last variant that runs here on a software rasteriser, where they are listed by growing
@@ -141,6 +200,11 @@ fn preferred(gpu: &Gpu, variants: &[&'static Kernel]) -> &'static Kernel {
     };
     chosen.expect("the base needs nothing")
 }
+
+/// Workgroups of products in blocks: square ones for a GPU, large or small, and one vector of a CPU.
+const BLOCK_16: Overrides = &[("WG", 16.0), ("WG_Y", 16.0), ("DEPTH", 16.0)];
+const BLOCK_8: Overrides = &[("WG", 8.0), ("WG_Y", 8.0), ("DEPTH", 32.0)];
+const BLOCK_CPU: Overrides = &[("WG", 8.0), ("WG_Y", 1.0), ("DEPTH", 8.0)];
 
 /// The grid of a matrix times one row of activations: `TILE_Y` rows per workgroup where its lanes share
 /// them, else `TILE_X` rows per invocation.

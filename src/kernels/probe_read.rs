@@ -12,30 +12,47 @@ const fn tuned(overrides: Overrides) -> Kernel {
     Kernel::new::<Params>("probe_read", wgsl).with(overrides, overrides)
 }
 
-/// The probe with every workgroup size, span and order of reading that may be the fastest.
-pub static VARIANTS: &[&Kernel] = &[
-    &tuned(&[("WG", 8.0), ("SPAN", 1024.0), ("OWN", 1.0)]),
-    &tuned(&[("WG", 8.0), ("SPAN", 256.0), ("OWN", 1.0)]),
-    &tuned(&[("WG", 8.0), ("SPAN", 64.0), ("OWN", 0.0)]),
-    &tuned(&[("WG", 64.0), ("SPAN", 8.0), ("OWN", 0.0)]),
-    &tuned(&[("WG", 64.0), ("SPAN", 32.0), ("OWN", 0.0)]),
-    &tuned(&[("WG", 256.0), ("SPAN", 4.0), ("OWN", 0.0)]),
-    &tuned(&[("WG", 256.0), ("SPAN", 16.0), ("OWN", 0.0)]),
-];
+/// A probe of memory with every workgroup size, span and order of going through it that may be the fastest.
+macro_rules! every_order {
+    ($tuned:ident) => {
+        &[
+            &$tuned(&[("WG", 8.0), ("SPAN", 1024.0), ("OWN", 1.0)]),
+            &$tuned(&[("WG", 8.0), ("SPAN", 256.0), ("OWN", 1.0)]),
+            &$tuned(&[("WG", 8.0), ("SPAN", 64.0), ("OWN", 0.0)]),
+            &$tuned(&[("WG", 64.0), ("SPAN", 8.0), ("OWN", 0.0)]),
+            &$tuned(&[("WG", 64.0), ("SPAN", 32.0), ("OWN", 0.0)]),
+            &$tuned(&[("WG", 256.0), ("SPAN", 4.0), ("OWN", 0.0)]),
+            &$tuned(&[("WG", 256.0), ("SPAN", 16.0), ("OWN", 0.0)]),
+        ]
+    };
+}
+pub(super) use every_order;
+
+/// The probe in every shape and order.
+pub static VARIANTS: &[&Kernel] = every_order!(tuned);
 
 /// Words that every variant divides into whole workgroups.
 pub const PROBE_WORDS: usize = 4 * 8 * 1024;
 
 /// `digest[words / (4 SPAN)] <- xor of the words of each span of x[words]`; `digest` may be longer.
 pub fn probe_read(gpu: &Gpu, kernel: &'static Kernel, x: &Tensor, digest: &Tensor) -> Op {
-    let set = |name| value(kernel.overrides(gpu.tuning()), name).expect("a variant sets all overrides");
-    let (vectors, group) = (x.len() / 4, set("WG") * set("SPAN"));
     let whole = PROBE_WORDS;
     assert!(x.len().is_multiple_of(whole), "probe_read: {} words are no multiple of {whole}", x.len());
     expect("probe_read", x, U32, x.shape());
     expect("probe_read", digest, U32, digest.shape());
-    let spans = vectors / set("SPAN");
-    assert!(digest.len() >= spans, "probe_read: {} digests, expected {spans}", digest.len());
+    let vectors = x.len() / 4;
+    let count = vectors / set(gpu, kernel, "SPAN");
+    assert!(digest.len() >= count, "probe_read: {} digests, expected {count}", digest.len());
     let cost = Cost { bytes: x.bytes(), ops: x.len() as u64 };
-    gpu.op(kernel, Params { vectors: vectors as u32 }, &[x, digest], Grid::Groups(vectors / group), cost)
+    let params = Params { vectors: vectors as u32 };
+    gpu.op(kernel, params, &[x, digest], spans(gpu, kernel, vectors), cost)
+}
+
+/// The grid over so many vectors, each workgroup with its spans.
+pub(super) fn spans(gpu: &Gpu, kernel: &Kernel, vectors: usize) -> Grid {
+    Grid::Groups(vectors / (set(gpu, kernel, "WG") * set(gpu, kernel, "SPAN")))
+}
+
+fn set(gpu: &Gpu, kernel: &Kernel, name: &str) -> usize {
+    value(kernel.overrides(gpu.tuning()), name).expect("a variant sets all overrides")
 }

@@ -6,7 +6,7 @@ use crate::ternary;
 
 params! { batch: u32, cols: u32, words: u32 }
 
-pub static KERNEL: Kernel = Kernel::new::<Params>(
+const BASE: Kernel = Kernel::new::<Params>(
     "quantize_activations",
     concat!(
         include_str!("../../shaders/quantize_activations.wgsl"),
@@ -14,8 +14,10 @@ pub static KERNEL: Kernel = Kernel::new::<Params>(
         include_str!("../../shaders/int8.wgsl"),
         include_str!("../../shaders/grid.wgsl"),
     ),
-)
-.rowwise();
+);
+
+/// For any rows, and for such as start at whole vectors of four.
+pub static VARIANTS: &[&Kernel] = &[&BASE.rowwise(), &BASE.whole_rowwise()];
 
 /// `s = 127 / max(max |x[b, :]|, 1e-5)`, `q[batch, cols] <- clamp(round(x s), -128, 127)`, with the
 /// sum of each row's `q`.
@@ -28,5 +30,6 @@ pub fn quantize_activations(gpu: &Gpu, x: &Tensor, out: &Int8Tensor) -> Op {
     expect("quantize_activations", &out.sum, I32, &[batch]);
     let params = Params { batch: batch as u32, cols: cols as u32, words: words as u32 };
     let cost = Cost { bytes: x.bytes() + out.q.bytes() + 8 * batch as u64, ops: 4 * (batch * cols) as u64 };
-    gpu.op(&KERNEL, params, &[x, &out.q, &out.scale, &out.sum], Grid::Groups(batch), cost)
+    let kernel = VARIANTS[usize::from(cols.is_multiple_of(4))];
+    gpu.op(kernel, params, &[x, &out.q, &out.scale, &out.sum], Grid::Groups(batch), cost)
 }

@@ -1,15 +1,37 @@
 //! Gain gradient of RMSNorm after ReLU, from the exact path's integers. Shader: `shaders/rmsnorm_relu_dgain.wgsl`.
 
 use super::{expect, matrix};
-use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, params};
+use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Overrides, Tensor, params, value};
 
 params! { batch: u32, cols: u32 }
 
-pub static KERNEL: Kernel =
-    Kernel::new::<Params>("rmsnorm_relu_dgain", include_str!("../../shaders/rmsnorm_relu_dgain.wgsl"))
-        .columnwise();
+const BASE: Kernel = Kernel::new::<Params>(
+    "rmsnorm_relu_dgain",
+    concat!(
+        include_str!("../../shaders/rmsnorm_relu_dgain.wgsl"),
+        include_str!("../../shaders/dgain_columns.wgsl"),
+        include_str!("../../shaders/grid.wgsl"),
+    ),
+);
 
-/// `dgain[cols] <- sum_b dy[b, cols] max(x[b, cols], 0) norm[b]`; `norm[batch]` is [`rms_factor`](super::rms_factor)'s.
+/// For any rows, and for such as start at whole vectors of four.
+pub static VARIANTS: &[&Kernel] = &[
+    &BASE.with(&[("WG", 64.0), ("SLICES", 8.0)], &[("WG", 8.0), ("SLICES", 1.0)]),
+    &BASE.with(
+        &[("WG", 64.0), ("SLICES", 8.0), ("WHOLE", 1.0)],
+        &[("WG", 8.0), ("SLICES", 1.0), ("WHOLE", 1.0)],
+    ),
+];
+
+/// Workgroups that cover so many columns, four to a lane and `SLICES` lanes to a column.
+pub(super) fn column_groups(overrides: Overrides, cols: usize) -> usize {
+    let [lanes, slices] =
+        ["WG", "SLICES"].map(|name| value(overrides, name).expect("the kernel declares both"));
+    cols.div_ceil(4 * lanes / slices)
+}
+
+/// `dgain[cols] <- sum_b dy[b, cols] max(x[b, cols], 0) norm[b]`; `norm[batch]` is
+/// [`rmsnorm_quantize`](super::rmsnorm_quantize())'s.
 pub fn rmsnorm_relu_dgain(gpu: &Gpu, x: &Tensor, norm: &Tensor, dy: &Tensor, dgain: &Tensor) -> Op {
     let [batch, cols] = matrix("rmsnorm_relu_dgain", x);
     expect("rmsnorm_relu_dgain", x, I32, &[batch, cols]);
@@ -18,5 +40,7 @@ pub fn rmsnorm_relu_dgain(gpu: &Gpu, x: &Tensor, norm: &Tensor, dy: &Tensor, dga
     expect("rmsnorm_relu_dgain", dgain, F32, &[cols]);
     let params = Params { batch: batch as u32, cols: cols as u32 };
     let cost = Cost { bytes: 2 * x.bytes() + norm.bytes() + dgain.bytes(), ops: 4 * (batch * cols) as u64 };
-    gpu.op(&KERNEL, params, &[x, norm, dy, dgain], Grid::Plane(cols, 1), cost)
+    let kernel = VARIANTS[usize::from(cols.is_multiple_of(4))];
+    let grid = Grid::Groups(column_groups(kernel.overrides(gpu.tuning()), cols));
+    gpu.op(kernel, params, &[x, norm, dy, dgain], grid, cost)
 }

@@ -5,20 +5,25 @@ use crate::gpu::{Cost, Dtype::*, Error, Gpu, Grid, Kernel, Op, Tensor, params};
 
 params! { batch: u32, classes: u32, smoothing: f32, inverse_batch: f32 }
 
-pub static KERNEL: Kernel =
-    Kernel::new::<Params>("softmax_xent", include_str!("../../shaders/softmax_xent.wgsl")).with(&[], &[]);
+pub static KERNEL: Kernel = Kernel::new::<Params>(
+    "softmax_xent",
+    concat!(include_str!("../../shaders/softmax_xent.wgsl"), include_str!("../../shaders/xent.wgsl")),
+)
+.with(&[], &[]);
 
-/// Running sums over the batches of an epoch.
+/// Running sums over the batches of an epoch, and where it stands.
 #[derive(Clone, Debug)]
 pub struct Totals {
     /// `f32 [1]`: summed loss of the rows, not yet divided by their number.
     pub loss: Tensor,
     /// `u32 [1]`: rows whose largest logit is the label's.
     pub hits: Tensor,
+    /// `u32 [2]`: `{step, position}`. Between loss and update of a step it counts that step already: AdamW's `t`.
+    pub clock: Tensor,
 }
 
 impl Totals {
-    /// Sums that start at zero.
+    /// Sums and a clock that start at zero.
     ///
     /// # Errors
     /// If the adapter cannot bind them.
@@ -26,18 +31,19 @@ impl Totals {
         Ok(Totals {
             loss: gpu.zeros(&format!("{label}.loss"), F32, &[1])?,
             hits: gpu.zeros(&format!("{label}.hits"), U32, &[1])?,
+            clock: gpu.zeros(&format!("{label}.clock"), U32, &[2])?,
         })
     }
 
-    /// Starts again at zero, after the work already submitted.
+    /// Sums from zero again, after the work already submitted; the clock goes on.
     pub fn clear(&self, gpu: &Gpu) {
         gpu.write(&self.loss, &[0.0f32]);
         gpu.write(&self.hits, &[0u32]);
     }
 }
 
-/// `loss += sum_b xent(softmax(z[b, :]), labels[b])` with label smoothing, `hits += correct rows`,
-/// and `dz[batch, classes] <- ` the gradient of the batch's *mean* loss.
+/// `loss += sum_b xent(softmax(z[b, :]), labels[b])` with label smoothing, `hits += correct rows`, `clock += {1,
+/// batch}`, and `dz[batch, classes] <- ` the gradient of the batch's *mean* loss.
 pub fn softmax_xent(
     gpu: &Gpu,
     z: &Tensor,
@@ -50,10 +56,12 @@ pub fn softmax_xent(
     expect("softmax_xent", z, F32, &[batch, classes]);
     expect("softmax_xent", labels, U32, &[batch]);
     expect("softmax_xent", dz, F32, &[batch, classes]);
-    expect("softmax_xent", &totals.loss, F32, &[1]);
-    expect("softmax_xent", &totals.hits, U32, &[1]);
+    let Totals { loss, hits, clock } = totals;
+    expect("softmax_xent", loss, F32, &[1]);
+    expect("softmax_xent", hits, U32, &[1]);
+    expect("softmax_xent", clock, U32, &[2]);
     let params =
         Params { batch: batch as u32, classes: classes as u32, smoothing, inverse_batch: 1.0 / batch as f32 };
-    let cost = Cost { bytes: 2 * z.bytes() + labels.bytes() + 16, ops: 8 * (batch * classes) as u64 };
-    gpu.op(&KERNEL, params, &[z, labels, dz, &totals.loss, &totals.hits], Grid::Groups(1), cost)
+    let cost = Cost { bytes: 2 * z.bytes() + labels.bytes() + 32, ops: 8 * (batch * classes) as u64 };
+    gpu.op(&KERNEL, params, &[z, labels, dz, loss, hits, clock], Grid::Groups(1), cost)
 }

@@ -6,7 +6,8 @@
 //! its twin `float`, the same in f32 throughout.
 //!
 //! Ops that do not depend on each other stand side by side in the lists, so that a GPU may overlap
-//! them.
+//! them. Parameters lie in few tensors, of which each layer's are parts: one dispatch updates all layers, and one
+//! quantises them.
 
 mod float;
 mod linear;
@@ -14,10 +15,10 @@ mod ternary;
 
 pub use linear::Linear;
 
-use crate::gpu::{Dtype::*, Error, Gpu, Op, Tensor};
-use crate::kernels::{self, AdamW, Int8Tensor, Moments, PackedTensor, Sgd, Totals};
+use crate::gpu::{Dtype::*, Error, Gpu, Op, PART, Tensor};
+use crate::kernels::{self, AdamW, Int8Tensor, Moments, PackedTensor, Sgd, Stack, Totals, Trainable};
 use crate::random::{self, Stream};
-use crate::ternary::Packed;
+use crate::ternary::{BLOCK, Packed, words};
 
 /// The network's constants: layer widths, RMSNorm's epsilon, and what its matrices hold.
 #[derive(Clone, Debug, PartialEq)]
@@ -89,15 +90,27 @@ pub struct Layer {
     pub gain_moments: Moments,
 }
 
-/// The network's parameters on the device.
+/// The network's parameters on the device. The trits of a ternary network always are those of its shadow weights:
+/// [`Mlp::upload`] and [`Mlp::update`] quantise.
 #[derive(Clone, Debug)]
 pub struct Mlp {
     /// Its constants.
     pub shape: Shape,
     /// First layer first.
     pub layers: Vec<Layer>,
-    /// Whether the trits came as they are, not from the shadow weights.
-    stored: bool,
+    groups: Vec<Group>,
+}
+
+/// Neighbouring layers whose parameters one tensor holds: all of them, unless the adapter binds less.
+#[derive(Clone, Debug)]
+struct Group {
+    /// Their matrices within the parameters.
+    stack: Stack,
+    /// The matrices, which may decay, then the gains.
+    parameters: Trainable,
+    /// A beta for each matrix, and the packed words.
+    beta: Tensor,
+    words: Tensor,
 }
 
 /// The activations of one batch size.
@@ -174,33 +187,33 @@ impl Shape {
 }
 
 impl Mlp {
-    /// Uploads parameters, one per layer of the shape.
+    /// Uploads parameters, one per layer of the shape, and quantises them.
     ///
     /// # Errors
-    /// If the adapter cannot bind a tensor.
+    /// If the adapter cannot bind a tensor, or the device failed.
     pub fn upload(gpu: &Gpu, shape: Shape, parameters: &[Parameters]) -> Result<Mlp, Error> {
         assert_eq!(parameters.len() + 1, shape.dims.len(), "Mlp: one set of parameters per layer");
-        let layer = |(i, ([rows, cols], from)): (usize, ([usize; 2], &Parameters))| {
-            let name = |what: &str| format!("layers.{i}.{what}");
-            let weight = gpu.upload(&name("weight"), &[rows, cols], &from.weight)?;
-            let gain = gpu.upload(&name("gain"), &[cols], &from.gain)?;
-            Ok(Layer {
-                packed: PackedTensor::zeros(gpu, &name("weight"), rows, cols)?,
-                dweight: gpu.zeros(&name("weight.grad"), F32, &[rows, cols])?,
-                dgain: gpu.zeros(&name("gain.grad"), F32, &[cols])?,
-                weight_moments: Moments::zeros(gpu, &weight)?,
-                gain_moments: Moments::zeros(gpu, &gain)?,
-                weight,
-                gain,
-            })
-        };
-        let layers =
-            shape.layers().into_iter().zip(parameters).enumerate().map(layer).collect::<Result<_, _>>()?;
-        Ok(Mlp { shape, layers, stored: false })
+        let mut mlp = Mlp { layers: Vec::new(), groups: Vec::new(), shape };
+        let shapes = mlp.shape.layers();
+        while mlp.layers.len() < shapes.len() {
+            let first = mlp.layers.len();
+            // As many layers as the adapter binds at once, and one at least: then it says itself what is too large.
+            let fits = |end: &usize| gpu.fits("parameters", &[Group::count(&shapes[first..*end])]).is_ok();
+            let end = (first + 1..=shapes.len()).rev().find(fits).unwrap_or(first + 1);
+            let (group, layers) = Group::new(gpu, first, &shapes[first..end])?;
+            mlp.groups.push(group);
+            mlp.layers.extend(layers);
+        }
+        for (layer, from) in mlp.layers.iter().zip(parameters) {
+            gpu.write(&layer.weight, &from.weight);
+            gpu.write(&layer.gain, &from.gain);
+        }
+        gpu.run(&mlp.quantize(gpu))?;
+        Ok(mlp)
     }
 
-    /// A network of stored trits, to run: its packed weights are these to the bit, and [`Mlp::quantize`] leaves them
-    /// so. The shadow weights are what they stand for, `beta T`.
+    /// A network of stored trits, to run: its packed weights are these to the bit. The shadow weights are
+    /// what they stand for, `beta T`, in which [`Mlp::quantize`] would find another beta.
     ///
     /// # Errors
     /// If the adapter cannot bind a tensor.
@@ -210,9 +223,10 @@ impl Mlp {
             gain: gain.clone(),
         };
         let parameters: Vec<Parameters> = packed.iter().zip(gains).map(parameters).collect();
-        let mut mlp = Mlp { stored: true, ..Mlp::upload(gpu, shape, &parameters)? };
-        for (i, (layer, packed)) in mlp.layers.iter_mut().zip(packed).enumerate() {
-            layer.packed = PackedTensor::upload(gpu, &format!("layers.{i}.weight"), packed)?;
+        let mlp = Mlp::upload(gpu, shape, &parameters)?;
+        for (layer, packed) in mlp.layers.iter().zip(packed) {
+            gpu.write(&layer.packed.words, &packed.words);
+            gpu.write(&layer.packed.beta, &[packed.scale]);
         }
         Ok(mlp)
     }
@@ -279,44 +293,62 @@ impl Mlp {
         Ok(Activations { pixels, r, labels, logits, dlogits, trace })
     }
 
-    /// `packed <- ternary(weight)` for every layer. Once before the forward passes that use it; nothing to do
-    /// in a float network and in one of stored trits.
-    ///
-    /// # Errors
-    /// If the adapter cannot bind the partial sums.
-    pub fn quantize(&self, gpu: &Gpu) -> Result<Vec<Op>, Error> {
-        if self.shape.precision == Precision::F32 || self.stored {
-            return Ok(Vec::new());
+    /// `packed <- ternary(weight)` for every layer, after someone wrote weights; nothing to do in a float network.
+    pub fn quantize(&self, gpu: &Gpu) -> Vec<Op> {
+        if self.shape.precision == Precision::F32 {
+            return Vec::new();
         }
-        let trees: Result<Vec<_>, _> =
-            self.layers.iter().map(|l| kernels::absmean(gpu, &l.weight, &l.packed.beta)).collect();
-        let mut trees = trees?;
-        let mut ops = Vec::new();
-        // Level by level, so that the layers' trees run side by side.
-        while trees.iter().any(|tree| !tree.is_empty()) {
-            ops.extend(trees.iter_mut().filter(|tree| !tree.is_empty()).map(|tree| tree.remove(0)));
-        }
-        ops.extend(self.layers.iter().map(|l| kernels::quantize_weights(gpu, &l.weight, &l.packed)));
-        Ok(ops)
+        let sums = |group: &Group| kernels::abs_sums(gpu, &group.parameters.value, &group.parameters.sums);
+        self.groups.iter().map(sums).chain(self.ternarize(gpu)).collect()
     }
 
-    /// `weight <- beta T` for every layer, after [`Mlp::quantize`]: training then has no memory finer than a
-    /// trit. It exists to be seen failing.
+    /// [`Mlp::quantize`] where an optimizer left the sums.
+    fn ternarize(&self, gpu: &Gpu) -> impl Iterator<Item = Op> {
+        self.groups.iter().flat_map(|group| {
+            let Group { stack, parameters: Trainable { value, sums, .. }, beta, words } = group;
+            [
+                kernels::absmean(gpu, stack, sums, beta),
+                kernels::quantize_weights(gpu, stack, value, beta, words),
+            ]
+        })
+    }
+
+    /// `weight <- beta T` for every layer, before a step: training then has no memory finer than a trit. It exists to
+    /// be seen failing.
     pub fn forget_shadow(&self, gpu: &Gpu) -> Vec<Op> {
         self.layers.iter().map(|l| kernels::dequantize_weights(gpu, &l.packed, &l.weight)).collect()
     }
 
-    /// `logits <- network(pixels)`, of a ternary network from the packed weights.
+    /// The network on `on.pixels`, of a ternary one from the packed weights: up to the last layer's accumulators, or
+    /// the logits of a float one.
     pub fn forward(&self, gpu: &Gpu, on: &Activations) -> Vec<Op> {
         match &on.trace {
-            Trace::Ternary(layers) => self.ternary_forward(gpu, layers, &on.logits),
+            Trace::Ternary(layers) => self.ternary_forward(gpu, layers),
             Trace::Float(layers) => self.float_forward(gpu, layers, &on.pixels, &on.r),
         }
     }
 
-    /// The loss and its gradient with respect to the logits, added to `totals`.
+    /// After [`Mlp::forward`], for whoever has no labels: `on.logits`, which [`Mlp::loss`] makes by itself.
+    pub fn logits(&self, gpu: &Gpu, on: &Activations) -> Option<Op> {
+        match &on.trace {
+            Trace::Ternary(layers) => {
+                let (acc, scale) = ternary::out(layers);
+                Some(kernels::scale_rows(gpu, acc, scale, &on.logits))
+            }
+            Trace::Float(_) => None,
+        }
+    }
+
+    /// The logits, their loss and its gradient; loss, hits and images are added to `totals`.
     pub fn loss(&self, gpu: &Gpu, on: &Activations, smoothing: f32, totals: &Totals) -> Op {
-        kernels::softmax_xent(gpu, &on.logits, &on.labels, smoothing, &on.dlogits, totals)
+        let Activations { logits, dlogits, labels, trace, .. } = on;
+        match trace {
+            Trace::Ternary(layers) => {
+                let (acc, scale) = ternary::out(layers);
+                kernels::scale_softmax_xent(gpu, acc, scale, labels, smoothing, logits, dlogits, totals)
+            }
+            Trace::Float(_) => kernels::softmax_xent(gpu, logits, labels, smoothing, dlogits, totals),
+        }
     }
 
     /// Gradients of every weight and gain; of a ternary network straight through the quantisers.
@@ -327,18 +359,73 @@ impl Mlp {
         }
     }
 
-    /// One step of the optimizer for every parameter; gains do not decay.
+    /// One step of the optimizer for every parameter, and the trits of the new weights; gains do not decay.
     pub fn update(&self, gpu: &Gpu, by: Update, clock: &Tensor, schedule: &Tensor) -> Vec<Op> {
-        let step = |by: Update, grad: &Tensor, value: &Tensor, moments: &Moments| match by {
-            Update::AdamW(by) => kernels::adamw(gpu, by, clock, schedule, grad, value, moments),
-            Update::Sgd(by) => kernels::sgd(gpu, by, clock, schedule, grad, value, &moments.m),
+        let step = |group: &Group| match by {
+            Update::AdamW(by) => kernels::adamw(gpu, by, clock, schedule, &group.parameters),
+            Update::Sgd(by) => kernels::sgd(gpu, by, clock, schedule, &group.parameters),
         };
-        let undecayed = match by {
-            Update::AdamW(by) => Update::AdamW(AdamW { decay: 0.0, ..by }),
-            Update::Sgd(by) => Update::Sgd(Sgd { decay: 0.0, ..by }),
+        let mut ops: Vec<Op> = self.groups.iter().map(step).collect();
+        if self.shape.precision == Precision::Ternary {
+            ops.extend(self.ternarize(gpu));
+        }
+        ops
+    }
+
+    /// The layers' own tensors within one that holds parameters of several.
+    pub fn parts<'a>(&'a self, of: &Tensor) -> Vec<&'a Tensor> {
+        let own = |layer: &'a Layer| {
+            let Layer { weight, gain, dweight, dgain, weight_moments: w, gain_moments: g, .. } = layer;
+            [weight, gain, dweight, dgain, &w.m, &g.m, &w.v, &g.v]
         };
-        let weights = self.layers.iter().map(|l| step(by, &l.dweight, &l.weight, &l.weight_moments));
-        let gains = self.layers.iter().map(|l| step(undecayed, &l.dgain, &l.gain, &l.gain_moments));
-        weights.chain(gains).collect()
+        let within = |part: &&Tensor| part.buffer() == of.buffer() && part.len() < of.len();
+        self.layers.iter().flat_map(own).filter(within).collect()
+    }
+}
+
+impl Group {
+    /// Values of these layers: the matrices in whole blocks, then the gains, each where a part may begin.
+    fn count(shapes: &[[usize; 2]]) -> usize {
+        let matrices: usize = shapes.iter().map(|[rows, cols]| (rows * cols).next_multiple_of(BLOCK)).sum();
+        matrices + shapes.iter().map(|[_, cols]| cols.next_multiple_of(PART)).sum::<usize>()
+    }
+
+    /// Zeros for neighbouring layers, the first of them number `first`.
+    fn new(gpu: &Gpu, first: usize, shapes: &[[usize; 2]]) -> Result<(Group, Vec<Layer>), Error> {
+        let all = match shapes.len() {
+            1 => format!("layers.{first}"),
+            count => format!("layers.{first}-{}", first + count - 1),
+        };
+        let stack = Stack::new(gpu, &all, shapes)?;
+        let parameters = Trainable {
+            decayed: stack.values(),
+            ..Trainable::zeros(gpu, &format!("{all}.parameters"), Group::count(shapes))?
+        };
+        let beta = gpu.zeros(&format!("{all}.beta"), F32, &[stack.betas()])?;
+        let packed = gpu.zeros(&format!("{all}.packed"), U32, &[stack.words()])?;
+        let mut next_gain = stack.values();
+        let mut layers = Vec::new();
+        for (i, place) in stack.places().iter().enumerate() {
+            let kernels::Place { rows, cols, weight, word, .. } = *place;
+            let name = |what: &str| format!("layers.{}.{what}", first + i);
+            let parts = |of: &Tensor, what: &str| {
+                let matrix = of.part(&name(&format!("weight{what}")), weight, &[rows, cols]);
+                (matrix, of.part(&name(&format!("gain{what}")), next_gain, &[cols]))
+            };
+            let (weight, gain) = parts(&parameters.value, "");
+            let (dweight, dgain) = parts(&parameters.grad, ".grad");
+            let (weight_m, gain_m) = parts(&parameters.moments.m, ".m");
+            let (weight_v, gain_v) = parts(&parameters.moments.v, ".v");
+            let packed = PackedTensor {
+                words: packed.part(&name("weight.packed"), word, &[rows, words(cols)]),
+                beta: beta.part(&name("weight.beta"), place.beta, &[1]),
+                cols,
+            };
+            let weight_moments = Moments { m: weight_m, v: weight_v };
+            let gain_moments = Moments { m: gain_m, v: gain_v };
+            layers.push(Layer { weight, gain, packed, dweight, dgain, weight_moments, gain_moments });
+            next_gain += cols.next_multiple_of(PART);
+        }
+        Ok((Group { stack, parameters, beta, words: packed }, layers))
     }
 }

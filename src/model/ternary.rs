@@ -22,6 +22,12 @@ pub(super) struct Trace {
     dx: Tensor,
 }
 
+/// The last layer's accumulators, and what one unit of each row is worth.
+pub(super) fn out(layers: &[Trace]) -> (&Tensor, &Tensor) {
+    let last = layers.last().expect("a network has a layer");
+    (&last.acc, &last.factors.y_scale)
+}
+
 impl Mlp {
     pub(super) fn ternary_trace(
         &self,
@@ -55,16 +61,13 @@ impl Mlp {
         Ok(trace)
     }
 
-    pub(super) fn ternary_forward(&self, gpu: &Gpu, trace: &[Trace], logits: &Tensor) -> Vec<Op> {
+    pub(super) fn ternary_forward(&self, gpu: &Gpu, trace: &[Trace]) -> Vec<Op> {
         let mut ops = Vec::new();
         for (layer, t) in self.layers.iter().zip(trace) {
-            let beta = &layer.packed.beta;
-            ops.push(kernels::quantize_relu(gpu, &t.x, &layer.gain, &t.codes));
+            let (gain, beta, eps) = (&layer.gain, &layer.packed.beta, self.shape.eps);
+            ops.push(kernels::rmsnorm_quantize(gpu, &t.x, &t.r, gain, beta, eps, &t.codes, &t.factors));
             ops.push(kernels::matmul_ternary(gpu, &t.codes, &layer.packed, &t.acc));
-            ops.push(kernels::rms_factor(gpu, &t.x, &t.r, &t.codes.scale, beta, self.shape.eps, &t.factors));
         }
-        let last = trace.last().expect("a network has a layer");
-        ops.push(kernels::scale_rows(gpu, &last.acc, &last.factors.y_scale, logits));
         ops
     }
 
@@ -73,11 +76,13 @@ impl Mlp {
         for (i, (layer, t)) in self.layers.iter().zip(trace).enumerate().rev() {
             ops.push(kernels::matmul_ternary_dx(gpu, &layer.packed, &t.dy, &t.dx));
             ops.push(kernels::matmul_ternary_dw(gpu, &t.dy, &t.factors.step, &t.codes, &layer.dweight));
-            if i > 0 {
-                let dy = &trace[i - 1].dy;
-                ops.push(kernels::rmsnorm_relu_dx(gpu, &t.x, &layer.gain, &t.r, &t.factors.norm, &t.dx, dy));
-            }
-            ops.push(kernels::rmsnorm_relu_dgain(gpu, &t.x, &t.factors.norm, &t.dx, &layer.dgain));
+            let (norm, dgain) = (&t.factors.norm, &layer.dgain);
+            ops.push(match i.checked_sub(1).map(|before| &trace[before].dy) {
+                Some(dy) => {
+                    kernels::rmsnorm_relu_backward(gpu, &t.x, &layer.gain, &t.r, norm, &t.dx, dy, dgain)
+                }
+                None => kernels::rmsnorm_relu_dgain(gpu, &t.x, norm, &t.dx, dgain),
+            });
         }
         ops
     }

@@ -22,14 +22,14 @@ pub struct Point {
     pub zeros: Vec<f64>,
 }
 
-const TRAIN: RGBColor = RGBColor(0x9a, 0xa5, 0xb1);
+pub(super) const TRAIN: RGBColor = RGBColor(0x9a, 0xa5, 0xb1);
 const TEST: RGBColor = RGBColor(0x00, 0x72, 0xb2);
-const INK: RGBColor = RGBColor(0x1f, 0x29, 0x33);
-const MUTED: RGBColor = RGBColor(0x6b, 0x77, 0x85);
-const RULE: RGBColor = RGBColor(0xe6, 0xe9, 0xed);
+pub(super) const INK: RGBColor = RGBColor(0x1f, 0x29, 0x33);
+pub(super) const MUTED: RGBColor = RGBColor(0x6b, 0x77, 0x85);
+pub(super) const RULE: RGBColor = RGBColor(0xe6, 0xe9, 0xed);
 
 /// Okabe and Ito's colours, which every eye tells apart; yellow, too light for a line, is left out.
-const COLORS: [RGBColor; 7] = [
+pub(super) const COLORS: [RGBColor; 7] = [
     RGBColor(0x00, 0x72, 0xb2),
     RGBColor(0xd5, 0x5e, 0x00),
     RGBColor(0x00, 0x9e, 0x73),
@@ -165,7 +165,7 @@ fn tell(name: &str, values: &[f64], told: &dyn Fn(f64) -> String) -> String {
 }
 
 /// Three significant digits, no trailing zeros.
-fn short(value: f64) -> String {
+pub(super) fn short(value: f64) -> String {
     let rounded: f64 = format!("{value:.2e}").parse().unwrap_or(value);
     if rounded == 0.0 || (1e-4..1e6).contains(&rounded.abs()) {
         format!("{rounded}")
@@ -176,7 +176,7 @@ fn short(value: f64) -> String {
 
 /// How an axis is stretched.
 #[derive(Clone, Copy, PartialEq)]
-enum Scale {
+pub(super) enum Scale {
     Linear,
     Log,
     /// `ln(p / (100 - p))`: equal steps where the odds grow by an equal factor.
@@ -189,7 +189,7 @@ const ODDS: [f64; 17] =
 
 impl Scale {
     /// Where a value lies; `None` for what has no place on any axis.
-    fn place(self, y: f64) -> Option<f64> {
+    pub(super) fn place(self, y: f64) -> Option<f64> {
         let at = match self {
             Scale::Linear => y,
             // A zero has no logarithm: it lies below everything, and the panel's end cuts it.
@@ -203,7 +203,7 @@ impl Scale {
     }
 
     /// The ends of an axis on which all of these are seen, in places.
-    fn ends(self, values: impl Iterator<Item = f64>) -> (f64, f64) {
+    pub(super) fn ends(self, values: impl Iterator<Item = f64>) -> (f64, f64) {
         let places = values.filter(|y| self != Scale::Log || *y > 0.0).filter_map(|y| self.place(y));
         let widen = |ends: Option<(f64, f64)>, at: f64| {
             Some(ends.map_or((at, at), |(low, high)| (low.min(at), high.max(at))))
@@ -219,7 +219,7 @@ impl Scale {
     }
 
     /// The values worth a label between two places, about six of them, with their places.
-    fn ticks(self, low: f64, high: f64) -> Vec<(f64, f64)> {
+    pub(super) fn ticks(self, low: f64, high: f64) -> Vec<(f64, f64)> {
         let inside = |values: &mut dyn Iterator<Item = f64>| -> Vec<(f64, f64)> {
             let placed = values.filter_map(|y| Some((self.place(y)?, y)));
             placed.filter(|(at, _)| (low..=high).contains(at)).collect()
@@ -291,9 +291,9 @@ struct Panel {
 }
 
 /// An axis with its ends and the places that have a label.
-struct Axis {
-    ends: Range<f64>,
-    ticks: Vec<f64>,
+pub(super) struct Axis {
+    pub(super) ends: Range<f64>,
+    pub(super) ticks: Vec<f64>,
 }
 
 impl Ranged for Axis {
@@ -414,7 +414,7 @@ impl Panel {
     }
 }
 
-fn bold(size: i32, color: &RGBColor) -> TextStyle<'_> {
+pub(super) fn bold(size: i32, color: &RGBColor) -> TextStyle<'_> {
     TextStyle::from(("sans-serif", size, FontStyle::Bold).into_font()).color(color)
 }
 

@@ -279,7 +279,6 @@ struct Resident {
     images: Tensor,
     labels: Tensor,
     order: Tensor,
-    clock: Tensor,
     totals: Totals,
     count: usize,
 }
@@ -293,7 +292,6 @@ impl Resident {
             images: gpu.upload_bytes(&name("images"), &split.images)?,
             labels: gpu.upload(&name("labels"), &[labels.len()], &labels)?,
             order: gpu.upload(&name("order"), &[labels.len()], &order)?,
-            clock: gpu.upload(&name("clock"), &[2], &[0u32, 0])?,
             totals: Totals::zeros(gpu, &name("totals"))?,
             count: labels.len(),
         })
@@ -301,13 +299,13 @@ impl Resident {
 
     /// The next batch as it is.
     fn gather(&self, gpu: &Gpu, on: &Activations) -> Op {
-        let Resident { images, labels, order, clock, .. } = self;
+        let Resident { images, labels, order, totals: Totals { clock, .. }, .. } = self;
         kernels::gather_batch(gpu, clock, order, images, labels, &on.pixels, &on.labels)
     }
 
     /// The next batch, each image varied afresh.
     fn augment(&self, gpu: &Gpu, on: &Activations, by: &Distortion, seed: u64, size: [usize; 2]) -> Op {
-        let Resident { images, labels, order, clock, .. } = self;
+        let Resident { images, labels, order, totals: Totals { clock, .. }, .. } = self;
         kernels::augment_batch(gpu, by, seed, clock, order, images, labels, size, &on.pixels, &on.labels)
     }
 
@@ -425,7 +423,6 @@ const EVALUATION_BATCH: usize = 1000;
 pub struct Evaluator {
     gpu: Gpu,
     data: Resident,
-    quantize: Vec<Op>,
     plan: Plan,
 }
 
@@ -442,10 +439,9 @@ impl Evaluator {
             let mut ops = vec![data.gather(gpu, &on)];
             ops.extend(mlp.forward(gpu, &on));
             ops.push(mlp.loss(gpu, &on, 0.0, &data.totals));
-            ops.push(kernels::advance(gpu, &data.clock, batch));
             Ok(Step { ops, on })
         })?;
-        Ok(Evaluator { gpu: gpu.clone(), data, quantize: mlp.quantize(gpu)?, plan })
+        Ok(Evaluator { gpu: gpu.clone(), data, plan })
     }
 
     /// Loss (without smoothing) and accuracy of the weights as they are now.
@@ -453,9 +449,8 @@ impl Evaluator {
     /// # Errors
     /// If the device failed.
     pub fn score(&self) -> Result<Score, Error> {
-        self.gpu.write(&self.data.clock, &[0u32, 0]);
+        self.gpu.write(&self.data.totals.clock, &[0u32, 0]);
         self.data.totals.clear(&self.gpu);
-        self.gpu.run(&self.quantize)?;
         let all = 0..self.plan.len();
         self.plan.run(&self.gpu, all, &mut Pace::new(), &mut |_| ControlFlow::Continue(()))?;
         self.data.score(&self.gpu)
@@ -466,8 +461,7 @@ impl Evaluator {
     /// # Errors
     /// If the device failed.
     pub fn predictions(&self) -> Result<Vec<usize>, Error> {
-        self.gpu.write(&self.data.clock, &[0u32, 0]);
-        self.gpu.run(&self.quantize)?;
+        self.gpu.write(&self.data.totals.clock, &[0u32, 0]);
         let mut classes = Vec::with_capacity(self.data.count);
         for step in (0..self.plan.len()).map(|i| self.plan.step(i)) {
             self.gpu.run(&step.ops)?;
@@ -540,15 +534,13 @@ impl Trainer {
                 None => data.gather(gpu, &on),
                 Some(distortion) => data.augment(gpu, &on, distortion, config.seed, size),
             }];
-            ops.extend(mlp.quantize(gpu)?);
             if !config.shadow {
                 ops.extend(mlp.forget_shadow(gpu));
             }
             ops.extend(mlp.forward(gpu, &on));
             ops.push(mlp.loss(gpu, &on, config.label_smoothing as f32, &data.totals));
             ops.extend(mlp.backward(gpu, &on));
-            ops.extend(mlp.update(gpu, update, &data.clock, &schedule));
-            ops.push(kernels::advance(gpu, &data.clock, batch));
+            ops.extend(mlp.update(gpu, update, &data.totals.clock, &schedule));
             Ok(Step { ops, on })
         })?;
         Ok(Trainer { gpu: gpu.clone(), mlp, config, epoch: 0, done: 0, size, data, plan, pace: Pace::new() })
@@ -581,7 +573,7 @@ impl Trainer {
 
     /// Puts the clock where the next step is, so that [`Trainer::step`] finds its images.
     pub fn rewind(&self) {
-        self.gpu.write(&self.data.clock, &[self.steps() as u32, self.position() as u32]);
+        self.gpu.write(&self.data.totals.clock, &[self.steps() as u32, self.position() as u32]);
     }
 
     /// What augmentation makes of the first image of each of the first `classes` classes: the image, and what
@@ -600,7 +592,7 @@ impl Trainer {
         gpu.write(&data.order, &order);
         let on = self.mlp.activations(gpu, chosen.len())?;
         let shown = |op: Op, step: u32| {
-            gpu.write(&data.clock, &[step, 0]);
+            gpu.write(&data.totals.clock, &[step, 0]);
             gpu.run([&op])?;
             let pixels = gpu.download::<i32>(&on.pixels)?;
             Ok(pixels.iter().map(|&pixel| pixel as u8).collect::<Vec<u8>>())

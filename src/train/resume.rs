@@ -54,7 +54,10 @@ impl Trainer {
     ///
     /// # Panics
     /// If the file has no moments or no progress, or its shapes are not the network's.
-    pub fn restore(&mut self, from: &Checkpoint) {
+    ///
+    /// # Errors
+    /// If the device failed.
+    pub fn restore(&mut self, from: &Checkpoint) -> Result<(), Error> {
         assert_eq!(from.dims(), self.mlp.shape.dims, "Trainer::restore: the layer widths");
         let progress = from.progress.expect("the caller has a file that can be trained on");
         let gpu = &self.gpu;
@@ -69,7 +72,9 @@ impl Trainer {
         }
         gpu.write(&self.data.totals.loss, &[progress.loss]);
         gpu.write(&self.data.totals.hits, &[progress.hits]);
+        gpu.run(&self.mlp.quantize(gpu))?;
         (self.epoch, self.done) = (progress.epoch, progress.step);
+        Ok(())
     }
 
     /// Replays the run from a checkpoint, to step `until` at most, and says where a value was first infinite or
@@ -78,7 +83,7 @@ impl Trainer {
     /// # Errors
     /// If the device failed.
     pub fn first_fault(&mut self, from: &Checkpoint, until: usize) -> Result<Option<Fault>, Error> {
-        self.restore(from);
+        self.restore(from)?;
         let mut before = from.clone();
         while self.steps() < until {
             let score = self.run_to(self.done + 1, &mut |_| ControlFlow::Continue(()))?;
@@ -89,13 +94,16 @@ impl Trainer {
             }
             // This step did it: once more from its beginning, one dispatch after the other.
             let step = self.steps();
-            self.restore(&before);
+            self.restore(&before)?;
             self.aim();
             let ops = self.plan.step(self.done).ops.clone();
             for op in ops {
                 self.gpu.run([&op])?;
                 if let Some(tensor) = self.not_finite(op.tensors())? {
-                    return Ok(Some(Fault { step, kernel: op.name(), tensor: tensor.label().into() }));
+                    // Of a tensor that all layers share, whose part it is.
+                    let parts: Vec<Tensor> = self.mlp.parts(tensor).into_iter().cloned().collect();
+                    let tensor = self.not_finite(&parts)?.unwrap_or(tensor).label().into();
+                    return Ok(Some(Fault { step, kernel: op.name(), tensor }));
                 }
             }
         }

@@ -4,17 +4,25 @@
 #![allow(dead_code)]
 
 use std::path::Path;
-use std::process::Output;
+use std::process::{Command, Output};
 
 /// Flags that choose the adapter of `STERNA_TEST_BACKEND` and `STERNA_TEST_ADAPTER` for a command that opens
 /// one, unless it chooses its own.
 pub fn adapter_flags(args: &[&str]) -> Vec<String> {
-    if !matches!(args.first(), Some(&("train" | "eval" | "verify" | "bench" | "predict"))) {
+    let opens = ["train", "eval", "verify", "predict", "bench", "tune", "wall", "roofline", "bandwidth"];
+    if !args.first().is_some_and(|command| opens.contains(command)) {
         return Vec::new();
     }
     let flags = [("STERNA_TEST_BACKEND", "--backend"), ("STERNA_TEST_ADAPTER", "--adapter")];
     let chosen = |(variable, flag): (&str, &str)| Some([flag.to_string(), std::env::var(variable).ok()?]);
     flags.into_iter().filter(|(_, flag)| !args.contains(flag)).filter_map(chosen).flatten().collect()
+}
+
+/// The program, which keeps what it tunes away from the user's own choices.
+pub fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sterna"));
+    command.env("STERNA_CACHE", env!("CARGO_TARGET_TMPDIR"));
+    command
 }
 
 pub fn stdout(output: &Output) -> String {

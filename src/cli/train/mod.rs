@@ -12,6 +12,7 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::{DataFlags, DeviceFlags, Failure, Outcome, Verdict, failure, interrupt, shown};
+use crate::bench::Wanted;
 use crate::checkpoint::{Checkpoint, Layer, Progress, SCHEMA};
 use crate::gpu::Gpu;
 use crate::mnist::Dataset;
@@ -184,6 +185,21 @@ impl Flags {
         Ok(())
     }
 
+    /// Has the device find its fastest kernels for the products of a step, before any is bound. All of them compute
+    /// the same integers, so the run ends with the same weights whatever is found.
+    fn tune(&self, gpu: &Gpu, config: &Config, data: &Dataset) -> Result<(), Failure> {
+        if config.precision == Precision::F32 {
+            return Ok(());
+        }
+        config.fits(gpu, data).map_err(failure)?;
+        let product = |[rows, cols]: [usize; 2]| Wanted {
+            operation: "matmul_ternary",
+            shape: [config.batch, rows, cols],
+        };
+        let wanted: Vec<Wanted> = config.shape(data).layers().into_iter().map(product).collect();
+        self.device.tune(gpu, &wanted, 1.0)
+    }
+
     fn satisfied(&self, test: Score) -> Verdict {
         let Some(least) = self.require else { return Verdict::Yes };
         let least = if least > 1.0 { least / 100.0 } else { least };
@@ -226,6 +242,7 @@ impl Start {
         let data = flags.data.load()?;
         config.validate(&data).map_err(failure)?;
         let gpu = flags.device.open()?;
+        flags.tune(&gpu, &config, &data)?;
         let trainer = Trainer::new(&gpu, &data, config.clone()).map_err(failure)?;
         let evaluator = Evaluator::new(&gpu, &trainer.mlp, &data.test).map_err(failure)?;
         // Last of what can be refused, so that a refusal leaves no empty folder behind.
@@ -303,8 +320,9 @@ impl Start {
         }
 
         let gpu = flags.device.open()?;
+        flags.tune(&gpu, &config, &data)?;
         let mut trainer = Trainer::new(&gpu, &data, config.clone()).map_err(failure)?;
-        trainer.restore(&file);
+        trainer.restore(&file).map_err(failure)?;
         let evaluator = Evaluator::new(&gpu, &trainer.mlp, &data.test).map_err(failure)?;
         let (folder, epochs) = RunFolder::reopen(path, progress.epoch, progress.epoch == config.epochs)?;
         if epochs.len() < progress.epoch {
@@ -439,9 +457,7 @@ impl Start {
 
     /// The trits of the weights as they are now; none of a float network.
     fn trits(&self) -> Result<Vec<Packed>, Failure> {
-        let mlp = &self.trainer.mlp;
-        self.gpu.run(&mlp.quantize(&self.gpu).map_err(failure)?).map_err(failure)?;
-        mlp.packed(&self.gpu).map_err(failure)
+        self.trainer.mlp.packed(&self.gpu).map_err(failure)
     }
 
     /// Scores the epoch that just ended, whose `trits` replace those of the epoch before.
@@ -453,9 +469,7 @@ impl Start {
         elapsed_seconds: f64,
     ) -> Result<Epoch, Failure> {
         let test = self.evaluator.score().map_err(failure)?;
-        // Scoring quantised the weights as they are now.
-        let now = self.trainer.mlp.packed(&self.gpu).map_err(failure)?;
-        let before = std::mem::replace(trits, now);
+        let before = std::mem::replace(trits, self.trits()?);
         let flips: usize = trits.iter().zip(&before).map(|(now, before)| now.flips(before)).sum();
         let seconds = std::mem::take(&mut self.seconds);
         let times = [times, &[seconds]].concat();

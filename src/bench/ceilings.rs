@@ -1,0 +1,418 @@
+//! The ceilings of an adapter: what no kernel exceeds, each by a probe that does one thing and whose result is
+//! looked at.
+
+use super::pool::{Pool, Room};
+use super::sample::{Pairs, sample, sample_host, sample_pairs};
+use super::{Failure, overrides};
+use crate::gpu::{Clock, Dtype, Error, Gpu, Kernel, Op, Tensor};
+use crate::kernels;
+use crate::random::{self, Stream};
+use crate::wall::{Ceilings, Measure, Probe, STEADY};
+
+/// The names of all ceilings.
+pub const CEILINGS: [&str; 12] = [
+    "read",
+    "write",
+    "copy",
+    "triad",
+    "fma_f32",
+    "fma_f16",
+    "add_i32",
+    "dot4_i8",
+    "launch",
+    "dependent",
+    "host_to_device",
+    "device_to_host",
+];
+
+/// Who follows a measurement.
+pub struct Watch<'a> {
+    /// Hears what was found.
+    pub tell: &'a mut dyn FnMut(String),
+    /// Whether to measure nothing more.
+    pub stop: &'a dyn Fn() -> bool,
+}
+
+/// Measures the ceilings of these names, about as long each; what fails leaves a gap with its reason.
+pub fn ceilings(gpu: &Gpu, names: &[&str], room: Room, seconds: f64, watch: &mut Watch) -> Ceilings {
+    let mut found = Ceilings::none("not asked for");
+    let mut pool = None;
+    for name in CEILINGS.into_iter().filter(|name| names.contains(name)) {
+        let probe = if (watch.stop)() {
+            Probe::missing("interrupted")
+        } else {
+            match measure(gpu, name, &mut pool, room, seconds) {
+                Ok(measure) => Probe::Measured(measure),
+                Err(reason) => Probe::missing(reason),
+            }
+        };
+        (watch.tell)(told(name, &probe));
+        *found.by_name(name) = probe;
+    }
+    found
+}
+
+/// `read: 10.2e9 byte/s (WG=8 SPAN=64 OWN=0)`.
+fn told(name: &str, probe: &Probe) -> String {
+    match probe {
+        Probe::Measured(measure) => {
+            let by = if measure.overrides.is_empty() { "" } else { " by " };
+            format!("{name}: {:.3e} {}{by}{}", measure.value, measure.unit, measure.overrides)
+        }
+        Probe::Missing { missing } => format!("{name}: {missing}"),
+    }
+}
+
+fn measure(
+    gpu: &Gpu,
+    name: &str,
+    pool: &mut Option<Pool>,
+    room: Room,
+    seconds: f64,
+) -> Result<Measure, Failure> {
+    match name {
+        "read" | "write" | "copy" | "triad" => {
+            let pool = match pool {
+                Some(pool) => pool,
+                None => pool.insert(Pool::new(gpu, room)?),
+            };
+            stream(gpu, name, pool, seconds)
+        }
+        "launch" => launches(gpu, 256, seconds),
+        "dependent" => launches(gpu, 1, seconds),
+        "host_to_device" | "device_to_host" => transfer(gpu, name, room, seconds),
+        _ => arithmetic(gpu, name, seconds),
+    }
+}
+
+/// The figure of two lengths of a work, the long one of `work` units and the other of half as many.
+pub(super) fn figure(
+    pairs: Pairs,
+    unit: &str,
+    work: f64,
+    overrides: String,
+    working_set_bytes: u64,
+) -> Measure {
+    let sorted = |of: &mut dyn Iterator<Item = f64>| {
+        let mut all: Vec<f64> = of.collect();
+        all.sort_by(f64::total_cmp);
+        all
+    };
+    let long = sorted(&mut pairs.long.iter().copied());
+    let short = sorted(&mut pairs.short.iter().copied());
+    let apart = sorted(&mut pairs.long.iter().zip(&pairs.short).map(|(long, short)| long - short));
+    let middle = |all: &[f64]| all[all.len() / 2];
+    // Half of the work takes half of the time, less what starting costs, which is little beside a lap.
+    let sound = |apart: f64, long: f64| (0.25..=0.75).contains(&(apart / long));
+    let differential = sound(middle(&apart), middle(&long));
+    let seconds = |apart: f64, long: f64| if sound(apart, long) { 2.0 * apart } else { long };
+    let value = |seconds: f64| if unit == "s" { seconds / work } else { work / seconds };
+    let spread = (long[3 * long.len() / 4] - long[long.len() / 4]) / middle(&long);
+    Measure {
+        value: value(seconds(middle(&apart), middle(&long))),
+        unit: unit.into(),
+        best: value(seconds(long[0] - short[0], long[0])),
+        spread,
+        steady: spread <= STEADY && differential,
+        overrides,
+        working_set_bytes,
+        clock: if pairs.timestamps { "device timestamps" } else { "submit to done" }.into(),
+        work,
+        differential,
+        long_seconds: pairs.long,
+        short_seconds: pairs.short,
+    }
+}
+
+/// The variant that runs its first few instances fastest.
+pub(super) fn fastest(
+    gpu: &Gpu,
+    variants: &[&'static Kernel],
+    bind: &dyn Fn(&'static Kernel) -> Vec<Vec<Op>>,
+    seconds: f64,
+) -> Result<&'static Kernel, Failure> {
+    let mut found: Option<(f64, &'static Kernel)> = None;
+    for &kernel in variants {
+        let mut instances = bind(kernel);
+        instances.truncate(4);
+        let best = sample(gpu, &instances, seconds / 5.0)?.min();
+        if found.is_none_or(|(before, _)| best < before) {
+            found = Some((best, kernel));
+        }
+    }
+    Ok(found.expect("every probe has a variant").1)
+}
+
+/// Bandwidth of memory that no cache holds.
+fn stream(gpu: &Gpu, name: &str, pool: &Pool, seconds: f64) -> Result<Measure, Failure> {
+    const SEED: u32 = 0x5eed_5eed;
+    const SCALE: f32 = 0.5;
+    let words = pool.content.len();
+    let of = |i: usize, dtype, words: usize| {
+        let buffer = pool.buffers[i % pool.buffers.len()].buffer().clone();
+        Tensor::from_buffer("probe", buffer, dtype, &[words])
+    };
+    // How many buffers one instance takes; the last of them is written.
+    let width = match name {
+        "copy" => 2,
+        "triad" => 3,
+        _ => 1,
+    };
+    let op = |kernel, first: usize, words: usize| {
+        let word = |i| of(first + i, Dtype::U32, words);
+        let float = |i| of(first + i, Dtype::F32, words);
+        match name {
+            "read" => kernels::probe_read(gpu, kernel, &word(0), &pool.digest),
+            "write" => kernels::probe_write(gpu, kernel, SEED, &word(0)),
+            "copy" => kernels::probe_copy(gpu, kernel, &word(0), &word(1)),
+            _ => kernels::probe_triad(gpu, kernel, SCALE, [&float(0), &float(1), &float(2)]),
+        }
+    };
+    let bind = |kernel, words: usize| -> Vec<Vec<Op>> {
+        (0..pool.buffers.len() / width).map(|i| vec![op(kernel, width * i, words)]).collect()
+    };
+    // Earlier probes wrote into the pool.
+    for buffer in &pool.buffers {
+        gpu.write(buffer, &pool.content);
+    }
+    let probe = format!("probe_{name}");
+    let kernel = fastest(gpu, kernels::variants(&probe), &|kernel| bind(kernel, words), seconds)?;
+    if name == "read" {
+        gpu.write(&pool.digest, &vec![0u32; pool.digest.len()]);
+    } else {
+        gpu.write(&pool.buffers[width - 1], &vec![0u32; words]);
+    }
+    let long = bind(kernel, words);
+    gpu.run(&long[0])?;
+    let xor = |words: &[u32]| words.iter().fold(0, |all, word| all ^ word);
+    if name == "read" {
+        let [got, want] = [xor(&gpu.download::<u32>(&pool.digest)?), xor(&pool.content)];
+        if got != want {
+            return Err(Failure::Unread { got, want });
+        }
+    } else {
+        let written: Vec<u32> = gpu.download(&pool.buffers[width - 1])?;
+        for (i, &got) in written.iter().enumerate() {
+            let x = f32::from_bits(pool.content[i]);
+            let want = match name {
+                "write" => SEED ^ (i / 4) as u32,
+                "copy" => pool.content[i],
+                // Half of a value is exact, and so is the fused result the same as that of two roundings.
+                _ => (x + SCALE * x).to_bits(),
+            };
+            if got != want {
+                let [got, want] = [got, want].map(|word| format!("{word:08x} in word {i}"));
+                return Err(Failure::Idle { probe: kernel.name, got, want });
+            }
+        }
+    }
+    let short = bind(kernel, words / 2);
+    let pairs = sample_pairs(gpu, [&long, &short], seconds)?;
+    Ok(figure(pairs, "byte/s", long[0][0].cost().bytes as f64, overrides(gpu, kernel), pool.bytes()))
+}
+
+/// What the host says of one invocation's result.
+enum Twin {
+    Exact(i32),
+    /// With how far roundings may lead from it.
+    Within(f64, f64),
+}
+
+/// How far a point of the f32 probe turns in a step.
+const TURN: f32 = 0.05;
+
+fn arithmetic_twin(name: &str, x: u32, trips: u32) -> Twin {
+    let rounds = 4 * trips;
+    match name {
+        "fma_f32" | "fma_f16" => {
+            // What the operands are rounded to, and half of the last bit of a sum of one.
+            let half = name == "fma_f16";
+            let round = |x: f32| if half { half::f16::from_f32(x).to_f64() } else { f64::from(x) };
+            let unit = if half { 2f64.powi(-11) } else { 2f64.powi(-24) };
+            let starts: &[f64] = if half { &[0.0, 0.5] } else { &[0.0] };
+            let (a, x) = (round(TURN), round(f32::from_bits(x)));
+            let turned = |start: f64, c: u32| {
+                let (mut u, mut v) = (start + f64::from(c), start - f64::from(c));
+                for _ in 0..rounds {
+                    u += a * v;
+                    v -= a * u;
+                }
+                u + v
+            };
+            let sum = |start: &f64| (0..8).map(|c| turned(x + start, c)).sum::<f64>();
+            // A point that starts at (x + c, x - c) stays within 1.5 (c + 2.5) of 0. Each round adds two roundings, the
+            // end one more; a turn stretches an error to less than twice its length.
+            let size = (0..8).map(|c| 1.5 * (f64::from(c) + 2.5)).sum::<f64>() * starts.len() as f64;
+            let bound = 2.0 * size * f64::from(2 * rounds + 1) * unit;
+            Twin::Within(starts.iter().map(sum).sum(), bound)
+        }
+        "add_i32" => {
+            let pair = |c: i32| {
+                let start = x as i32;
+                let (mut u, mut v) = (start.wrapping_add(c), start.wrapping_sub(c));
+                for _ in 0..rounds {
+                    u = u.wrapping_add(v);
+                    v = v.wrapping_add(u);
+                }
+                u.wrapping_add(v)
+            };
+            Twin::Exact((0..8).map(pair).fold(0, i32::wrapping_add))
+        }
+        _ => {
+            let dot = |c: i32| {
+                let terms = c.to_le_bytes().into_iter().zip(x.to_le_bytes());
+                terms.map(|(a, b)| i32::from(a as i8) * i32::from(b as i8)).sum::<i32>()
+            };
+            let chain =
+                |c: i32| (0..rounds).fold((x as i32).wrapping_add(c), |sum, _| sum.wrapping_add(dot(sum)));
+            Twin::Exact((0..8).map(chain).fold(0, i32::wrapping_add))
+        }
+    }
+}
+
+/// Operations per second from registers.
+fn arithmetic(gpu: &Gpu, name: &str, seconds: f64) -> Result<Measure, Failure> {
+    // Enough to fill the largest device several times; a CPU has few lanes.
+    let lanes = if gpu.is_software() { 1 << 13 } else { 1 << 20 };
+    let (probe, dtype) = match name {
+        "fma_f32" => ("probe_fma_f32", Dtype::F32),
+        "fma_f16" => ("probe_fma_f16", Dtype::F32),
+        "add_i32" => ("probe_add_i32", Dtype::I32),
+        _ => ("probe_dot4", Dtype::U32),
+    };
+    let draws = (0..lanes / 4).flat_map(|i| random::draw(1, Stream::Order, 1, i));
+    // As a float between 1 and 2.
+    let inputs: Vec<u32> =
+        draws.map(|word| if dtype == Dtype::F32 { 0x3f80_0000 | word & 0x7f_ffff } else { word }).collect();
+    let x = gpu.upload("probe.x", &[inputs.len()], &inputs)?;
+    let x = Tensor::from_buffer("probe.x", x.buffer().clone(), dtype, &[inputs.len()]);
+    let out_type = if dtype == Dtype::F32 { Dtype::F32 } else { Dtype::I32 };
+    let out = gpu.zeros("probe.out", out_type, &[inputs.len()])?;
+    let bind = |kernel, trips| {
+        let op = match name {
+            "fma_f32" => kernels::probe_fma_f32(gpu, kernel, trips, TURN, &x, &out),
+            "fma_f16" => kernels::probe_fma_f16(gpu, kernel, trips, TURN, &x, &out),
+            "add_i32" => kernels::probe_add_i32(gpu, kernel, trips, &x, &out),
+            _ => kernels::probe_dot4(gpu, kernel, trips, &x, &out),
+        };
+        vec![vec![op]]
+    };
+    let variants = kernels::variants(probe);
+    if let Some(reason) = gpu.lacks(variants[0]) {
+        return Err(Failure::Lacking(reason));
+    }
+    // Long enough that starting and ending it is little beside it.
+    let clock = Clock::new(gpu);
+    let mut trips = 16;
+    while trips < 1 << 20 {
+        clock.measure(gpu, &bind(variants[0], trips)[0], 1)?;
+        if clock.measure(gpu, &bind(variants[0], trips)[0], 1)?.wall >= 5e-3 {
+            break;
+        }
+        trips *= 2;
+    }
+    let kernel = fastest(gpu, variants, &|kernel| bind(kernel, trips), seconds)?;
+    // Few enough that roundings in f16 do not hide a missing round.
+    let few = if name == "fma_f16" { 1 } else { 16 };
+    gpu.run(&bind(kernel, few)[0])?;
+    let words: Vec<u32> = match out_type {
+        Dtype::F32 => gpu.download::<f32>(&out)?.into_iter().map(f32::to_bits).collect(),
+        _ => gpu.download::<i32>(&out)?.into_iter().map(|value| value as u32).collect(),
+    };
+    for (&x, &got) in inputs.iter().zip(&words) {
+        let wrong = |got: String, want: String| Err(Failure::Idle { probe: kernel.name, got, want });
+        match arithmetic_twin(name, x, few) {
+            Twin::Exact(want) if got as i32 != want => {
+                return wrong((got as i32).to_string(), want.to_string());
+            }
+            Twin::Within(want, bound) => {
+                let got = f64::from(f32::from_bits(got));
+                // A NaN is within nothing.
+                if (got - want).abs().partial_cmp(&bound).is_none_or(|order| order.is_gt()) {
+                    return wrong(got.to_string(), format!("{want} within {bound:.1e}"));
+                }
+            }
+            Twin::Exact(_) => {}
+        }
+    }
+    let [long, short] = [trips, trips / 2].map(|trips| bind(kernel, trips));
+    let pairs = sample_pairs(gpu, [&long, &short], seconds)?;
+    Ok(figure(pairs, "op/s", long[0][0].cost().ops as f64, overrides(gpu, kernel), 2 * x.bytes()))
+}
+
+/// Seconds of one dispatch, over so many counters: with one, each waits for the one before.
+fn launches(gpu: &Gpu, counters: usize, seconds: f64) -> Result<Measure, Failure> {
+    const COUNT: usize = 512;
+    let counter = |i| gpu.upload(&format!("probe.count.{i}"), &[1], &[0u32]);
+    let counters = (0..counters).map(counter).collect::<Result<Vec<Tensor>, Error>>()?;
+    let op = |i: usize| kernels::probe_launch(gpu, 1, &counters[i % counters.len()]);
+    let [long, short] = [COUNT, COUNT / 2].map(|count| vec![(0..count).map(op).collect::<Vec<Op>>()]);
+    gpu.run(&long[0])?;
+    let want = (COUNT / counters.len()) as u32;
+    for counter in &counters {
+        let got = gpu.download::<u32>(counter)?[0];
+        if got != want {
+            let [got, want] = [got, want].map(|count| format!("{count} dispatches"));
+            return Err(Failure::Idle { probe: long[0][0].name(), got, want });
+        }
+    }
+    let pairs = sample_pairs(gpu, [&long, &short], seconds)?;
+    Ok(figure(pairs, "s", COUNT as f64, String::new(), 4 * counters.len() as u64))
+}
+
+/// Copies between the host's memory and the device's, as this program makes them.
+fn transfer(gpu: &Gpu, name: &str, room: Room, seconds: f64) -> Result<Measure, Failure> {
+    let mut words = 1 << 24;
+    while (gpu.fits("probe.copy", &[words]).is_err() || 8 * words as u64 > room.memory) && words > 1 << 10 {
+        words /= 2;
+    }
+    let content: Vec<u32> = (0..words as u32).map(|i| i.wrapping_mul(2_654_435_761)).collect();
+    let tensor = |words: usize| gpu.upload("probe.copy", &[words], &content[..words]);
+    let (long, short) = (tensor(words)?, tensor(words / 2)?);
+    let up = |tensor: &Tensor| {
+        gpu.write(tensor, &content[..tensor.len()]);
+        gpu.run([])?;
+        gpu.wait(None)
+    };
+    let down = |tensor: &Tensor| gpu.download::<u32>(tensor).map(drop);
+    gpu.write(&long, &vec![0u32; words]);
+    up(&long)?;
+    if gpu.download::<u32>(&long)? != content {
+        let [got, want] = ["other words".into(), "those that were sent".into()];
+        return Err(Failure::Idle { probe: "the copy to the device and back", got, want });
+    }
+    let work = |tensor: &Tensor| if name == "host_to_device" { up(tensor) } else { down(tensor) };
+    let pairs = sample_host([&mut || work(&long), &mut || work(&short)], seconds)?;
+    Ok(figure(pairs, "byte/s", long.bytes() as f64, String::new(), long.bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(unit: &str, work: f64, laps: &[(f64, f64)]) -> Measure {
+        let (long, short) = laps.iter().copied().unzip();
+        figure(Pairs { long, short, timestamps: true }, unit, work, String::new(), 0)
+    }
+
+    #[test]
+    fn what_starting_costs_drops_out() {
+        // 1 ms to start, 8 ms for 8e9 bytes: 1 TB/s. One lap in five was disturbed.
+        let laps = [(9e-3, 5e-3), (9e-3, 5e-3), (20e-3, 5e-3), (9e-3, 5e-3), (9.1e-3, 5.1e-3)];
+        let found = of("byte/s", 8e9, &laps);
+        assert!((found.value - 1e12).abs() < 1.0 && (found.best - 1e12).abs() < 1.0, "{found:?}");
+        assert!(found.differential && found.steady);
+        let launch = of("s", 512.0, &[(9e-3, 5e-3); 3]);
+        assert!((launch.value - 8e-3 / 512.0).abs() < 1e-15);
+    }
+
+    #[test]
+    fn lengths_that_do_not_differ_count_whole() {
+        let found = of("byte/s", 8e9, &[(8e-3, 9e-3), (8e-3, 9e-3), (8e-3, 9e-3)]);
+        assert!((found.value - 1e12).abs() < 1.0 && !found.differential && !found.steady);
+        // A quarter between the quartiles is no steady figure.
+        let laps = [(8e-3, 4e-3), (9e-3, 4.5e-3), (10e-3, 5e-3), (11e-3, 5.5e-3)];
+        let varies = of("byte/s", 8e9, &laps);
+        assert!(varies.differential && !varies.steady && varies.spread > 0.05);
+    }
+}

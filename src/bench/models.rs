@@ -1,0 +1,382 @@
+//! The wall itself: every matrix of a real model times one row of activations, shape by shape, in every format.
+
+use super::ceilings::Watch;
+use super::pool::Room;
+use super::{Gemv, Row, gemv};
+use crate::gpu::Gpu;
+use crate::wall::{
+    Ceilings, Floor, Gap, Model, Point, Step, Summary, WEIGHT_FORMATS, WeightFormat, crossing_batch,
+    load_seconds,
+};
+
+/// A model's matrices: how many of each shape, `[rows, cols]`, one token meets.
+#[derive(Clone, Copy, Debug)]
+pub struct Shapes {
+    /// The model's name.
+    pub name: &'static str,
+    /// Counts and shapes; the last is the output head.
+    pub matrices: &'static [(usize, [usize; 2])],
+}
+
+/// Per layer: queries, keys, values, output, gate, up and down; after all layers the head. An embedding is looked up,
+/// not multiplied. (Shapes of microsoft/bitnet-b1.58-2B-4T, of LLaMA 7B and 13B, and of Llama 2 70B.)
+pub const MODELS: [Shapes; 4] = [
+    Shapes {
+        name: "BitNet 2B4T",
+        matrices: &[
+            (60, [2560, 2560]),
+            (60, [640, 2560]),
+            (60, [6912, 2560]),
+            (30, [2560, 6912]),
+            (1, [128_256, 2560]),
+        ],
+    },
+    Shapes {
+        name: "LLaMA 7B",
+        matrices: &[(128, [4096, 4096]), (64, [11_008, 4096]), (32, [4096, 11_008]), (1, [32_000, 4096])],
+    },
+    Shapes {
+        name: "LLaMA 13B",
+        matrices: &[(160, [5120, 5120]), (80, [13_824, 5120]), (40, [5120, 13_824]), (1, [32_000, 5120])],
+    },
+    Shapes {
+        name: "LLaMA 70B",
+        matrices: &[
+            (160, [8192, 8192]),
+            (160, [1024, 8192]),
+            (160, [28_672, 8192]),
+            (80, [8192, 28_672]),
+            (1, [32_000, 8192]),
+        ],
+    },
+];
+
+/// Rows of activations to measure beside one.
+pub const BATCHES: [usize; 9] = [2, 4, 8, 16, 32, 64, 128, 256, 512];
+/// The same when there is little time.
+pub const QUICK_BATCHES: [usize; 3] = [8, 64, 512];
+
+/// Products with activations, each distinct shape measured once.
+#[derive(Clone, Debug, Default)]
+pub struct Layers {
+    /// What was measured.
+    pub points: Vec<Point>,
+    /// What was not.
+    pub gaps: Vec<Gap>,
+}
+
+impl Layers {
+    /// Measures these shapes in every format that takes such a batch. A matrix that exceeds the room is cut into equal parts by rows, of which
+    /// one is measured; the point says into how many.
+    pub fn measure(
+        &mut self,
+        gpu: &Gpu,
+        shapes: &[[usize; 2]],
+        batch: usize,
+        room: Room,
+        seconds: f64,
+        watch: &mut Watch,
+    ) {
+        for &[rows, cols] in shapes {
+            for format in &WEIGHT_FORMATS {
+                let what = match batch {
+                    1 => format!("{} {rows}x{cols}", format.name),
+                    _ => format!("{} {rows}x{cols} at batch {batch}", format.name),
+                };
+                let operation = if batch == 1 { Some(format.gemv) } else { format.matmul };
+                let Some(operation) = operation else { continue };
+                let reason = if (watch.stop)() {
+                    "interrupted".to_string()
+                } else {
+                    match layer(gpu, format, operation, ([rows, cols], batch), room, seconds) {
+                        Ok(point) => {
+                            (watch.tell)(format!("{what}: {:.3} ms", 1e3 * point.median_seconds));
+                            self.points.push(point);
+                            continue;
+                        }
+                        Err(reason) => reason,
+                    }
+                };
+                (watch.tell)(format!("{what}: {reason}"));
+                self.gaps.push(Gap { what, reason });
+            }
+        }
+    }
+
+    fn of(&self, format: &str, [rows, cols]: [usize; 2]) -> Option<&Point> {
+        let mut points = self.points.iter();
+        points.find(|p| p.format == format && p.batch == 1 && [p.rows * p.parts, p.cols] == [rows, cols])
+    }
+}
+
+fn layer(
+    gpu: &Gpu,
+    format: &WeightFormat,
+    operation: &'static str,
+    ([rows, cols], batch): ([usize; 2], usize),
+    room: Room,
+    seconds: f64,
+) -> Result<Point, String> {
+    let parts = (1..=rows)
+        .find(|&parts| rows.is_multiple_of(parts) && format.bytes(rows / parts, cols) <= room.memory);
+    let parts = parts.ok_or("a single row exceeds the memory")?;
+    let shapes = vec![[rows / parts, cols]];
+    let what = Gemv { shapes, seconds, batch, all: false, only: vec![operation], room };
+    let (found, skipped) = gemv(gpu, &what, &mut |_| ()).map_err(|failure| failure.to_string())?;
+    match (found.first(), skipped.first()) {
+        (Some(row), _) => Ok(point(format, row, batch, parts, room)),
+        (None, Some(skipped)) => Err(skipped.reason.clone()),
+        (None, None) => Err(format!("there is no {operation}")),
+    }
+}
+
+fn point(format: &WeightFormat, row: &Row, batch: usize, parts: usize, room: Room) -> Point {
+    let [rows, cols] = row.shape;
+    Point {
+        format: format.name.into(),
+        kernel: row.kernel.into(),
+        overrides: row.overrides.clone(),
+        rows,
+        cols,
+        batch,
+        bytes: row.bytes,
+        ops: row.ops,
+        intensity: row.ops as f64 / row.bytes as f64,
+        median_seconds: row.median_seconds,
+        min_seconds: row.min_seconds,
+        ops_per_second: row.ops as f64 / row.median_seconds,
+        bytes_per_second: row.bytes as f64 / row.median_seconds,
+        floor: None,
+        bound_by: None,
+        reached: None,
+        working_set_bytes: row.working_set,
+        cold: row.working_set >= room.working_set / 2,
+        parts,
+        sample_seconds: row.samples.clone(),
+    }
+}
+
+/// One token of every model in every format: what the ceilings allow, and the measured layers summed.
+pub fn models(ceilings: &Ceilings, layers: &Layers) -> Vec<Model> {
+    let value = |name: &str| ceilings.each().into_iter().find(|(each, _)| *each == name)?.1.value();
+    let mut all = Vec::new();
+    for model in &MODELS {
+        let first = all.len();
+        for format in &WEIGHT_FORMATS {
+            let sum = |of: &dyn Fn([usize; 2]) -> Option<f64>| {
+                let each = model.matrices.iter().map(|&(count, shape)| Some(count as f64 * of(shape)?));
+                each.sum::<Option<f64>>()
+            };
+            let bytes = |[rows, cols]: [usize; 2]| format.bytes(rows, cols) as f64;
+            let ops = |[rows, cols]: [usize; 2]| 2.0 * (rows * cols) as f64;
+            let load = |shape| Some(load_seconds(bytes(shape), value("read")?));
+            let compute = |shape| Some(ops(shape) / value(format.arithmetic)?);
+            let floor = |shape| Some(load(shape)?.max(compute(shape)?).max(value("launch")?));
+            let measured = sum(&|shape| {
+                layers.of(format.name, shape).map(|point| point.median_seconds * point.parts as f64)
+            });
+            let absent = model.matrices.iter().find(|(_, shape)| layers.of(format.name, *shape).is_none());
+            let missing = absent.map(|(_, [rows, cols])| {
+                let what = format!("{} {rows}x{cols}", format.name);
+                let gap = layers.gaps.iter().find(|gap| gap.what == what);
+                gap.map_or_else(
+                    || format!("{what} was not measured"),
+                    |gap| format!("{what}: {}", gap.reason),
+                )
+            });
+            let total = |of: &dyn Fn([usize; 2]) -> f64| sum(&|shape| Some(of(shape))).unwrap_or(0.0);
+            all.push(Model {
+                name: model.name.into(),
+                format: format.name.into(),
+                weights: (total(&ops) / 2.0) as u64,
+                matrices: model.matrices.iter().map(|(count, _)| count).sum(),
+                bytes: total(&bytes) as u64,
+                ops: total(&ops) as u64,
+                load_seconds: sum(&load),
+                compute_seconds: sum(&compute),
+                predicted_seconds: sum(&floor),
+                measured_seconds: measured,
+                tokens_per_second: measured.map(|seconds| 1.0 / seconds),
+                speedup_over_f16: None,
+                speedup_over_f32: None,
+                missing,
+            });
+        }
+        let of = |format: &str| {
+            all[first..].iter().find(|model: &&Model| model.format == format)?.measured_seconds
+        };
+        let (f16, f32) = (of("f16"), of("f32"));
+        for model in &mut all[first..] {
+            model.speedup_over_f16 = f16.zip(model.measured_seconds).map(|(dense, own)| dense / own);
+            model.speedup_over_f32 = f32.zip(model.measured_seconds).map(|(dense, own)| dense / own);
+        }
+    }
+    all
+}
+
+/// What follows from all figures.
+pub fn summary(
+    ceilings: &Ceilings,
+    steps: &[Step],
+    points: &[Point],
+    models: &[Model],
+    shape: [usize; 2],
+) -> Summary {
+    let (example_bytes, example_bytes_per_second) = (14e9, 2e12);
+    let mut summary = Summary {
+        example_bytes,
+        example_bytes_per_second,
+        example_seconds: load_seconds(example_bytes, example_bytes_per_second),
+        ..Summary::default()
+    };
+    let steps: Vec<(u64, f64)> =
+        steps.iter().filter_map(|step| Some((step.set_bytes, step.probe.value()?))).collect();
+    if let (Some(&best), Some(&far)) = (steps.iter().max_by(|a, b| a.1.total_cmp(&b.1)), steps.last()) {
+        summary.cache_bytes_per_second = Some(best.1);
+        summary.cache_set_bytes = Some(best.0);
+        summary.far_bytes_per_second = Some(far.1);
+        summary.far_set_bytes = Some(far.0);
+        let middle = (best.1 * far.1).sqrt();
+        let beyond = steps.iter().rev().take_while(|step| step.1 < middle).last();
+        summary.wall_set_bytes = beyond.filter(|_| best.1 > 1.25 * far.1).map(|step| step.0);
+    }
+    let read = ceilings.read.value();
+    let ridge = |rate: Option<f64>| Some(rate? / read?);
+    summary.ridge_f32 = ridge(ceilings.fma_f32.value());
+    summary.ridge_int8 = ridge(ceilings.dot4_i8.value());
+    let seven = |format: &str| models.iter().find(|m| m.name == "LLaMA 7B" && m.format == format);
+    summary.intensity_7b = WEIGHT_FORMATS
+        .iter()
+        .filter_map(|format| seven(format.name))
+        .map(|model| (model.format.clone(), model.ops as f64 / model.bytes as f64))
+        .collect();
+    if let (Some(f16), Some(trits)) = (seven("f16"), seven("2-bit")) {
+        summary.speedup_ideal = Some(f16.bytes as f64 / trits.bytes as f64);
+        let ratio = |dense: Option<f64>, own: Option<f64>| Some(dense? / own?);
+        summary.speedup_predicted = ratio(f16.predicted_seconds, trits.predicted_seconds);
+        summary.speedup_measured = trits.speedup_over_f16;
+        summary.speedup_measured_f32 = trits.speedup_over_f32;
+        summary.speedup_ideal_f32 = seven("f32").map(|dense| dense.bytes as f64 / trits.bytes as f64);
+        let floor = || {
+            Some(Floor {
+                load_seconds: trits.load_seconds?,
+                compute_seconds: trits.compute_seconds?,
+                launch_seconds: trits.matrices as f64 * ceilings.launch.value()?,
+            })
+        };
+        summary.bound_2bit_7b = floor().map(|floor| floor.bound());
+        summary.reached_7b = ratio(trits.predicted_seconds, trits.measured_seconds);
+    }
+    let [rows, cols] = shape;
+    let ops = 2.0 * (rows * cols) as f64;
+    let crossing = |format: &WeightFormat, moved: usize, rate: Option<f64>| {
+        crossing_batch(format.bytes(rows, cols) as f64, moved as f64, ops, read?, rate?)
+    };
+    let [dense, .., trits, _] = &WEIGHT_FORMATS;
+    summary.crossing_batch = crossing(trits, cols + 4 * rows, ceilings.dot4_i8.value());
+    summary.crossing_batch_f32 = crossing(dense, 4 * cols + 4 * rows, ceilings.fma_f32.value());
+    let at = |format: &str, batch: usize| {
+        let mut points = points.iter();
+        points.find(|p| p.format == format && p.batch == batch && [p.rows, p.cols] == shape)
+    };
+    let mut batches: Vec<usize> = points.iter().map(|point| point.batch).collect();
+    batches.sort_unstable();
+    batches.dedup();
+    for batch in batches {
+        if let (Some(dense), Some(trits)) = (at("f32", batch), at("2-bit", batch)) {
+            summary.speedup_by_batch.push((batch, dense.median_seconds / trits.median_seconds));
+        }
+    }
+    let alone = summary.speedup_by_batch.iter().find(|(batch, _)| *batch == 1).map(|(_, speedup)| *speedup);
+    let fades = |(_, speedup): &&(usize, f64)| alone.is_some_and(|alone| *speedup < alone / 2.0);
+    summary.fading_batch = summary.speedup_by_batch.iter().find(fades).map(|(batch, _)| *batch);
+    summary
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wall::{Measure, Probe};
+
+    #[test]
+    fn the_models_have_as_many_weights_as_their_names_say() {
+        let weights = |model: &Shapes| {
+            model.matrices.iter().map(|(count, [rows, cols])| count * rows * cols).sum::<usize>()
+        };
+        // Of the embeddings only the head is multiplied: 32,000 rows of 4096, 5120 and 8192 are missing here.
+        let known = [2.41e9, 6.74e9, 13.02e9, 68.98e9];
+        let embedding = [0, 32_000 * 4096, 32_000 * 5120, 32_000 * 8192];
+        for ((model, known), embedding) in MODELS.iter().zip(known).zip(embedding) {
+            let got = (weights(model) + embedding) as f64;
+            assert!((got / known - 1.0).abs() < 0.005, "{}: {got}", model.name);
+        }
+    }
+
+    fn known(value: f64) -> Probe {
+        Probe::Measured(Measure {
+            value,
+            unit: String::new(),
+            best: value,
+            spread: 0.0,
+            steady: true,
+            overrides: String::new(),
+            working_set_bytes: 0,
+            clock: String::new(),
+            work: 1.0,
+            differential: true,
+            long_seconds: vec![],
+            short_seconds: vec![],
+        })
+    }
+
+    #[test]
+    fn a_model_is_the_sum_of_its_layers() {
+        let ceilings = Ceilings {
+            read: known(1e12),
+            fma_f32: known(1e13),
+            dot4_i8: known(1e14),
+            launch: known(1e-6),
+            ..Ceilings::none("made up")
+        };
+        let mut layers = Layers::default();
+        for (_, [rows, cols]) in MODELS[1].matrices {
+            for (format, seconds) in [("f32", 8e-3), ("2-bit", 1e-3)] {
+                let row = Row {
+                    batch: 1,
+                    operation: "made up",
+                    kernel: "made up",
+                    overrides: String::new(),
+                    shape: [rows / 2, *cols],
+                    bytes: 1,
+                    working_set: 0,
+                    blocks: 1,
+                    median_seconds: seconds / 2.0,
+                    min_seconds: seconds,
+                    device_median_seconds: None,
+                    samples: vec![],
+                    ops: 1,
+                    ratio_to_f32: None,
+                    ratio_to_f16: None,
+                };
+                let of = WEIGHT_FORMATS.iter().find(|known| known.name == format).unwrap();
+                layers.points.push(point(of, &row, 1, 2, Room { working_set: 1, memory: 1 }));
+            }
+        }
+        let all = models(&ceilings, &layers);
+        let of = |format: &str| all.iter().find(|m| m.name == "LLaMA 7B" && m.format == format).unwrap();
+        let close = |got: Option<f64>, want: f64| {
+            let got = got.expect("a figure");
+            assert!((got / want - 1.0).abs() < 1e-9, "{got}, expected {want}");
+        };
+        // 225 products of 8 ms.
+        close(of("f32").measured_seconds, 225.0 * 8e-3);
+        close(of("2-bit").speedup_over_f32, 8.0);
+        close(of("f32").load_seconds, of("f32").bytes as f64 / 1e12);
+        close(of("f32").predicted_seconds, of("f32").bytes as f64 / 1e12);
+        assert_eq!(of("f32").bytes, 4 * of("f32").weights);
+        // No ceiling of f16 arithmetic and no kernel: no figure, and its reason.
+        assert!(of("f16").predicted_seconds.is_none() && of("f16").measured_seconds.is_none());
+        assert!(of("f16").missing.as_deref().is_some_and(|reason| reason.contains("f16 4096x4096")));
+        assert!(of("2-bit").speedup_over_f16.is_none());
+    }
+}

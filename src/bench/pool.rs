@@ -1,0 +1,85 @@
+//! Memory to measure over: how much there is, and buffers that no cache holds together.
+
+use super::Failure;
+use crate::gpu::{Dtype, Gpu, Tensor};
+use crate::kernels::PROBE_WORDS;
+use crate::random::{self, Stream};
+
+/// Bytes that buffers in rotation hold together, where so many fit: more than any cache.
+pub const WORKING_SET: u64 = 1 << 30;
+
+/// Most buffers in rotation: each costs a binding.
+pub(super) const MOST_BUFFERS: u64 = 512;
+
+/// Bytes that a benchmark may fill. A software rasteriser takes the machine's own memory, half of what is free.
+pub(super) fn memory(gpu: &Gpu) -> u64 {
+    let free = || {
+        let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+        let line = text.lines().find(|line| line.starts_with("MemAvailable:"))?;
+        Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? << 10)
+    };
+    match gpu.is_software() {
+        true => free().map_or(WORKING_SET, |free| free / 2),
+        // The least memory of a card that anyone would benchmark.
+        false => 6 << 30,
+    }
+}
+
+/// How much memory a measurement may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// Bytes that buffers in rotation hold together, at most.
+    pub working_set: u64,
+    /// Bytes that a single matrix may take.
+    pub memory: u64,
+}
+
+impl Room {
+    /// What there is, and of it the working set that exceeds every cache.
+    pub fn of(gpu: &Gpu) -> Room {
+        let memory = memory(gpu);
+        Room { working_set: WORKING_SET.min(memory), memory }
+    }
+
+    /// No more than this.
+    pub fn at_most(self, bytes: u64) -> Room {
+        Room { working_set: self.working_set.min(bytes), memory: self.memory.min(bytes) }
+    }
+}
+
+/// Equal buffers with the same content, to go through in rotation.
+pub(super) struct Pool {
+    /// Words, all of them f32 between 1 and 2.
+    pub buffers: Vec<Tensor>,
+    /// Room for a word per four vectors of a buffer.
+    pub digest: Tensor,
+    /// What is in each buffer.
+    pub content: Vec<u32>,
+}
+
+impl Pool {
+    /// As many as there is room for, and at least three.
+    pub fn new(gpu: &Gpu, room: Room) -> Result<Pool, Failure> {
+        // What hides the cost of a dispatch, which is small beside a gigabyte per second.
+        let mut words: usize = if gpu.is_software() { 1 << 23 } else { 1 << 26 };
+        let too_large =
+            |words: usize| gpu.fits("probe", &[words]).is_err() || 12 * words as u64 > room.working_set;
+        while too_large(words) && words > 2 * PROBE_WORDS {
+            words /= 2;
+        }
+        let some: Vec<u32> = (0..1 << 16).flat_map(|i| random::draw(1, Stream::Order, 0, i)).collect();
+        // A float between 1 and 2, whatever its mantissa: no probe meets a NaN or a subnormal.
+        let word = |i: usize| 0x3f80_0000 | (some[i % some.len()] ^ (i / some.len()) as u32) & 0x7f_ffff;
+        let content: Vec<u32> = (0..words).map(word).collect();
+        let count = (room.working_set / (4 * words as u64)).clamp(3, MOST_BUFFERS);
+        let upload = |i| gpu.upload(&format!("probe.{i}"), &[words], &content);
+        let buffers = (0..count).map(upload).collect::<Result<Vec<_>, _>>()?;
+        let digest = gpu.zeros("probe.digest", Dtype::U32, &[words / 16])?;
+        Ok(Pool { buffers, digest, content })
+    }
+
+    /// Bytes of all buffers.
+    pub fn bytes(&self) -> u64 {
+        self.buffers.iter().map(Tensor::bytes).sum()
+    }
+}

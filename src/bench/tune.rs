@@ -1,0 +1,219 @@
+//! Which candidate is the fastest on this adapter: each is held against the twin, then timed on the device. Knows
+//! how to try, not what a network needs; reads and writes no file (that is `cache`).
+
+use std::fmt;
+use std::time::Instant;
+
+use super::gemv::{Format, Matrices};
+use super::matmul::{Precision, Products};
+use super::sample::sample;
+use super::{Failure, Room};
+use crate::gpu::{Clock, Gpu, Kernel, Op, Tuning};
+use crate::kernels;
+
+/// An operation at a shape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Its name in [`kernels::OPERATIONS`].
+    pub operation: &'static str,
+    /// `[batch, rows, cols]`.
+    pub shape: [usize; 3],
+}
+
+impl Wanted {
+    /// The operations at `[batch, rows, cols]` between whose kernels this device has a choice.
+    pub fn at(gpu: &Gpu, shape: [usize; 3]) -> Vec<Wanted> {
+        let operations: Vec<&'static str> = match shape[0] {
+            1 => Format::ALL.map(|format| format.operation(1)).to_vec(),
+            _ => Precision::ALL.map(Precision::operation).to_vec(),
+        };
+        let all = operations.into_iter().map(|operation| Wanted { operation, shape });
+        all.filter(|&wanted| candidates(gpu, wanted).len() > 1).collect()
+    }
+
+    /// The shapes that share its choice.
+    pub fn class(&self) -> [usize; 3] {
+        kernels::class(self.shape)
+    }
+
+    /// Rows, columns, and the batch if it is more than one: as shapes are written.
+    pub fn lengths(&self) -> Vec<usize> {
+        let [batch, rows, cols] = self.shape;
+        if batch == 1 { vec![rows, cols] } else { vec![rows, cols, batch] }
+    }
+}
+
+impl fmt::Display for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let lengths: Vec<String> = self.lengths().iter().map(usize::to_string).collect();
+        write!(f, "{} {}", self.operation, lengths.join("x"))
+    }
+}
+
+/// `[batch, rows, cols]` that are tuned if nothing else is asked for: every shape that a benchmark has by default,
+/// as far as the adapter is fast enough.
+pub fn shapes_to_tune(gpu: &Gpu) -> Vec<[usize; 3]> {
+    let single = super::gemv::DEFAULT_SHAPES.iter().map(|&[rows, cols]| [1, rows, cols]);
+    let all = single.chain(super::default_shapes(gpu));
+    let few = all.filter(|[_, rows, cols]| !gpu.is_software() || rows * cols <= 1 << 24);
+    let mut shapes: Vec<[usize; 3]> = Vec::new();
+    for shape in few {
+        if !shapes.iter().any(|&known| kernels::class(known) == kernels::class(shape)) {
+            shapes.push(shape);
+        }
+    }
+    shapes
+}
+
+/// What the tuner found.
+#[derive(Clone, Debug)]
+pub struct Tuned {
+    /// What was asked.
+    pub wanted: Wanted,
+    /// Every candidate, in the order in which they were tried: the default first.
+    pub tried: Vec<Tried>,
+    /// The fastest of those that are right.
+    pub winner: &'static Kernel,
+}
+
+/// One candidate.
+#[derive(Clone, Debug)]
+pub struct Tried {
+    /// A variant with one set of overrides.
+    pub kernel: &'static Kernel,
+    /// What came out.
+    pub outcome: Outcome,
+}
+
+/// What came of a candidate.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// Seconds of one product, from the submission until it is done, undisturbed: the least of several.
+    Seconds(f64),
+    /// It differs from its twin, and is never chosen.
+    Wrong(String),
+    /// There was no time left for it.
+    Untried,
+}
+
+impl Tried {
+    /// How long one product took, if it was timed.
+    pub fn seconds(&self) -> Option<f64> {
+        match self.outcome {
+            Outcome::Seconds(seconds) => Some(seconds),
+            _ => None,
+        }
+    }
+}
+
+/// One computation on the device as often as buffers rotate, for any of its operation's candidates.
+pub(super) trait Trial {
+    /// The computation over each copy of its data.
+    fn bind(&self, gpu: &Gpu, kernel: &'static Kernel) -> Vec<Vec<Op>>;
+
+    /// Runs one of them and holds every output against the twin.
+    fn check(&self, gpu: &Gpu, kernel: &'static Kernel, instance: &[Op]) -> Result<(), Failure>;
+}
+
+/// Bytes of the buffers that rotate under the tuner: more than most caches, and filled in no time.
+const WORKING_SET: u64 = 1 << 28;
+const WORKING_SET_ON_CPU: u64 = 1 << 26;
+
+/// A candidate whose first run takes this much longer than the best is not sampled.
+const HOPELESS: f64 = 3.0;
+
+/// What runs here of an operation, the default first: where time is short, the likeliest come first.
+pub fn candidates(gpu: &Gpu, wanted: Wanted) -> Vec<&'static Kernel> {
+    let default = kernels::default(gpu, wanted.operation, wanted.shape[0]);
+    let fitting = kernels::variants(wanted.operation).iter().copied().filter(|kernel| gpu.supports(kernel));
+    let mut found: Vec<&'static Kernel> = fitting.collect();
+    if gpu.tuning() == Tuning::Software {
+        found.reverse();
+    }
+    found.retain(|kernel| !std::ptr::eq(*kernel, default));
+    found.insert(0, default);
+    found
+}
+
+/// Tries candidates of an operation for about `seconds`, the best two twice, or says why it cannot. The first is
+/// tried however long it takes.
+///
+/// # Errors
+/// If the device failed, or no candidate is right.
+///
+/// # Panics
+/// If the operation is no product of a matrix, or there is no candidate.
+pub fn tune(
+    gpu: &Gpu,
+    wanted: Wanted,
+    candidates: &[&'static Kernel],
+    seconds: f64,
+) -> Result<Result<Tuned, String>, Failure> {
+    let trial = match trial(gpu, wanted)? {
+        Ok(trial) => trial,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    let (start, clock) = (Instant::now(), Clock::new(gpu));
+    let each = seconds / (candidates.len() + 4) as f64;
+    let (mut tried, mut best, mut wrong) = (Vec::new(), f64::INFINITY, None);
+    for &kernel in candidates {
+        if best.is_finite() && start.elapsed().as_secs_f64() > seconds {
+            tried.push(Tried { kernel, outcome: Outcome::Untried });
+            continue;
+        }
+        let instances = trial.bind(gpu, kernel);
+        let outcome = match trial.check(gpu, kernel, &instances[0]) {
+            Ok(()) => {
+                let first = clock.measure(gpu, &instances[0], 1)?.wall;
+                let hopeless = first > HOPELESS * best && first > 1e-3;
+                let seconds = if hopeless { first } else { sample(gpu, &instances, each)?.min() };
+                best = best.min(seconds);
+                Outcome::Seconds(seconds)
+            }
+            Err(failure @ Failure::Wrong { .. }) => {
+                log::error!("{failure}");
+                let sentence = failure.to_string();
+                wrong.get_or_insert(failure);
+                Outcome::Wrong(sentence)
+            }
+            Err(other) => return Err(other),
+        };
+        tried.push(Tried { kernel, outcome });
+    }
+    let mut order: Vec<usize> = (0..tried.len()).filter(|&i| tried[i].seconds().is_some()).collect();
+    order.sort_by(|&a, &b| tried[a].seconds().partial_cmp(&tried[b].seconds()).expect("times are numbers"));
+    order.truncate(2);
+    // What was first by a hair, or by a hiccup of the other, must be first again.
+    if order.len() == 2 {
+        for &i in &order {
+            let instances = trial.bind(gpu, tried[i].kernel);
+            tried[i].outcome = Outcome::Seconds(sample(gpu, &instances, 2.0 * each)?.min());
+        }
+        if tried[order[1]].seconds() < tried[order[0]].seconds() {
+            order.swap(0, 1);
+        }
+    }
+    match (order.first(), wrong) {
+        (Some(&i), _) => Ok(Ok(Tuned { wanted, winner: tried[i].kernel, tried })),
+        (None, Some(wrong)) => Err(wrong),
+        (None, None) => panic!("{}: no candidate", wanted.operation),
+    }
+}
+
+/// The data of a computation, or why there is none.
+fn trial(gpu: &Gpu, wanted: Wanted) -> Result<Result<Box<dyn Trial>, String>, Failure> {
+    let set = if gpu.is_software() { WORKING_SET_ON_CPU } else { WORKING_SET };
+    let room = Room { working_set: set, ..Room::of(gpu) };
+    let [batch, rows, cols] = wanted.shape;
+    if let Some(format) = Format::of(wanted.operation) {
+        assert_eq!(batch, 1, "{}: one row of activations", wanted.operation);
+        let matrices = Matrices::new(gpu, format, [rows, cols], 1, room)?;
+        return Ok(matrices.map(|matrices| Box::new(matrices) as Box<dyn Trial>));
+    }
+    let precision = Precision::of(wanted.operation);
+    let precision = precision.unwrap_or_else(|| panic!("{} cannot be tuned", wanted.operation));
+    // A batch works on what it finds in caches.
+    let room = Room { working_set: set / 16, ..room };
+    let products = Products::new(gpu, precision, wanted.shape, room)?;
+    Ok(products.map(|products| Box::new(products) as Box<dyn Trial>))
+}

@@ -1,0 +1,184 @@
+//! `sterna tune`: which kernels are the fastest on this adapter; and what other commands do when they meet a
+//! shape for the first time.
+
+use std::time::Instant;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::bench::{batched_shape, seconds};
+use super::{DeviceFlags, Failure, Verdict, failure, object};
+use crate::bench::{self, Outcome, Tried, Tuned, Wanted};
+use crate::gpu::Gpu;
+use crate::report::columns;
+
+const EXAMPLES: &str = "\
+Examples:
+  sterna tune                                   the layers of MNIST, BitNet 2B4T and a 7B LLaMA
+  sterna tune --shapes 4096x4096                one matrix times one row of activations
+  sterna tune --shapes 256x784x128 --seconds 5  times a batch of 128, with time to measure
+
+An operation has several kernels, and a kernel several sizes of workgroup; which is the fastest
+depends on the adapter and on the shape. Each is first held against its twin on the CPU, then timed,
+and the best two once more. The winner is kept in the user's cache folder, or in $STERNA_CACHE, for
+all shapes whose lengths agree in their first three binary digits, rounded up. `train` and `bench` try
+by themselves, briefly, what they meet for the first time; with --no-tune every command takes the
+defaults.
+
+It changes no result of a training run: in one, only operations are chosen whose kernels all compute
+the same integers. Exit code 1: a kernel differs from its twin; it is not used.";
+
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Flags {
+    /// Matrices as ROWSxCOLS, or with a batch as ROWSxCOLSxBATCH, separated by commas.
+    #[arg(long, value_name = "SHAPES", value_delimiter = ',', value_parser = batched_shape)]
+    shapes: Vec<[usize; 3]>,
+    /// Seconds for all candidates of an operation at a shape.
+    #[arg(long, value_name = "S", default_value_t = 1.5, value_parser = seconds)]
+    seconds: f64,
+    /// Print one JSON object as the last line of stdout.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    device: DeviceFlags,
+}
+
+pub fn run(flags: &Flags) -> super::Outcome {
+    let gpu = flags.device.open()?;
+    super::tell(format!("tune on {}", super::gpu_line(&gpu)));
+    let shapes = if flags.shapes.is_empty() { bench::shapes_to_tune(&gpu) } else { flags.shapes.clone() };
+    let wanted: Vec<Wanted> = shapes.iter().flat_map(|&shape| Wanted::at(&gpu, shape)).collect();
+    let (found, left_out) = tune(&gpu, &wanted, flags.seconds, &mut |line| super::tell(line))?;
+
+    super::say(super::gpu_line(&gpu))?;
+    super::say(table(&gpu, &found).trim_end())?;
+    for (wanted, reason) in &left_out {
+        super::say(format!("{wanted} is left out: {reason}"))?;
+    }
+    let kept = match flags.device.keeps_choices() {
+        true => bench::save(&gpu, &found).map_err(|sentence| super::tell(format!("sterna: {sentence}"))).ok(),
+        false => None,
+    };
+    match &kept {
+        Some(path) => super::say(format!("\nkept in {}", super::shown(path)))?,
+        None => super::say("\nnot kept")?,
+    }
+    if flags.json {
+        let mut line = super::device_json(&gpu);
+        line.extend(object(json!({
+            "driver": gpu.driver(),
+            "checked": gpu.checked(),
+            "tuned": found.iter().map(|tuned| tuned_json(&gpu, tuned)).collect::<Vec<_>>(),
+            "left_out": left_out.iter().map(|(wanted, reason)| json!({
+                "operation": wanted.operation, "shape": wanted.lengths(), "reason": reason,
+            })).collect::<Vec<_>>(),
+            "kept_in": kept.as_deref().map(super::shown),
+        })));
+        super::print_json("tune", line)?;
+    }
+    let wrong = |tried: &Tried| matches!(tried.outcome, Outcome::Wrong(_));
+    match found.iter().flat_map(|tuned| &tuned.tried).any(wrong) {
+        true => Ok(Verdict::No),
+        false => Ok(Verdict::Yes),
+    }
+}
+
+type Found = (Vec<Tuned>, Vec<(Wanted, String)>);
+
+fn tune(
+    gpu: &Gpu,
+    wanted: &[Wanted],
+    seconds: f64,
+    progress: &mut dyn FnMut(String),
+) -> Result<Found, Failure> {
+    let (mut found, mut left_out) = (Vec::new(), Vec::new());
+    for &wanted in wanted {
+        let candidates = bench::candidates(gpu, wanted);
+        match bench::tune(gpu, wanted, &candidates, seconds).map_err(failure)? {
+            Ok(tuned) => {
+                progress(format!("{wanted}: {}", tuned.winner.described(gpu.tuning())));
+                found.push(tuned);
+            }
+            Err(reason) => left_out.push((wanted, reason)),
+        }
+    }
+    Ok((found, left_out))
+}
+
+impl DeviceFlags {
+    /// Finds the fastest kernels for what this device has no choice for yet, in about so many seconds, has the
+    /// device use them, and keeps them.
+    pub fn tune(&self, gpu: &Gpu, wanted: &[Wanted], seconds: f64) -> Result<(), Failure> {
+        if !self.keeps_choices() {
+            return Ok(());
+        }
+        let mut missing: Vec<Wanted> = Vec::new();
+        for &wanted in wanted {
+            let known =
+                |other: &Wanted| other.operation == wanted.operation && other.class() == wanted.class();
+            let choice = bench::candidates(gpu, wanted).len() > 1;
+            if choice && gpu.choice(wanted.operation, wanted.class()).is_none() && !missing.iter().any(known)
+            {
+                missing.push(wanted);
+            }
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let start = Instant::now();
+        super::tell(format!(
+            "sterna: {} not seen on this adapter before: trying which kernels are fastest (--no-tune does without)",
+            super::counted(missing.len(), "product")
+        ));
+        let (found, _) =
+            tune(gpu, &missing, seconds / missing.len() as f64, &mut |line| log::info!("{line}"))?;
+        for Tuned { wanted, winner, .. } in &found {
+            gpu.choose(wanted.operation, wanted.class(), winner);
+        }
+        match bench::save(gpu, &found) {
+            Ok(path) => super::tell(format!(
+                "sterna: tuned in {:.1} s, kept in {}; `sterna tune` shows more",
+                start.elapsed().as_secs_f64(),
+                super::shown(&path)
+            )),
+            Err(sentence) => log::warn!("{sentence}"),
+        }
+        Ok(())
+    }
+}
+
+/// Candidates by time, the winner marked.
+fn table(gpu: &Gpu, found: &[Tuned]) -> String {
+    let mut lines = vec![["", "operation", "candidate", "us", "x best"].map(String::from).to_vec()];
+    for tuned in found {
+        let best = tuned.tried.iter().filter_map(Tried::seconds).fold(f64::INFINITY, f64::min);
+        for tried in &tuned.tried {
+            let mark = if std::ptr::eq(tried.kernel, tuned.winner) { "->" } else { "" };
+            let [time, ratio] = match &tried.outcome {
+                Outcome::Seconds(seconds) => {
+                    [format!("{:.1}", 1e6 * seconds), format!("{:.2}", seconds / best)]
+                }
+                Outcome::Wrong(_) => ["wrong".into(), String::new()],
+                Outcome::Untried => ["no time left".into(), String::new()],
+            };
+            let candidate = tried.kernel.described(gpu.tuning());
+            lines.push(vec![mark.into(), tuned.wanted.to_string(), candidate, time, ratio]);
+        }
+    }
+    columns(&lines)
+}
+
+fn tuned_json(gpu: &Gpu, tuned: &Tuned) -> Value {
+    let tried = |tried: &Tried| {
+        let wrong = if let Outcome::Wrong(sentence) = &tried.outcome { Some(sentence) } else { None };
+        json!({
+            "kernel": tried.kernel.described(gpu.tuning()), "seconds": tried.seconds(), "wrong": wrong,
+        })
+    };
+    json!({
+        "operation": tuned.wanted.operation, "shape": tuned.wanted.lengths(),
+        "winner": tuned.winner.described(gpu.tuning()),
+        "candidates": tuned.tried.iter().map(tried).collect::<Vec<_>>(),
+    })
+}

@@ -1,0 +1,26 @@
+//! Additions of 32-bit integers. Shader: `shaders/probe_add_i32.wgsl`. A probe, without a
+//! twin.
+
+use super::expect;
+use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Overrides, Tensor, params};
+
+params! { trips: u32 }
+
+const fn tuned(overrides: Overrides) -> Kernel {
+    let wgsl =
+        concat!(include_str!("../../shaders/probe_add_i32.wgsl"), include_str!("../../shaders/grid.wgsl"));
+    Kernel::new::<Params>("probe_add_i32", wgsl).with(overrides, overrides)
+}
+
+/// The probe with every workgroup size that may be the fastest.
+pub static VARIANTS: &[&Kernel] =
+    &[&tuned(&[("WG", 8.0)]), &tuned(&[("WG", 64.0)]), &tuned(&[("WG", 256.0)])];
+
+/// `out[n] <- sum of eight pairs`, each started from `x` and added to itself crosswise 4 `trips` times.
+pub fn probe_add_i32(gpu: &Gpu, kernel: &'static Kernel, trips: u32, x: &Tensor, out: &Tensor) -> Op {
+    expect("probe_add_i32", x, I32, x.shape());
+    expect("probe_add_i32", out, I32, x.shape());
+    assert!(x.len().is_multiple_of(256), "probe_add_i32: {} invocations, no multiple of 256", x.len());
+    let cost = Cost { bytes: x.bytes() + out.bytes(), ops: 64 * u64::from(trips) * x.len() as u64 };
+    gpu.op(kernel, Params { trips }, &[x, out], Grid::Each(x.len()), cost)
+}

@@ -1,0 +1,26 @@
+//! Fused multiply-adds in f32. Shader: `shaders/probe_fma_f32.wgsl`. A probe, without a
+//! twin.
+
+use super::expect;
+use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Overrides, Tensor, params};
+
+params! { trips: u32, a: f32 }
+
+const fn tuned(overrides: Overrides) -> Kernel {
+    let wgsl =
+        concat!(include_str!("../../shaders/probe_fma_f32.wgsl"), include_str!("../../shaders/grid.wgsl"));
+    Kernel::new::<Params>("probe_fma_f32", wgsl).with(overrides, overrides)
+}
+
+/// The probe with every workgroup size that may be the fastest.
+pub static VARIANTS: &[&Kernel] =
+    &[&tuned(&[("WG", 8.0)]), &tuned(&[("WG", 64.0)]), &tuned(&[("WG", 256.0)])];
+
+/// `out[n] <- sum of eight points`, each started from `x` and turned by `a` in 4 `trips` steps of the leapfrog.
+pub fn probe_fma_f32(gpu: &Gpu, kernel: &'static Kernel, trips: u32, a: f32, x: &Tensor, out: &Tensor) -> Op {
+    expect("probe_fma_f32", x, F32, x.shape());
+    expect("probe_fma_f32", out, F32, x.shape());
+    assert!(x.len().is_multiple_of(256), "probe_fma_f32: {} invocations, no multiple of 256", x.len());
+    let cost = Cost { bytes: x.bytes() + out.bytes(), ops: 128 * u64::from(trips) * x.len() as u64 };
+    gpu.op(kernel, Params { trips, a }, &[x, out], Grid::Each(x.len()), cost)
+}

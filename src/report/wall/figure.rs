@@ -1,0 +1,90 @@
+//! Figures in words: three digits and a unit.
+
+/// Three significant digits, without an exponent between a thousandth and ten million.
+pub fn digits(value: f64) -> String {
+    if value == 0.0 || !value.is_finite() {
+        return format!("{value}");
+    }
+    let rounded: f64 = format!("{value:.2e}").parse().unwrap_or(value);
+    let power = rounded.abs().log10().floor() as i32;
+    match power {
+        -3..=2 => format!("{rounded:.*}", (2 - power).max(0) as usize),
+        3..=6 => format!("{rounded:.0}"),
+        _ => format!("{rounded:e}"),
+    }
+}
+
+/// Four significant digits without zeros at their end; whole numbers up to a million as they are.
+pub fn short(value: f64) -> String {
+    if value.fract() == 0.0 && value.abs() < 1e6 {
+        return format!("{value:.0}");
+    }
+    let rounded: f64 = format!("{value:.3e}").parse().unwrap_or(value);
+    if (1e-4..1e6).contains(&rounded.abs()) { format!("{rounded}") } else { format!("{rounded:e}") }
+}
+
+/// With the prefix that leaves one to three digits before the point: `10.2 GB/s`.
+pub fn si(value: f64, unit: &str) -> String {
+    const PREFIXES: [(f64, &str); 9] = [
+        (1e15, "P"),
+        (1e12, "T"),
+        (1e9, "G"),
+        (1e6, "M"),
+        (1e3, "k"),
+        (1.0, ""),
+        (1e-3, "m"),
+        (1e-6, "µ"),
+        (1e-9, "n"),
+    ];
+    // What rounds up to a thousand takes the next prefix.
+    let rounded: f64 = format!("{value:.2e}").parse().unwrap_or(value);
+    let of = PREFIXES.iter().find(|(scale, _)| rounded.abs() >= 0.999_999 * scale);
+    match of {
+        Some((scale, prefix)) => format!("{} {prefix}{unit}", digits(rounded / scale)),
+        None => format!("{} {unit}", digits(value)),
+    }
+}
+
+/// Bytes per second, operations per second or seconds, by the unit of a measure.
+pub fn measure(value: f64, unit: &str) -> String {
+    match unit {
+        "byte/s" => si(value, "B/s"),
+        "op/s" => si(value, "op/s"),
+        _ => si(value, "s"),
+    }
+}
+
+/// Bytes of memory in powers of 1024, which working sets are.
+pub fn binary(bytes: u64) -> String {
+    match bytes {
+        0..0x10_0000 => format!("{} KiB", bytes >> 10),
+        0x10_0000..0x4000_0000 => format!("{} MiB", bytes >> 20),
+        _ => format!("{} GiB", bytes >> 30),
+    }
+}
+
+/// `12.3 %`.
+pub fn percent(share: f64) -> String {
+    format!("{} %", digits(100.0 * share))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_have_three_digits_and_their_unit() {
+        let values = [14e9, 2e12, 7e-3, 999.6, 0.0, 1e-6, 123.0, 1.0, 2.5e-10];
+        let want =
+            ["14.0 GB", "2.00 TB", "7.00 mB", "1.00 kB", "0 B", "1.00 µB", "123 B", "1.00 B", "2.50e-10 B"];
+        assert_eq!(values.map(|value| si(value, "B")), want.map(|text| text.replace("2.50e", "2.5e")));
+        assert_eq!(
+            [71.428, 0.0303, 533.33, 16.67, 65_504.0, 3.4e38, 0.125].map(digits),
+            ["71.4", "0.0303", "533", "16.7", "65500", "3.4e38", "0.125"]
+        );
+        let shortened = [65_504.0, 1.584_96, 0.25, 3.402_8e38, 32.0, 0.0].map(short);
+        assert_eq!(shortened, ["65504", "1.585", "0.25", "3.403e38", "32", "0"]);
+        assert_eq!([16 << 10, 32 << 20, 1 << 30].map(binary), ["16 KiB", "32 MiB", "1 GiB"]);
+        assert_eq!(percent(0.1234), "12.3 %");
+    }
+}

@@ -1,0 +1,322 @@
+//! The tuner: what it may choose, what it keeps, and that whatever is wrong with what it kept does no harm.
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use common::process::{adapter_flags, code, idx, program, stderr, stdout, text};
+use common::{Shaders, gpu};
+use serde_json::{Value, json};
+use sterna::bench::{Outcome, Wanted, candidates, tune};
+use sterna::gpu::Kernel;
+use sterna::kernels;
+
+const SHAPE: &str = "40x192";
+const WANTED: Wanted = Wanted { operation: "gemv_ternary", shape: [1, 40, 192] };
+
+/// A layer of the networks that are trained here; the others have the same candidates.
+const LAYER: Wanted = Wanted { operation: "matmul_ternary", shape: [32, 20, 30] };
+
+/// Runs the program with its choices in `cache`.
+fn sterna(cache: &Path, args: &[&str]) -> Output {
+    program().env("STERNA_CACHE", cache).args(args).args(adapter_flags(args)).output().expect("it starts")
+}
+
+fn result(output: &Output) -> Value {
+    let text = stdout(output);
+    let last = text.lines().last().unwrap_or_else(|| panic!("{}", stderr(output)));
+    serde_json::from_str(last).unwrap_or_else(|error| panic!("{error}: {last}"))
+}
+
+fn tuned(cache: &Path) -> Value {
+    let output = sterna(cache, &["tune", "--shapes", SHAPE, "--seconds", "0.2", "--json"]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    result(&output)
+}
+
+/// A data set of three classes, written once for each test.
+fn data(folder: &Path) -> PathBuf {
+    let data = folder.join("data");
+    fs::create_dir(&data).expect("created");
+    for (half, count) in [("train", 96u32), ("t10k", 32)] {
+        let pixels: Vec<u8> = (0..count * 30).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        let labels: Vec<u8> = (0..count).map(|i| (i % 3) as u8).collect();
+        let write =
+            |name: &str, bytes| fs::write(data.join(format!("{half}-{name}")), bytes).expect("written");
+        write("images-idx3-ubyte", idx(0x803, &[count, 6, 5], &pixels));
+        write("labels-idx1-ubyte", idx(0x801, &[count], &labels));
+    }
+    data
+}
+
+/// What training says on stderr, with a line for every kernel that was compiled.
+fn trained(cache: &Path, data: &Path, flags: &[&str]) -> String {
+    let out = tempfile::tempdir().expect("a folder");
+    let out = out.path().join("run");
+    let args = [
+        "train",
+        "--data",
+        text(data),
+        "--out",
+        text(&out),
+        "--epochs",
+        "1",
+        "--batch",
+        "32",
+        "--hidden",
+        "20",
+    ];
+    let args = [&args, flags].concat();
+    let mut command = program();
+    command.env("STERNA_CACHE", cache).env("RUST_LOG", "sterna=debug");
+    let output = command.args(&args).args(adapter_flags(&args)).output().expect("it starts");
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    stderr(&output)
+}
+
+/// The variants of matmul_ternary that were compiled.
+fn compiled(said: &str) -> Vec<&'static str> {
+    let names = kernels::variants("matmul_ternary").iter().map(|kernel| kernel.name);
+    let mut names: Vec<&str> =
+        names.filter(|name| said.contains(&format!("compiling {name} with"))).collect();
+    names.dedup();
+    names
+}
+
+const NEW: &str = "not seen on this adapter before";
+
+/// The only file in the folder.
+fn file(cache: &Path) -> PathBuf {
+    let mut files = fs::read_dir(cache).expect("the folder").map(|entry| entry.expect("an entry").path());
+    let file = files.next().expect("a file");
+    assert_eq!(files.next(), None, "more than one file");
+    file
+}
+
+fn read(path: &Path) -> Value {
+    serde_json::from_slice(&fs::read(path).expect("the file")).expect("JSON")
+}
+
+#[test]
+fn every_candidate_is_tried_and_the_fastest_is_kept() {
+    let cache = tempfile::tempdir().expect("a folder");
+    let line = tuned(cache.path());
+    let ours = line["tuned"].as_array().expect("tuned").iter().find(|t| t["operation"] == "gemv_ternary");
+    let ours = ours.unwrap_or_else(|| panic!("no gemv_ternary in {line}"));
+    assert_eq!(ours["shape"], json!([40, 192]));
+    let tried = ours["candidates"].as_array().expect("candidates");
+    assert_eq!(tried.len(), candidates(gpu(Shaders::Plain), WANTED).len());
+    let seconds = |name: &Value| {
+        let found = tried.iter().find(|tried| tried["kernel"] == *name);
+        found.and_then(|tried| tried["seconds"].as_f64()).expect("a time")
+    };
+    assert!(tried.iter().all(|tried| tried["wrong"].is_null()), "{line}");
+    assert!(seconds(&ours["winner"]) > 0.0);
+    let kept = read(&file(cache.path()));
+    assert_eq!(kept["choices"]["gemv_ternary 40x192x1"]["kernel"], ours["winner"]);
+    assert_eq!(line["kept_in"], json!(text(&file(cache.path()))));
+    for key in ["schema", "sterna_version", "adapter", "backend", "driver", "kernels"] {
+        assert!(!kept[key].is_null(), "{key} is missing in {kept}");
+    }
+}
+
+#[test]
+fn the_kept_choice_is_used_and_no_tune_takes_the_default() {
+    let (folder, plain) = (tempfile::tempdir().expect("a folder"), gpu(Shaders::Plain));
+    let (data, cache) = (data(folder.path()), folder.path().join("cache"));
+    assert!(trained(&cache, &data, &[]).contains(NEW));
+    let (path, mut kept) = (file(&cache), read(&file(&cache)));
+    let candidates = candidates(plain, LAYER);
+    for candidate in &candidates {
+        for choice in kept["choices"].as_object_mut().expect("choices").values_mut() {
+            choice["kernel"] = json!(candidate.described(plain.tuning()));
+        }
+        fs::write(&path, kept.to_string()).expect("written");
+        let said = trained(&cache, &data, &[]);
+        assert_eq!(compiled(&said), [candidate.name], "{said}");
+        assert!(!said.contains(NEW), "{said}");
+    }
+    let before = fs::read(&path).expect("the file");
+    for flag in ["--no-tune", "--checked"] {
+        assert_eq!(compiled(&trained(&cache, &data, &[flag])), [candidates[0].name], "{flag}");
+    }
+    assert_eq!(fs::read(&path).expect("the file"), before);
+    fs::remove_file(&path).expect("removed");
+    assert!(!trained(&cache, &data, &["--no-tune"]).contains(NEW));
+    assert!(!path.exists(), "--no-tune wrote a file");
+}
+
+#[test]
+fn bench_measures_the_kept_choice() {
+    let (cache, plain) = (tempfile::tempdir().expect("a folder"), gpu(Shaders::Plain));
+    tuned(cache.path());
+    let (path, mut kept) = (file(cache.path()), read(&file(cache.path())));
+    let rival = *candidates(plain, WANTED).last().expect("several");
+    kept["choices"]["gemv_ternary 40x192x1"]["kernel"] = json!(rival.described(plain.tuning()));
+    fs::write(&path, kept.to_string()).expect("written");
+    let line =
+        result(&sterna(cache.path(), &["bench", "gemv", "--shapes", SHAPE, "--seconds", "0", "--json"]));
+    let rows = line["rows"].as_array().expect("rows");
+    assert!(rows.iter().any(|row| row["kernel"] == rival.name), "no {} in {line}", rival.name);
+}
+
+#[test]
+fn what_is_wrong_with_the_file_is_put_right_without_a_word() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (data, cache) = (data(folder.path()), folder.path().join("cache"));
+    trained(&cache, &data, &[]);
+    let (path, good) = (file(&cache), read(&file(&cache)));
+    let changed = |key: &str, value: Value| {
+        let mut other = good.clone();
+        other[key] = value;
+        other.to_string()
+    };
+    let only = |at: &str, kernel: &str| changed("choices", json!({at: {"kernel": kernel, "seconds": 1.0}}));
+    let whole = good.to_string();
+    let cases = [
+        ("empty", String::new()),
+        ("cut off", whole[..whole.len() / 2].to_string()),
+        ("no JSON", "\u{0}\u{1}".into()),
+        ("another schema", changed("schema", json!(0))),
+        ("another version", changed("sterna_version", json!("0.0.1"))),
+        ("another adapter", changed("adapter", json!("Voodoo 2"))),
+        ("another driver", changed("driver", json!("older"))),
+        ("other kernels", changed("kernels", json!("00"))),
+        ("no choices", changed("choices", json!(3))),
+        ("unknown kernel", only("matmul_ternary 20x32x32", "matmul_ternary_best WG=8")),
+        ("kernel of another operation", only("matmul_ternary 20x32x32", "relu WG=8")),
+        ("unknown operation", only("matmul_best 20x32x32", "matmul_ternary WG=8")),
+        ("no shape", only("matmul_ternary 20xx32", "matmul_ternary WG=8")),
+    ];
+    for (what, text) in cases {
+        fs::write(&path, text).expect("written");
+        let said = trained(&cache, &data, &[]);
+        assert!(said.contains(NEW), "{what}: {said}");
+        assert!(!said.contains("ERROR") && !said.contains("WARN"), "{what}: {said}");
+        let again = read(&path);
+        for key in ["schema", "sterna_version", "adapter", "backend", "driver", "kernels"] {
+            assert_eq!(again[key], good[key], "{what}");
+        }
+        let kernel = again["choices"]["matmul_ternary 20x32x32"]["kernel"].as_str().expect(what);
+        let named = |candidate: &&Kernel| candidate.described(gpu(Shaders::Plain).tuning()) == kernel;
+        assert!(candidates(gpu(Shaders::Plain), LAYER).iter().any(named), "{what}: {kernel}");
+    }
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_costs_nothing_but_the_tuning() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // Not even root makes a folder inside a file.
+    let file = folder.path().join("file");
+    fs::write(&file, "").expect("written");
+    let said = trained(&file.join("cache"), &data(folder.path()), &[]);
+    assert!(said.contains(NEW) && said.contains("cannot be written"), "{said}");
+    let output = sterna(&file.join("cache"), &["tune", "--shapes", SHAPE, "--seconds", "0"]);
+    assert_eq!(code(&output), 0);
+    assert!(stderr(&output).contains("cannot be written"), "{}", stderr(&output));
+}
+
+/// The candidate with one piece of its text replaced, under a name of its own.
+fn changed(kernel: &'static Kernel, name: &str, from: &str, to: &str) -> &'static Kernel {
+    assert!(kernel.wgsl.contains(from), "{}: no {from:?}", kernel.name);
+    let wgsl = String::leak(kernel.wgsl.replace(from, to));
+    Box::leak(Box::new(Kernel { name: String::leak(name.to_string()), wgsl, ..*kernel }))
+}
+
+#[test]
+fn what_computes_something_else_is_never_chosen() {
+    let gpu = gpu(Shaders::Plain);
+    let right = kernels::variants("gemv_ternary")[0];
+    // It returns at once, so nothing is as fast.
+    let nothing =
+        changed(right, "gemv_ternary_nothing", "if row >= p.rows { return; }", "if row >= 0u { return; }");
+    let off_by_one = changed(right, "gemv_ternary_off", "- sum[0]", "- sum[0] + 1");
+    for among in [[nothing, right, off_by_one], [right, off_by_one, nothing]] {
+        let tuned = tune(gpu, WANTED, &among, 1.0).expect("one is right").expect("it fits");
+        assert!(std::ptr::eq(tuned.winner, right), "{}", tuned.winner.name);
+        for tried in &tuned.tried {
+            let wrong = matches!(&tried.outcome, Outcome::Wrong(sentence) if sentence.contains("differs from its twin"));
+            assert_eq!(wrong, !std::ptr::eq(tried.kernel, right), "{tried:?}");
+        }
+    }
+    let failure = tune(gpu, WANTED, &[nothing, off_by_one], 1.0).expect_err("none is right");
+    assert!(failure.to_string().contains("gemv_ternary_nothing differs"), "{failure}");
+}
+
+#[test]
+fn the_slower_of_two_is_not_chosen() {
+    let gpu = gpu(Shaders::Plain);
+    let right = kernels::variants("gemv_ternary")[0];
+    let from = "a += vec4<i32>(dot16(";
+    // The same sums after two hundred rounds of nothing, for all that a compiler knows of `words`.
+    let to = "for (var i = 0u; i < 200u; i++) { if i > p.words + 900u { a = -a; } }";
+    let slow = changed(right, "gemv_ternary_slow", from, &format!("{to} {from}"));
+    let wanted = Wanted { operation: "gemv_ternary", shape: [1, 300, 1000] };
+    let tuned = tune(gpu, wanted, &[slow, right], 1.0).expect("both are right").expect("it fits");
+    assert!(std::ptr::eq(tuned.winner, right), "{:?}", tuned.tried);
+}
+
+#[test]
+fn shapes_of_one_class_agree_in_three_digits() {
+    let class = |length| kernels::class([length; 3])[0];
+    let pairs = [
+        (1, 1),
+        (2, 2),
+        (5, 5),
+        (7, 7),
+        (9, 10),
+        (10, 10),
+        (784, 896),
+        (896, 896),
+        (897, 1024),
+        (1000, 1024),
+    ];
+    for (length, rounded) in
+        pairs.into_iter().chain([(2560, 2560), (4096, 4096), (4097, 5120), (28_672, 28_672)])
+    {
+        assert_eq!(class(length), rounded, "{length}");
+        assert_eq!(class(rounded), rounded, "{rounded}");
+    }
+}
+
+#[test]
+fn a_run_ends_with_the_same_weights_whichever_kernels_it_ran() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = data(folder.path());
+    let run = |name: &str, cache: &Path, flags: &[&str]| {
+        let out = folder.path().join(name);
+        let mut args =
+            vec!["train", "--data", text(&data), "--out", text(&out), "--epochs", "2", "--batch", "32"];
+        args.extend(["--hidden", "20,9", "--json"]);
+        args.extend(flags);
+        let output = sterna(cache, &args);
+        assert_eq!(code(&output), 0, "{}", stderr(&output));
+        let model = out.join("model.safetensors");
+        let scored = sterna(cache, &["eval", text(&model), "--data", text(&data), "--json"]);
+        let (trained, scored) = (result(&output), result(&scored));
+        ["train_accuracy", "test_loss"]
+            .map(|key| trained[key].clone())
+            .into_iter()
+            .chain([scored["digest"].clone()])
+            .collect::<Vec<_>>()
+    };
+    let cache = folder.path().join("cache");
+    let by_default = run("default", &cache, &["--no-tune"]);
+    assert!(!cache.exists() && by_default.iter().all(|value| !value.is_null()), "{by_default:?}");
+    assert_eq!(run("tuned", &cache, &[]), by_default);
+    // Each candidate in all layers.
+    let (path, mut kept) = (file(&cache), read(&file(&cache)));
+    let plain = gpu(Shaders::Plain);
+    for candidate in candidates(plain, LAYER) {
+        let name = candidate.described(plain.tuning());
+        let choices = kept["choices"].as_object_mut().expect("choices");
+        assert_eq!(choices.len(), 3, "one for each layer");
+        for choice in choices.values_mut() {
+            choice["kernel"] = json!(name);
+        }
+        fs::write(&path, kept.to_string()).expect("written");
+        assert_eq!(run(&name, &cache, &[]), by_default, "{name}");
+    }
+}
