@@ -15,7 +15,8 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use safetensors::tensor::{Metadata, TensorView};
+use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
@@ -295,10 +296,30 @@ fn write(
     write().map_err(|reason| FileError::Write { path: path.into(), reason })
 }
 
+/// A safetensors file, taken apart.
+///
+/// # Errors
+/// A clause that says what is promised and what is there: the crate has no numbers.
+pub fn deserialize(bytes: &[u8]) -> Result<(SafeTensors<'_>, Metadata), String> {
+    let no_file = |what: String| format!("is no safetensors file: {what}");
+    let Some(&length) = bytes.first_chunk() else {
+        return Err(no_file(format!("it has {} bytes, expected at least 8", bytes.len())));
+    };
+    let (length, left) = (u64::from_le_bytes(length), bytes.len() as u64 - 8);
+    if length > left {
+        return Err(no_file(format!("its first 8 bytes promise a header of {length} bytes, found {left}")));
+    }
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| no_file(error.to_string()))?;
+    let (promised, found) = (header.data_len() as u64, left - length);
+    if promised != found {
+        return Err(no_file(format!("its header promises {promised} bytes of tensors, found {found}")));
+    }
+    let file = SafeTensors::deserialize(bytes).map_err(|error| no_file(error.to_string()))?;
+    Ok((file, header))
+}
+
 fn parse(bytes: &[u8]) -> Result<Checkpoint, String> {
-    let no_model = |error: safetensors::SafeTensorError| format!("is no safetensors file: {error}");
-    let (_, header) = SafeTensors::read_metadata(bytes).map_err(no_model)?;
-    let file = SafeTensors::deserialize(bytes).map_err(no_model)?;
+    let (file, header) = deserialize(bytes)?;
     let metadata = header.metadata().clone().unwrap_or_default().into_iter().collect();
     current(&file, &metadata)?;
     let view = |name: &str, dtype: Dtype, shape: &[usize]| {

@@ -26,7 +26,7 @@ use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 use serde_json::{Map, Value};
 
-use crate::checkpoint::{Checkpoint, FileError};
+use crate::checkpoint::{self, Checkpoint, FileError};
 use crate::ternary::{Packed, RMSNORM_EPS};
 
 pub use bitnet::WeightScale;
@@ -218,8 +218,8 @@ impl Format {
         if bytes.starts_with(&npy::MAGIC) || bytes.starts_with(&npz::MAGIC) {
             return Ok(Format::Npy);
         }
-        let (_, header) = SafeTensors::read_metadata(bytes)
-            .map_err(|error| format!("is no safetensors file ({error}), and neither GGUF nor npy"))?;
+        let (_, header) =
+            checkpoint::deserialize(bytes).map_err(|what| format!("{what}, and neither GGUF nor npy"))?;
         let kind = header.metadata().as_ref().and_then(|metadata| metadata.get("format"));
         let has = |name: &str| header.info(name).is_some();
         Ok(match kind.map(String::as_str) {
@@ -408,10 +408,7 @@ impl Listing {
 
 /// A safetensors file and what it says of itself.
 fn header(bytes: &[u8]) -> Result<(SafeTensors<'_>, BTreeMap<String, String>), String> {
-    let no_file = |error| format!("is no safetensors file: {error}");
-    // The header alone does not see that a file is cut.
-    let file = SafeTensors::deserialize(bytes).map_err(no_file)?;
-    let (_, header) = SafeTensors::read_metadata(bytes).map_err(no_file)?;
+    let (file, header) = checkpoint::deserialize(bytes)?;
     Ok((file, header.metadata().clone().unwrap_or_default().into_iter().collect()))
 }
 
