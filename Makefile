@@ -16,10 +16,11 @@ train: ## train the ternary network on MNIST; installs a Vulkan driver where the
 	$(ready)
 	$(CARGO) run --release -- train $(ARGS)
 
-test: ## run all tests, the documentation's examples too; installs RenderDoc, which one of them needs
+test: ## run all tests, the documentation's examples too; installs what they need: RenderDoc, a browser, Python
 	$(ready)
 	@sh .ci/renderdoc
 	@sh .ci/chromium
+	@sh .ci/python
 	$(CARGO) test --release
 
 bench: ## run the benchmarks

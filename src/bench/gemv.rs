@@ -184,10 +184,7 @@ pub fn gemv(
             };
             let chosen = kernels::chosen(gpu, operation, [what.batch, shape[0], shape[1]]);
             for &kernel in kernels::variants(operation) {
-                // By value: the compiler may keep several copies of a constant.
-                let same = kernel.name == chosen.name
-                    && kernel.overrides(gpu.tuning()) == chosen.overrides(gpu.tuning());
-                if !same && !what.all {
+                if !std::ptr::eq(kernel, chosen) && !what.all {
                     continue;
                 }
                 if let Some(reason) = gpu.lacks(kernel) {
@@ -517,7 +514,7 @@ impl Matrices {
             overrides: overrides(gpu, kernel),
             shape: self.shape,
             bytes: matrix + activations + outputs,
-            working_set: matrix * self.copies.len() as u64,
+            working_set: matrix * samples.rotated as u64,
             blocks: instances[0].len(),
             median_seconds: samples.median(),
             min_seconds: samples.min(),

@@ -10,7 +10,10 @@
 //! quantises them.
 
 mod float;
+mod linear;
 mod ternary;
+
+pub use linear::Linear;
 
 use crate::gpu::{Dtype::*, Error, Gpu, Op, PART, Tensor};
 use crate::kernels::{self, AdamW, Int8Tensor, Moments, PackedTensor, Sgd, Stack, Totals, Trainable};
@@ -264,7 +267,20 @@ impl Mlp {
     /// # Errors
     /// If the adapter cannot bind a tensor; `batch` is then too large for it.
     pub fn activations(&self, gpu: &Gpu, batch: usize) -> Result<Activations, Error> {
-        let pixels = gpu.zeros("pixels", I32, &[batch, self.shape.dims[0]])?;
+        self.activations_of(gpu, gpu.zeros("pixels", I32, &[batch, self.shape.dims[0]])?)
+    }
+
+    /// [`Mlp::activations`] of pixels that are already on the device, where the caller leaves them:
+    /// `i32 [batch, dims[0]]`, each from 0 to 255.
+    ///
+    /// # Errors
+    /// As [`Mlp::activations`].
+    ///
+    /// # Panics
+    /// If the tensor has another type or width.
+    pub fn activations_of(&self, gpu: &Gpu, pixels: Tensor) -> Result<Activations, Error> {
+        let &[batch, width] = pixels.shape() else { panic!("Mlp: pixels are {:?}", pixels.shape()) };
+        assert_eq!((pixels.dtype(), width), (I32, self.shape.dims[0]), "Mlp: type and width of the pixels");
         let labels = gpu.zeros("labels", U32, &[batch])?;
         let classes = *self.shape.dims.last().expect("a shape has an input and an output");
         let logits = gpu.zeros("logits", F32, &[batch, classes])?;

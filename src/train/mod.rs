@@ -13,6 +13,7 @@ use crate::kernels::{self, AdamW, Sgd, Totals};
 use crate::mnist::{Dataset, Split};
 use crate::model::{Activations, Mlp, Parameters, Precision, Shape, Update};
 use crate::random;
+use crate::ternary::RMSNORM_EPS;
 
 #[cfg(feature = "cli")]
 pub use resume::Fault;
@@ -256,9 +257,6 @@ impl Config {
 
 /// Steps that a schedule holds: 16 bytes each, in the 128 MiB that every adapter binds.
 const MOST_SCHEDULED: usize = 1 << 23;
-
-/// RMSNorm's epsilon in every network that is trained here.
-pub const RMSNORM_EPS: f64 = 1e-5;
 
 /// Loss and accuracy over some images.
 #[derive(Clone, Copy, Debug, PartialEq)]
