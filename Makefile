@@ -18,6 +18,7 @@ train: ## train the ternary network on MNIST; installs a Vulkan driver where the
 
 test: ## run all tests, the documentation's examples too
 	$(ready)
+	@sh .ci/chromium
 	$(CARGO) test --release
 
 bench: ## run the benchmarks

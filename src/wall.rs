@@ -27,8 +27,11 @@ pub struct Measure {
     pub working_set_bytes: u64,
     /// `device timestamps`, or `submit to done` where the device has no clock.
     pub clock: String,
-    /// Bytes, operations or dispatches by which the long work exceeds the short.
+    /// Bytes, operations or dispatches of the long work; the short one has half.
     pub work: f64,
+    /// Whether the difference counts. Else the two lengths did not differ by about half, on a machine with much other
+    /// work, and the long laps count whole.
+    pub differential: bool,
     /// Seconds of each long lap, in the order of measuring.
     pub long_seconds: Vec<f64>,
     /// See `long_seconds`.
@@ -49,6 +52,19 @@ pub enum Probe {
 }
 
 impl Probe {
+    /// The faster of two measurements of one ceiling.
+    #[must_use]
+    pub fn better(self, other: Probe) -> Probe {
+        match (&self, &other) {
+            (Probe::Measured(one), Probe::Measured(two)) => {
+                let faster = if one.unit == "s" { two.value < one.value } else { two.value > one.value };
+                if faster { other } else { self }
+            }
+            (Probe::Missing { .. }, Probe::Measured(_)) => other,
+            _ => self,
+        }
+    }
+
     /// A gap for this reason.
     pub fn missing(reason: impl std::fmt::Display) -> Probe {
         Probe::Missing { missing: reason.to_string() }
@@ -232,7 +248,13 @@ pub const WEIGHT_FORMATS: [WeightFormat; 5] = [
         block: [1, 4],
     },
     // Stored in f16, multiplied and summed in f32.
-    WeightFormat { name: "f16", gemv: "gemv_f16", matmul: None, arithmetic: "fma_f32", block: [8, 16] },
+    WeightFormat {
+        name: "f16",
+        gemv: "gemv_f16",
+        matmul: Some("matmul_f16"),
+        arithmetic: "fma_f32",
+        block: [8, 16],
+    },
     WeightFormat { name: "int8", gemv: "gemv_i8", matmul: None, arithmetic: "dot4_i8", block: [16, 16] },
     WeightFormat {
         name: "2-bit",
@@ -558,6 +580,8 @@ pub struct Wall {
     pub staircase: Vec<Step>,
     /// The shape of the roofline's points at every batch, rows and columns.
     pub roofline_shape: [usize; 2],
+    /// A small matrix, whose launch may cost more than its work.
+    pub small_shape: [usize; 2],
     /// Every measured product.
     pub points: Vec<Point>,
     /// Every model in every format.
@@ -595,6 +619,7 @@ mod tests {
                 working_set_bytes: 0,
                 clock: String::new(),
                 work: 1.0,
+                differential: true,
                 long_seconds: vec![],
                 short_seconds: vec![],
             });

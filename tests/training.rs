@@ -5,10 +5,10 @@ mod common;
 use std::sync::OnceLock;
 
 use common::{Shaders, gpu};
-use sterna::{Gpu, Packed};
 use sterna::mnist::{Dataset, Split};
 use sterna::model::{Mlp, Parameters, Precision, Shape};
 use sterna::train::{Augment, Config, Evaluator, Optimizer, Score, Trainer};
+use sterna::{Gpu, Packed};
 
 fn mnist() -> &'static Dataset {
     static DATA: OnceLock<Dataset> = OnceLock::new();
@@ -124,7 +124,8 @@ fn the_trits_are_always_those_of_the_weights() {
     let data = part(300, 10);
     for optimizer in [Optimizer::AdamW, Optimizer::Sgd] {
         let hidden = vec![37, 66, 5];
-        let config = Config { epochs: 2, batch: 64, hidden, optimizer, weight_decay: 0.1, ..Config::default() };
+        let config =
+            Config { epochs: 2, batch: 64, hidden, optimizer, weight_decay: 0.1, ..Config::default() };
         let mut trainer = Trainer::new(gpu, &data, config).expect("the data fits");
         assert_quantised(gpu, &trainer.mlp);
         for _ in 0..2 {

@@ -1,27 +1,17 @@
-//! What the benchmarks share: flags and the JSON line.
+//! What the benchmarks share: they are commands of the program.
 
-use serde_json::{Value, json};
-use sterna::gpu::{Choice, Gpu};
+use std::ffi::OsString;
+use std::process::ExitCode;
 
-/// The device flags; others, such as cargo's own `--bench`, are passed over.
-pub fn choice() -> Choice {
-    let args: Vec<String> = std::env::args().collect();
-    let value = |flag: &str| args.windows(2).find(|pair| pair[0] == flag).map(|pair| pair[1].clone());
-    Choice {
-        adapter: value("--adapter"),
-        backend: value("--backend"),
-        checked: args.contains(&"--checked".into()),
-        tuning: None,
+/// Runs `sterna bench` of each kind with the flags given, less cargo's own; stops at the first that fails.
+pub fn bench(kinds: &[&str]) -> ExitCode {
+    let flags: Vec<OsString> = std::env::args_os().skip(1).filter(|flag| flag != "--bench").collect();
+    for kind in kinds {
+        let words = ["sterna", "bench", kind].map(OsString::from);
+        let code = sterna::cli::run(words.into_iter().chain(flags.iter().cloned()));
+        if code != ExitCode::SUCCESS {
+            return code;
+        }
     }
-}
-
-/// The last line of stdout.
-pub fn print_json(gpu: &Gpu, bench: &str, result: Value) {
-    println!(
-        "{}",
-        json!({
-            "bench": bench, "adapter": gpu.name(), "backend": gpu.backend(), "device_type": gpu.device_type(),
-            "checked": gpu.checked(), "result": result, "schema": 1, "sterna_version": env!("CARGO_PKG_VERSION"),
-        })
-    );
+    ExitCode::SUCCESS
 }

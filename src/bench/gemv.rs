@@ -9,6 +9,7 @@ use crate::kernels::{self, Base3Tensor, BitplaneTensor, Int8Tensor, PackedTensor
 use crate::random::{self, Stream};
 use crate::reference;
 use crate::ternary::{self, Base3, Bitplanes, Packed};
+use crate::wall::{Ceilings, Floor, load_seconds};
 
 /// `[rows, cols]` of the layers of BitNet b1.58 2B4T and of a 7B LLaMA, two that no cache holds, and MNIST's.
 pub const DEFAULT_SHAPES: [[usize; 2]; 12] = [
@@ -54,6 +55,8 @@ pub struct Row {
     pub overrides: String,
     /// `[rows, cols]`.
     pub shape: [usize; 2],
+    /// Rows of activations.
+    pub batch: usize,
     /// Bytes that one product moves.
     pub bytes: u64,
     /// Bytes of all matrices in rotation.
@@ -105,6 +108,27 @@ impl Row {
         self.per_second((self.shape[0] * self.shape[1]) as f64)
     }
 
+    /// Products of a weight and an activation, in 1e9 per second.
+    pub fn gmac_per_s(&self) -> f64 {
+        0.5 * self.gops_per_s()
+    }
+
+    /// Seconds that it takes at least, by what was measured of this adapter; none where its arithmetic has no probe.
+    pub fn floor(&self, read: &ReadSpeed, ceilings: &Ceilings) -> Option<Floor> {
+        let arithmetic = match self.operation {
+            "gemv_f32" | "gemv_f16" | "matmul_f32" | "matmul_f16" => &ceilings.fma_f32,
+            "gemv_ternary_addsub" => &ceilings.add_i32,
+            // One of its instructions counts 32 products.
+            "gemv_bitplane" => return None,
+            _ => &ceilings.dot4_i8,
+        };
+        Some(Floor {
+            load_seconds: load_seconds(self.bytes as f64, 1e9 * read.gb_per_s),
+            compute_seconds: self.ops as f64 / arithmetic.value()?,
+            launch_seconds: self.blocks as f64 * ceilings.launch.value()?,
+        })
+    }
+
     /// Bandwidth as a share of what the read probe saw.
     pub fn percent_of_read(&self, read: &ReadSpeed) -> f64 {
         100.0 * self.gb_per_s() / read.gb_per_s
@@ -123,6 +147,8 @@ pub struct Skipped {
     pub operation: &'static str,
     /// `[rows, cols]`.
     pub shape: [usize; 2],
+    /// Rows of activations.
+    pub batch: usize,
     /// Why.
     pub reason: String,
 }
@@ -141,7 +167,7 @@ pub fn gemv(
         let first = rows.len();
         let mut skip = |operation, reason: String, progress: &mut dyn FnMut(String)| {
             progress(format!("{operation} {}x{} left out: {reason}", shape[0], shape[1]));
-            skipped.push(Skipped { operation, shape, reason });
+            skipped.push(Skipped { operation, shape, batch: what.batch, reason });
         };
         let wanted =
             |format: &Format| what.only.is_empty() || what.only.contains(&format.operation(what.batch));
@@ -158,7 +184,10 @@ pub fn gemv(
             };
             let chosen = kernels::chosen(gpu, operation, [what.batch, shape[0], shape[1]]);
             for &kernel in kernels::variants(operation) {
-                if !std::ptr::eq(kernel, chosen) && !what.all {
+                // By value: the compiler may keep several copies of a constant.
+                let same = kernel.name == chosen.name
+                    && kernel.overrides(gpu.tuning()) == chosen.overrides(gpu.tuning());
+                if !same && !what.all {
                     continue;
                 }
                 if let Some(reason) = gpu.lacks(kernel) {
@@ -178,17 +207,22 @@ pub fn gemv(
                 rows.push(row);
             }
         }
-        let fastest = |format: Format| {
-            let of = |row: &&Row| row.operation == format.operation(what.batch);
-            rows[first..].iter().filter(of).map(|row| row.median_seconds).reduce(f64::min)
-        };
-        let [f32, f16] = [Format::F32, Format::F16].map(fastest);
-        for row in &mut rows[first..] {
-            [row.ratio_to_f32, row.ratio_to_f16] =
-                [f32, f16].map(|dense| dense.map(|dense| dense / row.median_seconds));
-        }
+        compare(&mut rows[first..], [Format::F32, Format::F16].map(|dense| dense.operation(what.batch)));
     }
     Ok((rows, skipped))
+}
+
+/// How many times as fast as the fastest dense product of the same shape each row is, in f32 and in f16.
+pub(super) fn compare(rows: &mut [Row], dense: [&str; 2]) {
+    let fastest = |operation: &str| {
+        let of = |row: &&Row| row.operation == operation;
+        rows.iter().filter(of).map(|row| row.median_seconds).reduce(f64::min)
+    };
+    let [f32, f16] = dense.map(fastest);
+    for row in rows {
+        [row.ratio_to_f32, row.ratio_to_f16] =
+            [f32, f16].map(|dense| dense.map(|dense| dense / row.median_seconds));
+    }
 }
 
 /// One operation over matrices in rotation, bound to the kernel that this device would choose and held against its
@@ -408,7 +442,10 @@ impl Matrices {
         }
         let count = room.working_set.div_ceil(bytes).min(memory / bytes).clamp(1, MOST_BUFFERS);
         let mut copies = Vec::new();
-        let repeated: Vec<u32> = part.iter().copied().cycle().take(rows * words).collect();
+        let mut repeated: Vec<u32> = Vec::with_capacity(rows * words);
+        while repeated.len() < rows * words {
+            repeated.extend_from_slice(&part[..part.len().min(rows * words - repeated.len())]);
+        }
         for copy in 0..count {
             let upload = |(i, block): (usize, &[u32])| {
                 let label = format!("{}.{copy}.{i}", format.operation(batch));
@@ -449,6 +486,7 @@ impl Matrices {
             - self.copies[0][0].bytes()
             - 4 * (self.batch * self.copies[0][0].shape()[0]) as u64;
         Row {
+            batch: self.batch,
             operation: self.format.operation(self.batch),
             kernel: kernel.name,
             overrides: overrides(gpu, kernel),

@@ -1,9 +1,10 @@
 //! A matrix times a batch of activations: what a training step and a prompt cost.
 
-use super::gemv::{Twin, draws, padded_words, uniform};
+use super::gemv::{Row, Skipped, Twin, compare, draws, padded_words, uniform};
 use super::pool::MOST_BUFFERS;
+use super::sample::sample;
 use super::tune::Trial;
-use super::{Failure, Room};
+use super::{Failure, Room, overrides};
 use crate::gpu::{Dtype, Gpu, Kernel, Op, Tensor};
 use crate::kernels::{self, Int8Tensor, PackedTensor};
 use crate::reference;
@@ -11,12 +12,83 @@ use crate::ternary::{self, Packed};
 
 /// `[batch, rows, cols]` that are measured if nothing else is asked for: MNIST's layers in training, a batch
 /// as large as the matrix, and on a GPU what only that is fast enough for.
-pub(super) fn default_shapes(gpu: &Gpu) -> Vec<[usize; 3]> {
+pub fn default_shapes(gpu: &Gpu) -> Vec<[usize; 3]> {
     let mut shapes = vec![[128, 256, 784], [128, 128, 256], [128, 10, 128], [1024, 512, 1024]];
     if !gpu.is_software() {
         shapes.push([4096, 4096, 4096]);
     }
     shapes
+}
+
+/// What to measure.
+#[derive(Clone, Debug)]
+pub struct Matmul {
+    /// `[batch, rows, cols]` each.
+    pub shapes: Vec<[usize; 3]>,
+    /// About as long for each kernel at each shape.
+    pub seconds: f64,
+    /// Every variant that runs here, not only the one that this device would choose.
+    pub all: bool,
+    /// How much memory to use.
+    pub room: Room,
+}
+
+/// Measures the dense products and the ternary one at every shape; rows come in the order of the shapes.
+///
+/// # Errors
+/// If the device failed, or a kernel differs from its twin.
+pub fn matmul(
+    gpu: &Gpu,
+    what: &Matmul,
+    progress: &mut dyn FnMut(String),
+) -> Result<(Vec<Row>, Vec<Skipped>), Failure> {
+    let (mut rows, mut skipped) = (Vec::new(), Vec::new());
+    for &shape in &what.shapes {
+        let (first, [batch, outputs, inputs]) = (rows.len(), shape);
+        for precision in Precision::ALL {
+            let operation = precision.operation();
+            let products = match Products::new(gpu, precision, shape, what.room)? {
+                Ok(products) => products,
+                Err(reason) => {
+                    progress(format!("{operation} {outputs}x{inputs}x{batch} left out: {reason}"));
+                    skipped.push(Skipped { operation, shape: [outputs, inputs], batch, reason });
+                    continue;
+                }
+            };
+            let chosen = kernels::chosen(gpu, operation, shape);
+            for &kernel in kernels::variants(operation) {
+                if !(what.all && gpu.supports(kernel)) && !std::ptr::eq(kernel, chosen) {
+                    continue;
+                }
+                let instances = products.bind(gpu, kernel);
+                products.check(gpu, kernel, &instances[0])?;
+                let samples = sample(gpu, &instances, what.seconds)?;
+                let bytes = instances[0][0].cost().bytes;
+                let row = Row {
+                    operation,
+                    kernel: kernel.name,
+                    overrides: overrides(gpu, kernel),
+                    shape: [outputs, inputs],
+                    batch,
+                    bytes,
+                    working_set: bytes * instances.len() as u64,
+                    blocks: 1,
+                    median_seconds: samples.median(),
+                    min_seconds: samples.min(),
+                    device_median_seconds: samples.device_median(),
+                    samples: samples.wall,
+                    ops: 2 * (batch * outputs * inputs) as u64,
+                    ratio_to_f32: None,
+                    ratio_to_f16: None,
+                };
+                let name = kernel.described(gpu.tuning());
+                progress(format!("{name} {outputs}x{inputs}x{batch}: {:.3} ms", 1e3 * row.median_seconds));
+                rows.push(row);
+            }
+        }
+        compare(&mut rows[first..], ["matmul_f32", "matmul_f16"]);
+    }
+    Ok((rows, skipped))
 }
 
 /// What the matrix holds.

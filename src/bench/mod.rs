@@ -19,6 +19,7 @@ pub use ceilings::{CEILINGS, Watch, ceilings};
 pub use energy::{ENERGY_TABLES, Rapl, energy, energy_per_product};
 pub use formats::formats;
 pub use gemv::{DEFAULT_SHAPES, Gemv, Row, Skipped, gemv};
+pub use matmul::{Matmul, default_shapes, matmul};
 pub use models::{BATCHES, Layers, MODELS, QUICK_BATCHES, Shapes, models, summary};
 pub use pool::{Room, WORKING_SET};
 pub use read::{ReadSpeed, read_again, read_speed};

@@ -323,6 +323,7 @@ mod tests {
             working_set_bytes: 0,
             clock: String::new(),
             work: 1.0,
+            differential: true,
             long_seconds: vec![],
             short_seconds: vec![],
         })
@@ -341,6 +342,7 @@ mod tests {
         for (_, [rows, cols]) in MODELS[1].matrices {
             for (format, seconds) in [("f32", 8e-3), ("2-bit", 1e-3)] {
                 let row = Row {
+                    batch: 1,
                     operation: "made up",
                     kernel: "made up",
                     overrides: String::new(),

@@ -54,7 +54,7 @@ impl fmt::Display for Wanted {
 /// as far as the adapter is fast enough.
 pub fn shapes_to_tune(gpu: &Gpu) -> Vec<[usize; 3]> {
     let single = super::gemv::DEFAULT_SHAPES.iter().map(|&[rows, cols]| [1, rows, cols]);
-    let all = single.chain(super::matmul::default_shapes(gpu));
+    let all = single.chain(super::default_shapes(gpu));
     let few = all.filter(|[_, rows, cols]| !gpu.is_software() || rows * cols <= 1 << 24);
     let mut shapes: Vec<[usize; 3]> = Vec::new();
     for shape in few {

@@ -1,11 +1,13 @@
 //! `sterna bench`: how fast the kernels are on this adapter, beside its own limits.
 
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::{DeviceFlags, Failure, Outcome, Verdict, failure, object};
-use crate::bench::{self, DEFAULT_SHAPES, Gemv, ReadSpeed, Room, Row, Wanted};
-use crate::report::{columns, thousands};
+use super::{DeviceFlags, Failure, Outcome, Verdict, bench_train, failure, object};
+use crate::bench::{self, DEFAULT_SHAPES, Gemv, Matmul, ReadSpeed, Room, Row, Skipped, Wanted, Watch};
+use crate::gpu::Gpu;
+use crate::report::{self, columns, thousands};
+use crate::wall::{Ceilings, Probe};
 
 #[derive(Args)]
 pub struct Flags {
@@ -17,6 +19,10 @@ pub struct Flags {
 enum What {
     /// A matrix times one row of activations, in f32, f16, int8 and trits: what one token costs.
     Gemv(GemvFlags),
+    /// A matrix times a batch of activations, in f32, f16 and 2-bit trits: what training and a prompt cost.
+    Matmul(MatmulFlags),
+    /// Seconds per epoch of the default recipe on MNIST, and to 97 % on the test set.
+    Train(bench_train::Flags),
 }
 
 const EXAMPLES: &str = "\
@@ -29,8 +35,20 @@ Examples:
 Each kernel is first held against its twin on the CPU, then timed over matrices in rotation
 that no cache holds together, from the submission until it is done; the median is what counts.
 `% read` is of the bandwidth that this adapter reached in the same run, before or after, by a
-kernel that only reads. Exit code 1: a kernel seems faster than that, so the figures cannot be
-trusted.";
+kernel that only reads. `bound by` is the lowest ceiling of those measured here (bandwidth, the
+arithmetic that a format is made for, or the cost of a dispatch), beside it the share that was
+reached. Exit code 1: a kernel seems faster than reading, so the figures cannot be trusted.";
+
+const MATMUL_EXAMPLES: &str = "\
+Examples:
+  sterna bench matmul                                MNIST's layers in training, and larger
+  sterna bench matmul --shapes 512x1024x1024 --all   every variant at one shape
+  sterna bench matmul --seconds 3 --json             steadier figures, for scripts
+
+A GMAC is 1e9 products of a weight and an activation, each a multiplication and an addition. Each
+kernel is first held against its twin on the CPU, then timed over operands in rotation. `bound by` is
+the lowest ceiling of those measured here, beside it the share that was reached: for trits that of
+int8 dot products, which a kernel that multiplies otherwise may exceed.";
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
@@ -41,6 +59,25 @@ struct GemvFlags {
     /// Rows of activations, 1 to 16; with more than one, in f32, f16 and 2-bit trits only.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = batch)]
     batch: usize,
+    /// Seconds for each kernel at each shape, warming up included.
+    #[arg(long, value_name = "S", default_value_t = 1.0, value_parser = seconds)]
+    seconds: f64,
+    /// Every variant that runs here, not only the one that this adapter would use.
+    #[arg(long)]
+    all: bool,
+    /// Print one JSON object as the last line of stdout.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    device: DeviceFlags,
+}
+
+#[derive(Args)]
+#[command(after_help = MATMUL_EXAMPLES)]
+struct MatmulFlags {
+    /// Products as ROWSxCOLSxBATCH, separated by commas.
+    #[arg(long, value_name = "SHAPES", value_delimiter = ',', value_parser = batched_shape)]
+    shapes: Vec<[usize; 3]>,
     /// Seconds for each kernel at each shape, warming up included.
     #[arg(long, value_name = "S", default_value_t = 1.0, value_parser = seconds)]
     seconds: f64,
@@ -94,11 +131,16 @@ pub(super) fn seconds(text: &str) -> Result<f64, String> {
 }
 
 pub fn run(flags: &Flags) -> Outcome {
-    let What::Gemv(flags) = &flags.what;
+    match &flags.what {
+        What::Gemv(flags) => gemv(flags),
+        What::Matmul(flags) => matmul(flags),
+        What::Train(flags) => bench_train::run(flags),
+    }
+}
+
+fn gemv(flags: &GemvFlags) -> Outcome {
     let gpu = flags.device.open()?;
     super::tell(format!("bench gemv on {}", super::gpu_line(&gpu)));
-    let progress = &mut |line: String| super::tell(line);
-    let read = bench::read_speed(&gpu, flags.seconds, progress).map_err(failure)?;
     let shapes = if flags.shapes.is_empty() { DEFAULT_SHAPES.to_vec() } else { flags.shapes.clone() };
     if !flags.all {
         let at = |&[rows, cols]: &[usize; 2]| Wanted::at(&gpu, [flags.batch, rows, cols]);
@@ -107,106 +149,201 @@ pub fn run(flags: &Flags) -> Outcome {
     }
     let (only, room) = (Vec::new(), Room::of(&gpu));
     let what = Gemv { shapes, seconds: flags.seconds, batch: flags.batch, all: flags.all, only, room };
-    let (rows, skipped) = bench::gemv(&gpu, &what, progress).map_err(failure)?;
-    let read = bench::read_again(&gpu, read, flags.seconds).map_err(failure)?;
-
-    super::say(super::gpu_line(&gpu))?;
-    super::say(format!(
-        "reads {:.1} GB/s by probe_read {} over {} MiB\n",
-        read.gb_per_s,
-        read.overrides,
-        read.working_set >> 20
-    ))?;
-    super::say(table(&rows, &read).trim_end())?;
-    if rows.iter().any(|row| !row.is_cold(&read)) {
-        super::say(
-            "\n* the matrices in rotation are fewer bytes than the probe read: a cache may have helped",
-        )?;
-    }
-    for left in &skipped {
-        let [rows, cols] = left.shape;
-        super::say(format!("{} {rows}x{cols} is left out: {}", left.operation, left.reason))?;
-    }
-    if flags.json {
-        let mut line = super::device_json(&gpu);
-        line.extend(object(json!({
-            "bench": "gemv",
-            "batch": flags.batch,
-            "checked": gpu.checked(),
-            "read_gb_per_s": read.gb_per_s,
-            "read_overrides": read.overrides,
-            "rows": rows.iter().map(|row| row_json(row, &read)).collect::<Vec<_>>(),
-            "left_out": skipped.iter().map(|left| json!({
-                "operation": left.operation, "shape": left.shape, "reason": left.reason,
-            })).collect::<Vec<_>>(),
-        })));
-        super::print_json("bench", line)?;
-    }
-    verdict(&rows, &read)
-}
-
-/// No kernel reads faster than the probe that only reads.
-fn verdict(rows: &[Row], read: &ReadSpeed) -> Result<Verdict, Failure> {
-    let too_fast = |row: &&Row| row.is_cold(read) && row.percent_of_read(read) > 100.0;
-    let mut verdict = Verdict::Yes;
-    for row in rows.iter().filter(too_fast) {
-        let ([rows, cols], percent) = (row.shape, row.percent_of_read(read));
-        super::tell(format!(
-            "{} {rows}x{cols} reached {percent:.0} % of the read bandwidth: one of the two is wrong; \
-             run again with more --seconds on a quieter machine",
-            row.label()
-        ));
-        verdict = Verdict::No;
-    }
-    Ok(verdict)
-}
-
-fn table(rows: &[Row], read: &ReadSpeed) -> String {
-    let head = [
-        "kernel",
-        "shape",
-        "bytes",
-        "median us",
-        "min us",
-        "GB/s",
-        "% read",
-        "Gops/s",
-        "Gweights/s",
-        "x f32",
-        "x f16",
-    ];
-    let mut lines = vec![head.map(String::from).to_vec()];
-    let ratio = |ratio: Option<f64>| ratio.map_or("-".into(), |ratio| format!("{ratio:.2}"));
-    for row in rows {
-        let cold = if row.is_cold(read) { "" } else { "*" };
-        lines.push(vec![
-            row.label(),
-            format!("{}x{}", row.shape[0], row.shape[1]),
+    let found = Found::measure(&gpu, flags.seconds, |progress| bench::gemv(&gpu, &what, progress))?;
+    let head = ["bytes", "median us", "min us", "GB/s", "% read", "Gops/s", "Gweights/s"];
+    found.print(head, |row| {
+        let cold = if row.is_cold(&found.read) { "" } else { "*" };
+        [
             thousands(row.bytes as usize),
             format!("{:.1}", 1e6 * row.median_seconds),
             format!("{:.1}", 1e6 * row.min_seconds),
             format!("{:.2}", row.gb_per_s()),
-            format!("{:.1}{cold}", row.percent_of_read(read)),
+            format!("{:.1}{cold}", row.percent_of_read(&found.read)),
             format!("{:.2}", row.gops_per_s()),
             format!("{:.2}", row.gweights_per_s()),
-            ratio(row.ratio_to_f32),
-            ratio(row.ratio_to_f16),
-        ]);
+        ]
+    })?;
+    if found.rows.iter().any(|row| !row.is_cold(&found.read)) {
+        super::say(
+            "* the matrices in rotation are fewer bytes than the probe read: a cache may have helped",
+        )?;
     }
-    columns(&lines)
+    if flags.json {
+        super::print_json("bench", found.json("gemv", Some(flags.batch)))?;
+    }
+    found.verdict()
 }
 
-fn row_json(row: &Row, read: &ReadSpeed) -> Value {
-    let percent = row.percent_of_read(read);
-    json!({
-        "kernel": row.kernel, "overrides": row.overrides, "shape": row.shape, "bytes": row.bytes,
-        "median_seconds": row.median_seconds, "min_seconds": row.min_seconds,
-        "device_median_seconds": row.device_median_seconds, "sample_seconds": row.samples,
-        "gb_per_s": row.gb_per_s(), "percent_of_read": percent, "gops_per_s": row.gops_per_s(),
-        "gweights_per_s": row.gweights_per_s(), "ratio_to_f32": row.ratio_to_f32,
-        "ratio_to_f16": row.ratio_to_f16,
-        // There is no probe of arithmetic yet: null says unknown.
-        "bound_by": if row.is_cold(read) && percent >= 80.0 { json!("memory") } else { Value::Null },
-        "blocks": row.blocks, "working_set_bytes": row.working_set, "cold": row.is_cold(read),
-    })
+fn matmul(flags: &MatmulFlags) -> Outcome {
+    let gpu = flags.device.open()?;
+    super::tell(format!("bench matmul on {}", super::gpu_line(&gpu)));
+    let shapes = if flags.shapes.is_empty() { bench::default_shapes(&gpu) } else { flags.shapes.clone() };
+    if !flags.all {
+        let wanted: Vec<Wanted> = shapes.iter().flat_map(|&shape| Wanted::at(&gpu, shape)).collect();
+        flags.device.tune(&gpu, &wanted, 1.0 * wanted.len() as f64)?;
+    }
+    let what = Matmul { shapes, seconds: flags.seconds, all: flags.all, room: Room::of(&gpu) };
+    let found = Found::measure(&gpu, flags.seconds, |progress| bench::matmul(&gpu, &what, progress))?;
+    found.print(["median us", "min us", "GMAC/s", "Gops/s", "GB/s"], |row| {
+        [
+            format!("{:.1}", 1e6 * row.median_seconds),
+            format!("{:.1}", 1e6 * row.min_seconds),
+            format!("{:.2}", row.gmac_per_s()),
+            format!("{:.2}", row.gops_per_s()),
+            format!("{:.2}", row.gb_per_s()),
+        ]
+    })?;
+    if flags.json {
+        super::print_json("bench", found.json("matmul", None))?;
+    }
+    found.verdict()
+}
+
+/// What a benchmark found, beside what this adapter can do at most.
+struct Found<'a> {
+    gpu: &'a Gpu,
+    rows: Vec<Row>,
+    skipped: Vec<Skipped>,
+    read: ReadSpeed,
+    ceilings: Ceilings,
+}
+
+/// The ceilings that the rows are held against, beside that of reading.
+const LIMITS: [&str; 4] = ["fma_f32", "add_i32", "dot4_i8", "launch"];
+
+impl Found<'_> {
+    /// Measures the ceilings around what `bench` measures.
+    fn measure(
+        gpu: &Gpu,
+        seconds: f64,
+        bench: impl FnOnce(&mut dyn FnMut(String)) -> Result<(Vec<Row>, Vec<Skipped>), bench::Failure>,
+    ) -> Result<Found<'_>, Failure> {
+        let tell = &mut |line: String| super::tell(line);
+        let read = bench::read_speed(gpu, seconds, tell).map_err(failure)?;
+        let mut watch = Watch { tell, stop: &|| false };
+        let ceilings = bench::ceilings(gpu, &LIMITS, Room::of(gpu), seconds, &mut watch);
+        let (rows, skipped) = bench(watch.tell).map_err(failure)?;
+        let read = bench::read_again(gpu, read, seconds).map_err(failure)?;
+        Ok(Found { gpu, rows, skipped, read, ceilings })
+    }
+
+    /// A row's lowest ceiling in a word, and the share of it that was reached, in percent.
+    fn limit(&self, row: &Row) -> Option<(&'static str, f64)> {
+        let floor = row.floor(&self.read, &self.ceilings)?;
+        Some((report::bound_word(floor.bound()), 100.0 * floor.seconds() / row.median_seconds))
+    }
+
+    /// The table: kernel and shape, then what `cells` says, then the comparisons.
+    fn print<const N: usize>(
+        &self,
+        head: [&str; N],
+        cells: impl Fn(&Row) -> [String; N],
+    ) -> Result<(), Failure> {
+        let whole = |cells: &[&str]| {
+            let ends = [&["kernel", "shape"][..], cells, &["x f32", "x f16", "bound by", "% of that"]];
+            ends.concat().into_iter().map(String::from).collect::<Vec<_>>()
+        };
+        let mut lines = vec![whole(&head)];
+        let ratio = |ratio: Option<f64>| ratio.map_or("-".into(), |ratio| format!("{ratio:.2}"));
+        for row in &self.rows {
+            let mut line = vec![row.label(), lengths(row.shape, row.batch)];
+            line.extend(cells(row));
+            line.extend([row.ratio_to_f32, row.ratio_to_f16].map(ratio));
+            let limit = self.limit(row);
+            line.push(limit.map_or("-".into(), |(word, _)| word.into()));
+            line.push(limit.map_or("-".into(), |(_, percent)| format!("{percent:.0}")));
+            lines.push(line);
+        }
+        let (read, gpu) = (&self.read, self.gpu);
+        super::say(super::gpu_line(gpu))?;
+        super::say(format!(
+            "reads {:.1} GB/s by probe_read {} over {} MiB",
+            read.gb_per_s,
+            read.overrides,
+            read.working_set >> 20
+        ))?;
+        let rate = |name: &str, probe: &Probe, scale: f64, unit: &str| match probe.value() {
+            Some(value) => format!("{name} {:.1} {unit}", scale * value),
+            None => format!("{name} unknown"),
+        };
+        let ceilings = &self.ceilings;
+        super::say(format!(
+            "computes {}, {}, {}; starts a dispatch in {}\n",
+            rate("f32", &ceilings.fma_f32, 1e-9, "Gops/s"),
+            rate("int8 dot products", &ceilings.dot4_i8, 1e-9, "Gops/s"),
+            rate("additions of i32", &ceilings.add_i32, 1e-9, "Gops/s"),
+            rate("", &ceilings.launch, 1e6, "us").trim(),
+        ))?;
+        super::say(columns(&lines))?;
+        for left in &self.skipped {
+            let shape = lengths(left.shape, left.batch);
+            super::say(format!("{} {shape} is left out: {}", left.operation, left.reason))?;
+        }
+        Ok(())
+    }
+
+    fn json(&self, bench: &str, batch: Option<usize>) -> Map<String, Value> {
+        let Found { gpu, rows, skipped, read, ceilings } = self;
+        let mut line = super::device_json(gpu);
+        line.extend(object(json!({"bench": bench})));
+        line.extend(batch.map(|batch| ("batch".to_string(), json!(batch))));
+        let shape = |[rows, cols]: [usize; 2], of: usize| match batch {
+            Some(_) => json!([rows, cols]),
+            None => json!([rows, cols, of]),
+        };
+        let row_json = |row: &Row| {
+            let limit = self.limit(row);
+            json!({
+                "kernel": row.kernel, "overrides": row.overrides, "shape": shape(row.shape, row.batch),
+                "bytes": row.bytes,
+                "median_seconds": row.median_seconds, "min_seconds": row.min_seconds,
+                "device_median_seconds": row.device_median_seconds, "sample_seconds": row.samples,
+                "gb_per_s": row.gb_per_s(), "percent_of_read": row.percent_of_read(read),
+                "gops_per_s": row.gops_per_s(), "gmac_per_s": row.gmac_per_s(),
+                "gweights_per_s": row.gweights_per_s(),
+                "ratio_to_f32": row.ratio_to_f32, "ratio_to_f16": row.ratio_to_f16,
+                "bound_by": limit.map(|(word, _)| word), "percent_of_bound": limit.map(|(_, percent)| percent),
+                "blocks": row.blocks, "working_set_bytes": row.working_set, "cold": row.is_cold(read),
+            })
+        };
+        line.extend(object(json!({
+            "checked": gpu.checked(),
+            "read_gb_per_s": read.gb_per_s,
+            "read_overrides": read.overrides,
+            "fma_f32_ops_per_second": ceilings.fma_f32.value(),
+            "add_i32_ops_per_second": ceilings.add_i32.value(),
+            "dot4_i8_ops_per_second": ceilings.dot4_i8.value(),
+            "launch_seconds": ceilings.launch.value(),
+            "rows": rows.iter().map(row_json).collect::<Vec<_>>(),
+            "left_out": skipped.iter().map(|left| json!({
+                "operation": left.operation, "shape": shape(left.shape, left.batch), "reason": left.reason,
+            })).collect::<Vec<_>>(),
+        })));
+        line
+    }
+
+    /// No kernel reads faster than the probe that only reads.
+    fn verdict(&self) -> Outcome {
+        let too_fast = |row: &&Row| row.is_cold(&self.read) && row.percent_of_read(&self.read) > 100.0;
+        let mut verdict = Verdict::Yes;
+        for row in self.rows.iter().filter(too_fast) {
+            super::tell(format!(
+                "{} {} reached {:.0} % of the read bandwidth: one of the two is wrong; \
+                 run again with more --seconds on a quieter machine",
+                row.label(),
+                lengths(row.shape, row.batch),
+                row.percent_of_read(&self.read),
+            ));
+            verdict = Verdict::No;
+        }
+        Ok(verdict)
+    }
+}
+
+/// `256x784`, or with a batch `256x784x128`.
+fn lengths([rows, cols]: [usize; 2], batch: usize) -> String {
+    match batch {
+        1 => format!("{rows}x{cols}"),
+        _ => format!("{rows}x{cols}x{batch}"),
+    }
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{DeviceFlags, Failure, Outcome, Verdict, failure, object};
+use super::{DeviceFlags, Outcome, Verdict, failure, object};
 use crate::mnist::Dataset;
 use crate::report::columns;
 use crate::train::{Config, Evaluator, Score, Trainer};
@@ -60,7 +60,10 @@ pub fn run(flags: &Flags) -> Outcome {
         let train = trainer.run_epoch(&mut |_| {}).map_err(failure)?;
         seconds += began.elapsed().as_secs_f64();
         let test = evaluator.score().map_err(failure)?;
-        super::tell(format!("epoch {number}: {seconds:.3} s, {:.2} % on the test set", 100.0 * test.accuracy));
+        super::tell(format!(
+            "epoch {number}: {seconds:.3} s, {:.2} % on the test set",
+            100.0 * test.accuracy
+        ));
         let since = start.elapsed().as_secs_f64();
         epochs.push(Epoch { seconds: std::mem::take(&mut seconds), train, test, since });
     }
@@ -110,7 +113,8 @@ fn verdict(accuracy: f64) -> Verdict {
 }
 
 fn table(epochs: &[Epoch]) -> String {
-    let mut lines = vec![["epoch", "seconds", "train loss", "test accuracy", "since start"].map(String::from).to_vec()];
+    let mut lines =
+        vec![["epoch", "seconds", "train loss", "test accuracy", "since start"].map(String::from).to_vec()];
     for (number, Epoch { seconds, train, test, since }) in (1..).zip(epochs) {
         lines.push(vec![
             format!("{number}"),

@@ -4,6 +4,7 @@
 //! diverged, a benchmark that contradicts itself), 2 an error, 130 interrupted.
 
 mod bench;
+mod bench_train;
 mod eval;
 mod info;
 mod interrupt;
@@ -11,6 +12,7 @@ mod train;
 mod tune;
 mod wall;
 
+use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -174,9 +176,15 @@ type Outcome = Result<Verdict, Failure>;
 
 /// Parses the arguments, runs the command and turns its outcome into an exit code.
 pub fn main() -> ExitCode {
+    run(std::env::args_os())
+}
+
+/// [`main`] for arguments of one's own, the program's name first.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     crate::gpu::silence_device_select();
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("error")).init();
-    let matches = Cli::command().get_matches();
+    // A second run finds the logger of the first.
+    let _ = env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("error")).try_init();
+    let matches = Cli::command().get_matches_from(args);
     let outcome = match Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()).command {
         Command::Train(flags) => train::run(&flags, &given(&matches)),
         Command::Eval(flags) => eval::run(&flags),

@@ -10,6 +10,6 @@ pub use curve::{Point, compare_svg, curve_svg};
 pub use picture::{confusion_png, contact_sheet_png, weights_png};
 pub use table::{LayerCost, columns, confusion_table, model_table, thousands};
 pub use wall::{
-    ceilings_table, compare_page, energy_table, formats_table, models_table, points_table, staircase_table,
-    wall_page,
+    bound_word, ceilings_table, compare_page, energy_table, formats_table, models_table, points_table,
+    staircase_table, wall_page,
 };

@@ -14,6 +14,15 @@ pub fn digits(value: f64) -> String {
     }
 }
 
+/// Four significant digits without zeros at their end; whole numbers up to a million as they are.
+pub fn short(value: f64) -> String {
+    if value.fract() == 0.0 && value.abs() < 1e6 {
+        return format!("{value:.0}");
+    }
+    let rounded: f64 = format!("{value:.3e}").parse().unwrap_or(value);
+    if (1e-4..1e6).contains(&rounded.abs()) { format!("{rounded}") } else { format!("{rounded:e}") }
+}
+
 /// With the prefix that leaves one to three digits before the point: `10.2 GB/s`.
 pub fn si(value: f64, unit: &str) -> String {
     const PREFIXES: [(f64, &str); 9] = [
@@ -73,6 +82,8 @@ mod tests {
             [71.428, 0.0303, 533.33, 16.67, 65_504.0, 3.4e38, 0.125].map(digits),
             ["71.4", "0.0303", "533", "16.7", "65500", "3.4e38", "0.125"]
         );
+        let shortened = [65_504.0, 1.584_96, 0.25, 3.402_8e38, 32.0, 0.0].map(short);
+        assert_eq!(shortened, ["65504", "1.585", "0.25", "3.403e38", "32", "0"]);
         assert_eq!([16 << 10, 32 << 20, 1 << 30].map(binary), ["16 KiB", "32 MiB", "1 GiB"]);
         assert_eq!(percent(0.1234), "12.3 %");
     }

@@ -7,4 +7,6 @@ mod plot;
 mod text;
 
 pub use page::{compare_page, wall_page};
-pub use text::{ceilings_table, energy_table, formats_table, models_table, points_table, staircase_table};
+pub use text::{
+    bound_word, ceilings_table, energy_table, formats_table, models_table, points_table, staircase_table,
+};

@@ -5,7 +5,7 @@
 
 use std::fmt::Write;
 
-use super::figure::{binary, digits, measure, percent, si};
+use super::figure::{binary, digits, measure, percent, short, si};
 use super::plot::{energy_svg, models_svg, roofline_svg, rooflines_svg, staircase_svg};
 use super::text::{bound_word, ceiling_words};
 use crate::wall::{Bound, Energy, EnergyModel, Gap, Model, Point, Probe, Wall};
@@ -23,6 +23,11 @@ fn data(value: f64, shown: &str) -> String {
 
 fn plain(value: f64) -> String {
     data(value, &digits(value))
+}
+
+/// Without zeros at its end, and whole numbers whole.
+fn trimmed(value: f64) -> String {
+    data(value, &short(value))
 }
 
 fn count(value: usize) -> String {
@@ -257,12 +262,10 @@ fn staircase(wall: &Wall) -> String {
     html + "</details></section>\n"
 }
 
-/// The points that are drawn: one shape at every batch, and what is bound by its launch.
+/// The points that are drawn: one shape at every batch, and a small one.
 fn drawn(wall: &Wall) -> Vec<Point> {
-    let on = |point: &&Point| {
-        [point.rows, point.cols] == wall.roofline_shape || point.bound_by == Some(Bound::Launch)
-    };
-    wall.points.iter().filter(on).cloned().collect()
+    let shapes = [wall.roofline_shape, wall.small_shape];
+    wall.points.iter().filter(|point| shapes.contains(&[point.rows, point.cols])).cloned().collect()
 }
 
 fn roofline(wall: &Wall) -> String {
@@ -297,11 +300,13 @@ fn roofline(wall: &Wall) -> String {
     let shows = format!(
         "Each point is one measured product of a {} × {} matrix, the number beside it the rows of activations (the batch); \
          fewer bits per weight move a point to the right, since each byte feeds more operations, and up as far as the roof \
-         lets it.",
+         lets it; points without a number are of a small matrix, {} × {}.",
         count(rows),
-        count(cols)
+        count(cols),
+        count(wall.small_shape[0]),
+        count(wall.small_shape[1])
     );
-    html += &figure(&roofline_svg(&wall.ceilings, &points), "axes", &shows, &conclude);
+    html += &figure(&roofline_svg(&wall.ceilings, &points, wall.roofline_shape), "axes", &shows, &conclude);
     let row = |point: &Point| {
         vec![
             escape(&point.format),
@@ -405,16 +410,16 @@ fn formats(wall: &Wall) -> String {
         let bytes = |bytes: f64| unit(bytes, "B");
         vec![
             escape(&format.name),
-            plain(format.bits),
-            plain(format.max),
-            plain(format.decimal_digits),
-            plain(format.bytes_per_parameter),
-            plain(format.information_bits),
+            trimmed(format.bits),
+            trimmed(format.max),
+            trimmed(format.decimal_digits),
+            trimmed(format.bytes_per_parameter),
+            trimmed(format.information_bits),
             bytes(format.bytes_mnist),
             bytes(format.bytes_2b),
             bytes(format.bytes_7b),
             bytes(format.bytes_70b),
-            plain(format.ratio_to_fp16),
+            trimmed(format.ratio_to_fp16),
         ]
     };
     let head = [
@@ -550,9 +555,9 @@ fn questions(wall: &Wall, chosen: Option<&EnergyModel>) -> String {
             "It says {} bits, is stored in {} or, five to a byte, in {}, and costs one addition. Multiplying by a weight \
              that is minus one, zero or one is subtracting, skipping or adding: there is nothing left to multiply but one \
              scale for each output.",
-            or(trit.map(|t| t.information_bits), plain),
-            or(trit.map(|t| t.bits), plain),
-            or(five.map(|t| t.bits), plain),
+            or(trit.map(|t| t.information_bits), trimmed),
+            or(trit.map(|t| t.bits), trimmed),
+            or(five.map(|t| t.bits), trimmed),
         ),
     );
 

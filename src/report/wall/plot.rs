@@ -4,7 +4,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::super::curve::{Axis, COLORS, INK, MUTED, RULE, Scale, TRAIN, bold};
-use super::figure::{binary, digits, si};
+use super::figure::{binary, digits, short, si};
 use crate::wall::{Bound, Ceilings, EnergyModel, Model, Point, Step, WEIGHT_FORMATS};
 
 const SIZE: (u32, u32) = (940, 430);
@@ -189,11 +189,6 @@ fn rate_tick(value: f64) -> String {
     si(value, "op/s").replace(".00 ", " ").replace(".0 ", " ")
 }
 
-fn plain_tick(value: f64) -> String {
-    let text = digits(value);
-    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').into() } else { text }
-}
-
 /// Read bandwidth by working set, of one or several adapters.
 pub fn staircase_svg(stairs: &[(String, &[Step])]) -> String {
     let line = |(i, (name, steps)): (usize, &(String, &[Step]))| {
@@ -260,10 +255,10 @@ fn reach<'a>(walls: impl Iterator<Item = (&'a Ceilings, &'a [Point])>) -> [f64; 
     ends
 }
 
-fn marks(points: &[Point]) -> Vec<Mark> {
+fn marks(points: &[Point], shape: [usize; 2]) -> Vec<Mark> {
     let mark = |point: &Point| Mark {
         at: (point.intensity, point.ops_per_second),
-        word: point.batch.to_string(),
+        word: if [point.rows, point.cols] == shape { point.batch.to_string() } else { String::new() },
         color: color(&point.format),
         bound: point.bound_by,
     };
@@ -271,16 +266,23 @@ fn marks(points: &[Point]) -> Vec<Mark> {
 }
 
 const ROOFLINE: [(&str, fn(f64) -> String); 2] =
-    [("operations per byte", plain_tick), ("operations per second", rate_tick)];
+    [("operations per byte", short), ("operations per second", rate_tick)];
 
 /// The roofline of one adapter with its points.
-pub fn roofline_svg(ceilings: &Ceilings, points: &[Point]) -> String {
+pub fn roofline_svg(ceilings: &Ceilings, points: &[Point], shape: [usize; 2]) -> String {
     let shades = [INK, COLORS[0], COLORS[1], COLORS[2], MUTED];
     let lines = roofs(ceilings, reach([(ceilings, points)].into_iter()), &|i| (shades[i], i > 0), "");
     let there = |format: &&crate::wall::WeightFormat| points.iter().any(|p| p.format == format.name);
     let key = WEIGHT_FORMATS.iter().filter(there).map(|f| (format!("{} weights", f.name), color(f.name)));
-    Plot { axes: ROOFLINE, lines, marks: marks(points), key: key.collect(), shapes: true, binary: false }
-        .svg()
+    Plot {
+        axes: ROOFLINE,
+        lines,
+        marks: marks(points, shape),
+        key: key.collect(),
+        shapes: true,
+        binary: false,
+    }
+    .svg()
 }
 
 /// The roofs of several adapters on one plot.
@@ -295,7 +297,7 @@ pub fn rooflines_svg(walls: &[(String, &Ceilings, Vec<Point>)]) -> String {
             line.name = if flat == 0 { name.clone() } else { String::new() };
         }
         lines.extend(own);
-        all.extend(marks(points).into_iter().map(|mark| Mark { color, word: String::new(), ..mark }));
+        all.extend(marks(points, [0, 0]).into_iter().map(|mark| Mark { color, word: String::new(), ..mark }));
     }
     Plot { axes: ROOFLINE, lines, marks: all, key: vec![], shapes: true, binary: false }.svg()
 }

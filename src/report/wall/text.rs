@@ -1,6 +1,6 @@
 //! The tables of a terminal.
 
-use super::figure::{binary, digits, measure, percent, si};
+use super::figure::{binary, digits, measure, percent, short, si};
 use crate::report::columns;
 use crate::wall::{Bound, Ceilings, Energy, EnergyModel, Format, Model, Point, Probe, Step};
 
@@ -140,16 +140,16 @@ pub fn formats_table(formats: &[Format]) -> String {
         let bytes = |bytes: f64| si(bytes, "B");
         [
             format.name.clone(),
-            digits(format.bits),
-            digits(format.max),
-            digits(format.decimal_digits),
-            digits(format.bytes_per_parameter),
-            digits(format.information_bits),
+            short(format.bits),
+            short(format.max),
+            short(format.decimal_digits),
+            short(format.bytes_per_parameter),
+            short(format.information_bits),
             bytes(format.bytes_mnist),
             bytes(format.bytes_2b),
             bytes(format.bytes_7b),
             bytes(format.bytes_70b),
-            digits(format.ratio_to_fp16),
+            short(format.ratio_to_fp16),
         ]
     };
     let head =
