@@ -235,10 +235,10 @@ fn what_computes_something_else_is_never_chosen() {
     let off_by_one = changed(right, "gemv_ternary_off", "- sum[0]", "- sum[0] + 1");
     for among in [[nothing, right, off_by_one], [right, off_by_one, nothing]] {
         let tuned = tune(gpu, WANTED, &among, 1.0).expect("one is right").expect("it fits");
-        assert!(std::ptr::eq(tuned.winner, right), "{}", tuned.winner.name);
+        assert!(tuned.winner == right, "{}", tuned.winner.name);
         for tried in &tuned.tried {
             let wrong = matches!(&tried.outcome, Outcome::Wrong(sentence) if sentence.contains("differs from its twin"));
-            assert_eq!(wrong, !std::ptr::eq(tried.kernel, right), "{tried:?}");
+            assert_eq!(wrong, tried.kernel != right, "{tried:?}");
         }
     }
     let failure = tune(gpu, WANTED, &[nothing, off_by_one], 1.0).expect_err("none is right");
@@ -255,7 +255,7 @@ fn the_slower_of_two_is_not_chosen() {
     let slow = changed(right, "gemv_ternary_slow", from, &format!("{to} {from}"));
     let wanted = Wanted { operation: "gemv_ternary", shape: [1, 300, 1000] };
     let tuned = tune(gpu, wanted, &[slow, right], 1.0).expect("both are right").expect("it fits");
-    assert!(std::ptr::eq(tuned.winner, right), "{:?}", tuned.tried);
+    assert!(tuned.winner == right, "{:?}", tuned.tried);
 }
 
 #[test]

@@ -114,7 +114,7 @@ pub fn save(gpu: &Gpu, found: &[Tuned]) -> Result<PathBuf, String> {
     let mut choices = read(gpu, &path);
     for tuned in found {
         let [batch, rows, cols] = tuned.wanted.class();
-        let seconds = tuned.tried.iter().find(|tried| std::ptr::eq(tried.kernel, tuned.winner));
+        let seconds = tuned.tried.iter().find(|tried| tried.kernel == tuned.winner);
         let choice = Choice {
             kernel: tuned.winner.described(gpu.tuning()),
             seconds: seconds.and_then(|tried| tried.seconds()).unwrap_or_default(),

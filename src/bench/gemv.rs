@@ -184,7 +184,7 @@ pub fn gemv(
             };
             let chosen = kernels::chosen(gpu, operation, [what.batch, shape[0], shape[1]]);
             for &kernel in kernels::variants(operation) {
-                if !std::ptr::eq(kernel, chosen) && !what.all {
+                if kernel != chosen && !what.all {
                     continue;
                 }
                 if let Some(reason) = gpu.lacks(kernel) {

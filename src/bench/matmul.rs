@@ -62,7 +62,7 @@ pub fn matmul(
             };
             let chosen = kernels::chosen(gpu, operation, shape);
             for &kernel in kernels::variants(operation) {
-                if !(std::ptr::eq(kernel, chosen) || what.all && gpu.supports(kernel)) {
+                if !(kernel == chosen || what.all && gpu.supports(kernel)) {
                     continue;
                 }
                 let instances = products.bind(gpu, kernel);

@@ -130,7 +130,7 @@ pub fn candidates(gpu: &Gpu, wanted: Wanted) -> Vec<&'static Kernel> {
     if gpu.tuning() == Tuning::Software {
         found.reverse();
     }
-    found.retain(|kernel| !std::ptr::eq(*kernel, default));
+    found.retain(|kernel| *kernel != default);
     found.insert(0, default);
     found
 }

@@ -154,7 +154,7 @@ fn table(gpu: &Gpu, found: &[Tuned]) -> String {
     for tuned in found {
         let best = tuned.tried.iter().filter_map(Tried::seconds).fold(f64::INFINITY, f64::min);
         for tried in &tuned.tried {
-            let mark = if std::ptr::eq(tried.kernel, tuned.winner) { "->" } else { "" };
+            let mark = if tried.kernel == tuned.winner { "->" } else { "" };
             let [time, ratio] = match &tried.outcome {
                 Outcome::Seconds(seconds) => {
                     [format!("{:.1}", 1e6 * seconds), format!("{:.2}", seconds / best)]

@@ -6,8 +6,9 @@ pub type Field = (&'static str, &'static str);
 /// Values for a shader's `override` declarations.
 pub type Overrides = &'static [(&'static str, f64)];
 
-/// One shader file. The entry point is always `main`.
-#[derive(Debug)]
+/// One shader file. The entry point is always `main`. Two are equal if all that the host knows of them is: constants have no
+/// address of their own.
+#[derive(Debug, PartialEq)]
 pub struct Kernel {
     /// The file's stem, `operation_precision[_variant]`.
     pub name: &'static str,
