@@ -128,6 +128,21 @@ impl Ceilings {
         }
     }
 
+    /// The figure of the ceiling of this name, if there is one.
+    pub fn value(&self, name: &str) -> Option<f64> {
+        self.each().into_iter().find(|(each, _)| *each == name)?.1.value()
+    }
+
+    /// What one dispatch takes at least that moves so many bytes and does so many operations, the latter at the rate
+    /// of the ceiling of this name; none where a ceiling is missing.
+    pub fn floor(&self, bytes: f64, ops: f64, arithmetic: &str) -> Option<Floor> {
+        Some(Floor {
+            load_seconds: load_seconds(bytes, self.read.value()?),
+            compute_seconds: ops / self.value(arithmetic)?,
+            launch_seconds: self.launch.value()?,
+        })
+    }
+
     /// Every ceiling by its name, in the order of measuring.
     pub fn each(&self) -> [(&'static str, &Probe); 12] {
         [
@@ -333,15 +348,7 @@ pub struct Point {
 impl Point {
     /// Holds the point against the ceilings, by the rate of one of them.
     pub fn judge(&mut self, ceilings: &Ceilings, arithmetic: &str) {
-        let of = |name: &str| ceilings.each().into_iter().find(|(each, _)| *each == name)?.1.value();
-        let floor = || {
-            Some(Floor {
-                load_seconds: load_seconds(self.bytes as f64, of("read")?),
-                compute_seconds: self.ops as f64 / of(arithmetic)?,
-                launch_seconds: of("launch")?,
-            })
-        };
-        self.floor = floor();
+        self.floor = ceilings.floor(self.bytes as f64, self.ops as f64, arithmetic);
         self.bound_by = self.floor.map(|floor| floor.bound());
         self.reached = self.floor.map(|floor| floor.seconds() / self.median_seconds);
     }

@@ -138,7 +138,7 @@ fn bench_gemv_measures_every_variant_and_says_what_it_found() {
             }
             assert!(row["min_seconds"].as_f64() <= row["median_seconds"].as_f64(), "{row}");
             let samples = row["sample_seconds"].as_array().expect("samples");
-            assert!(samples.len() >= 5 && samples[0] == row["min_seconds"], "{row}");
+            assert!(samples.len() >= 3 && samples[0] == row["min_seconds"], "{row}");
             for ratio in ["ratio_to_f32", "ratio_to_f16"] {
                 assert!(row[ratio].as_f64() > Some(0.0) && row["blocks"] == 1, "{row}");
             }
@@ -295,6 +295,19 @@ fn a_run_leaves_its_folder_and_eval_repeats_its_score() {
     let checked = sterna(&["eval", text(&model), "--data", text(&data), "--checked"]);
     let told = format!("Digest of all codes and accumulators: {digest}; the same on every machine");
     assert!(stdout(&checked).contains(&told), "{}", stdout(&checked));
+
+    // Packed, it is the same network to everyone: score, loss to the last bit, digest.
+    let packed = folder.path().join("packed");
+    for coding in ["2bit", "base3"] {
+        let args = ["pack", text(&model), "-o", text(&packed), "--format", coding, "--force"];
+        assert_eq!(code(&sterna(&args)), 0);
+        let scored = sterna(&["eval", text(&packed), "--data", text(&data), "--json"]);
+        assert_eq!(code(&scored), 0, "{}", stderr(&scored));
+        let of_packed = json(&scored);
+        for (key, value) in again.as_object().expect("an object") {
+            assert!(key == "checkpoint" || of_packed[key] == *value, "{key} of {of_packed}, as {coding}");
+        }
+    }
 
     let once_more = sterna(&small_run(&data, &out));
     assert_refused(&once_more, &["already holds a run"]);
@@ -476,8 +489,8 @@ fn a_network_too_large_for_the_memory_is_refused_with_what_would_fit() {
         vec!["train", "--data", text(&data), "--out", text(&out), "--hidden", &hidden, "--no-tune"];
     let adapter = adapter_flags(&args);
     args.extend(adapter.iter().map(String::as_str));
-    // 4.4 GB of weights, gradients and moments in a process that may have 2.
-    let script = format!("ulimit -v 2000000; exec {} {}", env!("CARGO_BIN_EXE_sterna"), args.join(" "));
+    // 4.4 GB of weights, gradients and moments in a process that may have 3.
+    let script = format!("ulimit -v 3000000; exec {} {}", env!("CARGO_BIN_EXE_sterna"), args.join(" "));
     let output = Command::new("sh").args(["-c", &script]).output().expect("sh runs");
     assert_refused(&output, &[" needs ", "has no more memory after ", "the largest that fits is --hidden "]);
     assert!(!out.exists(), "a refusal leaves a folder behind");
@@ -588,7 +601,8 @@ fn info_names_the_adapter_it_would_use() {
 
 #[test]
 fn help_has_examples_and_no_arguments_means_help() {
-    for args in [&["--help"][..], &["train", "--help"], &["eval", "--help"]] {
+    let commands = ["train", "eval", "pack", "verify", "inspect"].map(|command| [command, "--help"]);
+    for args in std::iter::once(&["--help"][..]).chain(commands.iter().map(|args| &args[..])) {
         let output = sterna(args);
         assert_eq!(code(&output), 0);
         assert!(stdout(&output).contains("Example"), "{args:?}");

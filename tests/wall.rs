@@ -97,7 +97,10 @@ fn a_matrix_larger_than_the_memory_is_measured_in_parts() {
     assert_eq!(parts, want, "{:?}", layers.gaps);
     layers.measure(gpu, &[[64, 512]], 3, room, 0.0, &mut watch);
     let batched: Vec<_> = layers.points[5..].iter().map(|p| (p.format.as_str(), p.batch, p.ops)).collect();
-    assert_eq!(batched, [("f32", 3, 2 * 3 * 16 * 512), ("2-bit", 3, 2 * 3 * 64 * 512)]);
+    assert_eq!(
+        batched,
+        [("f32", 3, 2 * 3 * 16 * 512), ("f16", 3, 2 * 3 * 32 * 512), ("2-bit", 3, 2 * 3 * 64 * 512)]
+    );
 }
 
 // --- the program -----------------------------------------------------------------------------------
@@ -459,10 +462,17 @@ fn every_section_stands_alone() {
 
     let output = sterna(&["roofline", "--quick", "--seconds", "0", "--memory", "16", "--json"]);
     assert_eq!(code(&output), 0, "{}", stderr(&output));
-    let points = last_line(&output)["points"].clone();
-    let batches: HashSet<u64> =
-        points.as_array().expect("points").iter().map(|p| p["batch"].as_u64().expect("a batch")).collect();
-    assert_eq!(batches, HashSet::from([1, 8, 64, 512]));
+    let line = last_line(&output);
+    let points = line["points"].as_array().expect("points");
+    let batches: HashSet<u64> = points.iter().map(|p| p["batch"].as_u64().expect("a batch")).collect();
+    assert!(HashSet::from([1, 8]).is_subset(&batches), "{batches:?}");
+    // Larger ones are there, or too slow for the time that a point has.
+    for (format, batch) in [("f32", 64), ("f16", 512), ("2-bit", 512)] {
+        let there = points.iter().any(|p| p["format"] == format && p["batch"] == batch);
+        let gap = format!("{format} 2560x2560 at batch {batch}");
+        let told = line["gaps"].as_array().expect("gaps").iter().any(|g| g["what"] == gap.as_str());
+        assert!(there || told || line["device_type"] != "Cpu", "{gap}");
+    }
 }
 
 #[test]

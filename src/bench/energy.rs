@@ -241,7 +241,7 @@ enum Counter {
     Rapl(Rapl),
     /// NVIDIA's driver, and which of its devices.
     #[cfg(feature = "nvml")]
-    Nvml(nvml_wrapper::Nvml, u32),
+    Nvml(Box<nvml_wrapper::Nvml>, u32),
 }
 
 impl Counter {
@@ -263,7 +263,7 @@ impl Counter {
         // Of two cards of one name nobody knows here which is which.
         let [only] = devices[..] else { return None };
         nvml.device_by_index(only).ok()?.total_energy_consumption().ok()?;
-        Some(Counter::Nvml(nvml, only))
+        Some(Counter::Nvml(Box::new(nvml), only))
     }
 
     #[cfg(not(feature = "nvml"))]

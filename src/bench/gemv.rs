@@ -184,10 +184,7 @@ pub fn gemv(
             };
             let chosen = kernels::chosen(gpu, operation, [what.batch, shape[0], shape[1]]);
             for &kernel in kernels::variants(operation) {
-                // By value: the compiler may keep several copies of a constant.
-                let same = kernel.name == chosen.name
-                    && kernel.overrides(gpu.tuning()) == chosen.overrides(gpu.tuning());
-                if !same && !what.all {
+                if !std::ptr::eq(kernel, chosen) && !what.all {
                     continue;
                 }
                 if let Some(reason) = gpu.lacks(kernel) {
@@ -210,6 +207,31 @@ pub fn gemv(
         compare(&mut rows[first..], [Format::F32, Format::F16].map(|dense| dense.operation(what.batch)));
     }
     Ok((rows, skipped))
+}
+
+/// One product by this kernel, held against its twin, over up to `most` matrices to take in rotation; or why there
+/// is none.
+///
+/// # Errors
+/// If the device failed, or the kernel differs from its twin.
+pub fn gemv_ops(
+    gpu: &Gpu,
+    kernel: &'static Kernel,
+    shape: [usize; 2],
+    most: usize,
+) -> Result<Result<Vec<Vec<Op>>, String>, Failure> {
+    let of = |format: &Format| kernels::variants(format.operation(1)).iter().any(|k| k.name == kernel.name);
+    let Some(format) = Format::ALL.into_iter().find(of) else {
+        return Ok(Err(format!("{} multiplies no matrix with one row", kernel.name)));
+    };
+    let mut matrices = match Matrices::new(gpu, format, shape, 1, Room::of(gpu))? {
+        Ok(matrices) => matrices,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    matrices.copies.truncate(most);
+    let instances = matrices.bind(gpu, kernel);
+    matrices.check(gpu, kernel, &instances[0])?;
+    Ok(Ok(instances))
 }
 
 /// How many times as fast as the fastest dense product of the same shape each row is, in f32 and in f16.
@@ -492,7 +514,7 @@ impl Matrices {
             overrides: overrides(gpu, kernel),
             shape: self.shape,
             bytes: matrix + activations + outputs,
-            working_set: matrix * self.copies.len() as u64,
+            working_set: matrix * samples.rotated as u64,
             blocks: instances[0].len(),
             median_seconds: samples.median(),
             min_seconds: samples.min(),

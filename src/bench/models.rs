@@ -56,6 +56,9 @@ pub const BATCHES: [usize; 9] = [2, 4, 8, 16, 32, 64, 128, 256, 512];
 /// The same when there is little time.
 pub const QUICK_BATCHES: [usize; 3] = [8, 64, 512];
 
+/// Budgets that one product of a large batch may take: it runs five times or more.
+const MOST_EXPECTED: f64 = 2.0;
+
 /// Products with activations, each distinct shape measured once.
 #[derive(Clone, Debug, Default)]
 pub struct Layers {
@@ -85,8 +88,11 @@ impl Layers {
                 };
                 let operation = if batch == 1 { Some(format.gemv) } else { format.matmul };
                 let Some(operation) = operation else { continue };
+                let expected = self.expected([rows, cols], format.name, batch);
                 let reason = if (watch.stop)() {
                     "interrupted".to_string()
+                } else if expected > MOST_EXPECTED * seconds.max(0.3) {
+                    format!("one product would take about {expected:.1} s, as smaller batches tell")
                 } else {
                     match layer(gpu, format, operation, ([rows, cols], batch), room, seconds) {
                         Ok(point) => {
@@ -101,6 +107,14 @@ impl Layers {
                 self.gaps.push(Gap { what, reason });
             }
         }
+    }
+
+    /// Seconds that a larger batch will take by the largest that was measured; 0 where there is none.
+    fn expected(&self, [rows, cols]: [usize; 2], format: &str, batch: usize) -> f64 {
+        let before = self.points.iter().filter(|p| p.format == format && p.batch > 1 && p.batch < batch);
+        let before = before.filter(|p| [p.rows * p.parts, p.cols] == [rows, cols]);
+        let last = before.max_by_key(|point| point.batch);
+        last.map_or(0.0, |last| last.median_seconds * batch as f64 / last.batch as f64)
     }
 
     fn of(&self, format: &str, [rows, cols]: [usize; 2]) -> Option<&Point> {
@@ -158,7 +172,6 @@ fn point(format: &WeightFormat, row: &Row, batch: usize, parts: usize, room: Roo
 
 /// One token of every model in every format: what the ceilings allow, and the measured layers summed.
 pub fn models(ceilings: &Ceilings, layers: &Layers) -> Vec<Model> {
-    let value = |name: &str| ceilings.each().into_iter().find(|(each, _)| *each == name)?.1.value();
     let mut all = Vec::new();
     for model in &MODELS {
         let first = all.len();
@@ -169,9 +182,9 @@ pub fn models(ceilings: &Ceilings, layers: &Layers) -> Vec<Model> {
             };
             let bytes = |[rows, cols]: [usize; 2]| format.bytes(rows, cols) as f64;
             let ops = |[rows, cols]: [usize; 2]| 2.0 * (rows * cols) as f64;
-            let load = |shape| Some(load_seconds(bytes(shape), value("read")?));
-            let compute = |shape| Some(ops(shape) / value(format.arithmetic)?);
-            let floor = |shape| Some(load(shape)?.max(compute(shape)?).max(value("launch")?));
+            let load = |shape| Some(load_seconds(bytes(shape), ceilings.read.value()?));
+            let compute = |shape| Some(ops(shape) / ceilings.value(format.arithmetic)?);
+            let floor = |shape| Some(ceilings.floor(bytes(shape), ops(shape), format.arithmetic)?.seconds());
             let measured = sum(&|shape| {
                 layers.of(format.name, shape).map(|point| point.median_seconds * point.parts as f64)
             });

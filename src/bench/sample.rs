@@ -13,6 +13,9 @@ pub const SAMPLES: usize = 21;
 /// Samples at least.
 const LEAST: usize = 3;
 
+/// Seconds that the first runs of all buffers may take at least: a test asks for no time at all.
+const TOUCH: f64 = 0.3;
+
 /// Laps that must agree before samples count, and how well.
 const AGREE: usize = 5;
 const WITHIN: f64 = 1.03;
@@ -24,6 +27,8 @@ pub(super) struct Samples {
     pub wall: Vec<f64>,
     /// Sorted, by the device's clock; empty where it has none.
     pub device: Vec<f64>,
+    /// How many instances took turns.
+    pub rotated: usize,
 }
 
 impl Samples {
@@ -61,12 +66,17 @@ impl Rotation<'_> {
         Ok(Lap { device: lap.device.map(|s| s / count as f64), wall: lap.wall / count as f64 })
     }
 
-    /// The first run of each buffer pays for page faults and first-use clears. Seconds of the last of them.
-    fn touch(&mut self, gpu: &Gpu) -> Result<f64, Error> {
-        let mut each = 0.0;
-        for _ in 0..self.instances.len().div_ceil(16) {
-            each = self.lap(gpu, self.instances.len().min(16))?.wall;
+    /// The first run of each buffer pays for page faults and first-use clears. Those that the time does not reach are
+    /// left out of the rotation. Seconds of the last run.
+    fn touch(&mut self, gpu: &Gpu, seconds: f64) -> Result<f64, Error> {
+        let (start, mut touched, mut each) = (Instant::now(), 0, 0.0);
+        let time = || start.elapsed().as_secs_f64() < seconds.max(TOUCH);
+        while touched < self.instances.len() && (touched == 0 || time()) {
+            let count = touched.clamp(1, 16).min(self.instances.len() - touched);
+            each = self.lap(gpu, count)?.wall;
+            touched += count;
         }
+        (self.instances, self.next) = (&self.instances[..touched], 0);
         Ok(each)
     }
 
@@ -103,14 +113,15 @@ impl Rotation<'_> {
 pub(super) fn sample(gpu: &Gpu, instances: &[Vec<Op>], seconds: f64) -> Result<Samples, Error> {
     let mut rotation = Rotation::new(gpu, instances);
     // What takes as long as all of its warming up has warmed up.
-    let count = if rotation.touch(gpu)? > seconds / 2.0 && seconds > 0.0 {
+    let count = if rotation.touch(gpu, seconds)? > seconds / 2.0 && seconds > 0.0 {
         1
     } else {
         let count = rotation.enough(gpu)?;
         rotation.warm(gpu, count, seconds / 2.0)?;
         count
     };
-    let (start, mut samples) = (Instant::now(), Samples { wall: Vec::new(), device: Vec::new() });
+    let rotated = rotation.instances.len();
+    let (start, mut samples) = (Instant::now(), Samples { wall: Vec::new(), device: Vec::new(), rotated });
     while samples.wall.len() < LEAST
         || samples.wall.len() < SAMPLES && start.elapsed().as_secs_f64() < seconds / 2.0
     {
@@ -136,7 +147,7 @@ pub(super) struct Pairs {
 /// difference; for about `seconds`, warming up included.
 pub(super) fn sample_pairs(gpu: &Gpu, [long, short]: [&[Vec<Op>]; 2], seconds: f64) -> Result<Pairs, Error> {
     let [mut long, mut short] = [long, short].map(|instances| Rotation::new(gpu, instances));
-    long.touch(gpu)?;
+    long.touch(gpu, seconds)?;
     let count = long.enough(gpu)?;
     long.warm(gpu, count, seconds / 2.0)?;
     let start = Instant::now();

@@ -56,7 +56,7 @@ impl Ladder {
         let digest = gpu.zeros("ring.digest", Dtype::U32, &[least.max(words) / 16])?;
         let variants = kernels::variants("probe_cache");
         let ladder = Ladder { buffer, content, digest, least, kernel: variants[0] };
-        let bind = |kernel| vec![vec![ladder.op(gpu, kernel, words, words)]];
+        let bind = |kernel| vec![vec![ladder.op(gpu, kernel, words, least.max(words))]];
         let kernel = fastest(gpu, variants, &bind, seconds)?;
         Ok(Ladder { kernel, ..ladder })
     }

@@ -12,6 +12,7 @@ mod absmean;
 mod adamw;
 mod augment_batch;
 mod dequantize_weights;
+mod descale_rows;
 mod gather_batch;
 mod gemv_base3;
 mod gemv_bitplane;
@@ -57,6 +58,7 @@ pub use absmean::{Place, Stack, absmean};
 pub use adamw::{AdamW, Moments, Trainable, adamw};
 pub use augment_batch::augment_batch;
 pub use dequantize_weights::dequantize_weights;
+pub use descale_rows::descale_rows;
 pub use gather_batch::gather_batch;
 pub use gemv_base3::{Base3Tensor, gemv_base3};
 pub use gemv_bitplane::{BitplaneTensor, gemv_bitplane, gemv_bitplane_variant};
@@ -114,6 +116,7 @@ pub static OPERATIONS: &[&[&Kernel]] = &[
     gemv_bitplane::VARIANTS,
     gemv_i8::VARIANTS,
     &[&scale_rows::KERNEL],
+    &[&descale_rows::KERNEL],
     &[&relu::KERNEL],
     &[&rmsnorm::KERNEL],
     matmul_f32::VARIANTS,
@@ -181,10 +184,16 @@ pub fn chosen(gpu: &Gpu, operation: &'static str, shape: [usize; 3]) -> &'static
 /// # Panics
 /// If there is no such operation.
 pub fn default(gpu: &Gpu, operation: &str, batch: usize) -> &'static Kernel {
-    match operation {
+    let all = variants(operation);
+    let default = match operation {
         "matmul_ternary" => matmul_ternary::default(gpu, batch),
-        _ => preferred(gpu, variants(operation)),
-    }
+        _ => preferred(gpu, all),
+    };
+    // The compiler may keep several copies of a constant; who asks compares with those in OPERATIONS.
+    let same = |kernel: &&&'static Kernel| {
+        kernel.name == default.name && kernel.overrides(gpu.tuning()) == default.overrides(gpu.tuning())
+    };
+    all.iter().find(same).expect("a default is one of its operation's variants")
 }
 
 /// The last variant that runs here on a software rasteriser, where they are listed by growing

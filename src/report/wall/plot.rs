@@ -28,9 +28,12 @@ struct Mark {
     bound: Option<Bound>,
 }
 
+/// What an axis shows, and how its ticks are written.
+type Shown = (&'static str, fn(f64) -> String);
+
 /// Lines and points over two logarithmic axes.
 struct Plot {
-    axes: [(&'static str, fn(f64) -> String); 2],
+    axes: [Shown; 2],
     lines: Vec<Line>,
     marks: Vec<Mark>,
     /// Names and colours of the legend beside the lines'.
@@ -204,8 +207,7 @@ pub fn staircase_svg(stairs: &[(String, &[Step])]) -> String {
             bound: Some(Bound::Bandwidth),
         })
     });
-    let axes: [(&str, fn(f64) -> String); 2] =
-        [("working set", binary_tick), ("bytes read per second", speed_tick)];
+    let axes: [Shown; 2] = [("working set", binary_tick), ("bytes read per second", speed_tick)];
     let marks = marks.collect();
     Plot { axes, marks, lines, key: vec![], shapes: false, binary: true }.svg()
 }
@@ -265,8 +267,7 @@ fn marks(points: &[Point], shape: [usize; 2]) -> Vec<Mark> {
     points.iter().map(mark).collect()
 }
 
-const ROOFLINE: [(&str, fn(f64) -> String); 2] =
-    [("operations per byte", short), ("operations per second", rate_tick)];
+const ROOFLINE: [Shown; 2] = [("operations per byte", short), ("operations per second", rate_tick)];
 
 /// The roofline of one adapter with its points.
 pub fn roofline_svg(ceilings: &Ceilings, points: &[Point], shape: [usize; 2]) -> String {
