@@ -19,6 +19,9 @@ const WANTED: Wanted = Wanted { operation: "gemv_ternary", shape: [1, 40, 192] }
 /// A layer of the networks that are trained here; the others have the same candidates.
 const LAYER: Wanted = Wanted { operation: "matmul_ternary", shape: [32, 20, 30] };
 
+/// Seconds in which every candidate is tried, on a busy machine too.
+const AMPLE: f64 = 20.0;
+
 /// Runs the program with its choices in `cache`.
 fn sterna(cache: &Path, args: &[&str]) -> Output {
     program().env("STERNA_CACHE", cache).args(args).args(adapter_flags(args)).output().expect("it starts")
@@ -234,14 +237,14 @@ fn what_computes_something_else_is_never_chosen() {
         changed(right, "gemv_ternary_nothing", "if row >= p.rows { return; }", "if row >= 0u { return; }");
     let off_by_one = changed(right, "gemv_ternary_off", "- sum[0]", "- sum[0] + 1");
     for among in [[nothing, right, off_by_one], [right, off_by_one, nothing]] {
-        let tuned = tune(gpu, WANTED, &among, 1.0).expect("one is right").expect("it fits");
+        let tuned = tune(gpu, WANTED, &among, AMPLE).expect("one is right").expect("it fits");
         assert!(tuned.winner == right, "{}", tuned.winner.name);
         for tried in &tuned.tried {
             let wrong = matches!(&tried.outcome, Outcome::Wrong(sentence) if sentence.contains("differs from its twin"));
             assert_eq!(wrong, tried.kernel != right, "{tried:?}");
         }
     }
-    let failure = tune(gpu, WANTED, &[nothing, off_by_one], 1.0).expect_err("none is right");
+    let failure = tune(gpu, WANTED, &[nothing, off_by_one], AMPLE).expect_err("none is right");
     assert!(failure.to_string().contains("gemv_ternary_nothing differs"), "{failure}");
 }
 
@@ -254,7 +257,7 @@ fn the_slower_of_two_is_not_chosen() {
     let to = "for (var i = 0u; i < 200u; i++) { if i > p.words + 900u { a = -a; } }";
     let slow = changed(right, "gemv_ternary_slow", from, &format!("{to} {from}"));
     let wanted = Wanted { operation: "gemv_ternary", shape: [1, 300, 1000] };
-    let tuned = tune(gpu, wanted, &[slow, right], 1.0).expect("both are right").expect("it fits");
+    let tuned = tune(gpu, wanted, &[slow, right], AMPLE).expect("both are right").expect("it fits");
     assert!(tuned.winner == right, "{:?}", tuned.tried);
 }
 

@@ -18,9 +18,8 @@ const fn large() -> Kernel {
 pub static VARIANTS: &[&Kernel] = &[
     &base().with(BLOCK_16, BLOCK_CPU),
     &base().overridden(BLOCK_8),
+    &large().overridden(&[("WG", 8.0), ("WG_Y", 8.0), ("DEPTH", 8.0)]),
     &large().overridden(&[("WG", 16.0), ("WG_Y", 16.0), ("DEPTH", 8.0)]),
-    &large()
-        .with(&[("WG", 8.0), ("WG_Y", 8.0), ("DEPTH", 8.0)], &[("WG", 8.0), ("WG_Y", 1.0), ("DEPTH", 8.0)]),
 ];
 
 /// `y[batch, rows] <- x[batch, cols] W[rows, cols]^T`, both as [`f16_words`](super::f16_words): products are exact in
