@@ -6,21 +6,31 @@ define ready
 @sh .ci/vulkan
 endef
 
-.PHONY: help train test bench
+.PHONY: help train test bench renderdoc
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
 	@echo 'ARGS go to the program:  make train ARGS="--epochs 2"'
 
 train: ## train the ternary network on MNIST; installs a Vulkan driver where there is none
 	$(ready)
 	$(CARGO) run --release -- train $(ARGS)
 
-test: ## run all tests, the documentation's examples too
+test: ## run all tests, the documentation's examples too; installs what they need: RenderDoc, a browser, Python
 	$(ready)
+	@sh .ci/renderdoc
 	@sh .ci/chromium
+	@sh .ci/python
 	$(CARGO) test --release
 
 bench: ## run the benchmarks
 	$(ready)
 	$(CARGO) bench
+
+renderdoc: ## capture one training step for RenderDoc, no display needed; installs RenderDoc where it is missing
+	$(ready)
+	@sh .ci/renderdoc
+	$(CARGO) build --release
+	@mkdir -p runs/renderdoc
+	renderdoccmd capture -w -c runs/renderdoc/step target/release/sterna profile train --renderdoc $(ARGS)
+	/usr/bin/python3 -B tests/capture.py runs/renderdoc/step_capture.rdc

@@ -5,7 +5,7 @@
 //   2  sums  f32  [ceil(count / 1024)]     write
 //
 // Grid     one workgroup per block.
-// Moves    4 * (count + count / 1024) bytes.
+// Moves    4 * (count + ceil(count / 1024)) bytes.
 // Does     2 * count operations (one absolute value, one addition).
 // Twin     reference::abs_sums — equal bits.
 // Source   BitNet b1.58, arXiv 2402.17764, equation 3.

@@ -16,7 +16,7 @@
 // Only the first `decayed` values decay.
 //
 // Grid     one workgroup per block.
-// Moves    4 * (7 * count + count / 1024) bytes.
+// Moves    4 * (7 * count + ceil(count / 1024)) bytes.
 // Does     17 * count operations.
 // Twin     reference::adamw — within a few roundings of the update; reference::abs_sums of w, equal bits.
 // Source   AdamW, arXiv 1711.05101, algorithm 2.

@@ -14,7 +14,7 @@
 // Only the first `decayed` values decay.
 //
 // Grid     one workgroup per block.
-// Moves    4 * (5 * count + count / 1024) bytes.
+// Moves    4 * (5 * count + ceil(count / 1024)) bytes.
 // Does     8 * count operations.
 // Twin     reference::sgd — within a few roundings of the update; reference::abs_sums of w, equal bits.
 // Source   I. Sutskever et al., On the importance of initialization and momentum, ICML 2013, equation 1; the

@@ -11,13 +11,15 @@
 //!
 //! A file with the first bullet alone, from PyTorch say, loads as well.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use safetensors::tensor::{Metadata, TensorView};
+use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use tempfile::NamedTempFile;
 
 /// Version of every file and JSON object that Sterna writes.
 pub const SCHEMA: u32 = 1;
@@ -150,7 +152,7 @@ impl Checkpoint {
                 tensors.push((format!("layers.{i}.trits"), Dtype::U32, shape, bytemuck::cast_slice(words)));
             }
         }
-        let mut metadata = HashMap::from([
+        let mut metadata = BTreeMap::from([
             ("format".to_string(), FORMAT.to_string()),
             ("schema".into(), SCHEMA.to_string()),
             ("sterna_version".into(), env!("CARGO_PKG_VERSION").into()),
@@ -168,9 +170,7 @@ impl Checkpoint {
             })
             .collect();
         metadata.insert("sha256".into(), checksum(&views, &metadata));
-        let bytes =
-            safetensors::serialize(views, Some(metadata)).expect("names are distinct and sizes agree");
-        replace(path, &bytes)
+        replace(path, &serialize(&views, &metadata))
     }
 
     /// Reads a file.
@@ -179,7 +179,15 @@ impl Checkpoint {
     /// If it is unreadable, no safetensors, lacks a tensor, or its shapes do not chain.
     pub fn load(path: &Path) -> Result<Checkpoint, FileError> {
         let bytes = std::fs::read(path).map_err(|reason| FileError::Read { path: path.into(), reason })?;
-        parse(&bytes).map_err(|what| FileError::Content { path: path.into(), what })
+        Checkpoint::from_bytes(&bytes).map_err(|what| FileError::Content { path: path.into(), what })
+    }
+
+    /// Reads the bytes of a file.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::load`], without the file's name.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Checkpoint, String> {
+        parse(bytes)
     }
 }
 
@@ -187,20 +195,62 @@ impl Checkpoint {
 pub const TEMPORARY: &str = ".sterna-";
 
 /// What tells our own files from others in safetensors form.
-const FORMAT: &str = "sterna";
+pub const FORMAT: &str = "sterna";
+
+/// The bytes of a safetensors file, a function of its content alone: the crate would write the metadata in the order
+/// of a hash map.
+pub fn serialize(tensors: &BTreeMap<String, TensorView>, metadata: &BTreeMap<String, String>) -> Vec<u8> {
+    let unordered = metadata.clone().into_iter().collect();
+    let bytes = safetensors::serialize(tensors, Some(unordered)).expect("names are distinct and sizes agree");
+    let length = bytes.first_chunk().map_or(0, |&length| u64::from_le_bytes(length)) as usize;
+    let (header, data) = bytes[8..].split_at(length);
+    let mut header: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_slice(header).expect("a header is a JSON object");
+    header.insert("__metadata__".into(), serde_json::json!(metadata));
+    let mut header = serde_json::Value::Object(header).to_string().into_bytes();
+    header.resize(header.len().next_multiple_of(8), b' ');
+    [&(header.len() as u64).to_le_bytes(), &header[..], data].concat()
+}
 
 /// SHA-256 over every tensor and every other entry of the metadata, both in the order of their names.
-fn checksum(tensors: &BTreeMap<String, TensorView>, metadata: &HashMap<String, String>) -> String {
+pub fn checksum(tensors: &BTreeMap<String, TensorView>, metadata: &BTreeMap<String, String>) -> String {
     let mut sum = Sha256::new();
     for (name, view) in tensors {
         sum.update(format!("{name} {:?} {:?}\n", view.dtype(), view.shape()));
         sum.update(view.data());
     }
-    let rest: BTreeMap<_, _> = metadata.iter().filter(|(key, _)| *key != "sha256").collect();
-    for (key, value) in rest {
+    for (key, value) in metadata.iter().filter(|(key, _)| *key != "sha256") {
         sum.update(format!("{key} {} {value}\n", value.len()));
     }
     hex(&sum.finalize())
+}
+
+/// Whether a file is of this version and as it was written; nothing is asked of one that says neither.
+///
+/// # Errors
+/// If it is not.
+pub fn current(file: &SafeTensors, metadata: &BTreeMap<String, String>) -> Result<(), String> {
+    if let Some(schema) = metadata.get("schema").filter(|schema| **schema != SCHEMA.to_string()) {
+        return Err(format!(
+            "has schema {schema}, this version reads {SCHEMA}: use the version that wrote it"
+        ));
+    }
+    match metadata.get("format").is_some_and(|format| format == FORMAT) || metadata.contains_key("sha256") {
+        true => intact(file, metadata),
+        false => Ok(()),
+    }
+}
+
+/// Whether a file's checksum is that of its content.
+///
+/// # Errors
+/// If it is not, or if there is none.
+pub fn intact(file: &SafeTensors, metadata: &BTreeMap<String, String>) -> Result<(), String> {
+    let found = checksum(&file.tensors().into_iter().collect(), metadata);
+    match metadata.get("sha256") {
+        Some(stated) if *stated == found => Ok(()),
+        _ => Err("is damaged: its checksum is not that of its content; use an older copy".into()),
+    }
 }
 
 /// Bytes as lower-case hexadecimal digits.
@@ -213,6 +263,22 @@ pub fn hex(bytes: &[u8]) -> String {
 /// # Errors
 /// If the folder cannot be written or the disk is full.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    write(path, bytes, |file| file.persist(path).map_err(|error| error.error))
+}
+
+/// Writes a file that must not be there yet, by a synced rename.
+///
+/// # Errors
+/// If it is there, with [`ErrorKind::AlreadyExists`](std::io::ErrorKind::AlreadyExists); or as [`replace`].
+pub fn create(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    write(path, bytes, |file| file.persist_noclobber(path).map_err(|error| error.error))
+}
+
+fn write(
+    path: &Path,
+    bytes: &[u8],
+    persist: impl FnOnce(NamedTempFile) -> std::io::Result<std::fs::File>,
+) -> Result<(), FileError> {
     let write = || {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let mut builder = tempfile::Builder::new();
@@ -223,29 +289,39 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
         let mut file = builder.tempfile_in(folder)?;
         file.write_all(bytes)?;
         file.as_file().sync_all()?;
-        file.persist(path).map_err(|error| error.error)?;
+        persist(file)?;
         // The new name itself must survive a power cut; only Unix lets a folder be synced.
         if cfg!(unix) { std::fs::File::open(folder)?.sync_all() } else { Ok(()) }
     };
     write().map_err(|reason| FileError::Write { path: path.into(), reason })
 }
 
+/// A safetensors file, taken apart.
+///
+/// # Errors
+/// A clause that says what is promised and what is there: the crate has no numbers.
+pub fn deserialize(bytes: &[u8]) -> Result<(SafeTensors<'_>, Metadata), String> {
+    let no_file = |what: String| format!("is no safetensors file: {what}");
+    let Some(&length) = bytes.first_chunk() else {
+        return Err(no_file(format!("it has {} bytes, expected at least 8", bytes.len())));
+    };
+    let (length, left) = (u64::from_le_bytes(length), bytes.len() as u64 - 8);
+    if length > left {
+        return Err(no_file(format!("its first 8 bytes promise a header of {length} bytes, found {left}")));
+    }
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| no_file(error.to_string()))?;
+    let (promised, found) = (header.data_len() as u64, left - length);
+    if promised != found {
+        return Err(no_file(format!("its header promises {promised} bytes of tensors, found {found}")));
+    }
+    let file = SafeTensors::deserialize(bytes).map_err(|error| no_file(error.to_string()))?;
+    Ok((file, header))
+}
+
 fn parse(bytes: &[u8]) -> Result<Checkpoint, String> {
-    let no_model = |error: safetensors::SafeTensorError| format!("is no safetensors file: {error}");
-    let (_, header) = SafeTensors::read_metadata(bytes).map_err(no_model)?;
-    let file = SafeTensors::deserialize(bytes).map_err(no_model)?;
-    let metadata = header.metadata().clone().unwrap_or_default();
-    if let Some(schema) = metadata.get("schema").filter(|schema| **schema != SCHEMA.to_string()) {
-        return Err(format!(
-            "has schema {schema}, this version reads {SCHEMA}: use the version that wrote it"
-        ));
-    }
-    if metadata.get("format").is_some_and(|format| format == FORMAT) || metadata.contains_key("sha256") {
-        let found = checksum(&file.tensors().into_iter().collect(), &metadata);
-        if metadata.get("sha256") != Some(&found) {
-            return Err("is damaged: its checksum is not that of its content; use an older copy".into());
-        }
-    }
+    let (file, header) = deserialize(bytes)?;
+    let metadata = header.metadata().clone().unwrap_or_default().into_iter().collect();
+    current(&file, &metadata)?;
     let view = |name: &str, dtype: Dtype, shape: &[usize]| {
         let view = file.tensor(name).map_err(|_| format!("has no tensor {name}"))?;
         if view.dtype() != dtype || view.shape() != shape {

@@ -25,9 +25,11 @@
 //! 3  train  bench  digest  report    steps, epochs, schedules; how fast this adapter is; every integer in one
 //!                        line; tables and pictures
 //! 2  model, kernels/*    one small host file per shader; layers as lists of Ops
+//!    shader              what a shader's header says, and what drivers are given of it
 //! 1  gpu/*  reference    wgpu, named nowhere else | the CPU twin of every kernel (never of each other)
-//! 0  ternary  mnist  checkpoint  random  augment  wall   the format, the digits, files, counter-based draws; what
-//!                        was measured of an adapter
+//!    formats/*           networks at rest: one file per format
+//! 0  ternary  mnist  checkpoint  random  augment  digit  wall    the format, the digits, files, counter-based
+//!                        draws; pictures as digits; what was measured of an adapter
 //! ```
 //!
 //! ## Shape words
@@ -66,12 +68,16 @@
 pub mod augment;
 #[cfg(feature = "cli")]
 pub mod bench;
-#[cfg(feature = "cli")]
+#[cfg(feature = "files")]
 pub mod checkpoint;
 #[cfg(feature = "cli")]
 pub mod cli;
-#[cfg(feature = "cli")]
+#[cfg(feature = "files")]
 pub mod digest;
+#[cfg(feature = "pictures")]
+pub mod digit;
+#[cfg(feature = "files")]
+pub mod formats;
 pub mod gpu;
 pub mod kernels;
 pub mod mnist;
@@ -80,6 +86,8 @@ pub mod random;
 pub mod reference;
 #[cfg(feature = "cli")]
 pub mod report;
+#[cfg(feature = "cli")]
+pub mod shader;
 pub mod ternary;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod train;

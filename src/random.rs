@@ -13,6 +13,8 @@ pub enum Stream {
     Order = 2,
     /// How an image is varied in a step.
     Augment = 3,
+    /// The images that a network is verified on.
+    Verify = 4,
 }
 
 /// Four 32-bit words for counter `(a, b)` of a stream.

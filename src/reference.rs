@@ -183,6 +183,12 @@ pub fn scale_rows(acc: &[i32], scale: &[f32]) -> Vec<f32> {
     acc.iter().enumerate().map(|(i, &a)| scale[i / rows] * a as f32).collect()
 }
 
+/// `y[b, r] = acc[b, r] beta / scale[b]`.
+pub fn descale_rows(acc: &[i32], scale: &[f32], beta: f32) -> Vec<f32> {
+    let units: Vec<f32> = scale.iter().map(|scale| beta / scale).collect();
+    scale_rows(acc, &units)
+}
+
 /// `y = max(x, 0)`.
 pub fn relu(x: &[f32]) -> Vec<f32> {
     x.iter().map(|x| x.max(0.0)).collect()

@@ -16,6 +16,9 @@ const LANES: usize = 64;
 /// The smallest `beta` and the smallest row maximum: keeps scales finite for all-zero tensors.
 pub const LEAST: f32 = 1e-5;
 
+/// RMSNorm's epsilon in every network whose file says no other.
+pub const RMSNORM_EPS: f64 = 1e-5;
+
 /// `beta T[rows, cols]`: a ternary matrix, packed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Packed {
@@ -76,6 +79,67 @@ impl Packed {
         (0..self.rows).flat_map(|row| (0..self.cols).map(move |col| self.trit(row, col))).collect()
     }
 
+    /// Whether words that come from outside are a matrix: as many as its shape needs, codes of trits alone, zeros in
+    /// the padding.
+    ///
+    /// # Errors
+    /// A clause that names the row and the column.
+    pub fn check(&self) -> Result<(), String> {
+        let per_row = words(self.cols);
+        let (found, expected) = (self.words.len(), self.rows.checked_mul(per_row));
+        if expected != Some(found) {
+            return Err(format!("{found} words for {} x {} trits", self.rows, self.cols));
+        }
+        let rest = self.cols % TRITS;
+        let unused = if rest == 0 { 0 } else { (rest..TRITS).fold(0, |mask, i| mask | 3 << bit(i)) };
+        for (at, &word) in self.words.iter().enumerate() {
+            let (row, first) = (at / per_row, at % per_row * TRITS);
+            if word & word >> 1 & LOWER_BITS != 0 {
+                let i = (0..TRITS).find(|&i| word >> bit(i) & 3 == 3).expect("one of the codes is 3");
+                return Err(format!("row {row}, column {}: the code 3 is no trit", first + i));
+            }
+            if first + TRITS > self.cols && (word ^ PADDING) & unused != 0 {
+                return Err(format!("row {row}: the padding after column {} is not zero", self.cols - 1));
+            }
+        }
+        Ok(())
+    }
+
+    /// Rows of bytes with five trits each, the last one of a row filled up with zeros: the bytes of [`Base3`] in the
+    /// order of the columns and without its padding, for files. `[rows, base3_bytes(cols)]`.
+    pub fn to_base3_rows(&self) -> Vec<u8> {
+        let trits = self.unpack();
+        let rows = trits.chunks_exact(self.cols.max(1)).flat_map(|row| row.chunks(5));
+        rows.map(|five| base3_byte(|digit| (five.get(digit).copied().unwrap_or(0) + 1) as u32) as u8)
+            .collect()
+    }
+
+    /// The matrix of [`Packed::to_base3_rows`], its scale 1.
+    ///
+    /// # Errors
+    /// If there are too few or too many bytes, or one is not what five trits give: a clause that names it.
+    pub fn from_base3_rows(bytes: &[u8], rows: usize, cols: usize) -> Result<Packed, String> {
+        let width = base3_bytes(cols);
+        if rows.checked_mul(width) != Some(bytes.len()) {
+            return Err(format!("{} bytes for {rows} x {cols} trits", bytes.len()));
+        }
+        let mut trits = Vec::with_capacity(rows * cols);
+        for (row, line) in bytes.chunks_exact(width.max(1)).enumerate() {
+            for (at, &byte) in line.iter().enumerate() {
+                let codes = [0, 1, 2, 3, 4].map(|digit| base3_code(byte, digit));
+                if base3_byte(|digit| codes[digit]) != u32::from(byte) {
+                    return Err(format!("row {row}, column {}: the byte {byte} is no five trits", 5 * at));
+                }
+                let used = (cols - 5 * at).min(5);
+                if codes[used..].iter().any(|code| *code != 1) {
+                    return Err(format!("row {row}: the padding after column {} is not zero", cols - 1));
+                }
+                trits.extend(codes[..used].iter().map(|&code| code as i8 - 1));
+            }
+        }
+        Ok(Packed::pack(&trits, rows, cols, 1.0))
+    }
+
     /// How many weights are -1, 0 and 1.
     pub fn histogram(&self) -> [usize; 3] {
         let mut counts = [0; 3];
@@ -114,6 +178,23 @@ pub fn base3_vectors(cols: usize) -> usize {
     cols.div_ceil(BASE3_TRITS)
 }
 
+/// Bytes in a row of `cols` trits, five in each.
+pub fn base3_bytes(cols: usize) -> usize {
+    cols.div_ceil(5)
+}
+
+/// The byte of five codes.
+fn base3_byte(code: impl Fn(usize) -> u32) -> u32 {
+    let value: u32 = (0..5).fold(0, |value, digit| 3 * value + code(digit));
+    (256 * value).div_ceil(243)
+}
+
+/// One of a byte's five codes: the carries of its triplings.
+fn base3_code(byte: u8, digit: usize) -> u32 {
+    let rest = (0..digit).fold(byte, |rest, _| rest.wrapping_mul(3));
+    (u32::from(rest) * 3) >> 8
+}
+
 /// `beta T[rows, cols]` with five trits a byte, 1.6 bits each, for storage and for whoever has bandwidth to
 /// save and operations to spare.
 ///
@@ -142,10 +223,7 @@ impl Base3 {
         for row in packed.unpack().chunks_exact(packed.cols.max(1)) {
             let code = |i: usize| (row.get(i).copied().unwrap_or(0) + 1) as u32;
             for first in (0..width).step_by(20) {
-                let byte = |b: usize| {
-                    let value = (0..5).fold(0, |value, digit| 3 * value + code(first + 4 * digit + b));
-                    (256 * value).div_ceil(243) << (8 * b)
-                };
+                let byte = |b: usize| base3_byte(|digit| code(first + 4 * digit + b)) << (8 * b);
                 words.push((0..4).map(byte).sum());
             }
         }
@@ -157,9 +235,7 @@ impl Base3 {
         let width = 4 * base3_vectors(self.cols);
         let trit = |row: usize, col: usize| {
             let byte = self.words[row * width + col / 20].to_le_bytes()[col % 4];
-            // The carries of a byte's triplings are its digits.
-            let rest = (0..col % 20 / 4).fold(byte, |rest, _| rest.wrapping_mul(3));
-            ((u32::from(rest) * 3) >> 8) as i8 - 1
+            base3_code(byte, col % 20 / 4) as i8 - 1
         };
         (0..self.rows).flat_map(|row| (0..self.cols).map(move |col| trit(row, col))).collect()
     }

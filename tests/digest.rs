@@ -19,6 +19,9 @@ const TRAINED: &str = "bdb94d5888ac8ffc60102a535ad449c3045cfa686ed72703f216745b6
 /// Of [`awkward`].
 const AWKWARD: &str = "4162141af52138d512258b739358a0e2cd09d091aa70489c8f9606f2225e303a";
 
+/// Of [`trained`] over [`digest::fixed_images`]: what `sterna verify` prints.
+const VERIFIED: &str = "10aabedae041d8261ee75264d940fb7c35bc7276880842c2ab847156387d31b7";
+
 /// Stored weights and the images that they meet.
 #[derive(Clone)]
 struct Case {
@@ -96,6 +99,34 @@ fn holds(case: &Case, digest: &str) {
 #[test]
 fn a_trained_network_has_one_digest() {
     holds(&trained(), TRAINED);
+}
+
+#[test]
+fn the_images_that_a_network_is_verified_on_stay_the_same() {
+    let images = digest::fixed_images(784);
+    assert_eq!(images.len(), digest::IMAGES * 784);
+    assert_eq!([images[0], images[783], images[784], images[2 * 784 - 1]], [0, 0, 255, 255]);
+    holds(&Case { images, ..trained() }, VERIFIED);
+}
+
+#[test]
+fn two_runs_differ_where_they_do() {
+    let run = |codes: [i8; 6], acc: [i32; 4]| {
+        vec![
+            Integers { codes: vec![1; 4], acc: vec![5; 6] },
+            Integers { codes: codes.to_vec(), acc: acc.to_vec() },
+        ]
+    };
+    // Two images, three codes and two sums each in the second layer.
+    let one = run([1, 2, 3, 4, 5, 6], [1, 2, 3, 4]);
+    assert_eq!(digest::first_difference(&one, &one.clone(), 2), None);
+    for (other, said) in [
+        (run([1, 2, 3, 4, -5, 6], [9, 2, 3, 4]), "layer 1, codes, row 1, column 1: 5 and -5"),
+        (run([1, 2, 3, 4, 5, 6], [1, 2, 3, 7]), "layer 1, accumulators, row 1, column 1: 4 and 7"),
+    ] {
+        let difference = digest::first_difference(&one, &other, 2).expect(said);
+        assert_eq!(difference.to_string(), said);
+    }
 }
 
 #[test]

@@ -54,6 +54,7 @@ operations! {
     gemv_bitplane
     gemv_i8
     scale_rows
+    descale_rows
     relu
     rmsnorm
     matmul_f32
@@ -647,6 +648,27 @@ fn scale_rows(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
         run(gpu, kernel, &[op]);
         let twin = reference::scale_rows(&acc, &scale);
         equal_bits(&format!("y of {batch} x {rows}"), &read(gpu, &y), &twin)?;
+    }
+    Ok(())
+}
+
+fn descale_rows(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    let folded = [2, folded_length(gpu, kernel).div_ceil(2)];
+    for [batch, rows] in ROWS.into_iter().chain([folded]) {
+        let most = (1 << 24) - 1;
+        let acc = integers(1, batch * rows, -most, most);
+        // From rows of 1e-5 to rows of a million.
+        let scale = floats_in(2, batch, 1e-4, 1e7);
+        let beta = floats_in(3, 1, 1e-5, 3.0);
+        let y = poisoned(gpu, F32, &[batch, rows]);
+        let acc_gpu = upload(gpu, &[batch, rows], &acc);
+        let (scale_gpu, beta_gpu) = (upload(gpu, &[batch], &scale), upload(gpu, &[1], &beta));
+        let op = kernels::descale_rows(gpu, &acc_gpu, &scale_gpu, &beta_gpu, &y);
+        assert!(rows <= 65_535 || is_folded(&op), "descale_rows: {:?}", op.groups());
+        run(gpu, kernel, &[op]);
+        let twin = reference::descale_rows(&acc, &scale, beta[0]);
+        let bound = |i: usize| apart(DIVISION + 1.0, f64::from(twin[i]).abs());
+        close(&format!("y of {batch} x {rows}"), &read(gpu, &y), &twin, bound)?;
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use sterna::gpu::{Dtype, Error, Gpu, wgpu};
 use sterna::kernels::{Int8Tensor, PackedTensor, matmul_ternary, quantize_activations, scale_rows};
+use sterna::model::Linear;
 use sterna::{Packed, Tensor, reference};
 
 const ROWS: usize = 37;
@@ -56,6 +57,60 @@ fn a_callers_device_buffer_and_encoder_serve() {
     let want = reference::scale_rows(&reference::matmul_ternary(&int8.q, &packed), &int8.scale);
     assert_eq!(pollster::block_on(result).expect("read back"), want);
     assert_eq!(w.download(&gpu).expect("read back"), packed);
+}
+
+#[test]
+fn a_linear_layer_is_its_equation() {
+    let (info, device, queue) = foreign();
+    let gpu = Gpu::from_device(info, device, queue, false);
+    let values = |n: usize| (0..n).map(|i| (i as f32 * 0.9).sin() * 3.0).collect::<Vec<f32>>();
+    let packed = Packed::quantize(&values(ROWS * COLS), ROWS, COLS);
+    let w = PackedTensor::upload(&gpu, "w", &packed).expect("fits");
+    // One row takes the kernel of one row, more the other.
+    for batch in [1, 5] {
+        let x = values(batch * COLS);
+        let x_tensor = gpu.upload("x", &[batch, COLS], &x).expect("fits");
+        let y = gpu.zeros("y", Dtype::F32, &[batch, ROWS]).expect("fits");
+        let layer = Linear::ternary(&gpu, &w, &x_tensor, &y).expect("fits");
+        gpu.run(layer.ops()).expect("the device works");
+        let int8 = reference::quantize_activations(&x, COLS);
+        let acc = reference::matmul_ternary(&int8.q, &packed);
+        assert_eq!(gpu.download::<i32>(&layer.acc).expect("read back"), acc);
+        // From the integers in f64: a sum times beta, over 127 / max.
+        let got: Vec<f32> = gpu.download(&y).expect("read back");
+        for (i, (got, acc)) in got.iter().zip(acc).enumerate() {
+            let want = f64::from(acc) * f64::from(packed.scale) / f64::from(int8.scale[i / ROWS]);
+            // A division of 2.5 ulp and a product.
+            let bound = want.abs() * 6.0 / f64::from(1 << 24);
+            assert!((f64::from(*got) - want).abs() <= bound, "{got} at {i} of {batch}, expected {want}");
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "Linear::ternary: x is F32 [2, 131], expected F32 [2, 130]")]
+fn a_linear_layer_names_what_does_not_fit() {
+    let (info, device, queue) = foreign();
+    let gpu = Gpu::from_device(info, device, queue, false);
+    let w = PackedTensor::zeros(&gpu, "w", ROWS, COLS).expect("fits");
+    let x = gpu.zeros("x", Dtype::F32, &[2, COLS + 1]).expect("fits");
+    let y = gpu.zeros("y", Dtype::F32, &[2, ROWS]).expect("fits");
+    let _ = Linear::ternary(&gpu, &w, &x, &y);
+}
+
+#[test]
+fn what_is_required_opens_a_device_with_everything() {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+    let adapter = pollster::block_on(instance.request_adapter(&wgpu::RequestAdapterOptions::default()));
+    let adapter = adapter.expect("an adapter");
+    let (required_features, required_limits) = Gpu::required(&adapter);
+    let asked = wgpu::DeviceDescriptor { required_features, required_limits, ..Default::default() };
+    let (device, queue) = pollster::block_on(adapter.request_device(&asked)).expect("a device");
+    let limit = device.limits().max_storage_buffer_binding_size;
+    assert_eq!(limit, adapter.limits().max_storage_buffer_binding_size);
+    let subgroups = wgpu::Features::SUBGROUP;
+    assert_eq!(device.features().contains(subgroups), adapter.features().contains(subgroups));
+    drop(queue);
 }
 
 #[test]

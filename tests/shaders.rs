@@ -7,22 +7,19 @@
 use std::fs;
 use std::path::Path;
 
-use naga::back::{PipelineConstants, glsl, hlsl, msl, pipeline_constants::process_overrides, spv};
-use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
-use naga::valid::{Capabilities, GlobalUse, ModuleInfo, ValidationFlags, Validator};
+use naga::back::hlsl;
+use naga::valid::{Capabilities, GlobalUse, ModuleInfo};
 use naga::{AddressSpace, BinaryOperator, Expression, Handle, Literal, MathFunction, Module};
-use naga::{ResourceBinding, ScalarKind, Statement};
-use naga::{ShaderStage, StorageAccess, TypeInner};
-use sterna::gpu::{Kernel, Overrides};
+use naga::{ResourceBinding, ScalarKind, ShaderStage, Statement, TypeInner};
+use sterna::gpu::Kernel;
 use sterna::kernels::{OPERATIONS, PROBES};
+use sterna::shader::{self, NEWEST_HLSL, NEWEST_METAL, NEWEST_SPIRV, Target};
+use sterna::shader::{header, needed, parse, section, writable};
 
 /// WebGPU's default limits, which browsers grant without being asked.
 const MOST_STORAGE_BUFFERS: usize = 8;
 const MOST_WORKGROUP_BYTES: u32 = 16_384;
 const MOST_INVOCATIONS: u32 = 256;
-
-/// What naga counts as a capability and every WebGPU device has: to unpack two f16 from a word.
-const PORTABLE: Capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
 
 type Check = fn(&Kernel) -> Vec<String>;
 
@@ -44,25 +41,6 @@ fn read(path: &str) -> String {
 }
 
 // --- reading a shader ------------------------------------------------------------------------------
-
-/// Parses and validates with these capabilities and no others.
-fn parse(kernel: &Kernel, allowed: Capabilities) -> Result<(Module, ModuleInfo), String> {
-    let (text, path) = (kernel.wgsl, format!("shaders/{}.wgsl", kernel.name));
-    let module =
-        naga::front::wgsl::parse_str(text).map_err(|error| error.emit_to_string_with_path(text, &path))?;
-    let info = Validator::new(ValidationFlags::all(), allowed)
-        .validate(&module)
-        .map_err(|error| error.emit_to_string_with_path(text, &path))?;
-    Ok((module, info))
-}
-
-/// What the kernel says it needs.
-fn needed(kernel: &Kernel) -> Capabilities {
-    let mut needed = PORTABLE;
-    needed.set(Capabilities::SUBGROUP, kernel.subgroup > 0);
-    needed.set(Capabilities::SHADER_FLOAT16, kernel.f16);
-    needed
-}
 
 /// For the checks of what a valid shader declares.
 fn parsed(kernel: &Kernel) -> (Module, ModuleInfo) {
@@ -118,10 +96,6 @@ impl Binding {
     }
 }
 
-fn writable(space: AddressSpace) -> bool {
-    matches!(space, AddressSpace::Storage { access } if access.contains(StorageAccess::STORE))
-}
-
 /// In the order of their indices.
 fn bindings(module: &Module, info: &ModuleInfo) -> Vec<Binding> {
     let mut bindings = Vec::new();
@@ -152,14 +126,7 @@ fn resolved(kernel: &Kernel) -> Vec<(&'static str, Resolved)> {
     if module.overrides.iter().all(|(_, declared)| declared.init.is_some()) {
         sets.push(("default", &[]));
     }
-    let resolve = |overrides: Overrides| {
-        let constants: PipelineConstants =
-            overrides.iter().map(|&(name, value)| (name.to_string(), value)).collect();
-        process_overrides(&module, &info, Some((ShaderStage::Compute, "main")), &constants)
-            .map(|(module, info)| (module.into_owned(), info.into_owned()))
-            .map_err(|error| error.to_string())
-    };
-    sets.into_iter().map(|(set, overrides)| (set, resolve(overrides))).collect()
+    sets.into_iter().map(|(set, overrides)| (set, shader::resolve(&module, &info, overrides))).collect()
 }
 
 // --- the code --------------------------------------------------------------------------------------
@@ -314,7 +281,7 @@ fn translates(kernel: &Kernel) -> Vec<String> {
             Ok((module, info)) => {
                 for checked in [false, true] {
                     let target = Target { module: &module, info: &info, checked };
-                    for (language, result) in target.all(kernel.subgroup > 0, kernel.f16) {
+                    for (language, result) in all_languages(&target, kernel.subgroup > 0, kernel.f16) {
                         if let Err(error) = result {
                             faults.push(format!("{set}: {language}, checked {checked}: {error}"));
                         }
@@ -326,150 +293,38 @@ fn translates(kernel: &Kernel) -> Vec<String> {
     faults
 }
 
-/// A resolved module on its way to the backends.
-struct Target<'a> {
-    module: &'a Module,
-    info: &'a ModuleInfo,
-    checked: bool,
-}
-
-impl Target<'_> {
-    /// Oldest and newest version of each language that the kernel may meet. GL knows neither subgroups nor f16.
-    fn all(&self, subgroups: bool, f16: bool) -> Vec<(String, Result<(), String>)> {
-        // Vulkan 1.1, which subgroups need, speaks SPIR-V 1.3.
-        let spirv = if subgroups { [(1, 3), (1, 5)] } else { [(1, 0), (1, 3)] };
-        // Metal has packed dot products from 2.1, all of subgroups from 2.4.
-        let metal = if subgroups { [(2, 4), (3, 1)] } else { [(2, 0), (3, 1)] };
-        // 5.1 is DX12 without its newer compiler; 6.0 has subgroups, 6.2 f16, 6.4 packed dot products.
-        let (old, new) = (hlsl::ShaderModel::V5_1, hlsl::ShaderModel::V6_4);
-        let models = match (subgroups, f16) {
-            (_, true) => [hlsl::ShaderModel::V6_2, new],
-            (true, false) => [hlsl::ShaderModel::V6_0, new],
-            (false, false) => [old, new],
-        };
-        let mut results = Vec::new();
-        results.extend(spirv.map(|version| (format!("SPIR-V {version:?}"), self.spirv(version))));
-        results.extend(metal.map(|version| (format!("MSL {version:?}"), self.metal(version))));
-        results.extend(models.map(|model| (format!("HLSL {}", model.to_str()), self.hlsl(model))));
-        if !subgroups && !f16 {
-            results.push(("GLSL ES 3.10".into(), self.glsl()));
-        }
-        results
+/// Oldest and newest version of each language that the kernel may meet. GL knows neither subgroups nor f16.
+fn all_languages(target: &Target, subgroups: bool, f16: bool) -> Vec<(String, Result<(), String>)> {
+    // Vulkan 1.1, which subgroups need, speaks SPIR-V 1.3.
+    let spirv = [if subgroups { (1, 3) } else { (1, 0) }, NEWEST_SPIRV];
+    // Metal has packed dot products from 2.1, all of subgroups from 2.4.
+    let metal = [if subgroups { (2, 4) } else { (2, 0) }, NEWEST_METAL];
+    // 5.1 is DX12 without its newer compiler; 6.0 has subgroups, 6.2 f16, 6.4 packed dot products.
+    let old = match (subgroups, f16) {
+        (_, true) => hlsl::ShaderModel::V6_2,
+        (true, false) => hlsl::ShaderModel::V6_0,
+        (false, false) => hlsl::ShaderModel::V5_1,
+    };
+    let models = [old, NEWEST_HLSL];
+    let mut results = Vec::new();
+    results.extend(spirv.map(|v| (format!("SPIR-V {v:?}"), target.spirv(v).map(drop))));
+    results.extend(metal.map(|v| (format!("MSL {v:?}"), target.metal(v).map(drop))));
+    results.extend(models.map(|model| (format!("HLSL {}", model.to_str()), target.hlsl(model).map(drop))));
+    if !subgroups && !f16 {
+        results.push(("GLSL ES 3.10".into(), target.glsl().map(drop)));
     }
-
-    fn policies(&self) -> BoundsCheckPolicies {
-        let policy = match self.checked {
-            true => BoundsCheckPolicy::Restrict,
-            false => BoundsCheckPolicy::Unchecked,
-        };
-        BoundsCheckPolicies { index: policy, buffer: policy, ..Default::default() }
-    }
-
-    fn slots(&self) -> impl Iterator<Item = (ResourceBinding, AddressSpace)> {
-        self.module.global_variables.iter().filter_map(|(_, v)| Some((v.binding?, v.space)))
-    }
-
-    fn spirv(&self, lang_version: (u8, u8)) -> Result<(), String> {
-        let options = spv::Options {
-            lang_version,
-            bounds_check_policies: self.policies(),
-            force_loop_bounding: self.checked,
-            ..Default::default()
-        };
-        let pipeline =
-            spv::PipelineOptions { shader_stage: ShaderStage::Compute, entry_point: "main".into() };
-        let written = spv::write_vec(self.module, self.info, &options, Some(&pipeline));
-        written.map(drop).map_err(|error| error.to_string())
-    }
-
-    fn metal(&self, lang_version: (u8, u8)) -> Result<(), String> {
-        let target = |(binding, space): (ResourceBinding, _)| {
-            let buffer = Some(binding.binding as u8);
-            (binding, msl::BindTarget { buffer, mutable: writable(space), ..Default::default() })
-        };
-        let resources = msl::EntryPointResources {
-            resources: self.slots().map(target).collect(),
-            sizes_buffer: Some(self.slots().count() as u8),
-            ..Default::default()
-        };
-        let options = msl::Options {
-            lang_version,
-            per_entry_point_map: [("main".to_string(), resources)].into(),
-            fake_missing_bindings: false,
-            bounds_check_policies: self.policies(),
-            force_loop_bounding: self.checked,
-            ..Default::default()
-        };
-        let written = msl::write_string(self.module, self.info, &options, &Default::default());
-        let (_, translation) = written.map_err(|error| error.to_string())?;
-        let mut names = translation.entry_point_names.into_iter();
-        names.try_for_each(|name| name.map(drop)).map_err(|error| error.to_string())
-    }
-
-    fn hlsl(&self, shader_model: hlsl::ShaderModel) -> Result<(), String> {
-        let target = |(binding, _): (ResourceBinding, _)| {
-            (binding, hlsl::BindTarget { register: binding.binding, ..Default::default() })
-        };
-        let options = hlsl::Options {
-            shader_model,
-            binding_map: self.slots().map(target).collect(),
-            fake_missing_bindings: false,
-            restrict_indexing: self.checked,
-            force_loop_bounding: self.checked,
-            ..Default::default()
-        };
-        let (mut text, pipeline) = (String::new(), Default::default());
-        let mut writer = hlsl::Writer::new(&mut text, &options, &pipeline);
-        let written = writer.write(self.module, self.info, None);
-        let mut names = written.map_err(|error| error.to_string())?.entry_point_names.into_iter();
-        names.try_for_each(|name| name.map(drop)).map_err(|error| error.to_string())
-    }
-
-    fn glsl(&self) -> Result<(), String> {
-        let options = glsl::Options { version: glsl::Version::new_gles(310), ..Default::default() };
-        let pipeline = glsl::PipelineOptions {
-            shader_stage: ShaderStage::Compute,
-            entry_point: "main".into(),
-            multiview: None,
-        };
-        let (mut text, policies) = (String::new(), self.policies());
-        glsl::Writer::new(&mut text, self.module, self.info, &options, &pipeline, policies)
-            .and_then(|mut writer| writer.write())
-            .map(drop)
-            .map_err(|error| error.to_string())
-    }
+    results
 }
 
 // --- the header ------------------------------------------------------------------------------------
 
-/// The comment that a file starts with, without its slashes.
-fn header(text: &str) -> Vec<&str> {
-    text.lines().map_while(|line| line.strip_prefix("//")).collect()
-}
-
 /// The rows of the binding table: index, name, type, direction.
 fn table(header: &[&str]) -> Vec<String> {
-    let mut rows = Vec::new();
-    for line in header.iter().filter_map(|line| line.strip_prefix("   ")) {
-        if line.starts_with(|c: char| c.is_ascii_digit()) {
-            let columns = line.split("  ").map(str::trim).filter(|column| !column.is_empty());
-            let columns: Vec<_> = columns.collect();
-            rows.push(match columns[..] {
-                [index, name, "Params", "uniform"] => format!("{index} {name} Params uniform"),
-                [index, name, ty, shape, direction, ..] if shape.starts_with('[') => {
-                    format!("{index} {name} {ty} {direction}")
-                }
-                _ => format!("{line} (not `index name type [shape] direction`)"),
-            });
-        }
-    }
-    rows
-}
-
-/// The line that starts with this word, without it.
-fn section<'a>(header: &[&'a str], word: &str) -> Option<&'a str> {
-    let found = header.iter().find_map(|line| line.strip_prefix(&format!(" {word}  ")));
-    found.map(str::trim)
+    let row = |row: &Result<shader::Binding, &str>| match row {
+        Ok(b) => format!("{} {} {} {}", b.index, b.name, b.ty, b.direction),
+        Err(line) => format!("{line} (not `index name type [shape] direction`)"),
+    };
+    shader::bindings(header).iter().map(row).collect()
 }
 
 fn titled(stem: &str, header: &[&str]) -> bool {
@@ -789,7 +644,7 @@ fn every_check_notices_a_broken_shader() {
     // No backend takes overrides: left unresolved they must fail in each.
     let (module, info) = parsed(&broken("relu", "", ""));
     let target = Target { module: &module, info: &info, checked: true };
-    let results = target.all(false, false);
+    let results = all_languages(&target, false, false);
     assert!(results.iter().all(|(_, result)| result.is_err()), "{results:?}");
 }
 

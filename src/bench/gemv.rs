@@ -209,6 +209,31 @@ pub fn gemv(
     Ok((rows, skipped))
 }
 
+/// One product by this kernel, held against its twin, over up to `most` matrices to take in rotation; or why there
+/// is none.
+///
+/// # Errors
+/// If the device failed, or the kernel differs from its twin.
+pub fn gemv_ops(
+    gpu: &Gpu,
+    kernel: &'static Kernel,
+    shape: [usize; 2],
+    most: usize,
+) -> Result<Result<Vec<Vec<Op>>, String>, Failure> {
+    let of = |format: &Format| kernels::variants(format.operation(1)).iter().any(|k| k.name == kernel.name);
+    let Some(format) = Format::ALL.into_iter().find(of) else {
+        return Ok(Err(format!("{} multiplies no matrix with one row", kernel.name)));
+    };
+    let mut matrices = match Matrices::new(gpu, format, shape, 1, Room::of(gpu))? {
+        Ok(matrices) => matrices,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    matrices.copies.truncate(most);
+    let instances = matrices.bind(gpu, kernel);
+    matrices.check(gpu, kernel, &instances[0])?;
+    Ok(Ok(instances))
+}
+
 /// How many times as fast as the fastest dense product of the same shape each row is, in f32 and in f16.
 pub(super) fn compare(rows: &mut [Row], dense: [&str; 2]) {
     let fastest = |operation: &str| {

@@ -43,11 +43,16 @@ pub fn matmul(
     progress: &mut dyn FnMut(String),
 ) -> Result<(Vec<Row>, Vec<Skipped>), Failure> {
     let (mut rows, mut skipped) = (Vec::new(), Vec::new());
+    // A batch does hundreds of operations for each of its bytes: a CPU need not wait for a gigabyte of them.
+    let room = match gpu.is_software() {
+        true => Room { working_set: what.room.working_set.min(1 << 26), ..what.room },
+        false => what.room,
+    };
     for &shape in &what.shapes {
         let (first, [batch, outputs, inputs]) = (rows.len(), shape);
         for precision in Precision::ALL {
             let operation = precision.operation();
-            let products = match Products::new(gpu, precision, shape, what.room)? {
+            let products = match Products::new(gpu, precision, shape, room)? {
                 Ok(products) => products,
                 Err(reason) => {
                     progress(format!("{operation} {outputs}x{inputs}x{batch} left out: {reason}"));
@@ -57,7 +62,7 @@ pub fn matmul(
             };
             let chosen = kernels::chosen(gpu, operation, shape);
             for &kernel in kernels::variants(operation) {
-                if !(what.all && gpu.supports(kernel)) && !std::ptr::eq(kernel, chosen) {
+                if !(std::ptr::eq(kernel, chosen) || what.all && gpu.supports(kernel)) {
                     continue;
                 }
                 let instances = products.bind(gpu, kernel);
@@ -128,7 +133,7 @@ pub(super) struct Products {
 /// One product's inputs.
 enum Operands {
     Float { x: Tensor, w: Tensor },
-    Ternary { x: Int8Tensor, w: PackedTensor },
+    Ternary(Box<(Int8Tensor, PackedTensor)>),
 }
 
 /// Rows that are drawn, primes: two neighbours in a tile are never the same row.
@@ -197,14 +202,13 @@ impl Products {
                 let packed = Packed { rows, words: repeated(&some.words, rows * words), ..some.clone() };
                 let all_q = repeated(&padded_words(&q, cols), batch * x_words);
                 for copy in 0..count {
-                    copies.push(Operands::Ternary {
-                        x: Int8Tensor {
-                            q: gpu.upload(&format!("x.{copy}.q"), &[batch, x_words], &all_q)?,
-                            scale: gpu.upload("x.scale", &[batch], &vec![1.0f32; batch])?,
-                            sum: gpu.upload("x.sum", &[batch], &repeated(&sums, batch))?,
-                        },
-                        w: PackedTensor::upload(gpu, &format!("w.{copy}"), &packed)?,
-                    });
+                    let x = Int8Tensor {
+                        q: gpu.upload(&format!("x.{copy}.q"), &[batch, x_words], &all_q)?,
+                        scale: gpu.upload("x.scale", &[batch], &vec![1.0f32; batch])?,
+                        sum: gpu.upload("x.sum", &[batch], &repeated(&sums, batch))?,
+                    };
+                    let w = PackedTensor::upload(gpu, &format!("w.{copy}"), &packed)?;
+                    copies.push(Operands::Ternary(Box::new((x, w))));
                 }
                 Twin::Exact(reference::matmul_ternary(&q, &some))
             }
@@ -228,8 +232,8 @@ impl Trial for Products {
                     kernels::matmul_f16_variant(gpu, kernel, x, w, &out(Dtype::F32))
                 }
                 Operands::Float { x, w } => kernels::matmul_f32_variant(gpu, kernel, x, w, &out(Dtype::F32)),
-                Operands::Ternary { x, w } => {
-                    kernels::matmul_ternary_variant(gpu, kernel, x, w, &out(Dtype::I32))
+                Operands::Ternary(both) => {
+                    kernels::matmul_ternary_variant(gpu, kernel, &both.0, &both.1, &out(Dtype::I32))
                 }
             }
         };

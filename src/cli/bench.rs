@@ -92,7 +92,7 @@ struct MatmulFlags {
 }
 
 /// `4096x4096`.
-fn shape(text: &str) -> Result<[usize; 2], String> {
+pub fn shape(text: &str) -> Result<[usize; 2], String> {
     let sizes = text.split_once('x').and_then(|(rows, cols)| Some([rows.parse().ok()?, cols.parse().ok()?]));
     match sizes {
         Some([rows, cols]) if (1..=1 << 24).contains(&rows) && (1..=1 << 24).contains(&cols) => {

@@ -5,17 +5,17 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::network::Network;
 use super::{DataFlags, DeviceFlags, Outcome, Verdict, failure, shown};
-use crate::checkpoint::Checkpoint;
 use crate::digest;
-use crate::model::{Mlp, Parameters, Precision, Shape};
+use crate::model::Precision;
 use crate::report::confusion_table;
-use crate::train::{Evaluator, RMSNORM_EPS};
+use crate::train::Evaluator;
 
 #[derive(Args)]
 #[command(after_help = NOTES)]
 pub struct Flags {
-    /// A model.safetensors that `sterna train` wrote.
+    /// A model.safetensors that `sterna train` wrote, a packed file, or one of another format that holds a network.
     model: PathBuf,
     #[command(flatten)]
     data: DataFlags,
@@ -35,9 +35,9 @@ Example:
   sterna eval runs/NAME/model.safetensors --json";
 
 pub fn run(flags: &Flags) -> Outcome {
-    let file = Checkpoint::load(&flags.model).map_err(failure)?;
+    let network = Network::open(&flags.model)?;
     let data = flags.data.load()?;
-    let dims = file.dims();
+    let dims = &network.shape.dims;
     if dims.first() != Some(&data.pixels()) || dims.last() != Some(&data.classes) {
         return Err(failure(format!(
             "{} maps {} pixels to {} classes, but {} has images of {} x {} pixels and {} classes: \
@@ -51,14 +51,8 @@ pub fn run(flags: &Flags) -> Outcome {
             data.classes
         )));
     }
-    let eps = file.run["rmsnorm_eps"].as_f64().unwrap_or(RMSNORM_EPS) as f32;
-    let precision = serde_json::from_value(file.run["config"]["precision"].clone()).unwrap_or_default();
-    let shape = Shape { dims, eps, precision };
-    shape.validate().map_err(|width| failure(format!("{} has {width}", shown(&flags.model))))?;
     let gpu = flags.device.open()?;
-    let parameters: Vec<Parameters> =
-        file.layers.into_iter().map(|layer| Parameters { weight: layer.weight, gain: layer.gain }).collect();
-    let mlp = Mlp::upload(&gpu, shape, &parameters).map_err(failure)?;
+    let mlp = network.upload(&gpu)?;
     let evaluator = Evaluator::new(&gpu, &mlp, &data.test).map_err(failure)?;
     let test = evaluator.score().map_err(failure)?;
     let confusion = super::confusion(&data, &evaluator.predictions().map_err(failure)?);
@@ -84,7 +78,7 @@ pub fn run(flags: &Flags) -> Outcome {
             ["epochs", "batch", "steps", "seed", "train_seconds", "samples_per_second", "seconds_per_epoch"];
         let known = known.into_iter().chain(["train_accuracy"]);
         let mut out: serde_json::Map<String, Value> =
-            known.map(|key| (key.to_string(), file.run["result"][key].clone())).collect();
+            known.map(|key| (key.to_string(), network.about["result"][key].clone())).collect();
         out.extend(super::device_json(&gpu));
         out.extend(super::model_json(&mlp.shape, &layers));
         out.extend(super::score_json(test));

@@ -6,10 +6,19 @@
 mod bench;
 mod bench_train;
 mod eval;
+mod export;
+mod import;
 mod info;
+mod inspect;
 mod interrupt;
+mod kernels;
+mod network;
+mod pack;
+mod predict;
+mod profile;
 mod train;
 mod tune;
+mod verify;
 mod wall;
 
 use std::ffi::OsString;
@@ -22,7 +31,8 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use serde_json::{Map, Value, json};
 
-use crate::checkpoint::SCHEMA;
+use crate::checkpoint::{FileError, SCHEMA, create, replace};
+use crate::formats::Model;
 use crate::gpu::{Choice, Gpu};
 use crate::mnist::Dataset;
 use crate::model::Shape;
@@ -45,7 +55,17 @@ Examples:
                                               go on after Ctrl-C or a power cut
   sterna train --compare                      beside the same network in f32
   sterna eval runs/NAME/model.safetensors     accuracy and confusion matrix
+  sterna predict runs/NAME/model.safetensors digit.png
+                                              which digit that is
+  sterna pack runs/NAME/model.safetensors -o digits.safetensors
+                                              64 KB to deploy instead of 2.8 MB to train on
+  sterna verify digits.safetensors            every bit on this device against the CPU
+  sterna inspect digits.safetensors           what is inside
+  sterna export digits.safetensors --to gguf-tq2_0 -o digits.gguf
+                                              for other programs; `import` is the way back
   sterna bench gemv                           how fast a matrix times one row is here
+  sterna profile train                        where the time of a training step goes
+  sterna kernels matmul_ternary               what a shader computes, moves and does
   sterna tune                                 which kernels are the fastest here
   sterna wall --quick                         the memory wall of this GPU on one page
   sterna info                                 the GPUs of this machine";
@@ -56,8 +76,24 @@ enum Command {
     Train(train::Flags),
     /// Score a trained network on a test set.
     Eval(eval::Flags),
+    /// Say which digit is in a picture.
+    Predict(predict::Flags),
+    /// Write the file that is deployed: trits, scales and gains alone.
+    Pack(pack::Flags),
+    /// Run a network on the device and in its CPU twin, and compare every bit.
+    Verify(verify::Flags),
+    /// Show what a file holds: tensors, trits, scales, metadata, pictures.
+    Inspect(inspect::Flags),
+    /// Write a network for other programs: GGUF, BitNet safetensors, NumPy.
+    Export(export::Flags),
+    /// Make a packed file from a file of another program.
+    Import(import::Flags),
     /// Measure the kernels on this adapter, beside its own memory bandwidth.
     Bench(bench::Flags),
+    /// Show where the time of a step goes: kernel by kernel, on a timeline, or in RenderDoc.
+    Profile(profile::Flags),
+    /// List the shaders: equation, bindings, cost; or print one as a driver is given it.
+    Kernels(kernels::Flags),
     /// Find the fastest kernels for this adapter, and keep the choice.
     Tune(tune::Flags),
     /// Measure the memory wall of this adapter and put it on one page.
@@ -98,7 +134,7 @@ impl DeviceFlags {
             backend: self.backend.clone(),
             adapter: self.adapter.clone(),
             checked: self.checked,
-            tuning: None,
+            ..Choice::default()
         }
     }
 
@@ -117,7 +153,12 @@ impl DeviceFlags {
 
     /// The device, with the kernels that were the fastest on it.
     fn open(&self) -> Result<Gpu, Failure> {
-        let gpu = Gpu::new(&self.choice()).map_err(failure)?;
+        self.open_as(self.choice())
+    }
+
+    /// [`DeviceFlags::open`] of a choice that asks for more than the flags say.
+    fn open_as(&self, choice: Choice) -> Result<Gpu, Failure> {
+        let gpu = Gpu::new(&choice).map_err(failure)?;
         if self.keeps_choices() {
             let found = crate::bench::load(&gpu);
             log::info!("{found} kernels chosen by their times");
@@ -188,7 +229,15 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let outcome = match Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()).command {
         Command::Train(flags) => train::run(&flags, &given(&matches)),
         Command::Eval(flags) => eval::run(&flags),
+        Command::Predict(flags) => predict::run(&flags),
+        Command::Export(flags) => export::run(&flags),
+        Command::Import(flags) => import::run(&flags),
+        Command::Pack(flags) => pack::run(&flags),
+        Command::Verify(flags) => verify::run(&flags),
+        Command::Inspect(flags) => inspect::run(&flags),
         Command::Bench(flags) => bench::run(&flags),
+        Command::Profile(flags) => profile::run(&flags),
+        Command::Kernels(flags) => kernels::run(&flags),
         Command::Tune(flags) => tune::run(&flags),
         Command::Wall(flags) => wall::run(&flags),
         Command::Roofline(flags) => wall::roofline(&flags),
@@ -310,6 +359,25 @@ fn confusion(data: &Dataset, said: &[usize]) -> Vec<Vec<u32>> {
         counts[usize::from(label)][said] += 1;
     }
     counts
+}
+
+/// The network of a file, to be given away: it tells no folder of the machine that made it.
+fn deployed(path: &Path) -> Result<Model, Failure> {
+    let mut model = Model::open(path).map_err(failure)?;
+    let data = model.about.as_object_mut().and_then(|about| about.get_mut("data")?.as_object_mut());
+    data.map(|data| data.shift_remove("folder"));
+    Ok(model)
+}
+
+/// Writes a file of ours: one that is there is replaced by `--force` only.
+fn write(path: &Path, bytes: &[u8], force: bool) -> Result<(), Failure> {
+    let written = if force { replace(path, bytes) } else { create(path, bytes) };
+    written.map_err(|error| match error {
+        FileError::Write { reason, .. } if reason.kind() == std::io::ErrorKind::AlreadyExists => {
+            failure(format!("{} exists: choose another name, or replace it by --force", shown(path)))
+        }
+        other => failure(other),
+    })
 }
 
 fn object(value: Value) -> Map<String, Value> {

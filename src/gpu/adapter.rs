@@ -15,6 +15,8 @@ pub struct Choice {
     /// Overrides and variants for this kind of machine instead of the adapter's own, so that what a GPU
     /// would run can be tested on a CPU.
     pub tuning: Option<Tuning>,
+    /// Give the driver the names of everything and the shaders' text, for a debugger to show.
+    pub debug: bool,
 }
 
 /// An adapter that was found.
@@ -135,11 +137,13 @@ pub fn silence_device_select() {
     }
 }
 
-async fn enumerate(backends: wgpu::Backends) -> Vec<Adapter> {
+async fn enumerate(backends: wgpu::Backends, debug: bool) -> Vec<Adapter> {
+    let named = if debug { wgpu::InstanceFlags::DEBUG } else { wgpu::InstanceFlags::empty() };
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
         backends,
         // Validating indirect dispatches, which Sterna has none of, caps buffers at 4 GiB on NVIDIA.
-        flags: (wgpu::InstanceFlags::default() - wgpu::InstanceFlags::VALIDATION_INDIRECT_CALL).with_env(),
+        flags: ((wgpu::InstanceFlags::default() - wgpu::InstanceFlags::VALIDATION_INDIRECT_CALL) | named)
+            .with_env(),
         ..wgpu::InstanceDescriptor::new_without_display_handle()
     });
     let mut found: Vec<Adapter> = instance
@@ -167,6 +171,7 @@ pub async fn adapters(choice: &Choice, everything: bool) -> Result<Vec<Adapter>,
             known.ok_or_else(|| Error::NoBackend { asked: name.clone() })?.1
         }
     };
+    let enumerate = |backends| enumerate(backends, choice.debug);
     let mut found = enumerate(backends).await;
     let with_gl = choice.backend.is_none() && (everything || found.is_empty());
     if with_gl {

@@ -33,8 +33,10 @@ struct Inner {
 type Choices = HashMap<(&'static str, [usize; 3]), &'static Kernel>;
 
 /// Everything a kernel variant may use, asked for where the adapter has it.
-const WANTED: wgpu::Features =
-    wgpu::Features::TIMESTAMP_QUERY.union(wgpu::Features::SUBGROUP).union(wgpu::Features::SHADER_F16);
+const WANTED: wgpu::Features = wgpu::Features::TIMESTAMP_QUERY
+    .union(wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES)
+    .union(wgpu::Features::SUBGROUP)
+    .union(wgpu::Features::SHADER_F16);
 
 impl Gpu {
     /// Opens the adapter that fits `choice` best.
@@ -43,12 +45,13 @@ impl Gpu {
     /// If no adapter fits, or it does not open.
     pub async fn open(choice: &Choice) -> Result<Gpu, Error> {
         let adapter = adapters(choice, false).await?.swap_remove(0);
+        let (required_features, required_limits) = Gpu::required(&adapter.handle);
         let (device, queue) = adapter
             .handle
             .request_device(&wgpu::DeviceDescriptor {
                 label: Some("sterna"),
-                required_features: adapter.handle.features() & WANTED,
-                required_limits: adapter.handle.limits(),
+                required_features,
+                required_limits,
                 ..Default::default()
             })
             .await
@@ -90,7 +93,17 @@ impl Gpu {
         pollster::block_on(Gpu::open(choice))
     }
 
-    /// Uses a device that the caller opened, for programs that already speak wgpu.
+    /// What to ask this adapter for when a device is opened for [`Gpu::from_device`]: the features that a kernel
+    /// may use and that it has, and its own limits, for a large matrix needs a large binding.
+    ///
+    /// Less will do: a device with no features and WebGPU's default limits runs every operation by its portable
+    /// variant, on tensors of up to 128 MiB. A program with wishes of its own asks for the union of both.
+    pub fn required(adapter: &wgpu::Adapter) -> (wgpu::Features, wgpu::Limits) {
+        (adapter.features() & WANTED, adapter.limits())
+    }
+
+    /// Uses a device that the caller opened, for programs that already speak wgpu; [`Gpu::required`] tells what
+    /// to open it with.
     ///
     /// Error handlers stay the caller's.
     pub fn from_device(

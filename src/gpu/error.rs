@@ -59,6 +59,12 @@ pub enum Error {
         /// What to do.
         advice: String,
     },
+    /// Nothing to measure device time with.
+    #[error("{adapter} has no timestamps to profile with; `sterna bench` measures by the wall clock")]
+    NoTimestamps {
+        /// The adapter's name.
+        adapter: String,
+    },
     /// The device failed while it worked.
     #[error("the device failed: {0}")]
     Device(String),

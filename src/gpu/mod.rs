@@ -2,20 +2,28 @@
 //! it knows no kernel and no network.
 
 mod adapter;
+#[cfg(feature = "cli")]
+mod capture;
 mod device;
 mod error;
 mod kernel;
 mod op;
+#[cfg(feature = "cli")]
+mod profile;
 mod tensor;
 #[cfg(not(target_arch = "wasm32"))]
 mod time;
 
 pub use adapter::{Adapter, Choice, adapters, silence_device_select};
+#[cfg(feature = "cli")]
+pub use capture::Capture;
 pub use device::{Gpu, Submission};
 pub use error::Error;
 pub use kernel::{Field, Kernel, Overrides, Parameters, Tuning};
 pub(crate) use kernel::{params, value};
 pub use op::{Cost, Grid, Op};
+#[cfg(feature = "cli")]
+pub use profile::{Grain, Profiler, Submitted};
 pub use tensor::{Dtype, Element, PART, Tensor};
 #[cfg(not(target_arch = "wasm32"))]
 pub use time::{Clock, Lap, Timing};

@@ -1,5 +1,7 @@
 //! One bound dispatch, and how lists of them become GPU work.
 
+use std::sync::Arc;
+
 use super::device::{Gpu, Submission};
 use super::error::Error;
 use super::kernel::{Kernel, Overrides, Parameters, value};
@@ -33,6 +35,7 @@ pub struct Op {
     tensors: Vec<Tensor>,
     groups: [u32; 3],
     cost: Cost,
+    phase: Arc<str>,
     pipeline: wgpu::ComputePipeline,
     bindings: wgpu::BindGroup,
 }
@@ -41,6 +44,22 @@ impl Op {
     /// The kernel's name.
     pub fn name(&self) -> &'static str {
         self.kernel.name
+    }
+
+    /// The kernel.
+    pub fn kernel(&self) -> &'static Kernel {
+        self.kernel
+    }
+
+    /// What part of a step it belongs to, `forward / layer 0`; empty unless [`Op::mark`] said so.
+    pub fn phase(&self) -> &str {
+        &self.phase
+    }
+
+    /// Says what part of a step these belong to: profiles and captures show them under that name.
+    pub fn mark(ops: &mut [Op], phase: &str) {
+        let phase: Arc<str> = phase.into();
+        ops.iter_mut().for_each(|op| op.phase = phase.clone());
     }
 
     /// The bound tensors, in binding order from 1.
@@ -56,6 +75,14 @@ impl Op {
     /// Bytes moved and operations done by one dispatch.
     pub fn cost(&self) -> Cost {
         self.cost
+    }
+}
+
+impl Op {
+    pub(super) fn dispatch(&self, pass: &mut wgpu::ComputePass) {
+        pass.set_pipeline(&self.pipeline);
+        pass.set_bind_group(0, &self.bindings, &[]);
+        pass.dispatch_workgroups(self.groups[0], self.groups[1], self.groups[2]);
     }
 }
 
@@ -116,8 +143,10 @@ impl Gpu {
             .enumerate()
             .map(|(i, resource)| wgpu::BindGroupEntry { binding: i as u32, resource })
             .collect();
+        // A buffer may hold several tensors: debuggers see here which of them are bound.
+        let names: Vec<&str> = tensors.iter().map(|tensor| tensor.label()).collect();
         let bindings = self.device().create_bind_group(&wgpu::BindGroupDescriptor {
-            label: Some(kernel.name),
+            label: Some(&format!("{}: {}", kernel.name, names.join(", "))),
             layout: &pipeline.get_bind_group_layout(0),
             entries: &entries,
         });
@@ -126,6 +155,7 @@ impl Gpu {
             tensors: tensors.iter().map(|&tensor| tensor.clone()).collect(),
             groups: grid.groups(kernel, overrides),
             cost,
+            phase: Arc::default(),
             pipeline,
             bindings,
         }
@@ -142,7 +172,8 @@ impl Gpu {
     /// # Errors
     /// If the device reported a fault before.
     pub fn run<'a>(&self, ops: impl IntoIterator<Item = &'a Op>) -> Result<Submission, Error> {
-        let mut encoder = self.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        let label = wgpu::CommandEncoderDescriptor { label: Some("run") };
+        let mut encoder = self.device().create_command_encoder(&label);
         self.record(ops, &mut encoder);
         let submission = self.queue().submit([encoder.finish()]);
         self.fault().map_or(Ok(submission), Err)
@@ -150,9 +181,5 @@ impl Gpu {
 }
 
 pub(super) fn dispatch<'a>(ops: impl IntoIterator<Item = &'a Op>, pass: &mut wgpu::ComputePass) {
-    for op in ops {
-        pass.set_pipeline(&op.pipeline);
-        pass.set_bind_group(0, &op.bindings, &[]);
-        pass.dispatch_workgroups(op.groups[0], op.groups[1], op.groups[2]);
-    }
+    ops.into_iter().for_each(|op| op.dispatch(pass));
 }

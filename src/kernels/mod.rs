@@ -12,6 +12,7 @@ mod absmean;
 mod adamw;
 mod augment_batch;
 mod dequantize_weights;
+mod descale_rows;
 mod gather_batch;
 mod gemv_base3;
 mod gemv_bitplane;
@@ -57,6 +58,7 @@ pub use absmean::{Place, Stack, absmean};
 pub use adamw::{AdamW, Moments, Trainable, adamw};
 pub use augment_batch::augment_batch;
 pub use dequantize_weights::dequantize_weights;
+pub use descale_rows::descale_rows;
 pub use gather_batch::gather_batch;
 pub use gemv_base3::{Base3Tensor, gemv_base3};
 pub use gemv_bitplane::{BitplaneTensor, gemv_bitplane, gemv_bitplane_variant};
@@ -114,6 +116,7 @@ pub static OPERATIONS: &[&[&Kernel]] = &[
     gemv_bitplane::VARIANTS,
     gemv_i8::VARIANTS,
     &[&scale_rows::KERNEL],
+    &[&descale_rows::KERNEL],
     &[&relu::KERNEL],
     &[&rmsnorm::KERNEL],
     matmul_f32::VARIANTS,

@@ -53,7 +53,8 @@ impl Mlp {
     pub(super) fn float_forward(&self, gpu: &Gpu, trace: &[Trace], pixels: &Tensor, r: &Tensor) -> Vec<Op> {
         let mut ops = Vec::new();
         let mut before: Option<&Trace> = None;
-        for (layer, t) in self.layers.iter().zip(trace) {
+        for (i, (layer, t)) in self.layers.iter().zip(trace).enumerate() {
+            let first = ops.len();
             ops.push(match before {
                 None => kernels::scale_rows(gpu, pixels, r, &t.x),
                 Some(before) => kernels::relu(gpu, &before.y, &t.x),
@@ -61,6 +62,7 @@ impl Mlp {
             ops.push(kernels::rmsnorm(gpu, &t.x, &layer.gain, self.shape.eps, &t.n, &t.factor));
             ops.push(kernels::matmul_f32(gpu, &t.n, &layer.weight, &t.y));
             before = Some(t);
+            Op::mark(&mut ops[first..], &format!("forward / layer {i}"));
         }
         ops
     }
@@ -68,6 +70,7 @@ impl Mlp {
     pub(super) fn float_backward(&self, gpu: &Gpu, trace: &[Trace]) -> Vec<Op> {
         let mut ops = Vec::new();
         for (i, (layer, t)) in self.layers.iter().zip(trace).enumerate().rev() {
+            let first = ops.len();
             ops.push(kernels::matmul_f32_dx(gpu, &layer.weight, &t.dy, &t.dn));
             ops.push(kernels::matmul_f32_dw(gpu, &t.dy, &t.n, &layer.dweight));
             if i > 0 {
@@ -76,6 +79,7 @@ impl Mlp {
                 ops.push(kernels::relu_dx(gpu, &before.y, &t.dx, &before.dy));
             }
             ops.push(kernels::rmsnorm_dgain(gpu, &t.x, &t.factor, &t.dn, &layer.dgain));
+            Op::mark(&mut ops[first..], &format!("backward / layer {i}"));
         }
         ops
     }

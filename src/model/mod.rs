@@ -10,7 +10,10 @@
 //! quantises them.
 
 mod float;
+mod linear;
 mod ternary;
+
+pub use linear::Linear;
 
 use crate::gpu::{Dtype::*, Error, Gpu, Op, PART, Tensor};
 use crate::kernels::{self, AdamW, Int8Tensor, Moments, PackedTensor, Sgd, Stack, Totals, Trainable};
@@ -264,7 +267,20 @@ impl Mlp {
     /// # Errors
     /// If the adapter cannot bind a tensor; `batch` is then too large for it.
     pub fn activations(&self, gpu: &Gpu, batch: usize) -> Result<Activations, Error> {
-        let pixels = gpu.zeros("pixels", I32, &[batch, self.shape.dims[0]])?;
+        self.activations_of(gpu, gpu.zeros("pixels", I32, &[batch, self.shape.dims[0]])?)
+    }
+
+    /// [`Mlp::activations`] of pixels that are already on the device, where the caller leaves them:
+    /// `i32 [batch, dims[0]]`, each from 0 to 255.
+    ///
+    /// # Errors
+    /// As [`Mlp::activations`].
+    ///
+    /// # Panics
+    /// If the tensor has another type or width.
+    pub fn activations_of(&self, gpu: &Gpu, pixels: Tensor) -> Result<Activations, Error> {
+        let &[batch, width] = pixels.shape() else { panic!("Mlp: pixels are {:?}", pixels.shape()) };
+        assert_eq!((pixels.dtype(), width), (I32, self.shape.dims[0]), "Mlp: type and width of the pixels");
         let labels = gpu.zeros("labels", U32, &[batch])?;
         let classes = *self.shape.dims.last().expect("a shape has an input and an output");
         let logits = gpu.zeros("logits", F32, &[batch, classes])?;
@@ -283,7 +299,10 @@ impl Mlp {
             return Vec::new();
         }
         let sums = |group: &Group| kernels::abs_sums(gpu, &group.parameters.value, &group.parameters.sums);
-        self.groups.iter().map(sums).chain(self.ternarize(gpu)).collect()
+        let mut ops: Vec<Op> = self.groups.iter().map(sums).collect();
+        ops.extend(self.ternarize(gpu));
+        Op::mark(&mut ops, "quantize");
+        ops
     }
 
     /// [`Mlp::quantize`] where an optimizer left the sums.
@@ -300,7 +319,10 @@ impl Mlp {
     /// `weight <- beta T` for every layer, before a step: training then has no memory finer than a trit. It exists to
     /// be seen failing.
     pub fn forget_shadow(&self, gpu: &Gpu) -> Vec<Op> {
-        self.layers.iter().map(|l| kernels::dequantize_weights(gpu, &l.packed, &l.weight)).collect()
+        let forget = |l: &Layer| kernels::dequantize_weights(gpu, &l.packed, &l.weight);
+        let mut ops: Vec<Op> = self.layers.iter().map(forget).collect();
+        Op::mark(&mut ops, "forget the shadow");
+        ops
     }
 
     /// The network on `on.pixels`, of a ternary one from the packed weights: up to the last layer's accumulators, or
@@ -326,13 +348,15 @@ impl Mlp {
     /// The logits, their loss and its gradient; loss, hits and images are added to `totals`.
     pub fn loss(&self, gpu: &Gpu, on: &Activations, smoothing: f32, totals: &Totals) -> Op {
         let Activations { logits, dlogits, labels, trace, .. } = on;
-        match trace {
+        let mut op = match trace {
             Trace::Ternary(layers) => {
                 let (acc, scale) = ternary::out(layers);
                 kernels::scale_softmax_xent(gpu, acc, scale, labels, smoothing, logits, dlogits, totals)
             }
             Trace::Float(_) => kernels::softmax_xent(gpu, logits, labels, smoothing, dlogits, totals),
-        }
+        };
+        Op::mark(std::slice::from_mut(&mut op), "loss");
+        op
     }
 
     /// Gradients of every weight and gain; of a ternary network straight through the quantisers.
@@ -350,8 +374,11 @@ impl Mlp {
             Update::Sgd(by) => kernels::sgd(gpu, by, clock, schedule, &group.parameters),
         };
         let mut ops: Vec<Op> = self.groups.iter().map(step).collect();
+        Op::mark(&mut ops, "update");
         if self.shape.precision == Precision::Ternary {
+            let first = ops.len();
             ops.extend(self.ternarize(gpu));
+            Op::mark(&mut ops[first..], "quantize");
         }
         ops
     }

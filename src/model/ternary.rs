@@ -63,10 +63,12 @@ impl Mlp {
 
     pub(super) fn ternary_forward(&self, gpu: &Gpu, trace: &[Trace]) -> Vec<Op> {
         let mut ops = Vec::new();
-        for (layer, t) in self.layers.iter().zip(trace) {
+        for (i, (layer, t)) in self.layers.iter().zip(trace).enumerate() {
+            let first = ops.len();
             let (gain, beta, eps) = (&layer.gain, &layer.packed.beta, self.shape.eps);
             ops.push(kernels::rmsnorm_quantize(gpu, &t.x, &t.r, gain, beta, eps, &t.codes, &t.factors));
             ops.push(kernels::matmul_ternary(gpu, &t.codes, &layer.packed, &t.acc));
+            Op::mark(&mut ops[first..], &format!("forward / layer {i}"));
         }
         ops
     }
@@ -74,6 +76,7 @@ impl Mlp {
     pub(super) fn ternary_backward(&self, gpu: &Gpu, trace: &[Trace]) -> Vec<Op> {
         let mut ops = Vec::new();
         for (i, (layer, t)) in self.layers.iter().zip(trace).enumerate().rev() {
+            let first = ops.len();
             ops.push(kernels::matmul_ternary_dx(gpu, &layer.packed, &t.dy, &t.dx));
             ops.push(kernels::matmul_ternary_dw(gpu, &t.dy, &t.factors.step, &t.codes, &layer.dweight));
             let (norm, dgain) = (&t.factors.norm, &layer.dgain);
@@ -83,6 +86,7 @@ impl Mlp {
                 }
                 None => kernels::rmsnorm_relu_dgain(gpu, &t.x, norm, &t.dx, dgain),
             });
+            Op::mark(&mut ops[first..], &format!("backward / layer {i}"));
         }
         ops
     }

@@ -13,6 +13,7 @@ use crate::kernels::{self, AdamW, Sgd, Totals};
 use crate::mnist::{Dataset, Split};
 use crate::model::{Activations, Mlp, Parameters, Precision, Shape, Update};
 use crate::random;
+use crate::ternary::RMSNORM_EPS;
 
 #[cfg(feature = "cli")]
 pub use resume::Fault;
@@ -257,9 +258,6 @@ impl Config {
 /// Steps that a schedule holds: 16 bytes each, in the 128 MiB that every adapter binds.
 const MOST_SCHEDULED: usize = 1 << 23;
 
-/// RMSNorm's epsilon in every network that is trained here.
-pub const RMSNORM_EPS: f64 = 1e-5;
-
 /// Loss and accuracy over some images.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Score {
@@ -439,6 +437,7 @@ impl Evaluator {
         let plan = Plan::new(data.count, batch, |batch| {
             let on = mlp.activations(gpu, batch)?;
             let mut ops = vec![data.gather(gpu, &on)];
+            Op::mark(&mut ops, "batch");
             ops.extend(mlp.forward(gpu, &on));
             ops.push(mlp.loss(gpu, &on, 0.0, &data.totals));
             Ok(Step { ops, on })
@@ -446,12 +445,27 @@ impl Evaluator {
         Ok(Evaluator { gpu: gpu.clone(), data, plan })
     }
 
+    /// The ops of one full step, for those who want to look or to time.
+    pub fn step(&self) -> &[Op] {
+        &self.plan.full.ops
+    }
+
+    /// Full steps from [`Evaluator::rewind`] to the end of the images.
+    pub fn steps(&self) -> usize {
+        self.plan.full_batches
+    }
+
+    /// Puts the clock at the first image, so that [`Evaluator::step`] finds its own.
+    pub fn rewind(&self) {
+        self.gpu.write(&self.data.totals.clock, &[0u32, 0]);
+    }
+
     /// Loss (without smoothing) and accuracy of the weights as they are now.
     ///
     /// # Errors
     /// If the device failed.
     pub fn score(&self) -> Result<Score, Error> {
-        self.gpu.write(&self.data.totals.clock, &[0u32, 0]);
+        self.rewind();
         self.data.totals.clear(&self.gpu);
         let all = 0..self.plan.len();
         self.plan.run(&self.gpu, all, &mut Pace::new(), &mut |_| ControlFlow::Continue(()))?;
@@ -463,7 +477,7 @@ impl Evaluator {
     /// # Errors
     /// If the device failed.
     pub fn predictions(&self) -> Result<Vec<usize>, Error> {
-        self.gpu.write(&self.data.totals.clock, &[0u32, 0]);
+        self.rewind();
         let mut classes = Vec::with_capacity(self.data.count);
         for step in (0..self.plan.len()).map(|i| self.plan.step(i)) {
             self.gpu.run(&step.ops)?;
@@ -536,6 +550,7 @@ impl Trainer {
                 None => data.gather(gpu, &on),
                 Some(distortion) => data.augment(gpu, &on, distortion, config.seed, size),
             }];
+            Op::mark(&mut ops, "batch");
             if !config.shadow {
                 ops.extend(mlp.forget_shadow(gpu));
             }

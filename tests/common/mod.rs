@@ -45,6 +45,7 @@ pub fn choice(shaders: Shaders) -> Choice {
         adapter: std::env::var("STERNA_TEST_ADAPTER").ok(),
         checked: matches!(shaders, Shaders::Checked),
         tuning: matches!(shaders, Shaders::ForGpu).then_some(Tuning::Gpu),
+        ..Choice::default()
     }
 }
 

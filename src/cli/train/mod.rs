@@ -19,7 +19,8 @@ use crate::mnist::Dataset;
 use crate::model::{Precision, Shape};
 use crate::report::{LayerCost, confusion_png, contact_sheet_png, weights_png};
 use crate::ternary::Packed;
-use crate::train::{Augment, Config, Evaluator, Fault, Optimizer, RMSNORM_EPS, Score, Trainer};
+use crate::ternary::RMSNORM_EPS;
+use crate::train::{Augment, Config, Evaluator, Fault, Optimizer, Score, Trainer};
 use folder::{Epoch, MODEL, RunFolder};
 use log::Log;
 
@@ -196,7 +197,7 @@ impl Flags {
             shape: [config.batch, rows, cols],
         };
         let wanted: Vec<Wanted> = config.shape(data).layers().into_iter().map(product).collect();
-        self.device.tune(gpu, &wanted, 1.0)
+        self.device.tune(gpu, &wanted, 1.5)
     }
 
     fn satisfied(&self, test: Score) -> Verdict {

@@ -1,0 +1,26 @@
+//! What every target of a network's file does with its bytes.
+
+use sterna::formats::{self, Exchange, Imported, Reading, WeightScale};
+
+/// # Panics
+/// If a network that was read does not come back from another format to the bit.
+pub fn exercise(bytes: &[u8]) {
+    if let Ok((tensors, _)) = formats::list(bytes) {
+        for tensor in tensors {
+            let data = &bytes[tensor.at];
+            if let Some(matrix) = tensor.matrix {
+                let _ = (matrix.read)(data, matrix.rows, matrix.cols);
+            }
+        }
+    }
+    let _ = formats::read(bytes);
+    let weight_scale = Some(WeightScale::Divide);
+    let told = Reading { weight_scale, floats: true, absmean: true, ..Reading::default() };
+    let Ok(Imported { model, .. }) = formats::read_as(bytes, &told) else { return };
+    for to in Exchange::ALL {
+        // Some scales are outside f16.
+        let Ok((written, _)) = model.to_exchange(to, WeightScale::Multiply) else { continue };
+        let back = formats::read(&written).expect("what was written is read");
+        assert!(model.first_difference(&back).is_none(), "{}", to.name());
+    }
+}

@@ -1,0 +1,71 @@
+//! `sterna export`: write a network for other programs.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use super::{Outcome, Verdict, failure, object, shown};
+use crate::formats::{Exchange, Loss, WeightScale};
+use crate::report::thousands;
+
+#[derive(Args)]
+#[command(after_help = NOTES)]
+pub struct Flags {
+    /// A network: a checkpoint, a packed file, or any file that `sterna import` takes without flags.
+    model: PathBuf,
+    /// The format to write.
+    #[arg(long, value_name = "FORMAT")]
+    to: Exchange,
+    /// The file to write.
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+    /// What `weight_scale` is in an hf-bitnet file; `quantization_config.linear_class` in it says so.
+    #[arg(long, value_name = "HOW", default_value = "multiply")]
+    weight_scale: WeightScale,
+    /// Replace the file if it exists.
+    #[arg(long)]
+    force: bool,
+    /// Print one JSON object as the last line of stdout.
+    #[arg(long)]
+    json: bool,
+}
+
+const NOTES: &str = "\
+Before the file is written, stderr says what readers of the format alone find changed: ggml's blocks keep a \
+scale in f16. The exact scales, and all else that a format has no place for, travel in its metadata under \
+sterna.model, from where `sterna import` takes them: the network comes back to the bit. Shadow weights and \
+optimizer state of a checkpoint are no part of a network and stay behind.
+
+Examples:
+  sterna export runs/NAME/model.safetensors --to gguf-tq2_0 -o model.gguf
+  sterna export packed.safetensors --to hf-bitnet --weight-scale divide -o model.safetensors
+  sterna export packed.safetensors --to npy -o model.npz      numpy.load('model.npz')['layers.0.weight']";
+
+pub fn run(flags: &Flags) -> Outcome {
+    let model = super::deployed(&flags.model)?;
+    let written = model.to_exchange(flags.to, flags.weight_scale);
+    let (bytes, lost) = written.map_err(|what| failure(format!("{}: {what}", shown(&flags.model))))?;
+    let keeper = format!("a reader of {} that does not know sterna.model", flags.to.name());
+    tell_lost(&lost, &keeper);
+    super::write(&flags.output, &bytes, flags.force)?;
+    let (path, size) = (shown(&flags.output), thousands(bytes.len()));
+    super::say(format!("{path}: {size} bytes of {}, {} layers", flags.to.name(), model.layers.len()))?;
+    if flags.json {
+        let line = json!({"path": path, "bytes": bytes.len(), "format": flags.to.name(), "lost": lost});
+        super::print_json("export", object(line))?;
+    }
+    Ok(Verdict::Yes)
+}
+
+/// Says what `who` will find changed.
+pub fn tell_lost(lost: &[Loss], who: &str) {
+    for Loss { tensor, what, largest, mean } in lost {
+        super::tell(format!(
+            "{tensor}: {what}; {who} finds weights changed by {largest:.3e} at most, {mean:.3e} on average"
+        ));
+    }
+    if lost.is_empty() {
+        super::tell("no weight is changed");
+    }
+}

@@ -1,0 +1,77 @@
+//! `sterna import`: a packed file from a file of another program.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use super::{Outcome, Verdict, export, failure, object, shown};
+use crate::formats::{Coding, Imported, Model, Reading, WeightScale};
+use crate::report::thousands;
+
+#[derive(Args)]
+#[command(after_help = NOTES)]
+pub struct Flags {
+    /// GGUF with TQ2_0 or TQ1_0 blocks, BitNet safetensors, npy or npz, or floats in safetensors, npy or GGUF.
+    file: PathBuf,
+    /// The packed file to write.
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+    /// How trits lie in it: 2 bits each, as kernels read them, or five in a byte, a fifth smaller.
+    #[arg(long, value_name = "CODING", default_value = "2bit")]
+    format: Coding,
+    /// What `weight_scale` does in BitNet safetensors, whatever the file or the config.json beside it says.
+    #[arg(long, value_name = "HOW")]
+    weight_scale: Option<WeightScale>,
+    /// The matrices to take, first layer first, by their names in the file.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    tensors: Vec<String>,
+    /// Quantise the values of ggml's blocks by absmean, as floats are: for matrices whose blocks differ in scale.
+    #[arg(long)]
+    absmean: bool,
+    /// Replace the file if it exists.
+    #[arg(long)]
+    force: bool,
+    /// Print one JSON object as the last line of stdout.
+    #[arg(long)]
+    json: bool,
+}
+
+const NOTES: &str = "\
+Layers are the ternary matrices of the file in the order of their names, 2 before 10, or its float ones where \
+there are none; floats are quantised by absmean. A gain is found as BASE.gain, BASE_norm.weight, \
+BASE.rms_norm.weight or BASE.norm.weight, BASE being the matrix's name without .weight. Before anything is \
+written, stderr says what was assumed, what is left out, and by how much weights change.
+
+Examples:
+  sterna import model.gguf -o model.safetensors
+  sterna import bitnet.safetensors --weight-scale divide -o model.safetensors
+  sterna import llm.gguf --tensors blk.0.ffn_up.weight -o one.safetensors
+  sterna import trained-elsewhere.safetensors --tensors fc1.weight,fc2.weight -o model.safetensors";
+
+pub fn run(flags: &Flags) -> Outcome {
+    let reading = Reading {
+        weight_scale: flags.weight_scale,
+        tensors: flags.tensors.clone(),
+        floats: true,
+        absmean: flags.absmean,
+    };
+    let Imported { model, lost, notes } = Model::import(&flags.file, &reading).map_err(failure)?;
+    for note in &notes {
+        super::tell(format!("{}: {note}", shown(&flags.file)));
+    }
+    export::tell_lost(&lost, "the packed file");
+    let bytes = model.to_packed(flags.format);
+    super::write(&flags.output, &bytes, flags.force)?;
+    let (path, size) = (shown(&flags.output), thousands(bytes.len()));
+    let dims = model.dims().iter().map(usize::to_string).collect::<Vec<_>>().join("-");
+    super::say(format!("{path}: {dims}, {size} bytes packed in {}", flags.format.name()))?;
+    if flags.json {
+        let line = json!({
+            "path": path, "bytes": bytes.len(), "format": flags.format.name(), "dims": model.dims(),
+            "lost": lost, "notes": notes,
+        });
+        super::print_json("import", object(line))?;
+    }
+    Ok(Verdict::Yes)
+}

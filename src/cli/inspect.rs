@@ -1,0 +1,185 @@
+//! `sterna inspect`: what a file holds, read through a map of it, one matrix at a time.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::{Map, Value, json};
+
+use super::{Failure, Outcome, Verdict, failure, shown};
+use crate::checkpoint::replace;
+use crate::formats::{Listing, Stored};
+use crate::report::{columns, thousands, weights_png};
+use crate::ternary::Packed;
+
+#[derive(Args)]
+#[command(after_help = NOTES)]
+pub struct Flags {
+    /// A checkpoint, a packed file, or one of another format.
+    file: PathBuf,
+    /// Draw every ternary matrix into this folder, as weights.png.
+    #[arg(long, value_name = "DIR")]
+    png: Option<PathBuf>,
+    /// Print one JSON object as the last line of stdout.
+    #[arg(long)]
+    json: bool,
+}
+
+const NOTES: &str = "\
+Every matrix is shown as the ternary one that it holds or, of floats, that absmean makes of it: counts of -1, 0 and \
+1, share of zeros, entropy of a weight in bits (at most log2 3 = 1.585), and what one trit is worth. The file is \
+mapped, not loaded.
+
+Examples:
+  sterna inspect runs/NAME/model.safetensors
+  sterna inspect digits.safetensors --png pictures --json";
+
+/// A tensor, and the trits of the matrix that it stands for.
+struct Line<'a> {
+    tensor: &'a Stored,
+    trits: Option<Trits>,
+}
+
+struct Trits {
+    counts: [usize; 3],
+    scale: f32,
+}
+
+impl Trits {
+    fn share(&self, i: usize) -> f64 {
+        self.counts[i] as f64 / self.counts.iter().sum::<usize>().max(1) as f64
+    }
+
+    /// Bits of a weight, if each is drawn by itself: `-sum p log2 p`.
+    fn entropy(&self) -> f64 {
+        let bits = |p: f64| if p > 0.0 { -p * p.log2() } else { 0.0 };
+        (0..3).map(|i| bits(self.share(i))).sum()
+    }
+}
+
+pub fn run(flags: &Flags) -> Outcome {
+    let listing = Listing::open(&flags.file).map_err(failure)?;
+    let mut lines = Vec::new();
+    let mut drawn = Vec::new();
+    for tensor in &listing.tensors {
+        let packed = listing.matrix(tensor).transpose();
+        let packed = packed.map_err(|what| failure(format!("{}: {what}", shown(&flags.file))))?;
+        let trits = packed.as_ref().map(|packed| Trits { counts: packed.histogram(), scale: packed.scale });
+        lines.push(Line { tensor, trits });
+        drawn.extend(packed.filter(|_| flags.png.is_some()));
+    }
+    let picture =
+        flags.png.as_deref().map(|folder| draw(&flags.file, folder, &drawn, &listing)).transpose()?;
+
+    let (format, bytes) = (listing.format.name(), thousands(listing.bytes()));
+    super::say(format!("{}: {format}, {bytes} B, {} tensors\n", shown(&flags.file), lines.len()))?;
+    super::say(table(&lines))?;
+    let mut rows = Vec::new();
+    for (key, value) in &listing.metadata {
+        facts(key, value, &mut rows);
+    }
+    let width = rows.iter().map(|[key, _]| key.len()).max().unwrap_or(0);
+    for [key, value] in &rows {
+        super::say(format!("  {key:<width$}  {value}"))?;
+    }
+    if let Some(picture) = &picture {
+        super::say(format!("\nPicture: {}", shown(picture)))?;
+    }
+    if flags.json {
+        let line = json!({
+            "path": shown(&flags.file), "format": format, "bytes": listing.bytes(),
+            "tensors": lines.iter().map(Line::json).collect::<Vec<_>>(), "metadata": listing.metadata,
+            "picture": picture.as_deref().map(shown),
+        });
+        super::print_json("inspect", super::object(line))?;
+    }
+    Ok(Verdict::Yes)
+}
+
+impl Line<'_> {
+    fn json(&self) -> Value {
+        let Line { tensor, trits } = self;
+        json!({
+            "name": tensor.name, "dtype": tensor.dtype, "shape": tensor.shape, "bytes": tensor.at.len(),
+            "offset": tensor.at.start,
+            "matrix": tensor.matrix.map(|matrix| [matrix.rows, matrix.cols]),
+            "trits": trits.as_ref().map(|trits| trits.counts),
+            "zeros": trits.as_ref().map(|trits| trits.share(1)),
+            "entropy_bits": trits.as_ref().map(Trits::entropy),
+            "scale": trits.as_ref().map(|trits| trits.scale),
+        })
+    }
+}
+
+fn table(lines: &[Line]) -> String {
+    let head = ["tensor", "type", "shape", "bytes", "-1", "0", "+1", "zeros", "bits/weight", "scale"];
+    let mut rows = vec![head.map(String::from).to_vec()];
+    for Line { tensor, trits } in lines {
+        let shape: Vec<String> = tensor.shape.iter().map(|&n| thousands(n)).collect();
+        let mut row = vec![
+            printable(&tensor.name),
+            tensor.dtype.clone(),
+            shape.join(" x "),
+            thousands(tensor.at.len()),
+        ];
+        if let Some(trits) = trits {
+            row.extend(trits.counts.map(thousands));
+            row.extend([
+                format!("{:.1} %", 100.0 * trits.share(1)),
+                format!("{:.3}", trits.entropy()),
+                trits.scale.to_string(),
+            ]);
+        }
+        rows.push(row);
+    }
+    columns(&rows)
+}
+
+/// What the file says of itself, a line for each value; what is long is counted.
+fn facts(key: &str, value: &Value, rows: &mut Vec<[String; 2]>) {
+    const MOST: usize = 8;
+    let told = match value {
+        Value::Object(map) => {
+            return map.iter().for_each(|(inner, value)| facts(&format!("{key}.{inner}"), value, rows));
+        }
+        Value::Array(values) if values.len() > MOST => format!("[{} values]", thousands(values.len())),
+        Value::String(text) => printable(text),
+        other => printable(&other.to_string()),
+    };
+    rows.push([printable(key), told]);
+}
+
+/// Text of a file as one line that a terminal takes for nothing else; what is long is cut.
+fn printable(text: &str) -> String {
+    const MOST: usize = 160;
+    let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.into() };
+    let shown: String = text.chars().take(MOST).map(escaped).collect();
+    match text.chars().count() {
+        count if count > MOST => format!("{shown}... ({} characters)", thousands(count)),
+        _ => shown,
+    }
+}
+
+/// The picture of all matrices, into a folder that is made where it is not there.
+fn draw(file: &Path, folder: &Path, layers: &[Packed], listing: &Listing) -> Result<PathBuf, Failure> {
+    if layers.is_empty() {
+        return Err(failure(format!("{}: has no matrix to draw: leave --png out", shown(file))));
+    }
+    let path = folder.join("weights.png");
+    let made = std::fs::create_dir_all(folder);
+    made.map_err(|error| failure(format!("--png {} cannot be written: {error}", shown(folder))))?;
+    let image = image(&listing.metadata, layers[0].cols);
+    replace(&path, &weights_png(&format!("Weights of {}", shown(file)), layers, image)).map_err(failure)?;
+    Ok(path)
+}
+
+/// Height and width of what the first layer sees: as the run says, else a square if it is one.
+fn image(metadata: &Map<String, Value>, pixels: usize) -> [usize; 2] {
+    let run = metadata.get("run").or(metadata.get("about")).unwrap_or(&Value::Null);
+    let told = ["height", "width"].map(|side| run["data"][side].as_u64().unwrap_or(0) as usize);
+    let side = pixels.isqrt();
+    match told {
+        [height, width] if height.checked_mul(width) == Some(pixels) => told,
+        _ if side * side == pixels => [side, side],
+        _ => [0, 0],
+    }
+}

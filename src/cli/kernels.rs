@@ -1,0 +1,248 @@
+//! `sterna kernels`: what every shader computes, moves and does, and what a driver is given of it.
+
+use clap::{Args, ValueEnum};
+use serde_json::{Map, Value, json};
+
+use super::{Outcome, Verdict, failure, object};
+use crate::gpu::{Kernel, Overrides, Tuning};
+use crate::kernels::{OPERATIONS, PROBES};
+use crate::report::{columns, thousands};
+use crate::shader::{self, Language};
+use crate::ternary;
+
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Flags {
+    /// A kernel, or an operation with all its variants; without it all kernels, a line each.
+    name: Option<String>,
+    /// Print the shader as a driver is given it: the WGSL with its snippets, or naga's translation with the
+    /// overrides filled in. Bindings keep the WGSL's numbers; wgpu chooses its own on Metal and DX12.
+    #[arg(long, value_enum, value_name = "LANGUAGE", requires = "name", conflicts_with = "json")]
+    emit: Option<Language>,
+    /// The overrides to emit with: those of a GPU, or of a software rasteriser on the CPU.
+    #[arg(long, value_enum, default_value_t = Kind::Gpu)]
+    tuning: Kind,
+    /// Emit with bounds checks and bounded loops, as `--checked` runs it.
+    #[arg(long)]
+    checked: bool,
+    /// Lengths to count bytes and operations for, as NAME=N, separated by commas. `words` and `count` follow from
+    /// rows and cols where they are not given.
+    #[arg(long, value_name = "LENGTHS", value_delimiter = ',', value_parser = length, default_value = SHAPE)]
+    shape: Vec<(String, u64)>,
+    /// Print one JSON object as the last line of stdout.
+    #[arg(long)]
+    json: bool,
+}
+
+/// The first layer of the default network in training.
+const SHAPE: &str = "batch=128,rows=256,cols=784,classes=10,height=28,width=28";
+
+const EXAMPLES: &str = "\
+Bytes and operations come from the formulas in the shaders' headers.
+
+Examples:
+  sterna kernels                                     all of them, a line each
+  sterna kernels matmul_ternary                      bindings, grid, overrides, cost, twin
+  sterna kernels matmul_ternary --shape batch=1,rows=4096,cols=4096
+  sterna kernels gemv_ternary --emit spirv           the disassembly that a Vulkan driver compiles
+  sterna kernels gemv_ternary_wide --emit hlsl --tuning software";
+
+/// Whose overrides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    Gpu,
+    Software,
+}
+
+fn length(text: &str) -> Result<(String, u64), String> {
+    let parts =
+        text.split_once('=').and_then(|(name, n)| Some((name.trim().to_string(), n.trim().parse().ok()?)));
+    parts
+        .filter(|(_, n)| (1..=1 << 32).contains(n))
+        .ok_or_else(|| "a length is NAME=N, for instance rows=256".into())
+}
+
+pub fn run(flags: &Flags) -> Outcome {
+    let all = || OPERATIONS.iter().chain(PROBES);
+    let wanted: Vec<Entry> = match &flags.name {
+        None => all().flat_map(|variants| entries(variants)).collect(),
+        Some(name) => {
+            let of = |variants: &&&[&'static Kernel]| variants.iter().any(|kernel| kernel.name == name);
+            let Some(variants) = all().find(of) else {
+                let known: Vec<&str> = all().map(|variants| variants[0].name).collect();
+                return Err(failure(format!("no kernel is called {name}: there are {}", known.join(", "))));
+            };
+            // An operation stands for all its variants, a variant for itself.
+            let operation = variants[0].name == name && flags.emit.is_none();
+            entries(variants).into_iter().filter(|entry| operation || entry.kernel.name == name).collect()
+        }
+    };
+    if let Some(language) = flags.emit {
+        return emit(wanted[0].kernel, language, flags);
+    }
+    let value = |name: &str| flags.value(name);
+    if flags.name.is_none() {
+        let mut lines = vec![["kernel", "bytes", "operations"].map(String::from).to_vec()];
+        for entry in &wanted {
+            let [bytes, ops] = ["Moves", "Does"].map(|word| entry.cost(word, &value));
+            let shown = |n: Result<u64, String>| n.map_or("-".into(), |n| thousands(n as usize));
+            lines.push(vec![entry.kernel.name.into(), shown(bytes), shown(ops)]);
+        }
+        for (line, entry) in columns(&lines).lines().zip([None].into_iter().chain(wanted.iter().map(Some))) {
+            let idea =
+                entry.and_then(|entry| shader::title(&shader::header(entry.kernel.wgsl)).first().copied());
+            super::say(format!("{line}  {}", idea.unwrap_or("computes")))?;
+        }
+        super::say(format!("\nof one dispatch at {}; - needs a length that --shape gives", flags.lengths()))?;
+    }
+    for entry in wanted.iter().filter(|_| flags.name.is_some()) {
+        super::say(entry.page(flags))?;
+    }
+    if flags.json {
+        let kernels: Vec<Value> = wanted.iter().map(|entry| entry.json(&value)).collect();
+        let shape: Map<String, Value> =
+            flags.shape.iter().map(|(name, n)| (name.clone(), json!(n))).collect();
+        super::print_json("kernels", object(json!({"shape": shape, "kernels": kernels})))?;
+    }
+    Ok(Verdict::Yes)
+}
+
+fn emit(kernel: &Kernel, language: Language, flags: &Flags) -> Outcome {
+    let tuning = if flags.tuning == Kind::Gpu { Tuning::Gpu } else { Tuning::Software };
+    let overrides = kernel.overrides(tuning);
+    let text = shader::emit(kernel, overrides, language, flags.checked)
+        .map_err(|error| failure(format!("{} has no {language:?}: {error}", kernel.name)))?;
+    super::say(text.trim_end())?;
+    if language == Language::Wgsl && !overrides.is_empty() {
+        super::say(format!("// The pipeline is made with {}.", pairs(overrides)))?;
+    }
+    Ok(Verdict::Yes)
+}
+
+impl Flags {
+    fn value(&self, name: &str) -> Option<u64> {
+        let given = |name: &str| self.shape.iter().find(|(known, _)| known == name).map(|(_, n)| *n);
+        given(name).or_else(|| match name {
+            "words" => Some(ternary::words(given("cols")? as usize) as u64),
+            "count" => Some(given("rows")? * given("cols")?),
+            "pixels" => Some(given("height")? * given("width")?),
+            _ => None,
+        })
+    }
+
+    fn lengths(&self) -> String {
+        self.shape.iter().map(|(name, n)| format!("{name}={n}")).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// `WG=64 SLICES=8`.
+fn pairs(overrides: Overrides) -> String {
+    match overrides {
+        [] => "none".into(),
+        _ => overrides.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" "),
+    }
+}
+
+/// A kernel with the first of its operation.
+struct Entry {
+    kernel: &'static Kernel,
+    base: &'static Kernel,
+}
+
+/// A probe's variants differ in their overrides alone: one stands for those of its name.
+fn entries(variants: &'static [&'static Kernel]) -> Vec<Entry> {
+    let mut entries: Vec<Entry> = Vec::new();
+    for &kernel in variants {
+        if entries.iter().all(|entry| entry.kernel.name != kernel.name) {
+            entries.push(Entry { kernel, base: variants[0] });
+        }
+    }
+    entries
+}
+
+impl Entry {
+    /// A section of the header; `as NAME.` stands for that of the operation's first kernel.
+    fn section(&self, word: &str) -> &'static str {
+        let of = |kernel: &Kernel| shader::section(&shader::header(kernel.wgsl), word).unwrap_or_default();
+        match of(self.kernel) {
+            same if same == format!("as {}.", self.base.name) => of(self.base),
+            own => own,
+        }
+    }
+
+    fn cost(&self, word: &str, value: &dyn Fn(&str) -> Option<u64>) -> Result<u64, String> {
+        shader::evaluate(self.section(word), value)
+    }
+
+    fn page(&self, flags: &Flags) -> String {
+        let kernel = self.kernel;
+        let header = shader::header(kernel.wgsl);
+        let mut lines =
+            vec![format!("{} — {}", kernel.name, shader::title(&header).join("\n    ")), String::new()];
+        let mut rows = vec![["binding", "type", "shape", "access", ""].map(String::from).to_vec()];
+        for binding in shader::bindings(&header).into_iter().flatten() {
+            let name = format!("{} {}", binding.index, binding.name);
+            rows.push(
+                [&name, binding.ty, binding.shape, binding.direction, binding.note]
+                    .map(String::from)
+                    .to_vec(),
+            );
+        }
+        lines.extend(aligned(&rows));
+        lines.push(String::new());
+        let fact = |name: &str, text: String| format!("  {name:<10} {text}");
+        let needs = shader::section(&header, "Needs");
+        lines.extend(needs.map(|needs| fact("Needs", needs.into())));
+        lines.push(fact("Grid", self.section("Grid").into()));
+        for word in ["Moves", "Does"] {
+            let said = match self.cost(word, &|name| flags.value(name)) {
+                Ok(n) => format!("{} at {}", thousands(n as usize), flags.lengths()),
+                Err(missing) => format!("needs --shape {missing}=N"),
+            };
+            lines.push(fact(word, self.section(word).into()));
+            lines.push(fact("", format!("= {said}")));
+        }
+        let [x, y] = kernel.tile;
+        lines.push(fact("Tile", format!("{x} x {y} outputs per invocation, or as Grid says")));
+        lines.push(fact(
+            "Overrides",
+            format!("{} on a GPU, {} on a CPU", pairs(kernel.gpu), pairs(kernel.cpu)),
+        ));
+        let params: Vec<String> = kernel.params.iter().map(|(name, ty)| format!("{name}: {ty}")).collect();
+        lines.push(fact("Params", params.join(", ")));
+        lines.push(fact("Twin", self.section("Twin").into()));
+        lines.extend(shader::section(&header, "Source").map(|source| fact("Source", source.into())));
+        lines.push(fact("File", format!("shaders/{}.wgsl\n", kernel.name)));
+        lines.join("\n")
+    }
+
+    fn json(&self, value: &dyn Fn(&str) -> Option<u64>) -> Value {
+        let kernel = self.kernel;
+        let header = shader::header(kernel.wgsl);
+        let overrides =
+            |of: Overrides| of.iter().map(|(name, n)| (name.to_string(), json!(n))).collect::<Map<_, _>>();
+        let bindings = shader::bindings(&header).into_iter().flatten().map(|binding| {
+            json!({
+                "binding": binding.index, "name": binding.name, "type": binding.ty, "shape": binding.shape,
+                "access": binding.direction, "note": binding.note,
+            })
+        });
+        json!({
+            "kernel": kernel.name, "operation": self.base.name, "computes": shader::title(&header).join("; "),
+            "bindings": bindings.collect::<Vec<_>>(), "grid": self.section("Grid"), "moves": self.section("Moves"),
+            "does": self.section("Does"), "twin": self.section("Twin"), "subgroup": kernel.subgroup,
+            "tile": kernel.tile, "overrides_gpu": overrides(kernel.gpu), "overrides_software": overrides(kernel.cpu),
+            "bytes": self.cost("Moves", value).ok(), "ops": self.cost("Does", value).ok(),
+        })
+    }
+}
+
+/// Columns of equal width, all to the left.
+fn aligned(rows: &[Vec<String>]) -> Vec<String> {
+    let width = |c: usize| rows.iter().map(|row| row[c].chars().count()).max().unwrap_or(0);
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().enumerate().map(|(c, cell)| format!("{cell:<w$}", w = width(c)));
+        format!("  {}", cells.collect::<Vec<_>>().join("  ")).trim_end().to_string()
+    };
+    rows.iter().map(line).collect()
+}

@@ -1,0 +1,61 @@
+//! `sterna pack`: the file that is deployed.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use super::{Outcome, Verdict, shown};
+use crate::formats::Coding;
+use crate::report::thousands;
+
+#[derive(Args)]
+#[command(after_help = NOTES)]
+pub struct Flags {
+    /// A trained network: a model.safetensors of `sterna train`, or any file that `sterna eval` reads.
+    model: PathBuf,
+    /// The file to write.
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+    /// How trits lie in it: 2 bits each, as kernels read them, or five in a byte, a fifth smaller.
+    #[arg(long, value_name = "CODING", default_value = "2bit")]
+    format: Coding,
+    /// Replace the file if it exists.
+    #[arg(long)]
+    force: bool,
+    /// Print one JSON object as the last line of stdout.
+    #[arg(long)]
+    json: bool,
+}
+
+const NOTES: &str = "\
+The packed file holds trits, scales, gains and what made it. It computes the same integers and the same logits, to \
+the bit, as what it was packed from; it cannot be trained on, so keep the checkpoint.
+
+Examples:
+  sterna pack runs/NAME/model.safetensors -o digits.safetensors
+  sterna pack digits.safetensors -o small.safetensors --format base3
+  sterna verify small.safetensors --against runs/NAME/model.safetensors";
+
+pub fn run(flags: &Flags) -> Outcome {
+    let model = super::deployed(&flags.model)?;
+    let bytes = model.to_packed(flags.format);
+    super::write(&flags.output, &bytes, flags.force)?;
+
+    let weights: usize = model.layers.iter().map(|layer| layer.packed.rows * layer.packed.cols).sum();
+    let path = shown(&flags.output);
+    super::say(format!(
+        "{path}: {} B, {} weights as {}; as f32 the weights alone are {} B",
+        thousands(bytes.len()),
+        thousands(weights),
+        flags.format.name(),
+        thousands(4 * weights),
+    ))?;
+    let against = ["verify", &path, "--against", &shown(&flags.model)];
+    super::say(format!("Next: {}", super::command(&against)))?;
+    if flags.json {
+        let line = json!({"path": path, "bytes": bytes.len(), "format": flags.format.name()});
+        super::print_json("pack", super::object(line))?;
+    }
+    Ok(Verdict::Yes)
+}

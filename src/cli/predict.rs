@@ -1,0 +1,217 @@
+//! `sterna predict`: which digit is in a picture.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use clap::Args;
+use serde_json::json;
+
+use super::network::Network;
+use super::{DataFlags, DeviceFlags, Failure, Outcome, Verdict, failure, object, shown};
+use crate::digit;
+use crate::formats::Mapped;
+use crate::gpu::{Error, Gpu};
+use crate::model::Mlp;
+
+#[derive(Args)]
+#[command(after_help = NOTES)]
+pub struct Flags {
+    /// A network of any format that Sterna reads, float twins of `sterna train --precision f32` among them.
+    model: PathBuf,
+    /// PNG, JPEG or BMP files of one digit each, of any size; `-` reads one from stdin.
+    #[arg(value_name = "IMAGE", required_unless_present = "index")]
+    images: Vec<PathBuf>,
+    /// Digits of the test set, counted from 0.
+    #[arg(long, value_name = "N", value_delimiter = ',')]
+    index: Vec<usize>,
+    #[command(flatten)]
+    data: DataFlags,
+    /// Print one JSON object as the last line of stdout.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    device: DeviceFlags,
+}
+
+const NOTES: &str = "\
+A picture is made grey, inverted where its background is light, and what is drawn is scaled to 20 pixels and \
+centred by its mass in 28 x 28, as MNIST was made. It is printed as the network sees it. Photos are best \
+cut to the digit: everything that stands out from the background is taken for it.
+
+All images go through the network as one batch; `milliseconds` is the time from writing the pixels to reading \
+the logits, divided by their number, after one run to warm up.
+
+Examples:
+  sterna predict model.safetensors digit.png photo.jpg
+  sterna predict model.gguf - < digit.png
+  sterna predict model.safetensors --index 0,1,2 --json";
+
+/// What the network is shown.
+struct Input {
+    file: String,
+    pixels: Vec<u8>,
+    /// Its width and height.
+    size: [usize; 2],
+    label: Option<u8>,
+}
+
+pub fn run(flags: &Flags) -> Outcome {
+    let network = Network::open(&flags.model)?;
+    let wanted = network.shape.dims[0];
+    let inputs = inputs(flags)?;
+    for Input { file, size: [width, height], .. } in &inputs {
+        if width * height != wanted {
+            return Err(failure(format!(
+                "{file}: {width} x {height} pixels, but {} has {wanted} inputs",
+                shown(&flags.model)
+            )));
+        }
+    }
+    let gpu = flags.device.open()?;
+    let mlp = network.upload(&gpu)?;
+    let (logits, milliseconds) = logits(&gpu, &mlp, &inputs).map_err(failure)?;
+
+    super::tell(format!("{} on {}", shown(&flags.model), super::gpu_line(&gpu)));
+    let mut predictions = Vec::new();
+    for (input, logits) in inputs.iter().zip(&logits) {
+        let probabilities = softmax(logits);
+        let digit = (0..logits.len()).max_by(|&a, &b| logits[a].total_cmp(&logits[b])).expect("classes");
+        let label = input.label.map_or(String::new(), |label| format!(" (it is a {label})"));
+        let share = 100.0 * probabilities[digit];
+        super::say(format!("{}: {digit}, {share:.1} %{label}, {milliseconds:.3} ms\n", input.file))?;
+        super::say(beside(&drawing(&input.pixels, input.size[0]), &bars(&probabilities)))?;
+        let mut entry = object(json!({
+            "file": input.file, "digit": digit, "probabilities": probabilities, "milliseconds": milliseconds,
+        }));
+        entry.extend(input.label.map(|label| ("label".to_string(), json!(label))));
+        predictions.push(entry);
+    }
+    if flags.json {
+        let mut line = super::device_json(&gpu);
+        line.insert("model".into(), json!(shown(&flags.model)));
+        line.insert("predictions".into(), json!(predictions));
+        super::print_json("predict", line)?;
+    }
+    Ok(Verdict::Yes)
+}
+
+/// The pictures, then the test digits.
+fn inputs(flags: &Flags) -> Result<Vec<Input>, Failure> {
+    let mut inputs = Vec::new();
+    for path in &flags.images {
+        let picture = match path == Path::new("-") {
+            true => digit::decode(&stdin()?),
+            false => digit::decode(&Mapped::open(path).map_err(failure)?),
+        };
+        let file = if path == Path::new("-") { "stdin".into() } else { shown(path) };
+        let pixels = picture.and_then(|picture| digit::prepare(&picture));
+        let pixels = pixels.map_err(|what| failure(format!("{file}: {what}")))?;
+        inputs.push(Input { file, pixels, size: [digit::SIDE; 2], label: None });
+    }
+    if flags.index.is_empty() {
+        return Ok(inputs);
+    }
+    let data = flags.data.load()?;
+    for &i in &flags.index {
+        let Some(&label) = data.test.labels.get(i) else {
+            let count = data.test.len();
+            return Err(failure(format!("--index {i}: {} has test images 0 to {}", data.name, count - 1)));
+        };
+        let pixels = data.test.images[i * data.pixels()..][..data.pixels()].to_vec();
+        let file = format!("{} test image {i}", data.name);
+        inputs.push(Input { file, pixels, size: [data.width, data.height], label: Some(label) });
+    }
+    Ok(inputs)
+}
+
+/// One picture from stdin.
+fn stdin() -> Result<Vec<u8>, Failure> {
+    const MOST: u64 = 1 << 28;
+    let mut bytes = Vec::new();
+    let read = std::io::stdin().take(MOST + 1).read_to_end(&mut bytes);
+    read.map_err(|reason| failure(format!("stdin: cannot be read: {reason}")))?;
+    match bytes.len() as u64 {
+        found if found > MOST => {
+            Err(failure(format!("stdin: more than {MOST} bytes: no picture is so large")))
+        }
+        _ => Ok(bytes),
+    }
+}
+
+/// The logits of every input, in as few batches as the adapter allows, and milliseconds for each.
+fn logits(gpu: &Gpu, mlp: &Mlp, inputs: &[Input]) -> Result<(Vec<Vec<f32>>, f64), Error> {
+    let classes = mlp.shape.dims[mlp.shape.dims.len() - 1];
+    let (mut all, mut seconds) = (Vec::new(), 0.0);
+    for batch in inputs.chunks(mlp.batch_that_fits(gpu, inputs.len())) {
+        let on = mlp.activations(gpu, batch.len())?;
+        let mut forward = mlp.forward(gpu, &on);
+        forward.extend(mlp.logits(gpu, &on));
+        let pixels: Vec<i32> =
+            batch.iter().flat_map(|input| &input.pixels).map(|&pixel| pixel.into()).collect();
+        let run = || {
+            gpu.write(&on.pixels, &pixels);
+            gpu.run(&forward)?;
+            gpu.download::<f32>(&on.logits)
+        };
+        run()?;
+        let start = Instant::now();
+        let logits = run()?;
+        seconds += start.elapsed().as_secs_f64();
+        all.extend(logits.chunks_exact(classes).map(<[f32]>::to_vec));
+    }
+    Ok((all, 1e3 * seconds / inputs.len() as f64))
+}
+
+fn softmax(logits: &[f32]) -> Vec<f64> {
+    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let powers: Vec<f64> = logits.iter().map(|logit| f64::from(logit - largest).exp()).collect();
+    let sum: f64 = powers.iter().sum();
+    powers.into_iter().map(|power| power / sum).collect()
+}
+
+/// An image in characters, each two pixels, one over the other.
+fn drawing(pixels: &[u8], width: usize) -> Vec<String> {
+    let lit = |row: Option<&[u8]>, x: usize| row.is_some_and(|row| row[x] >= 96);
+    let rows: Vec<&[u8]> = pixels.chunks_exact(width).collect();
+    let line = |pair: &[&[u8]]| {
+        let cell = |x| match (lit(pair.first().copied(), x), lit(pair.get(1).copied(), x)) {
+            (true, true) => '█',
+            (true, false) => '▀',
+            (false, true) => '▄',
+            (false, false) => ' ',
+        };
+        (0..width).map(cell).collect()
+    };
+    rows.chunks(2).map(line).collect()
+}
+
+/// The most probable ten classes, in their order.
+fn bars(probabilities: &[f64]) -> Vec<String> {
+    let mut classes: Vec<usize> = (0..probabilities.len()).collect();
+    classes.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]));
+    classes.truncate(10);
+    classes.sort();
+    let bar = |class: usize| {
+        let share = probabilities[class];
+        let line =
+            format!("{class:>2}  {:5.1} %  {}", 100.0 * share, "█".repeat((20.0 * share).round() as usize));
+        line.trim_end().to_string()
+    };
+    classes.into_iter().map(bar).collect()
+}
+
+/// Two blocks of lines side by side, the right one in the middle.
+fn beside(left: &[String], right: &[String]) -> String {
+    let width = left.iter().map(|line| line.chars().count()).max().unwrap_or(0);
+    let skipped = left.len().saturating_sub(right.len()) / 2;
+    let mut out = String::new();
+    for i in 0..left.len().max(right.len()) {
+        let line =
+            |lines: &[String], i: Option<usize>| i.and_then(|i| lines.get(i).cloned()).unwrap_or_default();
+        let [left, right] = [line(left, Some(i)), line(right, i.checked_sub(skipped))];
+        out += format!("  |{left:<width$}|   {right}").trim_end();
+        out.push('\n');
+    }
+    out
+}

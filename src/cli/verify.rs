@@ -1,0 +1,134 @@
+//! `sterna verify`: a network on the device against its CPU twin, and against another file, bit for bit.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::json;
+
+use super::network::Network;
+use super::{DeviceFlags, Failure, Outcome, Verdict, failure, shown};
+use crate::digest::{self, Digest, IMAGES, Integers};
+use crate::formats::{Difference, Layer, Model};
+use crate::report::{columns, thousands};
+
+#[derive(Args)]
+#[command(after_help = NOTES)]
+pub struct Flags {
+    /// A checkpoint, a packed file, or one of another format that holds a network.
+    file: PathBuf,
+    /// Another file that must hold the same network.
+    #[arg(long, value_name = "OTHER")]
+    against: Option<PathBuf>,
+    /// Print one JSON object as the last line of stdout.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    device: DeviceFlags,
+}
+
+const NOTES: &str = "\
+The network runs over 64 fixed images on the device and in the CPU twin, and every int8 code and every i32 \
+accumulator of every layer is compared; of a checkpoint also the trits and scales that the device makes of its \
+float weights. The digest is their sha256: it is the same on every machine and every \
+driver. With --against, trits, scales, gains and eps of both files are compared as well, for scales and eps \
+leave no mark in integers.
+
+Exit code 1 if anything differs; the first difference is named.
+
+Examples:
+  sterna verify digits.safetensors
+  sterna verify digits.safetensors --against runs/NAME/model.safetensors --json";
+
+pub fn run(flags: &Flags) -> Outcome {
+    let model = Model::open(&flags.file).map_err(failure)?;
+    let network = Network::open(&flags.file)?;
+    let other = flags.against.as_deref().map(open).transpose()?;
+    let gpu = flags.device.open()?;
+    let mlp = network.upload(&gpu)?;
+    let (packed, gains) = model.parts();
+
+    let images = digest::fixed_images(packed[0].cols);
+    super::tell(format!("{} on {} and in the CPU twin", shown(&flags.file), super::gpu_line(&gpu)));
+    let device = digest::integers(&gpu, &mlp, &images).map_err(failure)?;
+    let twin = digest::twin_integers(&packed, &gains, &images);
+    // What the device holds after all that, of a checkpoint what it made of the shadow weights itself.
+    let held = mlp.packed(&gpu).map_err(failure)?;
+    let layers = held.into_iter().zip(gains).map(|(packed, gain)| Layer { packed, gain }).collect();
+    let held = Model { layers, ..model.clone() };
+
+    let here = [("the device".into(), "the CPU".into()), ("the device".into(), "the CPU twin".into())];
+    let mut found: Vec<(Difference, (String, String))> =
+        [held.first_difference(&model), digest::first_difference(&device, &twin, IMAGES)]
+            .into_iter()
+            .zip(here)
+            .filter_map(|(difference, between)| Some((difference?, between)))
+            .collect();
+    if let Some((path, other)) = &other {
+        let between = (shown(&flags.file), shown(path));
+        found.extend(model.first_difference(other).map(|difference| (difference, between)));
+    }
+
+    super::say(table(&model, found.first().map(|(difference, _)| difference)))?;
+    let digest = hex(&device);
+    super::say(format!("Digest over {IMAGES} fixed images: {digest}"))?;
+    let digest_against = other.as_ref().map(|(_, other)| {
+        let (packed, gains) = other.parts();
+        hex(&digest::twin_integers(&packed, &gains, &digest::fixed_images(packed[0].cols)))
+    });
+    if let (Some((path, _)), Some(digest)) = (&other, &digest_against) {
+        super::say(format!("Digest of {}: {digest}", shown(path)))?;
+    }
+    let verdict = match found.first() {
+        None if other.is_some() => {
+            "Equal: trits, scales, gains and eps of both files, device and twin, to the bit".into()
+        }
+        None => "Equal: device and twin, to the bit".to_string(),
+        Some((difference, (one, other))) => {
+            format!("Not equal: {one} and {other} differ first in {difference}")
+        }
+    };
+    super::say(verdict)?;
+    if flags.json {
+        let first = found.first().map(|(difference, (one, other))| {
+            let mut first = super::object(json!(difference));
+            first.insert("between".into(), json!([one, other]));
+            first
+        });
+        let line = json!({
+            "equal": found.is_empty(), "digest": digest, "first_difference": first, "path": shown(&flags.file),
+            "against": flags.against.as_deref().map(shown), "digest_against": digest_against, "images": IMAGES,
+        });
+        let mut line = super::object(line);
+        line.extend(super::device_json(&gpu));
+        super::print_json("verify", line)?;
+    }
+    Ok(if found.is_empty() { Verdict::Yes } else { Verdict::No })
+}
+
+/// The file to compare with, of a shape that this program runs.
+fn open(path: &Path) -> Result<(&Path, Model), Failure> {
+    Network::open(path)?;
+    Ok((path, Model::open(path).map_err(failure)?))
+}
+
+fn hex(layers: &[Integers]) -> String {
+    let mut digest = Digest::default();
+    digest.feed(IMAGES, layers);
+    digest.hex()
+}
+
+/// A line for each layer with what was compared, up to the first difference.
+fn table(model: &Model, first: Option<&Difference>) -> String {
+    let mut rows = vec![["layer", "trits", "codes", "accumulators", ""].map(String::from).to_vec()];
+    for (i, Layer { packed, .. }) in model.layers.iter().enumerate() {
+        let said = match first.map(|difference| difference.layer) {
+            Some(Some(layer)) if i == layer => "differs",
+            Some(Some(layer)) if i > layer => "-",
+            _ => "equal",
+        };
+        let counts = [packed.rows * packed.cols, IMAGES * packed.cols, IMAGES * packed.rows].map(thousands);
+        let name = format!("{i}  {} <- {}", packed.rows, packed.cols);
+        rows.push([name].into_iter().chain(counts).chain([said.into()]).collect());
+    }
+    columns(&rows)
+}

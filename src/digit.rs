@@ -1,0 +1,302 @@
+//! A picture of one digit, photo or drawing, as MNIST would have it. Bytes in, 28 x 28 pixels out; knows no network.
+//!
+//! What is done, in four bullets:
+//! - grey, transparency laid over black or white, whichever the drawing is farther from, turned as a camera says, and
+//!   averaged over squares of pixels until it is less than twice 224 on its longer side;
+//! - the background is the plane that most of the border lies on, for light falls unevenly; the ink is what differs from
+//!   it by more than nine tenths of the border do, on the side on which more does: dark on light is inverted;
+//! - the box around the ink is scaled to 20 pixels on its longer side, each pixel the mean of the area it covers;
+//! - the ink's centre of mass is moved to the middle of 28 x 28, by whole pixels.
+//!
+//! (The last two as MNIST was made: Y. LeCun and others, Gradient-based learning applied to document recognition,
+//! 1998.)
+
+use std::io::Cursor;
+
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder, ImageError, ImageReader, Limits};
+
+/// Pixels on a side of what comes out.
+pub const SIDE: usize = 28;
+
+/// Pixels on the longer side of the digit in it.
+const BOX: usize = 20;
+
+/// Pixels of a picture at most: cameras make up to 50 million.
+const MOST_PIXELS: u64 = 1 << 26;
+
+/// Pixels for each byte of a file at most; deflate, on pixels of one bit, comes to 8,256.
+const PIXELS_PER_BYTE: u64 = 1 << 13;
+
+/// A picture is looked at in about so many pixels on its longer side.
+const ENOUGH: usize = 224;
+
+/// Ink fainter than this share of the darkest does not count for the box.
+const FAINT: f32 = 0.1;
+
+/// A picture in grey, 0 black to 255.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Grey {
+    /// Pixels in a row.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+    /// `[height, width]`.
+    pub pixels: Vec<f32>,
+}
+
+/// Decodes a PNG, JPEG or BMP.
+///
+/// # Errors
+/// A clause that says what is wrong with the file. A size that its bytes cannot hold is refused before memory is
+/// taken for it.
+pub fn decode(bytes: &[u8]) -> Result<Grey, String> {
+    let broken = |error: ImageError| format!("is no intact PNG, JPEG or BMP: {error}");
+    let mut reader = ImageReader::new(Cursor::new(bytes));
+    reader.limits(Limits::default());
+    let reader = reader.with_guessed_format().map_err(|error| broken(error.into()))?;
+    if reader.format().is_none() {
+        return Err(format!(
+            "starts with {:02x?}, expected a PNG, JPEG or BMP",
+            &bytes[..bytes.len().min(4)]
+        ));
+    }
+    let mut decoder = reader.into_decoder().map_err(broken)?;
+    let (width, height) = decoder.dimensions();
+    let pixels = u64::from(width) * u64::from(height);
+    let most = MOST_PIXELS.min(PIXELS_PER_BYTE * bytes.len() as u64);
+    if pixels == 0 || pixels > most {
+        return Err(format!(
+            "claims {width} x {height} pixels in {} bytes, expected 1 to {most} pixels",
+            bytes.len()
+        ));
+    }
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let mut picture = DynamicImage::from_decoder(decoder).map_err(broken)?;
+    picture.apply_orientation(orientation);
+    let (width, height) = (picture.width() as usize, picture.height() as usize);
+    let pairs = picture.into_luma_alpha8();
+    let opaque = |[grey, alpha]: [u8; 2]| f32::from(grey) * f32::from(alpha) / 255.0;
+    let (ink, cover) = pairs.pixels().fold((0.0f64, 0.0f64), |(ink, cover), pixel| {
+        (ink + f64::from(opaque(pixel.0)), cover + f64::from(pixel.0[1]) / 255.0)
+    });
+    // A light drawing on nothing is laid over black.
+    let paper = if ink > 127.5 * cover { 0.0 } else { 255.0 };
+    let over = |pair: [u8; 2]| opaque(pair) + paper * (1.0 - f32::from(pair[1]) / 255.0);
+    let pixels = pairs.pixels().map(|pixel| over(pixel.0)).collect();
+    Ok(Grey { width, height, pixels })
+}
+
+/// The digit in a picture, light on black, `[28, 28]`.
+///
+/// # Errors
+/// If all of the picture is background.
+pub fn prepare(picture: &Grey) -> Result<Vec<u8>, String> {
+    let picture = &shrunk(picture);
+    let ink = ink(picture)?;
+    let (width, height) = (picture.width, picture.height);
+    let inked = |x: usize, y: usize| ink[y * width + x] >= FAINT;
+    let rows = ends(height, |y| (0..width).any(|x| inked(x, y)));
+    let cols = ends(width, |x| (0..height).any(|y| inked(x, y)));
+    let long = rows.len().max(cols.len());
+    let scaled = |side: usize| ((side * BOX + long / 2) / long).max(1);
+    let (high, wide) = (scaled(rows.len()), scaled(cols.len()));
+    let across = spans(cols.start, cols.len(), wide);
+    let down = spans(rows.start, rows.len(), high);
+    let mean = |(y, x): (&Span, &Span)| {
+        let line = |(row, part): &(usize, f32)| {
+            part * x.iter().map(|(col, part)| part * ink[row * width + col]).sum::<f32>()
+        };
+        y.iter().map(line).sum::<f32>()
+    };
+    let digit: Vec<f32> = down.iter().flat_map(|y| across.iter().map(move |x| (y, x))).map(mean).collect();
+
+    let mass: f32 = digit.iter().sum();
+    let centre = |at: &dyn Fn(usize) -> usize| {
+        digit.iter().enumerate().map(|(i, v)| v * (at(i) as f32 + 0.5)).sum::<f32>() / mass
+    };
+    let place = |centre: f32, side: usize| {
+        let corner = (SIDE as f32 / 2.0 - centre).round();
+        corner.clamp(0.0, (SIDE - side) as f32) as usize
+    };
+    let (left, top) = (place(centre(&|i| i % wide), wide), place(centre(&|i| i / wide), high));
+    let peak = digit.iter().copied().fold(0.0, f32::max);
+    let mut out = vec![0; SIDE * SIDE];
+    for (i, value) in digit.iter().enumerate() {
+        out[(top + i / wide) * SIDE + left + i % wide] = (255.0 * value / peak).round() as u8;
+    }
+    Ok(out)
+}
+
+/// The means of squares of pixels; what is left over at the right and at the bottom is cut.
+fn shrunk(picture: &Grey) -> Grey {
+    let by = (picture.width.max(picture.height) / ENOUGH).clamp(1, picture.width.min(picture.height));
+    let (width, height) = (picture.width / by, picture.height / by);
+    let mean = |i: usize| {
+        let corner = i / width * by * picture.width + i % width * by;
+        let line = |row: usize| picture.pixels[corner + row * picture.width..][..by].iter().sum::<f32>();
+        (0..by).map(line).sum::<f32>() / (by * by) as f32
+    };
+    Grey { width, height, pixels: (0..width * height).map(mean).collect() }
+}
+
+/// How far each pixel is from the background, 0 to 1.
+fn ink(picture: &Grey) -> Result<Vec<f32>, String> {
+    let Grey { width, height, pixels } = picture;
+    let place = |i: usize| {
+        let across = |at: usize, side: usize| (2 * at + 1) as f32 / side as f32 - 1.0;
+        [across(i % width, *width), across(i / width, *height)]
+    };
+    let on_border =
+        |i: &usize| [0, width - 1].contains(&(i % width)) || [0, height - 1].contains(&(i / width));
+    let border: Vec<usize> = (0..pixels.len()).filter(on_border).collect();
+    let mut level = quantile(border.iter().map(|&i| pixels[i]), 0.5);
+    let paper = level;
+    let mut slope = [0.0; 2];
+    let far = |level: f32, slope: [f32; 2], i: usize| {
+        let [x, y] = place(i);
+        pixels[i] - level - slope[0] * x - slope[1] * y
+    };
+    for _ in 0..20 {
+        let spread = quantile(border.iter().map(|&i| far(level, slope, i).abs()), 0.5);
+        // A digit may touch the border: what is far from the plane has no say in it.
+        let near = |&i: &usize| far(level, slope, i).abs() <= 1.0 + 3.0 * spread;
+        let kept: Vec<(f32, [f32; 2])> =
+            border.iter().copied().filter(near).map(|i| (far(level, slope, i), place(i))).collect();
+        level += kept.iter().map(|(far, _)| far).sum::<f32>() / kept.len() as f32;
+        for axis in [0, 1] {
+            let along: f32 = kept.iter().map(|(far, at)| far * at[axis]).sum();
+            let length: f32 = kept.iter().map(|(_, at)| at[axis] * at[axis]).sum();
+            slope[axis] += if length > 0.0 { along / length } else { 0.0 };
+        }
+    }
+    let far: Vec<f32> = (0..pixels.len()).map(|i| far(level, slope, i)).collect();
+    let [above, below] = [1.0, -1.0].map(|sign| far.iter().map(|far| sign * far).fold(0.0, f32::max));
+    let (sign, peak) = if below > above { (-1.0, below) } else { (1.0, above) };
+    // At most a third of the ink is taken for noise, for the digit may touch the border here too.
+    let floor = quantile(border.iter().map(|&i| far[i].abs()), 0.9).min(peak / 3.0);
+    if peak - floor < 1.0 {
+        return Err(format!(
+            "shows no digit: none of its {width} x {height} pixels stands out from the border's grey {paper}"
+        ));
+    }
+    Ok(far.into_iter().map(|far| ((sign * far - floor) / (peak - floor)).max(0.0)).collect())
+}
+
+/// The value below which this share of values lies.
+fn quantile(values: impl Iterator<Item = f32>, share: f32) -> f32 {
+    let mut values: Vec<f32> = values.collect();
+    values.sort_by(f32::total_cmp);
+    values[((values.len() - 1) as f32 * share) as usize]
+}
+
+/// From the first to the last place that is inked; one is.
+fn ends(side: usize, inked: impl Fn(usize) -> bool) -> std::ops::Range<usize> {
+    let first = (0..side).find(|&at| inked(at)).unwrap_or(0);
+    let last = (0..side).rev().find(|&at| inked(at)).unwrap_or(side - 1);
+    first..last + 1
+}
+
+/// The pixels under one pixel of the result, each with its share.
+type Span = Vec<(usize, f32)>;
+
+/// What each of `into` pixels covers of `side` pixels that begin at `start`.
+fn spans(start: usize, side: usize, into: usize) -> Vec<Span> {
+    let each = side as f32 / into as f32;
+    let span = |i: usize| {
+        let (from, to) = (i as f32 * each, (i + 1) as f32 * each);
+        let share = |at: usize| ((to.min(at as f32 + 1.0) - from.max(at as f32)) / each).max(0.0);
+        (from as usize..(to.ceil() as usize).min(side)).map(|at| (start + at, share(at))).collect()
+    };
+    (0..into).map(span).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn picture(width: usize, height: usize, pixel: impl Fn(usize, usize) -> f32) -> Grey {
+        let pixels = (0..width * height).map(|i| pixel(i % width, i / width)).collect();
+        Grey { width, height, pixels }
+    }
+
+    #[test]
+    fn a_bar_is_scaled_to_twenty_pixels_and_centred() {
+        // 50 x 200 black pixels in a corner of a grey-white sheet: 5 x 20 pixels in the middle.
+        let sheet =
+            picture(
+                500,
+                300,
+                |x, y| if (400..450).contains(&x) && (8..208).contains(&y) { 10.0 } else { 240.0 },
+            );
+        let digit = prepare(&sheet).expect("a bar");
+        for (i, &value) in digit.iter().enumerate() {
+            let (x, y) = (i % SIDE, i / SIDE);
+            // 5 pixels about the middle, by whole pixels: 12 to 16.
+            let inside = (12..17).contains(&x) && (4..24).contains(&y);
+            assert_eq!(value, if inside { 255 } else { 0 }, "{x}, {y}");
+        }
+    }
+
+    #[test]
+    fn light_on_dark_and_dark_on_light_are_one() {
+        let dark = picture(60, 40, |x, y| {
+            if (x / 7 + y / 5) % 3 == 0 && x > 8 && y > 4 && x < 50 && y < 35 { 255.0 } else { 0.0 }
+        });
+        let light = picture(60, 40, |x, y| 255.0 - dark.pixels[y * 60 + x]);
+        assert_eq!(prepare(&dark), prepare(&light));
+    }
+
+    #[test]
+    fn noise_of_the_background_is_no_ink() {
+        let noise = |x: usize, y: usize| ((x * 7919 + y * 104_729) % 13) as f32;
+        let clean =
+            picture(
+                100,
+                100,
+                |x, y| if (40..60).contains(&x) && (30..70).contains(&y) { 20.0 } else { 200.0 },
+            );
+        let noisy = picture(100, 100, |x, y| clean.pixels[y * 100 + x] - noise(x, y));
+        let [clean, noisy] = [clean, noisy].map(|picture| prepare(&picture).expect("a bar"));
+        let far = clean.iter().zip(&noisy).map(|(a, b)| a.abs_diff(*b)).max();
+        assert!(far < Some(32), "{far:?}");
+    }
+
+    #[test]
+    fn light_may_fall_unevenly() {
+        // The paper's far corner is darker than half of the ink.
+        let shade = |x: usize, y: usize| 1.0 - x as f32 / 1600.0 - y as f32 / 1200.0;
+        let bar = |x: usize, y: usize| (500..540).contains(&x) && (300..460).contains(&y);
+        let photo = picture(800, 600, |x, y| shade(x, y) * if bar(x, y) { 60.0 } else { 220.0 });
+        let digit = prepare(&photo).expect("a bar");
+        // One quarter as wide as high, and nothing of the shade.
+        let rows: Vec<&[u8]> =
+            digit.chunks(SIDE).filter(|row| row.iter().any(|&value| value > 150)).collect();
+        assert!((19..=20).contains(&rows.len()), "{}", rows.len());
+        assert!(rows.iter().all(|row| (4..=6).contains(&row.iter().filter(|&&value| value > 50).count())));
+        assert!(digit.iter().enumerate().all(|(i, &value)| value < 26 || (10..18).contains(&(i % SIDE))));
+    }
+
+    #[test]
+    fn a_digit_may_touch_the_border() {
+        let sheet = picture(40, 60, |x, y| if x < 12 && y > 20 { 30.0 } else { 230.0 });
+        let digit = prepare(&sheet).expect("a bar");
+        assert_eq!(digit.iter().filter(|&&value| value > 250).count(), 20 * 6);
+    }
+
+    #[test]
+    fn an_empty_sheet_is_refused() {
+        let sentence = prepare(&picture(5, 4, |_, _| 255.0)).expect_err("no digit");
+        assert!(sentence.contains("5 x 4") && sentence.contains("255"), "{sentence}");
+    }
+
+    #[test]
+    fn every_size_of_picture_has_a_digit() {
+        for (width, height) in [(1, 2), (2, 1), (1, 3), (3, 3), (28, 28), (1000, 3), (3, 1000)] {
+            let dot =
+                picture(width, height, |x, y| if (x, y) == (width / 2, height / 2) { 0.0 } else { 255.0 });
+            let digit = prepare(&dot);
+            assert_eq!(digit.map(|digit| digit.contains(&255)), Ok(true), "{width} x {height}");
+        }
+    }
+}

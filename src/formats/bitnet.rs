@@ -1,0 +1,119 @@
+//! How Hugging Face's BitNet keeps ternary weights: `uint8 [ceil(rows / 4), cols]` and a scale, in one of two
+//! conventions. Bytes in, trits out, and back; knows no container.
+//!
+//! - The rows lie in four contiguous chunks of `R = ceil(rows / 4)`: bits `2i` and `2i + 1` of byte `r, c` are the code
+//!   `t + 1` of row `i R + r`, column `c`. Rows past the last have the code 0 and nobody reads them.
+//! - `weight_scale` is what one trit is worth where `quantization_config.linear_class` is `autobitlinear`, and one
+//!   divided by that where it is `bitlinear`. A file that does not say cannot be read without being told.
+//!
+//! (transformers, `integrations/bitnet.py`.)
+
+use serde_json::Value;
+
+use crate::ternary::Packed;
+
+/// What `weight_scale` does to a product of trits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+pub enum WeightScale {
+    /// It is mean |W|, as in linear_class autobitlinear.
+    Multiply,
+    /// It is 1 / mean |W|, as in linear_class bitlinear.
+    Divide,
+}
+
+impl WeightScale {
+    /// The `linear_class` of a file that does so.
+    pub fn linear_class(self) -> &'static str {
+        match self {
+            WeightScale::Multiply => "autobitlinear",
+            WeightScale::Divide => "bitlinear",
+        }
+    }
+
+    /// What a `quantization_config` says.
+    ///
+    /// # Errors
+    /// If it says nothing or something else.
+    pub fn of(config: &Value) -> Result<WeightScale, String> {
+        let hint = "give --weight-scale multiply (weight_scale is mean |W|, as in autobitlinear) or divide (it is \
+                    1 / mean |W|, as in bitlinear)";
+        let said = &config["linear_class"];
+        let both = [WeightScale::Multiply, WeightScale::Divide];
+        match both.into_iter().find(|scale| said == scale.linear_class()) {
+            Some(scale) => Ok(scale),
+            None if said.is_null() => Err(format!("has no quantization_config.linear_class: {hint}")),
+            None => {
+                Err(format!("has the quantization_config.linear_class {said}, which is not known: {hint}"))
+            }
+        }
+    }
+
+    /// What is stored for a scale, and what the scale is of a stored one: both conventions are their own inverse.
+    pub fn turn(self, scale: f32) -> f32 {
+        match self {
+            WeightScale::Multiply => scale,
+            WeightScale::Divide => 1.0 / scale,
+        }
+    }
+}
+
+/// Rows of bytes for so many rows of trits.
+pub fn chunk(rows: usize) -> usize {
+    rows.div_ceil(4)
+}
+
+/// The bytes `[chunk(rows), cols]` of a matrix.
+pub fn pack(packed: &Packed) -> Vec<u8> {
+    let (chunk, cols) = (chunk(packed.rows), packed.cols);
+    let mut bytes = vec![0; chunk * cols];
+    for row in 0..packed.rows {
+        for col in 0..cols {
+            bytes[row % chunk * cols + col] |= ((packed.trit(row, col) + 1) as u8) << (2 * (row / chunk));
+        }
+    }
+    bytes
+}
+
+/// The matrix `[rows, cols]` of these bytes, with the scale 1.
+///
+/// # Errors
+/// If a code is 3.
+///
+/// # Panics
+/// If the length is not `chunk(rows) * cols`.
+pub fn unpack(bytes: &[u8], rows: usize, cols: usize) -> Result<Packed, String> {
+    let chunk = chunk(rows);
+    assert_eq!(bytes.len(), chunk * cols, "bitnet: bytes of {rows} x {cols}");
+    let mut trits = Vec::with_capacity(rows * cols);
+    for row in 0..rows {
+        for col in 0..cols {
+            match bytes[row % chunk * cols + col] >> (2 * (row / chunk)) & 3 {
+                3 => return Err(format!("row {row}, column {col} has the code 3, expected 0, 1 or 2")),
+                code => trits.push(code as i8 - 1),
+            }
+        }
+    }
+    Ok(Packed::pack(&trits, rows, cols, 1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_lie_in_four_chunks() {
+        // Ten rows, three to a chunk; row 4 is chunk 1, place 1; row 9 is chunk 3, place 0.
+        let mut trits = [0; 20];
+        (trits[4 * 2], trits[9 * 2 + 1]) = (1, -1);
+        let packed = Packed::pack(&trits, 10, 2, 1.0);
+        let bytes = pack(&packed);
+        let whole = 0b01_01_01_01;
+        // Rows 10 and 11 do not exist.
+        let cut = 0b00_01_01_01;
+        assert_eq!(bytes, [whole, whole - (1 << 6), cut + (1 << 2), cut, cut, cut]);
+        assert_eq!(unpack(&bytes, 10, 2), Ok(packed));
+        let refused = unpack(&[3], 1, 1).expect_err("refused");
+        assert!(refused.contains("row 0, column 0 has the code 3"), "{refused}");
+    }
+}

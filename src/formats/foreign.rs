@@ -1,0 +1,549 @@
+//! Networks in files of others: matrices, scales and gains found by their names and put together. Knows what
+//! tensors are called and what they mean; the containers are read by modules of their own.
+//!
+//! With `BASE` the name of a matrix without `.weight`:
+//! - ternary matrices are blocks of ggml, bytes of Hugging Face's BitNet beside a scale, or trits as int8; where a
+//!   file has none, float matrices, quantised by absmean; first layer first in the order of their names, in which
+//!   `2` comes before `10`;
+//! - the scale of a matrix is in its blocks, or in `BASE.weight_scale` or `BASE.scale`;
+//! - the gain is `BASE.gain`, `BASE_norm.weight`, `BASE.rms_norm.weight` or `BASE.norm.weight`, and 1 without one;
+//! - `sterna.model` in the metadata is a [`Record`]: what the tensors cannot hold.
+
+use std::cmp::Ordering;
+use std::collections::{HashMap, HashSet};
+
+use half::{bf16, f16};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::bitnet::{self, WeightScale};
+use super::ggml::{self, Blocks};
+use super::{Contents, Layer, Matrix, Model, Stored};
+use crate::checkpoint::SCHEMA;
+use crate::ternary::{LEAST, Packed, RMSNORM_EPS};
+
+/// Where a file's metadata has its [`Record`].
+pub const RECORD: &str = "sterna.model";
+
+/// What an exchange format has no place for; with it a network comes back to the bit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Version of what Sterna writes.
+    pub schema: u32,
+    /// Which program wrote it.
+    pub sterna_version: String,
+    /// RMSNorm's epsilon.
+    pub eps: f32,
+    /// Inputs, hidden widths, classes: matrices may be padded.
+    pub dims: Vec<usize>,
+    /// The scale of every layer: formats may round it.
+    pub scales: Vec<f32>,
+    /// [`Model::about`].
+    pub about: Value,
+}
+
+impl Record {
+    /// Of a network.
+    pub fn of(model: &Model) -> Record {
+        Record {
+            schema: SCHEMA,
+            sterna_version: env!("CARGO_PKG_VERSION").into(),
+            eps: model.eps,
+            dims: model.dims(),
+            scales: model.layers.iter().map(|layer| layer.packed.scale).collect(),
+            about: model.about.clone(),
+        }
+    }
+}
+
+/// How a file is to be read where it does not say so itself.
+#[derive(Clone, Debug, Default)]
+pub struct Reading {
+    /// What `weight_scale` does, whatever the file says.
+    pub weight_scale: Option<WeightScale>,
+    /// The matrices to take, first layer first; without any, those that the module's list says.
+    pub tensors: Vec<String>,
+    /// Whether floats may be quantised by absmean.
+    pub floats: bool,
+    /// Whether blocks of ggml are floats too: those of one matrix may then differ in scale.
+    pub absmean: bool,
+}
+
+/// What one conversion takes from a layer's weights.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Loss {
+    /// The layer, or the tensor it was.
+    pub tensor: String,
+    /// What was done to it.
+    pub what: String,
+    /// The largest change of a weight.
+    pub largest: f64,
+    /// The mean change of a weight, the unchanged ones included.
+    pub mean: f64,
+}
+
+impl Loss {
+    /// The changes of all weights of a tensor; none if all are 0.
+    pub fn of(tensor: &str, what: String, changes: impl Iterator<Item = f64>) -> Option<Loss> {
+        let (mut largest, mut sum, mut count) = (0.0f64, 0.0, 0u64);
+        for change in changes.map(f64::abs) {
+            (largest, sum, count) = (largest.max(change), sum + change, count + 1);
+        }
+        (largest > 0.0).then(|| Loss { tensor: tensor.into(), what, largest, mean: sum / count as f64 })
+    }
+
+    /// Of the float weights that a matrix was quantised from.
+    pub(super) fn by_absmean(tensor: &str, weight: &[f32], packed: &Packed) -> Option<Loss> {
+        let changes = weight.iter().zip(packed.unpack());
+        let changes = changes.map(|(w, t)| f64::from(*w) - f64::from(packed.scale * f32::from(t)));
+        Loss::of(tensor, "floats quantised by absmean".into(), changes)
+    }
+}
+
+/// A network and what was done to make it one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Imported {
+    /// The network.
+    pub model: Model,
+    /// What it no longer holds of the file's weights.
+    pub lost: Vec<Loss>,
+    /// What was assumed and what was left out, a clause each.
+    pub notes: Vec<String>,
+}
+
+/// How the values of a tensor lie.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kind {
+    F64,
+    F32,
+    F16,
+    Bf16,
+    Blocks(Blocks),
+    /// BitNet's bytes.
+    Quarters,
+    Trits,
+}
+
+impl Kind {
+    /// By the words of every container; bytes are BitNet's if they have a scale.
+    fn of(tensor: &Stored, scaled: bool) -> Option<Kind> {
+        Some(match &tensor.dtype[..] {
+            "F64" | "<f8" => Kind::F64,
+            "F32" | "<f4" => Kind::F32,
+            "F16" | "<f2" => Kind::F16,
+            "BF16" => Kind::Bf16,
+            "I8" | "|i1" => Kind::Trits,
+            "U8" if scaled => Kind::Quarters,
+            "TQ1_0" => Kind::Blocks(Blocks::Tq1_0),
+            "TQ2_0" => Kind::Blocks(Blocks::Tq2_0),
+            _ => return None,
+        })
+    }
+
+    fn is_float(self) -> bool {
+        matches!(self, Kind::F64 | Kind::F32 | Kind::F16 | Kind::Bf16)
+    }
+
+    /// Reads the values of a float tensor, or of blocks, whose padding past `cols` columns is left out.
+    fn floats(self, bytes: &[u8], cols: usize) -> Vec<f32> {
+        fn each<const N: usize>(bytes: &[u8], value: impl Fn([u8; N]) -> f32) -> Vec<f32> {
+            bytes.as_chunks().0.iter().map(|&bytes| value(bytes)).collect()
+        }
+        match self {
+            Kind::F64 => each(bytes, |x| f64::from_le_bytes(x) as f32),
+            Kind::F32 => each(bytes, f32::from_le_bytes),
+            Kind::F16 => each(bytes, |x| f16::from_le_bytes(x).to_f32()),
+            Kind::Bf16 => each(bytes, |x| bf16::from_le_bytes(x).to_f32()),
+            Kind::Blocks(blocks) => {
+                let padded = blocks.dequantize(bytes);
+                padded.chunks_exact(ggml::padded(cols)).flat_map(|row| &row[..cols]).copied().collect()
+            }
+            Kind::Quarters | Kind::Trits => Vec::new(),
+        }
+    }
+
+    /// Reads a matrix, with the scale 1 where another tensor has it.
+    fn read(self) -> fn(&[u8], usize, usize) -> Result<Packed, String> {
+        match self {
+            Kind::F64 => |bytes, rows, cols| quantized(&Kind::F64.floats(bytes, cols), rows, cols),
+            Kind::F32 => |bytes, rows, cols| quantized(&Kind::F32.floats(bytes, cols), rows, cols),
+            Kind::F16 => |bytes, rows, cols| quantized(&Kind::F16.floats(bytes, cols), rows, cols),
+            Kind::Bf16 => |bytes, rows, cols| quantized(&Kind::Bf16.floats(bytes, cols), rows, cols),
+            Kind::Blocks(Blocks::Tq1_0) => |bytes, rows, cols| Blocks::Tq1_0.unpack(bytes, rows, cols),
+            Kind::Blocks(Blocks::Tq2_0) => |bytes, rows, cols| Blocks::Tq2_0.unpack(bytes, rows, cols),
+            Kind::Quarters => bitnet::unpack,
+            Kind::Trits => trits,
+        }
+    }
+
+    /// What a file of this kind keeps of a scale.
+    fn stores(self, scale: f32, weight_scale: Option<WeightScale>) -> f32 {
+        match (self, weight_scale) {
+            (Kind::Blocks(_), _) => f16::from_f32(scale).to_f32(),
+            (Kind::Quarters, Some(convention)) => convention.turn(convention.turn(scale)),
+            _ => scale,
+        }
+    }
+}
+
+/// A matrix of floats, by absmean.
+fn quantized(weight: &[f32], rows: usize, cols: usize) -> Result<Packed, String> {
+    match weight.iter().position(|x| !x.is_finite()) {
+        Some(at) => {
+            Err(format!("row {}, column {} is {}, expected a number", at / cols, at % cols, weight[at]))
+        }
+        None => Ok(Packed::quantize(weight, rows, cols)),
+    }
+}
+
+/// A matrix of int8.
+fn trits(bytes: &[u8], rows: usize, cols: usize) -> Result<Packed, String> {
+    let trits: &[i8] = bytemuck::cast_slice(bytes);
+    match trits.iter().position(|trit| !(-1..=1).contains(trit)) {
+        Some(at) => {
+            Err(format!("row {}, column {} is {}, expected -1, 0 or 1", at / cols, at % cols, trits[at]))
+        }
+        None => Ok(Packed::pack(trits, rows, cols, 1.0)),
+    }
+}
+
+/// A file whose tensors are found by name.
+struct File<'a> {
+    bytes: &'a [u8],
+    metadata: &'a Map<String, Value>,
+    tensors: HashMap<&'a str, &'a Stored>,
+    record: Option<Record>,
+}
+
+/// The matrix of a layer, before it is read.
+struct Found<'a> {
+    tensor: &'a Stored,
+    kind: Kind,
+    rows: usize,
+    cols: usize,
+    scale: Option<&'a Stored>,
+    gain: Option<&'a Stored>,
+}
+
+impl<'a> File<'a> {
+    fn new(
+        bytes: &'a [u8],
+        tensors: &'a [Stored],
+        metadata: &'a Map<String, Value>,
+    ) -> Result<File<'a>, String> {
+        let record = match metadata.get(RECORD) {
+            None => None,
+            Some(value) => {
+                let record: Record = serde_json::from_value(value.clone())
+                    .map_err(|error| format!("its metadata `{RECORD}` is not understood: {error}"))?;
+                if record.schema != SCHEMA {
+                    return Err(format!(
+                        "has schema {}, this version reads {SCHEMA}: use the version that wrote it",
+                        record.schema
+                    ));
+                }
+                if record.dims.len() != record.scales.len() + 1 {
+                    let [dims, scales] = [record.dims.len(), record.scales.len()];
+                    return Err(format!(
+                        "its metadata `{RECORD}` has {dims} dims and {scales} scales, expected one more dim"
+                    ));
+                }
+                Some(record)
+            }
+        };
+        let tensors = tensors.iter().map(|tensor| (&tensor.name[..], tensor)).collect();
+        Ok(File { bytes, metadata, tensors, record })
+    }
+
+    fn kind(&self, tensor: &Stored) -> Option<Kind> {
+        Kind::of(tensor, self.tensors.contains_key(&format!("{}_scale", tensor.name)[..]))
+    }
+
+    /// The values of a float tensor of so many.
+    fn floats(&self, tensor: &Stored, length: usize) -> Result<Vec<f32>, String> {
+        let kind = self
+            .kind(tensor)
+            .filter(|kind| kind.is_float() && tensor.shape.iter().product::<usize>() == length);
+        let Some(kind) = kind else {
+            let Stored { name, dtype, shape, .. } = tensor;
+            return Err(format!("{name} is {dtype} {shape:?}, expected {length} floats"));
+        };
+        let values = kind.floats(&self.bytes[tensor.at.clone()], length);
+        match values.iter().position(|value| !value.is_finite()) {
+            None => Ok(values),
+            Some(at) => Err(format!("{} holds {} at index {at}, expected a number", tensor.name, values[at])),
+        }
+    }
+
+    /// The tensor that goes with a matrix under the first of these names, in which `BASE` stands for its own.
+    fn beside(&self, matrix: &Stored, names: &[&str]) -> Option<&'a Stored> {
+        let base = matrix.name.strip_suffix(".weight").unwrap_or(&matrix.name);
+        names.iter().find_map(|name| self.tensors.get(&name.replace("BASE", base)[..]).copied())
+    }
+
+    /// The matrices of the network: the ternary ones, or the float ones where there are none.
+    fn matrices(&self) -> Vec<&'a Stored> {
+        let some = |float: bool| {
+            let fits = |tensor: &&Stored| {
+                tensor.shape.len() == 2 && self.kind(tensor).is_some_and(|kind| kind.is_float() == float)
+            };
+            let mut found: Vec<&Stored> = self.tensors.values().copied().filter(fits).collect();
+            found.sort_by(|a, b| natural(&a.name, &b.name));
+            found
+        };
+        let ternary = some(false);
+        if ternary.is_empty() { some(true) } else { ternary }
+    }
+
+    /// What there is of each matrix; what its shape does not say comes from the record, its gain or its neighbours.
+    fn found(&self, matrices: &[&'a Stored]) -> Result<Vec<Found<'a>>, String> {
+        if let Some(Record { scales, .. }) =
+            self.record.as_ref().filter(|record| record.scales.len() != matrices.len())
+        {
+            let found = matrices.len();
+            return Err(format!(
+                "its metadata `{RECORD}` speaks of {} layers, found {found} matrices",
+                scales.len()
+            ));
+        }
+        let mut all: Vec<Found> = Vec::new();
+        for (i, &tensor) in matrices.iter().enumerate() {
+            let Stored { name, dtype, shape, .. } = tensor;
+            let Some(kind) = self.kind(tensor) else {
+                return Err(format!(
+                    "{name} is {dtype}, expected floats, int8, TQ1_0, TQ2_0 or BitNet's bytes with a scale"
+                ));
+            };
+            let &[rows, cols] = &shape[..] else {
+                return Err(format!("{name} has shape {shape:?}, expected a matrix"));
+            };
+            if rows == 0 || cols == 0 {
+                return Err(format!("{name} has shape {shape:?}, expected at least [1, 1]"));
+            }
+            let gain = self.beside(
+                tensor,
+                &["BASE.gain", "BASE_norm.weight", "BASE.rms_norm.weight", "BASE.norm.weight"],
+            );
+            let dim = |i: usize| self.record.as_ref().map(|record| record.dims[i]);
+            let (rows, cols) = match kind {
+                Kind::Blocks(_) => {
+                    let gains = gain.map(|gain| gain.shape.iter().product());
+                    let before = all.last().map(|before| before.rows);
+                    let known = [dim(i), gains, before].into_iter().flatten();
+                    let fits = |cols_known: &usize| *cols_known <= cols && ggml::padded(*cols_known) == cols;
+                    (rows, known.into_iter().find(fits).unwrap_or(cols))
+                }
+                Kind::Quarters => {
+                    let after = matrices.get(i + 1).and_then(|after| after.shape.get(1).copied());
+                    let known = [dim(i + 1), after].into_iter().flatten();
+                    (known.into_iter().find(|&known| bitnet::chunk(known) == rows).unwrap_or(4 * rows), cols)
+                }
+                _ => (rows, cols),
+            };
+            let scale = self.beside(tensor, &["BASE.weight_scale", "BASE_scale", "BASE.scale"]);
+            all.push(Found { tensor, kind, rows, cols, scale, gain });
+        }
+        Ok(all)
+    }
+
+    /// RMSNorm's epsilon, where the file says one.
+    fn eps(&self, config: Option<&Value>) -> Option<f32> {
+        let said = |values: &Map<String, Value>| {
+            let names = ["layer_norm_rms_epsilon", "rms_norm_eps"];
+            let mut eps = values.iter().filter(|(key, _)| names.iter().any(|name| key.ends_with(name)));
+            eps.find_map(|(_, eps)| eps.as_f64())
+        };
+        let quantization =
+            self.metadata.get("quantization_config").or(config.map(|config| &config["quantization_config"]));
+        let places =
+            [Some(self.metadata), quantization.and_then(Value::as_object), config.and_then(Value::as_object)];
+        let eps = || places.into_iter().flatten().find_map(said).map(|eps| eps as f32);
+        self.record.as_ref().map(|record| record.eps).or_else(eps)
+    }
+}
+
+/// The network of a file whose tensors were listed; `config` is the `config.json` beside it.
+///
+/// # Errors
+/// A clause that names the tensor, and what was expected and found.
+pub(super) fn read(
+    bytes: &[u8],
+    (tensors, metadata): &Contents,
+    config: Option<&Value>,
+    reading: &Reading,
+) -> Result<Imported, String> {
+    let mut file = File::new(bytes, tensors, metadata)?;
+    let mut matrices = file.matrices();
+    if !reading.tensors.is_empty() {
+        // It speaks of all layers.
+        file.record = None;
+        let named = |name: &String| {
+            let tensor = file.tensors.get(&name[..]).copied();
+            tensor.ok_or_else(|| format!("has no tensor {name}: its matrices are {}", names(&matrices)))
+        };
+        matrices = reading.tensors.iter().map(named).collect::<Result<_, _>>()?;
+    }
+    if matrices.is_empty() {
+        return Err(format!("holds no matrix among its {} tensors", tensors.len()));
+    }
+    let all = file.found(&matrices)?;
+    let quantization =
+        metadata.get("quantization_config").or(config.map(|config| &config["quantization_config"]));
+    let (mut layers, mut lost, mut notes) = (Vec::new(), Vec::new(), Vec::new());
+    for (i, Found { tensor, kind, rows, cols, scale, gain }) in all.iter().enumerate() {
+        let name = &tensor.name;
+        let data = &bytes[tensor.at.clone()];
+        if kind.is_float() && !reading.floats {
+            return Err(format!("holds floats in {name}: `sterna import` quantises them"));
+        }
+        let afresh = reading.absmean && matches!(kind, Kind::Blocks(_));
+        let floats = (afresh || kind.is_float()).then(|| kind.floats(data, *cols));
+        let packed = match &floats {
+            Some(floats) => quantized(floats, *rows, *cols),
+            None => kind.read()(data, *rows, *cols),
+        };
+        let mut packed = packed.map_err(|what| format!("{name}: {what}"))?;
+        let mut convention = None;
+        match (kind, scale) {
+            (Kind::Quarters, Some(scale)) => {
+                let said = match reading.weight_scale {
+                    Some(said) => said,
+                    None => WeightScale::of(quantization.unwrap_or(&Value::Null))?,
+                };
+                packed.scale = said.turn(file.floats(scale, 1)?[0]);
+                convention = Some(said);
+            }
+            (Kind::Trits, Some(scale)) => packed.scale = file.floats(scale, 1)?[0],
+            (Kind::Trits, None) => notes.push(format!("{name} has no scale: a trit of it is worth 1")),
+            (Kind::Blocks(_), _) if packed.scale == 0.0 => packed.scale = LEAST,
+            _ => {}
+        }
+        if let Some(floats) = floats {
+            lost.extend(Loss::by_absmean(name, &floats, &packed));
+        } else if let Some(record) = &file.record {
+            let (exact, zeros) = (record.scales[i], packed.histogram()[1] == rows * cols);
+            let stored = kind.stores(exact, convention);
+            // Blocks of zeros alone say nothing of their scale.
+            if stored.to_bits() != packed.scale.to_bits() && !(zeros && matches!(kind, Kind::Blocks(_))) {
+                let found = packed.scale;
+                return Err(format!(
+                    "{name} has the scale {found}, but `{RECORD}` says {exact}: one of them was changed"
+                ));
+            }
+            packed.scale = exact;
+        }
+        let gain = match gain {
+            Some(gain) => file.floats(gain, *cols)?,
+            None => {
+                notes.push(format!("{name} has no gain: it is taken as 1"));
+                vec![1.0; *cols]
+            }
+        };
+        layers.push(Layer { packed, gain });
+    }
+    let eps = file.eps(config).unwrap_or_else(|| {
+        notes.push(format!("no epsilon of RMSNorm is said: it is taken as {RMSNORM_EPS}"));
+        RMSNORM_EPS as f32
+    });
+    let used: HashSet<&str> = all
+        .iter()
+        .flat_map(|found| [Some(found.tensor), found.scale, found.gain])
+        .flatten()
+        .map(|tensor| &tensor.name[..])
+        .collect();
+    let mut left: Vec<&Stored> = tensors.iter().filter(|tensor| !used.contains(&tensor.name[..])).collect();
+    left.sort_by(|a, b| natural(&a.name, &b.name));
+    if !left.is_empty() {
+        let bytes: usize = left.iter().map(|tensor| tensor.at.len()).sum();
+        notes.push(format!("{bytes} bytes are left out: {}", names(&left)));
+    }
+    if file.record.is_none() && !metadata.is_empty() {
+        notes.push(format!("its metadata of {} entries is not kept", metadata.len()));
+    }
+    let about = file.record.map_or(Value::Null, |record| record.about);
+    let hint = |what: String| match all.len() {
+        1 => what,
+        _ => format!("{what} (layers are {}; --tensors chooses others)", names(&matrices)),
+    };
+    Ok(Imported { model: Model { layers, eps, about }.check().map_err(hint)?, lost, notes })
+}
+
+/// Says of the ternary matrices of a file, or of the float ones where there are none, how they are read; of blocks
+/// whose scales differ that is their trits.
+pub(super) fn mark(bytes: &[u8], (tensors, metadata): &mut Contents) -> Result<(), String> {
+    let file = File::new(bytes, tensors, metadata)?;
+    let convention = metadata.get("quantization_config").and_then(|config| WeightScale::of(config).ok());
+    let mut matrices = HashMap::new();
+    for Found { tensor, kind, rows, cols, scale, .. } in file.found(&file.matrices())? {
+        let scale = match (kind, scale, convention) {
+            (Kind::Quarters, Some(scale), Some(convention)) => {
+                Some(convention.turn(file.floats(scale, 1)?[0]))
+            }
+            (Kind::Trits, Some(scale), _) => Some(file.floats(scale, 1)?[0]),
+            _ => None,
+        };
+        let read = match kind {
+            Kind::Blocks(Blocks::Tq1_0) => |bytes: &_, rows, cols| Blocks::Tq1_0.trits(bytes, rows, cols),
+            Kind::Blocks(Blocks::Tq2_0) => |bytes: &_, rows, cols| Blocks::Tq2_0.trits(bytes, rows, cols),
+            kind => kind.read(),
+        };
+        matrices.insert(tensor.name.clone(), Matrix { rows, cols, scale, read });
+    }
+    for tensor in tensors {
+        tensor.matrix = matrices.remove(&tensor.name);
+    }
+    Ok(())
+}
+
+/// The first names, and how many more there are.
+fn names(tensors: &[&Stored]) -> String {
+    const SHOWN: usize = 6;
+    let shown: Vec<&str> = tensors.iter().take(SHOWN).map(|tensor| &tensor.name[..]).collect();
+    match tensors.len().saturating_sub(SHOWN) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
+/// The order of names in which numbers count as numbers.
+fn natural(a: &str, b: &str) -> Ordering {
+    let digits = |text: &str| text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (mut left, mut right) = (a, b);
+    loop {
+        let [n, m] = [digits(left), digits(right)];
+        if n > 0 && m > 0 {
+            let ([x, rest_left], [y, rest_right]) = (split(left, n), split(right, m));
+            let [x, y] = [x, y].map(|number| number.trim_start_matches('0'));
+            match x.len().cmp(&y.len()).then(x.cmp(y)) {
+                Ordering::Equal => (left, right) = (rest_left, rest_right),
+                order => return order,
+            }
+        } else {
+            match (left.chars().next(), right.chars().next()) {
+                (Some(x), Some(y)) if x == y => {
+                    (left, right) = (&left[x.len_utf8()..], &right[y.len_utf8()..]);
+                }
+                // Names that differ in leading zeros alone still have an order.
+                (None, None) => return a.cmp(b),
+                (x, y) => return x.cmp(&y),
+            }
+        }
+    }
+}
+
+fn split(text: &str, at: usize) -> [&str; 2] {
+    let (first, rest) = text.split_at(at);
+    [first, rest]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_in_names_count_as_numbers() {
+        let mut names = ["b", "blk.10.w", "blk.2.w", "blk.2.v", "blk.02.w", "a", "blk.1", "blk"];
+        names.sort_by(|a, b| natural(a, b));
+        assert_eq!(names, ["a", "b", "blk", "blk.1", "blk.2.v", "blk.02.w", "blk.2.w", "blk.10.w"]);
+    }
+}

@@ -1,0 +1,465 @@
+//! The GGUF container, read and written: a header, metadata, tensors one after another. Knows nothing of what the
+//! tensors mean. (GGUF specification, version 3; version 2 has the same layout.)
+//!
+//! Reading borrows everything from the file and reserves nothing that the file only claims.
+
+use std::collections::HashSet;
+use std::ops::Range;
+
+use serde_json::{Map, Value, json};
+
+use super::{Contents, Stored};
+
+/// The first four bytes.
+pub const MAGIC: [u8; 4] = *b"GGUF";
+
+/// Where tensors begin unless `general.alignment` says otherwise.
+const ALIGNMENT: u64 = 32;
+
+/// Arrays of arrays go no deeper than this.
+const DEPTH: usize = 4;
+
+/// Dimensions of a tensor at most.
+const DIMENSIONS: u32 = 4;
+
+/// A metadata value; of an array its length alone.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Entry<'a> {
+    /// Any of the integer types.
+    Integer(i128),
+    /// f32 or f64.
+    Float(f64),
+    /// True or false.
+    Bool(bool),
+    /// Text.
+    Text(&'a str),
+    /// An array of so many values.
+    Array(u64),
+}
+
+/// One tensor of a file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tensor<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// ggml's number of its type.
+    pub kind: u32,
+    /// Its sizes, the slowest first (the file has them in the other order).
+    pub shape: Vec<usize>,
+    /// Its bytes in the file; of a type that is not known here all up to the next tensor.
+    pub at: Range<usize>,
+}
+
+/// A file, taken apart.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Gguf<'a> {
+    /// Key and value, in the file's order.
+    pub metadata: Vec<(&'a str, Entry<'a>)>,
+    /// In the file's order.
+    pub tensors: Vec<Tensor<'a>>,
+}
+
+/// ggml's types as far as they are known here: number, name, values in a block, bytes of a block.
+pub const KINDS: [(u32, &str, usize, usize); 20] = [
+    (0, "F32", 1, 4),
+    (1, "F16", 1, 2),
+    (2, "Q4_0", 32, 18),
+    (3, "Q4_1", 32, 20),
+    (6, "Q5_0", 32, 22),
+    (7, "Q5_1", 32, 24),
+    (8, "Q8_0", 32, 34),
+    (10, "Q2_K", 256, 84),
+    (11, "Q3_K", 256, 110),
+    (12, "Q4_K", 256, 144),
+    (13, "Q5_K", 256, 176),
+    (14, "Q6_K", 256, 210),
+    (24, "I8", 1, 1),
+    (25, "I16", 1, 2),
+    (26, "I32", 1, 4),
+    (27, "I64", 1, 8),
+    (28, "F64", 1, 8),
+    (30, "BF16", 1, 2),
+    (34, "TQ1_0", 256, 54),
+    (35, "TQ2_0", 256, 66),
+];
+
+/// Tensors and metadata of a file.
+pub(super) fn list(bytes: &[u8]) -> Result<Contents, String> {
+    let file = Gguf::parse(bytes)?;
+    let known = |kind: u32| KINDS.iter().find(|known| known.0 == kind);
+    let stored = |tensor: Tensor| Stored {
+        name: tensor.name.into(),
+        dtype: known(tensor.kind).map_or(format!("type {}", tensor.kind), |known| known.1.into()),
+        shape: tensor.shape,
+        at: tensor.at,
+        matrix: None,
+    };
+    let value = |entry: Entry| match entry {
+        Entry::Integer(n) => json!(n),
+        // What JSON has no number for.
+        Entry::Float(x) if !x.is_finite() => json!(x.to_string()),
+        Entry::Float(x) => json!(x),
+        Entry::Bool(bit) => json!(bit),
+        Entry::Text(text) => super::parsed(text.into()),
+        Entry::Array(count) => json!(format!("{count} values")),
+    };
+    let metadata = file.metadata.into_iter().map(|(key, entry)| (key.into(), value(entry)));
+    Ok((file.tensors.into_iter().map(stored).collect(), metadata.collect::<Map<String, Value>>()))
+}
+
+impl<'a> Gguf<'a> {
+    /// Takes a file apart.
+    ///
+    /// # Errors
+    /// A sentence with the field, what was expected and what was found.
+    pub fn parse(file: &'a [u8]) -> Result<Gguf<'a>, String> {
+        let mut from = Cursor { file, at: 0 };
+        let magic = from.take(4, "the magic number")?;
+        if magic != MAGIC {
+            return Err(format!("starts with {magic:?}, expected {MAGIC:?} (GGUF)"));
+        }
+        let version = from.u32("the version")?;
+        if !(2..=3).contains(&version) {
+            let hint = if version.swap_bytes() <= 3 { " (a big-endian file)" } else { "" };
+            return Err(format!("has GGUF version {version}{hint}, expected 2 or 3, little-endian"));
+        }
+        let tensor_count = from.u64("the number of tensors")?;
+        let pair_count = from.u64("the number of metadata pairs")?;
+        // A pair is at least a length, a type and a value of one byte; a tensor is at least 24 bytes.
+        from.holds(pair_count, 13, "metadata pairs")?;
+        from.holds(tensor_count, 24, "tensors")?;
+        let mut metadata = Vec::new();
+        let mut keys = HashSet::new();
+        for _ in 0..pair_count {
+            let key = from.text("a metadata key")?;
+            let kind = from.u32(key)?;
+            metadata.push((key, from.value(kind, key, 0)?));
+            if !keys.insert(key) {
+                return Err(format!("has the metadata key {key} twice"));
+            }
+        }
+        let alignment = match metadata.iter().find(|(key, _)| *key == "general.alignment") {
+            None => ALIGNMENT,
+            Some((_, Entry::Integer(n))) if (1..=1 << 20).contains(n) && (*n as u64).is_power_of_two() => {
+                *n as u64
+            }
+            Some((_, found)) => {
+                return Err(format!(
+                    "has general.alignment {found:?}, expected a power of two of at most {}",
+                    1 << 20
+                ));
+            }
+        };
+        let infos = (0..tensor_count).map(|_| from.info()).collect::<Result<Vec<_>, String>>()?;
+        let mut names = HashSet::new();
+        if let Some(twice) = infos.iter().find(|info| !names.insert(info.name)) {
+            return Err(format!("has the tensor {} twice", twice.name));
+        }
+        let start = (from.at as u64).next_multiple_of(alignment).min(file.len() as u64);
+        let tensors = tensors(infos, start as usize..file.len(), alignment)?;
+        Ok(Gguf { metadata, tensors })
+    }
+}
+
+/// A tensor before its bytes are found.
+struct Info<'a> {
+    name: &'a str,
+    kind: u32,
+    shape: Vec<usize>,
+    offset: u64,
+}
+
+/// Gives every tensor its bytes; they lie in the order of the file, none over another.
+fn tensors(infos: Vec<Info>, data: Range<usize>, alignment: u64) -> Result<Vec<Tensor>, String> {
+    let ends: Vec<u64> = infos.iter().skip(1).map(|next| next.offset).chain([data.len() as u64]).collect();
+    let (mut tensors, mut free) = (Vec::new(), 0u64);
+    for (Info { name, kind, shape, offset }, end) in infos.into_iter().zip(ends) {
+        if offset < free || offset % alignment != 0 {
+            return Err(format!(
+                "{name} begins at byte {offset} of the data, expected a multiple of {alignment} of at least {free}"
+            ));
+        }
+        let elements = shape.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
+        let elements =
+            elements.ok_or(format!("{name} has shape {shape:?}: more elements than can be counted"))?;
+        let rest = (data.len() as u64).saturating_sub(offset);
+        let bytes = match KINDS.iter().find(|known| known.0 == kind) {
+            None => end.saturating_sub(offset),
+            Some((_, kind, block, bytes)) => {
+                let cols = *shape.last().unwrap_or(&1);
+                if cols % block != 0 {
+                    return Err(format!(
+                        "{name} is {kind} with {cols} columns, expected a multiple of {block}"
+                    ));
+                }
+                // The division is exact, and the product may not overflow.
+                (elements / block).checked_mul(*bytes).map_or(u64::MAX, |bytes| bytes as u64)
+            }
+        };
+        if bytes > rest {
+            return Err(format!(
+                "{name} of shape {shape:?} takes {bytes} bytes, the file has {rest} left for it"
+            ));
+        }
+        let start = data.start + (offset as usize).min(data.len());
+        tensors.push(Tensor { name, kind, shape, at: start..start + bytes as usize });
+        free = offset + bytes;
+    }
+    Ok(tensors)
+}
+
+/// Where in the file reading stands.
+struct Cursor<'a> {
+    file: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Cursor<'a> {
+    fn left(&self) -> u64 {
+        (self.file.len() - self.at) as u64
+    }
+
+    /// Whether so many items of at least so many bytes can still come.
+    fn holds(&self, count: u64, bytes: u64, what: &str) -> Result<(), String> {
+        match count.checked_mul(bytes) {
+            Some(needed) if needed <= self.left() => Ok(()),
+            _ => Err(format!(
+                "claims {count} {what} of at least {bytes} bytes, but {} bytes are left",
+                self.left()
+            )),
+        }
+    }
+
+    fn take(&mut self, bytes: u64, what: &str) -> Result<&'a [u8], String> {
+        if bytes > self.left() {
+            let [at, left] = [self.at as u64, self.left()];
+            return Err(format!("ends in {what}: expected {bytes} bytes at byte {at}, found {left}"));
+        }
+        let taken = &self.file[self.at..][..bytes as usize];
+        self.at += bytes as usize;
+        Ok(taken)
+    }
+
+    /// Little-endian, up to 8 bytes.
+    fn bits(&mut self, bytes: u64, what: &str) -> Result<u64, String> {
+        let taken = self.take(bytes, what)?;
+        Ok(taken.iter().rev().fold(0, |bits, &byte| bits << 8 | u64::from(byte)))
+    }
+
+    fn u32(&mut self, what: &str) -> Result<u32, String> {
+        Ok(self.bits(4, what)? as u32)
+    }
+
+    fn u64(&mut self, what: &str) -> Result<u64, String> {
+        self.bits(8, what)
+    }
+
+    fn text(&mut self, what: &str) -> Result<&'a str, String> {
+        let at = self.at;
+        let bytes = self.u64(what)?;
+        let text = self.take(bytes, what)?;
+        std::str::from_utf8(text).map_err(|_| format!("{what} at byte {at} is no UTF-8"))
+    }
+
+    fn value(&mut self, kind: u32, key: &str, depth: usize) -> Result<Entry<'a>, String> {
+        let signed = |bits: u64, bytes: u64| {
+            let unused = 64 - 8 * bytes as u32;
+            Entry::Integer(i128::from((bits << unused) as i64 >> unused))
+        };
+        Ok(match kind {
+            0 | 2 | 4 | 10 => Entry::Integer(i128::from(self.bits(size(kind), key)?)),
+            1 | 3 | 5 | 11 => signed(self.bits(size(kind), key)?, size(kind)),
+            // By its digits, 1e-5 and not 9.999999747378752e-6.
+            6 => {
+                let value = f32::from_bits(self.u32(key)?);
+                Entry::Float(value.to_string().parse().unwrap_or(f64::from(value)))
+            }
+            12 => Entry::Float(f64::from_bits(self.u64(key)?)),
+            7 => match self.bits(1, key)? {
+                bit @ 0..=1 => Entry::Bool(bit == 1),
+                found => return Err(format!("{key} is the bool {found}, expected 0 or 1")),
+            },
+            8 => Entry::Text(self.text(key)?),
+            9 => {
+                let (kind, count) = (self.u32(key)?, self.u64(key)?);
+                // Texts and arrays are at least their length.
+                let least = size(kind).max(8 * u64::from(kind == 8) + 12 * u64::from(kind == 9));
+                if least == 0 {
+                    return Err(format!("{key} is an array of the type {kind}, expected 0 to 12"));
+                }
+                if depth >= DEPTH {
+                    return Err(format!(
+                        "{key} is an array of depth {}, expected {DEPTH} at most",
+                        depth + 1
+                    ));
+                }
+                self.holds(count, least, key)?;
+                match size(kind) {
+                    0 => {
+                        for _ in 0..count {
+                            self.value(kind, key, depth + 1)?;
+                        }
+                    }
+                    each => {
+                        self.take(count * each, key)?;
+                    }
+                }
+                Entry::Array(count)
+            }
+            kind => return Err(format!("{key} has the type {kind}, expected 0 to 12")),
+        })
+    }
+
+    fn info(&mut self) -> Result<Info<'a>, String> {
+        let name = self.text("a tensor's name")?;
+        let dimensions = self.u32(name)?;
+        if dimensions > DIMENSIONS {
+            return Err(format!("{name} has {dimensions} dimensions, expected {DIMENSIONS} at most"));
+        }
+        let mut shape = Vec::new();
+        for _ in 0..dimensions {
+            let size = self.u64(name)?;
+            shape.push(usize::try_from(size).map_err(|_| format!("{name} has a dimension of {size}"))?);
+        }
+        shape.reverse();
+        Ok(Info { name, kind: self.u32(name)?, shape, offset: self.u64(name)? })
+    }
+}
+
+/// Bytes of a metadata type whose values have one size, 0 for texts, arrays and what is no type.
+fn size(kind: u32) -> u64 {
+    match kind {
+        0 | 1 | 7 => 1,
+        2 | 3 => 2,
+        4..=6 => 4,
+        10..=12 => 8,
+        _ => 0,
+    }
+}
+
+/// A file to be written.
+#[derive(Debug, Default)]
+pub struct Writer {
+    pairs: Vec<u8>,
+    pair_count: u64,
+    infos: Vec<u8>,
+    tensor_count: u64,
+    data: Vec<u8>,
+}
+
+impl Writer {
+    /// A metadata pair of type u32.
+    pub fn u32(&mut self, key: &str, value: u32) {
+        self.pair(key, 4, &value.to_le_bytes());
+    }
+
+    /// A metadata pair of type f32.
+    pub fn f32(&mut self, key: &str, value: f32) {
+        self.pair(key, 6, &value.to_le_bytes());
+    }
+
+    /// A metadata pair of type string.
+    pub fn text(&mut self, key: &str, value: &str) {
+        let mut bytes = Vec::new();
+        put_text(&mut bytes, value);
+        self.pair(key, 8, &bytes);
+    }
+
+    fn pair(&mut self, key: &str, kind: u32, value: &[u8]) {
+        put_text(&mut self.pairs, key);
+        self.pairs.extend(kind.to_le_bytes());
+        self.pairs.extend(value);
+        self.pair_count += 1;
+    }
+
+    /// A tensor; `shape` has the slowest size first.
+    pub fn tensor(&mut self, name: &str, kind: u32, shape: &[usize], data: &[u8]) {
+        put_text(&mut self.infos, name);
+        self.infos.extend((shape.len() as u32).to_le_bytes());
+        for &size in shape.iter().rev() {
+            self.infos.extend((size as u64).to_le_bytes());
+        }
+        self.infos.extend(kind.to_le_bytes());
+        self.infos.extend((self.data.len() as u64).to_le_bytes());
+        self.data.extend(data);
+        align(&mut self.data);
+        self.tensor_count += 1;
+    }
+
+    /// The whole file.
+    pub fn finish(self) -> Vec<u8> {
+        let mut file = MAGIC.to_vec();
+        file.extend(3u32.to_le_bytes());
+        file.extend(self.tensor_count.to_le_bytes());
+        file.extend(self.pair_count.to_le_bytes());
+        file.extend(self.pairs);
+        file.extend(self.infos);
+        align(&mut file);
+        file.extend(self.data);
+        file
+    }
+}
+
+fn put_text(out: &mut Vec<u8>, text: &str) {
+    out.extend((text.len() as u64).to_le_bytes());
+    out.extend(text.as_bytes());
+}
+
+fn align(bytes: &mut Vec<u8>) {
+    bytes.resize(bytes.len().next_multiple_of(ALIGNMENT as usize), 0);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn small() -> Vec<u8> {
+        let mut file = Writer::default();
+        file.text("general.architecture", "sterna");
+        file.u32("n", 7);
+        file.f32("eps", 1e-5);
+        file.tensor("a", 0, &[2, 3], &[1; 24]);
+        file.tensor("b", 35, &[1, 256], &[2; 66]);
+        file.finish()
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let bytes = small();
+        let file = Gguf::parse(&bytes).expect("read");
+        let pairs = [
+            ("general.architecture", Entry::Text("sterna")),
+            ("n", Entry::Integer(7)),
+            ("eps", Entry::Float(1e-5)),
+        ];
+        assert_eq!(file.metadata, pairs);
+        let [a, b] = &file.tensors[..] else { panic!("{:?}", file.tensors) };
+        let [of_a, of_b] = [a, b].map(|tensor| &bytes[tensor.at.clone()]);
+        assert_eq!((a.name, a.kind, &a.shape[..], of_a), ("a", 0, &[2, 3][..], &[1; 24][..]));
+        assert_eq!((b.name, b.kind, &b.shape[..], of_b), ("b", 35, &[1, 256][..], &[2; 66][..]));
+    }
+
+    #[test]
+    fn every_cut_before_the_last_value_is_refused() {
+        let bytes = small();
+        // The last tensor is padded to a multiple of 32.
+        for end in 0..bytes.len() - 30 {
+            assert!(Gguf::parse(&bytes[..end]).is_err(), "cut at {end}");
+        }
+    }
+
+    #[test]
+    fn claims_are_held_against_the_file() {
+        let refused = |at: usize, bytes: &[u8]| {
+            let mut file = small();
+            file[at..at + bytes.len()].copy_from_slice(bytes);
+            Gguf::parse(&file).expect_err("refused")
+        };
+        let huge = u64::MAX.to_le_bytes();
+        assert!(refused(8, &huge).contains("claims 18446744073709551615 tensors"));
+        assert!(refused(16, &huge).contains("claims 18446744073709551615 metadata pairs"));
+        assert!(refused(24, &huge).contains("a metadata key: expected 18446744073709551615 bytes"));
+        assert!(refused(4, &[0, 0, 0, 3]).contains("big-endian"));
+        assert!(refused(0, b"GGML").contains("expected [71, 71, 85, 70]"));
+    }
+}

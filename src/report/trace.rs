@@ -1,0 +1,70 @@
+//! A timeline in the Chrome trace format, which ui.perfetto.dev and chrome://tracing open. Knows rows and spans,
+//! nothing of what they mean.
+//!
+//! Format: "Trace Event Format" of the Chromium project; complete events (`X`) in microseconds, and metadata (`M`)
+//! that names processes and threads.
+
+use serde_json::{Map, Value, json};
+
+/// A row of the timeline: a thread of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    process: usize,
+    thread: usize,
+}
+
+/// A timeline in the making.
+#[derive(Clone, Debug, Default)]
+pub struct Trace {
+    processes: Vec<(String, usize)>,
+    events: Vec<Value>,
+    about: Map<String, Value>,
+}
+
+impl Trace {
+    /// A row under a process of this name, below the rows that this process already has.
+    pub fn row(&mut self, process: &str, name: &str) -> Row {
+        let at = self.processes.iter().position(|(known, _)| known == process).unwrap_or_else(|| {
+            self.processes.push((process.into(), 0));
+            let pid = self.processes.len();
+            self.metadata("process_name", Row { process: pid, thread: 0 }, json!({"name": process}));
+            self.metadata("process_sort_index", Row { process: pid, thread: 0 }, json!({"sort_index": pid}));
+            pid - 1
+        });
+        self.processes[at].1 += 1;
+        let row = Row { process: at + 1, thread: self.processes[at].1 };
+        self.metadata("thread_name", row, json!({"name": name}));
+        self.metadata("thread_sort_index", row, json!({"sort_index": row.thread}));
+        row
+    }
+
+    fn metadata(&mut self, name: &str, row: Row, args: Value) {
+        self.events
+            .push(json!({"ph": "M", "name": name, "pid": row.process, "tid": row.thread, "args": args}));
+    }
+
+    /// Something that took from one second to another.
+    pub fn span(&mut self, row: Row, name: &str, seconds: std::ops::Range<f64>, args: Value) {
+        let (start, took) = (1e6 * seconds.start, 1e6 * (seconds.end - seconds.start));
+        self.events.push(json!({
+            "ph": "X", "name": name, "cat": "sterna", "pid": row.process, "tid": row.thread,
+            "ts": start, "dur": took, "args": args,
+        }));
+    }
+
+    /// Says something of the whole.
+    pub fn about(&mut self, key: &str, value: impl Into<Value>) {
+        self.about.insert(key.into(), value.into());
+    }
+
+    /// The file's text.
+    pub fn json(&self) -> String {
+        // An event a line, so that a text editor and `diff` can do something with it.
+        let events: Vec<String> = self.events.iter().map(Value::to_string).collect();
+        let about = Value::Object(self.about.clone());
+        format!(
+            "{{\"displayTimeUnit\":\"ms\",\"otherData\":{about},\"traceEvents\":[\n{}\n]}}\n",
+            events.join(",\n")
+        )
+    }
+}

@@ -1,0 +1,355 @@
+//! What a shader's header says of it, and what a driver is given of it: naga's translation, with the overrides
+//! filled in as the host sets them. Knows no device and runs nothing.
+
+use naga::back::{PipelineConstants, glsl, hlsl, msl, pipeline_constants::process_overrides, spv};
+use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
+use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
+use naga::{AddressSpace, Module, ResourceBinding, ShaderStage, StorageAccess};
+
+use crate::gpu::{Kernel, Overrides};
+
+// --- the header ------------------------------------------------------------------------------------
+
+/// The comment that a shader starts with, without its slashes.
+pub fn header(wgsl: &str) -> Vec<&str> {
+    wgsl.lines().map_while(|line| line.strip_prefix("//")).collect()
+}
+
+/// What the first line says after the name: equation or idea, with the lines that go on with it.
+pub fn title<'a>(header: &[&'a str]) -> Vec<&'a str> {
+    let first = header.first().and_then(|line| line.split_once(" — ")).map(|(_, title)| title.trim());
+    let more = header.iter().skip(1).take_while(|line| !is_row(line)).map(|line| line.trim());
+    first.into_iter().chain(more.filter(|line| !line.is_empty())).collect()
+}
+
+/// One row of the binding table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Binding<'a> {
+    /// `@binding`.
+    pub index: u32,
+    /// The variable's name.
+    pub name: &'a str,
+    /// `Params`, or the element type.
+    pub ty: &'a str,
+    /// `[rows, words]`; empty for `Params`.
+    pub shape: &'a str,
+    /// `uniform`, `read`, `write` or `read and write`.
+    pub direction: &'a str,
+    /// What else there is to know.
+    pub note: &'a str,
+}
+
+impl Binding<'_> {
+    /// The names or expressions between the brackets of the shape.
+    pub fn dimensions(&self) -> impl Iterator<Item = &str> {
+        self.shape.trim_matches(['[', ']']).split(',').map(str::trim)
+    }
+}
+
+fn is_row(line: &str) -> bool {
+    line.strip_prefix("   ").is_some_and(|row| row.starts_with(|c: char| c.is_ascii_digit()))
+}
+
+/// The rows of the binding table; a line that is not in the table's form as it is.
+pub fn bindings<'a>(header: &[&'a str]) -> Vec<Result<Binding<'a>, &'a str>> {
+    let row = |line: &&'a str| {
+        let columns = line.split("  ").map(str::trim).filter(|column| !column.is_empty());
+        let columns: Vec<&str> = columns.collect();
+        let index = columns[0].parse().map_err(|_| *line)?;
+        match columns[..] {
+            [_, name, ty @ "Params", direction @ "uniform"] => {
+                Ok(Binding { index, name, ty, shape: "", direction, note: "" })
+            }
+            [_, name, ty, shape, direction, ref note @ ..] if shape.starts_with('[') => {
+                let note = note.first().copied().unwrap_or_default();
+                Ok(Binding { index, name, ty, shape, direction, note })
+            }
+            _ => Err(*line),
+        }
+    };
+    header.iter().filter(|line| is_row(line)).map(row).collect()
+}
+
+/// What stands after a word such as `Grid`, to the end of its first line.
+pub fn section<'a>(header: &[&'a str], word: &str) -> Option<&'a str> {
+    let start = |line: &&'a str| line.strip_prefix(' ')?.strip_prefix(word)?.strip_prefix("  ");
+    header.iter().find_map(start).map(str::trim)
+}
+
+/// What a name in a formula stands for.
+type Value<'a> = &'a dyn Fn(&str) -> Option<u64>;
+
+/// The value of a header's formula, `4 * (count + ceil(count / 1024)) bytes`, up to its unit.
+///
+/// # Errors
+/// The name that `value` does not know, or what is no formula.
+pub fn evaluate(formula: &str, value: Value) -> Result<u64, String> {
+    if formula.starts_with("no ") {
+        return Ok(0);
+    }
+    const UNITS: [&str; 4] = ["bytes", "operations", "additions", "multiplications"];
+    let spaced = ["+", "*", "/", "(", ")"]
+        .iter()
+        .fold(formula.to_string(), |text, sign| text.replace(sign, &format!(" {sign} ")));
+    let words = spaced.split_whitespace();
+    let tokens: Vec<&str> =
+        words.take_while(|word| !UNITS.contains(&word.trim_end_matches(['.', ':']))).collect();
+    let mut rest = &tokens[..];
+    let sum = sum(&mut rest, value)?;
+    match rest.first() {
+        Some(word) => Err(format!("{word:?} in {formula:?}")),
+        None if sum.fract() != 0.0 => Err(format!("{formula:?} is {sum}, no whole number")),
+        None => Ok(sum as u64),
+    }
+}
+
+fn sum(tokens: &mut &[&str], value: Value) -> Result<f64, String> {
+    let mut sum = product(tokens, value)?;
+    while let ["+", rest @ ..] = tokens {
+        *tokens = rest;
+        sum += product(tokens, value)?;
+    }
+    Ok(sum)
+}
+
+fn product(tokens: &mut &[&str], value: Value) -> Result<f64, String> {
+    let mut product = factor(tokens, value)?;
+    while let [sign @ ("*" | "/"), rest @ ..] = tokens {
+        let divides = *sign == "/";
+        *tokens = rest;
+        let factor = factor(tokens, value)?;
+        product = if divides { product / factor } else { product * factor };
+    }
+    Ok(product)
+}
+
+fn factor(tokens: &mut &[&str], value: Value) -> Result<f64, String> {
+    let [first, rest @ ..] = tokens else { return Err("an end where a value is due".into()) };
+    *tokens = rest;
+    if *first == "ceil" {
+        return Ok(factor(tokens, value)?.ceil());
+    }
+    if *first == "(" {
+        let inner = sum(tokens, value)?;
+        let [")", rest @ ..] = tokens else { return Err("no closing bracket".into()) };
+        *tokens = rest;
+        return Ok(inner);
+    }
+    first.parse().ok().or_else(|| value(first)).map(|n| n as f64).ok_or_else(|| first.to_string())
+}
+
+// --- the code --------------------------------------------------------------------------------------
+
+/// Parses and validates with these capabilities and no others.
+///
+/// # Errors
+/// naga's own words, with the place in the file.
+pub fn parse(kernel: &Kernel, allowed: Capabilities) -> Result<(Module, ModuleInfo), String> {
+    let (text, path) = (kernel.wgsl, format!("shaders/{}.wgsl", kernel.name));
+    let module =
+        naga::front::wgsl::parse_str(text).map_err(|error| error.emit_to_string_with_path(text, &path))?;
+    let info = Validator::new(ValidationFlags::all(), allowed)
+        .validate(&module)
+        .map_err(|error| error.emit_to_string_with_path(text, &path))?;
+    Ok((module, info))
+}
+
+/// What naga counts as a capability and every WebGPU device has: to unpack two f16 from a word.
+pub const PORTABLE: Capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+
+/// What the kernel says it needs.
+pub fn needed(kernel: &Kernel) -> Capabilities {
+    let mut needed = PORTABLE;
+    needed.set(Capabilities::SUBGROUP, kernel.subgroup > 0);
+    needed.set(Capabilities::SHADER_FLOAT16, kernel.f16);
+    needed
+}
+
+/// The module as a pipeline sees it: with values for its overrides.
+///
+/// # Errors
+/// What naga says against it.
+pub fn resolve(
+    module: &Module,
+    info: &ModuleInfo,
+    overrides: Overrides,
+) -> Result<(Module, ModuleInfo), String> {
+    let constants: PipelineConstants =
+        overrides.iter().map(|&(name, value)| (name.to_string(), value)).collect();
+    process_overrides(module, info, Some((ShaderStage::Compute, "main")), &constants)
+        .map(|(module, info)| (module.into_owned(), info.into_owned()))
+        .map_err(|error| error.to_string())
+}
+
+/// Whether a shader may write what lies there.
+pub fn writable(space: AddressSpace) -> bool {
+    matches!(space, AddressSpace::Storage { access } if access.contains(StorageAccess::STORE))
+}
+
+/// A module with resolved overrides on its way to the backends. Each returns the text or words, or what naga says
+/// against it.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    /// The module.
+    pub module: &'a Module,
+    /// What the validator found.
+    pub info: &'a ModuleInfo,
+    /// With bounds checks, loop bounds and cleared workgroup memory, as `--checked`; else as the host trusts it.
+    pub checked: bool,
+}
+
+impl Target<'_> {
+    fn policies(&self) -> BoundsCheckPolicies {
+        let policy = match self.checked {
+            true => BoundsCheckPolicy::Restrict,
+            false => BoundsCheckPolicy::Unchecked,
+        };
+        BoundsCheckPolicies { index: policy, buffer: policy, ..Default::default() }
+    }
+
+    fn slots(&self) -> impl Iterator<Item = (ResourceBinding, AddressSpace)> {
+        self.module.global_variables.iter().filter_map(|(_, v)| Some((v.binding?, v.space)))
+    }
+
+    /// Vulkan's words, with the names of the WGSL.
+    pub fn spirv(&self, lang_version: (u8, u8)) -> Result<Vec<u32>, String> {
+        let options = spv::Options {
+            lang_version,
+            flags: spv::WriterFlags::DEBUG,
+            bounds_check_policies: self.policies(),
+            zero_initialize_workgroup_memory: match self.checked {
+                true => spv::ZeroInitializeWorkgroupMemoryMode::Polyfill,
+                false => spv::ZeroInitializeWorkgroupMemoryMode::None,
+            },
+            force_loop_bounding: self.checked,
+            ..Default::default()
+        };
+        let pipeline =
+            spv::PipelineOptions { shader_stage: ShaderStage::Compute, entry_point: "main".into() };
+        spv::write_vec(self.module, self.info, &options, Some(&pipeline)).map_err(|error| error.to_string())
+    }
+
+    /// Metal's text; buffers are numbered as the WGSL's bindings.
+    pub fn metal(&self, lang_version: (u8, u8)) -> Result<String, String> {
+        let target = |(binding, space): (ResourceBinding, _)| {
+            let buffer = Some(binding.binding as u8);
+            (binding, msl::BindTarget { buffer, mutable: writable(space), ..Default::default() })
+        };
+        let resources = msl::EntryPointResources {
+            resources: self.slots().map(target).collect(),
+            sizes_buffer: Some(self.slots().count() as u8),
+            ..Default::default()
+        };
+        let options = msl::Options {
+            lang_version,
+            per_entry_point_map: [("main".to_string(), resources)].into(),
+            fake_missing_bindings: false,
+            bounds_check_policies: self.policies(),
+            zero_initialize_workgroup_memory: self.checked,
+            force_loop_bounding: self.checked,
+            ..Default::default()
+        };
+        let written = msl::write_string(self.module, self.info, &options, &Default::default());
+        let (text, translation) = written.map_err(|error| error.to_string())?;
+        let mut names = translation.entry_point_names.into_iter();
+        names.try_for_each(|name| name.map(drop)).map_err(|error| error.to_string())?;
+        Ok(text)
+    }
+
+    /// DX12's text; registers are numbered as the WGSL's bindings.
+    pub fn hlsl(&self, shader_model: hlsl::ShaderModel) -> Result<String, String> {
+        let target = |(binding, _): (ResourceBinding, _)| {
+            (binding, hlsl::BindTarget { register: binding.binding, ..Default::default() })
+        };
+        let options = hlsl::Options {
+            shader_model,
+            binding_map: self.slots().map(target).collect(),
+            fake_missing_bindings: false,
+            restrict_indexing: self.checked,
+            zero_initialize_workgroup_memory: self.checked,
+            force_loop_bounding: self.checked,
+            ..Default::default()
+        };
+        let (mut text, pipeline) = (String::new(), Default::default());
+        let mut writer = hlsl::Writer::new(&mut text, &options, &pipeline);
+        let written = writer.write(self.module, self.info, None);
+        let mut names = written.map_err(|error| error.to_string())?.entry_point_names.into_iter();
+        names.try_for_each(|name| name.map(drop)).map_err(|error| error.to_string())?;
+        Ok(text)
+    }
+
+    /// GL's text.
+    pub fn glsl(&self) -> Result<String, String> {
+        let options = glsl::Options {
+            version: glsl::Version::new_gles(310),
+            zero_initialize_workgroup_memory: self.checked,
+            ..Default::default()
+        };
+        let pipeline = glsl::PipelineOptions {
+            shader_stage: ShaderStage::Compute,
+            entry_point: "main".into(),
+            multiview: None,
+        };
+        let (mut text, policies) = (String::new(), self.policies());
+        glsl::Writer::new(&mut text, self.module, self.info, &options, &pipeline, policies)
+            .and_then(|mut writer| writer.write())
+            .map(drop)
+            .map_err(|error| error.to_string())?;
+        Ok(text)
+    }
+}
+
+/// What a driver can be given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Language {
+    /// The text that wgpu is given.
+    Wgsl,
+    /// For Vulkan: disassembled.
+    Spirv,
+    /// For Metal.
+    Msl,
+    /// For DX12.
+    Hlsl,
+    /// For GL.
+    Glsl,
+}
+
+/// The kernel in a language, as the newest driver of its kind is given it.
+///
+/// # Errors
+/// What naga says against it: GL knows no subgroups.
+pub fn emit(
+    kernel: &Kernel,
+    overrides: Overrides,
+    language: Language,
+    checked: bool,
+) -> Result<String, String> {
+    if language == Language::Wgsl {
+        return Ok(kernel.wgsl.into());
+    }
+    if language == Language::Glsl && (kernel.subgroup > 0 || kernel.f16) {
+        return Err("GL has neither subgroup operations nor f16".into());
+    }
+    let (module, info) = parse(kernel, needed(kernel))?;
+    let (module, info) = resolve(&module, &info, overrides)?;
+    let target = Target { module: &module, info: &info, checked };
+    match language {
+        Language::Wgsl => Ok(kernel.wgsl.into()),
+        Language::Spirv => disassemble(&target.spirv(NEWEST_SPIRV)?),
+        Language::Msl => target.metal(NEWEST_METAL),
+        Language::Hlsl => target.hlsl(NEWEST_HLSL),
+        Language::Glsl => target.glsl(),
+    }
+}
+
+/// SPIR-V of Vulkan 1.3.
+pub const NEWEST_SPIRV: (u8, u8) = (1, 6);
+/// MSL of macOS 14.
+pub const NEWEST_METAL: (u8, u8) = (3, 1);
+/// The first with packed dot products.
+pub const NEWEST_HLSL: hlsl::ShaderModel = hlsl::ShaderModel::V6_4;
+
+fn disassemble(words: &[u32]) -> Result<String, String> {
+    use rspirv::binary::Disassemble;
+    rspirv::dr::load_words(words).map(|module| module.disassemble()).map_err(|error| error.to_string())
+}

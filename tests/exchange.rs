@@ -1,0 +1,946 @@
+//! Networks in other programs' files: lossless round trips over random shapes, ggml's blocks against an
+//! implementation that is not ours, broken files of every format, and one set of labels from all of them.
+
+#[path = "common/process.rs"]
+mod process;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::fs;
+use std::io::{Cursor, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+
+use half::f16;
+use image::{DynamicImage, GrayImage, ImageFormat, Luma};
+use process::{adapter_flags, code, stderr, stdout, text};
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::{Config, TestRunner};
+use serde_json::{Value, json};
+use sterna::digit;
+use sterna::formats::{
+    self, Blocks, Coding, Exchange, Format, GGML_KINDS, Imported, Layer, Model, Reading, WeightScale,
+};
+use sterna::mnist::Dataset;
+use sterna::ternary::{Packed, words};
+
+// --- the largest allocation of a thread ------------------------------------------------------------
+
+struct Watched;
+
+thread_local! {
+    static LARGEST: Cell<usize> = const { Cell::new(0) };
+}
+
+fn note(layout: Layout) {
+    // A thread that ends has none any more.
+    let _ = LARGEST.try_with(|largest| largest.set(largest.get().max(layout.size())));
+}
+
+// SAFETY: the system's allocator does all; this only looks at sizes.
+unsafe impl GlobalAlloc for Watched {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        note(layout);
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        note(layout);
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        note(Layout::from_size_align(size, layout.align()).expect("the allocator asks for sizes that are"));
+        unsafe { System.realloc(at, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Watched = Watched;
+
+/// The largest single allocation while this runs.
+fn largest(run: impl FnOnce()) -> usize {
+    LARGEST.set(0);
+    run();
+    LARGEST.get()
+}
+
+// --- networks --------------------------------------------------------------------------------------
+
+/// A network of these widths; all else follows from the seed.
+fn network(dims: &[usize], seed: u64) -> Model {
+    let mut state = seed | 1;
+    let mut next = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 32) as u32
+    };
+    // Shares of zeros differ, and matrices of zeros alone occur.
+    let zeros = next() % 4;
+    let mut layers = Vec::new();
+    for pair in dims.windows(2) {
+        let [cols, rows] = [pair[0], pair[1]];
+        let trits: Vec<i8> = (0..rows * cols)
+            .map(|_| match next() % 3 {
+                _ if next() % 3 < zeros => 0,
+                code => code as i8 - 1,
+            })
+            .collect();
+        let mut float = || (next() as f32 / u32::MAX as f32 - 0.5) * 3.0;
+        let scale = float().abs().max(1e-5);
+        let gain = (0..cols).map(|_| float()).collect();
+        layers.push(Layer { packed: Packed::pack(&trits, rows, cols, scale), gain });
+    }
+    let about =
+        if seed.is_multiple_of(2) { Value::Null } else { json!({"seed": seed, "data": {"name": "mnist"}}) };
+    Model { layers, eps: 1e-6 * (1 + seed % 20) as f32, about }
+}
+
+/// Widths around words, blocks and chunks, and any others.
+fn networks() -> impl Strategy<Value = Model> {
+    let width =
+        prop_oneof![1..40usize, prop::sample::select(vec![1, 3, 4, 5, 15, 16, 17, 255, 256, 257, 512, 513]),];
+    (prop::collection::vec(width, 2..5), any::<u64>()).prop_map(|(dims, seed)| network(&dims, seed))
+}
+
+fn check<S: Strategy>(cases: u32, strategy: S, test: impl Fn(S::Value) -> Result<(), TestCaseError>) {
+    let config = Config { cases, failure_persistence: None, ..Config::default() };
+    TestRunner::new(config).run(&strategy, test).unwrap_or_else(|failure| panic!("{failure}"));
+}
+
+const SCALES: [WeightScale; 2] = [WeightScale::Multiply, WeightScale::Divide];
+
+/// Files by name.
+type Files = Vec<(String, Vec<u8>)>;
+
+/// Every file that a network can be written into, with what it is called.
+fn files(model: &Model) -> Files {
+    let mut files = Files::new();
+    for coding in [Coding::TwoBit, Coding::Base3] {
+        files.push((coding.name().into(), model.to_packed(coding)));
+    }
+    for to in Exchange::ALL {
+        for scale in SCALES {
+            let (bytes, _) =
+                model.to_exchange(to, scale).expect("the scales of these networks are within f16");
+            let convention = if to == Exchange::HfBitnet { format!("-{scale:?}") } else { String::new() };
+            let name = format!("{}{convention}", to.name()).to_lowercase();
+            if files.iter().all(|(other, _)| *other != name) {
+                files.push((name, bytes));
+            }
+        }
+    }
+    files
+}
+
+/// The file without the record of what its tensors cannot hold: as another program would have written it.
+fn forgetful(bytes: &[u8]) -> Vec<u8> {
+    let [record, other] = [&b"sterna.model"[..], b"other.things"];
+    let mut bytes = bytes.to_vec();
+    let places: Vec<usize> =
+        (0..bytes.len() - record.len()).filter(|&at| bytes[at..].starts_with(record)).collect();
+    assert!(!places.is_empty(), "no record");
+    for at in places {
+        bytes[at..at + record.len()].copy_from_slice(other);
+    }
+    bytes
+}
+
+// --- round trips -----------------------------------------------------------------------------------
+
+#[test]
+fn a_network_comes_back_from_every_format_to_the_bit() {
+    check(48, networks(), |model| {
+        for (name, bytes) in files(&model) {
+            let back =
+                formats::read(&bytes).map_err(|what| TestCaseError::fail(format!("{name}: {what}")))?;
+            prop_assert_eq!(&back, &model, "{}", name);
+            // And so its packed file does, byte for byte.
+            prop_assert_eq!(back.to_packed(Coding::Base3), model.to_packed(Coding::Base3), "{}", name);
+            prop_assert!(
+                files(&back).contains(&(name.clone(), bytes.clone())),
+                "{} is written alike again",
+                name
+            );
+
+            let (tensors, _) = formats::list(&bytes).expect("listed");
+            let matrices = tensors.iter().filter_map(|tensor| Some((tensor, tensor.matrix?)));
+            let mut listed = matrices.map(|(tensor, matrix)| {
+                let packed =
+                    (matrix.read)(&bytes[tensor.at.clone()], matrix.rows, matrix.cols).expect("read");
+                (packed.rows, packed.cols, packed.words)
+            });
+            let mut layers: Vec<_> = listed.by_ref().collect();
+            // The list is in the order of the file.
+            layers.sort();
+            let mut want: Vec<_> = model
+                .layers
+                .iter()
+                .map(|layer| (layer.packed.rows, layer.packed.cols, layer.packed.words.clone()))
+                .collect();
+            want.sort();
+            prop_assert_eq!(layers, want, "{}", name);
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn without_the_record_only_what_was_said_is_lost() {
+    check(32, networks(), |model| {
+        for to in Exchange::ALL {
+            for scale in SCALES {
+                let (bytes, lost) = model.to_exchange(to, scale).expect("written");
+                let back = formats::read(&forgetful(&bytes));
+                let back = back.map_err(|what| TestCaseError::fail(format!("{}: {what}", to.name())))?;
+                let last = back.layers.len() - 1;
+                for (i, (layer, was)) in back.layers.iter().zip(&model.layers).enumerate() {
+                    let cut = |packed: &Packed| packed.unpack()[..was.packed.rows * was.packed.cols].to_vec();
+                    // BitNet's bytes do not tell how many rows the last matrix has.
+                    let padded = to == Exchange::HfBitnet && i == last;
+                    prop_assert!(padded || layer.packed.rows == was.packed.rows, "{}", to.name());
+                    prop_assert_eq!(cut(&layer.packed), was.packed.unpack(), "{}", to.name());
+                    prop_assert_eq!(&layer.gain, &was.gain, "{}", to.name());
+                    let zeros = was.packed.histogram()[1] == was.packed.rows * was.packed.cols;
+                    let change = f64::from(layer.packed.scale) - f64::from(was.packed.scale);
+                    let said = lost.iter().find(|loss| loss.tensor == format!("layers.{i}"));
+                    match said {
+                        None => prop_assert!(zeros || change == 0.0, "{}: {} unsaid", to.name(), change),
+                        Some(loss) => {
+                            prop_assert_eq!(loss.largest, change.abs(), "{}", to.name());
+                            let [minus, _, plus] = was.packed.histogram();
+                            let share = (minus + plus) as f64 / (was.packed.rows * was.packed.cols) as f64;
+                            prop_assert!((loss.mean - share * change.abs()).abs() <= 1e-9 * change.abs());
+                        }
+                    }
+                }
+                prop_assert!(to != Exchange::Npy || lost.is_empty());
+            }
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn the_conventions_of_weight_scale_are_told_apart() {
+    let model = network(&[8, 4], 7);
+    let beta = model.layers[0].packed.scale;
+    for (written, other) in [(SCALES[0], SCALES[1]), (SCALES[1], SCALES[0])] {
+        let (bytes, _) = model.to_exchange(Exchange::HfBitnet, written).expect("written");
+        let bytes = forgetful(&bytes);
+        let close = |a: f32, b: f32| (a / b - 1.0).abs() < 1e-6;
+        // The file says which.
+        let scale =
+            |reading: &Reading| formats::read_as(&bytes, reading).expect("read").model.layers[0].packed.scale;
+        assert!(close(scale(&Reading::default()), beta), "{written:?}");
+        // A flag says it louder, and is wrong here.
+        let wrong = Reading { weight_scale: Some(other), ..Reading::default() };
+        assert!(close(scale(&wrong), 1.0 / beta), "{written:?}");
+
+        // Without a word in the file only a flag helps, or the config.json beside it.
+        let silent =
+            String::from_utf8_lossy(&bytes).find("linear_class").expect("the class is in the metadata");
+        let mut bytes = bytes.clone();
+        bytes[silent..silent + 12].copy_from_slice(b"nothing_here");
+        let sentence = formats::read(&bytes).expect_err("refused");
+        assert!(sentence.contains("linear_class") && sentence.contains("--weight-scale"), "{sentence}");
+        let right = Reading { weight_scale: Some(written), ..Reading::default() };
+        let model = formats::read_as(&bytes, &right).expect("read").model;
+        assert!(close(model.layers[0].packed.scale, beta), "{written:?}");
+    }
+}
+
+#[test]
+fn a_config_beside_the_file_is_read_where_the_file_is_silent() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("model.safetensors");
+    let tensors = safetensors_file(
+        &[
+            ("up.weight", "U8", vec![1, 3], vec![0b10_01_00_10, 0b01_01_01_01, 0b00_10_01_00]),
+            ("up.weight_scale", "BF16", vec![1], vec![0x00, 0x40]),
+        ],
+        json!({}),
+    );
+    fs::write(&path, tensors).expect("written");
+    assert!(Model::open(&path).expect_err("refused").to_string().contains("linear_class"));
+    for (class, scale) in [("autobitlinear", 2.0), ("bitlinear", 0.5)] {
+        let config = json!({"rms_norm_eps": 0.25, "quantization_config": {"linear_class": class}});
+        fs::write(folder.path().join("config.json"), config.to_string()).expect("written");
+        let model = Model::open(&path).expect("read");
+        assert_eq!((model.layers[0].packed.scale, model.eps), (scale, 0.25), "{class}");
+        // Row i is bits 2i and 2i + 1.
+        assert_eq!(model.layers[0].packed.unpack(), [1, 0, -1, -1, 0, 0, 0, 0, 1, 1, 0, -1]);
+    }
+    fs::write(folder.path().join("config.json"), "{").expect("written");
+    assert!(Model::open(&path).expect_err("refused").to_string().contains("config.json"));
+}
+
+/// A safetensors file with tensors of any type.
+fn safetensors_file(tensors: &[(&str, &str, Vec<usize>, Vec<u8>)], metadata: Value) -> Vec<u8> {
+    let mut header = serde_json::Map::from_iter([("__metadata__".to_string(), metadata)]);
+    let mut data = Vec::new();
+    for (name, dtype, shape, bytes) in tensors {
+        let offsets = [data.len(), data.len() + bytes.len()];
+        header.insert(name.to_string(), json!({"dtype": dtype, "shape": shape, "data_offsets": offsets}));
+        data.extend(bytes);
+    }
+    let header = Value::Object(header).to_string();
+    [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &data].concat()
+}
+
+fn bytes_of(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
+
+#[test]
+fn floats_are_quantised_by_absmean_and_the_change_is_said() {
+    let wave = |n: usize| (0..n).map(|i| (i as f32 * 0.7).sin()).collect::<Vec<f32>>();
+    let halves =
+        |values: &[f32]| values.iter().flat_map(|&x| f16::from_f32(x).to_le_bytes()).collect::<Vec<u8>>();
+    let (first, second) = (wave(6 * 5), wave(3 * 6));
+    let file = safetensors_file(
+        &[
+            ("fc10.weight", "F16", vec![3, 6], halves(&second)),
+            ("fc2.weight", "F32", vec![6, 5], bytes_of(&first)),
+            ("fc2.bias", "F32", vec![6], bytes_of(&[0.5; 6])),
+        ],
+        json!({}),
+    );
+    assert_eq!(Format::of(&file), Ok(Format::Safetensors));
+    assert!(formats::read(&file).expect_err("refused").contains("sterna import"));
+    let told = Reading { floats: true, ..Reading::default() };
+    let Imported { model, lost, notes } = formats::read_as(&file, &told).expect("read");
+    assert_eq!(model.dims(), [5, 6, 3]);
+    assert_eq!(model.layers[0].packed, Packed::quantize(&first, 6, 5));
+    let changes = first.iter().zip(model.layers[0].packed.unpack());
+    let changes = changes.map(|(w, t)| f64::from(w - model.layers[0].packed.scale * f32::from(t)).abs());
+    let (largest, mean) = (changes.clone().fold(0.0, f64::max), changes.sum::<f64>() / 30.0);
+    assert!((lost[0].largest - largest).abs() < 1e-6 && (lost[0].mean - mean).abs() < 1e-6, "{lost:?}");
+    assert!(notes.iter().any(|note| note.contains("24 bytes are left out: fc2.bias")), "{notes:?}");
+    // The other order does not chain, and one alone need not.
+    let chosen = |names: &[&str]| {
+        let tensors = names.iter().map(|name| name.to_string()).collect();
+        formats::read_as(&file, &Reading { floats: true, tensors, ..Reading::default() })
+    };
+    let sentence = chosen(&["fc10.weight", "fc2.weight"]).expect_err("refused");
+    assert!(
+        sentence.contains("5 inputs") && sentence.contains("3 outputs") && sentence.contains("--tensors")
+    );
+    assert_eq!(chosen(&["fc10.weight"]).expect("read").model.dims(), [6, 3]);
+    assert!(chosen(&["fc3.weight"]).expect_err("refused").contains("no tensor fc3.weight"));
+}
+
+#[test]
+fn blocks_of_several_scales_are_refused_and_can_be_quantised_afresh() {
+    // Two rows of one block; the second is worth twice the first.
+    let model = network(&[256, 2], 11);
+    let (bytes, _) = model.to_exchange(Exchange::GgufTq2_0, WeightScale::Multiply).expect("written");
+    let mut bytes = forgetful(&bytes);
+    let scale = f16::from_f32(model.layers[0].packed.scale);
+    let last = (0..bytes.len() - 1)
+        .rev()
+        .find(|&at| bytes[at..].starts_with(&scale.to_le_bytes()))
+        .expect("a scale");
+    bytes[last..last + 2].copy_from_slice(&(scale * f16::from_f32(2.0)).to_le_bytes());
+    let sentence = formats::read(&bytes).expect_err("refused");
+    assert!(sentence.contains("block 1") && sentence.contains("--absmean"), "{sentence}");
+    // What they hold is shown all the same.
+    let (tensors, _) = formats::list(&bytes).expect("listed");
+    let (tensor, matrix) =
+        tensors.iter().find_map(|tensor| Some((tensor, tensor.matrix?))).expect("a matrix");
+    let shown = (matrix.read)(&bytes[tensor.at.clone()], 2, 256).expect("trits");
+    assert_eq!(shown.words, model.layers[0].packed.words);
+    let told = Reading { absmean: true, ..Reading::default() };
+    let Imported { model: afresh, lost, .. } = formats::read_as(&bytes, &told).expect("read");
+    let values: Vec<f32> = model.layers[0]
+        .packed
+        .unpack()
+        .iter()
+        .enumerate()
+        .map(|(i, &trit)| f32::from(trit) * scale.to_f32() * if i < 256 { 1.0 } else { 2.0 })
+        .collect();
+    assert_eq!(afresh.layers[0].packed, Packed::quantize(&values, 2, 256));
+    assert_eq!(lost.len(), 1);
+}
+
+#[test]
+fn layers_can_be_chosen_from_a_file_of_ours() {
+    let model = network(&[20, 30, 40], 12);
+    let (bytes, _) = model.to_exchange(Exchange::Npy, WeightScale::Multiply).expect("written");
+    let tensors = vec!["layers.1.weight".to_string()];
+    let one = formats::read_as(&bytes, &Reading { tensors, ..Reading::default() }).expect("read").model;
+    assert_eq!(one.layers, model.layers[1..]);
+}
+
+#[test]
+fn a_scale_that_was_changed_after_the_export_is_noticed() {
+    let model = network(&[16, 8], 3);
+    let scale = model.layers[0].packed.scale;
+    for (to, stored) in [
+        (Exchange::GgufTq1_0, f16::from_f32(scale).to_le_bytes().to_vec()),
+        (Exchange::HfBitnet, scale.to_le_bytes().to_vec()),
+        (Exchange::Npy, scale.to_le_bytes().to_vec()),
+    ] {
+        let (mut bytes, _) = model.to_exchange(to, WeightScale::Multiply).expect("written");
+        for at in 0..bytes.len() - stored.len() {
+            if bytes[at..].starts_with(&stored) {
+                // Its least exponent bit.
+                let high = at + stored.len() - 1;
+                bytes[high] ^= 4;
+            }
+        }
+        let sentence = formats::read(&bytes).expect_err("refused");
+        assert!(
+            sentence.contains("scale") && sentence.contains(&scale.to_string()),
+            "{}: {sentence}",
+            to.name()
+        );
+    }
+}
+
+// --- an implementation that is not ours ------------------------------------------------------------
+
+/// A Python with the packages `gguf` and `numpy`, in an environment under target/; made once.
+fn python() -> Option<PathBuf> {
+    static PYTHON: OnceLock<Option<PathBuf>> = OnceLock::new();
+    PYTHON.get_or_init(environment).clone()
+}
+
+fn environment() -> Option<PathBuf> {
+    if std::env::var_os("STERNA_SKIP_GGUF").is_some() {
+        eprintln!("STERNA_SKIP_GGUF is set: ggml's blocks are not held against the package gguf");
+        return None;
+    }
+    let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("gguf");
+    let python = root.join("bin/python");
+    let run = |command: &mut Command, what: &str| {
+        let output = command.output();
+        let hint =
+            "install python3 with venv (Debian: python3-venv), or set STERNA_SKIP_GGUF=1 to do without";
+        let output = output.unwrap_or_else(|error| panic!("{what}: {error}: {hint}"));
+        assert!(output.status.success(), "{what}: {}: {hint}", String::from_utf8_lossy(&output.stderr));
+    };
+    let there = Command::new(&python).args(["-c", "import gguf, numpy"]).output();
+    if !there.is_ok_and(|output| output.status.success()) {
+        run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&root), "python3 -m venv");
+        let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "gguf==0.19.0", "numpy"];
+        run(Command::new(&python).args(pip), "pip install gguf numpy");
+    }
+    Some(python)
+}
+
+/// Reads a GGUF and prints, for every matrix of blocks, its values and whether quantising them gives its bytes.
+const DEQUANTIZE: &str = r#"
+import json, sys
+import numpy as np
+from gguf import GGUFReader, GGMLQuantizationType
+from gguf.constants import GGML_QUANT_SIZES
+from gguf.quants import dequantize, quantize
+out = {"tensors": {}, "sizes": {kind.name: [int(kind), *size] for kind, size in GGML_QUANT_SIZES.items()}}
+reader = GGUFReader(sys.argv[1])
+for tensor in reader.tensors:
+    kind = tensor.tensor_type
+    if kind in (GGMLQuantizationType.TQ1_0, GGMLQuantizationType.TQ2_0):
+        values = dequantize(tensor.data, kind)
+        again = quantize(values, kind)
+        # A block of zeros alone has the scale 0 there.
+        blocks = values.reshape(-1, 256)
+        size = GGML_QUANT_SIZES[kind][1]
+        ours, theirs = tensor.data.reshape(-1, size), again.reshape(-1, size)
+        some = np.abs(blocks).max(axis=1) > 0
+        out["tensors"][tensor.name] = {
+            "type": kind.name,
+            "shape": [int(n) for n in values.shape],
+            "values": [float(x) for x in values.reshape(-1)],
+            "same": bool((ours[some] == theirs[some]).all()),
+            "blocks": int(some.sum()),
+        }
+    else:
+        out["tensors"][tensor.name] = {"type": kind.name, "values": [float(x) for x in tensor.data.reshape(-1)]}
+out["metadata"] = {key: field.contents() for key, field in reader.fields.items() if not key.startswith("GGUF.")}
+print(json.dumps(out))
+"#;
+
+#[test]
+fn blocks_are_those_of_the_package_gguf() {
+    let Some(python) = python() else { return };
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for (to, blocks) in [(Exchange::GgufTq2_0, Blocks::Tq2_0), (Exchange::GgufTq1_0, Blocks::Tq1_0)] {
+        for (dims, seed) in
+            [(&[784, 17, 5][..], 1), (&[256, 256][..], 2), (&[1, 1], 3), (&[513, 9, 300, 2], 5)]
+        {
+            let model = network(dims, seed);
+            let path = folder.path().join("model.gguf");
+            fs::write(&path, model.to_exchange(to, WeightScale::Multiply).expect("written").0)
+                .expect("written");
+            let output =
+                Command::new(&python).args(["-c", DEQUANTIZE]).arg(&path).output().expect("python starts");
+            assert!(output.status.success(), "{}", stderr(&output));
+            let said: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+            for (i, Layer { packed, gain }) in model.layers.iter().enumerate() {
+                let tensor = &said["tensors"][format!("blk.{i}.ffn.weight")];
+                let padded = packed.cols.next_multiple_of(256);
+                assert_eq!(tensor["type"], blocks.name());
+                assert_eq!(tensor["shape"], json!([packed.rows, padded]));
+                assert_eq!(tensor["same"], true, "{dims:?}");
+                let scale = f16::from_f32(packed.scale).to_f32();
+                let values = tensor["values"].as_array().expect("values");
+                for (at, value) in values.iter().enumerate() {
+                    let (row, col) = (at / padded, at % padded);
+                    let trit = if col < packed.cols { packed.trit(row, col) } else { 0 };
+                    let want = f64::from(scale * f32::from(trit));
+                    assert_eq!(value.as_f64(), Some(want), "{dims:?}: layer {i}, row {row}, column {col}");
+                }
+                let gains: Vec<f64> = gain.iter().map(|&gain| f64::from(gain)).collect();
+                assert_eq!(said["tensors"][format!("blk.{i}.ffn_norm.weight")]["values"], json!(gains));
+            }
+            assert_eq!(said["metadata"]["general.architecture"], "sterna");
+            // What is known here of ggml's types is what they know.
+            for (id, name, values, bytes) in GGML_KINDS {
+                assert_eq!(said["sizes"][name], json!([id, values, bytes]), "{name}");
+            }
+        }
+    }
+}
+
+/// Writes what other programs would: a GGUF by its writer, an npz and npy by numpy.
+const WRITE: &str = r#"
+import sys
+import numpy as np
+from gguf import GGUFWriter, GGMLQuantizationType
+from gguf.quants import quantize
+folder = sys.argv[1]
+trits = (np.arange(3 * 512).reshape(3, 512) * 7 % 11 % 3 - 1).astype(np.float32)
+writer = GGUFWriter(folder + "/theirs.gguf", "llama")
+writer.add_layer_norm_rms_eps(0.125)
+writer.add_array("tokens", ["a", "bc", ""])
+data = quantize(trits * 0.375, GGMLQuantizationType.TQ1_0)
+writer.add_tensor("blk.0.ffn_up.weight", data, raw_dtype=GGMLQuantizationType.TQ1_0)
+writer.add_tensor("token_embd.weight", np.ones((4, 8), dtype=np.float16))
+writer.write_header_to_file(); writer.write_kv_data_to_file(); writer.write_tensors_to_file(); writer.close()
+np.savez(folder + "/theirs.npz", **{"a.weight": trits.astype(np.int8), "a.scale": np.float32(0.375)})
+np.save(folder + "/floats.npy", trits * 0.375)
+ours = np.load(folder + "/ours.npz")
+print([(name, ours[name].dtype.str, ours[name].shape) for name in ours.files])
+print(bytes(ours["sterna.model"]).decode()[:10])
+"#;
+
+#[test]
+fn what_other_programs_write_is_read() {
+    let Some(python) = python() else { return };
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (bytes, _) = network(&[5, 3], 2).to_exchange(Exchange::Npy, WeightScale::Multiply).expect("written");
+    fs::write(folder.path().join("ours.npz"), bytes).expect("written");
+    let output =
+        Command::new(python).args(["-c", WRITE, text(folder.path())]).output().expect("python starts");
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(
+        stdout(&output).contains("('layers.0.weight', '|i1', (3, 5)), ('layers.0.scale', '<f4', ())"),
+        "{}",
+        stdout(&output)
+    );
+    assert!(stdout(&output).contains("\n{\"schema\":"), "{}", stdout(&output));
+
+    let trits: Vec<i8> = (0..3 * 512).map(|i| (i * 7 % 11 % 3) as i8 - 1).collect();
+    for name in ["theirs.gguf", "theirs.npz", "floats.npy"] {
+        let told = Reading { floats: true, ..Reading::default() };
+        let imported = Model::import(&folder.path().join(name), &told).expect("read");
+        let layer = &imported.model.layers[0];
+        assert_eq!((layer.packed.unpack(), &layer.gain[..]), (trits.clone(), &[1.0; 512][..]), "{name}");
+        // Absmean counts the zeros.
+        assert!(name == "floats.npy" || layer.packed.scale == 0.375, "{name}");
+        assert_eq!(imported.model.eps, if name == "theirs.gguf" { 0.125 } else { 1e-5 }, "{name}");
+    }
+}
+
+// --- broken files ----------------------------------------------------------------------------------
+
+/// A file and what is done to it.
+#[derive(Clone, Debug)]
+enum Damage {
+    Cut(usize),
+    Flips(Vec<usize>),
+    Numbers(usize, u64, usize),
+    Insert(usize, Vec<u8>),
+    Random(Vec<u8>),
+}
+
+fn damages() -> impl Strategy<Value = Damage> {
+    let extreme =
+        prop::sample::select(vec![0, 1, 2, 255, 256, u64::from(u32::MAX), 1 << 40, 1 << 63, u64::MAX]);
+    prop_oneof![
+        any::<usize>().prop_map(Damage::Cut),
+        prop::collection::vec(any::<usize>(), 1..9).prop_map(Damage::Flips),
+        (any::<usize>(), extreme, prop::sample::select(vec![1, 2, 4, 8]))
+            .prop_map(|(at, n, width)| Damage::Numbers(at, n, width)),
+        (any::<usize>(), prop::collection::vec(any::<u8>(), 1..40))
+            .prop_map(|(at, bytes)| Damage::Insert(at, bytes)),
+        prop::collection::vec(any::<u8>(), 0..200).prop_map(Damage::Random),
+    ]
+}
+
+fn damaged(file: &[u8], damage: &Damage) -> Vec<u8> {
+    let mut bytes = file.to_vec();
+    match damage {
+        Damage::Cut(at) => bytes.truncate(at % file.len()),
+        Damage::Flips(bits) => bits.iter().for_each(|bit| bytes[bit / 8 % file.len()] ^= 1 << (bit % 8)),
+        Damage::Numbers(at, number, width) => {
+            let at = at % (file.len() - width);
+            bytes[at..at + width].copy_from_slice(&number.to_le_bytes()[..*width]);
+        }
+        Damage::Insert(at, more) => {
+            let at = at % file.len();
+            bytes.splice(at..at, more.iter().copied());
+        }
+        Damage::Random(random) => {
+            // After a beginning that a parser follows.
+            bytes.truncate(8);
+            bytes.extend(random);
+        }
+    }
+    bytes
+}
+
+/// A small file of every format, by name; networks, then pictures.
+fn small() -> (Files, Files) {
+    let model = network(&[5, 3, 2], 1);
+    let mut networks = files(&model);
+    let layer = |i: usize, what: &str| format!("layers.{i}.{what}");
+    let mut tensors: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
+    for (i, [rows, cols]) in [[3, 5], [2, 3]].into_iter().enumerate() {
+        tensors.push((layer(i, "weight"), vec![rows, cols], bytes_of(&vec![0.5; rows * cols])));
+        tensors.push((layer(i, "gain"), vec![cols], bytes_of(&vec![1.5; cols])));
+    }
+    let floats: Vec<_> =
+        tensors.iter().map(|(name, shape, bytes)| (&name[..], "F32", shape.clone(), bytes.clone())).collect();
+    networks.push(("checkpoint".into(), safetensors_file(&floats, json!({}))));
+    networks.push(("floats".into(), safetensors_file(&floats[..1], json!({}))));
+    let (npz, _) = model.to_exchange(Exchange::Npy, WeightScale::Multiply).expect("written");
+    let at = npz.windows(6).position(|six| six == b"\x93NUMPY").expect("an array");
+    networks.push(("array".into(), npz[at..at + 128 + 15].to_vec()));
+    let digit = picture(&Dataset::embedded().test.images[..784], 28);
+    let pictures = [("png", ImageFormat::Png), ("jpeg", ImageFormat::Jpeg), ("bmp", ImageFormat::Bmp)];
+    (networks, pictures.map(|(name, format)| (name.into(), encoded(&digit, format))).into())
+}
+
+/// A test digit as black ink on white paper, `side` pixels square.
+fn picture(pixels: &[u8], side: usize) -> GrayImage {
+    GrayImage::from_fn(side as u32, side as u32, |x, y| {
+        let at = |n: u32| n as usize * 28 / side;
+        Luma([255 - pixels[at(y) * 28 + at(x)]])
+    })
+}
+
+fn encoded(picture: &GrayImage, format: ImageFormat) -> Vec<u8> {
+    let mut bytes = Cursor::new(Vec::new());
+    DynamicImage::ImageLuma8(picture.clone()).write_to(&mut bytes, format).expect("encoded");
+    bytes.into_inner()
+}
+
+/// What is taken at once for a file: so many times its bytes, and what every file takes.
+const TIMES: usize = 40;
+const ALWAYS: usize = 16 << 10;
+
+/// Reads a file in every way that there is; the clauses of those that fail.
+fn read_all(bytes: &[u8]) -> Vec<String> {
+    let mut clauses = Vec::new();
+    let told = |weight_scale| Reading {
+        weight_scale: Some(weight_scale),
+        floats: true,
+        absmean: true,
+        ..Reading::default()
+    };
+    match formats::list(bytes) {
+        Err(what) => clauses.push(what),
+        Ok((tensors, _)) => {
+            for tensor in tensors {
+                if let Some(matrix) = tensor.matrix {
+                    clauses.extend((matrix.read)(&bytes[tensor.at], matrix.rows, matrix.cols).err());
+                }
+            }
+        }
+    }
+    clauses.extend(formats::read(bytes).err());
+    clauses.extend(SCALES.map(told).iter().filter_map(|told| formats::read_as(bytes, told).err()));
+    clauses
+}
+
+#[test]
+fn no_broken_network_panics_or_takes_memory_that_it_only_claims() {
+    let (networks, _) = small();
+    for (name, file) in &networks {
+        assert!(formats::list(file).is_ok(), "{name} is a good file");
+        check(400, damages(), |damage| {
+            let bytes = damaged(file, &damage);
+            let mut clauses = Vec::new();
+            let taken = largest(|| clauses = read_all(&bytes));
+            prop_assert!(
+                taken <= TIMES * bytes.len() + ALWAYS,
+                "{name}: {taken} bytes for {}: {damage:?}",
+                bytes.len()
+            );
+            for clause in clauses {
+                prop_assert!(
+                    !clause.is_empty() && !clause.contains('\n') && !clause.contains("panicked"),
+                    "{name}: {clause}"
+                );
+            }
+            Ok(())
+        });
+    }
+}
+
+#[test]
+fn no_broken_picture_panics_or_takes_memory_that_it_only_claims() {
+    let (_, pictures) = small();
+    for (name, file) in &pictures {
+        assert!(
+            digit::decode(file).and_then(|picture| digit::prepare(&picture)).is_ok(),
+            "{name} is a good file"
+        );
+        check(400, damages(), |damage| {
+            let bytes = damaged(file, &damage);
+            // A byte of a picture may stand for many pixels, of up to 8 bytes, and decoders keep some of their own.
+            let most = 8192 * 8 * bytes.len() + (1 << 20);
+            let taken = largest(|| drop(digit::decode(&bytes).map(|picture| digit::prepare(&picture))));
+            prop_assert!(taken <= most, "{name}: {taken} bytes for {}: {damage:?}", bytes.len());
+            Ok(())
+        });
+    }
+}
+
+/// Files that are read in every version to come, and with which the fuzzers begin.
+#[test]
+fn files_of_the_first_version_are_read() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds");
+    let (networks, pictures) = small();
+    let target = |name: &str, bytes: &[u8]| match Format::of(bytes) {
+        Ok(Format::Gguf) => format!("gguf/{name}"),
+        Ok(Format::Npy) => format!("npy/{name}"),
+        Ok(_) => format!("safetensors/{name}"),
+        Err(_) => format!("picture/{name}"),
+    };
+    let all = networks.iter().chain(&pictures).map(|(name, bytes)| (folder.join(target(name, bytes)), bytes));
+    for (path, bytes) in all {
+        if std::env::var_os("STERNA_WRITE_SEEDS").is_some() {
+            fs::create_dir_all(path.parent().expect("a folder")).expect("created");
+            fs::write(&path, bytes).expect("written");
+        }
+        let stored = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let told = Reading { floats: true, ..Reading::default() };
+        match Format::of(bytes) {
+            Ok(_) => assert_eq!(
+                formats::read_as(&stored, &told),
+                formats::read_as(bytes, &told),
+                "{}",
+                path.display()
+            ),
+            Err(_) => assert_eq!(digit::decode(&stored), digit::decode(bytes), "{}", path.display()),
+        }
+    }
+}
+
+// --- the program -----------------------------------------------------------------------------------
+
+fn sterna(args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sterna"));
+    command.args(args).args(adapter_flags(args)).output().expect("the program starts")
+}
+
+fn json_line(output: &Output) -> Value {
+    assert_eq!(code(output), 0, "{}", stderr(output));
+    let text = stdout(output);
+    serde_json::from_str(text.lines().last().expect("a line")).expect("JSON")
+}
+
+/// The 784-256-128-10 network of the digest test: four epochs of `sterna train`.
+fn trained() -> Model {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/digest/mnist.safetensors");
+    let bytes = fs::read(path).expect("the fixture is part of the repository");
+    let file = safetensors::SafeTensors::deserialize(&bytes).expect("a safetensors file");
+    let floats = |name: String| -> Vec<f32> {
+        let data = file.tensor(&name).expect("the fixture's tensor").data();
+        data.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect()
+    };
+    let layer = |i: usize| {
+        let gain = floats(format!("layers.{i}.gain"));
+        let view = file.tensor(&format!("layers.{i}.packed")).expect("the fixture's tensor");
+        let (rows, cols) = (view.shape()[0], gain.len());
+        assert_eq!(view.shape(), [rows, words(cols)]);
+        let words = view.data().as_chunks().0.iter().map(|&bytes| u32::from_le_bytes(bytes)).collect();
+        Layer { packed: Packed { rows, cols, scale: floats(format!("layers.{i}.beta"))[0], words }, gain }
+    };
+    Model { layers: (0..3).map(layer).collect(), eps: 1e-5, about: Value::Null }
+}
+
+#[test]
+fn a_hundred_test_digits_as_pictures_and_one_set_of_labels_from_every_format() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let at = |name: &str| folder.path().join(name);
+    let packed = at("packed.safetensors");
+    fs::write(&packed, trained().to_packed(Coding::TwoBit)).expect("written");
+    let test = Dataset::embedded().test;
+    let pictures: Vec<PathBuf> = (0..100).map(|i| at(&format!("{i}.png"))).collect();
+    for (path, pixels) in pictures.iter().zip(test.images.chunks_exact(784)) {
+        fs::write(path, encoded(&picture(pixels, 280), ImageFormat::Png)).expect("written");
+    }
+    let predicted = |model: &Path, index: &str| -> Value {
+        let mut args = vec!["predict", text(model), "--json"];
+        match index {
+            "" => args.extend(pictures.iter().map(|path| text(path))),
+            index => args.extend(["--index", index]),
+        }
+        json_line(&sterna(&args))["predictions"].clone()
+    };
+    let digits = |predictions: &Value| -> Vec<(u64, Value)> {
+        let all = predictions.as_array().expect("predictions").iter();
+        all.map(|one| (one["digit"].as_u64().expect("a digit"), one["probabilities"].clone())).collect()
+    };
+    let first = predicted(&packed, "");
+    let hits = first.as_array().expect("predictions").iter().zip(&test.labels);
+    let hits = hits.filter(|(one, label)| one["digit"] == **label).count();
+    println!("{hits} of 100 pictures");
+    assert!(hits >= 97, "{hits} of 100");
+    for one in first.as_array().expect("predictions") {
+        assert!(one["milliseconds"].as_f64() > Some(0.0), "{one}");
+        let sum: f64 = one["probabilities"].as_array().expect("ten").iter().filter_map(Value::as_f64).sum();
+        assert!((sum - 1.0).abs() < 1e-9, "{one}");
+    }
+
+    for to in Exchange::ALL {
+        let (out, back) = (at(to.name()), at(&format!("{}.safetensors", to.name())));
+        let said = sterna(&["export", text(&packed), "--to", to.name(), "-o", text(&out), "--json"]);
+        let line = json_line(&said);
+        assert_eq!(
+            (&line["bytes"], &line["format"]),
+            (&json!(fs::metadata(&out).expect("there").len()), &json!(to.name()))
+        );
+        let rounds = to.name().starts_with("gguf");
+        assert_eq!(line["lost"].as_array().expect("losses").len(), if rounds { 3 } else { 0 }, "{line}");
+        assert_eq!(stderr(&said).contains("on average"), rounds, "{}", stderr(&said));
+        // From the file itself, and from what it is imported as, which is the file that was exported.
+        assert_eq!(digits(&predicted(&out, "")), digits(&first), "{}", to.name());
+        json_line(&sterna(&["import", text(&out), "-o", text(&back), "--json"]));
+        assert!(fs::read(&back).expect("there") == fs::read(&packed).expect("there"), "{}", to.name());
+        // What is there is not replaced unasked.
+        let again = ["export", text(&packed), "--to", to.name(), "-o", text(&out)];
+        assert_eq!(code(&sterna(&again)), 2);
+        assert_eq!(code(&sterna(&[&again[..], &["--force"]].concat())), 0);
+    }
+
+    let index = predicted(&packed, "0,1,99");
+    let labels: Vec<_> = index.as_array().expect("three").iter().map(|one| one["label"].clone()).collect();
+    assert_eq!(labels, [test.labels[0], test.labels[1], test.labels[99]].map(|label| json!(label)));
+}
+
+#[test]
+fn predict_reads_other_pictures_and_says_what_is_none() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let at = |name: &str| folder.path().join(name);
+    let model = at("packed.safetensors");
+    fs::write(&model, trained().to_packed(Coding::Base3)).expect("written");
+    // The first test digit, a 7: large, small, light on dark, and each format.
+    let seven = picture(&Dataset::embedded().test.images[..784], 500);
+    let mut dark = seven.clone();
+    image::imageops::invert(&mut dark);
+    fs::write(at("light.jpg"), encoded(&seven, ImageFormat::Jpeg)).expect("written");
+    fs::write(at("dark.bmp"), encoded(&dark, ImageFormat::Bmp)).expect("written");
+    fs::write(
+        at("small.png"),
+        encoded(&picture(&Dataset::embedded().test.images[..784], 28), ImageFormat::Png),
+    )
+    .expect("written");
+    let names = ["light.jpg", "dark.bmp", "small.png"].map(at);
+    let args = [&["predict", text(&model), "--json"][..], &names.each_ref().map(|path| text(path))].concat();
+    let output = sterna(&args);
+    let line = json_line(&output);
+    for (one, name) in line["predictions"].as_array().expect("three").iter().zip(&names) {
+        assert_eq!((&one["digit"], &one["file"]), (&json!(7), &json!(text(name))), "{one}");
+    }
+    assert!(stdout(&output).contains('█'), "{}", stdout(&output));
+
+    let mut child = Command::new(env!("CARGO_BIN_EXE_sterna"))
+        .args(["predict", text(&model), "-"])
+        .args(adapter_flags(&["predict"]))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut pipe = child.stdin.take().expect("a pipe");
+    pipe.write_all(&fs::read(at("light.jpg")).expect("there")).expect("written");
+    drop(pipe);
+    let output = child.wait_with_output().expect("it ends");
+    assert!(stdout(&output).starts_with("stdin: 7, "), "{}{}", stdout(&output), stderr(&output));
+
+    // A sheet without ink, a text, and a PNG that claims 60,000 x 60,000 pixels.
+    fs::write(at("empty.png"), encoded(&GrayImage::from_pixel(9, 5, Luma([200])), ImageFormat::Png))
+        .expect("written");
+    fs::write(at("text.png"), "seven").expect("written");
+    let mut huge = encoded(&seven, ImageFormat::Png);
+    huge[16..24].copy_from_slice(&[0, 0, 0xea, 0x60, 0, 0, 0xea, 0x60]);
+    let mut crc = flate2::Crc::new();
+    crc.update(&huge[12..29]);
+    huge[29..33].copy_from_slice(&crc.sum().to_be_bytes());
+    fs::write(at("huge.png"), huge).expect("written");
+    for (name, parts) in [
+        ("empty.png", &["9 x 5", "200"][..]),
+        ("text.png", &["expected a PNG, JPEG or BMP"]),
+        ("huge.png", &["60000 x 60000"]),
+        ("missing.png", &["cannot be read"]),
+    ] {
+        let output = sterna(&["predict", text(&model), text(&at(name))]);
+        let said = stderr(&output);
+        assert_eq!(code(&output), 2, "{said}");
+        for part in [parts, &[name]].concat() {
+            assert!(said.contains(part), "{part} is missing in {said}");
+        }
+        assert_eq!(said.trim_end().lines().count(), 1, "{said}");
+    }
+    let output = sterna(&["predict", text(&model), "--index", "10000"]);
+    assert!(code(&output) == 2 && stderr(&output).contains("0 to 9999"), "{}", stderr(&output));
+}
+
+#[test]
+fn every_command_refuses_a_broken_file_in_one_sentence() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (networks, _) = small();
+    let picture = folder.path().join("seven.png");
+    fs::write(
+        &picture,
+        encoded(&self::picture(&Dataset::embedded().test.images[..784], 28), ImageFormat::Png),
+    )
+    .expect("written");
+    let mut runner = TestRunner::deterministic();
+    for (name, file) in &networks {
+        let path = folder.path().join(name);
+        for _ in 0..2 {
+            let damage = damages().new_tree(&mut runner).expect("drawn").current();
+            fs::write(&path, damaged(file, &damage)).expect("written");
+            let out = folder.path().join("out");
+            let commands = [
+                vec!["inspect", text(&path)],
+                vec!["import", text(&path), "-o", text(&out), "--force"],
+                vec!["predict", text(&path), text(&picture)],
+                vec!["verify", text(&path)],
+            ];
+            for command in commands {
+                let output = sterna(&command);
+                let said = stderr(&output);
+                let last = said.trim_end().lines().last().unwrap_or_default();
+                // A network of 5 inputs takes no picture, and some damage does none.
+                assert!([0, 2].contains(&code(&output)), "{command:?}: {damage:?}: {said}");
+                let sentence = last.starts_with("sterna: ") && said.contains(text(&path));
+                assert!(code(&output) == 0 || sentence, "{command:?}: {damage:?}: {said}");
+                assert!(!said.contains("panicked"), "{command:?}: {damage:?}: {said}");
+            }
+        }
+    }
+}
