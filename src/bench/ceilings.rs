@@ -107,11 +107,13 @@ pub(super) fn figure(
     let differential = sound(middle(&apart), middle(&long));
     let seconds = |apart: f64, long: f64| if sound(apart, long) { 2.0 * apart } else { long };
     let value = |seconds: f64| if unit == "s" { seconds / work } else { work / seconds };
+    let median = seconds(middle(&apart), middle(&long));
     let spread = (long[3 * long.len() / 4] - long[long.len() / 4]) / middle(&long);
     Measure {
-        value: value(seconds(middle(&apart), middle(&long))),
+        value: value(median),
         unit: unit.into(),
-        best: value(seconds(long[0] - short[0], long[0])),
+        // The shortest laps of two lengths may lie further apart than the middle ones.
+        best: value(median.min(seconds(long[0] - short[0], long[0]))),
         spread,
         steady: spread <= STEADY && differential,
         overrides,

@@ -387,9 +387,12 @@ mod tests {
         close(of("f32").load_seconds, of("f32").bytes as f64 / 1e12);
         close(of("f32").predicted_seconds, of("f32").bytes as f64 / 1e12);
         assert_eq!(of("f32").bytes, 4 * of("f32").weights);
-        // No ceiling of f16 arithmetic and no kernel: no figure, and its reason.
-        assert!(of("f16").predicted_seconds.is_none() && of("f16").measured_seconds.is_none());
+        // Nothing of f16 was measured: no figure, and its reason; what the ceilings allow is known.
+        assert!(of("f16").measured_seconds.is_none() && of("f16").predicted_seconds.is_some());
         assert!(of("f16").missing.as_deref().is_some_and(|reason| reason.contains("f16 4096x4096")));
         assert!(of("2-bit").speedup_over_f16.is_none());
+        // Without a ceiling there is no prediction.
+        let blind = models(&Ceilings::none("made up"), &layers);
+        assert!(blind.iter().all(|model| model.predicted_seconds.is_none() && model.load_seconds.is_none()));
     }
 }
