@@ -219,7 +219,11 @@ impl Products {
 
 /// The rows over and over, until there are so many values.
 fn repeated<T: Copy>(rows: &[T], count: usize) -> Vec<T> {
-    rows.iter().copied().cycle().take(count).collect()
+    let mut all = Vec::with_capacity(count);
+    while all.len() < count {
+        all.extend_from_slice(&rows[..rows.len().min(count - all.len())]);
+    }
+    all
 }
 
 impl Trial for Products {

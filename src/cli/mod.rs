@@ -4,7 +4,6 @@
 //! diverged, a benchmark that contradicts itself), 2 an error, 130 interrupted.
 
 mod bench;
-mod bench_train;
 mod eval;
 mod export;
 mod import;

@@ -10,7 +10,10 @@ use super::bench::{batched_shape, seconds};
 use super::{DeviceFlags, Failure, Verdict, failure, object};
 use crate::bench::{self, Outcome, Tried, Tuned, Wanted};
 use crate::gpu::Gpu;
+use crate::mnist::Dataset;
+use crate::model::Precision;
 use crate::report::columns;
+use crate::train::Config;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -107,6 +110,21 @@ fn tune(
 }
 
 impl DeviceFlags {
+    /// Has the device find its fastest kernels for the products of a step, before any is bound. All of them compute
+    /// the same integers, so the run ends with the same weights whatever is found.
+    pub fn tune_training(&self, gpu: &Gpu, config: &Config, data: &Dataset) -> Result<(), Failure> {
+        if config.precision == Precision::F32 {
+            return Ok(());
+        }
+        config.fits(gpu, data).map_err(failure)?;
+        let product = |[rows, cols]: [usize; 2]| Wanted {
+            operation: "matmul_ternary",
+            shape: [config.batch, rows, cols],
+        };
+        let wanted: Vec<Wanted> = config.shape(data).layers().into_iter().map(product).collect();
+        self.tune(gpu, &wanted, 1.5)
+    }
+
     /// Finds the fastest kernels for what this device has no choice for yet, in about so many seconds, has the
     /// device use them, and keeps them.
     pub fn tune(&self, gpu: &Gpu, wanted: &[Wanted], seconds: f64) -> Result<(), Failure> {

@@ -12,7 +12,6 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::{DataFlags, DeviceFlags, Failure, Outcome, Verdict, failure, interrupt, shown};
-use crate::bench::Wanted;
 use crate::checkpoint::{Checkpoint, Layer, Progress, SCHEMA};
 use crate::gpu::Gpu;
 use crate::mnist::Dataset;
@@ -185,21 +184,6 @@ impl Flags {
         Ok(())
     }
 
-    /// Has the device find its fastest kernels for the products of a step, before any is bound. All of them compute
-    /// the same integers, so the run ends with the same weights whatever is found.
-    fn tune(&self, gpu: &Gpu, config: &Config, data: &Dataset) -> Result<(), Failure> {
-        if config.precision == Precision::F32 {
-            return Ok(());
-        }
-        config.fits(gpu, data).map_err(failure)?;
-        let product = |[rows, cols]: [usize; 2]| Wanted {
-            operation: "matmul_ternary",
-            shape: [config.batch, rows, cols],
-        };
-        let wanted: Vec<Wanted> = config.shape(data).layers().into_iter().map(product).collect();
-        self.device.tune(gpu, &wanted, 1.5)
-    }
-
     fn satisfied(&self, test: Score) -> Verdict {
         let Some(least) = self.require else { return Verdict::Yes };
         let least = if least > 1.0 { least / 100.0 } else { least };
@@ -242,7 +226,7 @@ impl Start {
         let data = flags.data.load()?;
         config.validate(&data).map_err(failure)?;
         let gpu = flags.device.open()?;
-        flags.tune(&gpu, &config, &data)?;
+        flags.device.tune_training(&gpu, &config, &data)?;
         let trainer = Trainer::new(&gpu, &data, config.clone()).map_err(failure)?;
         let evaluator = Evaluator::new(&gpu, &trainer.mlp, &data.test).map_err(failure)?;
         // Last of what can be refused, so that a refusal leaves no empty folder behind.
@@ -320,7 +304,7 @@ impl Start {
         }
 
         let gpu = flags.device.open()?;
-        flags.tune(&gpu, &config, &data)?;
+        flags.device.tune_training(&gpu, &config, &data)?;
         let mut trainer = Trainer::new(&gpu, &data, config.clone()).map_err(failure)?;
         trainer.restore(&file).map_err(failure)?;
         let evaluator = Evaluator::new(&gpu, &trainer.mlp, &data.test).map_err(failure)?;

@@ -1,9 +1,11 @@
 //! `sterna bench`: how fast the kernels are on this adapter, beside its own limits.
 
+mod train;
+
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
-use super::{DeviceFlags, Failure, Outcome, Verdict, bench_train, failure, object};
+use super::{DeviceFlags, Failure, Outcome, Verdict, failure, object};
 use crate::bench::{self, DEFAULT_SHAPES, Gemv, Matmul, ReadSpeed, Room, Row, Skipped, Wanted, Watch};
 use crate::gpu::Gpu;
 use crate::report::{self, columns, thousands};
@@ -22,7 +24,7 @@ enum What {
     /// A matrix times a batch of activations, in f32, f16 and 2-bit trits: what training and a prompt cost.
     Matmul(MatmulFlags),
     /// Seconds per epoch of the default recipe on MNIST, and to 97 % on the test set.
-    Train(bench_train::Flags),
+    Train(train::Flags),
 }
 
 const EXAMPLES: &str = "\
@@ -134,7 +136,7 @@ pub fn run(flags: &Flags) -> Outcome {
     match &flags.what {
         What::Gemv(flags) => gemv(flags),
         What::Matmul(flags) => matmul(flags),
-        What::Train(flags) => bench_train::run(flags),
+        What::Train(flags) => train::run(flags),
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{DeviceFlags, Outcome, Verdict, failure, object};
+use crate::cli::{self, DeviceFlags, Outcome, Verdict, failure, object};
 use crate::mnist::Dataset;
 use crate::report::columns;
 use crate::train::{Config, Evaluator, Score, Trainer};
@@ -47,7 +47,8 @@ pub fn run(flags: &Flags) -> Outcome {
     let start = Instant::now();
     let gpu = flags.device.open()?;
     let (data, config) = (Dataset::embedded(), Config::default());
-    super::tell(format!("bench train on {}", super::gpu_line(&gpu)));
+    cli::tell(format!("bench train on {}", cli::gpu_line(&gpu)));
+    flags.device.tune_training(&gpu, &config, &data)?;
     let began = Instant::now();
     let mut trainer = Trainer::new(&gpu, &data, config.clone()).map_err(failure)?;
     // What is compiled and uploaded before the first step belongs to the first epoch.
@@ -60,10 +61,7 @@ pub fn run(flags: &Flags) -> Outcome {
         let train = trainer.run_epoch(&mut |_| {}).map_err(failure)?;
         seconds += began.elapsed().as_secs_f64();
         let test = evaluator.score().map_err(failure)?;
-        super::tell(format!(
-            "epoch {number}: {seconds:.3} s, {:.2} % on the test set",
-            100.0 * test.accuracy
-        ));
+        cli::tell(format!("epoch {number}: {seconds:.3} s, {:.2} % on the test set", 100.0 * test.accuracy));
         let since = start.elapsed().as_secs_f64();
         epochs.push(Epoch { seconds: std::mem::take(&mut seconds), train, test, since });
     }
@@ -73,15 +71,15 @@ pub fn run(flags: &Flags) -> Outcome {
     let median = later[later.len() / 2];
     let last = epochs.last().expect("at least two epochs");
     let to_97 = epochs.iter().find(|epoch| epoch.test.accuracy >= 0.97).map(|epoch| epoch.since);
-    super::say(format!("{}\n", super::gpu_line(&gpu)))?;
-    super::say(table(&epochs).trim_end())?;
-    super::say(format!(
+    cli::say(format!("{}\n", cli::gpu_line(&gpu)))?;
+    cli::say(table(&epochs).trim_end())?;
+    cli::say(format!(
         "\n{median:.3} s per epoch after the first, {dispatches} dispatches per step, batch {}; 97 % after {} s",
         config.batch,
         to_97.map_or("-".into(), |seconds| format!("{seconds:.1}"))
     ))?;
     if flags.json {
-        let mut line = super::device_json(&gpu);
+        let mut line = cli::device_json(&gpu);
         line.extend(object(json!({
             "bench": "train",
             "checked": gpu.checked(),
@@ -95,7 +93,7 @@ pub fn run(flags: &Flags) -> Outcome {
             "test_accuracy": last.test.accuracy,
             "seconds_to_97_percent": to_97.map_or(Value::Null, |seconds| json!(seconds)),
         })));
-        super::print_json("bench", line)?;
+        cli::print_json("bench", line)?;
     }
     Ok(verdict(last.test.accuracy))
 }
@@ -104,7 +102,7 @@ fn verdict(accuracy: f64) -> Verdict {
     if accuracy >= LEARNED {
         return Verdict::Yes;
     }
-    super::tell(format!(
+    cli::tell(format!(
         "the network scores {:.2} %, less than the {:.0} % of one that learned: its seconds count for nothing",
         100.0 * accuracy,
         100.0 * LEARNED
