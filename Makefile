@@ -32,5 +32,5 @@ renderdoc: ## capture one training step for RenderDoc, no display needed; instal
 	@sh .ci/renderdoc
 	$(CARGO) build --release
 	@mkdir -p runs/renderdoc
-	renderdoccmd capture -w -c runs/renderdoc/step target/release/sterna profile train --renderdoc $(ARGS)
+	renderdoccmd capture -w -d "$(CURDIR)" -c "$(CURDIR)/runs/renderdoc/step" target/release/sterna profile train --renderdoc $(ARGS)
 	/usr/bin/python3 -B tests/capture.py runs/renderdoc/step_capture.rdc

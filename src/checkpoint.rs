@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use safetensors::tensor::{Metadata, TensorView};
+use safetensors::tensor::{Metadata, TensorInfo, TensorView};
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -309,13 +309,32 @@ pub fn deserialize(bytes: &[u8]) -> Result<(SafeTensors<'_>, Metadata), String> 
     if length > left {
         return Err(no_file(format!("its first 8 bytes promise a header of {length} bytes, found {left}")));
     }
-    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| no_file(error.to_string()))?;
+    let read = SafeTensors::read_metadata(bytes);
+    let (_, header) =
+        read.map_err(|error| no_file(misfit(&bytes[8..8 + length as usize]).unwrap_or(error.to_string())))?;
     let (promised, found) = (header.data_len() as u64, left - length);
     if promised != found {
         return Err(no_file(format!("its header promises {promised} bytes of tensors, found {found}")));
     }
     let file = SafeTensors::deserialize(bytes).map_err(|error| no_file(error.to_string()))?;
     Ok((file, header))
+}
+
+/// The first tensor of a header whose shape and type make another number of bytes than its offsets: the crate
+/// says only that there is one.
+fn misfit(header: &[u8]) -> Option<String> {
+    let header: BTreeMap<String, serde_json::Value> = serde_json::from_slice(header).ok()?;
+    header.iter().filter(|(name, _)| *name != "__metadata__").find_map(|(name, tensor)| {
+        let info: TensorInfo = serde_json::from_value(tensor.clone()).ok()?;
+        let (from, to) = info.data_offsets;
+        let found = to.checked_sub(from)? as u128;
+        let bits =
+            info.shape.iter().try_fold(info.dtype.bitsize() as u128, |all, &n| all.checked_mul(n as u128))?;
+        let (dtype, shape) = (info.dtype, &info.shape);
+        (bits != 8 * found).then(|| {
+            format!("{name} is {dtype:?} {shape:?}, {} bytes, where its offsets hold {found}", bits / 8)
+        })
+    })
 }
 
 fn parse(bytes: &[u8]) -> Result<Checkpoint, String> {

@@ -40,7 +40,7 @@ Examples:
   sterna profile train --precision f32 --batch 512 --steps 50
   sterna profile eval --trace eval.json                 a timeline for https://ui.perfetto.dev
   sterna profile gemv --shape 11008x4096 --kernel gemv_f32
-  renderdoccmd capture -w -c step sterna profile train --renderdoc
+  renderdoccmd capture -w -d . -c step sterna profile train --renderdoc
                                                         one step as a capture for RenderDoc";
 
 #[derive(Args)]
@@ -206,7 +206,7 @@ impl CommonFlags {
             let args: Vec<String> = std::env::args().skip(1).collect();
             let args: Vec<&str> = args.iter().map(String::as_str).collect();
             failure(format!(
-                "--renderdoc captures under RenderDoc, which this is not; run: renderdoccmd capture -w -c step {} \
+                "--renderdoc captures under RenderDoc, which this is not; run: renderdoccmd capture -w -d . -c step {} \
                  (Debian has it in the package renderdoc; `make renderdoc` installs it and does this)",
                 super::command(&args)
             ))
