@@ -188,5 +188,8 @@ fn outside_renderdoc_it_says_how_to_get_inside() {
     assert_eq!(code(&output), 2, "{}", stderr(&output));
     let said = stderr(&output);
     assert!(said.starts_with("sterna: --renderdoc"), "{said}");
-    assert!(said.contains("renderdoccmd capture -w -d . -c step ") && said.contains(&ARGS.join(" ")), "{said}");
+    assert!(
+        said.contains("renderdoccmd capture -w -d . -c step ") && said.contains(&ARGS.join(" ")),
+        "{said}"
+    );
 }
