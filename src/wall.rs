@@ -3,8 +3,27 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A probe varies when its middle half spreads over more than this share of the median.
+/// What is measured varies when its middle half spreads over more than this share of the median.
 pub const STEADY: f64 = 0.05;
+
+/// Two times that differ by less than this share of the longer are as good as equal: ceilings are not known better.
+pub const MARGIN: f64 = 0.1;
+
+/// Whether two times, or two rates, are within the [`MARGIN`] of each other.
+pub fn near(one: f64, other: f64) -> bool {
+    one.min(other) > (1.0 - MARGIN) * one.max(other)
+}
+
+/// First quartile, median and third quartile of samples that are sorted.
+pub fn quartiles(sorted: &[f64]) -> [f64; 3] {
+    [1, 2, 3].map(|quarter| sorted[quarter * sorted.len() / 4])
+}
+
+/// From the first to the third quartile of samples that are sorted, over their median.
+pub fn spread(sorted: &[f64]) -> f64 {
+    let [low, middle, high] = quartiles(sorted);
+    (high - low) / middle
+}
 
 /// One figure of an adapter with the samples that it comes from.
 ///
@@ -108,6 +127,9 @@ pub struct Ceilings {
     pub device_to_host: Probe,
 }
 
+/// Why a ceiling is missing that nobody wanted to know: no table shows it.
+pub const NOT_ASKED: &str = "not asked for";
+
 impl Ceilings {
     /// All of them missing for one reason.
     pub fn none(reason: &str) -> Ceilings {
@@ -128,9 +150,14 @@ impl Ceilings {
         }
     }
 
+    /// The ceiling of this name, if there is one.
+    pub fn probe(&self, name: &str) -> Option<&Probe> {
+        self.each().into_iter().find(|(each, _)| *each == name).map(|(_, probe)| probe)
+    }
+
     /// The figure of the ceiling of this name, if there is one.
     pub fn value(&self, name: &str) -> Option<f64> {
-        self.each().into_iter().find(|(each, _)| *each == name)?.1.value()
+        self.probe(name)?.value()
     }
 
     /// What one dispatch takes at least that moves so many bytes and does so many operations, the latter at the rate
@@ -194,6 +221,8 @@ pub enum Bound {
     Compute,
     /// The dispatches that it consists of.
     Launch,
+    /// Two of these nearly equally: which is the longer, the measurement cannot tell.
+    Balanced,
 }
 
 /// Seconds that a computation takes at least, by each ceiling of an adapter.
@@ -213,16 +242,16 @@ impl Floor {
         self.load_seconds.max(self.compute_seconds).max(self.launch_seconds)
     }
 
-    /// Which of the three it is.
+    /// Which of the three it is, unless another comes [`near`] it.
     pub fn bound(&self) -> Bound {
-        let [load, compute, launch] = [self.load_seconds, self.compute_seconds, self.launch_seconds];
-        if load >= compute && load >= launch {
-            Bound::Bandwidth
-        } else if compute >= launch {
-            Bound::Compute
-        } else {
-            Bound::Launch
-        }
+        let mut all = [
+            (self.load_seconds, Bound::Bandwidth),
+            (self.compute_seconds, Bound::Compute),
+            (self.launch_seconds, Bound::Launch),
+        ];
+        all.sort_by(|one, other| other.0.total_cmp(&one.0));
+        let [longest, second, _] = all;
+        if near(longest.0, second.0) { Bound::Balanced } else { longest.1 }
     }
 }
 
@@ -238,18 +267,25 @@ pub struct WeightFormat {
     pub name: &'static str,
     /// Its product with one row of activations.
     pub gemv: &'static str,
-    /// Its product with a batch of them, where there is one.
-    pub matmul: Option<&'static str>,
     /// The ceiling of its arithmetic, by name.
     pub arithmetic: &'static str,
     /// Weights that share one aligned block of a row, and bytes of that block.
     pub block: [usize; 2],
+    /// Activations that share a block, and bytes of it.
+    pub activations: [usize; 2],
+    /// Bytes that each row of activations has beside them: what takes the -1 of trits off.
+    pub beside: usize,
 }
 
 impl WeightFormat {
     /// Bytes of a matrix, its rows filled to whole blocks.
     pub fn bytes(&self, rows: usize, cols: usize) -> u64 {
         (rows * cols.div_ceil(self.block[0]) * self.block[1]) as u64
+    }
+
+    /// Bytes of one row of activations and of its outputs.
+    pub fn row_bytes(&self, rows: usize, cols: usize) -> u64 {
+        (cols.div_ceil(self.activations[0]) * self.activations[1] + self.beside + 4 * rows) as u64
     }
 }
 
@@ -258,27 +294,44 @@ pub const WEIGHT_FORMATS: [WeightFormat; 5] = [
     WeightFormat {
         name: "f32",
         gemv: "gemv_f32",
-        matmul: Some("matmul_f32"),
         arithmetic: "fma_f32",
         block: [1, 4],
+        activations: [1, 4],
+        beside: 0,
     },
     // Stored in f16, multiplied and summed in f32.
     WeightFormat {
         name: "f16",
         gemv: "gemv_f16",
-        matmul: Some("matmul_f16"),
         arithmetic: "fma_f32",
         block: [8, 16],
+        activations: [8, 16],
+        beside: 0,
     },
-    WeightFormat { name: "int8", gemv: "gemv_i8", matmul: None, arithmetic: "dot4_i8", block: [16, 16] },
+    WeightFormat {
+        name: "int8",
+        gemv: "gemv_i8",
+        arithmetic: "dot4_i8",
+        block: [16, 16],
+        activations: [16, 16],
+        beside: 0,
+    },
     WeightFormat {
         name: "2-bit",
         gemv: "gemv_ternary",
-        matmul: Some("matmul_ternary"),
         arithmetic: "dot4_i8",
         block: [16, 4],
+        activations: [16, 16],
+        beside: 4,
     },
-    WeightFormat { name: "base-3", gemv: "gemv_base3", matmul: None, arithmetic: "dot4_i8", block: [80, 16] },
+    WeightFormat {
+        name: "base-3",
+        gemv: "gemv_base3",
+        arithmetic: "dot4_i8",
+        block: [80, 16],
+        activations: [16, 16],
+        beside: 4,
+    },
 ];
 
 /// Read bandwidth over one working set.
@@ -300,6 +353,18 @@ pub struct Gap {
     pub reason: String,
 }
 
+/// How the kernel that ran came to be the one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Chosen {
+    /// It was the fastest when the tuner tried all of them on this adapter.
+    Tuned,
+    /// Nobody tried.
+    Default,
+    /// No other runs here.
+    Only,
+}
+
 /// One product at one shape, measured: a point on the roofline.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Point {
@@ -309,6 +374,8 @@ pub struct Point {
     pub kernel: String,
     /// Its overrides.
     pub overrides: String,
+    /// Why it and no other of its operation; none in files that are older than the question.
+    pub chosen: Option<Chosen>,
     /// Outputs of the matrix.
     pub rows: usize,
     /// Inputs of the matrix.
@@ -325,6 +392,9 @@ pub struct Point {
     pub median_seconds: f64,
     /// Seconds of the fastest sample.
     pub min_seconds: f64,
+    /// From the first to the third quartile of the samples, over their median; more than [`STEADY`] varies.
+    #[serde(default)]
+    pub spread: f64,
     /// Operations per second.
     pub ops_per_second: f64,
     /// Bytes per second.
@@ -377,6 +447,12 @@ pub struct Model {
     pub predicted_seconds: Option<f64>,
     /// The medians of each shape times its count.
     pub measured_seconds: Option<f64>,
+    /// The fastest samples, summed in the same way.
+    pub min_seconds: Option<f64>,
+    /// From the first to the third quartiles, summed in the same way, over the medians; more than [`STEADY`] varies.
+    pub spread: Option<f64>,
+    /// Samples of the shape that has fewest.
+    pub samples: Option<usize>,
     /// One over it.
     pub tokens_per_second: Option<f64>,
     /// Of f16's measured time, how many times as fast.
@@ -425,7 +501,8 @@ pub struct EnergyRow {
     pub arithmetic_pj_per_weight: Option<f64>,
     /// The same as published, every sum as narrow as its operands.
     pub published_pj_per_weight: Option<f64>,
-    /// Energy of bringing the weight from the table's main memory, the middle of its range.
+    /// Energy of moving the product's bytes (weights, activations, outputs) from and to the table's main memory, the
+    /// middle of its range.
     pub memory_pj_per_weight: Option<f64>,
     /// From DRAM: lowest and highest.
     pub dram_pj_per_weight: Option<[f64; 2]>,
@@ -486,7 +563,7 @@ pub struct Energy {
     pub shape: [usize; 2],
     /// Every table.
     pub models: Vec<EnergyModel>,
-    /// `not measured on this machine`, or which counter measured.
+    /// Which counter measured, or that and why none did, [`NOT_MEASURED`] first.
     pub measured: String,
     /// Watts of the idle machine, by that counter.
     pub idle_watts: Option<f64>,
@@ -608,30 +685,37 @@ pub struct Wall {
 }
 
 #[cfg(test)]
+impl Measure {
+    /// A steady figure that nobody measured.
+    pub fn made_up(value: f64, unit: &str) -> Probe {
+        Probe::Measured(Measure {
+            value,
+            unit: unit.into(),
+            best: value,
+            spread: 0.0,
+            steady: true,
+            overrides: String::new(),
+            working_set_bytes: 0,
+            clock: String::new(),
+            work: 1.0,
+            differential: true,
+            long_seconds: vec![],
+            short_seconds: vec![],
+        })
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
     fn ceilings(read: f64, compute: f64, launch: f64) -> Ceilings {
-        let mut ceilings = Ceilings::none("made up");
-        for (name, value, unit) in
-            [("read", read, "byte/s"), ("fma_f32", compute, "op/s"), ("launch", launch, "s")]
-        {
-            *ceilings.by_name(name) = Probe::Measured(Measure {
-                value,
-                unit: unit.into(),
-                best: value,
-                spread: 0.0,
-                steady: true,
-                overrides: String::new(),
-                working_set_bytes: 0,
-                clock: String::new(),
-                work: 1.0,
-                differential: true,
-                long_seconds: vec![],
-                short_seconds: vec![],
-            });
+        Ceilings {
+            read: Measure::made_up(read, "byte/s"),
+            fma_f32: Measure::made_up(compute, "op/s"),
+            launch: Measure::made_up(launch, "s"),
+            ..Ceilings::none("made up")
         }
-        ceilings
     }
 
     fn point(bytes: u64, ops: u64, seconds: f64) -> Point {
@@ -639,6 +723,7 @@ mod tests {
             format: "f32".into(),
             kernel: "gemv_f32".into(),
             overrides: String::new(),
+            chosen: None,
             rows: 1,
             cols: 1,
             batch: 1,
@@ -647,6 +732,7 @@ mod tests {
             intensity: ops as f64 / bytes as f64,
             median_seconds: seconds,
             min_seconds: seconds,
+            spread: 0.0,
             ops_per_second: ops as f64 / seconds,
             bytes_per_second: bytes as f64 / seconds,
             floor: None,
@@ -687,6 +773,37 @@ mod tests {
     }
 
     #[test]
+    fn two_limits_within_a_tenth_are_balanced() {
+        let bound = |load_seconds, compute_seconds, launch_seconds| {
+            Floor { load_seconds, compute_seconds, launch_seconds }.bound()
+        };
+        // LLaMA 7B once: 127.6 ms to load, 126.0 to compute. Nobody knows his ceilings that well.
+        assert_eq!(bound(127.6e-3, 126.0e-3, 0.1e-3), Bound::Balanced);
+        assert_eq!(bound(126.0e-3, 127.6e-3, 0.1e-3), Bound::Balanced);
+        assert_eq!(bound(0.91, 1.0, 0.5), Bound::Balanced);
+        assert_eq!(bound(0.89, 1.0, 0.5), Bound::Compute);
+        assert_eq!(bound(1.0, 0.89, 0.5), Bound::Bandwidth);
+        assert_eq!(bound(0.1, 0.95, 1.0), Bound::Balanced);
+        assert_eq!(bound(0.1, 0.5, 1.0), Bound::Launch);
+        // Two that are near each other, and far below the third, say nothing.
+        assert_eq!(bound(0.5, 0.5, 1.0), Bound::Launch);
+        // A point at the ridge, 10 operations per byte.
+        let mut point = point(1 << 30, 10 << 30, 0.01);
+        point.judge(&ceilings(1e12, 1e13, 5e-6), "fma_f32");
+        assert_eq!(point.bound_by, Some(Bound::Balanced));
+        assert!((point.reached.unwrap() - 0.107_374_182_4).abs() < 1e-9);
+        assert_eq!(serde_json::to_value(Bound::Balanced).unwrap(), "balanced");
+    }
+
+    #[test]
+    fn the_spread_is_of_the_middle_half() {
+        // Quartiles 2, 3 and 4: the outlier does not count.
+        assert_eq!(quartiles(&[1.0, 2.0, 3.0, 4.0, 50.0]), [2.0, 3.0, 4.0]);
+        assert!((spread(&[1.0, 2.0, 3.0, 4.0, 50.0]) - 2.0 / 3.0).abs() < 1e-12);
+        assert_eq!(spread(&[7.0]), 0.0);
+    }
+
+    #[test]
     fn the_crossing_is_where_both_take_equally_long() {
         let (weights, moved, ops, bandwidth, rate) = (4e6, 1e4, 2e6, 1e12, 1e13);
         let batch = crossing_batch(weights, moved, ops, bandwidth, rate).unwrap();
@@ -701,5 +818,9 @@ mod tests {
         let bytes = |rows, cols| WEIGHT_FORMATS.map(|format| format.bytes(rows, cols));
         assert_eq!(bytes(2, 80), [640, 320, 160, 40, 32]);
         assert_eq!(bytes(1, 81), [324, 176, 96, 24, 32]);
+        // 80 and 81 activations in f32, f16 and int8, a sum for trits, and outputs of four bytes.
+        let row = |rows, cols| WEIGHT_FORMATS.map(|format| format.row_bytes(rows, cols));
+        assert_eq!(row(2, 80), [328, 168, 88, 92, 92]);
+        assert_eq!(row(1, 81), [328, 180, 100, 104, 104]);
     }
 }

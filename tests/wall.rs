@@ -9,14 +9,14 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
-use common::process::{adapter_flags, code, stderr, stdout, text};
+use common::process::{adapter_flags, code, program, stderr, stdout, text};
 use common::{Shaders, gpu};
 use serde_json::{Value, json};
 use sterna::Gpu;
 use sterna::bench::{self, CEILINGS, Layers, Room, Watch};
 use sterna::gpu::wgpu;
 use sterna::report::{compare_page, wall_page};
-use sterna::wall::{Ceilings, Measure, Probe, Wall};
+use sterna::wall::{Bound, Ceilings, Measure, Probe, STEADY, WEIGHT_FORMATS, Wall, spread};
 
 // --- the probes ------------------------------------------------------------------------------------
 
@@ -96,17 +96,31 @@ fn a_matrix_larger_than_the_memory_is_measured_in_parts() {
     let want = [("f32", 4, 16), ("f16", 2, 32), ("int8", 1, 64), ("2-bit", 1, 64), ("base-3", 1, 64)];
     assert_eq!(parts, want, "{:?}", layers.gaps);
     layers.measure(gpu, &[[64, 512]], 3, room, 0.0, &mut watch);
-    let batched: Vec<_> = layers.points[5..].iter().map(|p| (p.format.as_str(), p.batch, p.ops)).collect();
-    assert_eq!(
-        batched,
-        [("f32", 3, 2 * 3 * 16 * 512), ("f16", 3, 2 * 3 * 32 * 512), ("2-bit", 3, 2 * 3 * 64 * 512)]
-    );
+    for (format, rows) in [("f32", 16), ("f16", 32), ("2-bit", 64)] {
+        let point = layers.points[5..].iter().find(|point| point.format == format).expect(format);
+        assert_eq!((point.batch, point.ops), (3, 2 * 3 * rows * 512), "{format}");
+    }
+    // Bytes are those that the formats say, which energies are counted by.
+    for point in &layers.points {
+        let format = WEIGHT_FORMATS.iter().find(|format| format.name == point.format).expect("a format");
+        let (weights, row) = (format.bytes(point.rows, point.cols), format.row_bytes(point.rows, point.cols));
+        assert_eq!(point.bytes, weights + point.batch as u64 * row, "{point:?}");
+        assert_eq!(point.spread, spread(&point.sample_seconds));
+    }
+    // With more than one row of activations a format has a point, or no kernel, and says so once.
+    layers.measure(gpu, &[[64, 512]], 5, room, 0.0, &mut watch);
+    for format in &WEIGHT_FORMATS {
+        let points = layers.points.iter().filter(|p| p.batch > 1 && p.format == format.name).count();
+        let what = format!("{} above batch 1", format.name);
+        let gaps = layers.gaps.iter().filter(|gap| gap.what == what).count();
+        assert!((points, gaps) == (2, 0) || (points, gaps) == (0, 1), "{what}: {:?}", layers.gaps);
+    }
 }
 
 // --- the program -----------------------------------------------------------------------------------
 
 fn command(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sterna"));
+    let mut command = program();
     command.args(args).args(adapter_flags(args));
     command
 }
@@ -183,9 +197,11 @@ fn a_wall_has_every_key_and_says_how_it_was_measured() {
                 >= seconds("load_seconds").max(seconds("compute_seconds")) * 0.999_999
         );
     }
+    let bounds = ["bandwidth", "compute", "launch", "balanced"];
     for point in line["points"].as_array().expect("points") {
         assert!(point["sample_seconds"].as_array().expect("samples").len() >= 3, "{point}");
-        assert!(["bandwidth", "compute", "launch"].contains(&point["bound_by"].as_str().expect("a bound")));
+        assert!(bounds.contains(&point["bound_by"].as_str().expect("a bound")));
+        assert!(["tuned", "default", "only"].contains(&point["chosen"].as_str().expect("a reason")));
     }
     let notes = line["notes"].to_string();
     assert!(notes.contains("shrunk to 16 MiB"), "{notes}");
@@ -260,6 +276,135 @@ fn strangers(page: &str, json: &Value) -> Vec<String> {
         }
     }
     strange
+}
+
+#[test]
+fn what_varies_says_so_in_every_table() {
+    let wall: Wall = serde_json::from_value(whole().1.clone()).expect("it reads what it wrote");
+    let models = wall.models.iter().map(|model| {
+        assert!(model.min_seconds.expect("a sum") <= model.measured_seconds.expect("a sum"), "{model:?}");
+        assert!(model.samples.is_some_and(|samples| samples >= 3), "{model:?}");
+        model.spread.expect("a spread")
+    });
+    let drawn = [wall.roofline_shape, wall.small_shape];
+    let points = wall.points.iter().map(|point| {
+        assert_eq!(point.spread, spread(&point.sample_seconds));
+        (point, point.spread)
+    });
+    let points =
+        points.filter(|(point, _)| drawn.contains(&[point.rows, point.cols])).map(|(_, spread)| spread);
+    let probes = wall.ceilings.each().into_iter().map(|(_, probe)| probe);
+    let probes = probes.chain(wall.staircase.iter().map(|step| &step.probe));
+    let probes =
+        probes.filter(|probe| probe.value().is_some()).map(|probe| measured("a probe", probe).spread);
+    let varying = models.chain(points).chain(probes).filter(|&spread| spread > STEADY).count();
+    assert_eq!(page().matches("<b>varies</b>").count(), varying);
+    // A point made steady, and one made to vary.
+    let mut forged = wall.clone();
+    let point =
+        forged.points.iter_mut().find(|point| drawn.contains(&[point.rows, point.cols])).expect("one");
+    point.spread = if point.spread > STEADY { 0.0 } else { 0.5 };
+    assert_ne!(wall_page(&forged, "jouppi").matches("<b>varies</b>").count(), varying);
+    assert_eq!(page().matches("<th>spread</th>").count(), 4, "ceilings, staircase, points, models");
+}
+
+#[test]
+fn quick_reads_no_counter_and_says_so() {
+    let words = "not measured on this machine: --quick reads no counter, `sterna energy` does";
+    assert_eq!(whole().1["energy"]["measured"], words);
+    assert!(page().contains(words), "the page says it too");
+}
+
+#[test]
+fn a_verdict_that_is_too_close_is_none() {
+    let mut wall: Wall = serde_json::from_value(whole().1.clone()).expect("it reads what it wrote");
+    wall.summary.bound_2bit_7b = Some(Bound::Balanced);
+    (wall.summary.ridge_int8, wall.summary.ridge_f32) = (Some(8.3), Some(2.0));
+    wall.summary.intensity_7b = vec![("2-bit".into(), 8.0), ("f32".into(), 0.5)];
+    let balanced = wall_page(&wall, "jouppi");
+    assert!(balanced.contains("it lies near the ridge") && !balanced.contains("it is memory-bound"));
+    assert!(balanced.contains("8.00</data> op/B) at the ridge"), "{balanced}");
+    assert!(balanced.contains("0.500</data> op/B) left"));
+    wall.summary.bound_2bit_7b = Some(Bound::Bandwidth);
+    let bound = wall_page(&wall, "jouppi");
+    assert!(bound.contains("it is memory-bound") && !bound.contains("it lies near the ridge"));
+}
+
+/// Buffers that a process may not have are not asked for twice.
+#[cfg(target_os = "linux")]
+#[test]
+fn too_little_memory_shrinks_the_working_set_and_says_so() {
+    let adapter = adapter_flags(&["bandwidth"]).join(" ");
+    // How much a driver takes for itself differs: the first limit that is too little for the working set will do.
+    for limit in [3_300_000, 2_800_000, 2_300_000, 1_800_000] {
+        let program = env!("CARGO_BIN_EXE_sterna");
+        let script = format!("ulimit -v {limit}; exec {program} bandwidth --seconds 0 --json {adapter}");
+        let output = Command::new("sh").args(["-c", &script]).output().expect("sh runs");
+        assert_eq!(code(&output), 0, "{limit}: {}", stderr(&output));
+        let line = last_line(&output);
+        for name in ["read", "triad", "host_to_device", "device_to_host"] {
+            assert!(line["ceilings"][name]["value"].is_f64(), "{limit}: {name}: {}", line["ceilings"][name]);
+        }
+        if line["notes"].to_string().contains("can be had: the device refused more") {
+            return;
+        }
+        assert!(!line["notes"].to_string().contains("shrunk"), "{}", line["notes"]);
+    }
+    panic!("no limit was too little");
+}
+
+#[test]
+fn kernels_are_those_that_the_tuner_chose() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let sterna = |args: &[&str]| {
+        let output = command(args).env("STERNA_CACHE", folder.path()).output().expect("it starts");
+        assert_eq!(code(&output), 0, "{args:?}: {}", stderr(&output));
+        output
+    };
+    let measure = ["roofline", "--quick", "--seconds", "0", "--memory", "16", "--json"];
+    let chosen = |output: &Output| {
+        let line = last_line(output);
+        let points = line["points"].as_array().expect("points");
+        let of = |p: &&Value| p["format"] == "2-bit" && p["rows"] == 256 && p["batch"] == 1;
+        let point = points.iter().find(of).expect("the small layer").clone();
+        let notes = line["notes"].to_string();
+        (point["chosen"].clone(), point["kernel"].clone(), point["overrides"].clone(), notes)
+    };
+    let before = chosen(&sterna(&measure));
+    assert!(before.0 == "default" && before.3.contains("--quick tunes nothing"), "{before:?}");
+    let tuned = last_line(&sterna(&["tune", "--shapes", "256x784", "--seconds", "0", "--json"]));
+    let mut all = tuned["tuned"].as_array().expect("operations").iter();
+    let winner = all.find(|tuned| tuned["operation"] == "gemv_ternary").expect("one")["winner"].clone();
+    let (how, kernel, overrides, notes) = chosen(&sterna(&measure));
+    assert_eq!(how, "tuned", "{notes}");
+    let [kernel, overrides] = [&kernel, &overrides].map(|value| value.as_str().expect("a text"));
+    assert_eq!(format!("{kernel} {overrides}").trim(), winner);
+    let without = chosen(&sterna(&[&measure[..], &["--no-tune"]].concat()));
+    assert!(without.0 == "default" && without.3.contains("--no-tune asked for that"), "{without:?}");
+}
+
+/// Without `--quick` what nobody tuned is tuned first.
+#[test]
+fn a_full_run_tunes_what_it_measures() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut command = command(&["roofline", "--seconds", "0"]);
+    let command = command.env("STERNA_CACHE", folder.path()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("started");
+    let lines = BufReader::new(child.stderr.take().expect("piped")).lines();
+    let (mut said, mut interrupted) = (String::new(), false);
+    for line in lines.map_while(Result::ok) {
+        said += &format!("{line}\n");
+        if line.contains("gemv_ternary 2560x2560: gemv_ternary") && !interrupted {
+            let id = child.id().to_string();
+            assert!(Command::new("kill").args(["-INT", &id]).status().expect("kill runs").success());
+            interrupted = true;
+        }
+    }
+    assert_eq!(child.wait().expect("it ends").code(), Some(130), "{said}");
+    // What was found by then is kept.
+    let kept = fs::read_dir(folder.path()).expect("a folder").next().expect("a file").expect("readable");
+    let kept = fs::read_to_string(kept.path()).expect("text");
+    assert!(kept.contains("gemv_ternary 2560x2560x1"), "{kept}");
 }
 
 #[test]
@@ -372,10 +517,18 @@ fn adapters_are_compared_and_other_files_refused_by_name() {
     let mut other = line.clone();
     other["adapter"] = json!("Another <GPU>");
     let other = write("other.json", other.to_string());
+    // A measurement's own page stays.
+    fs::create_dir(&out).expect("made");
+    fs::write(out.join("wall.html"), "measured").expect("written");
     let output = sterna(&["wall", "--compare", text(&good), text(&other), "--out", text(&out), "--json"]);
     assert_eq!(code(&output), 0, "{}", stderr(&output));
     assert_eq!(last_line(&output)["compared"].as_array().expect("walls").len(), 2);
-    let page = fs::read_to_string(out.join("wall.html")).expect("the page");
+    assert_eq!(fs::read_to_string(out.join("wall.html")).expect("still there"), "measured");
+    let page = fs::read_to_string(out.join("compare.html")).expect("the page");
+    for flag in [&["--seconds", "1"][..], &["--energy-model", "course"], &["--quick"], &["--no-tune"]] {
+        let output = sterna(&[&["wall", "--compare", text(&good)], flag].concat());
+        assert!(code(&output) == 2 && stderr(&output).contains("cannot be used with"), "{flag:?}");
+    }
     assert!(page.contains("Another &lt;GPU&gt;") && !page.contains("Another <GPU>"));
     assert_eq!(
         strangers(&page, &last_line(&output)).into_iter().filter(|word| word != "1.").collect::<Vec<_>>(),
@@ -444,6 +597,13 @@ fn every_section_stands_alone() {
         said.contains("533") && said.contains("500") && said.contains("not measured on this machine"),
         "{said}"
     );
+    let output = sterna(&["energy", "--tables-only"]);
+    for shown in ["SRAM", "HBM", "DRAM", "0.440 pJ", "7.85 – 14.1 pJ", "11.0 – 15.1 pJ"] {
+        assert!(stdout(&output).contains(shown), "no {shown}: {}", stdout(&output));
+    }
+    // No window is shorter or longer for it.
+    let output = sterna(&["energy", "--seconds", "1"]);
+    assert!(code(&output) == 2 && stderr(&output).contains("--seconds"), "{}", stderr(&output));
     for model in line["models"].as_array().expect("models") {
         for key in ["name", "ratio_published", "rows"] {
             assert!(!model[key].is_null(), "no {key}");
@@ -459,6 +619,11 @@ fn every_section_stands_alone() {
     let line = last_line(&output);
     assert!(line["ceilings"]["triad"]["value"].as_f64().expect("a figure") > 0.0);
     assert_eq!(line["ceilings"]["fma_f32"]["missing"], "not asked for");
+    let said = stdout(&output).replace(stdout(&output).lines().last().expect("JSON"), "");
+    assert!(
+        said.contains("triad") && !said.contains("multiply-add") && !said.contains("not asked"),
+        "{said}"
+    );
 
     let output = sterna(&["roofline", "--quick", "--seconds", "0", "--memory", "16", "--json"]);
     assert_eq!(code(&output), 0, "{}", stderr(&output));

@@ -7,7 +7,7 @@ use super::{Failure, overrides};
 use crate::gpu::{Clock, Dtype, Error, Gpu, Kernel, Op, Tensor};
 use crate::kernels;
 use crate::random::{self, Stream};
-use crate::wall::{Ceilings, Measure, Probe, STEADY};
+use crate::wall::{Ceilings, Measure, NOT_ASKED, Probe, STEADY, quartiles, spread};
 
 /// The names of all ceilings.
 pub const CEILINGS: [&str; 12] = [
@@ -35,9 +35,12 @@ pub struct Watch<'a> {
 
 /// Measures the ceilings of these names, about as long each; what fails leaves a gap with its reason.
 pub fn ceilings(gpu: &Gpu, names: &[&str], room: Room, seconds: f64, watch: &mut Watch) -> Ceilings {
-    let mut found = Ceilings::none("not asked for");
+    let mut found = Ceilings::none(NOT_ASKED);
     let mut pool = None;
+    let streams = ["read", "write", "copy", "triad"];
     for name in CEILINGS.into_iter().filter(|name| names.contains(name)) {
+        // The others need the memory.
+        pool = pool.filter(|_| streams.contains(&name));
         let probe = if (watch.stop)() {
             Probe::missing("interrupted")
         } else {
@@ -101,14 +104,14 @@ pub(super) fn figure(
     let long = sorted(&mut pairs.long.iter().copied());
     let short = sorted(&mut pairs.short.iter().copied());
     let apart = sorted(&mut pairs.long.iter().zip(&pairs.short).map(|(long, short)| long - short));
-    let middle = |all: &[f64]| all[all.len() / 2];
+    let middle = |all: &[f64]| quartiles(all)[1];
     // Half of the work takes half of the time, less what starting costs, which is little beside a lap.
     let sound = |apart: f64, long: f64| (0.25..=0.75).contains(&(apart / long));
     let differential = sound(middle(&apart), middle(&long));
     let seconds = |apart: f64, long: f64| if sound(apart, long) { 2.0 * apart } else { long };
     let value = |seconds: f64| if unit == "s" { seconds / work } else { work / seconds };
     let median = seconds(middle(&apart), middle(&long));
-    let spread = (long[3 * long.len() / 4] - long[long.len() / 4]) / middle(&long);
+    let spread = spread(&long);
     Measure {
         value: value(median),
         unit: unit.into(),

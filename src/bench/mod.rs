@@ -21,7 +21,7 @@ pub use energy::{ENERGY_TABLES, Rapl, energy, energy_per_product};
 pub use formats::formats;
 pub use gemv::{DEFAULT_SHAPES, Gemv, Row, Skipped, gemv, gemv_ops};
 pub use matmul::{Matmul, default_shapes, matmul};
-pub use models::{BATCHES, Layers, MODELS, QUICK_BATCHES, Shapes, models, summary};
+pub use models::{BATCHES, Layers, MODELS, QUICK_BATCHES, Shapes, models, products, summary};
 pub use pool::{Room, WORKING_SET};
 pub use profile::{KernelRow, PROFILE_CEILINGS, Profile, Step, Work, profile};
 pub use read::{ReadSpeed, read_again, read_speed};

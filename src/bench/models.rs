@@ -1,12 +1,13 @@
 //! The wall itself: every matrix of a real model times one row of activations, shape by shape, in every format.
 
 use super::ceilings::Watch;
+use super::gemv::Format;
 use super::pool::Room;
-use super::{Gemv, Row, gemv};
+use super::{Gemv, Row, Wanted, candidates, gemv};
 use crate::gpu::Gpu;
 use crate::wall::{
-    Ceilings, Floor, Gap, Model, Point, Step, Summary, WEIGHT_FORMATS, WeightFormat, crossing_batch,
-    load_seconds,
+    Ceilings, Chosen, Floor, Gap, Model, Point, Step, Summary, WEIGHT_FORMATS, WeightFormat, crossing_batch,
+    load_seconds, quartiles, spread,
 };
 
 /// A model's matrices: how many of each shape, `[rows, cols]`, one token meets.
@@ -68,9 +69,30 @@ pub struct Layers {
     pub gaps: Vec<Gap>,
 }
 
+/// What multiplies weights of this format by so many rows of activations, if anything does.
+fn operation(format: &WeightFormat, batch: usize) -> Option<&'static str> {
+    let of = Format::of(format.gemv)?.operation(batch);
+    (batch == 1 || of != format.gemv).then_some(of)
+}
+
+/// Equal parts by rows that a matrix is cut into so that one fits the memory.
+fn parts(format: &WeightFormat, [rows, cols]: [usize; 2], room: Room) -> Option<usize> {
+    (1..=rows).find(|&parts| rows.is_multiple_of(parts) && format.bytes(rows / parts, cols) <= room.memory)
+}
+
+/// What [`Layers::measure`] would run at `[batch, rows, cols]` and has a choice of kernels for.
+pub fn products(gpu: &Gpu, [batch, rows, cols]: [usize; 3], room: Room) -> Vec<Wanted> {
+    let of = |format: &WeightFormat| {
+        let shape = [batch, rows / parts(format, [rows, cols], room)?, cols];
+        let wanted = Wanted { operation: operation(format, batch)?, shape };
+        Wanted::at(gpu, shape).contains(&wanted).then_some(wanted)
+    };
+    WEIGHT_FORMATS.iter().filter_map(of).collect()
+}
+
 impl Layers {
-    /// Measures these shapes in every format that takes such a batch. A matrix that exceeds the room is cut into equal parts by rows, of which
-    /// one is measured; the point says into how many.
+    /// Measures these shapes in every format that takes such a batch. A matrix that exceeds the room is cut into equal
+    /// parts by rows, of which one is measured; the point says into how many.
     pub fn measure(
         &mut self,
         gpu: &Gpu,
@@ -86,8 +108,14 @@ impl Layers {
                     1 => format!("{} {rows}x{cols}", format.name),
                     _ => format!("{} {rows}x{cols} at batch {batch}", format.name),
                 };
-                let operation = if batch == 1 { Some(format.gemv) } else { format.matmul };
-                let Some(operation) = operation else { continue };
+                let Some(operation) = operation(format, batch) else {
+                    let what = format!("{} above batch 1", format.name);
+                    if self.gaps.iter().all(|gap| gap.what != what) {
+                        let reason = "no kernel multiplies this format with more than one row of activations";
+                        self.gaps.push(Gap { what, reason: reason.into() });
+                    }
+                    continue;
+                };
                 let expected = self.expected([rows, cols], format.name, batch);
                 let reason = if (watch.stop)() {
                     "interrupted".to_string()
@@ -131,14 +159,20 @@ fn layer(
     room: Room,
     seconds: f64,
 ) -> Result<Point, String> {
-    let parts = (1..=rows)
-        .find(|&parts| rows.is_multiple_of(parts) && format.bytes(rows / parts, cols) <= room.memory);
-    let parts = parts.ok_or("a single row exceeds the memory")?;
+    let parts = parts(format, [rows, cols], room).ok_or("a single row exceeds the memory")?;
     let shapes = vec![[rows / parts, cols]];
     let what = Gemv { shapes, seconds, batch, all: false, only: vec![operation], room };
     let (found, skipped) = gemv(gpu, &what, &mut |_| ()).map_err(|failure| failure.to_string())?;
     match (found.first(), skipped.first()) {
-        (Some(row), _) => Ok(point(format, row, batch, parts, room)),
+        (Some(row), _) => {
+            let wanted = Wanted { operation, shape: [batch, rows / parts, cols] };
+            let chosen = match gpu.choice(operation, wanted.class()) {
+                _ if candidates(gpu, wanted).len() == 1 => Chosen::Only,
+                Some(_) => Chosen::Tuned,
+                None => Chosen::Default,
+            };
+            Ok(Point { chosen: Some(chosen), ..point(format, row, batch, parts, room) })
+        }
         (None, Some(skipped)) => Err(skipped.reason.clone()),
         (None, None) => Err(format!("there is no {operation}")),
     }
@@ -150,6 +184,7 @@ fn point(format: &WeightFormat, row: &Row, batch: usize, parts: usize, room: Roo
         format: format.name.into(),
         kernel: row.kernel.into(),
         overrides: row.overrides.clone(),
+        chosen: None,
         rows,
         cols,
         batch,
@@ -158,6 +193,7 @@ fn point(format: &WeightFormat, row: &Row, batch: usize, parts: usize, room: Roo
         intensity: row.ops as f64 / row.bytes as f64,
         median_seconds: row.median_seconds,
         min_seconds: row.min_seconds,
+        spread: spread(&row.samples),
         ops_per_second: row.ops as f64 / row.median_seconds,
         bytes_per_second: row.bytes as f64 / row.median_seconds,
         floor: None,
@@ -185,9 +221,16 @@ pub fn models(ceilings: &Ceilings, layers: &Layers) -> Vec<Model> {
             let load = |shape| Some(load_seconds(bytes(shape), ceilings.read.value()?));
             let compute = |shape| Some(ops(shape) / ceilings.value(format.arithmetic)?);
             let floor = |shape| Some(ceilings.floor(bytes(shape), ops(shape), format.arithmetic)?.seconds());
-            let measured = sum(&|shape| {
-                layers.of(format.name, shape).map(|point| point.median_seconds * point.parts as f64)
+            let points = |of: &dyn Fn(&Point) -> f64| {
+                sum(&|shape| layers.of(format.name, shape).map(|point| of(point) * point.parts as f64))
+            };
+            let measured = points(&|point| point.median_seconds);
+            let apart = points(&|point| {
+                let [low, _, high] = quartiles(&point.sample_seconds);
+                high - low
             });
+            let shapes = model.matrices.iter().map(|(_, shape)| *shape);
+            let samples = shapes.map(|shape| Some(layers.of(format.name, shape)?.sample_seconds.len()));
             let absent = model.matrices.iter().find(|(_, shape)| layers.of(format.name, *shape).is_none());
             let missing = absent.map(|(_, [rows, cols])| {
                 let what = format!("{} {rows}x{cols}", format.name);
@@ -209,6 +252,9 @@ pub fn models(ceilings: &Ceilings, layers: &Layers) -> Vec<Model> {
                 compute_seconds: sum(&compute),
                 predicted_seconds: sum(&floor),
                 measured_seconds: measured,
+                min_seconds: points(&|point| point.min_seconds),
+                spread: apart.zip(measured).map(|(apart, measured)| apart / measured),
+                samples: samples.min().flatten(),
                 tokens_per_second: measured.map(|seconds| 1.0 / seconds),
                 speedup_over_f16: None,
                 speedup_over_f32: None,
@@ -282,12 +328,14 @@ pub fn summary(
     }
     let [rows, cols] = shape;
     let ops = 2.0 * (rows * cols) as f64;
-    let crossing = |format: &WeightFormat, moved: usize, rate: Option<f64>| {
-        crossing_batch(format.bytes(rows, cols) as f64, moved as f64, ops, read?, rate?)
+    let crossing = |format: &WeightFormat| {
+        let [weights, row] =
+            [format.bytes(rows, cols), format.row_bytes(rows, cols)].map(|bytes| bytes as f64);
+        crossing_batch(weights, row, ops, read?, ceilings.value(format.arithmetic)?)
     };
     let [dense, .., trits, _] = &WEIGHT_FORMATS;
-    summary.crossing_batch = crossing(trits, cols + 4 * rows, ceilings.dot4_i8.value());
-    summary.crossing_batch_f32 = crossing(dense, 4 * cols + 4 * rows, ceilings.fma_f32.value());
+    summary.crossing_batch = crossing(trits);
+    summary.crossing_batch_f32 = crossing(dense);
     let at = |format: &str, batch: usize| {
         let mut points = points.iter();
         points.find(|p| p.format == format && p.batch == batch && [p.rows, p.cols] == shape)
@@ -309,7 +357,7 @@ pub fn summary(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wall::{Measure, Probe};
+    use crate::wall::{Bound, Measure};
 
     #[test]
     fn the_models_have_as_many_weights_as_their_names_say() {
@@ -325,25 +373,25 @@ mod tests {
         }
     }
 
-    fn known(value: f64) -> Probe {
-        Probe::Measured(Measure {
-            value,
-            unit: String::new(),
-            best: value,
-            spread: 0.0,
-            steady: true,
-            overrides: String::new(),
-            working_set_bytes: 0,
-            clock: String::new(),
-            work: 1.0,
-            differential: true,
-            long_seconds: vec![],
-            short_seconds: vec![],
-        })
+    #[test]
+    fn a_model_near_the_ridge_of_two_bits_is_neither_bound() {
+        // A weight of two bits is a quarter of a byte and two operations: the ridge is at 8 operations per byte.
+        for (rate, bound) in [(7.5e12, Bound::Balanced), (8.5e12, Bound::Balanced), (1e13, Bound::Bandwidth)]
+        {
+            let ceilings = Ceilings {
+                read: Measure::made_up(1e12, "byte/s"),
+                dot4_i8: Measure::made_up(rate, "op/s"),
+                launch: Measure::made_up(1e-9, "s"),
+                ..Ceilings::none("made up")
+            };
+            let all = models(&ceilings, &Layers::default());
+            assert_eq!(summary(&ceilings, &[], &[], &all, [64, 64]).bound_2bit_7b, Some(bound), "{rate}");
+        }
     }
 
     #[test]
     fn a_model_is_the_sum_of_its_layers() {
+        let known = |value| Measure::made_up(value, "");
         let ceilings = Ceilings {
             read: known(1e12),
             fma_f32: known(1e13),
@@ -364,9 +412,10 @@ mod tests {
                     working_set: 0,
                     blocks: 1,
                     median_seconds: seconds / 2.0,
-                    min_seconds: seconds,
+                    min_seconds: 0.45 * seconds,
                     device_median_seconds: None,
-                    samples: vec![],
+                    // Of half a matrix; in f32 the middle half spreads over 0.4 ms of 4.
+                    samples: [0.45, 0.48, 0.5, 0.53, 0.55].map(|share| share * seconds).to_vec(),
                     ops: 1,
                     ratio_to_f32: None,
                     ratio_to_f16: None,
@@ -383,6 +432,10 @@ mod tests {
         };
         // 225 products of 8 ms.
         close(of("f32").measured_seconds, 225.0 * 8e-3);
+        close(of("f32").min_seconds, 225.0 * 7.2e-3);
+        close(of("f32").spread, 0.1);
+        assert_eq!(of("f32").samples, Some(5));
+        assert!(of("f16").spread.is_none() && of("f16").samples.is_none());
         close(of("2-bit").speedup_over_f32, 8.0);
         close(of("f32").load_seconds, of("f32").bytes as f64 / 1e12);
         close(of("f32").predicted_seconds, of("f32").bytes as f64 / 1e12);

@@ -1,7 +1,7 @@
 //! Memory to measure over: how much there is, and buffers that no cache holds together.
 
 use super::Failure;
-use crate::gpu::{Dtype, Gpu, Tensor};
+use crate::gpu::{Dtype, Error, Gpu, Tensor};
 use crate::kernels::PROBE_WORDS;
 use crate::random::{self, Stream};
 
@@ -20,7 +20,7 @@ pub(super) fn memory(gpu: &Gpu) -> u64 {
     };
     match gpu.is_software() {
         true => free().map_or(WORKING_SET, |free| free / 2),
-        // The least memory of a card that anyone would benchmark.
+        // What most cards have; `Room::found` asks the card itself.
         false => 6 << 30,
     }
 }
@@ -41,10 +41,35 @@ impl Room {
         Room { working_set: WORKING_SET.min(memory), memory }
     }
 
+    /// As much of it as the device really gives, by trial: half as much until buffers of so many bytes can be made.
+    /// Each trial opens a device of its own by `open`, since one that finds no memory is lost.
+    ///
+    /// # Errors
+    /// If a device does not open.
+    pub fn found(self, open: impl Fn() -> Result<Gpu, Error>) -> Result<Room, Error> {
+        const LEAST: u64 = 1 << 22;
+        let mut room = self;
+        // An upload holds what it carries beside the buffer until it is submitted, and so does a download.
+        while room.memory > LEAST && !gives(&open()?, 3 * room.memory) {
+            room = room.at_most(room.memory / 2);
+        }
+        Ok(room)
+    }
+
     /// No more than this.
     pub fn at_most(self, bytes: u64) -> Room {
         Room { working_set: self.working_set.min(bytes), memory: self.memory.min(bytes) }
     }
+}
+
+/// Whether buffers of so many bytes can be made at once.
+fn gives(gpu: &Gpu, bytes: u64) -> bool {
+    let mut words = 1 << 28;
+    while gpu.fits("trial", &[words]).is_err() {
+        words /= 2;
+    }
+    let make = |_| gpu.zeros("trial", Dtype::U32, &[words]);
+    (0..bytes.div_ceil(4 * words as u64)).map(make).collect::<Result<Vec<Tensor>, Error>>().is_ok()
 }
 
 /// Equal buffers with the same content, to go through in rotation.

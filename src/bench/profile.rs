@@ -117,8 +117,7 @@ impl KernelRow {
 
     /// The ceiling that its arithmetic is held against.
     pub fn rate<'a>(&self, ceilings: &'a Ceilings) -> &'a Probe {
-        let named = ceilings.each().into_iter().find(|(name, _)| *name == self.rate);
-        named.expect("a row's rate is one of the ceilings").1
+        ceilings.probe(self.rate).expect("a row's rate is one of the ceilings")
     }
 }
 

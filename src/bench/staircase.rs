@@ -16,7 +16,7 @@ const SMALLEST: u64 = 16 << 10;
 pub fn staircase(gpu: &Gpu, room: Room, seconds: f64, watch: &mut Watch) -> Vec<Step> {
     let fits = |bytes: &u64| *bytes <= room.memory && gpu.fits("ring", &[*bytes as usize / 4]).is_ok();
     let sets: Vec<u64> = (0..40).map(|i| SMALLEST << i).take_while(fits).collect();
-    let gap = |set_bytes, missing: String| Step { set_bytes, probe: Probe::Missing { missing } };
+    let gap = |set_bytes, reason: String| Step { set_bytes, probe: Probe::missing(reason) };
     let ladder = match Ladder::new(gpu, *sets.last().unwrap_or(&SMALLEST), seconds) {
         Ok(ladder) => ladder,
         Err(failure) => return sets.into_iter().map(|set| gap(set, failure.to_string())).collect(),

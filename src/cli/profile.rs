@@ -352,17 +352,13 @@ impl Page<'_> {
     }
 
     fn limits(&self) -> String {
-        let limit = |name: &str| {
-            let probe =
-                self.ceilings.each().into_iter().find(|(known, _)| *known == name).map(|(_, probe)| probe);
-            match probe.and_then(|probe| probe.value()) {
-                Some(value) if name == "read" => format!("reads {:.1} GB/s", 1e-9 * value),
-                Some(value) if name == "dependent" => {
-                    format!("a dispatch that waits for another {:.1} us", 1e6 * value)
-                }
-                Some(value) => format!("{name} {:.1} Gops/s", 1e-9 * value),
-                None => format!("{name} not measured"),
+        let limit = |name: &str| match self.ceilings.value(name) {
+            Some(value) if name == "read" => format!("reads {:.1} GB/s", 1e-9 * value),
+            Some(value) if name == "dependent" => {
+                format!("a dispatch that waits for another {:.1} us", 1e6 * value)
             }
+            Some(value) => format!("{name} {:.1} Gops/s", 1e-9 * value),
+            None => format!("{name} not measured"),
         };
         format!("limits: {}\n", PROFILE_CEILINGS.map(limit).join(", "))
     }
@@ -382,6 +378,7 @@ impl Page<'_> {
                 Bound::Bandwidth => "memory".to_string(),
                 Bound::Compute => row.rate.to_string(),
                 Bound::Launch => "launch".to_string(),
+                Bound::Balanced => "balanced".to_string(),
             });
             lines.push(vec![
                 row.kernel.into(),

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::bench::{batched_shape, seconds};
 use super::{DeviceFlags, Failure, Verdict, failure, object};
-use crate::bench::{self, Outcome, Tried, Tuned, Wanted};
+use crate::bench::{self, Outcome, Tried, Tuned, Wanted, Watch};
 use crate::gpu::Gpu;
 use crate::mnist::Dataset;
 use crate::model::Precision;
@@ -52,7 +52,8 @@ pub fn run(flags: &Flags) -> super::Outcome {
     super::tell(format!("tune on {}", super::gpu_line(&gpu)));
     let shapes = if flags.shapes.is_empty() { bench::shapes_to_tune(&gpu) } else { flags.shapes.clone() };
     let wanted: Vec<Wanted> = shapes.iter().flat_map(|&shape| Wanted::at(&gpu, shape)).collect();
-    let (found, left_out) = tune(&gpu, &wanted, flags.seconds, &mut |line| super::tell(line))?;
+    let mut watch = Watch { tell: &mut |line| super::tell(line), stop: &|| false };
+    let (found, left_out) = tune(&gpu, &wanted, flags.seconds, &mut watch)?;
 
     super::say(super::gpu_line(&gpu))?;
     super::say(table(&gpu, &found).trim_end())?;
@@ -89,18 +90,16 @@ pub fn run(flags: &Flags) -> super::Outcome {
 
 type Found = (Vec<Tuned>, Vec<(Wanted, String)>);
 
-fn tune(
-    gpu: &Gpu,
-    wanted: &[Wanted],
-    seconds: f64,
-    progress: &mut dyn FnMut(String),
-) -> Result<Found, Failure> {
+fn tune(gpu: &Gpu, wanted: &[Wanted], seconds: f64, watch: &mut Watch) -> Result<Found, Failure> {
     let (mut found, mut left_out) = (Vec::new(), Vec::new());
     for &wanted in wanted {
+        if (watch.stop)() {
+            break;
+        }
         let candidates = bench::candidates(gpu, wanted);
         match bench::tune(gpu, wanted, &candidates, seconds).map_err(failure)? {
             Ok(tuned) => {
-                progress(format!("{wanted}: {}", tuned.winner.described(gpu.tuning())));
+                (watch.tell)(format!("{wanted}: {}", tuned.winner.described(gpu.tuning())));
                 found.push(tuned);
             }
             Err(reason) => left_out.push((wanted, reason)),
@@ -128,6 +127,18 @@ impl DeviceFlags {
     /// Finds the fastest kernels for what this device has no choice for yet, in about so many seconds, has the
     /// device use them, and keeps them.
     pub fn tune(&self, gpu: &Gpu, wanted: &[Wanted], seconds: f64) -> Result<(), Failure> {
+        let mut tell = |line| log::info!("{line}");
+        self.tune_watched(gpu, wanted, seconds, &mut Watch { tell: &mut tell, stop: &|| false })
+    }
+
+    /// [`DeviceFlags::tune`] that can be stopped between two products: what it has found by then counts.
+    pub fn tune_watched(
+        &self,
+        gpu: &Gpu,
+        wanted: &[Wanted],
+        seconds: f64,
+        watch: &mut Watch,
+    ) -> Result<(), Failure> {
         if !self.keeps_choices() {
             return Ok(());
         }
@@ -149,8 +160,7 @@ impl DeviceFlags {
             "sterna: {} not seen on this adapter before: trying which kernels are fastest (--no-tune does without)",
             super::counted(missing.len(), "product")
         ));
-        let (found, _) =
-            tune(gpu, &missing, seconds / missing.len() as f64, &mut |line| log::info!("{line}"))?;
+        let (found, _) = tune(gpu, &missing, seconds / missing.len() as f64, watch)?;
         for Tuned { wanted, winner, .. } in &found {
             gpu.choose(wanted.operation, wanted.class(), winner);
         }

@@ -2,42 +2,50 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde_json::{Value, json};
 
 use super::{DeviceFlags, Failure, Outcome, Verdict, failure, interrupt, object, shown};
-use crate::bench::{self, BATCHES, CEILINGS, Layers, MODELS, QUICK_BATCHES, Room, Watch};
-use crate::checkpoint::{SCHEMA, replace};
+use crate::bench::{self, BATCHES, CEILINGS, Layers, MODELS, QUICK_BATCHES, Room, Wanted, Watch};
+use crate::checkpoint::SCHEMA;
 use crate::gpu::Gpu;
 use crate::report;
-use crate::wall::{Ceilings, Energy, Gap, NOT_MEASURED, Point, Probe, WEIGHT_FORMATS, Wall};
+use crate::wall::{
+    Ceilings, Chosen, Energy, Gap, NOT_MEASURED, Point, Probe, STEADY, WEIGHT_FORMATS, Wall, spread,
+};
 
 const EXAMPLES: &str = "\
 Examples:
   sterna wall                                  everything, about five minutes
   sterna wall --quick --out /tmp/wall          a third of the time, less steady figures
   sterna wall --compare a/wall.json b/wall.json
-                                               two adapters on one page
+                                               two adapters on one page, compare.html
 
 Leaves wall.html, one page that needs nothing but itself, and wall.json, which holds every
-sample. Ctrl-C writes what there is. Each figure is of a kernel whose result was looked at.";
+sample. Ctrl-C writes what there is. Each figure is of a kernel whose result was looked at: the
+one that was the fastest here when it was tuned. What nobody tuned yet is tuned first, for 20
+seconds; with --quick, or after that, it runs by its default kernel, and the page says so.";
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Flags {
-    /// Measure each point for 0.3 seconds instead of 2, and fewer of them.
-    #[arg(long)]
-    quick: bool,
-    /// The folder for wall.html and wall.json.
+    /// The folder for wall.html and wall.json, or for compare.html.
     #[arg(long, value_name = "DIR", default_value = "wall")]
     out: PathBuf,
-    /// Measure nothing: put these files on one page, wall.html in the folder.
-    #[arg(long, value_name = "WALL.JSON", num_args = 1.., conflicts_with_all = ["quick", "memory"])]
+    /// Measure nothing: put these files on one page, compare.html in the folder.
+    #[arg(
+        long, value_name = "WALL.JSON", num_args = 1..,
+        conflicts_with_all = [
+            "quick", "seconds", "energy_model", "memory", "adapter", "backend", "checked", "no_tune",
+        ]
+    )]
     compare: Vec<PathBuf>,
     #[command(flatten)]
     table: TableFlags,
+    #[command(flatten)]
+    time: TimeFlags,
     #[command(flatten)]
     section: SectionFlags,
 }
@@ -50,12 +58,20 @@ struct TableFlags {
     energy_model: String,
 }
 
-/// What every section takes.
+/// How long to measure.
 #[derive(Args)]
-struct SectionFlags {
+struct TimeFlags {
+    /// Measure each point for 0.3 seconds instead of 2, and fewer of them; tune nothing, and read no counter of joules.
+    #[arg(long)]
+    quick: bool,
     /// Measure each point for so many seconds, warming up included, instead of 2, or 0.3 with --quick.
     #[arg(long, value_name = "S", value_parser = super::bench::seconds, allow_negative_numbers = true)]
     seconds: Option<f64>,
+}
+
+/// What every section takes.
+#[derive(Args)]
+struct SectionFlags {
     /// Fill at most this many MiB of the device's memory.
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(4..=1 << 30))]
     memory: Option<u64>,
@@ -68,19 +84,20 @@ struct SectionFlags {
 
 #[derive(Args)]
 pub struct MeasureFlags {
-    /// Measure each point for 0.3 seconds instead of 2, and fewer of them.
-    #[arg(long)]
-    quick: bool,
+    #[command(flatten)]
+    time: TimeFlags,
     #[command(flatten)]
     section: SectionFlags,
 }
 
+/// Where the machine has a counter (NVML, or RAPL if this user may read it), a minute: ten seconds for each format, and
+/// for the idle machine.
 #[derive(Args)]
 pub struct EnergyFlags {
     #[command(flatten)]
     table: TableFlags,
     /// Only the tables: open no device, measure nothing.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "memory")]
     tables_only: bool,
     #[command(flatten)]
     section: SectionFlags,
@@ -94,11 +111,14 @@ pub struct FormatsFlags {
 }
 
 /// An open device and how to measure it.
-struct Session {
+struct Session<'a> {
+    device: &'a DeviceFlags,
     gpu: Gpu,
     room: Room,
     /// Whether there was less memory than one would like.
     shrunk: bool,
+    /// Whether the device refused more.
+    refused: bool,
     seconds: f64,
     quick: bool,
     start: Instant,
@@ -112,24 +132,40 @@ const CPU_QUICK_WORKING_SET: u64 = 128 << 20;
 /// The small layer whose launch costs more than its work.
 const SMALL: [usize; 2] = [256, 784];
 
+/// Seconds for trying kernels: with a full run's own time less than six minutes on two cores.
+const TUNING: Duration = Duration::from_secs(20);
+
 /// The product whose energy is counted.
 const ENERGY_SHAPE: [usize; 2] = [4096, 4096];
 
-impl Session {
-    fn open(flags: &SectionFlags, quick: bool) -> Result<Session, Failure> {
+impl Session<'_> {
+    fn open(flags: &SectionFlags, seconds: Option<f64>, quick: bool) -> Result<Session<'_>, Failure> {
         let gpu = flags.device.open()?;
         interrupt::listen()?;
         let wanted = match (gpu.is_software(), quick) {
             (true, true) => CPU_QUICK_WORKING_SET,
             (true, false) => CPU_WORKING_SET,
-            (false, _) => u64::MAX,
+            (false, _) => bench::WORKING_SET,
         };
-        let all = Room::of(&gpu);
-        let working_set = all.working_set.min(wanted);
-        let room = Room { working_set, ..all }.at_most(flags.memory.map_or(u64::MAX, |mib| mib << 20));
-        let shrunk = room.working_set < wanted.min(bench::WORKING_SET);
-        let seconds = flags.seconds.unwrap_or(if quick { 0.3 } else { 2.0 });
-        Ok(Session { gpu, room, shrunk, seconds, quick, start: Instant::now() })
+        let room = Room::of(&gpu).at_most(flags.memory.map_or(u64::MAX, |mib| mib << 20));
+        let found = room.found(|| Gpu::new(&flags.device.choice())).map_err(failure)?;
+        let (shrunk, refused) = (found.working_set < wanted, found.memory < room.memory);
+        let room = Room { working_set: found.working_set.min(wanted), ..found };
+        let seconds = seconds.unwrap_or(if quick { 0.3 } else { 2.0 });
+        Ok(Session {
+            device: &flags.device,
+            gpu,
+            room,
+            shrunk,
+            refused,
+            seconds,
+            quick,
+            start: Instant::now(),
+        })
+    }
+
+    fn timed<'a>(time: &TimeFlags, flags: &'a SectionFlags) -> Result<Session<'a>, Failure> {
+        Session::open(flags, time.seconds, time.quick)
     }
 
     /// Measures something that tells its progress and can be stopped.
@@ -160,20 +196,38 @@ impl Session {
         if self.gpu.is_software() { [2560, 2560] } else { [8192, 8192] }
     }
 
-    fn layers(&self, layers: &mut Layers, shapes: &[[usize; 2]], batch: usize) {
-        self.watched(|watch| layers.measure(&self.gpu, shapes, batch, self.room, self.seconds, watch));
+    /// What the roofline is drawn of: one shape at every batch, and a small one.
+    fn drawn(&self) -> Vec<[usize; 3]> {
+        let [rows, cols] = self.shape();
+        let batches: &[usize] = if self.quick { &QUICK_BATCHES } else { &BATCHES };
+        let batched = batches.iter().map(|&batch| [batch, rows, cols]);
+        [[1, rows, cols], [1, SMALL[0], SMALL[1]]].into_iter().chain(batched).collect()
     }
 
-    /// The points of the roofline: one shape at every batch, and a small one.
-    fn points(&self, layers: &mut Layers) {
-        self.layers(layers, &[self.shape(), SMALL], 1);
-        let batches: &[usize] = if self.quick { &QUICK_BATCHES } else { &BATCHES };
-        for &batch in batches {
-            self.layers(layers, &[self.shape()], batch);
+    /// Finds the fastest kernels for what nobody tuned on this adapter yet, as far as the time allows. The tuner wants
+    /// buffers of its own: where there is too little memory for the measurement there is none for it.
+    fn tune(&self, shapes: &[[usize; 3]], layers: &mut Layers) {
+        if self.quick || self.shrunk {
+            return;
         }
-        for format in WEIGHT_FORMATS.iter().filter(|format| format.matmul.is_none()) {
-            let reason = "no kernel multiplies this format with more than one row of activations".into();
-            layers.gaps.push(Gap { what: format!("{} above batch 1", format.name), reason });
+        let wanted = |&shape: &[usize; 3]| bench::products(&self.gpu, shape, self.room);
+        let wanted: Vec<Wanted> = shapes.iter().flat_map(wanted).collect();
+        let end = Instant::now() + TUNING;
+        let tuned = self.watched(|watch| {
+            let stop = || interrupt::asked() || Instant::now() > end;
+            let mut watch = Watch { tell: watch.tell, stop: &stop };
+            self.device.tune_watched(&self.gpu, &wanted, TUNING.as_secs_f64(), &mut watch)
+        });
+        if let Err(Failure(reason)) = tuned {
+            layers.gaps.push(Gap { what: "tuning".into(), reason });
+        }
+    }
+
+    fn measure(&self, layers: &mut Layers, shapes: &[[usize; 3]]) {
+        for &[batch, rows, cols] in shapes {
+            self.watched(|watch| {
+                layers.measure(&self.gpu, &[[rows, cols]], batch, self.room, self.seconds, watch);
+            });
         }
     }
 
@@ -224,6 +278,17 @@ impl Session {
                 varies.join(", ")
             ));
         }
+        let all = wall.points.len();
+        let varying = wall.points.iter().filter(|point| point.spread > STEADY).count();
+        if varying > 0 {
+            notes.push(format!(
+                "Of {} {varying} varied by more than 5 % between the quartiles of their samples.",
+                super::counted(all, "product")
+            ));
+        }
+        if all > 0 {
+            notes.push(self.kernels(&wall.points));
+        }
         if !wall.points.is_empty() {
             notes.push(
                 "Read, multiply-add, dot product and launch were measured before the products and after them; the better \
@@ -244,10 +309,10 @@ impl Session {
         ));
         if self.shrunk {
             notes.push(format!(
-                "The working set was shrunk to {} MiB, since no more than {} MiB of memory may be used: caches may have \
-                 helped.",
+                "The working set was shrunk to {} MiB, since no more than {} MiB of memory {}; caches may have helped.",
                 self.room.working_set >> 20,
-                self.room.memory >> 20
+                self.room.memory >> 20,
+                if self.refused { "can be had: the device refused more" } else { "may be used" }
             ));
         }
         if wall.points.iter().any(|point| point.parts > 1) {
@@ -256,6 +321,25 @@ impl Session {
             );
         }
         notes
+    }
+
+    /// Which kernels ran, and who chose them.
+    fn kernels(&self, points: &[Point]) -> String {
+        let of = |chosen| points.iter().filter(|point| point.chosen == Some(chosen)).count();
+        let [tuned, default, only] = [Chosen::Tuned, Chosen::Default, Chosen::Only].map(of);
+        let why = match default {
+            0 => "",
+            _ if self.device.no_tune => "; --no-tune asked for that",
+            _ if self.device.checked => "; with --checked none is chosen by its time",
+            _ if self.quick => "; --quick tunes nothing, a full run does",
+            _ if self.shrunk => "; there is too little memory to tune in",
+            _ => "; there was no time to tune them, which the next run goes on with",
+        };
+        format!(
+            "Kernels: {tuned} of {} ran the one that was the fastest here when it was tuned, {default} the default of \
+             their operation{why}; of {only} there is one alone.",
+            super::counted(points.len(), "product")
+        )
     }
 
     /// A document with nothing measured yet.
@@ -317,33 +401,36 @@ pub fn run(flags: &Flags) -> Outcome {
     }
     // Before minutes are spent: whether there is a place for the result.
     fs::create_dir_all(&flags.out).map_err(|error| failure(format!("{}: {error}", shown(&flags.out))))?;
-    let session = Session::open(&flags.section, flags.quick)?;
+    let session = Session::timed(&flags.time, &flags.section)?;
     super::tell(format!("wall of {}", super::gpu_line(&session.gpu)));
     let mut wall = session.wall();
     wall.ceilings = session.ceilings(&CEILINGS);
     wall.staircase =
         session.watched(|watch| bench::staircase(&session.gpu, session.room, session.seconds / 2.0, watch));
     let mut layers = Layers::default();
-    session.points(&mut layers);
-    // The roofline's shape may be one of a model's.
-    let mut shapes: Vec<[usize; 2]> = Vec::new();
-    for &(_, shape) in MODELS.iter().flat_map(|model| model.matrices) {
-        if !shapes.contains(&shape) && shape != session.shape() {
-            shapes.push(shape);
+    let mut shapes = session.drawn();
+    for &(_, [rows, cols]) in MODELS.iter().flat_map(|model| model.matrices) {
+        if !shapes.contains(&[1, rows, cols]) {
+            shapes.push([1, rows, cols]);
         }
     }
-    session.layers(&mut layers, &shapes, 1);
+    session.tune(&shapes, &mut layers);
+    session.measure(&mut layers, &shapes);
     session.again(&mut wall.ceilings);
     wall.points.clone_from(&layers.points);
     wall.formats = bench::formats();
-    let device = (!interrupt::asked()).then_some((&session.gpu, session.room));
+    let device = match session.quick {
+        _ if interrupt::asked() => Err("interrupted"),
+        true => Err("--quick reads no counter, `sterna energy` does"),
+        false => Ok((&session.gpu, session.room)),
+    };
     wall.energy = session.watched(|watch| bench::energy(ENERGY_SHAPE, device, watch));
     session.conclude(&mut wall, layers);
 
     let page = flags.out.join("wall.html");
-    write(&page, &report::wall_page(&wall, &flags.table.energy_model))?;
+    super::write(&page, report::wall_page(&wall, &flags.table.energy_model).as_bytes(), true)?;
     let value = serde_json::to_value(&wall).map_err(failure)?;
-    write(&flags.out.join("wall.json"), &format!("{value}\n"))?;
+    super::write(&flags.out.join("wall.json"), format!("{value}\n").as_bytes(), true)?;
 
     super::say(super::gpu_line(&session.gpu))?;
     for (title, table) in [
@@ -389,10 +476,6 @@ fn energy_text(energy: &Energy, table: &str) -> String {
     model.map_or_else(String::new, |model| report::energy_table(energy, model))
 }
 
-fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    replace(path, text.as_bytes()).map_err(|error| failure(format!("{}: {error}", shown(path))))
-}
-
 /// The keys of a section's last line, with the device's.
 fn print_section(session: &Session, command: &str, result: Value) -> Result<(), Failure> {
     let mut line = super::device_json(&session.gpu);
@@ -402,7 +485,7 @@ fn print_section(session: &Session, command: &str, result: Value) -> Result<(), 
 
 /// `sterna bandwidth`.
 pub fn bandwidth(flags: &MeasureFlags) -> Outcome {
-    let session = Session::open(&flags.section, flags.quick)?;
+    let session = Session::timed(&flags.time, &flags.section)?;
     super::tell(format!("bandwidth of {}", super::gpu_line(&session.gpu)));
     let mut wall = session.wall();
     let names = ["read", "write", "copy", "triad", "launch", "dependent", "host_to_device", "device_to_host"];
@@ -426,12 +509,13 @@ pub fn bandwidth(flags: &MeasureFlags) -> Outcome {
 
 /// `sterna roofline`.
 pub fn roofline(flags: &MeasureFlags) -> Outcome {
-    let session = Session::open(&flags.section, flags.quick)?;
+    let session = Session::timed(&flags.time, &flags.section)?;
     super::tell(format!("roofline of {}", super::gpu_line(&session.gpu)));
     let mut wall = session.wall();
     wall.ceilings = session.ceilings(&["read", "fma_f32", "fma_f16", "add_i32", "dot4_i8", "launch"]);
     let mut layers = Layers::default();
-    session.points(&mut layers);
+    session.tune(&session.drawn(), &mut layers);
+    session.measure(&mut layers, &session.drawn());
     session.again(&mut wall.ceilings);
     wall.points.clone_from(&layers.points);
     session.conclude(&mut wall, layers);
@@ -453,15 +537,18 @@ pub fn roofline(flags: &MeasureFlags) -> Outcome {
 pub fn energy(flags: &EnergyFlags) -> Outcome {
     let session = match flags.tables_only {
         true => None,
-        false => Some(Session::open(&flags.section, false)?),
+        false => Some(Session::open(&flags.section, None, false)?),
     };
     let energy = match &session {
         Some(session) => {
             super::tell(format!("energy of {}", super::gpu_line(&session.gpu)));
-            let device = Some((&session.gpu, session.room));
+            let device = Ok((&session.gpu, session.room));
             session.watched(|watch| bench::energy(ENERGY_SHAPE, device, watch))
         }
-        None => bench::energy(ENERGY_SHAPE, None, &mut Watch { tell: &mut |_| (), stop: &|| false }),
+        None => {
+            let mut watch = Watch { tell: &mut |_| (), stop: &|| false };
+            bench::energy(ENERGY_SHAPE, Err("only the tables were asked for"), &mut watch)
+        }
     };
     super::say(energy_text(&energy, &flags.table.energy_model).trim_end())?;
     for gap in &energy.gaps {
@@ -490,8 +577,8 @@ pub fn formats(flags: &FormatsFlags) -> Outcome {
 fn compare(flags: &Flags) -> Outcome {
     let walls = flags.compare.iter().map(|path| read(path)).collect::<Result<Vec<Wall>, Failure>>()?;
     fs::create_dir_all(&flags.out).map_err(|error| failure(format!("{}: {error}", shown(&flags.out))))?;
-    let page = flags.out.join("wall.html");
-    write(&page, &report::compare_page(&walls))?;
+    let page = flags.out.join("compare.html");
+    super::write(&page, report::compare_page(&walls).as_bytes(), true)?;
     for wall in &walls {
         super::say(format!("{} ({}), {}", wall.adapter, wall.backend, wall.began))?;
         super::say(format!("{}\n", report::models_table(&wall.models).trim_end()))?;
@@ -521,5 +608,11 @@ fn read(path: &Path) -> Result<Wall, Failure> {
             env!("CARGO_PKG_VERSION")
         )));
     }
-    serde_json::from_value(value).map_err(|error| failure(format!("{} is damaged: {error}", shown(path))))
+    let wall: Result<Wall, _> = serde_json::from_value(value);
+    let mut wall = wall.map_err(|error| failure(format!("{} is damaged: {error}", shown(path))))?;
+    // Files of before there was a spread have the samples.
+    for point in wall.points.iter_mut().filter(|point| !point.sample_seconds.is_empty()) {
+        point.spread = spread(&point.sample_seconds);
+    }
+    Ok(wall)
 }

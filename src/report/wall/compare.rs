@@ -2,12 +2,12 @@
 
 use std::fmt::Write;
 
-use super::figure::measure;
-use super::html::{data, document, escape, figure, or, plain, table, unit};
+use super::figure::symbol;
+use super::html::{GAP, document, escape, figure, or, plain, share, table, unit};
 use super::page::drawn;
 use super::plot::{rooflines_svg, staircase_svg};
-use super::text::ceiling_words;
-use crate::wall::{Probe, Wall};
+use super::tables::ceiling_words;
+use crate::wall::{Probe, STEADY, Wall};
 
 /// Several adapters on one page.
 pub fn compare_page(walls: &[Wall]) -> String {
@@ -33,13 +33,10 @@ pub fn compare_page(walls: &[Wall]) -> String {
     head.extend(shown.iter().map(String::as_str));
     let each = crate::wall::Ceilings::none("").each().map(|(name, _)| name);
     let row = |name: &&str| {
-        let value = |wall: &Wall| {
-            let all = wall.ceilings.each();
-            match all.iter().find(|(each, _)| each == name).map(|(_, probe)| *probe) {
-                Some(Probe::Measured(found)) => data(found.value, &measure(found.value, &found.unit)),
-                Some(Probe::Missing { missing }) => format!("– ({})", escape(missing)),
-                None => "–".into(),
-            }
+        let value = |wall: &Wall| match wall.ceilings.probe(name) {
+            Some(Probe::Measured(found)) => unit(found.value, symbol(&found.unit)),
+            Some(Probe::Missing { missing }) => format!("{GAP} ({})", escape(missing)),
+            None => GAP.into(),
         };
         [ceiling_words(name).to_string()].into_iter().chain(walls.iter().map(value)).collect()
     };
@@ -86,10 +83,12 @@ pub fn compare_page(walls: &[Wall]) -> String {
     let row = |(name, format): &(String, String)| {
         let cell = |wall: &Wall| {
             let model = wall.models.iter().find(|model| model.name == *name && model.format == *format);
-            let Some(model) = model else { return "–".into() };
+            let Some(model) = model else { return GAP.into() };
+            let varies = model.spread.filter(|&spread| spread > STEADY);
             format!(
-                "{} (at least {}), {} tokens/s",
+                "{}{} (at least {}), {} tokens/s",
                 or(model.measured_seconds, |seconds| unit(seconds, "s")),
+                varies.map_or(String::new(), |spread| format!(", varies by {}", share(spread))),
                 or(model.predicted_seconds, |seconds| unit(seconds, "s")),
                 or(model.tokens_per_second, plain)
             )

@@ -45,13 +45,9 @@ pub fn si(value: f64, unit: &str) -> String {
     }
 }
 
-/// Bytes per second, operations per second or seconds, by the unit of a measure.
-pub fn measure(value: f64, unit: &str) -> String {
-    match unit {
-        "byte/s" => si(value, "B/s"),
-        "op/s" => si(value, "op/s"),
-        _ => si(value, "s"),
-    }
+/// The unit of a measure, as figures have it.
+pub fn symbol(unit: &str) -> &str {
+    if unit == "byte/s" { "B/s" } else { unit }
 }
 
 /// Bytes of memory in powers of 1024, which working sets are.

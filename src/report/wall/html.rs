@@ -44,12 +44,15 @@ pub fn set(bytes: u64) -> String {
     data(bytes as f64, &binary(bytes))
 }
 
+/// In the place of a figure that there is not.
+pub const GAP: &str = "<span class=none>–</span>";
+
 pub fn or<T>(value: Option<T>, told: impl Fn(T) -> String) -> String {
-    value.map_or("<span class=none>–</span>".into(), told)
+    value.map_or(GAP.into(), told)
 }
 
 /// A table; cells are HTML.
-pub fn table(caption: &str, head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+pub fn table(caption: &str, head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut html = format!("<table><caption>{caption}</caption><thead><tr>");
     for cell in head {
         let _ = write!(html, "<th>{cell}</th>");

@@ -7,10 +7,10 @@ mod html;
 mod page;
 mod plot;
 mod questions;
+mod tables;
 mod text;
 
 pub use compare::compare_page;
 pub use page::wall_page;
-pub use text::{
-    bound_word, ceilings_table, energy_table, formats_table, models_table, points_table, staircase_table,
-};
+pub use tables::bound_word;
+pub use text::{ceilings_table, energy_table, formats_table, models_table, points_table, staircase_table};

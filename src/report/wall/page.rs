@@ -2,12 +2,11 @@
 
 use std::fmt::Write;
 
-use super::figure::measure;
 use super::html::*;
 use super::plot::{energy_svg, models_svg, roofline_svg, staircase_svg};
 use super::questions::questions;
-use super::text::{bound_word, ceiling_words};
-use crate::wall::{Energy, EnergyModel, Model, Point, Probe, Wall};
+use super::tables::{self, PAGE, bound_word};
+use crate::wall::{Bound, Energy, EnergyModel, Point, Wall};
 
 /// One adapter's page; `energy_model` is the table whose figures are drawn, by name.
 pub fn wall_page(wall: &Wall, energy_model: &str) -> String {
@@ -83,37 +82,19 @@ fn sum(wall: &Wall) -> String {
 }
 
 fn ceilings(wall: &Wall) -> String {
-    let row = |(name, probe): (&'static str, &Probe)| match probe {
-        Probe::Measured(found) => vec![
-            ceiling_words(name).into(),
-            data(found.value, &measure(found.value, &found.unit)),
-            data(found.best, &measure(found.best, &found.unit)),
-            format!("{}{}", share(found.spread), if found.steady { "" } else { " <b>varies</b>" }),
-            count(found.long_seconds.len()),
-            escape(&found.overrides),
-        ],
-        Probe::Missing { missing } => {
-            let gap = || "–".to_string();
-            vec![
-                ceiling_words(name).into(),
-                gap(),
-                gap(),
-                gap(),
-                gap(),
-                format!("missing: {}", escape(missing)),
-            ]
-        }
-    };
-    let rows = wall.ceilings.each().into_iter().map(row);
-    let head = ["", "median", "best", "spread", "samples", "fastest variant"];
     let note = "Nothing on this adapter moves, computes or starts faster. Bytes are logical: a copy counts what it reads \
                 and what it writes, a triad two reads and a write; a multiply-add is two operations, a packed dot product \
                 with its addition eight. A ceiling whose middle half spreads over more than a twentieth says that it \
                 varies.";
     format!(
         "<section id=ceilings><h2>Ceilings of this adapter</h2>\n<p>{note}</p>\n{}</section>\n",
-        table("", &head, rows)
+        listed(tables::ceilings(&PAGE, &wall.ceilings), "")
     )
+}
+
+/// A table, below what it is.
+fn listed((head, rows): tables::Table, caption: &str) -> String {
+    table(caption, head, rows)
 }
 
 fn staircase(wall: &Wall) -> String {
@@ -154,14 +135,8 @@ fn staircase(wall: &Wall) -> String {
          the memory.",
         &conclude,
     );
-    let row = |step: &crate::wall::Step| match &step.probe {
-        Probe::Measured(found) => {
-            vec![set(step.set_bytes), unit(found.value, "B/s"), share(found.spread), String::new()]
-        }
-        Probe::Missing { missing } => vec![set(step.set_bytes), "–".into(), "–".into(), escape(missing)],
-    };
     html += "<details><summary>The figures</summary>";
-    html += &table("", &["working set", "read", "spread", ""], wall.staircase.iter().map(row));
+    html += &listed(tables::staircase(&PAGE, &wall.staircase), "");
     html + "</details></section>\n"
 }
 
@@ -210,60 +185,14 @@ fn roofline(wall: &Wall) -> String {
         count(wall.small_shape[1])
     );
     html += &figure(&roofline_svg(&wall.ceilings, &points, wall.roofline_shape), "axes", &shows, &conclude);
-    let row = |point: &Point| {
-        vec![
-            escape(&point.format),
-            format!("{}×{}", count(point.rows), count(point.cols)),
-            count(point.batch),
-            unit(point.median_seconds, "s"),
-            plain(point.intensity),
-            unit(point.ops_per_second, "op/s"),
-            unit(point.bytes_per_second, "B/s"),
-            or(point.bound_by, |bound| bound_word(bound).into()),
-            or(point.reached, share),
-            count(point.sample_seconds.len()),
-        ]
-    };
-    let head =
-        ["weights", "shape", "batch", "time", "op/B", "op/s", "B/s", "bound by", "of the roof", "samples"];
-    html += &table(
-        "The points. What binds one is the ceiling that would take it longest.",
-        &head,
-        points.iter().map(row),
+    html += &listed(
+        tables::points(&PAGE, &points),
+        "The points. What binds one is the ceiling that would take it longest; balanced are those of which two ceilings \
+         would take within a tenth of equally long. The spread is of the middle half of the samples: more than a \
+         twentieth varies.",
     );
     html += &gaps(&wall.gaps);
     html + "</section>\n"
-}
-
-fn models_table(models: &[Model]) -> String {
-    let row = |model: &Model| {
-        let time = |seconds: Option<f64>| or(seconds, |seconds| unit(seconds, "s"));
-        vec![
-            escape(&model.name),
-            escape(&model.format),
-            unit(model.bytes as f64, "B"),
-            time(model.load_seconds),
-            time(model.compute_seconds),
-            time(model.predicted_seconds),
-            time(model.measured_seconds),
-            or(model.tokens_per_second, plain),
-            or(model.speedup_over_f16, plain),
-            or(model.speedup_over_f32, plain),
-        ]
-    };
-    let head = [
-        "model",
-        "weights",
-        "bytes",
-        "load",
-        "compute",
-        "predicted",
-        "measured",
-        "tokens/s",
-        "× f16",
-        "× f32",
-    ];
-    table("One token's matrix work, all layers and the output head.", &head, models.iter().map(row))
 }
 
 fn models(wall: &Wall) -> String {
@@ -271,15 +200,20 @@ fn models(wall: &Wall) -> String {
     let of = |format: &str| wall.models.iter().find(|m| m.name == "LLaMA 7B" && m.format == format);
     let conclude = match of("2-bit") {
         Some(trits) if trits.measured_seconds.is_some() => {
-            let bound = match (trits.load_seconds, trits.compute_seconds) {
-                (Some(load), Some(compute)) if load >= compute => {
+            let bound = match wall.summary.bound_2bit_7b {
+                Some(Bound::Bandwidth) => {
                     "loading its weights takes longer than computing with them: it is memory-bound"
                 }
-                (Some(_), Some(_)) => {
+                Some(Bound::Compute) => {
                     "computing with its weights takes longer than loading them: on this adapter two bits leave the memory \
                      wall behind, and meet that of arithmetic"
                 }
-                _ => "a ceiling is missing",
+                Some(Bound::Launch) => "starting its kernels takes longer than what they do",
+                Some(Bound::Balanced) => {
+                    "what the ceilings allow is balanced, two of them within a tenth of each other: it lies near the \
+                     ridge, and which of them binds it this measurement cannot tell"
+                }
+                None => "a ceiling is missing",
             };
             format!(
                 "LLaMA 7B in two bits takes {} a token, {} times as fast as in f32, of which the bytes alone would give \
@@ -299,7 +233,12 @@ fn models(wall: &Wall) -> String {
          starting.",
         &conclude,
     );
-    html += &models_table(&wall.models);
+    html += &listed(
+        tables::models(&PAGE, &wall.models),
+        "One token’s matrix work, all layers and the output head: medians of each shape times its count, the fastest \
+         samples in the same way, and the spread of the middle halves; more than a twentieth varies. Samples are those of \
+         the shape that has fewest.",
+    );
     let mut reasons: Vec<&str> = wall.models.iter().filter_map(|model| model.missing.as_deref()).collect();
     reasons.dedup();
     if !reasons.is_empty() {
@@ -309,44 +248,11 @@ fn models(wall: &Wall) -> String {
 }
 
 fn formats(wall: &Wall) -> String {
-    let row = |format: &crate::wall::Format| {
-        let bytes = |bytes: f64| unit(bytes, "B");
-        vec![
-            escape(&format.name),
-            trimmed(format.bits),
-            trimmed(format.max),
-            trimmed(format.decimal_digits),
-            trimmed(format.bytes_per_parameter),
-            trimmed(format.information_bits),
-            bytes(format.bytes_mnist),
-            bytes(format.bytes_2b),
-            bytes(format.bytes_7b),
-            bytes(format.bytes_70b),
-            trimmed(format.ratio_to_fp16),
-        ]
-    };
-    let head = [
-        "",
-        "bits",
-        "largest",
-        "digits",
-        "bytes per parameter",
-        "log2 of the values",
-        "MNIST’s network",
-        "2B",
-        "7B",
-        "70B",
-        "of FP16",
-    ];
     format!(
         "<section id=formats><h2>Number formats</h2>\n<p>What a parameter takes and what it can say. A trit holds less than \
          two bits; five of them fit a byte.</p>\n{}</section>\n",
-        table("", &head, wall.formats.iter().map(row))
+        listed(tables::formats(&PAGE, &wall.formats), "")
     )
-}
-
-fn range(ends: Option<[f64; 2]>) -> String {
-    or(ends, |[low, high]| if low == high { plain(low) } else { format!("{} – {}", plain(low), plain(high)) })
 }
 
 fn energy(energy: &Energy, chosen: Option<&EnergyModel>) -> String {
@@ -354,7 +260,7 @@ fn energy(energy: &Energy, chosen: Option<&EnergyModel>) -> String {
     let Some(model) = chosen else { return html + "</section>\n" };
     let conclude = match model.ratio_with_memory {
         Some(left) => format!(
-            "Of the factor of {} that arithmetic alone promises, {} is left once the bytes of the weights are counted: at \
+            "Of the factor of {} that arithmetic alone promises, {} is left once all bytes are counted: at \
              batch 1 the energy goes where the bytes go.",
             plain(model.ratio_published),
             plain(left)
@@ -368,47 +274,19 @@ fn energy(energy: &Energy, chosen: Option<&EnergyModel>) -> String {
         &energy_svg(model),
         "bars",
         "Each bar is what one weight costs in one matrix-vector product by published figures: the operations it really \
-         needs, with sums in INT32, and bringing it from memory.",
+         needs, with sums in INT32, and its share of all bytes that move.",
         &conclude,
     );
-    let pj = |value: Option<f64>| or(value, plain);
-    let row = |row: &crate::wall::EnergyRow| {
-        let joules = energy.joules.iter().find(|joules| joules.format == row.format);
-        let measured = match joules {
-            Some(joules) => unit(joules.joules, "J"),
-            None => "not measured on this machine".into(),
-        };
-        vec![
-            escape(&row.format),
-            pj(row.published_pj_per_weight),
-            pj(row.arithmetic_pj_per_weight),
-            range(row.sram_pj_per_weight),
-            range(row.hbm_pj_per_weight),
-            range(row.dram_pj_per_weight),
-            or(row.total_ratio_to_f16, plain),
-            measured,
-        ]
-    };
-    let head = [
-        "weights",
-        "arithmetic as published, pJ",
-        "arithmetic with INT32 sums, pJ",
-        "SRAM, pJ",
-        "HBM, pJ",
-        "DRAM, pJ",
-        "arithmetic + memory, × f16",
-        "measured, J a product",
-    ];
-    html += &table(
-        &format!(
-            "Per weight, by {}; a product is {} × {}.",
-            escape(&model.title),
-            count(energy.shape[0]),
-            count(energy.shape[1])
-        ),
-        &head,
-        model.rows.iter().map(row),
+    let caption = format!(
+        "Per weight, by {}: the operations of the product as published, each sum as narrow as its operands, and as needed; \
+         and all its bytes (weights, activations and outputs) from each memory. The total is of INT32 sums and {}. A \
+         product is {} × {}.",
+        escape(&model.title),
+        escape(model.memory.as_deref().unwrap_or("no memory, which this table does not know")),
+        count(energy.shape[0]),
+        count(energy.shape[1])
     );
+    html += &listed(tables::energy(&PAGE, energy, model), &caption);
     let row = |model: &EnergyModel| {
         vec![
             escape(&model.title),

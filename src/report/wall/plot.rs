@@ -4,8 +4,10 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::super::curve::{Axis, COLORS, INK, MUTED, RULE, Scale, TRAIN, bold};
-use super::figure::{binary, digits, short, si};
-use crate::wall::{Bound, Ceilings, EnergyModel, Model, Point, Step, WEIGHT_FORMATS};
+use super::figure::{binary, digits, percent, short, si};
+use crate::wall::{
+    Bound, Ceilings, EnergyModel, Model, Point, Probe, STEADY, Step, WEIGHT_FORMATS, quartiles,
+};
 
 const SIZE: (u32, u32) = (940, 430);
 const LEGEND: i32 = 214;
@@ -23,6 +25,8 @@ struct Line {
 /// A point with a word beside it.
 struct Mark {
     at: (f64, f64),
+    /// Heights of the first and the third quartile.
+    spread: Option<[f64; 2]>,
     word: String,
     color: RGBColor,
     bound: Option<Bound>,
@@ -123,10 +127,17 @@ impl Plot {
         let words = text(12, &INK, HPos::Left, VPos::Center);
         for mark in &self.marks {
             let (at, fill) = (place(mark.at), mark.color.filled());
+            if let Some(ends) = mark.spread {
+                let ends = ends.map(|y| place((mark.at.0, y)));
+                chart.draw_series([PathElement::new(ends, mark.color.stroke_width(2))])?;
+            }
             match mark.bound {
                 Some(Bound::Compute) => chart.draw_series([TriangleMarker::new(at, 7, fill)])?,
                 Some(Bound::Launch) => chart.draw_series([Cross::new(at, 5, mark.color.stroke_width(3))])?,
                 Some(Bound::Bandwidth) => chart.draw_series([Circle::new(at, 5, fill)])?,
+                Some(Bound::Balanced) => {
+                    chart.draw_series([EmptyElement::at(at) + Rectangle::new([(-5, -5), (5, 5)], fill)])?
+                }
                 None => chart.draw_series([Circle::new(at, 4, mark.color.stroke_width(2))])?,
             };
             if !mark.word.is_empty() {
@@ -169,12 +180,16 @@ impl Plot {
                     Bound::Bandwidth => key.draw(&Circle::new((10, y), 5, MUTED.filled()))?,
                     Bound::Compute => key.draw(&TriangleMarker::new((10, y), 7, MUTED.filled()))?,
                     Bound::Launch => key.draw(&Cross::new((10, y), 5, MUTED.stroke_width(3)))?,
+                    Bound::Balanced => {
+                        key.draw(&Rectangle::new([(5, y - 5), (15, y + 5)], MUTED.filled()))?
+                    }
                 }
                 key.draw_text(name, &words, (27, y))
             };
             shape(Bound::Bandwidth, "bound by bandwidth")?;
             shape(Bound::Compute, "bound by compute")?;
             shape(Bound::Launch, "bound by launches")?;
+            shape(Bound::Balanced, "balanced: two within 10 %")?;
         }
         Ok(())
     }
@@ -192,6 +207,15 @@ fn rate_tick(value: f64) -> String {
     si(value, "op/s").replace(".00 ", " ").replace(".0 ", " ")
 }
 
+/// A rate where laps took as long as their first and third quartile; none where there are no laps.
+fn around(rate: f64, mut seconds: Vec<f64>) -> Option<[f64; 2]> {
+    seconds.sort_by(f64::total_cmp);
+    (!seconds.is_empty()).then(|| {
+        let [low, middle, high] = quartiles(&seconds);
+        [low, high].map(|lap| rate * middle / lap)
+    })
+}
+
 /// Read bandwidth by working set, of one or several adapters.
 pub fn staircase_svg(stairs: &[(String, &[Step])]) -> String {
     let line = |(i, (name, steps)): (usize, &(String, &[Step]))| {
@@ -199,16 +223,22 @@ pub fn staircase_svg(stairs: &[(String, &[Step])]) -> String {
         Line { name: name.clone(), at: at.collect(), color: COLORS[i % COLORS.len()], dashed: false }
     };
     let lines: Vec<Line> = stairs.iter().enumerate().map(line).collect();
-    let marks = lines.iter().flat_map(|line| {
-        line.at.iter().map(|&at| Mark {
-            at,
+    let mark = |color, step: &Step| match &step.probe {
+        Probe::Measured(found) => Some(Mark {
+            at: (step.set_bytes as f64, found.value),
+            spread: around(found.value, found.long_seconds.clone()),
             word: String::new(),
-            color: line.color,
+            color,
             bound: Some(Bound::Bandwidth),
-        })
-    });
+        }),
+        Probe::Missing { .. } => None,
+    };
+    let marks = stairs
+        .iter()
+        .zip(&lines)
+        .flat_map(|((_, steps), line)| steps.iter().filter_map(move |step| mark(line.color, step)));
     let axes: [Shown; 2] = [("working set", binary_tick), ("bytes read per second", speed_tick)];
-    let marks = marks.collect();
+    let marks: Vec<Mark> = marks.collect();
     Plot { axes, marks, lines, key: vec![], shapes: false, binary: true }.svg()
 }
 
@@ -260,6 +290,7 @@ fn reach<'a>(walls: impl Iterator<Item = (&'a Ceilings, &'a [Point])>) -> [f64; 
 fn marks(points: &[Point], shape: [usize; 2]) -> Vec<Mark> {
     let mark = |point: &Point| Mark {
         at: (point.intensity, point.ops_per_second),
+        spread: around(point.ops_per_second, point.sample_seconds.clone()),
         word: if [point.rows, point.cols] == shape { point.batch.to_string() } else { String::new() },
         color: color(&point.format),
         bound: point.bound_by,
@@ -366,11 +397,13 @@ pub fn models_svg(models: &[Model]) -> String {
             groups.push((model.name.clone(), Vec::new()));
         }
         let measured = model.measured_seconds;
+        let varies = model.spread.filter(|&spread| spread > STEADY);
+        let varies = varies.map_or(String::new(), |spread| format!(" ± {}", percent(spread / 2.0)));
         let told = match (measured, model.predicted_seconds) {
             (Some(measured), Some(floor)) => {
-                format!("{}, at least {} by the ceilings", si(measured, "s"), si(floor, "s"))
+                format!("{}{varies}, at least {} by the ceilings", si(measured, "s"), si(floor, "s"))
             }
-            (Some(measured), None) => si(measured, "s"),
+            (Some(measured), None) => si(measured, "s") + &varies,
             (None, Some(floor)) => format!("not measured; at least {} by the ceilings", si(floor, "s")),
             (None, None) => "not measured".into(),
         };

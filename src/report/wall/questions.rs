@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::html::{count, escape, or, plain, set, share, trimmed};
-use crate::wall::{Bound, EnergyModel, Wall};
+use crate::wall::{Bound, EnergyModel, Wall, near};
 
 pub fn questions(wall: &Wall, chosen: Option<&EnergyModel>) -> String {
     let summary = &wall.summary;
@@ -29,6 +29,7 @@ pub fn questions(wall: &Wall, chosen: Option<&EnergyModel>) -> String {
     );
 
     let side = |intensity: f64, ridge: Option<f64>| match ridge {
+        Some(ridge) if near(intensity, ridge) => "at the ridge",
         Some(ridge) if intensity < ridge => "left",
         Some(_) => "right",
         None => "on an unknown side",
@@ -51,7 +52,8 @@ pub fn questions(wall: &Wall, chosen: Option<&EnergyModel>) -> String {
         "(<a href=#staircase>staircase</a>, <a href=#roofline>roofline</a>)",
         format!(
             "{fall}, and the roof bends at {} operations per byte for f32, {} for int8. Of the ridge of its own arithmetic \
-             LLaMA 7B at batch 1 lies: {}. Left means that it waits for memory.",
+             LLaMA 7B at batch 1 lies: {}. Left means that it waits for memory; at the ridge, within a tenth of it, that \
+             nobody can tell.",
             or(summary.ridge_f32, plain),
             or(summary.ridge_int8, plain),
             sides.join(", ")
@@ -77,6 +79,10 @@ pub fn questions(wall: &Wall, chosen: Option<&EnergyModel>) -> String {
                                    help any more"
                 }
                 Bound::Launch => "the matrices are so small that starting a kernel takes longest",
+                Bound::Balanced => {
+                    "two-bit weights lie near the ridge, where two ceilings allow about the same, so both hold the rest \
+                     back"
+                }
             };
             format!(
                 "The bytes alone would give {}, the ceilings allow {}: {because}. The kernel reaches {} of what the ceilings \
@@ -100,7 +106,7 @@ pub fn questions(wall: &Wall, chosen: Option<&EnergyModel>) -> String {
 
     let survives = match chosen.and_then(|model| Some((model, model.ratio_with_memory?))) {
         Some((model, left)) => format!(
-            "By {} arithmetic alone gives {}, with sums as wide as they must be {}; with the bytes of the weights {} is left, \
+            "By {} arithmetic alone gives {}, with sums as wide as they must be {}; with all bytes that move {} is left, \
              which is about the ratio of the bytes. Measured: {}.",
             escape(&model.title),
             plain(model.ratio_published),
