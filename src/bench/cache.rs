@@ -8,11 +8,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::tune::Tuned;
+use crate::checkpoint::{self, SCHEMA};
 use crate::gpu::{Gpu, Kernel};
 use crate::kernels;
-
-/// The file's format.
-const SCHEMA: u32 = 1;
 
 #[derive(Serialize, Deserialize)]
 struct File {
@@ -55,7 +53,7 @@ impl Key {
             adapter: gpu.name(),
             backend: gpu.backend().into(),
             driver: gpu.driver(),
-            kernels: digest.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect(),
+            kernels: checkpoint::hex(&digest.finalize()[..8]),
         }
     }
 }
@@ -123,16 +121,10 @@ pub fn save(gpu: &Gpu, found: &[Tuned]) -> Result<PathBuf, String> {
     }
     let file = File { key: Key::of(gpu), choices };
     let text = serde_json::to_string_pretty(&file).expect("a map of strings and numbers");
-    let write = || {
-        let folder = path.parent().expect("a file in a folder");
-        std::fs::create_dir_all(folder)?;
-        // Whole or not at all, whoever reads or writes beside.
-        let mut new = tempfile::NamedTempFile::new_in(folder)?;
-        std::io::Write::write_all(&mut new, (text + "\n").as_bytes())?;
-        new.persist(&path).map_err(|error| error.error).map(drop)
-    };
-    match write() {
-        Ok(()) => Ok(path),
-        Err(error) => Err(format!("{} cannot be written: {error}", path.display())),
-    }
+    let folder = path.parent().expect("a file in a folder");
+    std::fs::create_dir_all(folder)
+        .map_err(|error| format!("{} cannot be written: {error}", path.display()))?;
+    // Whole or not at all, whoever reads or writes beside.
+    checkpoint::replace(&path, (text + "\n").as_bytes()).map_err(|error| error.to_string())?;
+    Ok(path)
 }

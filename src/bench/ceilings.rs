@@ -1,9 +1,9 @@
 //! The ceilings of an adapter: what no kernel exceeds, each by a probe that does one thing and whose result is
 //! looked at.
 
+use super::Failure;
 use super::pool::{Pool, Room};
-use super::sample::{Pairs, sample, sample_host, sample_pairs};
-use super::{Failure, overrides};
+use super::sample::{Effort, Pairs, sample, sample_host, sample_pairs};
 use crate::gpu::{Clock, Dtype, Error, Gpu, Kernel, Op, Tensor};
 use crate::kernels;
 use crate::random::{self, Stream};
@@ -140,7 +140,7 @@ pub(super) fn fastest(
     for &kernel in variants {
         let mut instances = bind(kernel);
         instances.truncate(4);
-        let best = sample(gpu, &instances, seconds / 5.0)?.min();
+        let best = sample(gpu, &instances, Effort::Within(seconds / 5.0))?.min();
         if found.is_none_or(|(before, _)| best < before) {
             found = Some((best, kernel));
         }
@@ -213,7 +213,7 @@ fn stream(gpu: &Gpu, name: &str, pool: &Pool, seconds: f64) -> Result<Measure, F
     }
     let short = bind(kernel, words / 2);
     let pairs = sample_pairs(gpu, [&long, &short], seconds)?;
-    Ok(figure(pairs, "byte/s", long[0][0].cost().bytes as f64, overrides(gpu, kernel), pool.bytes()))
+    Ok(figure(pairs, "byte/s", long[0][0].cost().bytes as f64, kernel.settings(gpu.tuning()), pool.bytes()))
 }
 
 /// What the host says of one invocation's result.
@@ -342,7 +342,7 @@ fn arithmetic(gpu: &Gpu, name: &str, seconds: f64) -> Result<Measure, Failure> {
     }
     let [long, short] = [trips, trips / 2].map(|trips| bind(kernel, trips));
     let pairs = sample_pairs(gpu, [&long, &short], seconds)?;
-    Ok(figure(pairs, "op/s", long[0][0].cost().ops as f64, overrides(gpu, kernel), 2 * x.bytes()))
+    Ok(figure(pairs, "op/s", long[0][0].cost().ops as f64, kernel.settings(gpu.tuning()), 2 * x.bytes()))
 }
 
 /// Seconds of one dispatch, over so many counters: with one, each waits for the one before.

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 
 use super::ceilings::Watch;
-use super::gemv::rotation;
 use super::pool::Room;
+use super::product::rotation;
 use crate::gpu::{Gpu, Op};
+use crate::kernels;
 use crate::wall::{Energy, EnergyModel, EnergyRow, Gap, Joules, NOT_MEASURED, WEIGHT_FORMATS};
 
 /// The tables, as files with their sources.
@@ -186,7 +187,9 @@ fn measure(
             if (watch.stop)() {
                 return Err("interrupted".to_string());
             }
-            let ops = rotation(gpu, format.gemv, energy.shape, room).map_err(|e| e.to_string())??;
+            let shape = [1, energy.shape[0], energy.shape[1]];
+            let kernel = kernels::chosen(gpu, format.gemv, shape);
+            let ops = rotation(gpu, kernel, shape, room, usize::MAX).map_err(|e| e.to_string())??;
             let mut run = || {
                 let all: Vec<&Op> = ops.iter().flatten().collect();
                 gpu.run(all).and_then(|done| gpu.wait(Some(done))).map_err(|error| error.to_string())?;

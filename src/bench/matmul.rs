@@ -1,18 +1,31 @@
-//! A matrix times a batch of activations: what a training step and a prompt cost.
+//! What a matrix times rows of activations costs here: one row, as a token does, a few, or a batch, as training does.
 
-use super::gemv::{Row, Skipped, Twin, compare, draws, padded_words, uniform};
-use super::pool::MOST_BUFFERS;
-use super::sample::sample;
-use super::tune::Trial;
-use super::{Failure, Room, overrides};
-use crate::gpu::{Dtype, Gpu, Kernel, Op, Tensor};
-use crate::kernels::{self, Int8Tensor, PackedTensor};
-use crate::reference;
-use crate::ternary::{self, Packed};
+use super::product::{Format, Product};
+use super::sample::{Effort, sample};
+use super::{Failure, ReadSpeed, Room};
+use crate::gpu::Gpu;
+use crate::kernels;
+use crate::wall::{Ceilings, Floor, load_seconds};
+
+/// `[rows, cols]` of the layers of BitNet b1.58 2B4T and of a 7B LLaMA, two that no cache holds, and MNIST's.
+pub const GEMV_SHAPES: [[usize; 2]; 12] = [
+    [2560, 2560],
+    [640, 2560],
+    [6912, 2560],
+    [2560, 6912],
+    [4096, 4096],
+    [11_008, 4096],
+    [4096, 11_008],
+    [16_384, 16_384],
+    [28_672, 16_384],
+    [256, 784],
+    [128, 256],
+    [10, 128],
+];
 
 /// `[batch, rows, cols]` that are measured if nothing else is asked for: MNIST's layers in training, a batch
 /// as large as the matrix, and on a GPU what only that is fast enough for.
-pub fn default_shapes(gpu: &Gpu) -> Vec<[usize; 3]> {
+pub fn matmul_shapes(gpu: &Gpu) -> Vec<[usize; 3]> {
     let mut shapes = vec![[128, 256, 784], [128, 128, 256], [128, 10, 128], [1024, 512, 1024]];
     if !gpu.is_software() {
         shapes.push([4096, 4096, 4096]);
@@ -25,15 +38,126 @@ pub fn default_shapes(gpu: &Gpu) -> Vec<[usize; 3]> {
 pub struct Matmul {
     /// `[batch, rows, cols]` each.
     pub shapes: Vec<[usize; 3]>,
-    /// About as long for each kernel at each shape.
-    pub seconds: f64,
+    /// How long to measure each kernel at each shape.
+    pub effort: Effort,
     /// Every variant that runs here, not only the one that this device would choose.
     pub all: bool,
+    /// Only these operations, by name; empty for all.
+    pub only: Vec<&'static str>,
     /// How much memory to use.
     pub room: Room,
 }
 
-/// Measures the dense products and the ternary one at every shape; rows come in the order of the shapes.
+/// One kernel at one shape.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// The operation that it computes.
+    pub operation: &'static str,
+    /// The kernel's name.
+    pub kernel: &'static str,
+    /// Its overrides here.
+    pub overrides: String,
+    /// `[rows, cols]`.
+    pub shape: [usize; 2],
+    /// Rows of activations.
+    pub batch: usize,
+    /// Bytes that one product moves.
+    pub bytes: u64,
+    /// Bytes of all matrices in rotation.
+    pub working_set: u64,
+    /// Parts that the matrix was cut into, because the adapter binds no larger buffer.
+    pub blocks: usize,
+    /// From the submission until it is done, for one product.
+    pub median_seconds: f64,
+    /// See `median_seconds`.
+    pub min_seconds: f64,
+    /// By the device's clock, where it has one.
+    pub device_median_seconds: Option<f64>,
+    /// All samples, sorted, by the wall.
+    pub samples: Vec<f64>,
+    /// Additions and multiplications.
+    pub ops: u64,
+    /// Of the fastest f32 kernel at this shape, how many times as fast this is.
+    pub ratio_to_f32: Option<f64>,
+    /// Of the fastest f16 kernel.
+    pub ratio_to_f16: Option<f64>,
+}
+
+impl Row {
+    /// The kernel, with its overrides where several variants of the operation bear its name.
+    pub fn label(&self) -> String {
+        let namesakes = kernels::variants(self.operation).iter().filter(|kernel| kernel.name == self.kernel);
+        match namesakes.count() {
+            1 => self.kernel.into(),
+            _ => format!("{} {}", self.kernel, self.overrides),
+        }
+    }
+
+    fn per_second(&self, amount: f64) -> f64 {
+        1e-9 * amount / self.median_seconds
+    }
+
+    /// Bytes moved, in 1e9 per second.
+    pub fn gb_per_s(&self) -> f64 {
+        self.per_second(self.bytes as f64)
+    }
+
+    /// Additions and multiplications, in 1e9 per second.
+    pub fn gops_per_s(&self) -> f64 {
+        self.per_second(self.ops as f64)
+    }
+
+    /// Weights, in 1e9 per second; each counts once, however many rows of activations it meets.
+    pub fn gweights_per_s(&self) -> f64 {
+        self.per_second((self.shape[0] * self.shape[1]) as f64)
+    }
+
+    /// Products of a weight and an activation, in 1e9 per second.
+    pub fn gmac_per_s(&self) -> f64 {
+        0.5 * self.gops_per_s()
+    }
+
+    /// Seconds that it takes at least, by what was measured of this adapter; none where its arithmetic has no probe.
+    pub fn floor(&self, read: &ReadSpeed, ceilings: &Ceilings) -> Option<Floor> {
+        let arithmetic = match self.operation {
+            "gemv_f32" | "gemv_f16" | "matmul_f32" | "matmul_f16" => &ceilings.fma_f32,
+            "gemv_ternary_addsub" => &ceilings.add_i32,
+            // One of its instructions counts 32 products.
+            "gemv_bitplane" => return None,
+            _ => &ceilings.dot4_i8,
+        };
+        Some(Floor {
+            load_seconds: load_seconds(self.bytes as f64, 1e9 * read.gb_per_s),
+            compute_seconds: self.ops as f64 / arithmetic.value()?,
+            launch_seconds: self.blocks as f64 * ceilings.launch.value()?,
+        })
+    }
+
+    /// Bandwidth as a share of what the read probe saw.
+    pub fn percent_of_read(&self, read: &ReadSpeed) -> f64 {
+        100.0 * self.gb_per_s() / read.gb_per_s
+    }
+
+    /// Whether the matrices in rotation are as many bytes as the probe's buffers: else a cache may have answered.
+    pub fn is_cold(&self, read: &ReadSpeed) -> bool {
+        self.working_set >= read.working_set
+    }
+}
+
+/// A shape in a format, or by a variant, that was left out.
+#[derive(Clone, Debug)]
+pub struct Skipped {
+    /// The operation, or the variant.
+    pub operation: &'static str,
+    /// `[rows, cols]`.
+    pub shape: [usize; 2],
+    /// Rows of activations.
+    pub batch: usize,
+    /// Why.
+    pub reason: String,
+}
+
+/// Measures every format at every shape; rows come in the order of the shapes.
 ///
 /// # Errors
 /// If the device failed, or a kernel differs from its twin.
@@ -43,41 +167,47 @@ pub fn matmul(
     progress: &mut dyn FnMut(String),
 ) -> Result<(Vec<Row>, Vec<Skipped>), Failure> {
     let (mut rows, mut skipped) = (Vec::new(), Vec::new());
-    // A batch does hundreds of operations for each of its bytes: a CPU need not wait for a gigabyte of them.
-    let room = match gpu.is_software() {
-        true => Room { working_set: what.room.working_set.min(1 << 26), ..what.room },
-        false => what.room,
-    };
-    for &shape in &what.shapes {
-        let (first, [batch, outputs, inputs]) = (rows.len(), shape);
-        for precision in Precision::ALL {
-            let operation = precision.operation();
-            let products = match Products::new(gpu, precision, shape, room)? {
-                Ok(products) => products,
+    for &[batch, outputs, inputs] in &what.shapes {
+        let (first, shape) = (rows.len(), [outputs, inputs]);
+        let at = match batch {
+            1 => format!("{outputs}x{inputs}"),
+            _ => format!("{outputs}x{inputs}x{batch}"),
+        };
+        let mut skip = |operation, reason: String, progress: &mut dyn FnMut(String)| {
+            progress(format!("{operation} {at} left out: {reason}"));
+            skipped.push(Skipped { operation, shape, batch, reason });
+        };
+        let operations = Format::ALL.into_iter().filter_map(|format| format.operation(batch));
+        for operation in operations.filter(|name| what.only.is_empty() || what.only.contains(name)) {
+            let product = match Product::new(gpu, operation, [batch, outputs, inputs], what.room)? {
+                Ok(product) => product,
                 Err(reason) => {
-                    progress(format!("{operation} {outputs}x{inputs}x{batch} left out: {reason}"));
-                    skipped.push(Skipped { operation, shape: [outputs, inputs], batch, reason });
+                    skip(operation, reason, progress);
                     continue;
                 }
             };
-            let chosen = kernels::chosen(gpu, operation, shape);
+            let chosen = kernels::chosen(gpu, operation, [batch, outputs, inputs]);
             for &kernel in kernels::variants(operation) {
-                if !(kernel == chosen || what.all && gpu.supports(kernel)) {
+                if kernel != chosen && !what.all {
                     continue;
                 }
-                let instances = products.bind(gpu, kernel);
-                products.check(gpu, kernel, &instances[0])?;
-                let samples = sample(gpu, &instances, what.seconds)?;
-                let bytes = instances[0][0].cost().bytes;
+                if let Some(reason) = gpu.lacks(kernel) {
+                    skip(kernel.name, reason, progress);
+                    continue;
+                }
+                let instances = product.bind(gpu, kernel);
+                product.check(gpu, kernel, &instances[0])?;
+                let samples = sample(gpu, &instances, what.effort)?;
+                let bytes = product.bytes(&instances[0]);
                 let row = Row {
                     operation,
                     kernel: kernel.name,
-                    overrides: overrides(gpu, kernel),
-                    shape: [outputs, inputs],
+                    overrides: kernel.settings(gpu.tuning()),
+                    shape,
                     batch,
                     bytes,
-                    working_set: bytes * instances.len() as u64,
-                    blocks: 1,
+                    working_set: bytes * samples.rotated as u64,
+                    blocks: instances[0].len(),
                     median_seconds: samples.median(),
                     min_seconds: samples.min(),
                     device_median_seconds: samples.device_median(),
@@ -86,172 +216,74 @@ pub fn matmul(
                     ratio_to_f32: None,
                     ratio_to_f16: None,
                 };
-                let name = kernel.described(gpu.tuning());
-                progress(format!("{name} {outputs}x{inputs}x{batch}: {:.3} ms", 1e3 * row.median_seconds));
+                progress(format!("{} {at}: {:.3} ms", row.label(), 1e3 * row.median_seconds));
                 rows.push(row);
             }
         }
-        compare(&mut rows[first..], ["matmul_f32", "matmul_f16"]);
+        compare(&mut rows[first..], [Format::F32, Format::F16].map(|dense| dense.operation(batch)));
     }
     Ok((rows, skipped))
 }
 
-/// What the matrix holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Precision {
-    F32,
-    F16,
-    Ternary,
+/// How many times as fast as the fastest dense product of the same shape each row is, in f32 and in f16.
+fn compare(rows: &mut [Row], dense: [Option<&str>; 2]) {
+    let fastest = |operation: &str| {
+        let of = |row: &&Row| row.operation == operation;
+        rows.iter().filter(of).map(|row| row.median_seconds).reduce(f64::min)
+    };
+    let [f32, f16] = dense.map(|dense| dense.and_then(fastest));
+    for row in rows {
+        [row.ratio_to_f32, row.ratio_to_f16] =
+            [f32, f16].map(|dense| dense.map(|dense| dense / row.median_seconds));
+    }
 }
 
-impl Precision {
-    pub const ALL: [Precision; 3] = [Precision::F32, Precision::F16, Precision::Ternary];
+/// Those that seem to move bytes faster than the probe that only reads: one of the two is wrong, and so may be all.
+pub fn faster_than_reading<'a>(rows: &'a [Row], read: &ReadSpeed) -> impl Iterator<Item = &'a Row> {
+    rows.iter().filter(|row| row.percent_of_read(read) > 100.0)
+}
 
-    pub fn operation(self) -> &'static str {
-        match self {
-            Precision::F32 => "matmul_f32",
-            Precision::F16 => "matmul_f16",
-            Precision::Ternary => "matmul_ternary",
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::read::made_up;
+
+    /// Moves `bytes` in a second, `working_set` of them in rotation.
+    fn row(bytes: u64, working_set: u64) -> Row {
+        Row {
+            operation: "gemv_f32",
+            kernel: "gemv_f32",
+            overrides: String::new(),
+            shape: [1, 1],
+            batch: 1,
+            bytes,
+            working_set,
+            blocks: 1,
+            median_seconds: 1.0,
+            min_seconds: 1.0,
+            device_median_seconds: None,
+            samples: vec![1.0],
+            ops: 2,
+            ratio_to_f32: None,
+            ratio_to_f16: None,
         }
     }
 
-    pub fn of(operation: &str) -> Option<Precision> {
-        Precision::ALL.into_iter().find(|precision| precision.operation() == operation)
-    }
-}
-
-/// A matrix and a batch, on the device as often as the rotation needs.
-pub(super) struct Products {
-    /// `[batch, rows, cols]`.
-    shape: [usize; 3],
-    copies: Vec<Operands>,
-    twin: Twin,
-    /// Rows of activations and of the matrix that were drawn; the others repeat them.
-    drawn: [usize; 2],
-}
-
-/// One product's inputs.
-enum Operands {
-    Float { x: Tensor, w: Tensor },
-    Ternary(Box<(Int8Tensor, PackedTensor)>),
-}
-
-/// Rows that are drawn, primes: two neighbours in a tile are never the same row.
-const DRAWN: [usize; 2] = [13, 61];
-
-impl Products {
-    /// Fills the device, or says why it does not.
-    pub fn new(
-        gpu: &Gpu,
-        precision: Precision,
-        shape: [usize; 3],
-        room: Room,
-    ) -> Result<Result<Products, String>, Failure> {
-        let [batch, rows, cols] = shape;
-        let words = ternary::words(cols);
-        if cols > kernels::MOST_COLS {
-            return Ok(Err(format!("{cols} columns are more than the kernel sums exactly")));
-        }
-        let (x_words, w_words) = match precision {
-            Precision::F32 => (cols, cols),
-            Precision::F16 => [4 * kernels::f16_vectors(cols); 2].into(),
-            Precision::Ternary => (4 * words, words),
-        };
-        for (label, shape) in [("x", [batch, x_words]), ("w", [rows, w_words]), ("y", [batch, rows])] {
-            if let Err(error) = gpu.fits(label, &shape) {
-                return Ok(Err(error.to_string()));
-            }
-        }
-        let bytes = 4 * (batch * x_words + rows * w_words + batch * rows) as u64;
-        let memory = room.memory;
-        if bytes > memory {
-            return Ok(Err(format!("{} MiB, of which {} MiB may be used", bytes >> 20, memory >> 20)));
-        }
-        let count = room.working_set.div_ceil(bytes).min(memory / bytes).clamp(1, MOST_BUFFERS);
-        let drawn = [batch.min(DRAWN[0]), rows.min(DRAWN[1])];
-        let mut copies = Vec::new();
-        let twin = match precision {
-            Precision::F32 | Precision::F16 => {
-                let (x, w) = (uniform(0, drawn[0] * cols), uniform(1, drawn[1] * cols));
-                let product = |x: &[f32], w: &[f32]| match precision {
-                    Precision::F16 => reference::matmul_f16(x, w, cols),
-                    _ => reference::matmul_f32(x, w, cols),
-                };
-                for copy in 0..count {
-                    let operand = |name: &str, rows: usize, words: usize, drawn: &[f32]| {
-                        let label = format!("{name}.{copy}");
-                        match precision {
-                            Precision::F16 => {
-                                let drawn = kernels::f16_words(drawn, cols);
-                                gpu.upload(&label, &[rows, words], &repeated(&drawn, rows * words))
-                            }
-                            _ => gpu.upload(&label, &[rows, words], &repeated(drawn, rows * words)),
-                        }
-                    };
-                    let (x, w) = (operand("x", batch, x_words, &x)?, operand("w", rows, w_words, &w)?);
-                    copies.push(Operands::Float { x, w });
-                }
-                Twin::float(product, &x, &w, cols)
-            }
-            Precision::Ternary => {
-                let q: Vec<i8> = draws(0, drawn[0] * cols).map(|draw| (draw as i8).max(-127)).collect();
-                let trits: Vec<i8> = draws(1, drawn[1] * cols).map(|draw| (draw % 3) as i8 - 1).collect();
-                let sums: Vec<i32> =
-                    q.chunks_exact(cols).map(|row| row.iter().map(|&q| i32::from(q)).sum()).collect();
-                let some = Packed::pack(&trits, drawn[1], cols, 1.0);
-                let packed = Packed { rows, words: repeated(&some.words, rows * words), ..some.clone() };
-                let all_q = repeated(&padded_words(&q, cols), batch * x_words);
-                for copy in 0..count {
-                    let x = Int8Tensor {
-                        q: gpu.upload(&format!("x.{copy}.q"), &[batch, x_words], &all_q)?,
-                        scale: gpu.upload("x.scale", &[batch], &vec![1.0f32; batch])?,
-                        sum: gpu.upload("x.sum", &[batch], &repeated(&sums, batch))?,
-                    };
-                    let w = PackedTensor::upload(gpu, &format!("w.{copy}"), &packed)?;
-                    copies.push(Operands::Ternary(Box::new((x, w))));
-                }
-                Twin::Exact(reference::matmul_ternary(&q, &some))
-            }
-        };
-        Ok(Ok(Products { shape, copies, twin, drawn }))
-    }
-}
-
-/// The rows over and over, until there are so many values.
-fn repeated<T: Copy>(rows: &[T], count: usize) -> Vec<T> {
-    let mut all = Vec::with_capacity(count);
-    while all.len() < count {
-        all.extend_from_slice(&rows[..rows.len().min(count - all.len())]);
-    }
-    all
-}
-
-impl Trial for Products {
-    fn bind(&self, gpu: &Gpu, kernel: &'static Kernel) -> Vec<Vec<Op>> {
-        let [batch, rows, _] = self.shape;
-        let op = |operands: &Operands| {
-            let out = |dtype| gpu.zeros("out", dtype, &[batch, rows]).expect("it was asked whether it fits");
-            match operands {
-                Operands::Float { x, w } if x.dtype() == Dtype::U32 => {
-                    kernels::matmul_f16_variant(gpu, kernel, x, w, &out(Dtype::F32))
-                }
-                Operands::Float { x, w } => kernels::matmul_f32_variant(gpu, kernel, x, w, &out(Dtype::F32)),
-                Operands::Ternary(both) => {
-                    kernels::matmul_ternary_variant(gpu, kernel, &both.0, &both.1, &out(Dtype::I32))
-                }
-            }
-        };
-        self.copies.iter().map(|operands| vec![op(operands)]).collect()
+    #[test]
+    fn what_seems_faster_than_reading_is_found_cold_or_not() {
+        let read = made_up(10.0, 1 << 30);
+        let rows = [row(10_000_000_000, 1 << 30), row(10_000_000_001, 1 << 30), row(11_000_000_000, 1 << 10)];
+        let found: Vec<u64> = faster_than_reading(&rows, &read).map(|row| row.bytes).collect();
+        assert_eq!(found, [10_000_000_001, 11_000_000_000]);
+        assert!(rows[0].is_cold(&read) && !rows[2].is_cold(&read));
     }
 
-    fn check(&self, gpu: &Gpu, kernel: &'static Kernel, instance: &[Op]) -> Result<(), Failure> {
-        gpu.run(instance)?;
-        let [_, rows, cols] = self.shape;
-        let out = instance[0].tensors().last().expect("every op writes something");
-        let at = |i: usize| i / rows % self.drawn[0] * self.drawn[1] + i % rows % self.drawn[1];
-        let wrong = self.twin.first_difference(gpu, out, at)?;
-        wrong.map_or(Ok(()), |(i, got, want)| {
-            Err(Failure::Wrong { kernel: kernel.name, rows, cols, row: i % rows, got, want })
-        })
+    #[test]
+    fn ratios_are_to_the_fastest_dense_product() {
+        let mut rows = [row(1, 1), row(1, 1), Row { operation: "gemv_ternary", ..row(1, 1) }];
+        (rows[1].median_seconds, rows[2].median_seconds) = (0.5, 0.125);
+        compare(&mut rows, [Some("gemv_f32"), None]);
+        assert_eq!(rows.each_ref().map(|row| row.ratio_to_f32), [Some(0.5), Some(1.0), Some(4.0)]);
+        assert!(rows.iter().all(|row| row.ratio_to_f16.is_none()));
     }
 }

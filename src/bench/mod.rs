@@ -5,10 +5,10 @@ mod cache;
 mod ceilings;
 mod energy;
 mod formats;
-mod gemv;
 mod matmul;
 mod models;
 mod pool;
+mod product;
 mod profile;
 mod read;
 mod sample;
@@ -19,17 +19,17 @@ pub use cache::{cache_file, load, save};
 pub use ceilings::{CEILINGS, Watch, ceilings};
 pub use energy::{ENERGY_TABLES, Rapl, energy, energy_per_product};
 pub use formats::formats;
-pub use gemv::{DEFAULT_SHAPES, Gemv, Row, Skipped, gemv, gemv_ops};
-pub use matmul::{Matmul, default_shapes, matmul};
+pub use matmul::{GEMV_SHAPES, Matmul, Row, Skipped, faster_than_reading, matmul, matmul_shapes};
 pub use models::{BATCHES, Layers, MODELS, QUICK_BATCHES, Shapes, models, products, summary};
 pub use pool::{Room, WORKING_SET};
+pub use product::rotation;
 pub use profile::{KernelRow, PROFILE_CEILINGS, Profile, Step, Work, profile};
 pub use read::{ReadSpeed, read_again, read_speed};
-pub use sample::SAMPLES;
+pub use sample::{Effort, SAMPLES};
 pub use staircase::staircase;
 pub use tune::{Outcome, Tried, Tuned, Wanted, candidates, shapes_to_tune, tune};
 
-use crate::gpu::{Error, Gpu, Kernel};
+use crate::gpu::Error;
 
 /// Why a benchmark ended without a figure.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -74,10 +74,4 @@ pub enum Failure {
         /// The xor of the data.
         want: u32,
     },
-}
-
-/// `WG=8 SPAN=64`: the overrides a kernel runs with here.
-fn overrides(gpu: &Gpu, kernel: &Kernel) -> String {
-    let pairs = kernel.overrides(gpu.tuning()).iter().map(|(name, value)| format!("{name}={value}"));
-    pairs.collect::<Vec<_>>().join(" ")
 }

@@ -1,9 +1,10 @@
 //! The wall itself: every matrix of a real model times one row of activations, shape by shape, in every format.
 
 use super::ceilings::Watch;
-use super::gemv::Format;
 use super::pool::Room;
-use super::{Gemv, Row, Wanted, candidates, gemv};
+use super::product::Format;
+use super::sample::Effort;
+use super::{Matmul, Row, Wanted, candidates, matmul};
 use crate::gpu::Gpu;
 use crate::wall::{
     Ceilings, Chosen, Floor, Gap, Model, Point, Step, Summary, WEIGHT_FORMATS, WeightFormat, crossing_batch,
@@ -71,8 +72,7 @@ pub struct Layers {
 
 /// What multiplies weights of this format by so many rows of activations, if anything does.
 fn operation(format: &WeightFormat, batch: usize) -> Option<&'static str> {
-    let of = Format::of(format.gemv)?.operation(batch);
-    (batch == 1 || of != format.gemv).then_some(of)
+    Format::of(format.gemv)?.operation(batch)
 }
 
 /// Equal parts by rows that a matrix is cut into so that one fits the memory.
@@ -160,12 +160,13 @@ fn layer(
     seconds: f64,
 ) -> Result<Point, String> {
     let parts = parts(format, [rows, cols], room).ok_or("a single row exceeds the memory")?;
-    let shapes = vec![[rows / parts, cols]];
-    let what = Gemv { shapes, seconds, batch, all: false, only: vec![operation], room };
-    let (found, skipped) = gemv(gpu, &what, &mut |_| ()).map_err(|failure| failure.to_string())?;
+    let shape = [batch, rows / parts, cols];
+    let effort = Effort::Within(seconds);
+    let what = Matmul { shapes: vec![shape], effort, all: false, only: vec![operation], room };
+    let (found, skipped) = matmul(gpu, &what, &mut |_| ()).map_err(|failure| failure.to_string())?;
     match (found.first(), skipped.first()) {
         (Some(row), _) => {
-            let wanted = Wanted { operation, shape: [batch, rows / parts, cols] };
+            let wanted = Wanted { operation, shape };
             let chosen = match gpu.choice(operation, wanted.class()) {
                 _ if candidates(gpu, wanted).len() == 1 => Chosen::Only,
                 Some(_) => Chosen::Tuned,

@@ -1,8 +1,8 @@
 //! How fast this adapter reads memory: the best of the read probe's variants.
 
+use super::Failure;
 use super::pool::{Pool, Room};
-use super::sample::sample;
-use super::{Failure, overrides};
+use super::sample::{Effort, sample};
 use crate::gpu::{Gpu, Kernel, Op, Tensor};
 use crate::kernels::{self, probe_read};
 
@@ -37,24 +37,24 @@ pub fn read_speed(gpu: &Gpu, seconds: f64, progress: &mut dyn FnMut(String)) -> 
         if got != want {
             return Err(Failure::Unread { got, want });
         }
-        let samples = sample(gpu, &instances, seconds)?;
+        let samples = sample(gpu, &instances, Effort::Within(seconds))?;
         found.push((samples.median(), kernel));
         let speed = 1e-9 * buffers[0].bytes() as f64 / samples.median();
-        progress(format!("probe_read {}: {speed:.1} GB/s", overrides(gpu, kernel)));
+        progress(format!("probe_read {}: {speed:.1} GB/s", kernel.settings(gpu.tuning())));
     }
     found.sort_by(|a, b| a.0.total_cmp(&b.0));
     let mut best = found[0];
     for &(seconds_before, kernel) in &found[..2] {
         let instances: Vec<Vec<Op>> =
             buffers.iter().map(|x| vec![probe_read(gpu, kernel, x, &digest)]).collect();
-        let again = sample(gpu, &instances, 2.0 * seconds)?.median().min(seconds_before);
+        let again = sample(gpu, &instances, Effort::Within(2.0 * seconds))?.median().min(seconds_before);
         if again < best.0 {
             best = (again, kernel);
         }
     }
     Ok(ReadSpeed {
         gb_per_s: 1e-9 * buffers[0].bytes() as f64 / best.0,
-        overrides: overrides(gpu, best.1),
+        overrides: best.1.settings(gpu.tuning()),
         working_set: buffers.iter().map(Tensor::bytes).sum(),
         kernel: best.1,
     })
@@ -69,6 +69,13 @@ pub fn read_again(gpu: &Gpu, before: ReadSpeed, seconds: f64) -> Result<ReadSpee
     let Pool { buffers, digest, .. } = Pool::new(gpu, Room::of(gpu))?;
     let ops = |x: &Tensor| vec![probe_read(gpu, before.kernel, x, &digest)];
     let instances: Vec<Vec<Op>> = buffers.iter().map(ops).collect();
-    let now = 1e-9 * buffers[0].bytes() as f64 / sample(gpu, &instances, 2.0 * seconds)?.median();
+    let now =
+        1e-9 * buffers[0].bytes() as f64 / sample(gpu, &instances, Effort::Within(2.0 * seconds))?.median();
     Ok(ReadSpeed { gb_per_s: before.gb_per_s.max(now), ..before })
+}
+
+/// Figures that nobody measured, for tests.
+#[cfg(test)]
+pub(super) fn made_up(gb_per_s: f64, working_set: u64) -> ReadSpeed {
+    ReadSpeed { gb_per_s, overrides: String::new(), working_set, kernel: kernels::PROBES[0][0] }
 }

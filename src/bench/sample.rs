@@ -10,6 +10,22 @@ const SAMPLE: f64 = 2e-3;
 /// Samples, if time allows.
 pub const SAMPLES: usize = 21;
 
+/// How long to measure one thing.
+#[derive(Clone, Copy, Debug)]
+pub enum Effort {
+    /// About so many seconds, fewer samples and buffers where they would take longer.
+    Within(f64),
+    /// So many seconds to warm up and sample in, and longer where all samples over all buffers take longer.
+    Whole(f64),
+}
+
+impl Effort {
+    fn seconds(self) -> f64 {
+        let (Effort::Within(seconds) | Effort::Whole(seconds)) = self;
+        seconds
+    }
+}
+
 /// Samples at least.
 const LEAST: usize = 3;
 
@@ -66,11 +82,14 @@ impl Rotation<'_> {
         Ok(Lap { device: lap.device.map(|s| s / count as f64), wall: lap.wall / count as f64 })
     }
 
-    /// The first run of each buffer pays for page faults and first-use clears. Those that the time does not reach are
+    /// The first run of each buffer pays for page faults and first-use clears. Those that the effort does not reach are
     /// left out of the rotation. Seconds of the last run.
-    fn touch(&mut self, gpu: &Gpu, seconds: f64) -> Result<f64, Error> {
+    fn touch(&mut self, gpu: &Gpu, effort: Effort) -> Result<f64, Error> {
         let (start, mut touched, mut each) = (Instant::now(), 0, 0.0);
-        let time = || start.elapsed().as_secs_f64() < seconds.max(TOUCH);
+        let time = || match effort {
+            Effort::Within(seconds) => start.elapsed().as_secs_f64() < seconds.max(TOUCH),
+            Effort::Whole(_) => true,
+        };
         while touched < self.instances.len() && (touched == 0 || time()) {
             let count = touched.clamp(1, 16).min(self.instances.len() - touched);
             each = self.lap(gpu, count)?.wall;
@@ -109,11 +128,11 @@ impl Rotation<'_> {
     }
 }
 
-/// Samples `instances` of one computation over buffers of their own, in rotation, for about `seconds`.
-pub(super) fn sample(gpu: &Gpu, instances: &[Vec<Op>], seconds: f64) -> Result<Samples, Error> {
-    let mut rotation = Rotation::new(gpu, instances);
+/// Samples `instances` of one computation over buffers of their own, in rotation.
+pub(super) fn sample(gpu: &Gpu, instances: &[Vec<Op>], effort: Effort) -> Result<Samples, Error> {
+    let (mut rotation, seconds) = (Rotation::new(gpu, instances), effort.seconds());
     // What takes as long as all of its warming up has warmed up.
-    let count = if rotation.touch(gpu, seconds)? > seconds / 2.0 && seconds > 0.0 {
+    let count = if rotation.touch(gpu, effort)? > seconds / 2.0 && seconds > 0.0 {
         1
     } else {
         let count = rotation.enough(gpu)?;
@@ -122,7 +141,8 @@ pub(super) fn sample(gpu: &Gpu, instances: &[Vec<Op>], seconds: f64) -> Result<S
     };
     let rotated = rotation.instances.len();
     let (start, mut samples) = (Instant::now(), Samples { wall: Vec::new(), device: Vec::new(), rotated });
-    while samples.wall.len() < LEAST
+    let least = if matches!(effort, Effort::Whole(_)) { SAMPLES } else { LEAST };
+    while samples.wall.len() < least
         || samples.wall.len() < SAMPLES && start.elapsed().as_secs_f64() < seconds / 2.0
     {
         let lap = rotation.lap(gpu, count)?;
@@ -147,7 +167,7 @@ pub(super) struct Pairs {
 /// difference; for about `seconds`, warming up included.
 pub(super) fn sample_pairs(gpu: &Gpu, [long, short]: [&[Vec<Op>]; 2], seconds: f64) -> Result<Pairs, Error> {
     let [mut long, mut short] = [long, short].map(|instances| Rotation::new(gpu, instances));
-    long.touch(gpu, seconds)?;
+    long.touch(gpu, Effort::Within(seconds))?;
     let count = long.enough(gpu)?;
     long.warm(gpu, count, seconds / 2.0)?;
     let start = Instant::now();

@@ -1,9 +1,9 @@
 //! Read bandwidth by working set: where it falls, a cache ends.
 
+use super::Failure;
 use super::ceilings::{Watch, fastest, figure};
 use super::pool::Room;
 use super::sample::sample_pairs;
-use super::{Failure, overrides};
 use crate::gpu::{Dtype, Gpu, Kernel, Op, Tensor};
 use crate::kernels;
 use crate::random::{self, Stream};
@@ -83,7 +83,7 @@ impl Ladder {
         }
         let pairs = sample_pairs(gpu, [&long, &short], seconds)?;
         let work = long[0][0].cost().bytes as f64;
-        let measure = figure(pairs, "byte/s", work, overrides(gpu, self.kernel), set_bytes);
+        let measure = figure(pairs, "byte/s", work, self.kernel.settings(gpu.tuning()), set_bytes);
         Ok(Step { set_bytes, probe: Probe::Measured(measure) })
     }
 }

@@ -4,11 +4,10 @@
 use std::fmt;
 use std::time::Instant;
 
-use super::gemv::{Format, Matrices};
-use super::matmul::{Precision, Products};
-use super::sample::sample;
+use super::product::{Format, Product};
+use super::sample::{Effort, sample};
 use super::{Failure, Room};
-use crate::gpu::{Clock, Gpu, Kernel, Op, Tuning};
+use crate::gpu::{Clock, Gpu, Kernel, Tuning};
 use crate::kernels;
 
 /// An operation at a shape.
@@ -23,11 +22,8 @@ pub struct Wanted {
 impl Wanted {
     /// The operations at `[batch, rows, cols]` between whose kernels this device has a choice.
     pub fn at(gpu: &Gpu, shape: [usize; 3]) -> Vec<Wanted> {
-        let operations: Vec<&'static str> = match shape[0] {
-            1 => Format::ALL.map(|format| format.operation(1)).to_vec(),
-            _ => Precision::ALL.map(Precision::operation).to_vec(),
-        };
-        let all = operations.into_iter().map(|operation| Wanted { operation, shape });
+        let operations = Format::ALL.into_iter().filter_map(|format| format.operation(shape[0]));
+        let all = operations.map(|operation| Wanted { operation, shape });
         all.filter(|&wanted| candidates(gpu, wanted).len() > 1).collect()
     }
 
@@ -53,8 +49,8 @@ impl fmt::Display for Wanted {
 /// `[batch, rows, cols]` that are tuned if nothing else is asked for: every shape that a benchmark has by default,
 /// as far as the adapter is fast enough.
 pub fn shapes_to_tune(gpu: &Gpu) -> Vec<[usize; 3]> {
-    let single = super::gemv::DEFAULT_SHAPES.iter().map(|&[rows, cols]| [1, rows, cols]);
-    let all = single.chain(super::default_shapes(gpu));
+    let single = super::GEMV_SHAPES.iter().map(|&[rows, cols]| [1, rows, cols]);
+    let all = single.chain(super::matmul_shapes(gpu));
     let few = all.filter(|[_, rows, cols]| !gpu.is_software() || rows * cols <= 1 << 24);
     let mut shapes: Vec<[usize; 3]> = Vec::new();
     for shape in few {
@@ -106,15 +102,6 @@ impl Tried {
     }
 }
 
-/// One computation on the device as often as buffers rotate, for any of its operation's candidates.
-pub(super) trait Trial {
-    /// The computation over each copy of its data.
-    fn bind(&self, gpu: &Gpu, kernel: &'static Kernel) -> Vec<Vec<Op>>;
-
-    /// Runs one of them and holds every output against the twin.
-    fn check(&self, gpu: &Gpu, kernel: &'static Kernel, instance: &[Op]) -> Result<(), Failure>;
-}
-
 /// Bytes of the buffers that rotate under the tuner: more than most caches, and filled in no time.
 const WORKING_SET: u64 = 1 << 28;
 const WORKING_SET_ON_CPU: u64 = 1 << 26;
@@ -142,15 +129,19 @@ pub fn candidates(gpu: &Gpu, wanted: Wanted) -> Vec<&'static Kernel> {
 /// If the device failed, or no candidate is right.
 ///
 /// # Panics
-/// If the operation is no product of a matrix, or there is no candidate.
+/// If there is no candidate.
 pub fn tune(
     gpu: &Gpu,
     wanted: Wanted,
     candidates: &[&'static Kernel],
     seconds: f64,
 ) -> Result<Result<Tuned, String>, Failure> {
-    let trial = match trial(gpu, wanted)? {
-        Ok(trial) => trial,
+    let set = if gpu.is_software() { WORKING_SET_ON_CPU } else { WORKING_SET };
+    // A batch works on what it finds in caches.
+    let set = if wanted.shape[0] == 1 { set } else { set / 16 };
+    let room = Room { working_set: set, ..Room::of(gpu) };
+    let product = match Product::new(gpu, wanted.operation, wanted.shape, room)? {
+        Ok(product) => product,
         Err(reason) => return Ok(Err(reason)),
     };
     let (start, clock) = (Instant::now(), Clock::new(gpu));
@@ -161,12 +152,13 @@ pub fn tune(
             tried.push(Tried { kernel, outcome: Outcome::Untried });
             continue;
         }
-        let instances = trial.bind(gpu, kernel);
-        let outcome = match trial.check(gpu, kernel, &instances[0]) {
+        let instances = product.bind(gpu, kernel);
+        let outcome = match product.check(gpu, kernel, &instances[0]) {
             Ok(()) => {
                 let first = clock.measure(gpu, &instances[0], 1)?.wall;
                 let hopeless = first > HOPELESS * best && first > 1e-3;
-                let seconds = if hopeless { first } else { sample(gpu, &instances, each)?.min() };
+                let seconds =
+                    if hopeless { first } else { sample(gpu, &instances, Effort::Within(each))?.min() };
                 best = best.min(seconds);
                 Outcome::Seconds(seconds)
             }
@@ -186,8 +178,8 @@ pub fn tune(
     // What was first by a hair, or by a hiccup of the other, must be first again.
     if order.len() == 2 {
         for &i in &order {
-            let instances = trial.bind(gpu, tried[i].kernel);
-            tried[i].outcome = Outcome::Seconds(sample(gpu, &instances, 2.0 * each)?.min());
+            let instances = product.bind(gpu, tried[i].kernel);
+            tried[i].outcome = Outcome::Seconds(sample(gpu, &instances, Effort::Within(2.0 * each))?.min());
         }
         if tried[order[1]].seconds() < tried[order[0]].seconds() {
             order.swap(0, 1);
@@ -198,22 +190,4 @@ pub fn tune(
         (None, Some(wrong)) => Err(wrong),
         (None, None) => panic!("{}: no candidate", wanted.operation),
     }
-}
-
-/// The data of a computation, or why there is none.
-fn trial(gpu: &Gpu, wanted: Wanted) -> Result<Result<Box<dyn Trial>, String>, Failure> {
-    let set = if gpu.is_software() { WORKING_SET_ON_CPU } else { WORKING_SET };
-    let room = Room { working_set: set, ..Room::of(gpu) };
-    let [batch, rows, cols] = wanted.shape;
-    if let Some(format) = Format::of(wanted.operation) {
-        assert_eq!(batch, 1, "{}: one row of activations", wanted.operation);
-        let matrices = Matrices::new(gpu, format, [rows, cols], 1, room)?;
-        return Ok(matrices.map(|matrices| Box::new(matrices) as Box<dyn Trial>));
-    }
-    let precision = Precision::of(wanted.operation);
-    let precision = precision.unwrap_or_else(|| panic!("{} cannot be tuned", wanted.operation));
-    // A batch works on what it finds in caches.
-    let room = Room { working_set: set / 16, ..room };
-    let products = Products::new(gpu, precision, wanted.shape, room)?;
-    Ok(products.map(|products| Box::new(products) as Box<dyn Trial>))
 }

@@ -114,7 +114,7 @@ fn emit(kernel: &Kernel, language: Language, flags: &Flags) -> Outcome {
         .map_err(|error| failure(format!("{} has no {language:?}: {error}", kernel.name)))?;
     super::say(text.trim_end())?;
     if language == Language::Wgsl && !overrides.is_empty() {
-        super::say(format!("// The pipeline is made with {}.", pairs(overrides)))?;
+        super::say(format!("// The pipeline is made with {}.", kernel.settings(tuning)))?;
     }
     Ok(Verdict::Yes)
 }
@@ -132,14 +132,6 @@ impl Flags {
 
     fn lengths(&self) -> String {
         self.shape.iter().map(|(name, n)| format!("{name}={n}")).collect::<Vec<_>>().join(", ")
-    }
-}
-
-/// `WG=64 SLICES=8`.
-fn pairs(overrides: Overrides) -> String {
-    match overrides {
-        [] => "none".into(),
-        _ => overrides.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" "),
     }
 }
 
@@ -204,10 +196,9 @@ impl Entry {
         }
         let [x, y] = kernel.tile;
         lines.push(fact("Tile", format!("{x} x {y} outputs per invocation, or as Grid says")));
-        lines.push(fact(
-            "Overrides",
-            format!("{} on a GPU, {} on a CPU", pairs(kernel.gpu), pairs(kernel.cpu)),
-        ));
+        let settings = |tuning| Some(kernel.settings(tuning)).filter(|set| !set.is_empty());
+        let [gpu, cpu] = [Tuning::Gpu, Tuning::Software].map(|t| settings(t).unwrap_or("none".into()));
+        lines.push(fact("Overrides", format!("{gpu} on a GPU, {cpu} on a CPU")));
         let params: Vec<String> = kernel.params.iter().map(|(name, ty)| format!("{name}: {ty}")).collect();
         lines.push(fact("Params", params.join(", ")));
         lines.push(fact("Twin", self.section("Twin").into()));

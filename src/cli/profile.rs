@@ -1,12 +1,13 @@
 //! `sterna profile`: where the time of a step goes, as a table, on a timeline, or as a capture for RenderDoc.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
 use super::{DataFlags, DeviceFlags, Failure, Outcome, Verdict, failure, object, shown};
 use crate::bench::{self, KernelRow, PROFILE_CEILINGS, Profile, Room, Watch, Work};
+use crate::checkpoint::replace;
 use crate::gpu::{Capture, Choice, Gpu, Op, Profiler};
 use crate::kernels;
 use crate::model::{Mlp, Precision};
@@ -149,8 +150,6 @@ pub fn run(flags: &Flags) -> Outcome {
             let parameters = shape.initial(config.seed);
             let mlp = Mlp::upload(&gpu, shape, &parameters).map_err(failure)?;
             let evaluator = Evaluator::new(&gpu, &mlp, &data.test).map_err(failure)?;
-            // Quantises the weights, once for all steps.
-            evaluator.score().map_err(failure)?;
             let (instances, rewind) = (vec![evaluator.step()], &|| evaluator.rewind());
             flags.common.show("eval", &gpu, &Work { instances, most: evaluator.steps(), rewind })
         }
@@ -169,20 +168,15 @@ pub fn run(flags: &Flags) -> Outcome {
             } else {
                 named
             };
-            if !gpu.supports(kernel) {
-                return Err(failure(format!(
-                    "--kernel {} needs subgroups of at least {}, which {} has not",
-                    kernel.name,
-                    kernel.subgroup,
-                    gpu.name()
-                )));
+            if let Some(reason) = gpu.lacks(kernel) {
+                return Err(failure(format!("--kernel {} does not run here: {reason}", kernel.name)));
             }
             // A capture holds what its dispatches read: one matrix is enough there.
             let most = if flags.common.renderdoc { 1 } else { usize::MAX };
-            let mut instances = bench::gemv_ops(&gpu, kernel, flags.shape, most)
-                .map_err(failure)?
-                .map_err(|reason| failure(format!("{} {:?}: {reason}", kernel.name, flags.shape)))?;
             let [rows, cols] = flags.shape;
+            let mut instances = bench::rotation(&gpu, kernel, [1, rows, cols], Room::of(&gpu), most)
+                .map_err(failure)?
+                .map_err(|reason| failure(format!("{} {rows}x{cols}: {reason}", kernel.name)))?;
             instances.iter_mut().for_each(|ops| Op::mark(ops, &format!("{rows} x {cols}")));
             let instances = instances.iter().map(Vec::as_slice).collect();
             flags.common.show("gemv", &gpu, &Work { instances, most: usize::MAX, rewind: &|| {} })
@@ -271,7 +265,7 @@ impl CommonFlags {
         super::say(page.kernels())?;
         super::say(page.step())?;
         if let Some(path) = &self.trace {
-            write(path, &page.trace().json())?;
+            replace(path, page.trace().json().as_bytes()).map_err(failure)?;
             super::tell(format!("{}: open it at https://ui.perfetto.dev or chrome://tracing", shown(path)));
         }
         if self.json {
@@ -299,10 +293,6 @@ fn better(before: &Ceilings, mut after: Ceilings) -> Ceilings {
         }
     }
     after
-}
-
-fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    std::fs::write(path, text).map_err(|error| failure(format!("{} cannot be written: {error}", shown(path))))
 }
 
 /// What is printed, and in which units.

@@ -6,8 +6,8 @@ pub type Field = (&'static str, &'static str);
 /// Values for a shader's `override` declarations.
 pub type Overrides = &'static [(&'static str, f64)];
 
-/// One shader file. The entry point is always `main`. Two are equal if all that the host knows of them is: constants have no
-/// address of their own.
+/// One shader file. The entry point is always `main`. Two are equal if all that the host knows of them is: constants
+/// have no address of their own.
 #[derive(Debug, PartialEq)]
 pub struct Kernel {
     /// The file's stem, `operation_precision[_variant]`.
@@ -88,10 +88,15 @@ impl Kernel {
         }
     }
 
-    /// `gemv_ternary WG=64`: the name with the overrides for a tuning, which tells candidates of one shader apart.
+    /// `WG=8 SPAN=64`: the overrides for a tuning in words.
+    pub fn settings(&self, tuning: Tuning) -> String {
+        let pairs = self.overrides(tuning).iter().map(|(name, value)| format!("{name}={value}"));
+        pairs.collect::<Vec<_>>().join(" ")
+    }
+
+    /// `gemv_ternary WG=64`: the name with the [`Kernel::settings`], which tells candidates of one shader apart.
     pub fn described(&self, tuning: Tuning) -> String {
-        let pairs = self.overrides(tuning).iter().map(|(name, value)| format!(" {name}={value}"));
-        pairs.fold(self.name.to_string(), |all, pair| all + &pair)
+        format!("{} {}", self.name, self.settings(tuning)).trim_end().into()
     }
 
     /// The same kernel with a register tile.

@@ -184,16 +184,10 @@ pub fn chosen(gpu: &Gpu, operation: &'static str, shape: [usize; 3]) -> &'static
 /// # Panics
 /// If there is no such operation.
 pub fn default(gpu: &Gpu, operation: &str, batch: usize) -> &'static Kernel {
-    let all = variants(operation);
-    let default = match operation {
+    match operation {
         "matmul_ternary" => matmul_ternary::default(gpu, batch),
-        _ => preferred(gpu, all),
-    };
-    // The compiler may keep several copies of a constant; who asks compares with those in OPERATIONS.
-    let same = |kernel: &&&'static Kernel| {
-        kernel.name == default.name && kernel.overrides(gpu.tuning()) == default.overrides(gpu.tuning())
-    };
-    all.iter().find(same).expect("a default is one of its operation's variants")
+        _ => preferred(gpu, variants(operation)),
+    }
 }
 
 /// The last variant that runs here on a software rasteriser, where they are listed by growing

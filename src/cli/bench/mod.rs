@@ -6,7 +6,9 @@ use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
 use super::{DeviceFlags, Failure, Outcome, Verdict, failure, object};
-use crate::bench::{self, DEFAULT_SHAPES, Gemv, Matmul, ReadSpeed, Room, Row, Skipped, Wanted, Watch};
+use crate::bench::{
+    self, Effort, GEMV_SHAPES, Matmul, ReadSpeed, Room, Row, SAMPLES, Skipped, Wanted, Watch,
+};
 use crate::gpu::Gpu;
 use crate::report::{self, columns, thousands};
 use crate::wall::{Ceilings, Probe};
@@ -58,29 +60,26 @@ struct GemvFlags {
     /// Matrices as ROWSxCOLS, separated by commas.
     #[arg(long, value_name = "SHAPES", value_delimiter = ',', value_parser = shape)]
     shapes: Vec<[usize; 2]>,
-    /// Rows of activations, 1 to 16; with more than one, in f32, f16 and 2-bit trits only.
+    /// Rows of activations, 1 to 16; with more than one, in the formats that have a kernel for it.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = batch)]
     batch: usize,
-    /// Seconds for each kernel at each shape, warming up included.
-    #[arg(long, value_name = "S", default_value_t = 1.0, value_parser = seconds)]
-    seconds: f64,
-    /// Every variant that runs here, not only the one that this adapter would use.
-    #[arg(long)]
-    all: bool,
-    /// Print one JSON object as the last line of stdout.
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    device: DeviceFlags,
+    common: CommonFlags,
 }
 
 #[derive(Args)]
 #[command(after_help = MATMUL_EXAMPLES)]
 struct MatmulFlags {
-    /// Products as ROWSxCOLSxBATCH, separated by commas.
-    #[arg(long, value_name = "SHAPES", value_delimiter = ',', value_parser = batched_shape)]
+    /// Products as ROWSxCOLSxBATCH, or ROWSxCOLS at batch 128, separated by commas.
+    #[arg(long, value_name = "SHAPES", value_delimiter = ',', value_parser = training_shape)]
     shapes: Vec<[usize; 3]>,
-    /// Seconds for each kernel at each shape, warming up included.
+    #[command(flatten)]
+    common: CommonFlags,
+}
+
+#[derive(Args)]
+struct CommonFlags {
+    /// Seconds for each kernel at each shape, warming up included; more where 21 samples take longer.
     #[arg(long, value_name = "S", default_value_t = 1.0, value_parser = seconds)]
     seconds: f64,
     /// Every variant that runs here, not only the one that this adapter would use.
@@ -113,9 +112,21 @@ fn batch(text: &str) -> Result<usize, String> {
 
 /// `256x784`, or with a batch `256x784x128`, as `[batch, rows, cols]`.
 pub(super) fn batched_shape(text: &str) -> Result<[usize; 3], String> {
+    shape_or_at(text, 1)
+}
+
+/// The same for what a batch is multiplied by.
+fn training_shape(text: &str) -> Result<[usize; 3], String> {
+    match shape_or_at(text, 128)? {
+        [1, ..] => Err("a batch of 1 is measured by `sterna bench gemv`".into()),
+        shape => Ok(shape),
+    }
+}
+
+fn shape_or_at(text: &str, batch: usize) -> Result<[usize; 3], String> {
     let lengths: Option<Vec<usize>> = text.split('x').map(|length| length.parse().ok()).collect();
     let [rows, cols, batch] = match lengths.as_deref() {
-        Some(&[rows, cols]) => [rows, cols, 1],
+        Some(&[rows, cols]) => [rows, cols, batch],
         Some(&[rows, cols, batch]) => [rows, cols, batch],
         _ => [0; 3],
     };
@@ -141,62 +152,38 @@ pub fn run(flags: &Flags) -> Outcome {
 }
 
 fn gemv(flags: &GemvFlags) -> Outcome {
-    let gpu = flags.device.open()?;
-    super::tell(format!("bench gemv on {}", super::gpu_line(&gpu)));
-    let shapes = if flags.shapes.is_empty() { DEFAULT_SHAPES.to_vec() } else { flags.shapes.clone() };
-    if !flags.all {
-        let at = |&[rows, cols]: &[usize; 2]| Wanted::at(&gpu, [flags.batch, rows, cols]);
-        let wanted: Vec<Wanted> = shapes.iter().flat_map(at).collect();
-        flags.device.tune(&gpu, &wanted, 0.5 * wanted.len() as f64)?;
-    }
-    let (only, room) = (Vec::new(), Room::of(&gpu));
-    let what = Gemv { shapes, seconds: flags.seconds, batch: flags.batch, all: flags.all, only, room };
-    let found = Found::measure(&gpu, flags.seconds, |progress| bench::gemv(&gpu, &what, progress))?;
-    let head = ["bytes", "median us", "min us", "GB/s", "% read", "Gops/s", "Gweights/s"];
-    found.print(head, |row| {
-        let cold = if row.is_cold(&found.read) { "" } else { "*" };
-        [
-            thousands(row.bytes as usize),
-            format!("{:.1}", 1e6 * row.median_seconds),
-            format!("{:.1}", 1e6 * row.min_seconds),
-            format!("{:.2}", row.gb_per_s()),
-            format!("{:.1}{cold}", row.percent_of_read(&found.read)),
-            format!("{:.2}", row.gops_per_s()),
-            format!("{:.2}", row.gweights_per_s()),
-        ]
-    })?;
-    if found.rows.iter().any(|row| !row.is_cold(&found.read)) {
-        super::say(
-            "* the matrices in rotation are fewer bytes than the probe read: a cache may have helped",
-        )?;
-    }
-    if flags.json {
-        super::print_json("bench", found.json("gemv", Some(flags.batch)))?;
-    }
-    found.verdict()
+    let given = &flags.shapes[..];
+    let given = if given.is_empty() { &GEMV_SHAPES[..] } else { given };
+    let shapes = given.iter().map(|&[rows, cols]| [flags.batch, rows, cols]).collect();
+    products("gemv", &flags.common, |_| shapes, Some(flags.batch))
 }
 
 fn matmul(flags: &MatmulFlags) -> Outcome {
+    let shapes = |gpu: &Gpu| match flags.shapes.is_empty() {
+        true => bench::matmul_shapes(gpu),
+        false => flags.shapes.clone(),
+    };
+    products("matmul", &flags.common, shapes, None)
+}
+
+/// Measures products; `batch` is that of all, where they share one.
+fn products(
+    bench: &str,
+    flags: &CommonFlags,
+    shapes: impl FnOnce(&Gpu) -> Vec<[usize; 3]>,
+    batch: Option<usize>,
+) -> Outcome {
     let gpu = flags.device.open()?;
-    super::tell(format!("bench matmul on {}", super::gpu_line(&gpu)));
-    let shapes = if flags.shapes.is_empty() { bench::default_shapes(&gpu) } else { flags.shapes.clone() };
+    super::tell(format!("bench {bench} on {}", super::gpu_line(&gpu)));
+    let shapes = shapes(&gpu);
     if !flags.all {
         let wanted: Vec<Wanted> = shapes.iter().flat_map(|&shape| Wanted::at(&gpu, shape)).collect();
-        flags.device.tune(&gpu, &wanted, 1.0 * wanted.len() as f64)?;
+        flags.device.tune(&gpu, &wanted, if batch.is_some() { 0.5 } else { 1.0 } * wanted.len() as f64)?;
     }
-    let what = Matmul { shapes, seconds: flags.seconds, all: flags.all, room: Room::of(&gpu) };
-    let found = Found::measure(&gpu, flags.seconds, |progress| bench::matmul(&gpu, &what, progress))?;
-    found.print(["median us", "min us", "GMAC/s", "Gops/s", "GB/s"], |row| {
-        [
-            format!("{:.1}", 1e6 * row.median_seconds),
-            format!("{:.1}", 1e6 * row.min_seconds),
-            format!("{:.2}", row.gmac_per_s()),
-            format!("{:.2}", row.gops_per_s()),
-            format!("{:.2}", row.gb_per_s()),
-        ]
-    })?;
+    let found = Found::measure(&gpu, shapes, flags)?;
+    found.print()?;
     if flags.json {
-        super::print_json("bench", found.json("matmul", None))?;
+        super::print_json("bench", found.json(bench, batch))?;
     }
     found.verdict()
 }
@@ -214,17 +201,16 @@ struct Found<'a> {
 const LIMITS: [&str; 4] = ["fma_f32", "add_i32", "dot4_i8", "launch"];
 
 impl Found<'_> {
-    /// Measures the ceilings around what `bench` measures.
-    fn measure(
-        gpu: &Gpu,
-        seconds: f64,
-        bench: impl FnOnce(&mut dyn FnMut(String)) -> Result<(Vec<Row>, Vec<Skipped>), bench::Failure>,
-    ) -> Result<Found<'_>, Failure> {
+    /// Measures the ceilings around the products.
+    fn measure<'a>(gpu: &'a Gpu, shapes: Vec<[usize; 3]>, flags: &CommonFlags) -> Result<Found<'a>, Failure> {
+        let (seconds, room) = (flags.seconds, Room::of(gpu));
+        let effort = Effort::Whole(seconds);
+        let what = Matmul { shapes, effort, all: flags.all, only: Vec::new(), room };
         let tell = &mut |line: String| super::tell(line);
         let read = bench::read_speed(gpu, seconds, tell).map_err(failure)?;
         let mut watch = Watch { tell, stop: &|| false };
-        let ceilings = bench::ceilings(gpu, &LIMITS, Room::of(gpu), seconds, &mut watch);
-        let (rows, skipped) = bench(watch.tell).map_err(failure)?;
+        let ceilings = bench::ceilings(gpu, &LIMITS, room, seconds, &mut watch);
+        let (rows, skipped) = bench::matmul(gpu, &what, watch.tell).map_err(failure)?;
         let read = bench::read_again(gpu, read, seconds).map_err(failure)?;
         Ok(Found { gpu, rows, skipped, read, ceilings })
     }
@@ -235,26 +221,35 @@ impl Found<'_> {
         Some((report::bound_word(floor.bound()), 100.0 * floor.seconds() / row.median_seconds))
     }
 
-    /// The table: kernel and shape, then what `cells` says, then the comparisons.
-    fn print<const N: usize>(
-        &self,
-        head: [&str; N],
-        cells: impl Fn(&Row) -> [String; N],
-    ) -> Result<(), Failure> {
-        let whole = |cells: &[&str]| {
-            let ends = [&["kernel", "shape"][..], cells, &["x f32", "x f16", "bound by", "% of that"]];
-            ends.concat().into_iter().map(String::from).collect::<Vec<_>>()
-        };
-        let mut lines = vec![whole(&head)];
+    /// The table, below what limits it.
+    fn print(&self) -> Result<(), Failure> {
+        #[rustfmt::skip]
+        let head = [
+            "kernel", "shape", "bytes", "median us", "min us", "device us", "GB/s", "% read", "Gops/s", "GMAC/s",
+            "Gweights/s", "x f32", "x f16", "bound by", "% of that",
+        ];
+        let mut lines = vec![head.map(String::from).to_vec()];
         let ratio = |ratio: Option<f64>| ratio.map_or("-".into(), |ratio| format!("{ratio:.2}"));
         for row in &self.rows {
-            let mut line = vec![row.label(), lengths(row.shape, row.batch)];
-            line.extend(cells(row));
-            line.extend([row.ratio_to_f32, row.ratio_to_f16].map(ratio));
+            let cold = if row.is_cold(&self.read) { "" } else { "*" };
             let limit = self.limit(row);
-            line.push(limit.map_or("-".into(), |(word, _)| word.into()));
-            line.push(limit.map_or("-".into(), |(_, percent)| format!("{percent:.0}")));
-            lines.push(line);
+            lines.push(vec![
+                row.label(),
+                lengths(row.shape, row.batch),
+                thousands(row.bytes as usize),
+                format!("{:.1}", 1e6 * row.median_seconds),
+                format!("{:.1}", 1e6 * row.min_seconds),
+                row.device_median_seconds.map_or("-".into(), |seconds| format!("{:.1}", 1e6 * seconds)),
+                format!("{:.2}", row.gb_per_s()),
+                format!("{:.1}{cold}", row.percent_of_read(&self.read)),
+                format!("{:.2}", row.gops_per_s()),
+                format!("{:.2}", row.gmac_per_s()),
+                format!("{:.2}", row.gweights_per_s()),
+                ratio(row.ratio_to_f32),
+                ratio(row.ratio_to_f16),
+                limit.map_or("-".into(), |(word, _)| word.into()),
+                limit.map_or("-".into(), |(_, percent)| format!("{percent:.0}")),
+            ]);
         }
         let (read, gpu) = (&self.read, self.gpu);
         super::say(super::gpu_line(gpu))?;
@@ -277,6 +272,12 @@ impl Found<'_> {
             rate("", &ceilings.launch, 1e6, "us").trim(),
         ))?;
         super::say(columns(&lines))?;
+        super::say(format!(
+            "median of {SAMPLES} samples, from the submission until it is done; device: the same by its own clock"
+        ))?;
+        if self.rows.iter().any(|row| !row.is_cold(&self.read)) {
+            super::say("* what rotates is fewer bytes than the probe read: a cache may have helped")?;
+        }
         for left in &self.skipped {
             let shape = lengths(left.shape, left.batch);
             super::say(format!("{} {shape} is left out: {}", left.operation, left.reason))?;
@@ -326,9 +327,8 @@ impl Found<'_> {
 
     /// No kernel reads faster than the probe that only reads.
     fn verdict(&self) -> Outcome {
-        let too_fast = |row: &&Row| row.is_cold(&self.read) && row.percent_of_read(&self.read) > 100.0;
         let mut verdict = Verdict::Yes;
-        for row in self.rows.iter().filter(too_fast) {
+        for row in bench::faster_than_reading(&self.rows, &self.read) {
             super::tell(format!(
                 "{} {} reached {:.0} % of the read bandwidth: one of the two is wrong; \
                  run again with more --seconds on a quieter machine",

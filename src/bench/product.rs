@@ -1,0 +1,405 @@
+//! A matrix in some format times rows of activations, on the device as often as buffers rotate, and what its twin says.
+
+use super::pool::MOST_BUFFERS;
+use super::{Failure, Room};
+use crate::gpu::{Dtype, Error, Gpu, Kernel, Op, Tensor};
+use crate::kernels::{self, Base3Tensor, BitplaneTensor, Int8Tensor, PackedTensor};
+use crate::random::{self, Stream};
+use crate::reference;
+use crate::ternary::{self, Base3, Bitplanes, Packed};
+
+/// What the matrix holds, and what it meets.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Format {
+    F32,
+    F16,
+    Int8,
+    Ternary,
+    AddSub,
+    Base3,
+    Bitplane,
+}
+
+impl Format {
+    pub const ALL: [Format; 7] = [
+        Format::F32,
+        Format::F16,
+        Format::Int8,
+        Format::Ternary,
+        Format::AddSub,
+        Format::Base3,
+        Format::Bitplane,
+    ];
+
+    /// The format that an operation multiplies.
+    pub fn of(operation: &str) -> Option<Format> {
+        let of = |format: &Format| [1, 2].iter().any(|&batch| format.operation(batch) == Some(operation));
+        Format::ALL.into_iter().find(of)
+    }
+
+    /// What multiplies it by so many rows of activations, where something does.
+    pub fn operation(self, batch: usize) -> Option<&'static str> {
+        let (single, several) = match self {
+            Format::F32 => ("gemv_f32", Some("matmul_f32")),
+            Format::F16 => ("gemv_f16", Some("matmul_f16")),
+            Format::Int8 => ("gemv_i8", None),
+            Format::Ternary => ("gemv_ternary", Some("matmul_ternary")),
+            Format::AddSub => ("gemv_ternary_addsub", None),
+            Format::Base3 => ("gemv_base3", None),
+            Format::Bitplane => ("gemv_bitplane", None),
+        };
+        if batch == 1 { Some(single) } else { several }
+    }
+
+    /// Words of a row of activations.
+    fn activation_words(self, cols: usize) -> usize {
+        match self {
+            Format::F32 => cols,
+            Format::F16 => 4 * kernels::f16_vectors(cols),
+            Format::Bitplane => 4 * ternary::bitplane_vectors(cols),
+            _ => 4 * ternary::words(cols),
+        }
+    }
+
+    /// Words of a row of the matrix.
+    fn words(self, cols: usize) -> usize {
+        match self {
+            Format::F32 => cols,
+            Format::F16 => 4 * kernels::f16_vectors(cols),
+            Format::Int8 => 4 * ternary::words(cols),
+            Format::Ternary | Format::AddSub => ternary::words(cols),
+            Format::Base3 => 4 * ternary::base3_vectors(cols),
+            Format::Bitplane => 4 * ternary::bitplane_vectors(cols),
+        }
+    }
+}
+
+/// What the twin says, `[batch, drawn rows]`.
+enum Twin {
+    Exact(Vec<i32>),
+    /// With how far a float sum in another order may lie from it.
+    Within(Vec<(f32, f64)>),
+}
+
+impl Twin {
+    /// What a product in floats says, and how far another order of its sums may lie from that.
+    fn float(product: impl Fn(&[f32], &[f32]) -> Vec<f32>, x: &[f32], w: &[f32], cols: usize) -> Twin {
+        let absolute = |x: &[f32]| x.iter().map(|x| x.abs()).collect::<Vec<_>>();
+        // Two sides, each of cols roundings of half a unit: 2 cols 2^-24 of the terms' magnitude.
+        let bound = |m: f32| f64::from(m) * cols as f64 / f64::from(1 << 23);
+        let bounds = product(&absolute(x), &absolute(w)).into_iter().map(bound);
+        Twin::Within(product(x, w).into_iter().zip(bounds).collect())
+    }
+
+    /// The first of a tensor's values that is not its twin's, which is at `at(i)`: where, what it is, and what it
+    /// should be.
+    fn first_difference(
+        &self,
+        gpu: &Gpu,
+        out: &Tensor,
+        at: impl Fn(usize) -> usize,
+    ) -> Result<Option<(usize, String, String)>, Error> {
+        Ok(match self {
+            Twin::Exact(twin) => {
+                let got = gpu.download::<i32>(out)?;
+                let wrong = (0..got.len()).find(|&i| got[i] != twin[at(i)]);
+                wrong.map(|i| (i, got[i].to_string(), twin[at(i)].to_string()))
+            }
+            Twin::Within(twin) => {
+                let got = gpu.download::<f32>(out)?;
+                // A NaN is within nothing.
+                let fits = |i: usize| (f64::from(got[i]) - f64::from(twin[at(i)].0)).abs() <= twin[at(i)].1;
+                let wrong = (0..got.len()).find(|&i| !fits(i));
+                wrong.map(|i| (i, got[i].to_string(), twin[at(i)].0.to_string()))
+            }
+        })
+    }
+}
+
+/// One product on the device as often as its buffers rotate, each matrix in blocks of rows that the adapter binds.
+pub(super) struct Product {
+    operation: &'static str,
+    /// `[batch, rows, cols]`.
+    shape: [usize; 3],
+    copies: Vec<Copy>,
+    twin: Twin,
+    /// Rows of activations and of the matrix that were drawn; the others repeat them.
+    drawn: [usize; 2],
+}
+
+/// The operands of one product.
+pub(super) struct Copy {
+    x: Activations,
+    blocks: Vec<Tensor>,
+}
+
+enum Activations {
+    /// As f32, or as words of f16.
+    Floats(Tensor),
+    Int8(Int8Tensor),
+    Trits(BitplaneTensor),
+}
+
+/// Most rows of activations that are drawn: a prime, so that neighbours in a tile are never the same row.
+const DRAWN: usize = 17;
+
+impl Product {
+    /// Fills the device, or says why it does not.
+    ///
+    /// # Errors
+    /// If the device failed.
+    pub fn new(
+        gpu: &Gpu,
+        operation: &'static str,
+        shape: [usize; 3],
+        room: Room,
+    ) -> Result<Result<Product, String>, Failure> {
+        let [batch, rows, cols] = shape;
+        let Some(format) = Format::of(operation).filter(|f| f.operation(batch) == Some(operation)) else {
+            return Ok(Err(format!("{operation} is no product with a batch of {batch}")));
+        };
+        let most = if matches!(format, Format::Int8) { kernels::MOST_COLS_I8 } else { kernels::MOST_COLS };
+        if cols > most {
+            return Ok(Err(format!("{cols} columns are more than the kernel sums exactly")));
+        }
+        let (words, x_words) = (format.words(cols), format.activation_words(cols));
+        let bytes = 4 * (rows * words + batch * (x_words + rows)) as u64;
+        let memory = room.memory;
+        if bytes > memory {
+            return Ok(Err(format!("{} MiB, of which {} MiB may be used", bytes >> 20, memory >> 20)));
+        }
+        if let Err(error) = gpu.fits("x", &[batch, x_words]) {
+            return Ok(Err(error.to_string()));
+        }
+        let fits =
+            |block: usize| gpu.fits("w", &[block, words]).and_then(|()| gpu.fits("y", &[batch, block]));
+        let mut blocks = 1;
+        while let Err(error) = fits(rows.div_ceil(blocks)) {
+            if blocks == rows {
+                return Ok(Err(error.to_string()));
+            }
+            blocks += 1;
+        }
+        let block = rows.div_ceil(blocks);
+
+        let mut drawn = [batch.min(DRAWN), 0];
+        // Few enough that the twin does not take longer than the device; odd, so that no tile repeats.
+        drawn[1] = rows.min(((1 << 22) / (cols * drawn[0]) + 61) | 1);
+        let (x, w, twin) = operands(format, drawn, cols);
+        let all_x = repeated(&x.words, batch * x_words);
+        let all_w = repeated(&w, rows * words);
+        let upload = |label: &str, row: usize, words: &[u32]| {
+            let shape = [words.len() / row, row];
+            match format {
+                Format::F32 => gpu.upload::<f32>(label, &shape, bytemuck::cast_slice(words)),
+                _ => gpu.upload(label, &shape, words),
+            }
+        };
+        let copy = |copy: u64| {
+            let x = match format {
+                Format::F32 | Format::F16 => {
+                    Activations::Floats(upload(&format!("x.{copy}"), x_words, &all_x)?)
+                }
+                Format::Bitplane => Activations::Trits(BitplaneTensor {
+                    words: upload(&format!("x.{copy}"), x_words, &all_x)?,
+                    cols,
+                }),
+                _ => Activations::Int8(Int8Tensor {
+                    q: upload(&format!("x.{copy}.q"), x_words, &all_x)?,
+                    scale: gpu.upload("x.scale", &[batch], &vec![1.0f32; batch])?,
+                    sum: gpu.upload("x.sum", &[batch], &repeated(&x.sums, batch))?,
+                }),
+            };
+            let blocks = all_w.chunks(block * words).enumerate();
+            let blocks = blocks.map(|(i, part)| upload(&format!("w.{copy}.{i}"), words, part));
+            Ok(Copy { x, blocks: blocks.collect::<Result<_, Error>>()? })
+        };
+        let count = room.working_set.div_ceil(bytes).min(memory / bytes).clamp(1, MOST_BUFFERS);
+        let copies = (0..count).map(copy).collect::<Result<_, Error>>()?;
+        Ok(Ok(Product { operation, shape, copies, twin, drawn }))
+    }
+
+    /// The product over each copy of its operands, as one op per block.
+    pub fn bind(&self, gpu: &Gpu, kernel: &'static Kernel) -> Vec<Vec<Op>> {
+        let [batch, _, cols] = self.shape;
+        let beta = gpu.upload("w.beta", &[1], &[1.0f32]).expect("one value fits");
+        let op = |x: &Activations, w: &Tensor| {
+            let float = matches!(x, Activations::Floats(_));
+            let dtype = if float { Dtype::F32 } else { Dtype::I32 };
+            let out = gpu.zeros("out", dtype, &[batch, w.shape()[0]]).expect("it was asked whether it fits");
+            let packed = || PackedTensor { words: w.clone(), beta: beta.clone(), cols };
+            match (x, self.operation) {
+                (Activations::Floats(x), "gemv_f32") => kernels::gemv_f32_variant(gpu, kernel, x, w, &out),
+                (Activations::Floats(x), "gemv_f16") => kernels::gemv_f16_variant(gpu, kernel, x, w, &out),
+                (Activations::Floats(x), "matmul_f32") => {
+                    kernels::matmul_f32_variant(gpu, kernel, x, w, &out)
+                }
+                (Activations::Floats(x), "matmul_f16") => {
+                    kernels::matmul_f16_variant(gpu, kernel, x, w, &out)
+                }
+                (Activations::Int8(x), "gemv_i8") => kernels::gemv_i8_variant(gpu, kernel, x, w, &out),
+                (Activations::Int8(x), "gemv_ternary") => {
+                    kernels::gemv_ternary_variant(gpu, kernel, x, &packed(), &out)
+                }
+                (Activations::Int8(x), "matmul_ternary") => {
+                    kernels::matmul_ternary_variant(gpu, kernel, x, &packed(), &out)
+                }
+                (Activations::Int8(x), "gemv_ternary_addsub") => {
+                    kernels::gemv_ternary_addsub(gpu, x, &packed(), &out)
+                }
+                (Activations::Int8(x), "gemv_base3") => {
+                    kernels::gemv_base3(gpu, x, &Base3Tensor { words: w.clone(), cols }, &out)
+                }
+                (Activations::Trits(x), "gemv_bitplane") => {
+                    let w = BitplaneTensor { words: w.clone(), cols };
+                    kernels::gemv_bitplane_variant(gpu, kernel, x, &w, &out)
+                }
+                (_, other) => unreachable!("{other} is no product"),
+            }
+        };
+        let copy = |Copy { x, blocks }: &Copy| blocks.iter().map(|w| op(x, w)).collect();
+        self.copies.iter().map(copy).collect()
+    }
+
+    /// Runs one of them and holds every output against the twin.
+    ///
+    /// # Errors
+    /// If the device failed, or an output differs.
+    pub fn check(&self, gpu: &Gpu, kernel: &'static Kernel, instance: &[Op]) -> Result<(), Failure> {
+        gpu.run(instance)?;
+        let ([_, rows, cols], [drawn_x, drawn_w]) = (self.shape, self.drawn);
+        let mut first = 0;
+        for op in instance {
+            let out = op.tensors().last().expect("every op writes something");
+            let block = out.shape()[1];
+            let at = |i: usize| i / block % drawn_x * drawn_w + (first + i % block) % drawn_w;
+            if let Some((i, got, want)) = self.twin.first_difference(gpu, out, at)? {
+                let row = first + i % block;
+                return Err(Failure::Wrong { kernel: kernel.name, rows, cols, row, got, want });
+            }
+            first += block;
+        }
+        Ok(())
+    }
+
+    /// Bytes that one product moves. Each block reads the activations, but the product moves them once.
+    pub fn bytes(&self, instance: &[Op]) -> u64 {
+        let [batch, rows, _] = self.shape;
+        let first = &self.copies[0].blocks[0];
+        let activations = instance[0].cost().bytes - first.bytes() - 4 * (batch * first.shape()[0]) as u64;
+        let matrix: u64 = self.copies[0].blocks.iter().map(Tensor::bytes).sum();
+        matrix + activations + 4 * (batch * rows) as u64
+    }
+}
+
+/// Rows of activations as words, and the sum of each in int8.
+struct Drawn {
+    words: Vec<u32>,
+    sums: Vec<i32>,
+}
+
+/// Rows of activations and of a matrix, as the kernels take them, and their products.
+fn operands(format: Format, [batch, rows]: [usize; 2], cols: usize) -> (Drawn, Vec<u32>, Twin) {
+    let floats = |words: Vec<u32>| Drawn { words, sums: Vec::new() };
+    // Quantisation yields no -128.
+    let int8 = || draws(0, batch * cols).map(|draw| (draw as i8).max(-127)).collect::<Vec<i8>>();
+    let drawn = |q: &[i8]| Drawn {
+        words: padded_words(q, cols),
+        sums: q.chunks_exact(cols).map(|row| row.iter().map(|&q| i32::from(q)).sum()).collect(),
+    };
+    let trits = || {
+        let trits: Vec<i8> = draws(1, rows * cols).map(|draw| (draw % 3) as i8 - 1).collect();
+        Packed::pack(&trits, rows, cols, 1.0)
+    };
+    match format {
+        Format::F32 | Format::F16 => {
+            let (x, w) = (uniform(0, batch * cols), uniform(1, rows * cols));
+            let half = matches!(format, Format::F16);
+            let product = if half { reference::matmul_f16 } else { reference::matmul_f32 };
+            let words = |values: &[f32]| match half {
+                true => kernels::f16_words(values, cols),
+                false => values.iter().map(|value| value.to_bits()).collect(),
+            };
+            let twin = Twin::float(|x, w| product(x, w, cols), &x, &w, cols);
+            (floats(words(&x)), words(&w), twin)
+        }
+        Format::Int8 => {
+            let (q, w): (_, Vec<i8>) = (int8(), draws(1, rows * cols).map(|draw| draw as i8).collect());
+            (drawn(&q), padded_words(&w, cols), Twin::Exact(reference::gemv_i8(&q, &w)))
+        }
+        Format::Ternary | Format::AddSub => {
+            let (q, w) = (int8(), trits());
+            let twin = Twin::Exact(reference::matmul_ternary(&q, &w));
+            (drawn(&q), w.words, twin)
+        }
+        Format::Base3 => {
+            let (q, w) = (int8(), trits());
+            let twin = Twin::Exact(reference::matmul_ternary(&q, &w));
+            (drawn(&q), Base3::pack(&w).words, twin)
+        }
+        Format::Bitplane => {
+            let x = Bitplanes::pack(&Packed::quantize(&uniform(0, batch * cols), batch, cols));
+            let w = Bitplanes::pack(&trits());
+            let twin = Twin::Exact(reference::gemv_bitplane(&x, &w));
+            (floats(x.words), w.words, twin)
+        }
+    }
+}
+
+/// The rows over and over, until there are so many values.
+fn repeated<T: std::marker::Copy>(rows: &[T], count: usize) -> Vec<T> {
+    let mut all = Vec::with_capacity(count);
+    while all.len() < count {
+        all.extend_from_slice(&rows[..rows.len().min(count - all.len())]);
+    }
+    all
+}
+
+/// One kernel's product over up to `most` matrices to take in rotation, held against its twin; or why there is none.
+///
+/// # Errors
+/// If the device failed, or the kernel differs from its twin.
+pub fn rotation(
+    gpu: &Gpu,
+    kernel: &'static Kernel,
+    shape: [usize; 3],
+    room: Room,
+    most: usize,
+) -> Result<Result<Vec<Vec<Op>>, String>, Failure> {
+    let operations = Format::ALL.into_iter().filter_map(|format| format.operation(shape[0]));
+    let mut own = operations.filter(|operation| kernels::variants(operation).contains(&kernel));
+    let Some(operation) = own.next() else {
+        return Ok(Err(format!("{} is no product with a batch of {}", kernel.name, shape[0])));
+    };
+    let mut product = match Product::new(gpu, operation, shape, room)? {
+        Ok(product) => product,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    product.copies.truncate(most);
+    let instances = product.bind(gpu, kernel);
+    product.check(gpu, kernel, &instances[0])?;
+    Ok(Ok(instances))
+}
+
+/// Random floats; none is so small that a device might count it as 0 in f16.
+fn uniform(tensor: u32, count: usize) -> Vec<f32> {
+    let normal = |x: f32| if x.abs() < 1.0 / 16_384.0 { 0.0 } else { x };
+    random::uniform(1, Stream::Weights, tensor, count, 1.0).into_iter().map(normal).collect()
+}
+
+/// Random bytes, never zeros alone.
+fn draws(tensor: u32, count: usize) -> impl Iterator<Item = u8> {
+    let four = move |i: usize| random::draw(1, Stream::Order, tensor, i as u32);
+    (0..count.div_ceil(16)).flat_map(four).flat_map(u32::to_le_bytes).take(count)
+}
+
+/// Rows of int8 as words, filled with zeros to whole vectors of sixteen.
+fn padded_words(q: &[i8], cols: usize) -> Vec<u32> {
+    let mut words = Vec::with_capacity(q.len() / 4);
+    for row in q.chunks_exact(cols) {
+        let at = |i: usize| u32::from(row.get(i).copied().unwrap_or(0) as u8);
+        let word = |i: usize| at(4 * i) | at(4 * i + 1) << 8 | at(4 * i + 2) << 16 | at(4 * i + 3) << 24;
+        words.extend((0..4 * ternary::words(cols)).map(word));
+    }
+    words
+}
