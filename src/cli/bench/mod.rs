@@ -21,9 +21,9 @@ pub struct Flags {
 
 #[derive(Subcommand)]
 enum What {
-    /// A matrix times one row of activations, in f32, f16, int8 and trits: what one token costs.
+    /// A matrix times one row of activations, or a few: what one token costs.
     Gemv(GemvFlags),
-    /// A matrix times a batch of activations, in f32, f16 and 2-bit trits: what training and a prompt cost.
+    /// A matrix times a batch of activations: what training and a prompt cost.
     Matmul(MatmulFlags),
     /// Seconds per epoch of the default recipe on MNIST, and to 97 % on the test set.
     Train(train::Flags),
@@ -39,13 +39,14 @@ Examples:
 Each kernel is first held against its twin on the CPU, then timed over matrices in rotation
 that no cache holds together, from the submission until it is done; the median is what counts.
 `% read` is of the bandwidth that this adapter reached in the same run, before or after, by a
-kernel that only reads. `bound by` is the lowest ceiling of those measured here (bandwidth, the
+kernel that only reads. `x f32` and `x f16` tell how many times as fast as the fastest of those. `bound by` is the lowest ceiling of those measured here (bandwidth, the
 arithmetic that a format is made for, or the cost of a dispatch), beside it the share that was
 reached. Exit code 1: a kernel seems faster than reading, so the figures cannot be trusted.";
 
 const MATMUL_EXAMPLES: &str = "\
 Examples:
   sterna bench matmul                                MNIST's layers in training, and larger
+  sterna bench matmul --shapes 4096x4096             at batch 128
   sterna bench matmul --shapes 512x1024x1024 --all   every variant at one shape
   sterna bench matmul --seconds 3 --json             steadier figures, for scripts
 

@@ -14,8 +14,9 @@ const EXAMPLES: &str = "\
 Examples:
   sterna bench train                  seven epochs of the default recipe
   sterna bench train --epochs 3 --json
+  sterna bench train --seconds 10     as many as end within 10 s, at least two
 
-The schedule is that of a run of 20 epochs; --epochs only stops earlier. The first epoch counts the
+The schedule is that of a run of 20 epochs; --epochs and --seconds only stop earlier. The first epoch counts the
 compilation of the shaders in, the median is of the others. Exit code 1: the network learned less
 than 94 %, so its seconds count for nothing.";
 
@@ -25,6 +26,9 @@ pub struct Flags {
     /// Epochs to time.
     #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u32).range(2..=20))]
     epochs: u32,
+    /// Start no epoch after so many seconds of training; two are timed in any case.
+    #[arg(long, value_name = "S", value_parser = super::seconds)]
+    seconds: Option<f64>,
     /// Print one JSON object as the last line of stdout.
     #[arg(long)]
     json: bool,
@@ -55,8 +59,12 @@ pub fn run(flags: &Flags) -> Outcome {
     let mut seconds = began.elapsed().as_secs_f64();
     let evaluator = Evaluator::new(&gpu, &trainer.mlp, &data.test).map_err(failure)?;
     let dispatches = trainer.step().len();
-    let mut epochs = Vec::new();
+    let mut epochs: Vec<Epoch> = Vec::new();
     for number in 1..=flags.epochs {
+        let spent: f64 = epochs.iter().map(|epoch| epoch.seconds).sum();
+        if number > 2 && flags.seconds.is_some_and(|most| spent >= most) {
+            break;
+        }
         let began = Instant::now();
         let train = trainer.run_epoch(&mut |_| {}).map_err(failure)?;
         seconds += began.elapsed().as_secs_f64();
