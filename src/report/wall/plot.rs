@@ -165,7 +165,13 @@ impl Plot {
                 )?,
                 false => key.draw(&PathElement::new(ends, line.color.stroke_width(3)))?,
             }
-            key.draw_text(&line.name, &words, (27, y))?;
+            // As many letters as there is room for: what tells names apart comes first.
+            let all = line.name.chars().count();
+            let name: String = match all > 32 {
+                true => line.name.chars().take(31).chain(['…']).collect(),
+                false => line.name.clone(),
+            };
+            key.draw_text(&name, &words, (27, y))?;
         }
         y += 8;
         for (name, color) in &self.key {
