@@ -80,14 +80,20 @@ fn parts(format: &WeightFormat, [rows, cols]: [usize; 2], room: Room) -> Option<
     (1..=rows).find(|&parts| rows.is_multiple_of(parts) && format.bytes(rows / parts, cols) <= room.memory)
 }
 
-/// What [`Layers::measure`] would run at `[batch, rows, cols]` and has a choice of kernels for.
-pub fn products(gpu: &Gpu, [batch, rows, cols]: [usize; 3], room: Room) -> Vec<Wanted> {
-    let of = |format: &WeightFormat| {
+/// What [`Layers::measure`] would run at each `[batch, rows, cols]` and has a choice of kernels for: one row of
+/// activations first, small matrices first, and of each all formats, since they are compared with each other.
+pub fn products(gpu: &Gpu, shapes: &[[usize; 3]], room: Room) -> Vec<Wanted> {
+    let of = |[batch, rows, cols]: [usize; 3], format: &WeightFormat| {
         let shape = [batch, rows / parts(format, [rows, cols], room)?, cols];
         let wanted = Wanted { operation: operation(format, batch)?, shape };
         Wanted::at(gpu, shape).contains(&wanted).then_some(wanted)
     };
-    WEIGHT_FORMATS.iter().filter_map(of).collect()
+    let mut shapes = shapes.to_vec();
+    shapes.sort_by_key(|&[batch, rows, cols]| (batch, rows * cols));
+    shapes
+        .into_iter()
+        .flat_map(|shape| WEIGHT_FORMATS.iter().filter_map(move |format| of(shape, format)))
+        .collect()
 }
 
 impl Layers {

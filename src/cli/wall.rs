@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::{DeviceFlags, Failure, Outcome, Verdict, failure, interrupt, object, shown};
-use crate::bench::{self, BATCHES, CEILINGS, Layers, MODELS, QUICK_BATCHES, Room, Wanted, Watch};
+use crate::bench::{self, BATCHES, CEILINGS, Layers, MODELS, QUICK_BATCHES, Room, Watch};
 use crate::checkpoint::SCHEMA;
 use crate::gpu::Gpu;
 use crate::report;
@@ -25,7 +25,7 @@ Examples:
 
 Leaves wall.html, one page that needs nothing but itself, and wall.json, which holds every
 sample. Ctrl-C writes what there is. Each figure is of a kernel whose result was looked at: the
-one that was the fastest here when it was tuned. What nobody tuned yet is tuned first, for 20
+one that was the fastest here when it was tuned. What nobody tuned yet is tuned first, for 30
 seconds; with --quick, or after that, it runs by its default kernel, and the page says so.";
 
 #[derive(Args)]
@@ -133,7 +133,7 @@ const CPU_QUICK_WORKING_SET: u64 = 128 << 20;
 const SMALL: [usize; 2] = [256, 784];
 
 /// Seconds for trying kernels: with a full run's own time less than six minutes on two cores.
-const TUNING: Duration = Duration::from_secs(20);
+const TUNING: Duration = Duration::from_secs(30);
 
 /// The product whose energy is counted.
 const ENERGY_SHAPE: [usize; 2] = [4096, 4096];
@@ -210,8 +210,7 @@ impl Session<'_> {
         if self.quick || self.shrunk {
             return;
         }
-        let wanted = |&shape: &[usize; 3]| bench::products(&self.gpu, shape, self.room);
-        let wanted: Vec<Wanted> = shapes.iter().flat_map(wanted).collect();
+        let wanted = bench::products(&self.gpu, shapes, self.room);
         let end = Instant::now() + TUNING;
         let tuned = self.watched(|watch| {
             let stop = || interrupt::asked() || Instant::now() > end;
@@ -337,7 +336,7 @@ impl Session<'_> {
         };
         format!(
             "Kernels: {tuned} of {} ran the one that was the fastest here when it was tuned, {default} the default of \
-             their operation{why}; of {only} there is one alone.",
+             their operation{why}; for {only} there is only one.",
             super::counted(points.len(), "product")
         )
     }

@@ -34,7 +34,9 @@ pub fn compare_page(walls: &[Wall]) -> String {
     let each = crate::wall::Ceilings::none("").each().map(|(name, _)| name);
     let row = |name: &&str| {
         let value = |wall: &Wall| match wall.ceilings.probe(name) {
-            Some(Probe::Measured(found)) => unit(found.value, symbol(&found.unit)),
+            Some(Probe::Measured(found)) => {
+                unit(found.value, symbol(&found.unit)) + &varies(Some(found.spread))
+            }
             Some(Probe::Missing { missing }) => format!("{GAP} ({})", escape(missing)),
             None => GAP.into(),
         };
@@ -42,7 +44,7 @@ pub fn compare_page(walls: &[Wall]) -> String {
     };
     let _ = writeln!(
         body,
-        "<section id=ceilings><h2>Ceilings</h2>{}</section>",
+        "<section id=each><h2>Ceilings</h2>{}</section>",
         table("", &head, each.iter().map(row))
     );
 
@@ -54,7 +56,7 @@ pub fn compare_page(walls: &[Wall]) -> String {
         figure(
             &staircase_svg(&stairs),
             "axes",
-            "Read bandwidth by working set, a line for each adapter.",
+            "Read bandwidth by working set, a line for each adapter; a stroke is the middle half of a point's samples.",
             "Where a line falls its cache ends; what is left to the right is what the weights of a model are read with."
         )
     );
@@ -84,11 +86,10 @@ pub fn compare_page(walls: &[Wall]) -> String {
         let cell = |wall: &Wall| {
             let model = wall.models.iter().find(|model| model.name == *name && model.format == *format);
             let Some(model) = model else { return GAP.into() };
-            let varies = model.spread.filter(|&spread| spread > STEADY);
             format!(
                 "{}{} (at least {}), {} tokens/s",
                 or(model.measured_seconds, |seconds| unit(seconds, "s")),
-                varies.map_or(String::new(), |spread| format!(", varies by {}", share(spread))),
+                varies(model.spread),
                 or(model.predicted_seconds, |seconds| unit(seconds, "s")),
                 or(model.tokens_per_second, plain)
             )
@@ -96,12 +97,19 @@ pub fn compare_page(walls: &[Wall]) -> String {
         [escape(name), escape(format)].into_iter().chain(walls.iter().map(cell)).collect()
     };
     body += &table(
-        "Time per token as measured, and the least that the ceilings allow.",
+        "Time per token as measured, and the least that the ceilings allow; how far the middle half of the samples spreads, \
+         where that is more than a twentieth.",
         &head,
         lines.iter().map(row),
     );
     body += "</section>\n";
     document(title, &body)
+}
+
+/// How far it spreads, if that is much.
+fn varies(spread: Option<f64>) -> String {
+    let much = spread.filter(|&spread| spread > STEADY);
+    much.map_or(String::new(), |spread| format!(", varies by {}", share(spread)))
 }
 
 /// Names that tell the adapters apart.

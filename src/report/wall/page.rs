@@ -131,8 +131,8 @@ fn staircase(wall: &Wall) -> String {
     html += &figure(
         &staircase_svg(&stairs),
         "axes",
-        "Each point is how fast one working set is read again and again; to the left it fits a cache, to the right only \
-         the memory.",
+        "Each point is how fast one working set is read again and again, the stroke through it the middle half of its \
+         samples; to the left it fits a cache, to the right only the memory.",
         &conclude,
     );
     html += "<details><summary>The figures</summary>";
@@ -163,10 +163,13 @@ fn roofline(wall: &Wall) -> String {
     let reached = points.iter().filter(|p| p.batch == 1 && [p.rows, p.cols] == [rows, cols]);
     let told: Vec<String> = reached
         .filter_map(|point| {
+            let bound = match point.bound_by? {
+                Bound::Balanced => "balanced".into(),
+                bound => format!("bound by {}", bound_word(bound)),
+            };
             Some(format!(
-                "{} is bound by {} and reaches {} of what the ceilings allow",
+                "{} is {bound} and reaches {} of what the ceilings allow",
                 escape(&point.format),
-                bound_word(point.bound_by?),
                 share(point.reached?)
             ))
         })
@@ -178,7 +181,7 @@ fn roofline(wall: &Wall) -> String {
     let shows = format!(
         "Each point is one measured product of a {} × {} matrix, the number beside it the rows of activations (the batch); \
          fewer bits per weight move a point to the right, since each byte feeds more operations, and up as far as the roof \
-         lets it; points without a number are of a small matrix, {} × {}.",
+         lets it; points without a number are of a small matrix, {} × {}. A stroke through a point is the middle half of its samples.",
         count(rows),
         count(cols),
         count(wall.small_shape[0]),
@@ -230,7 +233,7 @@ fn models(wall: &Wall) -> String {
         "bars",
         "Each bar is the time of all matrix products of one token, measured shape by shape over matrices in rotation and \
          summed; the black tick is what the ceilings allow, matrix by matrix the longest of loading, computing and \
-         starting.",
+         starting; ± is the middle half of the samples, where that is much.",
         &conclude,
     );
     html += &listed(

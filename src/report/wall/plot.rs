@@ -92,7 +92,8 @@ impl Plot {
             (Axis { ends: low..high, ticks: ticks.iter().map(|(at, _)| *at).collect() }, ticks)
         };
         let (across, x_ticks) = axis(&mut all().map(|at| at.0), self.binary);
-        let (up, y_ticks) = axis(&mut all().map(|at| at.1), false);
+        let strokes = self.marks.iter().filter_map(|mark| mark.spread).flatten();
+        let (up, y_ticks) = axis(&mut all().map(|at| at.1).chain(strokes), false);
         let (low, high) = (up.ends.start, up.ends.end);
         let name = |ticks: &[(f64, f64)], told: fn(f64) -> String, at: &f64| {
             ticks.iter().find(|(place, _)| place == at).map_or(String::new(), |(_, value)| told(*value))
@@ -164,7 +165,13 @@ impl Plot {
                 )?,
                 false => key.draw(&PathElement::new(ends, line.color.stroke_width(3)))?,
             }
-            key.draw_text(&line.name, &words, (27, y))?;
+            // As many letters as there is room for: what tells names apart comes first.
+            let all = line.name.chars().count();
+            let name: String = match all > 32 {
+                true => line.name.chars().take(31).chain(['…']).collect(),
+                false => line.name.clone(),
+            };
+            key.draw_text(&name, &words, (27, y))?;
         }
         y += 8;
         for (name, color) in &self.key {

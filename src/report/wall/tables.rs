@@ -16,6 +16,8 @@ pub struct Cells {
     count: fn(usize) -> String,
     share: fn(f64) -> String,
     set: fn(u64) -> String,
+    /// A kernel's name.
+    kernel: fn(&str) -> String,
     varies: &'static str,
     gap: &'static str,
 }
@@ -28,7 +30,8 @@ pub const TERMINAL: Cells = Cells {
     count: |value| value.to_string(),
     share: percent,
     set: binary,
-    varies: "varies",
+    kernel: |name| name.into(),
+    varies: " varies",
     gap: "-",
 };
 
@@ -40,7 +43,9 @@ pub const PAGE: Cells = Cells {
     count: html::count,
     share: html::share,
     set: html::set,
-    varies: "<b>varies</b>",
+    // Names are long: they may break.
+    kernel: |name| html::escape(name).replace('_', "_<wbr>"),
+    varies: "\u{a0}<b>varies</b>",
     gap: html::GAP,
 };
 
@@ -52,7 +57,7 @@ impl Cells {
     /// A spread, and whether it is too large for the figure to count as steady.
     fn spread(&self, spread: f64) -> String {
         let told = (self.share)(spread);
-        if spread > STEADY { format!("{told} {}", self.varies) } else { told }
+        if spread > STEADY { told + self.varies } else { told }
     }
 }
 
@@ -149,7 +154,7 @@ pub fn points(cells: &Cells, points: &[Point]) -> Table {
             (cells.text)(&point.format),
             format!("{}x{}", (cells.count)(point.rows), (cells.count)(point.cols)),
             (cells.count)(point.batch),
-            (cells.text)(&point.kernel) + chosen,
+            (cells.kernel)(&point.kernel) + chosen,
             (cells.unit)(point.median_seconds, "s"),
             (cells.unit)(point.min_seconds, "s"),
             cells.spread(point.spread),
