@@ -78,7 +78,7 @@ pub fn entries(file: &[u8]) -> Result<Vec<(String, Range<usize>)>, String> {
         // A fuzzer would get no further.
         if crc.sum() as usize != stated && !cfg!(fuzzing) {
             return Err(format!(
-                "{name} is damaged: its CRC-32 is {stated:08x}, that of its {size} bytes {:08x}",
+                "{name} is damaged: its CRC-32 is {stated:08x}, that of its content {:08x}",
                 crc.sum()
             ));
         }
