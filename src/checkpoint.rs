@@ -16,7 +16,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{Metadata, TensorInfo, TensorView};
-use safetensors::{Dtype, SafeTensors};
+use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
@@ -187,7 +187,85 @@ impl Checkpoint {
     /// # Errors
     /// As [`Checkpoint::load`], without the file's name.
     pub fn from_bytes(bytes: &[u8]) -> Result<Checkpoint, String> {
-        parse(bytes)
+        let (file, header) = deserialize(bytes)?;
+        let metadata = header.metadata().clone().unwrap_or_default().into_iter().collect();
+        current(&file, &metadata)?;
+        let view = |name: &str, dtype: Dtype, shape: &[usize]| {
+            let view = file.tensor(name).map_err(|_| format!("has no tensor {name}"))?;
+            if view.dtype() != dtype || view.shape() != shape {
+                let (found, at) = (view.dtype(), view.shape());
+                return Err(format!("{name} is {found:?} {at:?}, expected {dtype:?} {shape:?}"));
+            }
+            Ok(view)
+        };
+        let floats = |name: &str, shape: &[usize]| -> Result<Vec<f32>, String> {
+            let values: Vec<f32> = bytemuck::pod_collect_to_vec(view(name, Dtype::F32, shape)?.data());
+            match values.iter().position(|value| !value.is_finite()) {
+                None => Ok(values),
+                Some(i) => Err(format!(
+                    "{name} holds {} at index {i}: the run that wrote it had diverged",
+                    values[i]
+                )),
+            }
+        };
+        let mut layers: Vec<Layer> = Vec::new();
+        for i in 0.. {
+            let [weight, gain, trits] = ["weight", "gain", "trits"].map(|what| format!("layers.{i}.{what}"));
+            let Ok(matrix) = file.tensor(&weight) else { break };
+            let &[rows, cols] = matrix.shape() else {
+                return Err(format!("{weight} has shape {:?}, expected a matrix", matrix.shape()));
+            };
+            if rows == 0 || cols == 0 {
+                return Err(format!("{weight} has shape [{rows}, {cols}], expected at least [1, 1]"));
+            }
+            if let Some(before) = layers.last().filter(|before: &&Layer| before.rows != cols) {
+                return Err(format!(
+                    "{weight} has {cols} inputs, but the layer before has {} outputs",
+                    before.rows
+                ));
+            }
+            let moments = |name: &str, shape: &[usize]| {
+                Ok::<_, String>(Moments {
+                    m: floats(&format!("{name}.m"), shape)?,
+                    v: floats(&format!("{name}.v"), shape)?,
+                })
+            };
+            let trained = file.tensor(&format!("{weight}.m")).is_ok();
+            layers.push(Layer {
+                rows,
+                cols,
+                moments: if trained {
+                    Some([moments(&weight, &[rows, cols])?, moments(&gain, &[cols])?])
+                } else {
+                    None
+                },
+                trits: match file.tensor(&trits) {
+                    Ok(_) => {
+                        let words = view(&trits, Dtype::U32, &[rows, cols.div_ceil(16)])?;
+                        Some(bytemuck::pod_collect_to_vec(words.data()))
+                    }
+                    Err(_) => None,
+                },
+                weight: floats(&weight, &[rows, cols])?,
+                gain: floats(&gain, &[cols])?,
+            });
+        }
+        if layers.is_empty() {
+            return Err("has no tensor layers.0.weight: expected a model that `sterna train` wrote".into());
+        }
+        let number = |name: &str| name.strip_prefix("layers.")?.split('.').next()?.parse::<usize>().ok();
+        if let Some(name) =
+            file.names().into_iter().find(|name| number(name).is_some_and(|i| i >= layers.len()))
+        {
+            return Err(format!("has {name}, but no layers.{}.weight before it", layers.len()));
+        }
+        let json = |key: &str| metadata.get(key).map(String::as_str).unwrap_or("null");
+        let misread = |key: &str, error| {
+            format!("its metadata `{key}` is no {}", no_json("JSON of a run", json(key).as_bytes(), &error))
+        };
+        let run = serde_json::from_str(json("run")).map_err(|error| misread("run", error))?;
+        let progress = serde_json::from_str(json("progress")).map_err(|error| misread("progress", error))?;
+        Ok(Checkpoint { layers, progress, run })
     }
 }
 
@@ -247,9 +325,15 @@ pub fn current(file: &SafeTensors, metadata: &BTreeMap<String, String>) -> Resul
 /// If it is not, or if there is none.
 pub fn intact(file: &SafeTensors, metadata: &BTreeMap<String, String>) -> Result<(), String> {
     let found = checksum(&file.tensors().into_iter().collect(), metadata);
+    let first = |sum: &str| sum.chars().take(16).collect::<String>();
     match metadata.get("sha256") {
         Some(stated) if *stated == found => Ok(()),
-        _ => Err("is damaged: its checksum is not that of its content; use an older copy".into()),
+        Some(stated) => Err(format!(
+            "is damaged: its checksum `sha256` begins with {}, that of its content with {}; use an older copy",
+            first(stated),
+            first(&found)
+        )),
+        None => Err("is damaged: its metadata has no checksum `sha256`; use an older copy".into()),
     }
 }
 
@@ -261,8 +345,15 @@ pub fn hex(bytes: &[u8]) -> String {
 /// Replaces a file by a synced rename.
 ///
 /// # Errors
-/// If the folder cannot be written or the disk is full.
+/// If the folder cannot be written or the disk is full, or if a folder, a device or a pipe has this name.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    // A rename would take a device out of its folder.
+    let other = std::fs::metadata(path).ok().filter(|there| !there.is_file());
+    if let Some(there) = other {
+        let what = if there.is_dir() { "it is a folder" } else { "it is no regular file" };
+        let reason = std::io::Error::new(std::io::ErrorKind::InvalidInput, what);
+        return Err(FileError::Write { path: path.into(), reason });
+    }
     write(path, bytes, |file| file.persist(path).map_err(|error| error.error))
 }
 
@@ -286,8 +377,11 @@ fn write(
         // Temporary files are private; a model is as readable as the user's umask lets files be.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let mut file = builder.tempfile_in(folder)?;
-        file.write_all(bytes)?;
+        // A folder that is not there is said in the system's words, anything else by its kind: the crate would name the
+        // temporary file.
+        std::fs::metadata(folder)?;
+        let mut file = builder.tempfile_in(folder).map_err(|error| error.kind())?;
+        file.as_file_mut().write_all(bytes)?;
         file.as_file().sync_all()?;
         persist(file)?;
         // The new name itself must survive a power cut; only Unix lets a folder be synced.
@@ -309,110 +403,82 @@ pub fn deserialize(bytes: &[u8]) -> Result<(SafeTensors<'_>, Metadata), String> 
     if length > left {
         return Err(no_file(format!("its first 8 bytes promise a header of {length} bytes, found {left}")));
     }
-    let read = SafeTensors::read_metadata(bytes);
-    let (_, header) =
-        read.map_err(|error| no_file(misfit(&bytes[8..8 + length as usize]).unwrap_or(error.to_string())))?;
-    let (promised, found) = (header.data_len() as u64, left - length);
-    if promised != found {
-        return Err(no_file(format!("its header promises {promised} bytes of tensors, found {found}")));
+    if length > MOST_HEADER {
+        return Err(no_file(format!("its header has {length} bytes, expected at most {MOST_HEADER}")));
     }
-    let file = SafeTensors::deserialize(bytes).map_err(|error| no_file(error.to_string()))?;
-    Ok((file, header))
-}
-
-/// The first tensor of a header whose shape and type make another number of bytes than its offsets: the crate
-/// says only that there is one.
-fn misfit(header: &[u8]) -> Option<String> {
-    let header: BTreeMap<String, serde_json::Value> = serde_json::from_slice(header).ok()?;
-    header.iter().filter(|(name, _)| *name != "__metadata__").find_map(|(name, tensor)| {
-        let info: TensorInfo = serde_json::from_value(tensor.clone()).ok()?;
-        let (from, to) = info.data_offsets;
-        let found = to.checked_sub(from)? as u128;
-        let bits =
-            info.shape.iter().try_fold(info.dtype.bitsize() as u128, |all, &n| all.checked_mul(n as u128))?;
-        let (dtype, shape) = (info.dtype, &info.shape);
-        (bits != 8 * found).then(|| {
-            format!("{name} is {dtype:?} {shape:?}, {} bytes, where its offsets hold {found}", bits / 8)
-        })
-    })
-}
-
-fn parse(bytes: &[u8]) -> Result<Checkpoint, String> {
-    let (file, header) = deserialize(bytes)?;
-    let metadata = header.metadata().clone().unwrap_or_default().into_iter().collect();
-    current(&file, &metadata)?;
-    let view = |name: &str, dtype: Dtype, shape: &[usize]| {
-        let view = file.tensor(name).map_err(|_| format!("has no tensor {name}"))?;
-        if view.dtype() != dtype || view.shape() != shape {
-            let (found, at) = (view.dtype(), view.shape());
-            return Err(format!("{name} is {found:?} {at:?}, expected {dtype:?} {shape:?}"));
-        }
-        Ok(view)
-    };
-    let floats = |name: &str, shape: &[usize]| -> Result<Vec<f32>, String> {
-        let values: Vec<f32> = bytemuck::pod_collect_to_vec(view(name, Dtype::F32, shape)?.data());
-        match values.iter().position(|value| !value.is_finite()) {
-            None => Ok(values),
-            Some(i) => {
-                Err(format!("{name} holds {} at index {i}: the run that wrote it had diverged", values[i]))
+    let (header, data) = bytes[8..].split_at(length as usize);
+    let read = SafeTensors::read_metadata(bytes);
+    let (_, metadata) = read.map_err(|error| {
+        no_file(misfit(header, data.len()).unwrap_or_else(|| match error {
+            SafeTensorError::InvalidHeaderDeserialization(error) => {
+                format!("its header is no {}", no_json("JSON of tensors", header, &error))
             }
-        }
+            other => format!("its header of {length} bytes is not understood ({other})"),
+        }))
+    })?;
+    let file = SafeTensors::deserialize(bytes).map_err(|error| no_file(error.to_string()))?;
+    Ok((file, metadata))
+}
+
+/// Bytes of a header at most; the crate reads no more.
+const MOST_HEADER: u64 = 100_000_000;
+
+/// What is wrong with a header, in numbers, which the crate does not have: where it is no JSON, or the first tensor
+/// whose bytes do not follow those before or are not as many as its shape and type say, or where the `data` bytes
+/// after it are not those of all tensors.
+fn misfit(header: &[u8], data: usize) -> Option<String> {
+    if let Err(error) = std::str::from_utf8(header) {
+        let [at, all] = [error.valid_up_to(), header.len()];
+        return Some(format!("its header is no UTF-8 at byte {at} of {all}"));
+    }
+    let entries: BTreeMap<String, serde_json::Value> = match serde_json::from_slice(header) {
+        Ok(entries) => entries,
+        Err(error) => return Some(format!("its header is no {}", no_json("JSON object", header, &error))),
     };
-    let mut layers: Vec<Layer> = Vec::new();
-    for i in 0.. {
-        let [weight, gain, trits] = ["weight", "gain", "trits"].map(|what| format!("layers.{i}.{what}"));
-        let Ok(matrix) = file.tensor(&weight) else { break };
-        let &[rows, cols] = matrix.shape() else {
-            return Err(format!("{weight} has shape {:?}, expected a matrix", matrix.shape()));
-        };
-        if rows == 0 || cols == 0 {
-            return Err(format!("{weight} has shape [{rows}, {cols}], expected at least [1, 1]"));
+    let mut tensors = Vec::new();
+    for (name, entry) in entries {
+        if name == "__metadata__" {
+            let text =
+                entry.as_object().is_some_and(|entries| entries.values().all(serde_json::Value::is_string));
+            if !text && !entry.is_null() {
+                return Some("its header's __metadata__ is no JSON object of texts".into());
+            }
+            continue;
         }
-        if let Some(before) = layers.last().filter(|before: &&Layer| before.rows != cols) {
-            return Err(format!(
-                "{weight} has {cols} inputs, but the layer before has {} outputs",
-                before.rows
+        match serde_json::from_value::<TensorInfo>(entry) {
+            Ok(info) => tensors.push((info.data_offsets, name, info)),
+            Err(error) => return Some(format!("its header's entry {name} is no tensor ({error})")),
+        }
+    }
+    tensors.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+    let mut free = 0;
+    for ((from, to), name, TensorInfo { dtype, shape, .. }) in tensors {
+        if from != free || to < from {
+            return Some(format!(
+                "its header puts {name} at bytes {from} to {to} of the data, expected it to begin at byte {free}"
             ));
         }
-        let moments = |name: &str, shape: &[usize]| {
-            Ok::<_, String>(Moments {
-                m: floats(&format!("{name}.m"), shape)?,
-                v: floats(&format!("{name}.v"), shape)?,
-            })
-        };
-        let trained = file.tensor(&format!("{weight}.m")).is_ok();
-        layers.push(Layer {
-            rows,
-            cols,
-            moments: if trained {
-                Some([moments(&weight, &[rows, cols])?, moments(&gain, &[cols])?])
-            } else {
-                None
-            },
-            trits: match file.tensor(&trits) {
-                Ok(_) => {
-                    let words = view(&trits, Dtype::U32, &[rows, cols.div_ceil(16)])?;
-                    Some(bytemuck::pod_collect_to_vec(words.data()))
-                }
-                Err(_) => None,
-            },
-            weight: floats(&weight, &[rows, cols])?,
-            gain: floats(&gain, &[cols])?,
-        });
+        free = to;
+        let found = (to - from) as u128;
+        let bits = shape.iter().try_fold(dtype.bitsize() as u128, |all, &n| all.checked_mul(n as u128));
+        if bits != Some(8 * found) {
+            let bytes = bits.map_or("more bytes than can be counted".into(), |bits| match bits % 8 {
+                0 => format!("{} bytes", bits / 8),
+                _ => format!("{bits} bits"),
+            });
+            return Some(format!("{name} is {dtype:?} {shape:?}, {bytes}, where its offsets hold {found}"));
+        }
     }
-    if layers.is_empty() {
-        return Err("has no tensor layers.0.weight: expected a model that `sterna train` wrote".into());
-    }
-    let number = |name: &str| name.strip_prefix("layers.")?.split('.').next()?.parse::<usize>().ok();
-    if let Some(name) = file.names().into_iter().find(|name| number(name).is_some_and(|i| i >= layers.len()))
-    {
-        return Err(format!("has {name}, but no layers.{}.weight before it", layers.len()));
-    }
-    let json = |key: &str| metadata.get(key).map(String::as_str).unwrap_or("null");
-    let no_json = |key: &str, error| format!("its metadata `{key}` is not understood: {error}");
-    let run = serde_json::from_str(json("run")).map_err(|error| no_json("run", error))?;
-    let progress = serde_json::from_str(json("progress")).map_err(|error| no_json("progress", error))?;
-    Ok(Checkpoint { layers, progress, run })
+    (free != data).then(|| format!("its header promises {free} bytes of tensors, found {data}"))
+}
+
+/// Where a text is not what it should be, with the reason in brackets.
+pub(crate) fn no_json(what: &str, text: &[u8], error: &serde_json::Error) -> String {
+    let before = text.split_inclusive(|&byte| byte == b'\n').take(error.line().saturating_sub(1));
+    let at = (before.map(<[u8]>::len).sum::<usize>() + error.column()).min(text.len());
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    let reason = error.to_string().replace(&place, "");
+    format!("{what} at byte {at} of {} ({reason})", text.len())
 }
 
 #[cfg(test)]
@@ -453,7 +519,7 @@ mod tests {
         small().save(&path).expect("saved");
         let bytes = std::fs::read(&path).expect("read");
         for end in 0..bytes.len() {
-            assert!(parse(&bytes[..end]).is_err(), "cut at {end}");
+            assert!(Checkpoint::from_bytes(&bytes[..end]).is_err(), "cut at {end}");
         }
     }
 
@@ -466,7 +532,7 @@ mod tests {
         for at in 0..8 * bytes.len() {
             let mut flipped = bytes.clone();
             flipped[at / 8] ^= 1 << (at % 8);
-            assert!(parse(&flipped).is_err(), "bit {} of byte {}", at % 8, at / 8);
+            assert!(Checkpoint::from_bytes(&flipped).is_err(), "bit {} of byte {}", at % 8, at / 8);
         }
     }
 
@@ -481,7 +547,10 @@ mod tests {
             (*name, view.expect("shapes and lengths agree"))
         });
         let bytes = safetensors::serialize(views, None).expect("names are distinct");
-        assert_eq!(parse(&bytes), Err("has layers.2.gain, but no layers.1.weight before it".into()));
+        assert_eq!(
+            Checkpoint::from_bytes(&bytes),
+            Err("has layers.2.gain, but no layers.1.weight before it".into())
+        );
     }
 
     #[test]

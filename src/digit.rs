@@ -11,10 +11,12 @@
 //! (The last two as MNIST was made: Y. LeCun and others, Gradient-based learning applied to document recognition,
 //! 1998.)
 
-use std::io::Cursor;
+use std::cell::Cell;
+use std::error::Error;
+use std::io::{self, BufRead, Cursor, Read, Seek, SeekFrom};
 
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageError, ImageReader, Limits};
+use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 
 /// Pixels on a side of what comes out.
 pub const SIDE: usize = 28;
@@ -51,23 +53,50 @@ pub struct Grey {
 /// A clause that says what is wrong with the file. A size that its bytes cannot hold is refused before memory is
 /// taken for it.
 pub fn decode(bytes: &[u8]) -> Result<Grey, String> {
-    let broken = |error: ImageError| format!("is no intact PNG, JPEG or BMP: {error}");
-    let mut reader = ImageReader::new(Cursor::new(bytes));
+    let name = match image::guess_format(bytes) {
+        Ok(ImageFormat::Png) => "PNG",
+        Ok(ImageFormat::Jpeg) => "JPEG",
+        Ok(ImageFormat::Bmp) => "BMP",
+        Ok(other) => {
+            let kind = other.extensions_str().first().unwrap_or(&"no name");
+            return Err(format!("is a picture of the kind {kind}, expected a PNG, JPEG or BMP"));
+        }
+        Err(_) if bytes.is_empty() => {
+            return Err("has 0 bytes, expected 1 or more of a PNG, JPEG or BMP".into());
+        }
+        Err(_) => {
+            let first: Vec<String> = bytes.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+            return Err(format!("starts with the bytes {}, expected a PNG, JPEG or BMP", first.join(" ")));
+        }
+    };
+    if name == "JPEG" {
+        whole_jpeg(bytes)?;
+    }
+    let place = Cell::new(0);
+    let broken = |error: ImageError| {
+        let reason = match &error {
+            ImageError::Decoding(error) => error.source().map(ToString::to_string),
+            ImageError::IoError(error) => Some(error.to_string()),
+            _ => None,
+        };
+        let reason = reason.unwrap_or_else(|| error.to_string());
+        let reason = reason.lines().next().unwrap_or_default().trim_end_matches('.');
+        format!(
+            "is no intact {name}: its decoder stops at byte {} of {} ({reason})",
+            place.get(),
+            bytes.len()
+        )
+    };
+    let mut reader = ImageReader::new(Placed { bytes: Cursor::new(bytes), place: &place });
     reader.limits(Limits::default());
     let reader = reader.with_guessed_format().map_err(|error| broken(error.into()))?;
-    if reader.format().is_none() {
-        return Err(format!(
-            "starts with {:02x?}, expected a PNG, JPEG or BMP",
-            &bytes[..bytes.len().min(4)]
-        ));
-    }
     let mut decoder = reader.into_decoder().map_err(broken)?;
     let (width, height) = decoder.dimensions();
     let pixels = u64::from(width) * u64::from(height);
     let most = MOST_PIXELS.min(PIXELS_PER_BYTE * bytes.len() as u64);
     if pixels == 0 || pixels > most {
         return Err(format!(
-            "claims {width} x {height} pixels in {} bytes, expected 1 to {most} pixels",
+            "claims {width} x {height} = {pixels} pixels in {} bytes, expected 1 to {most} pixels",
             bytes.len()
         ));
     }
@@ -85,6 +114,65 @@ pub fn decode(bytes: &[u8]) -> Result<Grey, String> {
     let over = |pair: [u8; 2]| opaque(pair) + paper * (1.0 - f32::from(pair[1]) / 255.0);
     let pixels = pairs.pixels().map(|pixel| over(pixel.0)).collect();
     Ok(Grey { width, height, pixels })
+}
+
+/// Bytes that tell how far they were read.
+struct Placed<'a> {
+    bytes: Cursor<&'a [u8]>,
+    place: &'a Cell<u64>,
+}
+
+impl Placed<'_> {
+    fn note<T>(&self, result: T) -> T {
+        let at = self.bytes.position().min(self.bytes.get_ref().len() as u64);
+        self.place.set(self.place.get().max(at));
+        result
+    }
+}
+
+impl Read for Placed<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let read = self.bytes.read(into);
+        self.note(read)
+    }
+}
+
+impl BufRead for Placed<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.bytes.fill_buf()
+    }
+
+    fn consume(&mut self, bytes: usize) {
+        self.bytes.consume(bytes);
+        self.note(());
+    }
+}
+
+impl Seek for Placed<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.bytes.seek(to)
+    }
+}
+
+/// Whether a JPEG goes on to its end: the decoder would fill what is missing of a cut one with grey. (ITU-T T.81,
+/// annex B.)
+fn whole_jpeg(bytes: &[u8]) -> Result<(), String> {
+    let mut at = 2;
+    while let Some(rest) = bytes.get(at..).filter(|rest| rest.len() >= 2) {
+        at += match rest {
+            // The end; or a byte of the scan, a zero stuffed into it, a restart; or a segment with its length.
+            [0xff, 0xd9, ..] => return Ok(()),
+            [0xff, 0x00 | 0x01 | 0xd0..=0xd8, ..] => 2,
+            [0xff, 0xff, ..] => 1,
+            [0xff, _, high, low, ..] => 2 + usize::from(u16::from_be_bytes([*high, *low])),
+            [0xff, _, ..] => break,
+            _ => 1,
+        };
+    }
+    Err(format!(
+        "is no intact JPEG: its {} bytes are cut before the marker of its end (ff d9), which is to come from byte {at} on",
+        bytes.len()
+    ))
 }
 
 /// The digit in a picture, light on black, `[28, 28]`.

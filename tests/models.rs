@@ -16,7 +16,7 @@ use safetensors::{Dtype, SafeTensors};
 use serde_json::{Value, json};
 use sterna::checkpoint::{Checkpoint, checksum, serialize};
 use sterna::digest;
-use sterna::formats::{self, Coding, Format, Layer, Listing, Model};
+use sterna::formats::{self, Coding, Exchange, Format, Layer, Listing, Model, WeightScale};
 use sterna::gpu::Gpu;
 use sterna::model::{Mlp, Parameters, Precision, Shape};
 use sterna::ternary::{Packed, words};
@@ -424,7 +424,14 @@ fn pack_writes_once_and_replaces_by_force() {
     let (model, out) = (at("model.safetensors"), at("packed"));
     checkpoint(&[33, 17, 5]).save(&model).expect("saved");
     let pack = |more: &[&str]| sterna(&[&["pack", text(&model), "-o", text(&out)], more].concat());
-    let line = last_line(&pack(&["--json"]), 0);
+    let packed = pack(&["--json"]);
+    let line = last_line(&packed, 0);
+    // Shadow weights stay behind, which is said.
+    let said = stderr(&packed);
+    assert!(
+        said.contains("layers.1.weight: shadow weights quantised by absmean") && said.contains("on average"),
+        "{said}"
+    );
     let first = fs::read(&out).expect("written");
     assert_eq!((&line["command"], &line["path"]), (&json!("pack"), &json!(text(&out))));
     assert_eq!((&line["bytes"], &line["format"]), (&json!(first.len()), &json!("2bit")));
@@ -440,9 +447,37 @@ fn pack_writes_once_and_replaces_by_force() {
     assert_eq!((&line["bytes"], &line["format"]), (&json!(second.len()), &json!("base3")));
     assert!(second.len() < first.len());
     assert_eq!(formats::read(&first), formats::read(&second));
+    // A folder is no file to be replaced, and a pipe would be gone.
+    fs::create_dir(at("folder")).expect("created");
+    let onto = |name: &str| sterna(&["pack", text(&out), "-o", text(&at(name)), "--force"]);
+    assert_refused(&onto("folder"), &["folder: cannot be written: it is a folder"]);
+    fs::remove_dir(at("folder")).expect("still there");
+    if cfg!(unix) {
+        let made = Command::new("mkfifo").arg(at("pipe")).status().expect("mkfifo starts");
+        assert!(made.success());
+        assert_refused(&onto("pipe"), &["pipe: cannot be written: it is no regular file"]);
+        assert!(!fs::metadata(at("pipe")).expect("still there").is_file());
+        fs::remove_file(at("pipe")).expect("removed");
+    }
     // What is packed from a packed file is what it would have been from the first.
     last_line(&sterna(&["pack", text(&out), "-o", text(&at("again")), "--json"]), 0);
     assert_eq!(fs::read(at("again")).expect("written"), first);
+
+    // What another program wrote is told of as by `import`.
+    let (npz, _) = network(&[33, 5], 1).to_exchange(Exchange::Npy, WeightScale::Multiply).expect("written");
+    let places: Vec<usize> =
+        (0..npz.len() - 12).filter(|&at| npz[at..].starts_with(b"layers.0.gai")).collect();
+    let mut npz = npz;
+    places.into_iter().for_each(|at| npz[at + 9] = b'p');
+    fs::write(at("foreign"), npz).expect("written");
+    for args in [
+        vec!["pack", text(&at("foreign")), "-o", text(&at("again")), "--force"],
+        vec!["verify", text(&at("foreign"))],
+    ] {
+        let said = stderr(&sterna(&args));
+        assert!(said.contains("layers.0.weight has no gain: it is taken as 1"), "{said}");
+        assert!(said.contains("bytes are left out: layers.0.pain"), "{said}");
+    }
 
     // What knows nothing of its making still does not.
     for about in [Value::Null, json!("a text"), json!({"data": 3})] {
@@ -460,6 +495,9 @@ fn pack_writes_once_and_replaces_by_force() {
         &sterna(&["pack", text(&model), "-o", text(&at("no/where"))]),
         &["where", "cannot be written"],
     );
+    // Nobody is told of the temporary file.
+    let said = stderr(&sterna(&["pack", text(&out), "-o", text(&out.join("inside"))]));
+    assert!(said.ends_with("inside: cannot be written: not a directory\n"), "{said}");
     assert_eq!(
         names(folder.path()),
         ["again", "foreign", "model.safetensors", "packed"],

@@ -57,9 +57,7 @@ pub fn run(flags: &Flags) -> Outcome {
         absmean: flags.absmean,
     };
     let Imported { model, lost, notes } = Model::import(&flags.file, &reading).map_err(failure)?;
-    for note in &notes {
-        super::tell(format!("{}: {note}", shown(&flags.file)));
-    }
+    super::tell_notes(&flags.file, &notes);
     export::tell_lost(&lost, "the packed file");
     let bytes = model.to_packed(flags.format);
     super::write(&flags.output, &bytes, flags.force)?;

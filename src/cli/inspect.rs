@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Failure, Outcome, Verdict, failure, shown};
 use crate::checkpoint::replace;
-use crate::formats::{Listing, Stored};
+use crate::formats::{Listing, Scale, Stored};
 use crate::report::{columns, thousands, weights_png};
 use crate::ternary::Packed;
 
@@ -41,7 +41,8 @@ struct Line<'a> {
 
 struct Trits {
     counts: [usize; 3],
-    scale: f32,
+    /// None where the file leaves open what its scale means.
+    scale: Option<f32>,
 }
 
 impl Trits {
@@ -63,7 +64,10 @@ pub fn run(flags: &Flags) -> Outcome {
     for tensor in &listing.tensors {
         let packed = listing.matrix(tensor).transpose();
         let packed = packed.map_err(|what| failure(format!("{}: {what}", shown(&flags.file))))?;
-        let trits = packed.as_ref().map(|packed| Trits { counts: packed.histogram(), scale: packed.scale });
+        let said = tensor.matrix.is_some_and(|matrix| matrix.scale != Scale::Unsaid);
+        let trits = packed
+            .as_ref()
+            .map(|packed| Trits { counts: packed.histogram(), scale: said.then_some(packed.scale) });
         lines.push(Line { tensor, trits });
         drawn.extend(packed.filter(|_| flags.png.is_some()));
     }
@@ -105,7 +109,7 @@ impl Line<'_> {
             "trits": trits.as_ref().map(|trits| trits.counts),
             "zeros": trits.as_ref().map(|trits| trits.share(1)),
             "entropy_bits": trits.as_ref().map(Trits::entropy),
-            "scale": trits.as_ref().map(|trits| trits.scale),
+            "scale": trits.as_ref().and_then(|trits| trits.scale),
         })
     }
 }
@@ -126,7 +130,7 @@ fn table(lines: &[Line]) -> String {
             row.extend([
                 format!("{:.1} %", 100.0 * trits.share(1)),
                 format!("{:.3}", trits.entropy()),
-                trits.scale.to_string(),
+                trits.scale.map_or("not said".into(), |scale| scale.to_string()),
             ]);
         }
         rows.push(row);

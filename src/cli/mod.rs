@@ -31,7 +31,7 @@ use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand}
 use serde_json::{Map, Value, json};
 
 use crate::checkpoint::{FileError, SCHEMA, create, replace};
-use crate::formats::Model;
+use crate::formats::{Imported, Model, Reading};
 use crate::gpu::{Choice, Gpu};
 use crate::mnist::Dataset;
 use crate::model::Shape;
@@ -360,9 +360,21 @@ fn confusion(data: &Dataset, said: &[usize]) -> Vec<Vec<u32>> {
     counts
 }
 
-/// The network of a file, to be given away: it tells no folder of the machine that made it.
+/// What was assumed of a file and what is left out of it.
+fn tell_notes(path: &Path, notes: &[String]) {
+    for note in notes {
+        tell(format!("{}: {note}", shown(path)));
+    }
+}
+
+/// The network of a file, to be given away: it tells no folder of the machine that made it. What stays behind in the
+/// file is said on stderr.
 fn deployed(path: &Path) -> Result<Model, Failure> {
-    let mut model = Model::open(path).map_err(failure)?;
+    let Imported { mut model, lost, notes } = Model::import(path, &Reading::default()).map_err(failure)?;
+    tell_notes(path, &notes);
+    if !lost.is_empty() {
+        export::tell_lost(&lost, "the ternary network that they stand for");
+    }
     let data = model.about.as_object_mut().and_then(|about| about.get_mut("data")?.as_object_mut());
     data.map(|data| data.shift_remove("folder"));
     Ok(model)

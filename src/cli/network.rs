@@ -1,12 +1,13 @@
 //! A network from a file onto a device, whatever kind of file it is.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use serde_json::Value;
 
 use super::{Failure, failure, shown};
-use crate::checkpoint::Checkpoint;
-use crate::formats::{Format, Mapped, Model};
+use crate::checkpoint::{Checkpoint, FileError};
+use crate::formats::{Format, Imported, Mapped, Model, Reading};
 use crate::gpu::Gpu;
 use crate::model::{Mlp, Parameters, Precision, Shape};
 use crate::ternary::RMSNORM_EPS;
@@ -20,24 +21,26 @@ pub struct Network {
 }
 
 enum Weights {
-    /// Of a checkpoint: of a ternary network the shadow weights, of its float twin the weights.
-    Floats(Vec<Parameters>),
+    /// Of a ternary network the shadow weights, of its float twin the weights.
+    Floats(Checkpoint),
     Trits(Model),
 }
 
 impl Network {
+    /// Reads a file, and says on stderr what was assumed and what is left out of one that is not ours.
     pub fn open(path: &Path) -> Result<Network, Failure> {
         let bytes = Mapped::open(path).map_err(failure)?;
         let network = if Format::of(&bytes) == Ok(Format::Checkpoint) {
-            let file = Checkpoint::load(path).map_err(failure)?;
+            let file = Checkpoint::from_bytes(&bytes);
+            let file = file.map_err(|what| failure(FileError::Content { path: path.into(), what }))?;
             let eps = file.run["rmsnorm_eps"].as_f64().unwrap_or(RMSNORM_EPS) as f32;
             let precision = serde_json::from_value(file.run["config"]["precision"].clone());
             let shape = Shape { dims: file.dims(), eps, precision: precision.unwrap_or_default() };
-            let layers = file.layers.into_iter();
-            let parameters = layers.map(|layer| Parameters { weight: layer.weight, gain: layer.gain });
-            Network { shape, about: file.run, weights: Weights::Floats(parameters.collect()) }
+            Network { shape, about: file.run.clone(), weights: Weights::Floats(file) }
         } else {
-            let mut model = Model::open(path).map_err(failure)?;
+            let imported = Model::import_mapped(path, &bytes, &Reading::default()).map_err(failure)?;
+            let Imported { mut model, notes, .. } = imported;
+            super::tell_notes(path, &notes);
             let shape = Shape { dims: model.dims(), eps: model.eps, precision: Precision::Ternary };
             Network { shape, about: model.about.take(), weights: Weights::Trits(model) }
         };
@@ -46,11 +49,26 @@ impl Network {
         Ok(network)
     }
 
+    /// The ternary network that the CPU finds in it.
+    pub fn model(&self, path: &Path) -> Result<Cow<'_, Model>, Failure> {
+        match &self.weights {
+            Weights::Floats(file) => Model::of(file)
+                .map(Cow::Owned)
+                .map_err(|what| failure(FileError::Content { path: path.into(), what })),
+            Weights::Trits(model) => Ok(Cow::Borrowed(model)),
+        }
+    }
+
     /// The network on the device, its trits those of the file or quantised there.
     pub fn upload(&self, gpu: &Gpu) -> Result<Mlp, Failure> {
         let shape = self.shape.clone();
         let mlp = match &self.weights {
-            Weights::Floats(parameters) => Mlp::upload(gpu, shape, parameters),
+            Weights::Floats(file) => {
+                let layers = file.layers.iter();
+                let parameters =
+                    layers.map(|layer| Parameters { weight: layer.weight.clone(), gain: layer.gain.clone() });
+                Mlp::upload(gpu, shape, &parameters.collect::<Vec<_>>())
+            }
             Weights::Trits(model) => {
                 let (packed, gains) = model.parts();
                 Mlp::from_packed(gpu, shape, &packed, &gains)

@@ -99,6 +99,10 @@ pub fn run(flags: &Flags) -> Outcome {
 /// The pictures, then the test digits.
 fn inputs(flags: &Flags) -> Result<Vec<Input>, Failure> {
     let mut inputs = Vec::new();
+    let dashes = flags.images.iter().filter(|path| *path == Path::new("-")).count();
+    if dashes > 1 {
+        return Err(failure(format!("- is given {dashes} times, but stdin holds 1 picture")));
+    }
     for path in &flags.images {
         let picture = match path == Path::new("-") {
             true => digit::decode(&stdin()?),

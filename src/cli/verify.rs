@@ -40,8 +40,8 @@ Examples:
   sterna verify digits.safetensors --against runs/NAME/model.safetensors --json";
 
 pub fn run(flags: &Flags) -> Outcome {
-    let model = Model::open(&flags.file).map_err(failure)?;
     let network = Network::open(&flags.file)?;
+    let model = network.model(&flags.file)?;
     let other = flags.against.as_deref().map(open).transpose()?;
     let gpu = flags.device.open()?;
     let mlp = network.upload(&gpu)?;
@@ -54,7 +54,7 @@ pub fn run(flags: &Flags) -> Outcome {
     // What the device holds after all that, of a checkpoint what it made of the shadow weights itself.
     let held = mlp.packed(&gpu).map_err(failure)?;
     let layers = held.into_iter().zip(gains).map(|(packed, gain)| Layer { packed, gain }).collect();
-    let held = Model { layers, ..model.clone() };
+    let held = Model { layers, eps: model.eps, about: json!(null) };
 
     let here = [("the device".into(), "the CPU".into()), ("the device".into(), "the CPU twin".into())];
     let mut found: Vec<(Difference, (String, String))> =
@@ -107,8 +107,7 @@ pub fn run(flags: &Flags) -> Outcome {
 
 /// The file to compare with, of a shape that this program runs.
 fn open(path: &Path) -> Result<(&Path, Model), Failure> {
-    Network::open(path)?;
-    Ok((path, Model::open(path).map_err(failure)?))
+    Ok((path, Network::open(path)?.model(path)?.into_owned()))
 }
 
 fn hex(layers: &[Integers]) -> String {

@@ -1,7 +1,7 @@
 //! Safetensors of floats, checkpoints among them: their matrices stand for the ternary ones that absmean makes of
 //! them. Knows names and bytes; what a checkpoint must hold is its own module's.
 
-use super::{Contents, Matrix, header, safetensors};
+use super::{Contents, Matrix, Scale, header, safetensors};
 use crate::checkpoint;
 use crate::ternary::Packed;
 
@@ -14,7 +14,7 @@ pub(super) fn list(bytes: &[u8]) -> Result<Contents, String> {
         if let (&[rows, cols], "F32") = (&tensor.shape[..], &tensor.dtype[..]) {
             // The moments of a weight have its shape; their names go on after it.
             let weight = tensor.name.ends_with("weight") && rows * cols > 0;
-            tensor.matrix = weight.then_some(Matrix { rows, cols, scale: None, read });
+            tensor.matrix = weight.then_some(Matrix { rows, cols, scale: Scale::Own, read });
         }
     }
     Ok((tensors, metadata))

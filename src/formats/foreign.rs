@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 
 use super::bitnet::{self, WeightScale};
 use super::ggml::{self, Blocks};
-use super::{Contents, Layer, Matrix, Model, Stored};
+use super::{Contents, Layer, Matrix, Model, Scale, Stored};
 use crate::checkpoint::SCHEMA;
 use crate::ternary::{LEAST, Packed, RMSNORM_EPS};
 
@@ -93,10 +93,10 @@ impl Loss {
     }
 
     /// Of the float weights that a matrix was quantised from.
-    pub(super) fn by_absmean(tensor: &str, weight: &[f32], packed: &Packed) -> Option<Loss> {
+    pub(super) fn by_absmean(tensor: &str, what: &str, weight: &[f32], packed: &Packed) -> Option<Loss> {
         let changes = weight.iter().zip(packed.unpack());
         let changes = changes.map(|(w, t)| f64::from(*w) - f64::from(packed.scale * f32::from(t)));
-        Loss::of(tensor, "floats quantised by absmean".into(), changes)
+        Loss::of(tensor, format!("{what} quantised by absmean"), changes)
     }
 }
 
@@ -234,8 +234,9 @@ impl<'a> File<'a> {
         let record = match metadata.get(RECORD) {
             None => None,
             Some(value) => {
-                let record: Record = serde_json::from_value(value.clone())
-                    .map_err(|error| format!("its metadata `{RECORD}` is not understood: {error}"))?;
+                let record: Record = serde_json::from_value(value.clone()).map_err(|error| {
+                    format!("its metadata `{RECORD}` is no record of a network ({error})")
+                })?;
                 if record.schema != SCHEMA {
                     return Err(format!(
                         "has schema {}, this version reads {SCHEMA}: use the version that wrote it",
@@ -311,7 +312,7 @@ impl<'a> File<'a> {
             let Stored { name, dtype, shape, .. } = tensor;
             let Some(kind) = self.kind(tensor) else {
                 return Err(format!(
-                    "{name} is {dtype}, expected floats, int8, TQ1_0, TQ2_0 or BitNet's bytes with a scale"
+                    "{name} is {dtype}, expected floats, int8, TQ1_0, TQ2_0 or BitNet's uint8 with a scale"
                 ));
             };
             let &[rows, cols] = &shape[..] else {
@@ -353,13 +354,17 @@ impl<'a> File<'a> {
             let mut eps = values.iter().filter(|(key, _)| names.iter().any(|name| key.ends_with(name)));
             eps.find_map(|(_, eps)| eps.as_f64())
         };
-        let quantization =
-            self.metadata.get("quantization_config").or(config.map(|config| &config["quantization_config"]));
+        let quantization = quantization(self.metadata, config);
         let places =
             [Some(self.metadata), quantization.and_then(Value::as_object), config.and_then(Value::as_object)];
         let eps = || places.into_iter().flatten().find_map(said).map(|eps| eps as f32);
         self.record.as_ref().map(|record| record.eps).or_else(eps)
     }
+}
+
+/// The `quantization_config` of the file, or of the `config.json` beside it.
+fn quantization<'a>(metadata: &'a Map<String, Value>, config: Option<&'a Value>) -> Option<&'a Value> {
+    metadata.get("quantization_config").or(config.map(|config| &config["quantization_config"]))
 }
 
 /// The network of a file whose tensors were listed; `config` is the `config.json` beside it.
@@ -384,11 +389,17 @@ pub(super) fn read(
         matrices = reading.tensors.iter().map(named).collect::<Result<_, _>>()?;
     }
     if matrices.is_empty() {
-        return Err(format!("holds no matrix among its {} tensors", tensors.len()));
+        let first = tensors.first().map(|Stored { name, dtype, shape, .. }| {
+            format!(", of which the first is {name}, {dtype} {shape:?}")
+        });
+        return Err(format!(
+            "holds no matrix of floats, int8, TQ1_0, TQ2_0 or BitNet's uint8 among its {} tensors{}",
+            tensors.len(),
+            first.unwrap_or_default()
+        ));
     }
     let all = file.found(&matrices)?;
-    let quantization =
-        metadata.get("quantization_config").or(config.map(|config| &config["quantization_config"]));
+    let quantization = quantization(metadata, config);
     let (mut layers, mut lost, mut notes) = (Vec::new(), Vec::new(), Vec::new());
     for (i, Found { tensor, kind, rows, cols, scale, gain }) in all.iter().enumerate() {
         let name = &tensor.name;
@@ -419,7 +430,7 @@ pub(super) fn read(
             _ => {}
         }
         if let Some(floats) = floats {
-            lost.extend(Loss::by_absmean(name, &floats, &packed));
+            lost.extend(Loss::by_absmean(name, "floats", &floats, &packed));
         } else if let Some(record) = &file.record {
             let (exact, zeros) = (record.scales[i], packed.histogram()[1] == rows * cols);
             let stored = kind.stores(exact, convention);
@@ -470,17 +481,22 @@ pub(super) fn read(
 
 /// Says of the ternary matrices of a file, or of the float ones where there are none, how they are read; of blocks
 /// whose scales differ that is their trits.
-pub(super) fn mark(bytes: &[u8], (tensors, metadata): &mut Contents) -> Result<(), String> {
+pub(super) fn mark(
+    bytes: &[u8],
+    (tensors, metadata): &mut Contents,
+    config: Option<&Value>,
+) -> Result<(), String> {
     let file = File::new(bytes, tensors, metadata)?;
-    let convention = metadata.get("quantization_config").and_then(|config| WeightScale::of(config).ok());
+    let convention = quantization(metadata, config).and_then(|config| WeightScale::of(config).ok());
     let mut matrices = HashMap::new();
     for Found { tensor, kind, rows, cols, scale, .. } in file.found(&file.matrices())? {
         let scale = match (kind, scale, convention) {
             (Kind::Quarters, Some(scale), Some(convention)) => {
-                Some(convention.turn(file.floats(scale, 1)?[0]))
+                Scale::Said(convention.turn(file.floats(scale, 1)?[0]))
             }
-            (Kind::Trits, Some(scale), _) => Some(file.floats(scale, 1)?[0]),
-            _ => None,
+            (Kind::Quarters, ..) => Scale::Unsaid,
+            (Kind::Trits, Some(scale), _) => Scale::Said(file.floats(scale, 1)?[0]),
+            _ => Scale::Own,
         };
         let read = match kind {
             Kind::Blocks(Blocks::Tq1_0) => |bytes: &_, rows, cols| Blocks::Tq1_0.trits(bytes, rows, cols),

@@ -94,7 +94,12 @@ pub(super) fn list(bytes: &[u8]) -> Result<Contents, String> {
         at: tensor.at,
         matrix: None,
     };
-    let value = |entry: Entry| match entry {
+    let metadata = file.metadata.into_iter().map(|(key, entry)| (key.into(), value(entry)));
+    Ok((file.tensors.into_iter().map(stored).collect(), metadata.collect::<Map<String, Value>>()))
+}
+
+fn value(entry: Entry) -> Value {
+    match entry {
         Entry::Integer(n) => json!(n),
         // What JSON has no number for.
         Entry::Float(x) if !x.is_finite() => json!(x.to_string()),
@@ -102,9 +107,7 @@ pub(super) fn list(bytes: &[u8]) -> Result<Contents, String> {
         Entry::Bool(bit) => json!(bit),
         Entry::Text(text) => super::parsed(text.into()),
         Entry::Array(count) => json!(format!("{count} values")),
-    };
-    let metadata = file.metadata.into_iter().map(|(key, entry)| (key.into(), value(entry)));
-    Ok((file.tensors.into_iter().map(stored).collect(), metadata.collect::<Map<String, Value>>()))
+    }
 }
 
 impl<'a> Gguf<'a> {
@@ -145,7 +148,8 @@ impl<'a> Gguf<'a> {
             }
             Some((_, found)) => {
                 return Err(format!(
-                    "has general.alignment {found:?}, expected a power of two of at most {}",
+                    "has general.alignment {}, expected a power of two of at most {}",
+                    value(*found),
                     1 << 20
                 ));
             }
@@ -258,7 +262,9 @@ impl<'a> Cursor<'a> {
         let at = self.at;
         let bytes = self.u64(what)?;
         let text = self.take(bytes, what)?;
-        std::str::from_utf8(text).map_err(|_| format!("{what} at byte {at} is no UTF-8"))
+        std::str::from_utf8(text).map_err(|error| {
+            format!("{what} at byte {at} is no UTF-8 after {} of its {bytes} bytes", error.valid_up_to())
+        })
     }
 
     fn value(&mut self, kind: u32, key: &str, depth: usize) -> Result<Entry<'a>, String> {

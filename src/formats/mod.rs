@@ -18,7 +18,6 @@ mod packed;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
 
@@ -26,7 +25,7 @@ use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 use serde_json::{Map, Value};
 
-use crate::checkpoint::{self, Checkpoint, FileError};
+use crate::checkpoint::{self, Checkpoint, FileError, no_json};
 use crate::ternary::{Packed, RMSNORM_EPS};
 
 pub use bitnet::WeightScale;
@@ -72,15 +71,38 @@ impl Model {
     /// # Errors
     /// As [`Model::open`].
     pub fn import(path: &Path, reading: &Reading) -> Result<Imported, FileError> {
-        let bytes = Mapped::open(path)?;
+        Model::import_mapped(path, &Mapped::open(path)?, reading)
+    }
+
+    /// [`Model::import`] of a file that is mapped already.
+    ///
+    /// # Errors
+    /// As [`Model::open`].
+    pub fn import_mapped(path: &Path, bytes: &Mapped, reading: &Reading) -> Result<Imported, FileError> {
         let config = || config_beside(path);
-        import(&bytes, config, reading).map_err(|what| FileError::Content { path: path.into(), what })
+        import(bytes, config, reading).map_err(|what| FileError::Content { path: path.into(), what })
     }
 
     /// Inputs, hidden widths, classes.
     pub fn dims(&self) -> Vec<usize> {
         let first = self.layers.first().map(|layer| layer.packed.cols);
         first.into_iter().chain(self.layers.iter().map(|layer| layer.packed.rows)).collect()
+    }
+
+    /// The ternary network that a checkpoint's shadow weights stand for.
+    ///
+    /// # Errors
+    /// A clause, if it was trained in floats or cannot be run.
+    pub fn of(file: &Checkpoint) -> Result<Model, String> {
+        if file.run["config"]["precision"] == "f32" {
+            return Err("was trained with --precision f32: it holds no ternary network".into());
+        }
+        let eps = file.run["rmsnorm_eps"].as_f64().unwrap_or(RMSNORM_EPS) as f32;
+        let layer = |layer: &checkpoint::Layer| Layer {
+            packed: Packed::quantize(&layer.weight, layer.rows, layer.cols),
+            gain: layer.gain.clone(),
+        };
+        Model { layers: file.layers.iter().map(layer).collect(), eps, about: file.run.clone() }.check()
     }
 
     /// The matrices and the gains, as [`crate::model::Mlp::from_packed`] and [`crate::digest::twin`] take them.
@@ -265,18 +287,47 @@ fn import(
     config: impl Fn() -> Result<Option<Value>, String>,
     reading: &Reading,
 ) -> Result<Imported, String> {
+    let mut imported = import_raw(bytes, config, reading).map_err(|what| plain(&what))?;
+    imported.notes.iter_mut().for_each(|note| *note = plain(note));
+    imported.lost.iter_mut().for_each(|loss| loss.tensor = plain(&loss.tensor));
+    Ok(imported)
+}
+
+/// A clause that a terminal takes for nothing else, whatever names a file brings into it.
+fn plain(clause: &str) -> String {
+    const MOST: usize = 1000;
+    let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.into() };
+    let shown: String = clause.chars().take(MOST).map(escaped).collect();
+    match clause.chars().count() {
+        count if count > MOST => format!("{shown}... ({count} characters)"),
+        _ => shown,
+    }
+}
+
+/// [`import`], names as the file has them.
+fn import_raw(
+    bytes: &[u8],
+    config: impl Fn() -> Result<Option<Value>, String>,
+    reading: &Reading,
+) -> Result<Imported, String> {
     let alone = |model| Imported { model, lost: Vec::new(), notes: Vec::new() };
     Ok(match Format::of(bytes)? {
         Format::Packed => alone(packed::read(bytes)?),
         Format::Checkpoint => {
             let file = Checkpoint::from_bytes(bytes)?;
-            let floats: Vec<Vec<f32>> = file.layers.iter().map(|layer| layer.weight.clone()).collect();
-            let model = quantized(file)?;
-            let loss = |(i, (layer, floats)): (usize, (&Layer, &Vec<f32>))| {
-                Loss::by_absmean(&format!("layers.{i}.weight"), floats, &layer.packed)
+            let model = Model::of(&file)?;
+            let loss = |(i, (layer, floats)): (usize, (&Layer, &checkpoint::Layer))| {
+                Loss::by_absmean(
+                    &format!("layers.{i}.weight"),
+                    "shadow weights",
+                    &floats.weight,
+                    &layer.packed,
+                )
             };
-            let lost = model.layers.iter().zip(&floats).enumerate().filter_map(loss).collect();
-            Imported { lost, ..alone(model) }
+            let lost = model.layers.iter().zip(&file.layers).enumerate().filter_map(loss).collect();
+            let trained = file.layers.iter().any(|layer| layer.moments.is_some());
+            let notes = trained.then(|| "the optimizer's moments are left out".to_string());
+            Imported { lost, notes: notes.into_iter().collect(), ..alone(model) }
         }
         Format::Gguf => foreign::read(bytes, &gguf::list(bytes)?, None, reading)?,
         Format::Npy => foreign::read(bytes, &npy::list(bytes)?, None, reading)?,
@@ -287,26 +338,23 @@ fn import(
 
 /// The `config.json` in a file's folder, where there is one.
 fn config_beside(path: &Path) -> Result<Option<Value>, String> {
-    const MOST: u64 = 1 << 20;
-    let path = path.with_file_name("config.json");
-    let Ok(file) = std::fs::File::open(&path) else { return Ok(None) };
-    let mut text = Vec::new();
-    let read = file.take(MOST).read_to_end(&mut text).map_err(|error| error.to_string());
-    let config = read.and_then(|_| serde_json::from_slice(&text).map_err(|error| error.to_string()));
-    config.map(Some).map_err(|error| format!("the config.json beside it is not understood: {error}"))
-}
-
-/// The ternary network that a checkpoint's shadow weights stand for.
-fn quantized(file: Checkpoint) -> Result<Model, String> {
-    if file.run["config"]["precision"] == "f32" {
-        return Err("was trained with --precision f32: it holds no ternary network".into());
-    }
-    let eps = file.run["rmsnorm_eps"].as_f64().unwrap_or(RMSNORM_EPS) as f32;
-    let layer = |layer: crate::checkpoint::Layer| Layer {
-        packed: Packed::quantize(&layer.weight, layer.rows, layer.cols),
-        gain: layer.gain,
+    const MOST: usize = 1 << 20;
+    let text = match Mapped::open(&path.with_file_name("config.json")) {
+        Ok(text) => text,
+        Err(FileError::Read { reason, .. }) if reason.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(None);
+        }
+        Err(FileError::Read { reason, .. }) => {
+            return Err(format!("the config.json beside it cannot be read: {reason}"));
+        }
+        Err(other) => return Err(other.to_string()),
     };
-    Model { layers: file.layers.into_iter().map(layer).collect(), eps, about: file.run }.check()
+    if text.len() > MOST {
+        let found = text.len();
+        return Err(format!("the config.json beside it has {found} bytes, expected at most {MOST}"));
+    }
+    let config = serde_json::from_slice(&text).map(Some);
+    config.map_err(|error| format!("the config.json beside it is no {}", no_json("JSON", &text, &error)))
 }
 
 /// What a file holds, tensor by tensor, without loading it: its bytes are mapped.
@@ -343,10 +391,31 @@ pub struct Matrix {
     pub rows: usize,
     /// Inputs.
     pub cols: usize,
-    /// What one trit is worth, where another tensor tells.
-    pub scale: Option<f32>,
+    /// What one trit is worth.
+    pub scale: Scale,
     /// The matrix `[rows, cols]` from the tensor's bytes.
     pub read: fn(bytes: &[u8], rows: usize, cols: usize) -> Result<Packed, String>,
+}
+
+/// What one trit of a [`Matrix`] is worth.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Scale {
+    /// What [`Matrix::read`] finds.
+    Own,
+    /// What another tensor says.
+    Said(f32),
+    /// Nobody knows: the file does not say what BitNet's `weight_scale` does.
+    Unsaid,
+}
+
+impl Scale {
+    /// For a matrix whose own scale is this.
+    fn or(self, own: f32) -> f32 {
+        match self {
+            Scale::Said(scale) => scale,
+            Scale::Own | Scale::Unsaid => own,
+        }
+    }
 }
 
 impl PartialEq for Matrix {
@@ -364,14 +433,23 @@ pub type Contents = (Vec<Stored>, Map<String, Value>);
 /// # Errors
 /// A clause that says what was expected and what was found.
 pub fn list(bytes: &[u8]) -> Result<Contents, String> {
+    list_beside(bytes, || Ok(None)).map_err(|what| plain(&what))
+}
+
+/// [`list`] of a file with what lies beside it.
+fn list_beside(bytes: &[u8], config: impl Fn() -> Result<Option<Value>, String>) -> Result<Contents, String> {
     let mut contents = match Format::of(bytes)? {
         Format::Packed => return packed::list(bytes),
         Format::Checkpoint | Format::Safetensors => return floats::list(bytes),
         Format::Gguf => gguf::list(bytes)?,
-        Format::HfBitnet => safetensors(bytes)?,
+        Format::HfBitnet => {
+            let mut contents = safetensors(bytes)?;
+            foreign::mark(bytes, &mut contents, config()?.as_ref())?;
+            return Ok(contents);
+        }
         Format::Npy => npy::list(bytes)?,
     };
-    foreign::mark(bytes, &mut contents)?;
+    foreign::mark(bytes, &mut contents, None)?;
     Ok(contents)
 }
 
@@ -382,9 +460,9 @@ impl Listing {
     /// A sentence that names the file, and what was expected and found in it.
     pub fn open(path: &Path) -> Result<Listing, FileError> {
         let bytes = Mapped::open(path)?;
-        let content = |what| FileError::Content { path: path.into(), what };
+        let content = |what: String| FileError::Content { path: path.into(), what: plain(&what) };
         let format = Format::of(&bytes).map_err(content)?;
-        let (tensors, metadata) = list(&bytes).map_err(content)?;
+        let (tensors, metadata) = list_beside(&bytes, || config_beside(path)).map_err(content)?;
         Ok(Listing { format, tensors, metadata, bytes })
     }
 
@@ -400,8 +478,8 @@ impl Listing {
     pub fn matrix(&self, tensor: &Stored) -> Option<Result<Packed, String>> {
         tensor.matrix.map(|Matrix { rows, cols, scale, read }| {
             let packed = read(&self.bytes[tensor.at.clone()], rows, cols);
-            let packed = packed.map_err(|what| format!("{}: {what}", tensor.name))?;
-            Ok(Packed { scale: scale.unwrap_or(packed.scale), ..packed })
+            let packed = packed.map_err(|what| plain(&format!("{}: {what}", tensor.name)))?;
+            Ok(Packed { scale: scale.or(packed.scale), ..packed })
         })
     }
 }

@@ -41,13 +41,19 @@ impl<'a> Npy<'a> {
             2 | 3 => 4,
             version => return Err(format!("has .npy version {version}, expected 1 to 3")),
         };
-        let length = rest.get(..width).ok_or_else(|| format!("ends at byte {} in its header", file.len()))?;
+        let length = rest.get(..width).ok_or_else(|| {
+            format!(
+                "ends in the length of its header: expected {width} bytes at byte 8, found {}",
+                rest.len()
+            )
+        })?;
         let length = length.iter().rev().fold(0usize, |length, &byte| length << 8 | usize::from(byte));
         let rest = &rest[width..];
         let Some((header, data)) = rest.split_at_checked(length) else {
             return Err(format!("claims a header of {length} bytes, but {} are left", rest.len()));
         };
-        let header = std::str::from_utf8(header).map_err(|_| "its header is no UTF-8".to_string())?;
+        let header = std::str::from_utf8(header)
+            .map_err(|error| format!("its header is no UTF-8 at byte {} of {length}", error.valid_up_to()))?;
         let (kind, shape) = fields(header)?;
         let size = kind.trim_start_matches(['<', '|', 'f', 'i', 'u', 'b']).parse::<usize>();
         let size = size.ok().filter(|size| (1..=8).contains(size));

@@ -1,7 +1,7 @@
 //! NumPy's file of several arrays: a zip archive of `.npy` files, stored as they are. Read and written for
 //! `numpy.load` and `numpy.savez`; knows nothing of what the arrays mean.
 //!
-//! Reading follows the directory at the end and reserves nothing that the file only claims. Compressed archives
+//! Reading follows the directory at the end, reserves nothing that the file only claims, and checks sums. Compressed archives
 //! (`numpy.savez_compressed`) and those above 4 GiB are refused.
 
 use std::collections::HashSet;
@@ -34,7 +34,10 @@ pub fn entries(file: &[u8]) -> Result<Vec<(String, Range<usize>)>, String> {
     let end = (latest.saturating_sub(usize::from(u16::MAX))..=latest)
         .rev()
         .find(|&at| file[at..].starts_with(&END));
-    let end = end.ok_or("has no directory at its end, as an archive should: the file is cut")?;
+    let end = end.ok_or_else(|| {
+        let looked = file.len().min(usize::from(u16::MAX) + END_BYTES);
+        format!("has no directory in the last {looked} of its {} bytes: the archive is cut", file.len())
+    })?;
     let number = |at: usize, bytes: usize| {
         let field = file.get(at..at + bytes).unwrap_or_default();
         field.iter().rev().fold(0usize, |number, &byte| number << 8 | usize::from(byte))
@@ -48,14 +51,18 @@ pub fn entries(file: &[u8]) -> Result<Vec<(String, Range<usize>)>, String> {
         let [name, extra, comment] = [28, 30, 32].map(|field| number(at + field, 2));
         let bytes = file.get(at + ENTRY_BYTES..at + ENTRY_BYTES + name);
         let name = bytes.and_then(|bytes| std::str::from_utf8(bytes).ok());
-        let name = name.ok_or_else(|| format!("entry {i} of its directory has no name in UTF-8"))?;
+        let name =
+            name.ok_or_else(|| format!("entry {i} of {count} of its directory has no name in UTF-8"))?;
         let (method, packed, size) = (number(at + 10, 2), number(at + 20, 4), number(at + 24, 4));
         if method != 0 || packed != size {
             return Err(format!("{name} is compressed (method {method}): save it with numpy.savez"));
         }
         let header = number(at + 42, 4);
         if !file.get(header..).is_some_and(|rest| rest.starts_with(&MAGIC)) {
-            return Err(format!("{name} should lie at byte {header}, where there is no header of an entry"));
+            return Err(format!(
+                "{name} should lie at byte {header} of {}, where there is no header of an entry",
+                file.len()
+            ));
         }
         let start = header + HEADER_BYTES + number(header + 26, 2) + number(header + 28, 2);
         taken += size;
@@ -63,6 +70,16 @@ pub fn entries(file: &[u8]) -> Result<Vec<(String, Range<usize>)>, String> {
         if start + size > end || taken > end {
             return Err(format!(
                 "{name} takes {size} bytes from byte {start}, the archive has {end} for all"
+            ));
+        }
+        let stated = number(at + 16, 4);
+        let mut crc = flate2::Crc::new();
+        crc.update(&file[start..start + size]);
+        // A fuzzer would get no further.
+        if crc.sum() as usize != stated && !cfg!(fuzzing) {
+            return Err(format!(
+                "{name} is damaged: its CRC-32 is {stated:08x}, that of its content {:08x}",
+                crc.sum()
             ));
         }
         let name = name.strip_suffix(".npy").unwrap_or(name);

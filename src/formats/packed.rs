@@ -9,13 +9,11 @@
 
 use std::collections::BTreeMap;
 
+use super::{Contents, Layer, Matrix, Model, Scale, header, safetensors};
+use crate::checkpoint::{SCHEMA, checksum, intact, no_json, serialize};
+use crate::ternary::{self, Packed};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
-use serde_json::Value;
-
-use super::{Contents, Layer, Matrix, Model, header, safetensors};
-use crate::checkpoint::{SCHEMA, checksum, intact, serialize};
-use crate::ternary::{self, Packed};
 
 /// What tells this format from others in safetensors form.
 pub(super) const FORMAT: &str = "sterna-packed";
@@ -134,7 +132,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Model, String> {
         let packed = read(file.tensor(&name)?.data(), rows, cols);
         let packed = packed.map_err(|what| format!("{name}: {what}"))?;
         let gain = file.floats(&format!("layers.{}.gain", layers.len()), cols)?;
-        layers.push(Layer { packed: Packed { scale: scale.unwrap_or(packed.scale), ..packed }, gain });
+        layers.push(Layer { packed: Packed { scale: scale.or(packed.scale), ..packed }, gain });
     }
     let (found, expected) = (file.tensors.len(), 3 * layers.len());
     if found != expected {
@@ -143,8 +141,10 @@ pub(super) fn read(bytes: &[u8]) -> Result<Model, String> {
     let text = |key: &str| file.metadata.get(key).map(String::as_str);
     let eps = text("eps").ok_or("its metadata has no `eps`")?;
     let eps = eps.parse().map_err(|_| format!("its metadata `eps` is {eps:?}, expected a number"))?;
-    let about = text("about").map_or(Ok(Value::Null), serde_json::from_str);
-    let about = about.map_err(|error| format!("its metadata `about` is not understood: {error}"))?;
+    let about = text("about").unwrap_or("null");
+    let about = serde_json::from_str(about).map_err(|error| {
+        format!("its metadata `about` is no {}", no_json("JSON", about.as_bytes(), &error))
+    })?;
     Model { layers, eps, about }.check()
 }
 
@@ -199,7 +199,7 @@ impl File<'_> {
             let width = coding.width(cols);
             return match (view.dtype(), view.shape()) {
                 (found, &[rows, across]) if found == dtype && across == width && rows > 0 && cols > 0 => {
-                    let scale = Some(self.floats(&format!("layers.{layer}.beta"), 1)?[0]);
+                    let scale = Scale::Said(self.floats(&format!("layers.{layer}.beta"), 1)?[0]);
                     Ok(Some((name, Matrix { rows, cols, scale, read: coding.decode() })))
                 }
                 (found, shape) => Err(format!(

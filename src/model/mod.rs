@@ -192,6 +192,13 @@ impl Mlp {
     /// # Errors
     /// If the adapter cannot bind a tensor, or the device failed.
     pub fn upload(gpu: &Gpu, shape: Shape, parameters: &[Parameters]) -> Result<Mlp, Error> {
+        let mlp = Mlp::written(gpu, shape, parameters)?;
+        gpu.run(&mlp.quantize(gpu))?;
+        Ok(mlp)
+    }
+
+    /// Parameters on the device, not quantised.
+    fn written(gpu: &Gpu, shape: Shape, parameters: &[Parameters]) -> Result<Mlp, Error> {
         assert_eq!(parameters.len() + 1, shape.dims.len(), "Mlp: one set of parameters per layer");
         let mut mlp = Mlp { layers: Vec::new(), groups: Vec::new(), shape };
         let shapes = mlp.shape.layers();
@@ -208,7 +215,6 @@ impl Mlp {
             gpu.write(&layer.weight, &from.weight);
             gpu.write(&layer.gain, &from.gain);
         }
-        gpu.run(&mlp.quantize(gpu))?;
         Ok(mlp)
     }
 
@@ -223,7 +229,7 @@ impl Mlp {
             gain: gain.clone(),
         };
         let parameters: Vec<Parameters> = packed.iter().zip(gains).map(parameters).collect();
-        let mlp = Mlp::upload(gpu, shape, &parameters)?;
+        let mlp = Mlp::written(gpu, shape, &parameters)?;
         for (layer, packed) in mlp.layers.iter().zip(packed) {
             gpu.write(&layer.packed.words, &packed.words);
             gpu.write(&layer.packed.beta, &[packed.scale]);
