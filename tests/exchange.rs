@@ -769,7 +769,7 @@ fn no_broken_network_panics_or_takes_memory_that_it_only_claims() {
                 "{name}: {taken} bytes for {}: {damage:?}",
                 bytes.len()
             );
-            clauses.iter().try_for_each(|clause| form(&name, clause))
+            clauses.iter().try_for_each(|clause| form(name, clause))
         });
     }
 }
@@ -790,7 +790,7 @@ fn no_broken_picture_panics_or_takes_memory_that_it_only_claims() {
             let read = || digit::decode(&bytes).and_then(|picture| digit::prepare(&picture));
             let taken = largest(|| outcome = read());
             prop_assert!(taken <= most, "{name}: {taken} bytes for {}: {damage:?}", bytes.len());
-            outcome.err().map_or(Ok(()), |clause| form(&name, &clause))
+            outcome.err().map_or(Ok(()), |clause| form(name, &clause))
         });
     }
 }

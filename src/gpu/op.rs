@@ -76,9 +76,7 @@ impl Op {
     pub fn cost(&self) -> Cost {
         self.cost
     }
-}
 
-impl Op {
     pub(super) fn dispatch(&self, pass: &mut wgpu::ComputePass) {
         pass.set_pipeline(&self.pipeline);
         pass.set_bind_group(0, &self.bindings, &[]);

@@ -206,6 +206,16 @@ const BLOCK_16: Overrides = &[("WG", 16.0), ("WG_Y", 16.0), ("DEPTH", 16.0)];
 const BLOCK_8: Overrides = &[("WG", 8.0), ("WG_Y", 8.0), ("DEPTH", 32.0)];
 const BLOCK_CPU: Overrides = &[("WG", 8.0), ("WG_Y", 1.0), ("DEPTH", 8.0)];
 
+/// Workgroups whose lanes take four columns each; on a GPU eight slices of the batch share them.
+const SLICED: [Overrides; 2] = [&[("WG", 64.0), ("SLICES", 8.0)], &[("WG", 8.0), ("SLICES", 1.0)]];
+const SLICED_WHOLE: [Overrides; 2] =
+    [&[("WG", 64.0), ("SLICES", 8.0), ("WHOLE", 1.0)], &[("WG", 8.0), ("SLICES", 1.0), ("WHOLE", 1.0)]];
+
+/// Of the variants for any rows and for such as start at whole vectors of four, the one for these columns.
+fn for_columns(variants: &[&'static Kernel], cols: usize) -> &'static Kernel {
+    variants[usize::from(cols.is_multiple_of(4))]
+}
+
 /// The grid of a matrix times one row of activations: `TILE_Y` rows per workgroup where its lanes share
 /// them, else `TILE_X` rows per invocation.
 fn row_grid(kernel: &Kernel, rows: usize) -> Grid {

@@ -1,7 +1,7 @@
-//! Additions of 32-bit integers. Shader: `shaders/probe_add_i32.wgsl`. A probe, without a
-//! twin.
+//! Additions of 32-bit integers. Shader: `shaders/probe_add_i32.wgsl`. A probe, without a twin.
 
 use super::expect;
+use super::probe_fma_f32::every_size;
 use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Overrides, Tensor, params};
 
 params! { trips: u32 }
@@ -9,12 +9,11 @@ params! { trips: u32 }
 const fn tuned(overrides: Overrides) -> Kernel {
     let wgsl =
         concat!(include_str!("../../shaders/probe_add_i32.wgsl"), include_str!("../../shaders/grid.wgsl"));
-    Kernel::new::<Params>("probe_add_i32", wgsl).with(overrides, overrides)
+    Kernel::new::<Params>("probe_add_i32", wgsl).overridden(overrides)
 }
 
 /// The probe with every workgroup size that may be the fastest.
-pub static VARIANTS: &[&Kernel] =
-    &[&tuned(&[("WG", 8.0)]), &tuned(&[("WG", 64.0)]), &tuned(&[("WG", 256.0)])];
+pub static VARIANTS: &[&Kernel] = every_size!(tuned);
 
 /// `out[n] <- sum of eight pairs`, each started from `x` and added to itself crosswise 4 `trips` times.
 pub fn probe_add_i32(gpu: &Gpu, kernel: &'static Kernel, trips: u32, x: &Tensor, out: &Tensor) -> Op {

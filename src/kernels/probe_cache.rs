@@ -10,7 +10,7 @@ params! { vectors: u32, ring: u32 }
 const fn tuned(overrides: Overrides) -> Kernel {
     let wgsl =
         concat!(include_str!("../../shaders/probe_cache.wgsl"), include_str!("../../shaders/grid.wgsl"));
-    Kernel::new::<Params>("probe_cache", wgsl).with(overrides, overrides)
+    Kernel::new::<Params>("probe_cache", wgsl).overridden(overrides)
 }
 
 /// The probe in every shape and order that may be the fastest, in the order of `probe_read`'s.

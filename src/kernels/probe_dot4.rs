@@ -1,7 +1,7 @@
-//! Packed dot products of int8. Shader: `shaders/probe_dot4.wgsl`. A probe, without a
-//! twin.
+//! Packed dot products of int8. Shader: `shaders/probe_dot4.wgsl`. A probe, without a twin.
 
 use super::expect;
+use super::probe_fma_f32::every_size;
 use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Overrides, Tensor, params};
 
 params! { trips: u32 }
@@ -9,12 +9,11 @@ params! { trips: u32 }
 const fn tuned(overrides: Overrides) -> Kernel {
     let wgsl =
         concat!(include_str!("../../shaders/probe_dot4.wgsl"), include_str!("../../shaders/grid.wgsl"));
-    Kernel::new::<Params>("probe_dot4", wgsl).with(overrides, overrides)
+    Kernel::new::<Params>("probe_dot4", wgsl).overridden(overrides)
 }
 
 /// The probe with every workgroup size that may be the fastest.
-pub static VARIANTS: &[&Kernel] =
-    &[&tuned(&[("WG", 8.0)]), &tuned(&[("WG", 64.0)]), &tuned(&[("WG", 256.0)])];
+pub static VARIANTS: &[&Kernel] = every_size!(tuned);
 
 /// `out[n] <- sum of eight accumulators`, each started from `x` and multiplied with it 4 `trips` times.
 pub fn probe_dot4(gpu: &Gpu, kernel: &'static Kernel, trips: u32, x: &Tensor, out: &Tensor) -> Op {

@@ -1,7 +1,7 @@
-//! Fused multiply-adds in f16. Shader: `shaders/probe_fma_f16.wgsl`. A probe, without a
-//! twin.
+//! Fused multiply-adds in f16. Shader: `shaders/probe_fma_f16.wgsl`. A probe, without a twin.
 
 use super::expect;
+use super::probe_fma_f32::every_size;
 use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Overrides, Tensor, params};
 
 params! { trips: u32, a: f32 }
@@ -9,12 +9,11 @@ params! { trips: u32, a: f32 }
 const fn tuned(overrides: Overrides) -> Kernel {
     let wgsl =
         concat!(include_str!("../../shaders/probe_fma_f16.wgsl"), include_str!("../../shaders/grid.wgsl"));
-    Kernel::new::<Params>("probe_fma_f16", wgsl).with(overrides, overrides).half()
+    Kernel::new::<Params>("probe_fma_f16", wgsl).overridden(overrides).half()
 }
 
 /// The probe with every workgroup size that may be the fastest.
-pub static VARIANTS: &[&Kernel] =
-    &[&tuned(&[("WG", 8.0)]), &tuned(&[("WG", 64.0)]), &tuned(&[("WG", 256.0)])];
+pub static VARIANTS: &[&Kernel] = every_size!(tuned);
 
 /// `out[n] <- sum of sixteen points`, each started from `x` and turned by `a` in 4 `trips` steps of the leapfrog.
 pub fn probe_fma_f16(gpu: &Gpu, kernel: &'static Kernel, trips: u32, a: f32, x: &Tensor, out: &Tensor) -> Op {

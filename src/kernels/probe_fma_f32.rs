@@ -1,5 +1,4 @@
-//! Fused multiply-adds in f32. Shader: `shaders/probe_fma_f32.wgsl`. A probe, without a
-//! twin.
+//! Fused multiply-adds in f32. Shader: `shaders/probe_fma_f32.wgsl`. A probe, without a twin.
 
 use super::expect;
 use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Overrides, Tensor, params};
@@ -9,12 +8,19 @@ params! { trips: u32, a: f32 }
 const fn tuned(overrides: Overrides) -> Kernel {
     let wgsl =
         concat!(include_str!("../../shaders/probe_fma_f32.wgsl"), include_str!("../../shaders/grid.wgsl"));
-    Kernel::new::<Params>("probe_fma_f32", wgsl).with(overrides, overrides)
+    Kernel::new::<Params>("probe_fma_f32", wgsl).overridden(overrides)
 }
 
+/// A probe of arithmetic with every workgroup size that may be the fastest.
+macro_rules! every_size {
+    ($tuned:ident) => {
+        &[&$tuned(&[("WG", 8.0)]), &$tuned(&[("WG", 64.0)]), &$tuned(&[("WG", 256.0)])]
+    };
+}
+pub(super) use every_size;
+
 /// The probe with every workgroup size that may be the fastest.
-pub static VARIANTS: &[&Kernel] =
-    &[&tuned(&[("WG", 8.0)]), &tuned(&[("WG", 64.0)]), &tuned(&[("WG", 256.0)])];
+pub static VARIANTS: &[&Kernel] = every_size!(tuned);
 
 /// `out[n] <- sum of eight points`, each started from `x` and turned by `a` in 4 `trips` steps of the leapfrog.
 pub fn probe_fma_f32(gpu: &Gpu, kernel: &'static Kernel, trips: u32, a: f32, x: &Tensor, out: &Tensor) -> Op {

@@ -9,7 +9,7 @@ params! { vectors: u32 }
 const fn tuned(overrides: Overrides) -> Kernel {
     let wgsl =
         concat!(include_str!("../../shaders/probe_read.wgsl"), include_str!("../../shaders/grid.wgsl"));
-    Kernel::new::<Params>("probe_read", wgsl).with(overrides, overrides)
+    Kernel::new::<Params>("probe_read", wgsl).overridden(overrides)
 }
 
 /// A probe of memory with every workgroup size, span and order of going through it that may be the fastest.

@@ -10,7 +10,7 @@ params! { vectors: u32, s: f32 }
 const fn tuned(overrides: Overrides) -> Kernel {
     let wgsl =
         concat!(include_str!("../../shaders/probe_triad.wgsl"), include_str!("../../shaders/grid.wgsl"));
-    Kernel::new::<Params>("probe_triad", wgsl).with(overrides, overrides)
+    Kernel::new::<Params>("probe_triad", wgsl).overridden(overrides)
 }
 
 /// The probe in every shape and order that may be the fastest.

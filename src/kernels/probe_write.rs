@@ -9,7 +9,7 @@ params! { vectors: u32, seed: u32 }
 const fn tuned(overrides: Overrides) -> Kernel {
     let wgsl =
         concat!(include_str!("../../shaders/probe_write.wgsl"), include_str!("../../shaders/grid.wgsl"));
-    Kernel::new::<Params>("probe_write", wgsl).with(overrides, overrides)
+    Kernel::new::<Params>("probe_write", wgsl).overridden(overrides)
 }
 
 /// The probe in every shape and order that may be the fastest.

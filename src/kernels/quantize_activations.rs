@@ -1,6 +1,6 @@
 //! Float activations to int8. Shader: `shaders/quantize_activations.wgsl`.
 
-use super::{Int8Tensor, expect, matrix};
+use super::{Int8Tensor, expect, for_columns, matrix};
 use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, params};
 use crate::ternary;
 
@@ -30,6 +30,6 @@ pub fn quantize_activations(gpu: &Gpu, x: &Tensor, out: &Int8Tensor) -> Op {
     expect("quantize_activations", &out.sum, I32, &[batch]);
     let params = Params { batch: batch as u32, cols: cols as u32, words: words as u32 };
     let cost = Cost { bytes: x.bytes() + out.q.bytes() + 8 * batch as u64, ops: 4 * (batch * cols) as u64 };
-    let kernel = VARIANTS[usize::from(cols.is_multiple_of(4))];
+    let kernel = for_columns(VARIANTS, cols);
     gpu.op(kernel, params, &[x, &out.q, &out.scale, &out.sum], Grid::Groups(batch), cost)
 }

@@ -1,6 +1,6 @@
 //! Integers through ReLU and RMSNorm to int8: the exact path. Shader: `shaders/rmsnorm_quantize.wgsl`.
 
-use super::{Int8Tensor, expect, matrix};
+use super::{Int8Tensor, expect, for_columns, matrix};
 use crate::gpu::{Cost, Dtype::*, Error, Gpu, Grid, Kernel, Op, PART, Tensor, params};
 use crate::ternary;
 
@@ -76,6 +76,6 @@ pub fn rmsnorm_quantize(
         ops: 9 * (batch * cols) as u64,
     };
     let tensors = [x, r, gain, beta, &out.q, &out.scale, &out.sum, &factors.all];
-    let kernel = VARIANTS[usize::from(cols.is_multiple_of(4))];
+    let kernel = for_columns(VARIANTS, cols);
     gpu.op(kernel, params, &tensors, Grid::Groups(batch), cost)
 }

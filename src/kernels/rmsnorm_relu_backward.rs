@@ -2,7 +2,7 @@
 //! Shader: `shaders/rmsnorm_relu_backward.wgsl`.
 
 use super::rmsnorm_relu_dgain::column_groups;
-use super::{expect, matrix};
+use super::{SLICED, SLICED_WHOLE, expect, for_columns, matrix};
 use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, params};
 
 params! { batch: u32, cols: u32 }
@@ -18,13 +18,8 @@ const BASE: Kernel = Kernel::new::<Params>(
 );
 
 /// For any rows, and for such as start at whole vectors of four.
-pub static VARIANTS: &[&Kernel] = &[
-    &BASE.with(&[("WG", 64.0), ("SLICES", 8.0)], &[("WG", 8.0), ("SLICES", 1.0)]),
-    &BASE.with(
-        &[("WG", 64.0), ("SLICES", 8.0), ("WHOLE", 1.0)],
-        &[("WG", 8.0), ("SLICES", 1.0), ("WHOLE", 1.0)],
-    ),
-];
+pub static VARIANTS: &[&Kernel] =
+    &[&BASE.with(SLICED[0], SLICED[1]), &BASE.with(SLICED_WHOLE[0], SLICED_WHOLE[1])];
 
 /// `dx[batch, cols] <- norm / r (gain dy - n mean(gain dy n)) where x > 0, else 0`, and `dgain[cols] <- sum_b dy n`,
 /// with `n = max(x, 0) norm`: the gradients of the real values `r x` and of the gain. `norm[batch]` is
@@ -53,7 +48,7 @@ pub fn rmsnorm_relu_backward(
     let params = Params { batch: batch as u32, cols: cols as u32 };
     let cost =
         Cost { bytes: 5 * x.bytes() + 2 * gain.bytes() + 3 * r.bytes(), ops: 13 * (batch * cols) as u64 };
-    let kernel = VARIANTS[usize::from(cols.is_multiple_of(4))];
+    let kernel = for_columns(VARIANTS, cols);
     let grid = Grid::Groups(batch + column_groups(kernel.overrides(gpu.tuning()), cols));
     gpu.op(kernel, params, &[x, gain, r, norm, dy, dx, dgain], grid, cost)
 }

@@ -1,6 +1,6 @@
 //! Gain gradient of RMSNorm after ReLU, from the exact path's integers. Shader: `shaders/rmsnorm_relu_dgain.wgsl`.
 
-use super::{expect, matrix};
+use super::{SLICED, SLICED_WHOLE, expect, for_columns, matrix};
 use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Overrides, Tensor, params, value};
 
 params! { batch: u32, cols: u32 }
@@ -15,13 +15,8 @@ const BASE: Kernel = Kernel::new::<Params>(
 );
 
 /// For any rows, and for such as start at whole vectors of four.
-pub static VARIANTS: &[&Kernel] = &[
-    &BASE.with(&[("WG", 64.0), ("SLICES", 8.0)], &[("WG", 8.0), ("SLICES", 1.0)]),
-    &BASE.with(
-        &[("WG", 64.0), ("SLICES", 8.0), ("WHOLE", 1.0)],
-        &[("WG", 8.0), ("SLICES", 1.0), ("WHOLE", 1.0)],
-    ),
-];
+pub static VARIANTS: &[&Kernel] =
+    &[&BASE.with(SLICED[0], SLICED[1]), &BASE.with(SLICED_WHOLE[0], SLICED_WHOLE[1])];
 
 /// Workgroups that cover so many columns, four to a lane and `SLICES` lanes to a column.
 pub(super) fn column_groups(overrides: Overrides, cols: usize) -> usize {
@@ -40,7 +35,7 @@ pub fn rmsnorm_relu_dgain(gpu: &Gpu, x: &Tensor, norm: &Tensor, dy: &Tensor, dga
     expect("rmsnorm_relu_dgain", dgain, F32, &[cols]);
     let params = Params { batch: batch as u32, cols: cols as u32 };
     let cost = Cost { bytes: 2 * x.bytes() + norm.bytes() + dgain.bytes(), ops: 4 * (batch * cols) as u64 };
-    let kernel = VARIANTS[usize::from(cols.is_multiple_of(4))];
+    let kernel = for_columns(VARIANTS, cols);
     let grid = Grid::Groups(column_groups(kernel.overrides(gpu.tuning()), cols));
     gpu.op(kernel, params, &[x, norm, dy, dgain], grid, cost)
 }

@@ -35,6 +35,12 @@ impl Totals {
         })
     }
 
+    pub(super) fn expect(&self, kernel: &str) {
+        expect(kernel, &self.loss, F32, &[1]);
+        expect(kernel, &self.hits, U32, &[1]);
+        expect(kernel, &self.clock, U32, &[2]);
+    }
+
     /// Sums from zero again, after the work already submitted; the clock goes on.
     pub fn clear(&self, gpu: &Gpu) {
         gpu.write(&self.loss, &[0.0f32]);
@@ -56,10 +62,8 @@ pub fn softmax_xent(
     expect("softmax_xent", z, F32, &[batch, classes]);
     expect("softmax_xent", labels, U32, &[batch]);
     expect("softmax_xent", dz, F32, &[batch, classes]);
+    totals.expect("softmax_xent");
     let Totals { loss, hits, clock } = totals;
-    expect("softmax_xent", loss, F32, &[1]);
-    expect("softmax_xent", hits, U32, &[1]);
-    expect("softmax_xent", clock, U32, &[2]);
     let params =
         Params { batch: batch as u32, classes: classes as u32, smoothing, inverse_batch: 1.0 / batch as f32 };
     let cost = Cost { bytes: 2 * z.bytes() + labels.bytes() + 32, ops: 8 * (batch * classes) as u64 };
