@@ -75,16 +75,17 @@ fn operation(format: &WeightFormat, batch: usize) -> Option<&'static str> {
     Format::of(format.gemv)?.operation(batch)
 }
 
-/// Equal parts by rows that a matrix is cut into so that one fits the memory.
-fn parts(format: &WeightFormat, [rows, cols]: [usize; 2], room: Room) -> Option<usize> {
-    (1..=rows).find(|&parts| rows.is_multiple_of(parts) && format.bytes(rows / parts, cols) <= room.memory)
+/// Equal parts by rows that a matrix is cut into so that the product with one fits the memory.
+fn parts(format: &WeightFormat, [batch, rows, cols]: [usize; 3], room: Room) -> Option<usize> {
+    let fits = |rows| format.bytes(rows, cols) + batch as u64 * format.row_bytes(rows, cols) <= room.memory;
+    (1..=rows).find(|&parts| rows.is_multiple_of(parts) && fits(rows / parts))
 }
 
 /// What [`Layers::measure`] would run at each `[batch, rows, cols]` and has a choice of kernels for: one row of
 /// activations first, small matrices first, and of each all formats, since they are compared with each other.
 pub fn products(gpu: &Gpu, shapes: &[[usize; 3]], room: Room) -> Vec<Wanted> {
     let of = |[batch, rows, cols]: [usize; 3], format: &WeightFormat| {
-        let shape = [batch, rows / parts(format, [rows, cols], room)?, cols];
+        let shape = [batch, rows / parts(format, [batch, rows, cols], room)?, cols];
         let wanted = Wanted { operation: operation(format, batch)?, shape };
         Wanted::at(gpu, shape).contains(&wanted).then_some(wanted)
     };
@@ -165,7 +166,7 @@ fn layer(
     room: Room,
     seconds: f64,
 ) -> Result<Point, String> {
-    let parts = parts(format, [rows, cols], room).ok_or("a single row exceeds the memory")?;
+    let parts = parts(format, [batch, rows, cols], room).ok_or("a single row exceeds the memory")?;
     let shape = [batch, rows / parts, cols];
     let effort = Effort::Within(seconds);
     let what = Matmul { shapes: vec![shape], effort, all: false, only: vec![operation], room };
