@@ -170,7 +170,7 @@ fn whole_jpeg(bytes: &[u8]) -> Result<(), String> {
         };
     }
     Err(format!(
-        "is no intact JPEG: its {} bytes are cut before the marker of its end (ff d9), which is to come from byte {at} on",
+        "is no intact JPEG: its {} bytes are cut before the marker of its end, ff d9, which is to come from byte {at} on",
         bytes.len()
     ))
 }

@@ -55,12 +55,14 @@ pub fn entries(file: &[u8]) -> Result<Vec<(String, Range<usize>)>, String> {
             name.ok_or_else(|| format!("entry {i} of {count} of its directory has no name in UTF-8"))?;
         let (method, packed, size) = (number(at + 10, 2), number(at + 20, 4), number(at + 24, 4));
         if method != 0 || packed != size {
-            return Err(format!("{name} is compressed (method {method}): save it with numpy.savez"));
+            return Err(format!(
+                "the array {name} is compressed (method {method}): save it with numpy.savez"
+            ));
         }
         let header = number(at + 42, 4);
         if !file.get(header..).is_some_and(|rest| rest.starts_with(&MAGIC)) {
             return Err(format!(
-                "{name} should lie at byte {header} of {}, where there is no header of an entry",
+                "the array {name} should lie at byte {header} of {}, where there is no header of an entry",
                 file.len()
             ));
         }
@@ -69,7 +71,7 @@ pub fn entries(file: &[u8]) -> Result<Vec<(String, Range<usize>)>, String> {
         // Entries that lie over one another would be more than the file in all.
         if start + size > end || taken > end {
             return Err(format!(
-                "{name} takes {size} bytes from byte {start}, the archive has {end} for all"
+                "the array {name} takes {size} bytes from byte {start}, the archive has {end} for all"
             ));
         }
         let stated = number(at + 16, 4);
@@ -78,7 +80,7 @@ pub fn entries(file: &[u8]) -> Result<Vec<(String, Range<usize>)>, String> {
         // A fuzzer would get no further.
         if crc.sum() as usize != stated && !cfg!(fuzzing) {
             return Err(format!(
-                "{name} is damaged: its CRC-32 is {stated:08x}, that of its content {:08x}",
+                "the array {name} is damaged: its CRC-32 is {stated:08x}, that of its content {:08x}",
                 crc.sum()
             ));
         }
