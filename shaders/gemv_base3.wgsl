@@ -27,8 +27,6 @@ struct Params { rows: u32, vectors: u32, words: u32 }
 @group(0) @binding(3) var<storage, read> sum: array<i32>;
 @group(0) @binding(4) var<storage, read_write> acc: array<i32>;
 
-const BYTES: u32 = 0x00ff00ffu;
-
 var<workgroup> sh: array<vec4<i32>, WG>;
 
 // Sixteen activations; zero past the last column, where a vector of weights may reach.
@@ -36,27 +34,22 @@ fn activations(i: u32) -> vec4<u32> {
     return select(vec4<u32>(0u), q[min(i, p.words - 1u)], i < p.words);
 }
 
-// The next code of each byte, from both halves of a word after they were tripled.
-fn carries(even: u32, odd: u32) -> u32 {
-    return ((even >> 8u) & 0x00030003u) | (odd & 0x03000300u);
-}
-
 // Twenty terms: x is the activations' words, the last one apart.
 fn dot20(word: u32, x: vec4<u32>, last: u32) -> i32 {
-    var even = 3u * (word & BYTES);
-    var odd = 3u * ((word >> 8u) & BYTES);
+    var even = triple(word);
+    var odd = triple(word >> 8u);
     var total = dot4I8Packed(carries(even, odd), x.x);
-    even = 3u * (even & BYTES);
-    odd = 3u * (odd & BYTES);
+    even = triple(even);
+    odd = triple(odd);
     total += dot4I8Packed(carries(even, odd), x.y);
-    even = 3u * (even & BYTES);
-    odd = 3u * (odd & BYTES);
+    even = triple(even);
+    odd = triple(odd);
     total += dot4I8Packed(carries(even, odd), x.z);
-    even = 3u * (even & BYTES);
-    odd = 3u * (odd & BYTES);
+    even = triple(even);
+    odd = triple(odd);
     total += dot4I8Packed(carries(even, odd), x.w);
-    even = 3u * (even & BYTES);
-    odd = 3u * (odd & BYTES);
+    even = triple(even);
+    odd = triple(odd);
     return total + dot4I8Packed(carries(even, odd), last);
 }
 

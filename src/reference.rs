@@ -161,7 +161,12 @@ pub fn gemv_ternary_addsub(q: &[i8], w: &Packed) -> Vec<i32> {
     gemv_ternary(q, w)
 }
 
-/// [`gemv_ternary`] of the same trits, five to a byte.
+/// [`matmul_ternary`] of the same trits, five to a byte.
+pub fn matmul_base3(q: &[i8], w: &Base3) -> Vec<i32> {
+    matmul_ternary(q, &Packed::pack(&w.unpack(), w.rows, w.cols, w.scale))
+}
+
+/// [`matmul_base3`] of one row.
 pub fn gemv_base3(q: &[i8], w: &Base3) -> Vec<i32> {
     gemv_ternary(q, &Packed::pack(&w.unpack(), w.rows, w.cols, w.scale))
 }
@@ -171,10 +176,15 @@ pub fn gemv_bitplane(x: &Bitplanes, w: &Bitplanes) -> Vec<i32> {
     gemv_ternary(&x.unpack(), &Packed::pack(&w.unpack(), w.rows, w.cols, w.scale))
 }
 
-/// `acc[r] = sum_k w[r, k] q[k]`.
+/// `acc[b, r] = sum_k w[r, k] q[b, k]`.
+pub fn matmul_i8(q: &[i8], w: &[i8], cols: usize) -> Vec<i32> {
+    let dot = |q: &[i8], w: &[i8]| w.iter().zip(q).map(|(&w, &q)| i32::from(w) * i32::from(q)).sum();
+    q.chunks_exact(cols).flat_map(|q| w.chunks_exact(cols).map(move |w| dot(q, w))).collect()
+}
+
+/// `acc[r] = sum_k w[r, k] q[k]`: [`matmul_i8`] of one row.
 pub fn gemv_i8(q: &[i8], w: &[i8]) -> Vec<i32> {
-    let dot = |w: &[i8]| w.iter().zip(q).map(|(&w, &q)| i32::from(w) * i32::from(q)).sum();
-    w.chunks_exact(q.len()).map(dot).collect()
+    matmul_i8(q, w, q.len())
 }
 
 /// `y[b, r] = scale[b] acc[b, r]`.

@@ -50,8 +50,10 @@ operations! {
     matmul_ternary
     gemv_ternary
     gemv_ternary_addsub
+    matmul_base3
     gemv_base3
     gemv_bitplane
+    matmul_i8
     gemv_i8
     scale_rows
     descale_rows
@@ -163,6 +165,15 @@ fn codes(batch: usize, cols: usize) -> Int8 {
     let q: Vec<i8> = draws.iter().enumerate().map(code).collect();
     let sum = q.chunks_exact(cols).map(|row| row.iter().map(|&q| i32::from(q)).sum()).collect();
     Int8 { sum, scale: floats_in(3, batch, 1.0, 1000.0), q }
+}
+
+/// The same with -128, which quantisation never yields, in all of the third row, as far as there is one.
+fn with_least(mut x: Int8, cols: usize) -> Int8 {
+    if x.sum.len() > 2 {
+        x.q[2 * cols..3 * cols].fill(-128);
+        x.sum[2] = -128 * cols as i32;
+    }
+    x
 }
 
 /// Accumulators: random, a row of the largest, a row of the smallest (nothing passes the ReLU), a
@@ -489,15 +500,19 @@ fn rmsnorm_quantize(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
     Ok(())
 }
 
-fn matmul_ternary(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
-    // Variants that number blocks of the batch linearly: every small batch, rows of whole vectors and others; and, with
-    // the fewest columns, so many blocks that the grid is folded.
+/// [`MATRICES`]; and for variants that number blocks of the batch linearly every small batch, rows of whole vectors and
+/// others, and, with the fewest columns, so many blocks that the grid is folded.
+fn batch_matrices(gpu: &Gpu, kernel: &Kernel) -> Vec<[usize; 3]> {
     let columns = kernel.overrides(gpu.tuning()).iter().find(|(name, _)| *name == "COLUMNS");
     let small = (1..=17).map(|batch| if batch % 2 == 0 { [batch, 37, 192] } else { [batch, 9, 47] });
     let small = small.filter(|_| columns.is_some());
     let folded = columns.filter(|(_, columns)| *columns == 2.0).map(|_| [2 * 65_537 + 1, 1, 1]);
+    MATRICES.into_iter().chain(small).chain(folded).collect()
+}
+
+fn matmul_ternary(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
     // Also the most columns whose accumulators are exact as f32.
-    for [batch, rows, cols] in MATRICES.into_iter().chain([[2, 3, 132_104]]).chain(small).chain(folded) {
+    for [batch, rows, cols] in batch_matrices(gpu, kernel).into_iter().chain([[2, 3, 132_104]]) {
         let w = Packed::pack(&trits(rows, cols), rows, cols, 0.1);
         let x = codes(batch, cols);
         let acc = poisoned(gpu, I32, &[batch, rows]);
@@ -594,6 +609,27 @@ fn gemv_base3(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
     Ok(())
 }
 
+fn matmul_base3(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    // Around a word of 20 trits and a vector of 80, and where the last vector reaches past the activations; the most
+    // columns.
+    let around =
+        [[3, 5, 19], [2, 6, 20], [9, 7, 21], [5, 9, 79], [8, 4, 80], [3, 3, 81], [4, 2, 96], [17, 33, 400]];
+    let most = [[3, 3, 132_104]];
+    for [batch, rows, cols] in batch_matrices(gpu, kernel).into_iter().chain(around).chain(most) {
+        let w = Base3::pack(&Packed::pack(&trits(rows, cols), rows, cols, 0.1));
+        let x = with_least(codes(batch, cols), cols);
+        let acc = poisoned(gpu, I32, &[batch, rows]);
+        let w_gpu = kernels::Base3Tensor::upload(gpu, "w", &w).expect("test data fits");
+        let x_gpu = upload_int8(gpu, &x, cols);
+        let op = kernels::matmul_base3_variant(gpu, kernel, &x_gpu, &w_gpu, &acc);
+        assert!((batch > 129) == is_folded(&op), "matmul_base3: {:?}", op.groups());
+        run(gpu, kernel, &[op]);
+        let twin = reference::matmul_base3(&x.q, &w);
+        equal(&format!("acc of {batch} x {rows} x {cols}"), &read(gpu, &acc), &twin)?;
+    }
+    Ok(())
+}
+
 fn gemv_bitplane(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
     // Around a word of 32 trits and a vector of 64; eight vectors are shared.
     let around = [[5, 31], [6, 32], [7, 63], [9, 64], [4, 95], [3, 127], [17, 512], [9, 577]];
@@ -611,6 +647,22 @@ fn gemv_bitplane(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
             let twin = reference::gemv_bitplane(&x, &w);
             equal(&format!("acc of {rows} x {cols}"), &read(gpu, &acc), &twin)?;
         }
+    }
+    Ok(())
+}
+
+fn matmul_i8(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    // Also the most columns: -128 times -128 just stays in i32.
+    for [batch, rows, cols] in batch_matrices(gpu, kernel).into_iter().chain([[3, 3, 131_056]]) {
+        // A matrix of int8 lies as a batch of as many rows.
+        let [x, w] = [batch, rows].map(|rows| with_least(codes(rows, cols), cols));
+        let acc = poisoned(gpu, I32, &[batch, rows]);
+        let (x_gpu, w_gpu) = (upload_int8(gpu, &x, cols), upload_int8(gpu, &w, cols));
+        let op = kernels::matmul_i8_variant(gpu, kernel, &x_gpu, &w_gpu.q, &acc);
+        assert!((batch > 129) == is_folded(&op), "matmul_i8: {:?}", op.groups());
+        run(gpu, kernel, &[op]);
+        let twin = reference::matmul_i8(&x.q, &w.q, cols);
+        equal(&format!("acc of {batch} x {rows} x {cols}"), &read(gpu, &acc), &twin)?;
     }
     Ok(())
 }
@@ -711,7 +763,7 @@ fn absolute(x: &[f32]) -> Vec<f32> {
 }
 
 fn matmul_f32(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
-    for [batch, rows, cols] in MATRICES {
+    for [batch, rows, cols] in batch_matrices(gpu, kernel) {
         let (x, w) = (floats(1, batch * cols, 2.0), floats(2, rows * cols, 1.0));
         let y = poisoned(gpu, F32, &[batch, rows]);
         let (x_gpu, w_gpu) = (upload(gpu, &[batch, cols], &x), upload(gpu, &[rows, cols], &w));
@@ -728,7 +780,7 @@ fn matmul_f32(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
 fn matmul_f16(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
     // Subnormal f16 may count as 0.
     let normal = |x: f32| if x.abs() < 2f32.powi(-14) { 0.0 } else { x };
-    for [batch, rows, cols] in MATRICES {
+    for [batch, rows, cols] in batch_matrices(gpu, kernel) {
         let x: Vec<f32> = floats(1, batch * cols, 2.0).into_iter().map(normal).collect();
         let w: Vec<f32> = floats(2, rows * cols, 1.0).into_iter().map(normal).collect();
         let y = poisoned(gpu, F32, &[batch, rows]);

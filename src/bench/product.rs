@@ -42,10 +42,10 @@ impl Format {
         let (single, several) = match self {
             Format::F32 => ("gemv_f32", Some("matmul_f32")),
             Format::F16 => ("gemv_f16", Some("matmul_f16")),
-            Format::Int8 => ("gemv_i8", None),
+            Format::Int8 => ("gemv_i8", Some("matmul_i8")),
             Format::Ternary => ("gemv_ternary", Some("matmul_ternary")),
             Format::AddSub => ("gemv_ternary_addsub", None),
-            Format::Base3 => ("gemv_base3", None),
+            Format::Base3 => ("gemv_base3", Some("matmul_base3")),
             Format::Bitplane => ("gemv_bitplane", None),
         };
         if batch == 1 { Some(single) } else { several }
@@ -228,6 +228,7 @@ impl Product {
             let dtype = if float { Dtype::F32 } else { Dtype::I32 };
             let out = gpu.zeros("out", dtype, &[batch, w.shape()[0]]).expect("it was asked whether it fits");
             let packed = || PackedTensor { words: w.clone(), beta: beta.clone(), cols };
+            let base3 = || Base3Tensor { words: w.clone(), cols };
             match (x, self.operation) {
                 (Activations::Floats(x), "gemv_f32") => kernels::gemv_f32_variant(gpu, kernel, x, w, &out),
                 (Activations::Floats(x), "gemv_f16") => kernels::gemv_f16_variant(gpu, kernel, x, w, &out),
@@ -238,6 +239,7 @@ impl Product {
                     kernels::matmul_f16_variant(gpu, kernel, x, w, &out)
                 }
                 (Activations::Int8(x), "gemv_i8") => kernels::gemv_i8_variant(gpu, kernel, x, w, &out),
+                (Activations::Int8(x), "matmul_i8") => kernels::matmul_i8_variant(gpu, kernel, x, w, &out),
                 (Activations::Int8(x), "gemv_ternary") => {
                     kernels::gemv_ternary_variant(gpu, kernel, x, &packed(), &out)
                 }
@@ -247,8 +249,9 @@ impl Product {
                 (Activations::Int8(x), "gemv_ternary_addsub") => {
                     kernels::gemv_ternary_addsub(gpu, x, &packed(), &out)
                 }
-                (Activations::Int8(x), "gemv_base3") => {
-                    kernels::gemv_base3(gpu, x, &Base3Tensor { words: w.clone(), cols }, &out)
+                (Activations::Int8(x), "gemv_base3") => kernels::gemv_base3(gpu, x, &base3(), &out),
+                (Activations::Int8(x), "matmul_base3") => {
+                    kernels::matmul_base3_variant(gpu, kernel, x, &base3(), &out)
                 }
                 (Activations::Trits(x), "gemv_bitplane") => {
                     let w = BitplaneTensor { words: w.clone(), cols };
@@ -325,7 +328,7 @@ fn operands(format: Format, [batch, rows]: [usize; 2], cols: usize) -> (Drawn, V
         }
         Format::Int8 => {
             let (q, w): (_, Vec<i8>) = (int8(), draws(1, rows * cols).map(|draw| draw as i8).collect());
-            (drawn(&q), padded_words(&w, cols), Twin::Exact(reference::gemv_i8(&q, &w)))
+            (drawn(&q), padded_words(&w, cols), Twin::Exact(reference::matmul_i8(&q, &w, cols)))
         }
         Format::Ternary | Format::AddSub => {
             let (q, w) = (int8(), trits());

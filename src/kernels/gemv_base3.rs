@@ -9,7 +9,11 @@ params! { rows: u32, vectors: u32, words: u32 }
 
 pub static KERNEL: Kernel = Kernel::new::<Params>(
     "gemv_base3",
-    concat!(include_str!("../../shaders/gemv_base3.wgsl"), include_str!("../../shaders/grid.wgsl")),
+    concat!(
+        include_str!("../../shaders/gemv_base3.wgsl"),
+        include_str!("../../shaders/base3.wgsl"),
+        include_str!("../../shaders/grid.wgsl"),
+    ),
 )
 .tiled([1, 4]);
 

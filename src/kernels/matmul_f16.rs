@@ -1,8 +1,9 @@
 //! The dense product in half precision, what a GPU runs a network in today without matrix units. Shaders:
-//! `shaders/matmul_f16*.wgsl`. Weights and activations are stored as f16 and summed in f32.
+//! `shaders/matmul_f16*.wgsl`, the base and `_large` for GPUs, `_subgroup` for software rasterisers; `_small` and
+//! `_small_broadcast` for a few rows of activations. Weights and activations are stored as f16 and summed in f32.
 
-use super::{BLOCK_8, BLOCK_16, BLOCK_CPU, expect, matrix, preferred};
-use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, params};
+use super::{BLOCK_8, BLOCK_16, BLOCK_CPU, SMALL, SMALL_CPU, batch_grid, expect, matrix, preferred_for};
+use crate::gpu::{Cost, Dtype::*, Gpu, Kernel, Op, Overrides, Tensor, params};
 
 params! { batch: u32, rows: u32, vectors: u32 }
 
@@ -15,11 +16,52 @@ const fn large() -> Kernel {
         .tiled([8, 8])
 }
 
+macro_rules! shader {
+    ($file:literal) => {
+        concat!(
+            include_str!(concat!("../../shaders/", $file)),
+            include_str!("../../shaders/f16.wgsl"),
+            include_str!("../../shaders/grid.wgsl"),
+        )
+    };
+}
+
+/// For batches of a few rows, of which `COLUMNS` share one reading of the weights.
+const fn small(overrides: Overrides) -> Kernel {
+    Kernel::new::<Params>("matmul_f16_small", shader!("matmul_f16_small.wgsl"))
+        .tiled([1, 4])
+        .overridden(overrides)
+}
+
+/// The same for software rasterisers.
+const fn small_broadcast(overrides: Overrides) -> Kernel {
+    Kernel::new::<Params>("matmul_f16_small_broadcast", shader!("matmul_f16_small_broadcast.wgsl"))
+        .tiled([4, 1])
+        .subgroup(8)
+        .overridden(overrides)
+}
+
 pub static VARIANTS: &[&Kernel] = &[
     &base().with(BLOCK_16, BLOCK_CPU),
     &base().overridden(BLOCK_8),
     &large().overridden(&[("WG", 8.0), ("WG_Y", 8.0), ("DEPTH", 8.0)]),
     &large().overridden(&[("WG", 16.0), ("WG_Y", 16.0), ("DEPTH", 8.0)]),
+    &small(SMALL[0]),
+    &small(SMALL[1]),
+    &small(SMALL[2]),
+    &small(SMALL[3]),
+    &small_broadcast(SMALL_CPU[0]),
+    &small_broadcast(SMALL_CPU[1]),
+    &small_broadcast(SMALL_CPU[2]),
+    &Kernel::new::<Params>(
+        "matmul_f16_subgroup",
+        concat!(
+            include_str!("../../shaders/matmul_f16_subgroup.wgsl"),
+            include_str!("../../shaders/f16.wgsl")
+        ),
+    )
+    .tiled([8, 16])
+    .subgroup(8),
 ];
 
 /// `y[batch, rows] <- x[batch, cols] W[rows, cols]^T`, both as [`f16_words`](super::f16_words): products are exact in
@@ -27,7 +69,7 @@ pub static VARIANTS: &[&Kernel] = &[
 ///
 /// A device may count f16 below 2^-14, which are subnormal, as 0.
 pub fn matmul_f16(gpu: &Gpu, x: &Tensor, w: &Tensor, y: &Tensor) -> Op {
-    matmul_f16_variant(gpu, preferred(gpu, VARIANTS), x, w, y)
+    matmul_f16_variant(gpu, preferred_for(gpu, VARIANTS, x.shape()[0]), x, w, y)
 }
 
 /// [`matmul_f16`] by a variant of one's choice.
@@ -44,5 +86,5 @@ pub fn matmul_f16_variant(gpu: &Gpu, kernel: &'static Kernel, x: &Tensor, w: &Te
         // The matrix does not know its last column: the padding counts.
         ops: 2 * (batch * rows * 8 * vectors) as u64,
     };
-    gpu.op(kernel, params, &[x, w, y], Grid::Plane(rows, batch), cost)
+    gpu.op(kernel, params, &[x, w, y], batch_grid(gpu, kernel, batch, rows), cost)
 }

@@ -1,8 +1,9 @@
 //! The dense product that ternary ones are compared with. Shaders: `shaders/matmul_f32*.wgsl`, the base and
-//! `_large` for GPUs and two register tiles for software rasterisers.
+//! `_large` for GPUs, two register tiles for software rasterisers; `_small` and `_small_broadcast` for a few rows of
+//! activations.
 
-use super::{BLOCK_8, BLOCK_16, BLOCK_CPU, expect, matrix, preferred};
-use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, params};
+use super::{BLOCK_8, BLOCK_16, BLOCK_CPU, SMALL, SMALL_CPU, batch_grid, expect, matrix, preferred_for};
+use crate::gpu::{Cost, Dtype::*, Gpu, Kernel, Op, Overrides, Tensor, params};
 
 params! { batch: u32, rows: u32, cols: u32 }
 
@@ -15,13 +16,44 @@ const fn large() -> Kernel {
         .tiled([8, 8])
 }
 
+/// For batches of a few rows, of which `COLUMNS` share one reading of the weights.
+const fn small(overrides: Overrides) -> Kernel {
+    Kernel::new::<Params>(
+        "matmul_f32_small",
+        concat!(include_str!("../../shaders/matmul_f32_small.wgsl"), include_str!("../../shaders/grid.wgsl")),
+    )
+    .tiled([1, 4])
+    .overridden(overrides)
+}
+
+/// The same for software rasterisers.
+const fn small_broadcast(overrides: Overrides) -> Kernel {
+    Kernel::new::<Params>(
+        "matmul_f32_small_broadcast",
+        concat!(
+            include_str!("../../shaders/matmul_f32_small_broadcast.wgsl"),
+            include_str!("../../shaders/grid.wgsl"),
+        ),
+    )
+    .tiled([4, 1])
+    .subgroup(8)
+    .overridden(overrides)
+}
+
 pub static VARIANTS: &[&Kernel] = &[
     &base().with(BLOCK_16, BLOCK_CPU),
     &base().overridden(BLOCK_8),
     &large().overridden(&[("WG", 16.0), ("WG_Y", 16.0), ("DEPTH", 8.0)]),
     &large().overridden(&[("WG", 8.0), ("WG_Y", 8.0), ("DEPTH", 8.0)]),
+    &small(SMALL[0]),
+    &small(SMALL[1]),
+    &small(SMALL[2]),
+    &small(SMALL[3]),
     &Kernel::new::<Params>("matmul_f32_wide", include_str!("../../shaders/matmul_f32_wide.wgsl"))
         .tiled([8, 16]),
+    &small_broadcast(SMALL_CPU[0]),
+    &small_broadcast(SMALL_CPU[1]),
+    &small_broadcast(SMALL_CPU[2]),
     &Kernel::new::<Params>("matmul_f32_subgroup", include_str!("../../shaders/matmul_f32_subgroup.wgsl"))
         .tiled([8, 16])
         .subgroup(8),
@@ -29,7 +61,7 @@ pub static VARIANTS: &[&Kernel] = &[
 
 /// `y[batch, rows] <- x[batch, cols] W[rows, cols]^T`, in f32.
 pub fn matmul_f32(gpu: &Gpu, x: &Tensor, w: &Tensor, y: &Tensor) -> Op {
-    matmul_f32_variant(gpu, preferred(gpu, VARIANTS), x, w, y)
+    matmul_f32_variant(gpu, preferred_for(gpu, VARIANTS, x.shape()[0]), x, w, y)
 }
 
 /// [`matmul_f32`] by a variant of one's choice.
@@ -41,5 +73,5 @@ pub fn matmul_f32_variant(gpu: &Gpu, kernel: &'static Kernel, x: &Tensor, w: &Te
     expect("matmul_f32", y, F32, &[batch, rows]);
     let params = Params { batch: batch as u32, rows: rows as u32, cols: cols as u32 };
     let cost = Cost { bytes: x.bytes() + w.bytes() + y.bytes(), ops: 2 * (batch * rows * cols) as u64 };
-    gpu.op(kernel, params, &[x, w, y], Grid::Plane(rows, batch), cost)
+    gpu.op(kernel, params, &[x, w, y], batch_grid(gpu, kernel, batch, rows), cost)
 }

@@ -1,8 +1,8 @@
 //! Int8 activations times packed trits. Shaders: `shaders/matmul_ternary*.wgsl`, the base and `_large` for GPUs,
 //! two register tiles for software rasterisers; `_small` and `_small_broadcast` for a few rows of activations.
 
-use super::{Int8Tensor, PackedTensor, chosen, expect, preferred};
-use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Overrides, Tensor, Tuning, params, value};
+use super::{Int8Tensor, PackedTensor, SMALL, SMALL_CPU, batch_grid, chosen, expect};
+use crate::gpu::{Cost, Dtype::*, Gpu, Kernel, Op, Overrides, Tensor, params};
 use crate::ternary;
 
 params! { batch: u32, rows: u32, words: u32 }
@@ -58,22 +58,16 @@ const fn small_broadcast(overrides: Overrides) -> Kernel {
     .with(overrides, overrides)
 }
 
-static SMALL_BROADCAST: [&Kernel; 3] = [
-    &small_broadcast(&[("WG", 8.0), ("COLUMNS", 2.0)]),
-    &small_broadcast(&[("WG", 8.0), ("COLUMNS", 4.0)]),
-    &small_broadcast(&[("WG", 8.0), ("COLUMNS", 8.0)]),
-];
-
 pub static VARIANTS: &[&Kernel] = &[
     &base()
         .with(&[("WG", 16.0), ("WG_Y", 16.0), ("DEPTH", 4.0)], &[("WG", 8.0), ("WG_Y", 1.0), ("DEPTH", 2.0)]),
     &base().overridden(&[("WG", 8.0), ("WG_Y", 8.0), ("DEPTH", 8.0)]),
     &large().overridden(&[("WG", 16.0), ("WG_Y", 16.0), ("DEPTH", 2.0)]),
     &large().overridden(&[("WG", 8.0), ("WG_Y", 8.0), ("DEPTH", 4.0)]),
-    &small(&[("WG", 64.0), ("COLUMNS", 2.0)]),
-    &small(&[("WG", 64.0), ("COLUMNS", 4.0)]),
-    &small(&[("WG", 64.0), ("COLUMNS", 8.0)]),
-    &small(&[("WG", 64.0), ("COLUMNS", 16.0)]),
+    &small(SMALL[0]),
+    &small(SMALL[1]),
+    &small(SMALL[2]),
+    &small(SMALL[3]),
     &Kernel::new::<Params>(
         "matmul_ternary_wide",
         concat!(
@@ -82,9 +76,9 @@ pub static VARIANTS: &[&Kernel] = &[
         ),
     )
     .tiled([4, 4]),
-    SMALL_BROADCAST[0],
-    SMALL_BROADCAST[1],
-    SMALL_BROADCAST[2],
+    &small_broadcast(SMALL_CPU[0]),
+    &small_broadcast(SMALL_CPU[1]),
+    &small_broadcast(SMALL_CPU[2]),
     &Kernel::new::<Params>(
         "matmul_ternary_subgroup",
         concat!(
@@ -98,22 +92,6 @@ pub static VARIANTS: &[&Kernel] = &[
 
 /// Columns up to which accumulators stay exact as f32: 127 * cols < 2^24.
 pub const MOST_COLS: usize = 132_104;
-
-/// Rows of activations up to which the batch counts as small.
-const MOST_SMALL: usize = 16;
-
-/// The variant for a batch of so many rows. On a software rasteriser the columns that just hold it were measured fastest;
-/// a GPU's are not measured.
-pub(super) fn default(gpu: &Gpu, batch: usize) -> &'static Kernel {
-    let mut small = SMALL_BROADCAST.iter().filter(|kernel| {
-        let columns = value(kernel.overrides(gpu.tuning()), "COLUMNS").expect("a variant sets it");
-        gpu.tuning() == Tuning::Software && gpu.supports(kernel) && (batch <= columns || columns == 8)
-    });
-    match small.next() {
-        Some(kernel) if batch <= MOST_SMALL => kernel,
-        _ => preferred(gpu, VARIANTS),
-    }
-}
 
 /// `acc[batch, rows] <- sum_k T[rows, k] q[batch, k]`, in i32.
 pub fn matmul_ternary(gpu: &Gpu, x: &Int8Tensor, w: &PackedTensor, acc: &Tensor) -> Op {
@@ -140,16 +118,5 @@ pub fn matmul_ternary_variant(
         bytes: w.words.bytes() + x.q.bytes() + x.sum.bytes() + acc.bytes(),
         ops: 2 * (batch * rows * w.cols) as u64,
     };
-    let set = |name| value(kernel.overrides(gpu.tuning()), name);
-    let grid = match set("COLUMNS") {
-        None => Grid::Plane(rows, batch),
-        Some(columns) => {
-            let rows_per_group = match kernel.tile {
-                [each, 1] => each as usize * set("WG").expect("every variant sets it"),
-                [_, shared] => shared as usize,
-            };
-            Grid::Groups(rows.div_ceil(rows_per_group) * batch.div_ceil(columns))
-        }
-    };
-    gpu.op(kernel, params, &[&w.words, &x.q, &x.sum, acc], grid, cost)
+    gpu.op(kernel, params, &[&w.words, &x.q, &x.sum, acc], batch_grid(gpu, kernel, batch, rows), cost)
 }

@@ -4,7 +4,7 @@
 //! Two small groups of tensors recur in the signatures: a ternary matrix ([`PackedTensor`]) and a
 //! batch of int8 activations ([`Int8Tensor`]).
 
-use crate::gpu::{Dtype, Error, Gpu, Grid, Kernel, Overrides, Tensor, Tuning};
+use crate::gpu::{Dtype, Error, Gpu, Grid, Kernel, Overrides, Tensor, Tuning, value};
 use crate::ternary::{self, Packed};
 
 mod abs_sums;
@@ -21,10 +21,12 @@ mod gemv_f32;
 mod gemv_i8;
 mod gemv_ternary;
 mod gemv_ternary_addsub;
+mod matmul_base3;
 mod matmul_f16;
 mod matmul_f32;
 mod matmul_f32_dw;
 mod matmul_f32_dx;
+mod matmul_i8;
 mod matmul_ternary;
 mod matmul_ternary_dw;
 mod matmul_ternary_dx;
@@ -67,10 +69,12 @@ pub use gemv_f32::{gemv_f32, gemv_f32_variant};
 pub use gemv_i8::{MOST_COLS_I8, gemv_i8, gemv_i8_variant};
 pub use gemv_ternary::{gemv_ternary, gemv_ternary_variant};
 pub use gemv_ternary_addsub::gemv_ternary_addsub;
+pub use matmul_base3::{matmul_base3, matmul_base3_variant};
 pub use matmul_f16::{matmul_f16, matmul_f16_variant};
 pub use matmul_f32::{matmul_f32, matmul_f32_variant};
 pub use matmul_f32_dw::{matmul_f32_dw, matmul_f32_dw_variant};
 pub use matmul_f32_dx::{matmul_f32_dx, matmul_f32_dx_variant};
+pub use matmul_i8::{matmul_i8, matmul_i8_variant};
 pub use matmul_ternary::{MOST_COLS, matmul_ternary, matmul_ternary_variant};
 pub use matmul_ternary_dw::{matmul_ternary_dw, matmul_ternary_dw_variant};
 pub use matmul_ternary_dx::{matmul_ternary_dx, matmul_ternary_dx_variant};
@@ -112,8 +116,10 @@ pub static OPERATIONS: &[&[&Kernel]] = &[
     matmul_ternary::VARIANTS,
     gemv_ternary::VARIANTS,
     &[&gemv_ternary_addsub::KERNEL],
+    matmul_base3::VARIANTS,
     &[&gemv_base3::KERNEL],
     gemv_bitplane::VARIANTS,
+    matmul_i8::VARIANTS,
     gemv_i8::VARIANTS,
     &[&scale_rows::KERNEL],
     &[&descale_rows::KERNEL],
@@ -184,22 +190,69 @@ pub fn chosen(gpu: &Gpu, operation: &'static str, shape: [usize; 3]) -> &'static
 /// # Panics
 /// If there is no such operation.
 pub fn default(gpu: &Gpu, operation: &str, batch: usize) -> &'static Kernel {
-    match operation {
-        "matmul_ternary" => matmul_ternary::default(gpu, batch),
-        _ => preferred(gpu, variants(operation)),
-    }
+    preferred_for(gpu, variants(operation), batch)
 }
 
 /// The last variant that runs here on a software rasteriser, where they are listed by growing
 /// register tile; the base on a GPU.
 fn preferred(gpu: &Gpu, variants: &[&'static Kernel]) -> &'static Kernel {
-    let mut fitting = variants.iter().filter(|kernel| gpu.supports(kernel));
+    let mut fitting = variants.iter().filter(|kernel| gpu.supports(kernel) && columns(gpu, kernel).is_none());
     let chosen = match gpu.tuning() {
         Tuning::Gpu => fitting.next(),
         Tuning::Software => fitting.next_back(),
     };
     chosen.expect("the base needs nothing")
 }
+
+/// Rows of activations up to which a batch counts as small.
+const MOST_SMALL: usize = 16;
+
+/// [`preferred`] for a batch of so many rows. A small one has variants of its own, of which a software rasteriser was
+/// measured fastest with the COLUMNS that just hold it; a GPU's are not measured.
+fn preferred_for(gpu: &Gpu, variants: &[&'static Kernel], batch: usize) -> &'static Kernel {
+    // Those that are made for it have rows of the matrix in each invocation, and are listed by growing COLUMNS.
+    let made_for =
+        |kernel: &&&Kernel| columns(gpu, kernel).is_some() && kernel.subgroup > 0 && gpu.supports(kernel);
+    let mut small = variants.iter().filter(made_for);
+    let holds = |kernel: &&&Kernel| columns(gpu, kernel).is_some_and(|columns| batch <= columns);
+    match (gpu.tuning(), batch) {
+        (Tuning::Software, 2..=MOST_SMALL) => {
+            let last = small.clone().next_back();
+            small.find(holds).or(last).copied().unwrap_or_else(|| preferred(gpu, variants))
+        }
+        _ => preferred(gpu, variants),
+    }
+}
+
+/// Rows of activations that share one reading of the weights, where a variant has blocks of them.
+fn columns(gpu: &Gpu, kernel: &Kernel) -> Option<usize> {
+    value(kernel.overrides(gpu.tuning()), "COLUMNS")
+}
+
+/// The grid of a matrix times a batch: outputs in a plane, or blocks of COLUMNS batch rows, those of the same rows of the
+/// matrix next to each other.
+fn batch_grid(gpu: &Gpu, kernel: &Kernel, batch: usize, rows: usize) -> Grid {
+    let Some(columns) = columns(gpu, kernel) else {
+        return Grid::Plane(rows, batch);
+    };
+    let rows_per_group = match kernel.tile {
+        [each, 1] => {
+            each as usize * value(kernel.overrides(gpu.tuning()), "WG").expect("every variant sets it")
+        }
+        [_, shared] => shared as usize,
+    };
+    Grid::Groups(rows.div_ceil(rows_per_group) * batch.div_ceil(columns))
+}
+
+/// Blocks of batch rows for small batches, in a GPU's workgroups and in a CPU's.
+const SMALL: [Overrides; 4] = [
+    &[("WG", 64.0), ("COLUMNS", 2.0)],
+    &[("WG", 64.0), ("COLUMNS", 4.0)],
+    &[("WG", 64.0), ("COLUMNS", 8.0)],
+    &[("WG", 64.0), ("COLUMNS", 16.0)],
+];
+const SMALL_CPU: [Overrides; 3] =
+    [&[("WG", 8.0), ("COLUMNS", 2.0)], &[("WG", 8.0), ("COLUMNS", 4.0)], &[("WG", 8.0), ("COLUMNS", 8.0)]];
 
 /// Workgroups of products in blocks: square ones for a GPU, large or small, and one vector of a CPU.
 const BLOCK_16: Overrides = &[("WG", 16.0), ("WG_Y", 16.0), ("DEPTH", 16.0)];
