@@ -532,13 +532,13 @@ impl Start {
     /// The last pictures, and what there is to say.
     fn finished(self, mut log: Log, layers: Vec<Packed>) -> Result<Finished, Failure> {
         let size = [self.data.height, self.data.width];
+        let said = self.evaluator.predictions().map_err(failure)?;
         // A run that was finished before is left as it is.
         if self.folder.trains() {
             if !layers.is_empty() {
                 let picture = weights_png(&self.title(), &layers, size);
                 log.note("weights.png", self.folder.write("weights.png", &picture));
             }
-            let said = self.evaluator.predictions().map_err(failure)?;
             let confusion = super::confusion(&self.data, &said);
             let picture = confusion_png(&self.title(), &confusion);
             log.note("confusion.png", self.folder.write("confusion.png", &picture));
@@ -551,6 +551,11 @@ impl Start {
             seconds_per_epoch: number("seconds_per_epoch"),
             shape: self.trainer.mlp.shape.clone(),
             folder: self.folder.path,
+            hits: said
+                .iter()
+                .zip(&self.data.test.labels)
+                .map(|(&said, &is)| said == usize::from(is))
+                .collect(),
             layers,
             summary,
             log,
@@ -589,6 +594,8 @@ struct Finished {
     shape: Shape,
     layers: Vec<Packed>,
     test: Score,
+    /// Whether each test image was told right.
+    hits: Vec<bool>,
     seconds_per_epoch: f64,
     summary: Map<String, Value>,
     log: Log,
