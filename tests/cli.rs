@@ -225,6 +225,29 @@ fn bench_matmul_takes_the_batch_of_training_unless_told() {
 }
 
 #[test]
+fn what_exceeds_a_grid_is_left_out_or_cut_with_its_reason() {
+    let flags = ["--seconds", "0", "--no-tune", "--json"];
+    let output = sterna(&[&["bench", "matmul", "--shapes", "1x1x70000,600000x1x2"], &flags[..]].concat());
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let line = json(&output);
+    let of = |key: &str, shape: [usize; 3]| {
+        let all = line[key].as_array().expect("rows");
+        all.iter().filter(|row| row["shape"] == serde_json::json!(shape)).cloned().collect::<Vec<_>>()
+    };
+    let [left_out, cut] = [of("left_out", [1, 1, 70_000]), of("rows", [600_000, 1, 2])];
+    assert!(!left_out.is_empty() && !cut.is_empty(), "{line}");
+    for row in left_out {
+        assert!(
+            row["reason"].as_str().is_some_and(|why| why.contains("70000") && why.contains("65535")),
+            "{row}"
+        );
+    }
+    assert!(cut.iter().all(|row| row["blocks"] == 2), "{line}");
+    let output = sterna(&["tune", "--shapes", "1x1x70000", "--seconds", "0"]);
+    assert!(code(&output) == 0 && stdout(&output).contains("65535"), "{}", stderr(&output));
+}
+
+#[test]
 fn bench_train_stops_in_time_and_after_two_epochs_at_least() {
     let output = sterna(&["bench", "train", "--seconds", "0", "--no-tune", "--json"]);
     assert_eq!(code(&output), 0, "{}", stderr(&output));

@@ -75,6 +75,8 @@ pub struct Row {
     pub device_median_seconds: Option<f64>,
     /// All samples, sorted, by the wall.
     pub samples: Vec<f64>,
+    /// Whether five runs agreed within 3 % before samples counted.
+    pub settled: bool,
     /// Additions and multiplications.
     pub ops: u64,
     /// Of the fastest f32 kernel at this shape, how many times as fast this is.
@@ -212,6 +214,7 @@ pub fn matmul(
                     min_seconds: samples.min(),
                     device_median_seconds: samples.device_median(),
                     samples: samples.wall,
+                    settled: samples.settled,
                     ops: 2 * (batch * outputs * inputs) as u64,
                     ratio_to_f32: None,
                     ratio_to_f16: None,
@@ -243,35 +246,38 @@ pub fn faster_than_reading<'a>(rows: &'a [Row], read: &ReadSpeed) -> impl Iterat
     rows.iter().filter(|row| row.percent_of_read(read) > 100.0)
 }
 
+/// A row that nobody measured, for tests: `bytes` in a second, `working_set` in rotation.
+#[cfg(test)]
+pub(super) fn made_up(bytes: u64, working_set: u64) -> Row {
+    Row {
+        operation: "gemv_f32",
+        kernel: "gemv_f32",
+        overrides: String::new(),
+        shape: [1, 1],
+        batch: 1,
+        bytes,
+        working_set,
+        blocks: 1,
+        median_seconds: 1.0,
+        min_seconds: 1.0,
+        device_median_seconds: None,
+        samples: vec![1.0],
+        settled: true,
+        ops: 2,
+        ratio_to_f32: None,
+        ratio_to_f16: None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use super::made_up as row;
     use super::*;
-    use crate::bench::read::made_up;
-
-    /// Moves `bytes` in a second, `working_set` of them in rotation.
-    fn row(bytes: u64, working_set: u64) -> Row {
-        Row {
-            operation: "gemv_f32",
-            kernel: "gemv_f32",
-            overrides: String::new(),
-            shape: [1, 1],
-            batch: 1,
-            bytes,
-            working_set,
-            blocks: 1,
-            median_seconds: 1.0,
-            min_seconds: 1.0,
-            device_median_seconds: None,
-            samples: vec![1.0],
-            ops: 2,
-            ratio_to_f32: None,
-            ratio_to_f16: None,
-        }
-    }
+    use crate::bench::read;
 
     #[test]
     fn what_seems_faster_than_reading_is_found_cold_or_not() {
-        let read = made_up(10.0, 1 << 30);
+        let read = read::made_up(10.0, 1 << 30);
         let rows = [row(10_000_000_000, 1 << 30), row(10_000_000_001, 1 << 30), row(11_000_000_000, 1 << 10)];
         let found: Vec<u64> = faster_than_reading(&rows, &read).map(|row| row.bytes).collect();
         assert_eq!(found, [10_000_000_001, 11_000_000_000]);

@@ -365,6 +365,7 @@ pub fn summary(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::matmul::made_up;
     use crate::wall::{Bound, Measure};
 
     #[test]
@@ -411,22 +412,12 @@ mod tests {
         for (_, [rows, cols]) in MODELS[1].matrices {
             for (format, seconds) in [("f32", 8e-3), ("2-bit", 1e-3)] {
                 let row = Row {
-                    batch: 1,
-                    operation: "made up",
-                    kernel: "made up",
-                    overrides: String::new(),
                     shape: [rows / 2, *cols],
-                    bytes: 1,
-                    working_set: 0,
-                    blocks: 1,
                     median_seconds: seconds / 2.0,
                     min_seconds: 0.45 * seconds,
-                    device_median_seconds: None,
                     // Of half a matrix; in f32 the middle half spreads over 0.4 ms of 4.
                     samples: [0.45, 0.48, 0.5, 0.53, 0.55].map(|share| share * seconds).to_vec(),
-                    ops: 1,
-                    ratio_to_f32: None,
-                    ratio_to_f16: None,
+                    ..made_up(1, 0)
                 };
                 let of = WEIGHT_FORMATS.iter().find(|known| known.name == format).unwrap();
                 layers.points.push(point(of, &row, 1, 2, Room { working_set: 1, memory: 1 }));

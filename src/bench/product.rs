@@ -2,7 +2,7 @@
 
 use super::pool::MOST_BUFFERS;
 use super::{Failure, Room};
-use crate::gpu::{Dtype, Error, Gpu, Kernel, Op, Tensor};
+use crate::gpu::{Dtype, Error, Gpu, Kernel, MOST_GROUPS, Op, Tensor};
 use crate::kernels::{self, Base3Tensor, BitplaneTensor, Int8Tensor, PackedTensor};
 use crate::random::{self, Stream};
 use crate::reference;
@@ -158,7 +158,11 @@ impl Product {
         let Some(format) = Format::of(operation).filter(|f| f.operation(batch) == Some(operation)) else {
             return Ok(Err(format!("{operation} is no product with a batch of {batch}")));
         };
-        let most = if matches!(format, Format::Int8) { kernels::MOST_COLS_I8 } else { kernels::MOST_COLS };
+        let most = match format {
+            Format::F32 | Format::F16 => usize::MAX,
+            Format::Int8 => kernels::MOST_COLS_I8,
+            _ => kernels::MOST_COLS,
+        };
         if cols > most {
             return Ok(Err(format!("{cols} columns are more than the kernel sums exactly")));
         }
@@ -168,12 +172,16 @@ impl Product {
         if bytes > memory {
             return Ok(Err(format!("{} MiB, of which {} MiB may be used", bytes >> 20, memory >> 20)));
         }
+        if batch > MOST_GROUPS {
+            return Ok(Err(format!("a batch of {batch} exceeds a grid's {MOST_GROUPS} workgroups")));
+        }
         if let Err(error) = gpu.fits("x", &[batch, x_words]) {
             return Ok(Err(error.to_string()));
         }
         let fits =
             |block: usize| gpu.fits("w", &[block, words]).and_then(|()| gpu.fits("y", &[batch, block]));
-        let mut blocks = 1;
+        // Along rows a workgroup takes eight or more.
+        let mut blocks = if batch == 1 { 1 } else { rows.div_ceil(8 * MOST_GROUPS) };
         while let Err(error) = fits(rows.div_ceil(blocks)) {
             if blocks == rows {
                 return Ok(Err(error.to_string()));

@@ -22,8 +22,13 @@ pub struct ReadSpeed {
 ///
 /// # Errors
 /// If the device failed, or a variant did not read everything.
-pub fn read_speed(gpu: &Gpu, seconds: f64, progress: &mut dyn FnMut(String)) -> Result<ReadSpeed, Failure> {
-    let Pool { buffers, digest, content } = Pool::new(gpu, Room::of(gpu))?;
+pub fn read_speed(
+    gpu: &Gpu,
+    room: Room,
+    seconds: f64,
+    progress: &mut dyn FnMut(String),
+) -> Result<ReadSpeed, Failure> {
+    let Pool { buffers, digest, content } = Pool::new(gpu, room)?;
     let want = content.iter().fold(0, |all, word| all ^ word);
     let variants = kernels::PROBES[0];
     let mut found: Vec<(f64, &'static Kernel)> = Vec::new();
@@ -65,8 +70,8 @@ pub fn read_speed(gpu: &Gpu, seconds: f64, progress: &mut dyn FnMut(String)) -> 
 ///
 /// # Errors
 /// If the device failed.
-pub fn read_again(gpu: &Gpu, before: ReadSpeed, seconds: f64) -> Result<ReadSpeed, Failure> {
-    let Pool { buffers, digest, .. } = Pool::new(gpu, Room::of(gpu))?;
+pub fn read_again(gpu: &Gpu, room: Room, before: ReadSpeed, seconds: f64) -> Result<ReadSpeed, Failure> {
+    let Pool { buffers, digest, .. } = Pool::new(gpu, room)?;
     let ops = |x: &Tensor| vec![probe_read(gpu, before.kernel, x, &digest)];
     let instances: Vec<Vec<Op>> = buffers.iter().map(ops).collect();
     let now =

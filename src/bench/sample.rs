@@ -45,6 +45,8 @@ pub(super) struct Samples {
     pub device: Vec<f64>,
     /// How many instances took turns.
     pub rotated: usize,
+    /// Whether five laps agreed before samples counted.
+    pub settled: bool,
 }
 
 impl Samples {
@@ -111,8 +113,8 @@ impl Rotation<'_> {
         }
     }
 
-    /// Runs until laps repeat, or for so many seconds.
-    fn warm(&mut self, gpu: &Gpu, count: usize, seconds: f64) -> Result<(), Error> {
+    /// Runs until laps repeat, or for so many seconds; whether they did.
+    fn warm(&mut self, gpu: &Gpu, count: usize, seconds: f64) -> Result<bool, Error> {
         let start = Instant::now();
         let mut laps = Vec::new();
         while laps.is_empty() || start.elapsed().as_secs_f64() < seconds {
@@ -121,10 +123,10 @@ impl Rotation<'_> {
             let [low, high] =
                 [f64::min, f64::max].map(|pick| last.iter().copied().reduce(pick).unwrap_or(0.0));
             if last.len() == AGREE && high <= WITHIN * low {
-                break;
+                return Ok(true);
             }
         }
-        Ok(())
+        Ok(false)
     }
 }
 
@@ -132,15 +134,17 @@ impl Rotation<'_> {
 pub(super) fn sample(gpu: &Gpu, instances: &[Vec<Op>], effort: Effort) -> Result<Samples, Error> {
     let (mut rotation, seconds) = (Rotation::new(gpu, instances), effort.seconds());
     // What takes as long as all of its warming up has warmed up.
-    let count = if rotation.touch(gpu, effort)? > seconds / 2.0 && seconds > 0.0 {
-        1
+    let (count, settled) = if rotation.touch(gpu, effort)? > seconds / 2.0 && seconds > 0.0 {
+        (1, false)
     } else {
         let count = rotation.enough(gpu)?;
-        rotation.warm(gpu, count, seconds / 2.0)?;
-        count
+        let settled = rotation.warm(gpu, count, seconds / 2.0)?;
+        // What is warm is faster, and a sample must be long enough then.
+        (rotation.enough(gpu)?.max(count), settled)
     };
     let rotated = rotation.instances.len();
-    let (start, mut samples) = (Instant::now(), Samples { wall: Vec::new(), device: Vec::new(), rotated });
+    let mut samples = Samples { wall: Vec::new(), device: Vec::new(), rotated, settled };
+    let start = Instant::now();
     let least = if matches!(effort, Effort::Whole(_)) { SAMPLES } else { LEAST };
     while samples.wall.len() < least
         || samples.wall.len() < SAMPLES && start.elapsed().as_secs_f64() < seconds / 2.0

@@ -30,6 +30,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use serde_json::{Map, Value, json};
 
+use crate::bench::Room;
 use crate::checkpoint::{FileError, SCHEMA, create, replace};
 use crate::formats::{Imported, Model, Reading};
 use crate::gpu::{Choice, Gpu};
@@ -153,6 +154,11 @@ impl DeviceFlags {
     /// The device, with the kernels that were the fastest on it.
     fn open(&self) -> Result<Gpu, Failure> {
         self.open_as(self.choice())
+    }
+
+    /// So much of this memory as the device really gives.
+    fn found(&self, room: Room) -> Result<Room, Failure> {
+        room.found(|| Gpu::new(&self.choice())).map_err(failure)
     }
 
     /// [`DeviceFlags::open`] of a choice that asks for more than the flags say.

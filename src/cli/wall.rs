@@ -148,7 +148,7 @@ impl Session<'_> {
             (false, _) => bench::WORKING_SET,
         };
         let room = Room::of(&gpu).at_most(flags.memory.map_or(u64::MAX, |mib| mib << 20));
-        let found = room.found(|| Gpu::new(&flags.device.choice())).map_err(failure)?;
+        let found = flags.device.found(room)?;
         let (shrunk, refused) = (found.working_set < wanted, found.memory < room.memory);
         let room = Room { working_set: found.working_set.min(wanted), ..found };
         let seconds = seconds.unwrap_or(if quick { 0.3 } else { 2.0 });

@@ -21,6 +21,7 @@ pub use device::{Gpu, Submission};
 pub use error::Error;
 pub use kernel::{Field, Kernel, Overrides, Parameters, Tuning};
 pub(crate) use kernel::{params, value};
+pub(crate) use op::MOST_GROUPS;
 pub use op::{Cost, Grid, Op};
 #[cfg(feature = "cli")]
 pub use profile::{Grain, Profiler, Submitted};

@@ -39,9 +39,10 @@ Examples:
 Each kernel is first held against its twin on the CPU, then timed over matrices in rotation
 that no cache holds together, from the submission until it is done; the median is what counts.
 `% read` is of the bandwidth that this adapter reached in the same run, before or after, by a
-kernel that only reads. `x f32` and `x f16` tell how many times as fast as the fastest of those. `bound by` is the lowest ceiling of those measured here (bandwidth, the
-arithmetic that a format is made for, or the cost of a dispatch), beside it the share that was
-reached. Exit code 1: a kernel seems faster than reading, so the figures cannot be trusted.";
+kernel that only reads; a * says that what rotated was fewer bytes. `x f32`: how many times as fast
+as the fastest f32 kernel; `x f16` likewise. `bound by` is the lowest ceiling of those measured here
+(bandwidth, the arithmetic that a format is made for, or the cost of a dispatch), beside it the share
+that was reached. Exit code 1: a kernel seems faster than reading, so the figures cannot be trusted.";
 
 const MATMUL_EXAMPLES: &str = "\
 Examples:
@@ -204,15 +205,15 @@ const LIMITS: [&str; 4] = ["fma_f32", "add_i32", "dot4_i8", "launch"];
 impl Found<'_> {
     /// Measures the ceilings around the products.
     fn measure<'a>(gpu: &'a Gpu, shapes: Vec<[usize; 3]>, flags: &CommonFlags) -> Result<Found<'a>, Failure> {
-        let (seconds, room) = (flags.seconds, Room::of(gpu));
+        let (seconds, room) = (flags.seconds, flags.device.found(Room::of(gpu))?);
         let effort = Effort::Whole(seconds);
         let what = Matmul { shapes, effort, all: flags.all, only: Vec::new(), room };
         let tell = &mut |line: String| super::tell(line);
-        let read = bench::read_speed(gpu, seconds, tell).map_err(failure)?;
+        let read = bench::read_speed(gpu, room, seconds, tell).map_err(failure)?;
         let mut watch = Watch { tell, stop: &|| false };
         let ceilings = bench::ceilings(gpu, &LIMITS, room, seconds, &mut watch);
         let (rows, skipped) = bench::matmul(gpu, &what, watch.tell).map_err(failure)?;
-        let read = bench::read_again(gpu, read, seconds).map_err(failure)?;
+        let read = bench::read_again(gpu, room, read, seconds).map_err(failure)?;
         Ok(Found { gpu, rows, skipped, read, ceilings })
     }
 
@@ -302,6 +303,7 @@ impl Found<'_> {
                 "bytes": row.bytes,
                 "median_seconds": row.median_seconds, "min_seconds": row.min_seconds,
                 "device_median_seconds": row.device_median_seconds, "sample_seconds": row.samples,
+                "settled": row.settled,
                 "gb_per_s": row.gb_per_s(), "percent_of_read": row.percent_of_read(read),
                 "gops_per_s": row.gops_per_s(), "gmac_per_s": row.gmac_per_s(),
                 "gweights_per_s": row.gweights_per_s(),

@@ -17,8 +17,8 @@ Examples:
   sterna bench train --seconds 10     as many as end within 10 s, at least two
 
 The schedule is that of a run of 20 epochs; --epochs and --seconds only stop earlier. The first epoch counts the
-compilation of the shaders in, the median is of the others. Exit code 1: the network learned less
-than 94 %, so its seconds count for nothing.";
+compilation of the shaders in, but for those that were tuned before it; the median is of the others.
+Exit code 1: the network learned less than 94 %, so its seconds count for nothing.";
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
