@@ -196,7 +196,15 @@ fn bench_matmul_holds_every_variant_against_its_limits() {
     }
     let rows = line["rows"].as_array().expect("rows");
     for (shape, macs) in [([40, 33, 20], 40.0 * 33.0 * 20.0), ([7, 192, 3], 7.0 * 192.0 * 3.0)] {
-        for kernel in ["matmul_f32", "matmul_f16", "matmul_ternary", "matmul_ternary_large"] {
+        let kernels = [
+            "matmul_f32",
+            "matmul_f16",
+            "matmul_i8",
+            "matmul_base3",
+            "matmul_ternary",
+            "matmul_ternary_large",
+        ];
+        for kernel in kernels {
             let of = |row: &&Value| row["kernel"] == kernel && row["shape"] == serde_json::json!(shape);
             let row = rows.iter().find(of).unwrap_or_else(|| panic!("no {kernel} at {shape:?} in {line}"));
             let seconds = row["median_seconds"].as_f64().expect("seconds");

@@ -512,6 +512,109 @@ fn nested(module: &Module, function: &naga::Function, block: &naga::Block, fault
     }
 }
 
+/// Divisions and remainders of what was read of the weights, under any set of overrides: none in a function that
+/// `main` calls, and none in `main` of a value that comes from them.
+fn divisions_of_weights(kernel: &Kernel) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (set, module) in resolved(kernel) {
+        let (module, _) = module.unwrap_or_else(|error| panic!("{}: {error}", kernel.name));
+        for (_, function) in module.functions.iter() {
+            let name = function.name.as_deref().unwrap_or_default();
+            let all = divisions(function).map(|division| format!("{set}: {name} divides: {division:?}"));
+            faults.extend(all);
+        }
+        let main = &module.entry_points[0].function;
+        let weights = Weights::of(&module, main);
+        for division in divisions(main) {
+            let Expression::Binary { left, right, .. } = division else { continue };
+            if weights.reach(*left) || weights.reach(*right) {
+                faults.push(format!("{set}: main divides weights: {division:?}"));
+            }
+        }
+    }
+    faults
+}
+
+fn divisions(function: &naga::Function) -> impl Iterator<Item = &Expression> {
+    let divides = |op: &BinaryOperator| matches!(op, BinaryOperator::Divide | BinaryOperator::Modulo);
+    let all = function.expressions.iter().map(|(_, expression)| expression);
+    all.filter(move |expression| matches!(expression, Expression::Binary { op, .. } if divides(op)))
+}
+
+/// Which expressions of a function come from the storage buffer `w`, by way of its local variables too.
+struct Weights<'a> {
+    module: &'a Module,
+    function: &'a naga::Function,
+    locals: Vec<Handle<naga::LocalVariable>>,
+    calls: Vec<Handle<Expression>>,
+}
+
+impl<'a> Weights<'a> {
+    fn of(module: &'a Module, function: &'a naga::Function) -> Weights<'a> {
+        let mut found = Weights { module, function, locals: Vec::new(), calls: Vec::new() };
+        loop {
+            let before = found.locals.len() + found.calls.len();
+            found.follow(&function.body);
+            if found.locals.len() + found.calls.len() == before {
+                return found;
+            }
+        }
+    }
+
+    /// Notes the variables and the results of calls that the statements give something of the weights.
+    fn follow(&mut self, block: &naga::Block) {
+        for statement in block.iter() {
+            match statement {
+                Statement::Store { pointer, value } if self.reach(*value) => self.note(*pointer),
+                Statement::Call { arguments, result, .. } if arguments.iter().any(|&a| self.reach(a)) => {
+                    arguments.iter().for_each(|&argument| self.note(argument));
+                    self.calls.extend(result.filter(|result| !self.calls.contains(result)));
+                }
+                Statement::Block(block) => self.follow(block),
+                Statement::If { accept, reject, .. } => {
+                    [accept, reject].into_iter().for_each(|block| self.follow(block))
+                }
+                Statement::Loop { body, continuing, .. } => {
+                    [body, continuing].into_iter().for_each(|block| self.follow(block))
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Notes the local variable, if any, behind a pointer.
+    fn note(&mut self, pointer: Handle<Expression>) {
+        match self.function.expressions[pointer] {
+            Expression::LocalVariable(local) if !self.locals.contains(&local) => self.locals.push(local),
+            Expression::Access { base, .. } | Expression::AccessIndex { base, .. } => self.note(base),
+            _ => {}
+        }
+    }
+
+    fn reach(&self, handle: Handle<Expression>) -> bool {
+        use Expression as E;
+        let any = |handles: &[Handle<Expression>]| handles.iter().any(|&handle| self.reach(handle));
+        match &self.function.expressions[handle] {
+            E::GlobalVariable(global) => self.module.global_variables[*global].name.as_deref() == Some("w"),
+            E::LocalVariable(local) => self.locals.contains(local),
+            E::CallResult(_) => self.calls.contains(&handle),
+            // An index does not come out of what it points at.
+            E::Access { base, .. } | E::AccessIndex { base, .. } => self.reach(*base),
+            E::Load { pointer } => self.reach(*pointer),
+            E::Splat { value, .. } => self.reach(*value),
+            E::Swizzle { vector, .. } => self.reach(*vector),
+            E::Compose { components, .. } => any(components),
+            E::Unary { expr, .. } | E::As { expr, .. } => self.reach(*expr),
+            E::Binary { left, right, .. } => any(&[*left, *right]),
+            E::Select { accept, reject, .. } => any(&[*accept, *reject]),
+            E::Math { arg, arg1, arg2, arg3, .. } => {
+                any(&[Some(*arg), *arg1, *arg2, *arg3].into_iter().flatten().collect::<Vec<_>>())
+            }
+            _ => false,
+        }
+    }
+}
+
 // --- the tests -------------------------------------------------------------------------------------
 
 #[test]
@@ -580,6 +683,31 @@ fn addsub_adds_subtracts_skips_and_never_multiplies() {
     let dot = broken(name, "return (s.x + s.y) + (s.z + s.w)", "return dot(s, vec4<i32>(1))");
     notices(&loops_without_products(&dot), "multiplies: Math");
     notices(&loops_without_products(&broken("relu", "", "")), "no loop");
+}
+
+#[test]
+fn base_3_is_decoded_without_a_division() {
+    let decode = |kernel: &&Kernel| kernel.name.contains("base3");
+    let mut names = Vec::new();
+    for kernel in kernels().filter(decode) {
+        assert_eq!(divisions_of_weights(kernel), [""; 0], "{}", kernel.name);
+        names.push(kernel.name);
+    }
+    for base in ["gemv_base3", "matmul_base3"] {
+        assert!(names.contains(&base), "{base} is not among {names:?}");
+    }
+    // In the function that decodes, in either way; in main, of what it loads, keeps and is given.
+    for (name, from, to, complaint) in [
+        ("gemv_base3", "return 3u * (half & BYTES)", "return 3u * (half / 3u)", "triple divides"),
+        ("gemv_base3", "return 3u * (half & BYTES)", "return half % 243u", "triple divides"),
+        ("matmul_base3_small", "return 3u * (half & BYTES)", "return half % 243u", "triple divides"),
+        ("matmul_base3_broadcast", "let whole = sum[b]", "let whole = sum[b] / 3", "store divides"),
+        ("gemv_base3", "dot80(w[w0 + k], x0", "dot80(w[w0 + k] / vec4<u32>(3u), x0", "main divides weights"),
+        ("matmul_base3", "decode(v.x)", "decode(v.x / 3u)", "main divides weights"),
+        ("matmul_base3", "= c0.first;", "= c0.first % vec4<u32>(3u);", "main divides weights"),
+    ] {
+        notices(&divisions_of_weights(&broken(name, from, to)), complaint);
+    }
 }
 
 /// The kernel with one piece of its text replaced.

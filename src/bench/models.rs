@@ -70,9 +70,10 @@ pub struct Layers {
     pub gaps: Vec<Gap>,
 }
 
-/// What multiplies weights of this format by so many rows of activations, if anything does.
-fn operation(format: &WeightFormat, batch: usize) -> Option<&'static str> {
-    Format::of(format.gemv)?.operation(batch)
+/// What multiplies weights of this format by so many rows of activations.
+fn operation(format: &WeightFormat, batch: usize) -> &'static str {
+    let operation = Format::of(format.gemv).and_then(|format| format.operation(batch));
+    operation.expect("every format of weights has a product with one row and with a batch")
 }
 
 /// Equal parts by rows that a matrix is cut into so that the product with one fits the memory.
@@ -86,7 +87,7 @@ fn parts(format: &WeightFormat, [batch, rows, cols]: [usize; 3], room: Room) -> 
 pub fn products(gpu: &Gpu, shapes: &[[usize; 3]], room: Room) -> Vec<Wanted> {
     let of = |[batch, rows, cols]: [usize; 3], format: &WeightFormat| {
         let shape = [batch, rows / parts(format, [batch, rows, cols], room)?, cols];
-        let wanted = Wanted { operation: operation(format, batch)?, shape };
+        let wanted = Wanted { operation: operation(format, batch), shape };
         Wanted::at(gpu, shape).contains(&wanted).then_some(wanted)
     };
     let mut shapes = shapes.to_vec();
@@ -98,7 +99,7 @@ pub fn products(gpu: &Gpu, shapes: &[[usize; 3]], room: Room) -> Vec<Wanted> {
 }
 
 impl Layers {
-    /// Measures these shapes in every format that takes such a batch. A matrix that exceeds the room is cut into equal
+    /// Measures these shapes in every format. A matrix that exceeds the room is cut into equal
     /// parts by rows, of which one is measured; the point says into how many.
     pub fn measure(
         &mut self,
@@ -115,21 +116,13 @@ impl Layers {
                     1 => format!("{} {rows}x{cols}", format.name),
                     _ => format!("{} {rows}x{cols} at batch {batch}", format.name),
                 };
-                let Some(operation) = operation(format, batch) else {
-                    let what = format!("{} above batch 1", format.name);
-                    if self.gaps.iter().all(|gap| gap.what != what) {
-                        let reason = "no kernel multiplies this format with more than one row of activations";
-                        self.gaps.push(Gap { what, reason: reason.into() });
-                    }
-                    continue;
-                };
                 let expected = self.expected([rows, cols], format.name, batch);
                 let reason = if (watch.stop)() {
                     "interrupted".to_string()
                 } else if expected > MOST_EXPECTED * seconds.max(0.3) {
                     format!("one product would take about {expected:.1} s, as smaller batches tell")
                 } else {
-                    match layer(gpu, format, operation, ([rows, cols], batch), room, seconds) {
+                    match layer(gpu, format, operation(format, batch), ([rows, cols], batch), room, seconds) {
                         Ok(point) => {
                             (watch.tell)(format!("{what}: {:.3} ms", 1e3 * point.median_seconds));
                             self.points.push(point);

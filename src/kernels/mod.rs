@@ -204,24 +204,26 @@ fn preferred(gpu: &Gpu, variants: &[&'static Kernel]) -> &'static Kernel {
     chosen.expect("the base needs nothing")
 }
 
-/// Rows of activations up to which a batch counts as small.
-const MOST_SMALL: usize = 16;
-
-/// [`preferred`] for a batch of so many rows. A small one has variants of its own, of which a software rasteriser was
-/// measured fastest with the COLUMNS that just hold it; a GPU's are not measured.
+/// [`preferred`] for a batch of so many rows. Small ones have variants of their own, of which a software rasteriser was
+/// measured fastest with the COLUMNS that just hold the batch; a GPU's are not measured.
 fn preferred_for(gpu: &Gpu, variants: &[&'static Kernel], batch: usize) -> &'static Kernel {
-    // Those that are made for it have rows of the matrix in each invocation, and are listed by growing COLUMNS.
-    let made_for =
-        |kernel: &&&Kernel| columns(gpu, kernel).is_some() && kernel.subgroup > 0 && gpu.supports(kernel);
-    let mut small = variants.iter().filter(made_for);
-    let holds = |kernel: &&&Kernel| columns(gpu, kernel).is_some_and(|columns| batch <= columns);
-    match (gpu.tuning(), batch) {
-        (Tuning::Software, 2..=MOST_SMALL) => {
-            let last = small.clone().next_back();
-            small.find(holds).or(last).copied().unwrap_or_else(|| preferred(gpu, variants))
-        }
-        _ => preferred(gpu, variants),
+    let tile = preferred(gpu, variants);
+    // One register tile of 16 batch rows beats two blocks of 8; where no tile shares loads, blocks take any batch.
+    let most = match (tile.subgroup, tile.tile[1]) {
+        (0, _) => usize::MAX,
+        (_, 16) => 8,
+        _ => 16,
+    };
+    if gpu.tuning() == Tuning::Gpu || batch > most {
+        return tile;
     }
+    // Those that share loads here, listed by growing COLUMNS.
+    let shares =
+        |kernel: &&&Kernel| kernel.subgroup > 0 && gpu.supports(kernel) && columns(gpu, kernel).is_some();
+    let holds = |kernel: &&&Kernel| columns(gpu, kernel).is_some_and(|columns| batch <= columns);
+    let mut blocks = variants.iter().filter(shares);
+    let largest = blocks.clone().next_back();
+    blocks.find(holds).or(largest).copied().unwrap_or(tile)
 }
 
 /// Rows of activations that share one reading of the weights, where a variant has blocks of them.
