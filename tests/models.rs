@@ -319,7 +319,7 @@ fn a_file_that_was_written_wrong_is_refused_by_tensor_and_numbers() {
             parts.1.insert("eps".into(), "few".into());
         }),
         ("its eps is NaN", |parts| drop(parts.1.insert("eps".into(), "NaN".into()))),
-        ("its metadata `about` is not understood", |parts| {
+        ("its metadata `about` is no JSON at byte 1 of 1 (EOF", |parts| {
             parts.1.insert("about".into(), "{".into());
         }),
         // Column 32 is the first of the third word of row 1.

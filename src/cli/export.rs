@@ -43,6 +43,7 @@ Examples:
   sterna export packed.safetensors --to npy -o model.npz      numpy.load('model.npz')['layers.0.weight']";
 
 pub fn run(flags: &Flags) -> Outcome {
+    super::place(&flags.output, flags.force)?;
     let model = super::deployed(&flags.model)?;
     let written = model.to_exchange(flags.to, flags.weight_scale);
     let (bytes, lost) = written.map_err(|what| failure(format!("{}: {what}", shown(&flags.model))))?;

@@ -50,6 +50,7 @@ Examples:
   sterna import trained-elsewhere.safetensors --tensors fc1.weight,fc2.weight -o model.safetensors";
 
 pub fn run(flags: &Flags) -> Outcome {
+    super::place(&flags.output, flags.force)?;
     let reading = Reading {
         weight_scale: flags.weight_scale,
         tensors: flags.tensors.clone(),

@@ -386,13 +386,25 @@ fn deployed(path: &Path) -> Result<Model, Failure> {
     Ok(model)
 }
 
+/// Refuses a name that [`write`] would refuse, before anything is done for it.
+fn place(path: &Path, force: bool) -> Result<(), Failure> {
+    if !force && path.symlink_metadata().is_ok() {
+        return Err(taken(path));
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let there = std::fs::metadata(folder);
+    there.map(|_| ()).map_err(|reason| failure(FileError::Write { path: path.into(), reason }))
+}
+
+fn taken(path: &Path) -> Failure {
+    failure(format!("{} exists: choose another name, or replace it by --force", shown(path)))
+}
+
 /// Writes a file of ours: one that is there is replaced by `--force` only.
 fn write(path: &Path, bytes: &[u8], force: bool) -> Result<(), Failure> {
     let written = if force { replace(path, bytes) } else { create(path, bytes) };
     written.map_err(|error| match error {
-        FileError::Write { reason, .. } if reason.kind() == std::io::ErrorKind::AlreadyExists => {
-            failure(format!("{} exists: choose another name, or replace it by --force", shown(path)))
-        }
+        FileError::Write { reason, .. } if reason.kind() == std::io::ErrorKind::AlreadyExists => taken(path),
         other => failure(other),
     })
 }

@@ -38,6 +38,7 @@ Examples:
   sterna verify small.safetensors --against runs/NAME/model.safetensors";
 
 pub fn run(flags: &Flags) -> Outcome {
+    super::place(&flags.output, flags.force)?;
     let model = super::deployed(&flags.model)?;
     let bytes = model.to_packed(flags.format);
     super::write(&flags.output, &bytes, flags.force)?;
