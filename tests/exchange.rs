@@ -713,6 +713,7 @@ fn form(name: &str, clause: &str) -> Result<(), TestCaseError> {
         "marker of its end",
         "pixels",
         "has 0 bytes",
+        "holds floats in ",
         "the type",
         "shape",
         "dimensions",
