@@ -685,7 +685,7 @@ fn read_all(bytes: &[u8]) -> Vec<String> {
 /// Whether a clause is as those of a broken file are: one line of our own words, with a field, and with two numbers
 /// where sizes or places are at stake.
 fn form(name: &str, clause: &str) -> Result<(), TestCaseError> {
-    const FIELDS: [&str; 38] = [
+    const FIELDS: [&str; 39] = [
         "header",
         "first 8 bytes",
         "it has",
