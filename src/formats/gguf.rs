@@ -4,6 +4,7 @@
 //! Reading borrows everything from the file and reserves nothing that the file only claims.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::ops::Range;
 
 use serde_json::{Map, Value, json};
@@ -224,7 +225,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Whether so many items of at least so many bytes can still come.
-    fn holds(&self, count: u64, bytes: u64, what: &str) -> Result<(), String> {
+    fn holds(&self, count: u64, bytes: u64, what: impl fmt::Display) -> Result<(), String> {
         match count.checked_mul(bytes) {
             Some(needed) if needed <= self.left() => Ok(()),
             _ => Err(format!(
@@ -299,7 +300,7 @@ impl<'a> Cursor<'a> {
                         depth + 1
                     ));
                 }
-                self.holds(count, least, key)?;
+                self.holds(count, least, format_args!("values of the metadata {key}"))?;
                 match size(kind) {
                     0 => {
                         for _ in 0..count {
