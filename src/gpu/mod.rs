@@ -21,8 +21,7 @@ pub use device::{Gpu, Submission};
 pub use error::Error;
 pub use kernel::{Field, Kernel, Overrides, Parameters, Tuning};
 pub(crate) use kernel::{params, value};
-pub(crate) use op::MOST_GROUPS;
-pub use op::{Cost, Grid, Op};
+pub use op::{Cost, Grid, MOST_GROUPS, Op};
 #[cfg(feature = "cli")]
 pub use profile::{Grain, Profiler, Submitted};
 pub use tensor::{Dtype, Element, PART, Tensor};

@@ -85,7 +85,7 @@ impl Op {
 }
 
 /// The largest number of workgroups that every adapter takes along one dimension.
-pub(crate) const MOST_GROUPS: usize = 65_535;
+pub const MOST_GROUPS: usize = 65_535;
 
 impl Grid {
     fn groups(self, kernel: &Kernel, overrides: Overrides) -> [u32; 3] {
