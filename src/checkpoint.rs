@@ -365,13 +365,18 @@ pub fn create(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     write(path, bytes, |file| file.persist_noclobber(path).map_err(|error| error.error))
 }
 
+/// The folder of a file: of a bare name the one that this process is in.
+pub(crate) fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 fn write(
     path: &Path,
     bytes: &[u8],
     persist: impl FnOnce(NamedTempFile) -> std::io::Result<std::fs::File>,
 ) -> Result<(), FileError> {
     let write = || {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = folder(path);
         let mut builder = tempfile::Builder::new();
         builder.prefix(TEMPORARY);
         // Temporary files are private; a model is as readable as the user's umask lets files be.

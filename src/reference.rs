@@ -168,7 +168,8 @@ pub fn matmul_base3(q: &[i8], w: &Base3) -> Vec<i32> {
 
 /// [`matmul_base3`] of one row.
 pub fn gemv_base3(q: &[i8], w: &Base3) -> Vec<i32> {
-    gemv_ternary(q, &Packed::pack(&w.unpack(), w.rows, w.cols, w.scale))
+    assert_eq!(q.len(), w.cols, "gemv_base3: one row of activations");
+    matmul_base3(q, w)
 }
 
 /// `acc[r] = sum_k T[r, k] t[k]`: the activations are trits too, a matrix of one row.

@@ -727,8 +727,8 @@ fn form(name: &str, clause: &str) -> Result<(), TestCaseError> {
         "block ",
         "scale",
     ];
-    // Names that were damaged have `layers` in them.
-    const SIZES: [&str; 8] = ["byte", "bytes", "pixels", "inputs", "columns", "gains", "matrices", "dims"];
+    const SIZES: [&str; 9] =
+        ["byte", "bytes", "pixels", "inputs", "columns", "gains", "layers", "matrices", "dims"];
     // Of the library, or of the compiler's own form of a value.
     const FOREIGN: [&str; 9] = [
         " at line ",
@@ -747,9 +747,12 @@ fn form(name: &str, clause: &str) -> Result<(), TestCaseError> {
     let own = clause.split(" (").next().unwrap_or_default();
     let free = FOREIGN.iter().all(|word| !own.contains(word)) && !clause.contains(" at line ");
     prop_assert!(free, "{name}: not our words: {clause}");
-    let words = own.split(|c: char| c.is_whitespace() || ",;:()[]\"'`".contains(c));
-    let numbers = words.clone().filter(|word| word.trim_end_matches('.').parse::<f64>().is_ok()).count();
-    let sizes = words.into_iter().any(|word| SIZES.contains(&word));
+    let words: Vec<&str> = own.split(|c: char| c.is_whitespace() || ",;:()[]\"'`".contains(c)).collect();
+    let number = |word: &str| word.trim_end_matches('.').parse::<f64>().is_ok();
+    let numbers = words.iter().filter(|word| number(word)).count();
+    // A damaged name may have `layers` as a word; as a size it follows its number.
+    let size = |i: usize| words[i] != "layers" || i > 0 && number(words[i - 1]);
+    let sizes = (0..words.len()).any(|i| SIZES.contains(&words[i]) && size(i));
     // The bytes that a format begins with are no sizes.
     prop_assert!(
         !sizes || numbers >= 2 || clause.starts_with("starts with the bytes "),

@@ -187,9 +187,9 @@ fn measure(
             if (watch.stop)() {
                 return Err("interrupted".to_string());
             }
-            let shape = [1, energy.shape[0], energy.shape[1]];
-            let kernel = kernels::chosen(gpu, format.gemv, shape);
-            let ops = rotation(gpu, kernel, shape, room, usize::MAX).map_err(|e| e.to_string())??;
+            let [rows, cols] = energy.shape;
+            let kernel = kernels::chosen(gpu, format.gemv, [1, rows, cols]);
+            let ops = rotation(gpu, kernel, energy.shape, room, usize::MAX).map_err(|e| e.to_string())??;
             let mut run = || {
                 let all: Vec<&Op> = ops.iter().flatten().collect();
                 gpu.run(all).and_then(|done| gpu.wait(Some(done))).map_err(|error| error.to_string())?;

@@ -146,6 +146,14 @@ impl Row {
     }
 }
 
+/// `256x784`, or with a batch `256x784x128`: a shape `[batch, rows, cols]` as it is written.
+pub fn lengths([batch, rows, cols]: [usize; 3]) -> String {
+    match batch {
+        1 => format!("{rows}x{cols}"),
+        _ => format!("{rows}x{cols}x{batch}"),
+    }
+}
+
 /// A shape in a format, or by a variant, that was left out.
 #[derive(Clone, Debug)]
 pub struct Skipped {
@@ -171,10 +179,7 @@ pub fn matmul(
     let (mut rows, mut skipped) = (Vec::new(), Vec::new());
     for &[batch, outputs, inputs] in &what.shapes {
         let (first, shape) = (rows.len(), [outputs, inputs]);
-        let at = match batch {
-            1 => format!("{outputs}x{inputs}"),
-            _ => format!("{outputs}x{inputs}x{batch}"),
-        };
+        let at = lengths([batch, outputs, inputs]);
         let mut skip = |operation, reason: String, progress: &mut dyn FnMut(String)| {
             progress(format!("{operation} {at} left out: {reason}"));
             skipped.push(Skipped { operation, shape, batch, reason });

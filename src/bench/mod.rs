@@ -19,7 +19,7 @@ pub use cache::{cache_file, load, save};
 pub use ceilings::{CEILINGS, Watch, ceilings};
 pub use energy::{ENERGY_TABLES, Rapl, energy, energy_per_product};
 pub use formats::formats;
-pub use matmul::{GEMV_SHAPES, Matmul, Row, Skipped, faster_than_reading, matmul, matmul_shapes};
+pub use matmul::{GEMV_SHAPES, Matmul, Row, Skipped, faster_than_reading, lengths, matmul, matmul_shapes};
 pub use models::{BATCHES, Layers, MODELS, QUICK_BATCHES, Shapes, models, products, summary};
 pub use pool::{Room, WORKING_SET};
 pub use product::rotation;

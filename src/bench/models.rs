@@ -122,7 +122,7 @@ impl Layers {
                 } else if expected > MOST_EXPECTED * seconds.max(0.3) {
                     format!("one product would take about {expected:.1} s, as smaller batches tell")
                 } else {
-                    match layer(gpu, format, operation(format, batch), ([rows, cols], batch), room, seconds) {
+                    match layer(gpu, format, [batch, rows, cols], room, seconds) {
                         Ok(point) => {
                             (watch.tell)(format!("{what}: {:.3} ms", 1e3 * point.median_seconds));
                             self.points.push(point);
@@ -154,11 +154,11 @@ impl Layers {
 fn layer(
     gpu: &Gpu,
     format: &WeightFormat,
-    operation: &'static str,
-    ([rows, cols], batch): ([usize; 2], usize),
+    [batch, rows, cols]: [usize; 3],
     room: Room,
     seconds: f64,
 ) -> Result<Point, String> {
+    let operation = operation(format, batch);
     let parts = parts(format, [batch, rows, cols], room).ok_or("a single row exceeds the memory")?;
     let shape = [batch, rows / parts, cols];
     let effort = Effort::Within(seconds);

@@ -121,14 +121,14 @@ pub(super) struct Product {
     operation: &'static str,
     /// `[batch, rows, cols]`.
     shape: [usize; 3],
-    copies: Vec<Copy>,
+    copies: Vec<Operands>,
     twin: Twin,
     /// Rows of activations and of the matrix that were drawn; the others repeat them.
     drawn: [usize; 2],
 }
 
 /// The operands of one product.
-pub(super) struct Copy {
+struct Operands {
     x: Activations,
     blocks: Vec<Tensor>,
 }
@@ -193,7 +193,7 @@ impl Product {
         let mut drawn = [batch.min(DRAWN), 0];
         // Few enough that the twin does not take longer than the device; odd, so that no tile repeats.
         drawn[1] = rows.min(((1 << 22) / (cols * drawn[0]) + 61) | 1);
-        let (x, w, twin) = operands(format, drawn, cols);
+        let (x, w, twin) = draw(format, drawn, cols);
         let all_x = repeated(&x.words, batch * x_words);
         let all_w = repeated(&w, rows * words);
         let upload = |label: &str, row: usize, words: &[u32]| {
@@ -220,7 +220,7 @@ impl Product {
             };
             let blocks = all_w.chunks(block * words).enumerate();
             let blocks = blocks.map(|(i, part)| upload(&format!("w.{copy}.{i}"), words, part));
-            Ok(Copy { x, blocks: blocks.collect::<Result<_, Error>>()? })
+            Ok(Operands { x, blocks: blocks.collect::<Result<_, Error>>()? })
         };
         let count = room.working_set.div_ceil(bytes).min(memory / bytes).clamp(1, MOST_BUFFERS);
         let copies = (0..count).map(copy).collect::<Result<_, Error>>()?;
@@ -268,7 +268,7 @@ impl Product {
                 (_, other) => unreachable!("{other} is no product"),
             }
         };
-        let copy = |Copy { x, blocks }: &Copy| blocks.iter().map(|w| op(x, w)).collect();
+        let copy = |Operands { x, blocks }: &Operands| blocks.iter().map(|w| op(x, w)).collect();
         self.copies.iter().map(copy).collect()
     }
 
@@ -310,7 +310,7 @@ struct Drawn {
 }
 
 /// Rows of activations and of a matrix, as the kernels take them, and their products.
-fn operands(format: Format, [batch, rows]: [usize; 2], cols: usize) -> (Drawn, Vec<u32>, Twin) {
+fn draw(format: Format, [batch, rows]: [usize; 2], cols: usize) -> (Drawn, Vec<u32>, Twin) {
     let floats = |words: Vec<u32>| Drawn { words, sums: Vec::new() };
     // Quantisation yields no -128.
     let int8 = || draws(0, batch * cols).map(|draw| (draw as i8).max(-127)).collect::<Vec<i8>>();
@@ -358,7 +358,7 @@ fn operands(format: Format, [batch, rows]: [usize; 2], cols: usize) -> (Drawn, V
 }
 
 /// The rows over and over, until there are so many values.
-fn repeated<T: std::marker::Copy>(rows: &[T], count: usize) -> Vec<T> {
+fn repeated<T: Copy>(rows: &[T], count: usize) -> Vec<T> {
     let mut all = Vec::with_capacity(count);
     while all.len() < count {
         all.extend_from_slice(&rows[..rows.len().min(count - all.len())]);
@@ -366,23 +366,24 @@ fn repeated<T: std::marker::Copy>(rows: &[T], count: usize) -> Vec<T> {
     all
 }
 
-/// One kernel's product over up to `most` matrices to take in rotation, held against its twin; or why there is none.
+/// One kernel's product with one row of activations over up to `most` matrices to take in rotation, held against its
+/// twin; or why there is none.
 ///
 /// # Errors
 /// If the device failed, or the kernel differs from its twin.
 pub fn rotation(
     gpu: &Gpu,
     kernel: &'static Kernel,
-    shape: [usize; 3],
+    [rows, cols]: [usize; 2],
     room: Room,
     most: usize,
 ) -> Result<Result<Vec<Vec<Op>>, String>, Failure> {
-    let operations = Format::ALL.into_iter().filter_map(|format| format.operation(shape[0]));
+    let operations = Format::ALL.into_iter().filter_map(|format| format.operation(1));
     let mut own = operations.filter(|operation| kernels::variants(operation).contains(&kernel));
     let Some(operation) = own.next() else {
-        return Ok(Err(format!("{} is no product with a batch of {}", kernel.name, shape[0])));
+        return Ok(Err(format!("{} multiplies no matrix with one row", kernel.name)));
     };
-    let mut product = match Product::new(gpu, operation, shape, room)? {
+    let mut product = match Product::new(gpu, operation, [1, rows, cols], room)? {
         Ok(product) => product,
         Err(reason) => return Ok(Err(reason)),
     };

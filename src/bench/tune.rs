@@ -41,8 +41,7 @@ impl Wanted {
 
 impl fmt::Display for Wanted {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let lengths: Vec<String> = self.lengths().iter().map(usize::to_string).collect();
-        write!(f, "{} {}", self.operation, lengths.join("x"))
+        write!(f, "{} {}", self.operation, super::lengths(self.shape))
     }
 }
 

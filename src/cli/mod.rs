@@ -31,7 +31,7 @@ use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand}
 use serde_json::{Map, Value, json};
 
 use crate::bench::Room;
-use crate::checkpoint::{FileError, SCHEMA, create, replace};
+use crate::checkpoint::{FileError, SCHEMA, create, folder, replace};
 use crate::formats::{Imported, Model, Reading};
 use crate::gpu::{Choice, Gpu};
 use crate::mnist::Dataset;
@@ -391,8 +391,7 @@ fn place(path: &Path, force: bool) -> Result<(), Failure> {
     if !force && path.symlink_metadata().is_ok() {
         return Err(taken(path));
     }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let there = std::fs::metadata(folder);
+    let there = std::fs::metadata(folder(path));
     there.map(|_| ()).map_err(|reason| failure(FileError::Write { path: path.into(), reason }))
 }
 

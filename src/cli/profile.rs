@@ -174,7 +174,7 @@ pub fn run(flags: &Flags) -> Outcome {
             // A capture holds what its dispatches read: one matrix is enough there.
             let most = if flags.common.renderdoc { 1 } else { usize::MAX };
             let [rows, cols] = flags.shape;
-            let mut instances = bench::rotation(&gpu, kernel, [1, rows, cols], Room::of(&gpu), most)
+            let mut instances = bench::rotation(&gpu, kernel, flags.shape, Room::of(&gpu), most)
                 .map_err(failure)?
                 .map_err(|reason| failure(format!("{} {rows}x{cols}: {reason}", kernel.name)))?;
             instances.iter_mut().for_each(|ops| Op::mark(ops, &format!("{rows} x {cols}")));

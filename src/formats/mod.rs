@@ -438,18 +438,14 @@ pub fn list(bytes: &[u8]) -> Result<Contents, String> {
 
 /// [`list`] of a file with what lies beside it.
 fn list_beside(bytes: &[u8], config: impl Fn() -> Result<Option<Value>, String>) -> Result<Contents, String> {
-    let mut contents = match Format::of(bytes)? {
+    let (mut contents, config) = match Format::of(bytes)? {
         Format::Packed => return packed::list(bytes),
         Format::Checkpoint | Format::Safetensors => return floats::list(bytes),
-        Format::Gguf => gguf::list(bytes)?,
-        Format::HfBitnet => {
-            let mut contents = safetensors(bytes)?;
-            foreign::mark(bytes, &mut contents, config()?.as_ref())?;
-            return Ok(contents);
-        }
-        Format::Npy => npy::list(bytes)?,
+        Format::Gguf => (gguf::list(bytes)?, None),
+        Format::HfBitnet => (safetensors(bytes)?, config()?),
+        Format::Npy => (npy::list(bytes)?, None),
     };
-    foreign::mark(bytes, &mut contents, None)?;
+    foreign::mark(bytes, &mut contents, config.as_ref())?;
     Ok(contents)
 }
 

@@ -1,8 +1,8 @@
 //! NumPy's file of several arrays: a zip archive of `.npy` files, stored as they are. Read and written for
 //! `numpy.load` and `numpy.savez`; knows nothing of what the arrays mean.
 //!
-//! Reading follows the directory at the end, reserves nothing that the file only claims, and checks sums. Compressed archives
-//! (`numpy.savez_compressed`) and those above 4 GiB are refused.
+//! Reading follows the directory at the end, reserves nothing that the file only claims, and checks sums. Compressed
+//! archives (`numpy.savez_compressed`) and those above 4 GiB are refused.
 
 use std::collections::HashSet;
 use std::ops::Range;

@@ -9,11 +9,12 @@
 
 use std::collections::BTreeMap;
 
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+
 use super::{Contents, Layer, Matrix, Model, Scale, header, safetensors};
 use crate::checkpoint::{SCHEMA, checksum, intact, no_json, serialize};
 use crate::ternary::{self, Packed};
-use safetensors::tensor::TensorView;
-use safetensors::{Dtype, SafeTensors};
 
 /// What tells this format from others in safetensors form.
 pub(super) const FORMAT: &str = "sterna-packed";

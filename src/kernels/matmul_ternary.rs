@@ -40,7 +40,7 @@ const fn small(overrides: Overrides) -> Kernel {
         ),
     )
     .tiled([1, 4])
-    .with(overrides, overrides)
+    .overridden(overrides)
 }
 
 /// The same for software rasterisers.
@@ -55,7 +55,7 @@ const fn small_broadcast(overrides: Overrides) -> Kernel {
     )
     .tiled([4, 1])
     .subgroup(8)
-    .with(overrides, overrides)
+    .overridden(overrides)
 }
 
 pub static VARIANTS: &[&Kernel] = &[

@@ -231,8 +231,8 @@ fn columns(gpu: &Gpu, kernel: &Kernel) -> Option<usize> {
     value(kernel.overrides(gpu.tuning()), "COLUMNS")
 }
 
-/// The grid of a matrix times a batch: outputs in a plane, or blocks of COLUMNS batch rows, those of the same rows of the
-/// matrix next to each other.
+/// The grid of a matrix times a batch: outputs in a plane, or blocks of COLUMNS batch rows, those of the same rows of
+/// the matrix next to each other.
 fn batch_grid(gpu: &Gpu, kernel: &Kernel, batch: usize, rows: usize) -> Grid {
     let Some(columns) = columns(gpu, kernel) else {
         return Grid::Plane(rows, batch);

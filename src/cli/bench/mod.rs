@@ -180,7 +180,9 @@ fn products(
     let shapes = shapes(&gpu);
     if !flags.all {
         let wanted: Vec<Wanted> = shapes.iter().flat_map(|&shape| Wanted::at(&gpu, shape)).collect();
-        flags.device.tune(&gpu, &wanted, if batch.is_some() { 0.5 } else { 1.0 } * wanted.len() as f64)?;
+        // Seconds for each; a product with a batch takes longer.
+        let each = if batch.is_some() { 0.5 } else { 1.0 };
+        flags.device.tune(&gpu, &wanted, each * wanted.len() as f64)?;
     }
     let found = Found::measure(&gpu, shapes, flags)?;
     found.print()?;
@@ -237,7 +239,7 @@ impl Found<'_> {
             let limit = self.limit(row);
             lines.push(vec![
                 row.label(),
-                lengths(row.shape, row.batch),
+                at(row.shape, row.batch),
                 thousands(row.bytes as usize),
                 format!("{:.1}", 1e6 * row.median_seconds),
                 format!("{:.1}", 1e6 * row.min_seconds),
@@ -281,7 +283,7 @@ impl Found<'_> {
             super::say("* what rotates is fewer bytes than the probe read: a cache may have helped")?;
         }
         for left in &self.skipped {
-            let shape = lengths(left.shape, left.batch);
+            let shape = at(left.shape, left.batch);
             super::say(format!("{} {shape} is left out: {}", left.operation, left.reason))?;
         }
         Ok(())
@@ -336,7 +338,7 @@ impl Found<'_> {
                 "{} {} reached {:.0} % of the read bandwidth: one of the two is wrong; \
                  run again with more --seconds on a quieter machine",
                 row.label(),
-                lengths(row.shape, row.batch),
+                at(row.shape, row.batch),
                 row.percent_of_read(&self.read),
             ));
             verdict = Verdict::No;
@@ -345,10 +347,6 @@ impl Found<'_> {
     }
 }
 
-/// `256x784`, or with a batch `256x784x128`.
-fn lengths([rows, cols]: [usize; 2], batch: usize) -> String {
-    match batch {
-        1 => format!("{rows}x{cols}"),
-        _ => format!("{rows}x{cols}x{batch}"),
-    }
+fn at([rows, cols]: [usize; 2], batch: usize) -> String {
+    bench::lengths([batch, rows, cols])
 }
