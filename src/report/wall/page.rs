@@ -181,7 +181,8 @@ fn roofline(wall: &Wall) -> String {
     let shows = format!(
         "Each point is one measured product of a {} × {} matrix, the number beside it the rows of activations (the batch); \
          fewer bits per weight move a point to the right, since each byte feeds more operations, and up as far as the roof \
-         lets it; points without a number are of a small matrix, {} × {}. A stroke through a point is the middle half of its samples.",
+         lets it; points without a number are of a small matrix, {} × {}. A stroke through a point is the middle half of its samples. Weights in f16 are multiplied and \
+         summed in f32, so the f16 roof is not theirs.",
         count(rows),
         count(cols),
         count(wall.small_shape[0]),
