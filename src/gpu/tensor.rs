@@ -257,7 +257,8 @@ impl Gpu {
     pub fn fits(&self, label: &str, shape: &[usize]) -> Result<(), Error> {
         let bytes = padded(4 * shape.iter().map(|&n| n as u64).product::<u64>());
         let limits = self.device().limits();
-        let limit = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
+        // SwiftShader refuses a buffer of exactly as many bytes as it names.
+        let limit = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size - 16);
         if bytes > limit {
             let advice = "use a smaller network, batch or data set".into();
             return Err(Error::TooLarge { label: label.into(), bytes, limit, adapter: self.name(), advice });
