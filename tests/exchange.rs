@@ -262,6 +262,13 @@ fn the_conventions_of_weight_scale_are_told_apart() {
         let wrong = Reading { weight_scale: Some(other), ..Reading::default() };
         assert!(close(scale(&wrong), 1.0 / beta), "{written:?}");
 
+        let (ours, _) = model.to_exchange(Exchange::HfBitnet, written).expect("written");
+        let sentence = formats::read_as(&ours, &wrong).expect_err("refused");
+        assert!(
+            sentence.contains("sterna.model") && sentence.contains("leave --weight-scale out"),
+            "{sentence}"
+        );
+
         // Without a word in the file only a flag helps, or the config.json beside it.
         let silent =
             String::from_utf8_lossy(&bytes).find("linear_class").expect("the class is in the metadata");
@@ -1264,6 +1271,16 @@ fn predict_reads_other_pictures_and_says_what_is_none() {
     }
     let output = sterna(&["predict", text(&model), "-", text(&at("light.jpg")), "-"]);
     assert!(stderr(&output).contains("- is given 2 times, but stdin holds 1 picture"), "{}", stderr(&output));
+    // The picture in the place of the network, and a data set that nobody asks for.
+    let output = sterna(&["predict", text(&at("dark.bmp")), text(&model)]);
+    let said = stderr(&output);
+    assert!(
+        code(&output) == 2 && said.contains("dark.bmp: is no safetensors file but a picture, BMP"),
+        "{said}"
+    );
+    let output = sterna(&["predict", text(&model), text(&at("dark.bmp")), "--data", text(folder.path())]);
+    let said = stderr(&output);
+    assert!(code(&output) == 2 && said.contains("--data") && said.contains("--index"), "{said}");
     let output = sterna(&["predict", text(&model), "--index", "10000"]);
     assert!(code(&output) == 2 && stderr(&output).contains("0 to 9999"), "{}", stderr(&output));
 }

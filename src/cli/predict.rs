@@ -99,6 +99,11 @@ pub fn run(flags: &Flags) -> Outcome {
 /// The pictures, then the test digits.
 fn inputs(flags: &Flags) -> Result<Vec<Input>, Failure> {
     let mut inputs = Vec::new();
+    if flags.data.data.is_some() && flags.index.is_empty() {
+        return Err(failure(
+            "--data is where --index takes its digits from, and there is none: leave it out",
+        ));
+    }
     let dashes = flags.images.iter().filter(|path| *path == Path::new("-")).count();
     if dashes > 1 {
         return Err(failure(format!("- is given {dashes} times, but stdin holds 1 picture")));

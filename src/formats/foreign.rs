@@ -74,7 +74,7 @@ fn digest(model: &Model) -> String {
     hex(&sum.finalize())
 }
 
-/// How a file is to be read where it does not say so itself.
+/// How a file is to be read where it does not say so itself. What speaks of nothing in the file is refused.
 #[derive(Clone, Debug, Default)]
 pub struct Reading {
     /// What `weight_scale` does, whatever the file says.
@@ -523,10 +523,14 @@ pub(super) fn read(
             let stored = kind.stores(exact, convention);
             // Blocks of zeros alone say nothing of their scale.
             if stored.to_bits() != packed.scale.to_bits() && !(zeros && matches!(kind, Kind::Blocks(_))) {
+                let told = reading.weight_scale.is_some() && *kind == Kind::Quarters;
                 let found = packed.scale;
-                return Err(format!(
-                    "{name} has the scale {found}, but `{RECORD}` says {exact}: one of them was changed"
-                ));
+                let why = if told {
+                    "leave --weight-scale out, the file knows it"
+                } else {
+                    "one of them was changed"
+                };
+                return Err(format!("{name} has the scale {found}, but `{RECORD}` says {exact}: {why}"));
             }
             packed.scale = exact;
         } else if let Some(worth) = worth {

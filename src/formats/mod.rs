@@ -250,8 +250,15 @@ impl Format {
         if bytes.starts_with(&npy::MAGIC) || bytes.starts_with(&npz::MAGIC) {
             return Ok(Format::Npy);
         }
-        let (_, header) =
-            checkpoint::deserialize(bytes).map_err(|what| format!("{what}, and neither GGUF nor npy"))?;
+        let (_, header) = checkpoint::deserialize(bytes).map_err(|what| {
+            let pictures = [(&b"\x89PNG"[..], "PNG"), (b"\xff\xd8\xff", "JPEG"), (b"BM", "BMP")];
+            match pictures.iter().find(|(magic, _)| bytes.starts_with(magic)) {
+                Some((_, kind)) => {
+                    format!("is no safetensors file but a picture, {kind}: expected a network")
+                }
+                None => format!("{what}, and neither GGUF nor npy"),
+            }
+        })?;
         let kind = header.metadata().as_ref().and_then(|metadata| metadata.get("format"));
         let has = |name: &str| header.info(name).is_some();
         Ok(match kind.map(String::as_str) {
