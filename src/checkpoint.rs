@@ -347,7 +347,8 @@ pub fn hex(bytes: &[u8]) -> String {
 /// Replaces a file by a synced rename; of a link the file that it leads to.
 ///
 /// # Errors
-/// As [`target`]; or if the folder cannot be written or the disk is full.
+/// If the folder cannot be written or the disk is full, if a folder, a device or a pipe has this name, or if it is a
+/// link that leads nowhere.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     let target = target(path)?;
     write(&target, bytes, |file| file.persist(&target).map_err(|error| error.error))
