@@ -235,17 +235,15 @@ impl Kind {
 /// A matrix of floats, by absmean.
 fn quantized(kind: Kind, bytes: &[u8], rows: usize, cols: usize) -> Result<Packed, String> {
     let weight: Vec<f32> = kind.values(bytes, cols).map(|value| value as f32).collect();
-    let mut none = kind.values(bytes, cols).enumerate().filter(|(at, _)| !weight[*at].is_finite());
-    if let Some((at, value)) = none.next() {
-        return Err(format!(
-            "row {}, column {} is {value:?}, the first of {} that are no weights, expected numbers up to {:e}",
-            at / cols,
-            at % cols,
-            1 + none.count(),
-            f32::MAX
-        ));
-    }
-    Ok(Packed::quantize(&weight, rows, cols))
+    let Some(at) = weight.iter().position(|weight| !weight.is_finite()) else {
+        return Ok(Packed::quantize(&weight, rows, cols));
+    };
+    let value = kind.values(bytes, cols).nth(at).unwrap_or(f64::NAN);
+    let none = weight.iter().filter(|weight| !weight.is_finite()).count();
+    let (row, col, most) = (at / cols, at % cols, f32::MAX);
+    Err(format!(
+        "row {row}, column {col} is {value:?}, the first of {none} that are no weights, expected numbers up to {most:e}"
+    ))
 }
 
 /// The values of a tensor as f32 holds them, and what that takes from them.
