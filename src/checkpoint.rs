@@ -325,16 +325,18 @@ pub fn current(file: &SafeTensors, metadata: &BTreeMap<String, String>) -> Resul
 /// If it is not, or if there is none.
 pub fn intact(file: &SafeTensors, metadata: &BTreeMap<String, String>) -> Result<(), String> {
     let found = checksum(&file.tensors().into_iter().collect(), metadata);
-    let first = |sum: &str| sum.chars().take(16).collect::<String>();
     match metadata.get("sha256") {
         Some(stated) if *stated == found => Ok(()),
-        Some(stated) => Err(format!(
-            "is damaged: its checksum `sha256` begins with {}, that of its content with {}; use an older copy",
-            first(stated),
-            first(&found)
-        )),
+        Some(stated) => Err(damaged("its checksum `sha256`", stated, &found)),
         None => Err("is damaged: its metadata has no checksum `sha256`; use an older copy".into()),
     }
+}
+
+/// The clause of a file whose checksum is another one.
+pub(crate) fn damaged(what: &str, stated: &str, found: &str) -> String {
+    let first = |sum: &str| sum.chars().take(16).collect::<String>();
+    let [stated, found] = [stated, found].map(first);
+    format!("is damaged: {what} begins with {stated}, that of its content with {found}; use an older copy")
 }
 
 /// Bytes as lower-case hexadecimal digits.
@@ -342,19 +344,31 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Replaces a file by a synced rename.
+/// Replaces a file by a synced rename; of a link the file that it leads to.
 ///
 /// # Errors
-/// If the folder cannot be written or the disk is full, or if a folder, a device or a pipe has this name.
+/// If the folder cannot be written or the disk is full, if a folder, a device or a pipe has this name, or if it is a
+/// link that leads nowhere.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    let target = target(path)?;
+    write(&target, bytes, |file| file.persist(&target).map_err(|error| error.error))
+}
+
+/// The file that [`replace`] replaces.
+///
+/// # Errors
+/// If a folder, a device or a pipe has this name, or if it is a link that leads nowhere.
+pub(crate) fn target(path: &Path) -> Result<PathBuf, FileError> {
+    let refused = |reason| FileError::Write { path: path.into(), reason };
+    let target = if path.is_symlink() { path.canonicalize().map_err(refused)? } else { path.into() };
     // A rename would take a device out of its folder.
-    let other = std::fs::metadata(path).ok().filter(|there| !there.is_file());
-    if let Some(there) = other {
-        let what = if there.is_dir() { "it is a folder" } else { "it is no regular file" };
-        let reason = std::io::Error::new(std::io::ErrorKind::InvalidInput, what);
-        return Err(FileError::Write { path: path.into(), reason });
+    match std::fs::metadata(&target).ok().filter(|there| !there.is_file()) {
+        None => Ok(target),
+        Some(there) => {
+            let what = if there.is_dir() { "it is a folder" } else { "it is no regular file" };
+            Err(refused(std::io::Error::new(std::io::ErrorKind::InvalidInput, what)))
+        }
     }
-    write(path, bytes, |file| file.persist(path).map_err(|error| error.error))
 }
 
 /// Writes a file that must not be there yet, by a synced rename.

@@ -27,8 +27,24 @@ const BOX: usize = 20;
 /// Pixels of a picture at most: cameras make up to 50 million.
 const MOST_PIXELS: u64 = 1 << 26;
 
-/// Pixels for each byte of a file at most; deflate, on pixels of one bit, comes to 8,256.
-const PIXELS_PER_BYTE: u64 = 1 << 13;
+/// Pixels that a file of any size may have, and for each of its bytes so many more. Deflate comes to 1,032 pixels of 8
+/// bits for a byte; a sheet of one bit a pixel that is nearly all white may have to be cut.
+const ALWAYS: u64 = 1 << 20;
+const PIXELS_PER_BYTE: u64 = 1 << 10;
+
+/// Bytes that one pixel takes on its way at most: 8 as decoded, as many for decoders and for what is made of it.
+const BYTES_PER_PIXEL: u64 = 16;
+
+/// Pixels that a file of so many bytes may have.
+fn most_pixels(bytes: usize) -> u64 {
+    MOST_PIXELS.min(ALWAYS + PIXELS_PER_BYTE * bytes as u64)
+}
+
+/// Bytes of memory that [`decode`] and [`prepare`] take at most for a file of so many, beside the file: 16 KiB for
+/// each of its bytes and 16 MiB, and never more than 1 GiB.
+pub fn most_memory(bytes: usize) -> usize {
+    (BYTES_PER_PIXEL * most_pixels(bytes)) as usize
+}
 
 /// A picture is looked at in about so many pixels on its longer side.
 const ENOUGH: usize = 224;
@@ -50,8 +66,8 @@ pub struct Grey {
 /// Decodes a PNG, JPEG or BMP.
 ///
 /// # Errors
-/// A clause that says what is wrong with the file. A size that its bytes cannot hold is refused before memory is
-/// taken for it.
+/// A clause that says what is wrong with the file. A size that takes more than [`most_memory`] is refused before any
+/// is taken for it.
 pub fn decode(bytes: &[u8]) -> Result<Grey, String> {
     let name = match image::guess_format(bytes) {
         Ok(ImageFormat::Png) => "PNG",
@@ -88,23 +104,28 @@ pub fn decode(bytes: &[u8]) -> Result<Grey, String> {
         )
     };
     let mut reader = ImageReader::new(Placed { bytes: Cursor::new(bytes), place: &place });
-    reader.limits(Limits::default());
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(most_memory(bytes.len()) as u64);
+    reader.limits(limits);
     let reader = reader.with_guessed_format().map_err(|error| broken(error.into()))?;
     let mut decoder = reader.into_decoder().map_err(broken)?;
     let (width, height) = decoder.dimensions();
     let pixels = u64::from(width) * u64::from(height);
-    let most = MOST_PIXELS.min(PIXELS_PER_BYTE * bytes.len() as u64);
+    let most = most_pixels(bytes.len());
     if pixels == 0 || pixels > most {
         return Err(format!(
-            "claims {width} x {height} = {pixels} pixels in {} bytes, expected 1 to {most} pixels",
+            "claims {width} x {height} = {pixels} pixels in {} bytes, expected 1 to {most}, which are {ALWAYS} and \
+             {PIXELS_PER_BYTE} for each byte, but no more than {MOST_PIXELS}: cut it to the digit",
             bytes.len()
         ));
     }
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    let mut picture = DynamicImage::from_decoder(decoder).map_err(broken)?;
+    let picture = DynamicImage::from_decoder(decoder).map_err(broken)?;
+    // Turned when it is small: that takes a copy.
+    let mut picture = DynamicImage::from(picture.into_luma_alpha8());
     picture.apply_orientation(orientation);
-    let (width, height) = (picture.width() as usize, picture.height() as usize);
     let pairs = picture.into_luma_alpha8();
+    let (width, height) = (pairs.width() as usize, pairs.height() as usize);
     let opaque = |[grey, alpha]: [u8; 2]| f32::from(grey) * f32::from(alpha) / 255.0;
     let (ink, cover) = pairs.pixels().fold((0.0f64, 0.0f64), |(ink, cover), pixel| {
         (ink + f64::from(opaque(pixel.0)), cover + f64::from(pixel.0[1]) / 255.0)
@@ -216,14 +237,18 @@ pub fn prepare(picture: &Grey) -> Result<Vec<u8>, String> {
     Ok(out)
 }
 
-/// The means of squares of pixels; what is left over at the right and at the bottom is cut.
+/// The means of squares of pixels, or of what a line of pixels has of them; what is left over at the right and at the
+/// bottom is cut.
 fn shrunk(picture: &Grey) -> Grey {
-    let by = (picture.width.max(picture.height) / ENOUGH).clamp(1, picture.width.min(picture.height));
-    let (width, height) = (picture.width / by, picture.height / by);
+    let by = (picture.width.max(picture.height) / ENOUGH).max(1);
+    let [across, down] = [picture.width, picture.height].map(|side| by.min(side));
+    let (width, height) = (picture.width / across, picture.height / down);
     let mean = |i: usize| {
-        let corner = i / width * by * picture.width + i % width * by;
-        let line = |row: usize| picture.pixels[corner + row * picture.width..][..by].iter().sum::<f32>();
-        (0..by).map(line).sum::<f32>() / (by * by) as f32
+        let corner = i / width * down * picture.width + i % width * across;
+        let line = |row: usize| picture.pixels[corner + row * picture.width..][..across].iter();
+        // Too many for a sum in f32.
+        let sum: f64 = (0..down).flat_map(line).map(|&pixel| f64::from(pixel)).sum();
+        (sum / (across * down) as f64) as f32
     };
     Grey { width, height, pixels: (0..width * height).map(mean).collect() }
 }
@@ -380,10 +405,14 @@ mod tests {
 
     #[test]
     fn every_size_of_picture_has_a_digit() {
-        for (width, height) in [(1, 2), (2, 1), (1, 3), (3, 3), (28, 28), (1000, 3), (3, 1000)] {
-            let dot =
-                picture(width, height, |x, y| if (x, y) == (width / 2, height / 2) { 0.0 } else { 255.0 });
-            let digit = prepare(&dot);
+        let small = [(1, 2), (2, 1), (1, 3), (3, 3), (28, 28), (1000, 3), (3, 1000)];
+        let long = [(2_000_000, 1), (1, 2_000_000), (600_000, 5), (5, 600_000)];
+        for (width, height) in small.into_iter().chain(long) {
+            let near = |at: usize, side: usize| at.abs_diff(side / 2) <= side / 32;
+            let dot = |x, y| if near(x, width) && near(y, height) { 0.0 } else { 255.0 };
+            let start = std::time::Instant::now();
+            let digit = prepare(&picture(width, height, dot));
+            assert!(start.elapsed().as_secs_f64() < 1.0, "{width} x {height}: {:?}", start.elapsed());
             assert_eq!(digit.map(|digit| digit.contains(&255)), Ok(true), "{width} x {height}");
         }
     }

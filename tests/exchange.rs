@@ -11,6 +11,7 @@ use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use half::f16;
 use image::{DynamicImage, GrayImage, ImageFormat, Luma};
@@ -21,43 +22,51 @@ use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 use sterna::digit;
 use sterna::formats::{
-    self, Blocks, Coding, Exchange, Format, GGML_KINDS, Imported, Layer, Listing, Model, Reading, Scale,
-    WeightScale,
+    self, Blocks, Coding, Exchange, Format, GGML_KINDS, Imported, Layer, Listing, Loss, Model, Reading,
+    Scale, WeightScale,
 };
 use sterna::mnist::Dataset;
 use sterna::ternary::{Packed, words};
 
-// --- the largest allocation of a thread ------------------------------------------------------------
+// --- the largest allocation of a thread, and the most that it held --------------------------------
 
 struct Watched;
 
 thread_local! {
     static LARGEST: Cell<usize> = const { Cell::new(0) };
+    static HELD: Cell<isize> = const { Cell::new(0) };
+    static MOST_HELD: Cell<isize> = const { Cell::new(0) };
 }
 
-fn note(layout: Layout) {
+/// Takes so much and gives so much back.
+fn note(taken: usize, given: usize) {
     // A thread that ends has none any more.
-    let _ = LARGEST.try_with(|largest| largest.set(largest.get().max(layout.size())));
+    let _ = LARGEST.try_with(|largest| largest.set(largest.get().max(taken)));
+    let _ = HELD.try_with(|held| {
+        held.set(held.get() + taken as isize - given as isize);
+        MOST_HELD.with(|most| most.set(most.get().max(held.get())));
+    });
 }
 
 // SAFETY: the system's allocator does all; this only looks at sizes.
 unsafe impl GlobalAlloc for Watched {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        note(layout);
+        note(layout.size(), 0);
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        note(layout);
+        note(layout.size(), 0);
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        note(Layout::from_size_align(size, layout.align()).expect("the allocator asks for sizes that are"));
+        note(size, layout.size());
         unsafe { System.realloc(at, layout, size) }
     }
 
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        note(0, layout.size());
         unsafe { System.dealloc(at, layout) }
     }
 }
@@ -70,6 +79,14 @@ fn largest(run: impl FnOnce()) -> usize {
     LARGEST.set(0);
     run();
     LARGEST.get()
+}
+
+/// The most that was held at once while this ran, beside what was held before.
+fn most_held(run: impl FnOnce()) -> usize {
+    let before = HELD.get();
+    MOST_HELD.set(before);
+    run();
+    (MOST_HELD.get() - before) as usize
 }
 
 // --- networks --------------------------------------------------------------------------------------
@@ -245,6 +262,13 @@ fn the_conventions_of_weight_scale_are_told_apart() {
         let wrong = Reading { weight_scale: Some(other), ..Reading::default() };
         assert!(close(scale(&wrong), 1.0 / beta), "{written:?}");
 
+        let (ours, _) = model.to_exchange(Exchange::HfBitnet, written).expect("written");
+        let sentence = formats::read_as(&ours, &wrong).expect_err("refused");
+        assert!(
+            sentence.contains("sterna.model") && sentence.contains("leave --weight-scale out"),
+            "{sentence}"
+        );
+
         // Without a word in the file only a flag helps, or the config.json beside it.
         let silent =
             String::from_utf8_lossy(&bytes).find("linear_class").expect("the class is in the metadata");
@@ -412,6 +436,135 @@ fn a_scale_that_was_changed_after_the_export_is_noticed() {
         // An archive has sums of its own.
         let said = if to == Exchange::Npy { "CRC-32".into() } else { scale.to_string() };
         assert!(sentence.contains("scale") && sentence.contains(&said), "{}: {sentence}", to.name());
+    }
+}
+
+#[test]
+fn a_trit_that_was_changed_after_the_export_is_noticed() {
+    // Few columns, so that no trit lies in padding; of zeros alone, so that another trit is a code as good.
+    let zeros = Layer { packed: Packed::pack(&[0; 32], 4, 8, 0.5), gain: vec![1.0; 8] };
+    let model = Model { layers: vec![zeros], eps: 1e-5, about: Value::Null };
+    for to in [Exchange::GgufTq2_0, Exchange::GgufTq1_0, Exchange::HfBitnet] {
+        let (bytes, _) = model.to_exchange(to, WeightScale::Multiply).expect("written");
+        assert_eq!(formats::read(&bytes).as_ref(), Ok(&model));
+        let (tensors, _) = formats::list(&bytes).expect("listed");
+        let at = tensors.iter().find(|tensor| tensor.matrix.is_some()).expect("a matrix").at.start;
+        let mut changed = bytes.clone();
+        // The first trit is 1 instead of 0.
+        changed[at] = match to {
+            Exchange::GgufTq1_0 => (256u32 * (121 + 81)).div_ceil(243) as u8,
+            _ => changed[at] ^ 3,
+        };
+        let clause = formats::read(&changed).expect_err(to.name());
+        assert!(clause.contains("is damaged") && clause.contains("sha256"), "{}: {clause}", to.name());
+        form(to.name(), &clause).expect("the form of a refusal");
+        // What another program wrote has nothing to be held against.
+        assert_eq!(formats::read(&forgetful(&changed)).expect("read").layers[0].packed.trit(0, 0), 1);
+    }
+}
+
+fn doubles(values: &[f64]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
+
+#[test]
+fn what_f64_held_is_held_against_what_f32_holds() {
+    let told = Reading { floats: true, ..Reading::default() };
+    // Absmean is 0.5, and every weight but one is a multiple of it in f32, in f64 none is.
+    let small = 1e-10;
+    let file = |weights: &[f64], gains: &[f64], eps: &str| {
+        let config = format!("{{\"rms_norm_eps\":{eps}}}");
+        safetensors_file(
+            &[("a.weight", "F64", vec![2, 2], doubles(weights)), ("a.gain", "F64", vec![2], doubles(gains))],
+            json!({"quantization_config": config}),
+        )
+    };
+    let weights = [0.5 + small, -0.5, 0.5, 0.5];
+    let Imported { model, lost, .. } =
+        formats::read_as(&file(&weights, &[1.0, 2.0 + small], "0.10000000001"), &told).expect("read");
+    assert_eq!(model.layers[0].packed.unpack(), [1, -1, 1, 1]);
+    assert_eq!((model.layers[0].packed.scale, &model.layers[0].gain[..]), (0.5, &[1.0, 2.0][..]));
+    let said =
+        |name: &str| lost.iter().find(|loss| loss.tensor == name).unwrap_or_else(|| panic!("{lost:?}"));
+    let close = |a: f64, b: f64| (a / b - 1.0).abs() < 1e-5;
+    assert!(close(said("a.weight").largest, small) && close(said("a.weight").mean, small / 4.0), "{lost:?}");
+    assert!(close(said("a.gain").largest, small) && close(said("a.gain").mean, small / 2.0), "{lost:?}");
+    assert!(said("eps").largest > 0.0 && said("eps").what.contains("0.10000000001"), "{lost:?}");
+    assert_eq!(lost.len(), 3);
+    // An eps by its digits is what f32 holds, and so are these weights and gains.
+    let exact = formats::read_as(&file(&[0.5, -0.5, 0.5, 0.5], &[1.0, 2.0], "1e-5"), &told).expect("read");
+    assert_eq!((exact.lost, exact.model.eps), (vec![], 1e-5));
+    // What f32 does not reach is named as the file has it.
+    for (weights, gains, eps, parts) in [
+        ([1e300, 0.0, 0.0, 0.0], [1.0; 2], "0", ["a.weight: row 0, column 0 is 1e300", "3.4"]),
+        ([1.0, 0.0, f64::NAN, 0.0], [1.0; 2], "0", ["row 1, column 0 is NaN", "3.4"]),
+        ([0.5; 4], [1.0, -1e300], "0", ["a.gain holds -1e300 at index 1", "3.4"]),
+        ([0.5; 4], [1.0; 2], "1e300", ["1e300", "3.4"]),
+    ] {
+        let clause = formats::read_as(&file(&weights, &gains, eps), &told).expect_err("refused");
+        assert!(parts.iter().all(|part| clause.contains(part)), "{clause}");
+    }
+
+    // A scale is worth what it changes of the weights.
+    let scaled = |scale: f64| {
+        let tensors = [
+            ("a.weight", "I8", vec![2, 2], vec![1, 0, 255, 0]),
+            ("a.weight_scale", "F64", vec![1], doubles(&[scale])),
+        ];
+        safetensors_file(&tensors, json!({}))
+    };
+    let Imported { model, lost, .. } = formats::read_as(&scaled(0.5 + small), &told).expect("read");
+    assert_eq!(model.layers[0].packed.scale, 0.5);
+    let [Loss { tensor, largest, mean, .. }] = &lost[..] else { panic!("{lost:?}") };
+    assert!(tensor == "a.weight" && close(*largest, small) && close(*mean, small / 2.0), "{lost:?}");
+    assert_eq!(formats::read_as(&scaled(0.5), &told).expect("read").lost, []);
+    for scale in [1e300, 0.0, -1.0, 1e-300] {
+        let clause = formats::read_as(&scaled(scale), &told).expect_err("refused");
+        let named = clause.contains(&format!("a.weight_scale holds {scale:?}"));
+        assert!(named && clause.contains("positive"), "{clause}");
+    }
+}
+
+#[test]
+fn a_flag_that_says_nothing_of_the_file_is_refused() {
+    let model = network(&[5, 3, 2], 1);
+    let floats = safetensors_file(&[("a.weight", "F32", vec![1, 2], bytes_of(&[1.0; 2]))], json!({}));
+    let files = files(&model).into_iter().chain([("floats".to_string(), floats)]);
+    for (name, bytes) in files {
+        let refused = |reading: Reading| formats::read_as(&bytes, &Reading { floats: true, ..reading }).err();
+        let scale = refused(Reading { weight_scale: Some(WeightScale::Multiply), ..Reading::default() });
+        let bitnet = name.starts_with("hf-bitnet");
+        assert!(bitnet || scale.is_some_and(|what| what.contains("--weight-scale")), "{name}");
+        let afresh = refused(Reading { absmean: true, ..Reading::default() });
+        let fits = name.starts_with("gguf") || name == "floats";
+        assert_eq!(fits, afresh.is_none(), "{name}");
+        assert!(fits || afresh.is_some_and(|what| what.contains("--absmean")), "{name}");
+        // Ours have no choice of layers.
+        let tensors = refused(Reading { tensors: vec!["layers.0.beta".into()], ..Reading::default() });
+        let ours = ["2bit", "base3"].contains(&&name[..]);
+        assert!(!ours || tensors.is_some_and(|what| what.contains("--tensors")), "{name}");
+    }
+}
+
+#[test]
+fn floats_of_every_width_are_listed_as_the_trits_of_absmean() {
+    let values = [0.75f32, -0.5, 0.125, 1.0, 0.0, -0.25];
+    let want = Packed::quantize(&values, 2, 3);
+    let bits = |value: f32| (value.to_bits() >> 16) as u16;
+    for (dtype, data) in [
+        ("F64", values.iter().flat_map(|&x| f64::from(x).to_le_bytes()).collect::<Vec<u8>>()),
+        ("F32", bytes_of(&values)),
+        ("F16", values.iter().flat_map(|&x| f16::from_f32(x).to_le_bytes()).collect()),
+        ("BF16", values.iter().flat_map(|&x| bits(x).to_le_bytes()).collect()),
+    ] {
+        let tensors = [("a", dtype, vec![2, 3], data), ("none", dtype, vec![0, 3], vec![])];
+        let file = safetensors_file(&tensors, json!({}));
+        let (tensors, _) = formats::list(&file).expect("listed");
+        let [tensor, none] = &tensors[..] else { panic!("{tensors:?}") };
+        let [tensor, none] = if tensor.name == "a" { [tensor, none] } else { [none, tensor] };
+        let matrix = tensor.matrix.unwrap_or_else(|| panic!("{dtype} is no matrix"));
+        assert_eq!((matrix.read)(&file[tensor.at.clone()], 2, 3), Ok(want.clone()), "{dtype}");
+        assert_eq!(none.matrix, None);
     }
 }
 
@@ -661,12 +814,9 @@ const ALWAYS: usize = 16 << 10;
 /// Reads a file in every way that there is; the clauses of those that fail.
 fn read_all(bytes: &[u8]) -> Vec<String> {
     let mut clauses = Vec::new();
-    let told = |weight_scale| Reading {
-        weight_scale: Some(weight_scale),
-        floats: true,
-        absmean: true,
-        ..Reading::default()
-    };
+    let floats = Reading { floats: true, ..Reading::default() };
+    let scales = SCALES.map(|scale| Reading { weight_scale: Some(scale), ..floats.clone() });
+    let afresh = Reading { absmean: true, ..floats.clone() };
     match formats::list(bytes) {
         Err(what) => clauses.push(what),
         Ok((tensors, _)) => {
@@ -678,7 +828,9 @@ fn read_all(bytes: &[u8]) -> Vec<String> {
         }
     }
     clauses.extend(formats::read(bytes).err());
-    clauses.extend(SCALES.map(told).iter().filter_map(|told| formats::read_as(bytes, told).err()));
+    for told in scales.iter().chain([&floats, &afresh]) {
+        clauses.extend(formats::read_as(bytes, told).err());
+    }
     clauses
 }
 
@@ -790,14 +942,32 @@ fn no_broken_picture_panics_or_takes_memory_that_it_only_claims() {
         );
         check(400, damages(), |damage| {
             let bytes = damaged(file, &damage);
-            // A byte of a picture may stand for many pixels, of up to 8 bytes, and decoders keep some of their own.
-            let most = 8192 * 8 * bytes.len() + (1 << 20);
             let mut outcome = Ok(Vec::new());
             let read = || digit::decode(&bytes).and_then(|picture| digit::prepare(&picture));
-            let taken = largest(|| outcome = read());
-            prop_assert!(taken <= most, "{name}: {taken} bytes for {}: {damage:?}", bytes.len());
+            let held = most_held(|| outcome = read());
+            let most = digit::most_memory(bytes.len());
+            prop_assert!(held <= most, "{name}: {held} bytes for {}: {damage:?}", bytes.len());
             outcome.err().map_or(Ok(()), |clause| form(name, &clause))
         });
+    }
+}
+
+#[test]
+fn a_picture_of_any_sides_takes_the_memory_and_the_time_of_its_pixels() {
+    // A line with a bar in its middle: in one byte a thousand pixels.
+    let long = 60_000_000;
+    let line = |width: u32, height: u32| {
+        let grey = |x: u32, y: u32| if (x + y).abs_diff(long / 2) < long / 32 { 0 } else { 255 };
+        encoded(&GrayImage::from_fn(width, height, |x, y| Luma([grey(x, y)])), ImageFormat::Png)
+    };
+    for bytes in [line(long, 1), line(1, long)] {
+        let start = Instant::now();
+        let mut digit = Err(String::new());
+        let held = most_held(|| digit = digit::decode(&bytes).and_then(|picture| digit::prepare(&picture)));
+        assert_eq!(digit.map(|digit| digit.contains(&255)), Ok(true));
+        assert!(held <= digit::most_memory(bytes.len()), "{held} bytes for {}", bytes.len());
+        // Half a minute and 1.6 GB when pixels were looked at one by one.
+        assert!(start.elapsed() < Duration::from_secs(12), "{:?}", start.elapsed());
     }
 }
 
@@ -1101,8 +1271,101 @@ fn predict_reads_other_pictures_and_says_what_is_none() {
     }
     let output = sterna(&["predict", text(&model), "-", text(&at("light.jpg")), "-"]);
     assert!(stderr(&output).contains("- is given 2 times, but stdin holds 1 picture"), "{}", stderr(&output));
+    // The picture in the place of the network, and a data set that nobody asks for.
+    let output = sterna(&["predict", text(&at("dark.bmp")), text(&model)]);
+    let said = stderr(&output);
+    assert!(
+        code(&output) == 2 && said.contains("dark.bmp: is no safetensors file but a picture, BMP"),
+        "{said}"
+    );
+    let output = sterna(&["predict", text(&model), text(&at("dark.bmp")), "--data", text(folder.path())]);
+    let said = stderr(&output);
+    assert!(code(&output) == 2 && said.contains("--data") && said.contains("--index"), "{said}");
     let output = sterna(&["predict", text(&model), "--index", "10000"]);
     assert!(code(&output) == 2 && stderr(&output).contains("0 to 9999"), "{}", stderr(&output));
+}
+
+#[test]
+fn logits_that_are_no_numbers_are_refused_by_file_image_class_and_value() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let at = |name: &str| folder.path().join(name);
+    let seven = picture(&Dataset::embedded().test.images[..784], 56);
+    let (path, image) = (at("huge.safetensors"), at("seven.png"));
+    fs::write(&image, encoded(&seven, ImageFormat::Png)).expect("written");
+    // Each number of the file is one, but not what they come to.
+    let broken = |layer: usize| {
+        let mut model = trained();
+        model.layers[layer].packed.scale = 3e38;
+        fs::write(&path, model.to_packed(Coding::TwoBit)).expect("written");
+    };
+    let commands = [
+        (vec!["predict", text(&path), text(&image)], "seven.png"),
+        (vec!["predict", text(&path), "--index", "3"], "mnist test image 3"),
+        (vec!["eval", text(&path)], "mnist test image 0"),
+        (vec!["verify", text(&path)], "fixed image"),
+    ];
+    // In the last layer the logits show it; before it RMSNorm would make zeros of everything.
+    for (layer, last) in [(2, true), (0, false)] {
+        broken(layer);
+        for (command, image) in &commands {
+            let output = sterna(command);
+            let said = stderr(&output);
+            assert_eq!(code(&output), 2, "{command:?}: {said}{}", stdout(&output));
+            let said = said.trim_end().lines().last().unwrap_or_default();
+            let parts =
+                if last { [*image, "class ", "the logit "] } else { ["layer 0", "3e38", "784 inputs"] };
+            for part in [&["sterna: ", text(&path)], &parts[..]].concat() {
+                assert!(said.contains(part), "{part} is missing in {said}");
+            }
+            assert!(!last || said.contains("inf") || said.contains("NaN"), "{said}");
+            assert!(output.stdout.is_empty(), "{}", stdout(&output));
+        }
+    }
+}
+
+#[test]
+fn inspect_lists_a_file_whose_weights_are_no_numbers() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("diverged.safetensors");
+    let weights = [1.0, f32::NAN, 0.5, -1.0, f32::INFINITY, f32::NAN];
+    let tensors = [
+        ("a.weight", "F32", vec![2, 3], bytes_of(&weights)),
+        ("b.weight", "F32", vec![1, 2], bytes_of(&[1.0, -1.0])),
+    ];
+    fs::write(&path, safetensors_file(&tensors, json!({}))).expect("written");
+    let output = sterna(&["inspect", text(&path), "--json"]);
+    let line = json_line(&output);
+    let [a, b] = &line["tensors"].as_array().expect("a list")[..] else { panic!("{line}") };
+    assert_eq!((&a["trits"], &b["trits"], &b["fault"]), (&Value::Null, &json!([1, 0, 1]), &Value::Null));
+    let said =
+        "a.weight: row 0, column 1 is NaN, the first of 3 that are no weights, expected numbers up to 3.4";
+    assert!(a["fault"].as_str().is_some_and(|fault| fault.starts_with(said)), "{line}");
+    assert!(stderr(&output).contains(said), "{}", stderr(&output));
+    let out = folder.path().join("out");
+    let output = sterna(&["import", text(&path), "-o", text(&out)]);
+    assert!(code(&output) == 2 && stderr(&output).contains(said) && !out.exists(), "{}", stderr(&output));
+}
+
+#[test]
+fn export_refuses_a_flag_that_its_format_has_no_use_for() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let at = |name: &str| folder.path().join(name);
+    fs::write(at("packed"), network(&[5, 3], 2).to_packed(Coding::TwoBit)).expect("written");
+    for to in Exchange::ALL {
+        let out = at(to.name());
+        let args = ["export", text(&at("packed")), "--to", to.name(), "-o", text(&out)].map(String::from);
+        let args: Vec<&str> = args.iter().map(String::as_str).chain(["--weight-scale", "divide"]).collect();
+        let output = sterna(&args);
+        let said = stderr(&output);
+        match to {
+            Exchange::HfBitnet => assert_eq!(code(&output), 0, "{said}"),
+            _ => {
+                let parts = ["--weight-scale", "hf-bitnet", to.name()];
+                assert!(parts.iter().all(|part| said.contains(part)), "{said}");
+                assert!(code(&output) == 2 && !out.exists());
+            }
+        }
+    }
 }
 
 #[test]

@@ -435,6 +435,8 @@ fn pack_writes_once_and_replaces_by_force() {
     let first = fs::read(&out).expect("written");
     assert_eq!((&line["command"], &line["path"]), (&json!("pack"), &json!(text(&out))));
     assert_eq!((&line["bytes"], &line["format"]), (&json!(first.len()), &json!("2bit")));
+    let lost = line["lost"].as_array().expect("a list");
+    assert!(lost.len() == 2 && lost[1]["tensor"] == "layers.1.weight" && lost[1]["mean"].is_f64(), "{line}");
     assert!(
         !String::from_utf8_lossy(&first).contains("someone"),
         "a folder of the training machine is deployed"
@@ -447,6 +449,14 @@ fn pack_writes_once_and_replaces_by_force() {
     assert_eq!((&line["bytes"], &line["format"]), (&json!(second.len()), &json!("base3")));
     assert!(second.len() < first.len());
     assert_eq!(formats::read(&first), formats::read(&second));
+    // What scripts read of an export is what a terminal is told: weights first, then what the format does.
+    let gguf = at("gguf");
+    let export = ["export", text(&model), "--to", "gguf-tq2_0", "-o", text(&gguf), "--json"];
+    let line = last_line(&sterna(&export), 0);
+    let lost: Vec<&str> =
+        line["lost"].as_array().expect("a list").iter().filter_map(|loss| loss["tensor"].as_str()).collect();
+    assert_eq!(lost, ["layers.0.weight", "layers.1.weight", "layers.0", "layers.1"], "{line}");
+    fs::remove_file(gguf).expect("removed");
     // A folder is no file to be replaced, and a pipe would be gone.
     fs::create_dir(at("folder")).expect("created");
     let onto = |name: &str| sterna(&["pack", text(&out), "-o", text(&at(name)), "--force"]);
@@ -459,16 +469,33 @@ fn pack_writes_once_and_replaces_by_force() {
         assert!(!fs::metadata(at("pipe")).expect("still there").is_file());
         fs::remove_file(at("pipe")).expect("removed");
     }
+    // What a link leads to is replaced, not the link; one that leads nowhere is named.
+    #[cfg(unix)]
+    {
+        fs::write(at("far"), "old").expect("written");
+        std::os::unix::fs::symlink("far", at("near")).expect("linked");
+        assert_refused(&sterna(&["pack", text(&model), "-o", text(&at("near"))]), &["near exists"]);
+        assert_eq!(code(&onto("near")), 0);
+        assert!(fs::symlink_metadata(at("near")).expect("there").is_symlink());
+        assert!(fs::read(at("far")).expect("there") == first);
+        fs::remove_file(at("far")).expect("removed");
+        assert_refused(&onto("near"), &["near: cannot be written: "]);
+        fs::remove_file(at("near")).expect("removed");
+    }
     // What is packed from a packed file is what it would have been from the first.
     last_line(&sterna(&["pack", text(&out), "-o", text(&at("again")), "--json"]), 0);
     assert_eq!(fs::read(at("again")).expect("written"), first);
 
     // What another program wrote is told of as by `import`.
     let (npz, _) = network(&[33, 5], 1).to_exchange(Exchange::Npy, WeightScale::Multiply).expect("written");
-    let places: Vec<usize> =
-        (0..npz.len() - 12).filter(|&at| npz[at..].starts_with(b"layers.0.gai")).collect();
     let mut npz = npz;
-    places.into_iter().for_each(|at| npz[at + 9] = b'p');
+    for at in 0..npz.len() - 12 {
+        match &npz[at..at + 12] {
+            b"layers.0.gai" => npz[at + 9] = b'p',
+            b"sterna.model" => npz[at] = b'S',
+            _ => {}
+        }
+    }
     fs::write(at("foreign"), npz).expect("written");
     for args in [
         vec!["pack", text(&at("foreign")), "-o", text(&at("again")), "--force"],
@@ -476,7 +503,7 @@ fn pack_writes_once_and_replaces_by_force() {
     ] {
         let said = stderr(&sterna(&args));
         assert!(said.contains("layers.0.weight has no gain: it is taken as 1"), "{said}");
-        assert!(said.contains("bytes are left out: layers.0.pain"), "{said}");
+        assert!(said.contains("bytes are left out: Sterna.model, layers.0.pain"), "{said}");
     }
 
     // What knows nothing of its making still does not.

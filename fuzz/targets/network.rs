@@ -14,13 +14,16 @@ pub fn exercise(bytes: &[u8]) {
         }
     }
     let _ = formats::read(bytes);
-    let weight_scale = Some(WeightScale::Divide);
-    let told = Reading { weight_scale, floats: true, absmean: true, ..Reading::default() };
-    let Ok(Imported { model, .. }) = formats::read_as(bytes, &told) else { return };
-    for to in Exchange::ALL {
-        // Some scales are outside f16.
-        let Ok((written, _)) = model.to_exchange(to, WeightScale::Multiply) else { continue };
-        let back = formats::read(&written).expect("what was written is read");
-        assert!(model.first_difference(&back).is_none(), "{}", to.name());
+    let floats = Reading { floats: true, ..Reading::default() };
+    let divide = Reading { weight_scale: Some(WeightScale::Divide), ..floats.clone() };
+    let afresh = Reading { absmean: true, ..floats.clone() };
+    for told in [floats, divide, afresh] {
+        let Ok(Imported { model, .. }) = formats::read_as(bytes, &told) else { continue };
+        for to in Exchange::ALL {
+            // Some scales are outside f16.
+            let Ok((written, _)) = model.to_exchange(to, WeightScale::Multiply) else { continue };
+            let back = formats::read(&written).expect("what was written is read");
+            assert!(model.first_difference(&back).is_none(), "{}", to.name());
+        }
     }
 }

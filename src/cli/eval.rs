@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::network::Network;
+use super::network::{self, Network};
 use super::{DataFlags, DeviceFlags, Outcome, Verdict, failure, shown};
 use crate::digest;
 use crate::model::Precision;
 use crate::report::confusion_table;
-use crate::train::Evaluator;
+use crate::train::{Evaluator, classes};
 
 #[derive(Args)]
 #[command(after_help = NOTES)]
@@ -55,7 +55,10 @@ pub fn run(flags: &Flags) -> Outcome {
     let mlp = network.upload(&gpu)?;
     let evaluator = Evaluator::new(&gpu, &mlp, &data.test).map_err(failure)?;
     let test = evaluator.score().map_err(failure)?;
-    let confusion = super::confusion(&data, &evaluator.predictions().map_err(failure)?);
+    let logits = evaluator.logits().map_err(failure)?;
+    let image = |i: usize| format!("{} test image {i}", data.name);
+    network::finite(&flags.model, image, logits.chunks_exact(data.classes))?;
+    let confusion = super::confusion(&data, &classes(&logits, data.classes));
     let layers = mlp.packed(&gpu).map_err(failure)?;
     // A float network has no integers.
     let digest = match mlp.shape.precision {

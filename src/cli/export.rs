@@ -20,9 +20,10 @@ pub struct Flags {
     /// The file to write.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
-    /// What `weight_scale` is in an hf-bitnet file; `quantization_config.linear_class` in it says so.
-    #[arg(long, value_name = "HOW", default_value = "multiply")]
-    weight_scale: WeightScale,
+    /// What `weight_scale` is in an hf-bitnet file; `quantization_config.linear_class` in it says so. [default:
+    /// multiply]
+    #[arg(long, value_name = "HOW")]
+    weight_scale: Option<WeightScale>,
     /// Replace the file if it exists.
     #[arg(long)]
     force: bool,
@@ -44,11 +45,16 @@ Examples:
 
 pub fn run(flags: &Flags) -> Outcome {
     super::place(&flags.output, flags.force)?;
-    let model = super::deployed(&flags.model)?;
-    let written = model.to_exchange(flags.to, flags.weight_scale);
-    let (bytes, lost) = written.map_err(|what| failure(format!("{}: {what}", shown(&flags.model))))?;
+    if flags.weight_scale.is_some() && flags.to != Exchange::HfBitnet {
+        let to = flags.to.name();
+        return Err(failure(format!("--weight-scale is for --to hf-bitnet, {to} has none: leave it out")));
+    }
+    let (model, mut lost) = super::deployed(&flags.model)?;
+    let written = model.to_exchange(flags.to, flags.weight_scale.unwrap_or(WeightScale::Multiply));
+    let (bytes, changed) = written.map_err(|what| failure(format!("{}: {what}", shown(&flags.model))))?;
     let keeper = format!("a reader of {} that does not know sterna.model", flags.to.name());
-    tell_lost(&lost, &keeper);
+    tell_lost(&changed, &keeper);
+    lost.extend(changed);
     super::write(&flags.output, &bytes, flags.force)?;
     let (path, size) = (shown(&flags.output), thousands(bytes.len()));
     super::say(format!("{path}: {size} bytes of {}, {} layers", flags.to.name(), model.layers.len()))?;
@@ -63,10 +69,10 @@ pub fn run(flags: &Flags) -> Outcome {
 pub fn tell_lost(lost: &[Loss], who: &str) {
     for Loss { tensor, what, largest, mean } in lost {
         super::tell(format!(
-            "{tensor}: {what}; {who} finds weights changed by {largest:.3e} at most, {mean:.3e} on average"
+            "{tensor}: {what}; {who} finds values changed by {largest:.3e} at most, {mean:.3e} on average"
         ));
     }
     if lost.is_empty() {
-        super::tell("no weight is changed");
+        super::tell("no value is changed");
     }
 }

@@ -26,17 +26,18 @@ pub struct Flags {
 
 const NOTES: &str = "\
 Every matrix is shown as the ternary one that it holds or, of floats, that absmean makes of it: counts of -1, 0 and \
-1, share of zeros, entropy of a weight in bits (at most log2 3 = 1.585), and what one trit is worth. The file is \
-mapped, not loaded.
+1, share of zeros, entropy of a weight in bits (at most log2 3 = 1.585), and what one trit is worth. Of a matrix that \
+stands for none, weights that are NaN for instance, stderr says why. The file is mapped, not loaded.
 
 Examples:
   sterna inspect runs/NAME/model.safetensors
   sterna inspect digits.safetensors --png pictures --json";
 
-/// A tensor, and the trits of the matrix that it stands for.
+/// A tensor, and the trits of the matrix that it stands for, or why it has none.
 struct Line<'a> {
     tensor: &'a Stored,
     trits: Option<Trits>,
+    fault: Option<String>,
 }
 
 struct Trits {
@@ -62,13 +63,16 @@ pub fn run(flags: &Flags) -> Outcome {
     let mut lines = Vec::new();
     let mut drawn = Vec::new();
     for tensor in &listing.tensors {
-        let packed = listing.matrix(tensor).transpose();
-        let packed = packed.map_err(|what| failure(format!("{}: {what}", shown(&flags.file))))?;
+        let (packed, fault) = match listing.matrix(tensor).transpose() {
+            Ok(packed) => (packed, None),
+            Err(fault) => (None, Some(fault)),
+        };
+        super::tell_notes(&flags.file, fault.as_slice());
         let said = tensor.matrix.is_some_and(|matrix| matrix.scale != Scale::Unsaid);
         let trits = packed
             .as_ref()
             .map(|packed| Trits { counts: packed.histogram(), scale: said.then_some(packed.scale) });
-        lines.push(Line { tensor, trits });
+        lines.push(Line { tensor, trits, fault });
         drawn.extend(packed.filter(|_| flags.png.is_some()));
     }
     let picture =
@@ -101,12 +105,12 @@ pub fn run(flags: &Flags) -> Outcome {
 
 impl Line<'_> {
     fn json(&self) -> Value {
-        let Line { tensor, trits } = self;
+        let Line { tensor, trits, fault } = self;
         json!({
             "name": tensor.name, "dtype": tensor.dtype, "shape": tensor.shape, "bytes": tensor.at.len(),
             "offset": tensor.at.start,
             "matrix": tensor.matrix.map(|matrix| [matrix.rows, matrix.cols]),
-            "trits": trits.as_ref().map(|trits| trits.counts),
+            "trits": trits.as_ref().map(|trits| trits.counts), "fault": fault,
             "zeros": trits.as_ref().map(|trits| trits.share(1)),
             "entropy_bits": trits.as_ref().map(Trits::entropy),
             "scale": trits.as_ref().and_then(|trits| trits.scale),
@@ -117,7 +121,7 @@ impl Line<'_> {
 fn table(lines: &[Line]) -> String {
     let head = ["tensor", "type", "shape", "bytes", "-1", "0", "+1", "zeros", "bits/weight", "scale"];
     let mut rows = vec![head.map(String::from).to_vec()];
-    for Line { tensor, trits } in lines {
+    for Line { tensor, trits, .. } in lines {
         let shape: Vec<String> = tensor.shape.iter().map(|&n| thousands(n)).collect();
         let mut row = vec![
             printable(&tensor.name),

@@ -31,8 +31,8 @@ use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand}
 use serde_json::{Map, Value, json};
 
 use crate::bench::Room;
-use crate::checkpoint::{FileError, SCHEMA, create, folder, replace};
-use crate::formats::{Imported, Model, Reading};
+use crate::checkpoint::{FileError, SCHEMA, create, folder, replace, target};
+use crate::formats::{Imported, Loss, Model, Reading};
 use crate::gpu::{Choice, Gpu};
 use crate::mnist::Dataset;
 use crate::model::Shape;
@@ -374,8 +374,8 @@ fn tell_notes(path: &Path, notes: &[String]) {
 }
 
 /// The network of a file, to be given away: it tells no folder of the machine that made it. What stays behind in the
-/// file is said on stderr.
-fn deployed(path: &Path) -> Result<Model, Failure> {
+/// file is said on stderr, and what weights lose is returned too.
+fn deployed(path: &Path) -> Result<(Model, Vec<Loss>), Failure> {
     let Imported { mut model, lost, notes } = Model::import(path, &Reading::default()).map_err(failure)?;
     tell_notes(path, &notes);
     if !lost.is_empty() {
@@ -383,7 +383,7 @@ fn deployed(path: &Path) -> Result<Model, Failure> {
     }
     let data = model.about.as_object_mut().and_then(|about| about.get_mut("data")?.as_object_mut());
     data.map(|data| data.shift_remove("folder"));
-    Ok(model)
+    Ok((model, lost))
 }
 
 /// Refuses a name that [`write`] would refuse, before anything is done for it.
@@ -391,7 +391,8 @@ fn place(path: &Path, force: bool) -> Result<(), Failure> {
     if !force && path.symlink_metadata().is_ok() {
         return Err(taken(path));
     }
-    let there = std::fs::metadata(folder(path));
+    let target = target(path).map_err(failure)?;
+    let there = std::fs::metadata(folder(&target));
     there.map(|_| ()).map_err(|reason| failure(FileError::Write { path: path.into(), reason }))
 }
 

@@ -2,13 +2,14 @@
 
 use std::borrow::Cow;
 use std::path::Path;
+use std::time::Instant;
 
 use serde_json::Value;
 
 use super::{Failure, failure, shown};
 use crate::checkpoint::{Checkpoint, FileError};
 use crate::formats::{Format, Imported, Mapped, Model, Reading};
-use crate::gpu::Gpu;
+use crate::gpu::{Error, Gpu};
 use crate::model::{Mlp, Parameters, Precision, Shape};
 use crate::ternary::RMSNORM_EPS;
 
@@ -78,4 +79,46 @@ impl Network {
         };
         mlp.map_err(failure)
     }
+}
+
+/// The logits of every image, in as few batches as the adapter allows, and milliseconds for each.
+pub fn logits(gpu: &Gpu, mlp: &Mlp, images: &[&[u8]]) -> Result<(Vec<Vec<f32>>, f64), Error> {
+    let classes = mlp.shape.dims[mlp.shape.dims.len() - 1];
+    let (mut all, mut seconds) = (Vec::new(), 0.0);
+    for batch in images.chunks(mlp.batch_that_fits(gpu, images.len())) {
+        let on = mlp.activations(gpu, batch.len())?;
+        let mut forward = mlp.forward(gpu, &on);
+        forward.extend(mlp.logits(gpu, &on));
+        let pixels: Vec<i32> = batch.iter().copied().flatten().map(|&pixel| pixel.into()).collect();
+        let run = || {
+            gpu.write(&on.pixels, &pixels);
+            gpu.run(&forward)?;
+            gpu.download::<f32>(&on.logits)
+        };
+        run()?;
+        let start = Instant::now();
+        let logits = run()?;
+        seconds += start.elapsed().as_secs_f64();
+        all.extend(logits.chunks_exact(classes).map(<[f32]>::to_vec));
+    }
+    Ok((all, 1e3 * seconds / images.len() as f64))
+}
+
+/// Refuses logits that are no numbers, which the finite scales and gains of a file may still come to.
+pub fn finite<'a>(
+    path: &Path,
+    image: impl Fn(usize) -> String,
+    logits: impl Iterator<Item = &'a [f32]>,
+) -> Result<(), Failure> {
+    for (i, logits) in logits.enumerate() {
+        if let Some(class) = logits.iter().position(|logit| !logit.is_finite()) {
+            return Err(failure(format!(
+                "{}: {} has for class {class} the logit {}, expected a number: a scale or a gain is too large",
+                shown(path),
+                image(i),
+                logits[class]
+            )));
+        }
+    }
+    Ok(())
 }

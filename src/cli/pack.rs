@@ -39,7 +39,7 @@ Examples:
 
 pub fn run(flags: &Flags) -> Outcome {
     super::place(&flags.output, flags.force)?;
-    let model = super::deployed(&flags.model)?;
+    let (model, lost) = super::deployed(&flags.model)?;
     let bytes = model.to_packed(flags.format);
     super::write(&flags.output, &bytes, flags.force)?;
 
@@ -55,7 +55,7 @@ pub fn run(flags: &Flags) -> Outcome {
     let against = ["verify", &path, "--against", &shown(&flags.model)];
     super::say(format!("Next: {}", super::command(&against)))?;
     if flags.json {
-        let line = json!({"path": path, "bytes": bytes.len(), "format": flags.format.name()});
+        let line = json!({"path": path, "bytes": bytes.len(), "format": flags.format.name(), "lost": lost});
         super::print_json("pack", super::object(line))?;
     }
     Ok(Verdict::Yes)

@@ -2,24 +2,21 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use clap::Args;
 use serde_json::json;
 
-use super::network::Network;
+use super::network::{self, Network};
 use super::{DataFlags, DeviceFlags, Failure, Outcome, Verdict, failure, object, shown};
 use crate::digit;
 use crate::formats::Mapped;
-use crate::gpu::{Error, Gpu};
-use crate::model::Mlp;
 
 #[derive(Args)]
 #[command(after_help = NOTES)]
 pub struct Flags {
     /// A network of any format that Sterna reads, float twins of `sterna train --precision f32` among them.
     model: PathBuf,
-    /// PNG, JPEG or BMP files of one digit each, of any size; `-` reads one from stdin.
+    /// PNG, JPEG or BMP files of one digit each, of up to 67 million pixels; `-` reads one from stdin.
     #[arg(value_name = "IMAGE", required_unless_present = "index")]
     images: Vec<PathBuf>,
     /// Digits of the test set, counted from 0.
@@ -37,7 +34,8 @@ pub struct Flags {
 const NOTES: &str = "\
 A picture is made grey, inverted where its background is light, and what is drawn is scaled to 20 pixels and \
 centred by its mass in 28 x 28, as MNIST was made. It is printed as the network sees it. Photos are best \
-cut to the digit: everything that stands out from the background is taken for it.
+cut to the digit: everything that stands out from the background is taken for it. A picture may have 1,048,576 \
+pixels and 1,024 more for each byte of its file, at most 67,108,864, and takes up to 16 bytes of memory for each.
 
 All images go through the network as one batch; `milliseconds` is the time from writing the pixels to reading \
 the logits, divided by their number, after one run to warm up.
@@ -70,7 +68,9 @@ pub fn run(flags: &Flags) -> Outcome {
     }
     let gpu = flags.device.open()?;
     let mlp = network.upload(&gpu)?;
-    let (logits, milliseconds) = logits(&gpu, &mlp, &inputs).map_err(failure)?;
+    let images: Vec<&[u8]> = inputs.iter().map(|input| &input.pixels[..]).collect();
+    let (logits, milliseconds) = network::logits(&gpu, &mlp, &images).map_err(failure)?;
+    network::finite(&flags.model, |i| inputs[i].file.clone(), logits.iter().map(|row| &row[..]))?;
 
     super::tell(format!("{} on {}", shown(&flags.model), super::gpu_line(&gpu)));
     let mut predictions = Vec::new();
@@ -99,6 +99,11 @@ pub fn run(flags: &Flags) -> Outcome {
 /// The pictures, then the test digits.
 fn inputs(flags: &Flags) -> Result<Vec<Input>, Failure> {
     let mut inputs = Vec::new();
+    if flags.data.data.is_some() && flags.index.is_empty() {
+        return Err(failure(
+            "--data is where --index takes its digits from, and there is none: leave it out",
+        ));
+    }
     let dashes = flags.images.iter().filter(|path| *path == Path::new("-")).count();
     if dashes > 1 {
         return Err(failure(format!("- is given {dashes} times, but stdin holds 1 picture")));
@@ -141,30 +146,6 @@ fn stdin() -> Result<Vec<u8>, Failure> {
         }
         _ => Ok(bytes),
     }
-}
-
-/// The logits of every input, in as few batches as the adapter allows, and milliseconds for each.
-fn logits(gpu: &Gpu, mlp: &Mlp, inputs: &[Input]) -> Result<(Vec<Vec<f32>>, f64), Error> {
-    let classes = mlp.shape.dims[mlp.shape.dims.len() - 1];
-    let (mut all, mut seconds) = (Vec::new(), 0.0);
-    for batch in inputs.chunks(mlp.batch_that_fits(gpu, inputs.len())) {
-        let on = mlp.activations(gpu, batch.len())?;
-        let mut forward = mlp.forward(gpu, &on);
-        forward.extend(mlp.logits(gpu, &on));
-        let pixels: Vec<i32> =
-            batch.iter().flat_map(|input| &input.pixels).map(|&pixel| pixel.into()).collect();
-        let run = || {
-            gpu.write(&on.pixels, &pixels);
-            gpu.run(&forward)?;
-            gpu.download::<f32>(&on.logits)
-        };
-        run()?;
-        let start = Instant::now();
-        let logits = run()?;
-        seconds += start.elapsed().as_secs_f64();
-        all.extend(logits.chunks_exact(classes).map(<[f32]>::to_vec));
-    }
-    Ok((all, 1e3 * seconds / inputs.len() as f64))
 }
 
 fn softmax(logits: &[f32]) -> Vec<f64> {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use super::network::Network;
+use super::network::{self, Network};
 use super::{DeviceFlags, Failure, Outcome, Verdict, failure, shown};
 use crate::digest::{self, Digest, IMAGES, Integers};
 use crate::formats::{Difference, Layer, Model};
@@ -31,7 +31,7 @@ The network runs over 64 fixed images on the device and in the CPU twin, and eve
 accumulator of every layer is compared; of a checkpoint also the trits and scales that the device makes of its \
 float weights. The digest is their sha256: it is the same on every machine and every \
 driver. With --against, trits, scales, gains and eps of both files are compared as well, for scales and eps \
-leave no mark in integers.
+leave no mark in integers. A network with a logit that is no number is refused.
 
 Exit code 1 if anything differs; the first difference is named.
 
@@ -51,6 +51,10 @@ pub fn run(flags: &Flags) -> Outcome {
     super::tell(format!("{} on {} and in the CPU twin", shown(&flags.file), super::gpu_line(&gpu)));
     let device = digest::integers(&gpu, &mlp, &images).map_err(failure)?;
     let twin = digest::twin_integers(&packed, &gains, &images);
+    // Integers do not see a scale under which no logit is a number.
+    let (logits, _) = network::logits(&gpu, &mlp, &images.chunks_exact(packed[0].cols).collect::<Vec<_>>())
+        .map_err(failure)?;
+    network::finite(&flags.file, |i| format!("fixed image {i}"), logits.iter().map(|row| &row[..]))?;
     // What the device holds after all that, of a checkpoint what it made of the shadow weights itself.
     let held = mlp.packed(&gpu).map_err(failure)?;
     let layers = held.into_iter().zip(gains).map(|(packed, gain)| Layer { packed, gain }).collect();

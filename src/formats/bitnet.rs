@@ -8,6 +8,8 @@
 //!
 //! (transformers, `integrations/bitnet.py`.)
 
+use std::ops::Div;
+
 use serde_json::Value;
 
 use crate::ternary::Packed;
@@ -50,10 +52,10 @@ impl WeightScale {
     }
 
     /// What is stored for a scale, and what the scale is of a stored one: both conventions are their own inverse.
-    pub fn turn(self, scale: f32) -> f32 {
+    pub fn turn<T: From<u8> + Div<Output = T>>(self, scale: T) -> T {
         match self {
             WeightScale::Multiply => scale,
-            WeightScale::Divide => 1.0 / scale,
+            WeightScale::Divide => T::from(1) / scale,
         }
     }
 }

@@ -6,7 +6,8 @@
 //! | `hf-bitnet` | `layers.i.weight`, U8 `[ceil(rows / 4), cols]` | `layers.i.weight_scale`, F32 `[1]` | `layers.i.rms_norm.weight`, F32 |
 //! | `npy` | `layers.i.weight`, int8 `[rows, cols]` in a `.npz` | `layers.i.scale`, float32 | `layers.i.gain`, float32 |
 //!
-//! Each also carries [`foreign::Record`](super::Record) as `sterna.model`, so that a network comes back to the bit.
+//! Each also carries [`foreign::Record`](super::Record) as `sterna.model`, so that a network comes back to the bit, and
+//! not at all if a bit of it was changed.
 
 use std::collections::BTreeMap;
 
@@ -80,9 +81,7 @@ impl Model {
             let (scale, form) = stored(layer.packed.scale);
             let change = f64::from(scale) - f64::from(layer.packed.scale);
             let what = format!("scale {} stored as {form}: {scale}", layer.packed.scale);
-            // A weight that is 0 stays so.
-            let changes = layer.packed.unpack().into_iter().map(move |trit| change * f64::from(trit));
-            Loss::of(&format!("layers.{i}"), what, changes)
+            Loss::by_scale(&format!("layers.{i}"), what, change, &layer.packed)
         };
         Ok((bytes, self.layers.iter().enumerate().filter_map(loss).collect()))
     }

@@ -15,11 +15,12 @@ use std::collections::{HashMap, HashSet};
 use half::{bf16, f16};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 
 use super::bitnet::{self, WeightScale};
 use super::ggml::{self, Blocks};
 use super::{Contents, Layer, Matrix, Model, Scale, Stored};
-use crate::checkpoint::SCHEMA;
+use crate::checkpoint::{SCHEMA, damaged, hex};
 use crate::ternary::{LEAST, Packed, RMSNORM_EPS};
 
 /// Where a file's metadata has its [`Record`].
@@ -40,6 +41,10 @@ pub struct Record {
     pub scales: Vec<f32>,
     /// [`Model::about`].
     pub about: Value,
+    /// Of widths, trits, scales, gains and epsilon: GGUF and safetensors have no sums of their own. The first files
+    /// of this schema lack it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
 }
 
 impl Record {
@@ -52,11 +57,24 @@ impl Record {
             dims: model.dims(),
             scales: model.layers.iter().map(|layer| layer.packed.scale).collect(),
             about: model.about.clone(),
+            sha256: Some(digest(model)),
         }
     }
 }
 
-/// How a file is to be read where it does not say so itself.
+/// What [`Record::sha256`] is of a network.
+fn digest(model: &Model) -> String {
+    let mut sum = Sha256::new();
+    sum.update(model.eps.to_le_bytes());
+    for Layer { packed, gain } in &model.layers {
+        sum.update(format!("{} {}\n", packed.rows, packed.cols));
+        packed.words.iter().for_each(|word| sum.update(word.to_le_bytes()));
+        [packed.scale].iter().chain(gain).for_each(|value| sum.update(value.to_le_bytes()));
+    }
+    hex(&sum.finalize())
+}
+
+/// How a file is to be read where it does not say so itself. What speaks of nothing in the file is refused.
 #[derive(Clone, Debug, Default)]
 pub struct Reading {
     /// What `weight_scale` does, whatever the file says.
@@ -69,21 +87,33 @@ pub struct Reading {
     pub absmean: bool,
 }
 
-/// What one conversion takes from a layer's weights.
+impl Reading {
+    /// The first of the flags of `sterna import` that it stands for.
+    pub(super) fn flag(&self) -> Option<&'static str> {
+        let given = [
+            ("--weight-scale", self.weight_scale.is_some()),
+            ("--tensors", !self.tensors.is_empty()),
+            ("--absmean", self.absmean),
+        ];
+        given.into_iter().find_map(|(flag, given)| given.then_some(flag))
+    }
+}
+
+/// What one conversion takes from a tensor, or from `eps`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Loss {
     /// The layer, or the tensor it was.
     pub tensor: String,
     /// What was done to it.
     pub what: String,
-    /// The largest change of a weight.
+    /// The largest change of a value, of a scale that of a weight.
     pub largest: f64,
-    /// The mean change of a weight, the unchanged ones included.
+    /// The mean change, the unchanged values included.
     pub mean: f64,
 }
 
 impl Loss {
-    /// The changes of all weights of a tensor; none if all are 0.
+    /// The changes of all values of a tensor; none if all are 0.
     pub fn of(tensor: &str, what: String, changes: impl Iterator<Item = f64>) -> Option<Loss> {
         let (mut largest, mut sum, mut count) = (0.0f64, 0.0, 0u64);
         for change in changes.map(f64::abs) {
@@ -93,10 +123,20 @@ impl Loss {
     }
 
     /// Of the float weights that a matrix was quantised from.
-    pub(super) fn by_absmean(tensor: &str, what: &str, weight: &[f32], packed: &Packed) -> Option<Loss> {
-        let changes = weight.iter().zip(packed.unpack());
-        let changes = changes.map(|(w, t)| f64::from(*w) - f64::from(packed.scale * f32::from(t)));
+    pub(super) fn by_absmean(
+        tensor: &str,
+        what: &str,
+        weight: impl Iterator<Item = f64>,
+        packed: &Packed,
+    ) -> Option<Loss> {
+        let changes = weight.zip(packed.unpack());
+        let changes = changes.map(|(w, t)| w - f64::from(packed.scale * f32::from(t)));
         Loss::of(tensor, format!("{what} quantised by absmean"), changes)
+    }
+
+    /// Of a matrix whose scale changes by so much; a weight that is 0 stays so.
+    pub(super) fn by_scale(tensor: &str, what: String, change: f64, packed: &Packed) -> Option<Loss> {
+        Loss::of(tensor, what, packed.unpack().into_iter().map(|trit| change * f64::from(trit)))
     }
 }
 
@@ -113,7 +153,7 @@ pub struct Imported {
 
 /// How the values of a tensor lie.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Kind {
+pub(super) enum Kind {
     F64,
     F32,
     F16,
@@ -144,31 +184,37 @@ impl Kind {
         matches!(self, Kind::F64 | Kind::F32 | Kind::F16 | Kind::Bf16)
     }
 
-    /// Reads the values of a float tensor, or of blocks, whose padding past `cols` columns is left out.
-    fn floats(self, bytes: &[u8], cols: usize) -> Vec<f32> {
-        fn each<const N: usize>(bytes: &[u8], value: impl Fn([u8; N]) -> f32) -> Vec<f32> {
-            bytes.as_chunks().0.iter().map(|&bytes| value(bytes)).collect()
+    /// The values of a float tensor, or of blocks, whose padding past `cols` columns is left out; all that the file
+    /// says of them, which f32 may not hold.
+    fn values(self, bytes: &[u8], cols: usize) -> Box<dyn Iterator<Item = f64> + '_> {
+        fn each<const N: usize>(
+            bytes: &[u8],
+            value: fn([u8; N]) -> f64,
+        ) -> Box<dyn Iterator<Item = f64> + '_> {
+            Box::new(bytes.as_chunks().0.iter().map(move |&bytes| value(bytes)))
         }
         match self {
-            Kind::F64 => each(bytes, |x| f64::from_le_bytes(x) as f32),
-            Kind::F32 => each(bytes, f32::from_le_bytes),
-            Kind::F16 => each(bytes, |x| f16::from_le_bytes(x).to_f32()),
-            Kind::Bf16 => each(bytes, |x| bf16::from_le_bytes(x).to_f32()),
+            Kind::F64 => each(bytes, f64::from_le_bytes),
+            Kind::F32 => each(bytes, |x| f32::from_le_bytes(x).into()),
+            Kind::F16 => each(bytes, |x| f16::from_le_bytes(x).into()),
+            Kind::Bf16 => each(bytes, |x| bf16::from_le_bytes(x).into()),
             Kind::Blocks(blocks) => {
-                let padded = blocks.dequantize(bytes);
-                padded.chunks_exact(ggml::padded(cols)).flat_map(|row| &row[..cols]).copied().collect()
+                let rows = bytes.chunks_exact(ggml::padded(cols) / ggml::BLOCK * blocks.bytes());
+                Box::new(
+                    rows.flat_map(move |row| blocks.dequantize(row).into_iter().take(cols).map(f64::from)),
+                )
             }
-            Kind::Quarters | Kind::Trits => Vec::new(),
+            Kind::Quarters | Kind::Trits => Box::new(std::iter::empty()),
         }
     }
 
     /// Reads a matrix, with the scale 1 where another tensor has it.
-    fn read(self) -> fn(&[u8], usize, usize) -> Result<Packed, String> {
+    pub(super) fn read(self) -> fn(&[u8], usize, usize) -> Result<Packed, String> {
         match self {
-            Kind::F64 => |bytes, rows, cols| quantized(&Kind::F64.floats(bytes, cols), rows, cols),
-            Kind::F32 => |bytes, rows, cols| quantized(&Kind::F32.floats(bytes, cols), rows, cols),
-            Kind::F16 => |bytes, rows, cols| quantized(&Kind::F16.floats(bytes, cols), rows, cols),
-            Kind::Bf16 => |bytes, rows, cols| quantized(&Kind::Bf16.floats(bytes, cols), rows, cols),
+            Kind::F64 => |bytes, rows, cols| quantized(Kind::F64, bytes, rows, cols),
+            Kind::F32 => |bytes, rows, cols| quantized(Kind::F32, bytes, rows, cols),
+            Kind::F16 => |bytes, rows, cols| quantized(Kind::F16, bytes, rows, cols),
+            Kind::Bf16 => |bytes, rows, cols| quantized(Kind::Bf16, bytes, rows, cols),
             Kind::Blocks(Blocks::Tq1_0) => |bytes, rows, cols| Blocks::Tq1_0.unpack(bytes, rows, cols),
             Kind::Blocks(Blocks::Tq2_0) => |bytes, rows, cols| Blocks::Tq2_0.unpack(bytes, rows, cols),
             Kind::Quarters => bitnet::unpack,
@@ -187,13 +233,30 @@ impl Kind {
 }
 
 /// A matrix of floats, by absmean.
-fn quantized(weight: &[f32], rows: usize, cols: usize) -> Result<Packed, String> {
-    match weight.iter().position(|x| !x.is_finite()) {
-        Some(at) => {
-            Err(format!("row {}, column {} is {}, expected a number", at / cols, at % cols, weight[at]))
-        }
-        None => Ok(Packed::quantize(weight, rows, cols)),
+fn quantized(kind: Kind, bytes: &[u8], rows: usize, cols: usize) -> Result<Packed, String> {
+    let weight: Vec<f32> = kind.values(bytes, cols).map(|value| value as f32).collect();
+    let Some(at) = weight.iter().position(|weight| !weight.is_finite()) else {
+        return Ok(Packed::quantize(&weight, rows, cols));
+    };
+    let value = kind.values(bytes, cols).nth(at).unwrap_or(f64::NAN);
+    let none = weight.iter().filter(|weight| !weight.is_finite()).count();
+    let (row, col, most) = (at / cols, at % cols, f32::MAX);
+    Err(format!(
+        "row {row}, column {col} is {value:?}, the first of {none} that are no weights, expected numbers up to {most:e}"
+    ))
+}
+
+/// The values of a tensor as f32 holds them, and what that takes from them.
+fn rounded(tensor: &Stored, values: &[f64]) -> Result<(Vec<f32>, Option<Loss>), String> {
+    let Stored { name, dtype, .. } = tensor;
+    let floats: Vec<f32> = values.iter().map(|&value| value as f32).collect();
+    if let Some(at) = floats.iter().position(|value| !value.is_finite()) {
+        let (value, most) = (values[at], f32::MAX);
+        return Err(format!("{name} holds {value:?} at index {at}, expected a number up to {most:e}"));
     }
+    let changes = values.iter().zip(&floats).map(|(value, &float)| value - f64::from(float));
+    let loss = Loss::of(name, format!("{dtype} taken as f32"), changes);
+    Ok((floats, loss))
 }
 
 /// A matrix of int8.
@@ -261,7 +324,7 @@ impl<'a> File<'a> {
     }
 
     /// The values of a float tensor of so many.
-    fn floats(&self, tensor: &Stored, length: usize) -> Result<Vec<f32>, String> {
+    fn values(&self, tensor: &Stored, length: usize) -> Result<Vec<f64>, String> {
         let kind = self
             .kind(tensor)
             .filter(|kind| kind.is_float() && tensor.shape.iter().product::<usize>() == length);
@@ -269,10 +332,20 @@ impl<'a> File<'a> {
             let Stored { name, dtype, shape, .. } = tensor;
             return Err(format!("{name} is {dtype} {shape:?}, expected {length} floats"));
         };
-        let values = kind.floats(&self.bytes[tensor.at.clone()], length);
-        match values.iter().position(|value| !value.is_finite()) {
-            None => Ok(values),
-            Some(at) => Err(format!("{} holds {} at index {at}, expected a number", tensor.name, values[at])),
+        Ok(kind.values(&self.bytes[tensor.at.clone()], length).collect())
+    }
+
+    /// What one trit is worth, as the tensor beside it says.
+    fn scale(&self, tensor: &Stored, convention: WeightScale) -> Result<f64, String> {
+        let said = self.values(tensor, 1)?[0];
+        let scale = convention.turn(said);
+        match scale as f32 {
+            float if float > 0.0 && float.is_finite() => Ok(scale),
+            float => Err(format!(
+                "{} holds {said:?}, by which a trit is worth {float:?}, expected a positive number up to {:e}",
+                tensor.name,
+                f32::MAX
+            )),
         }
     }
 
@@ -348,7 +421,7 @@ impl<'a> File<'a> {
     }
 
     /// RMSNorm's epsilon, where the file says one.
-    fn eps(&self, config: Option<&Value>) -> Option<f32> {
+    fn eps(&self, config: Option<&Value>) -> Option<f64> {
         let said = |values: &Map<String, Value>| {
             let names = ["layer_norm_rms_epsilon", "rms_norm_eps"];
             let mut eps = values.iter().filter(|(key, _)| names.iter().any(|name| key.ends_with(name)));
@@ -357,8 +430,7 @@ impl<'a> File<'a> {
         let quantization = quantization(self.metadata, config);
         let places =
             [Some(self.metadata), quantization.and_then(Value::as_object), config.and_then(Value::as_object)];
-        let eps = || places.into_iter().flatten().find_map(said).map(|eps| eps as f32);
-        self.record.as_ref().map(|record| record.eps).or_else(eps)
+        places.into_iter().flatten().find_map(said)
     }
 }
 
@@ -399,6 +471,17 @@ pub(super) fn read(
         ));
     }
     let all = file.found(&matrices)?;
+    let needless = |flag: &str, what: &str| {
+        let names = names(&matrices);
+        Err(format!("{flag} is for a matrix of {what}, and none of {names} is one: leave it out"))
+    };
+    let some = |fits: fn(Kind) -> bool| all.iter().any(|found| fits(found.kind));
+    if reading.weight_scale.is_some() && !some(|kind| kind == Kind::Quarters) {
+        return needless("--weight-scale", "BitNet's uint8 beside a scale");
+    }
+    if reading.absmean && !some(|kind| kind.is_float() || matches!(kind, Kind::Blocks(_))) {
+        return needless("--absmean", "ggml's blocks or of floats");
+    }
     let quantization = quantization(metadata, config);
     let (mut layers, mut lost, mut notes) = (Vec::new(), Vec::new(), Vec::new());
     for (i, Found { tensor, kind, rows, cols, scale, gain }) in all.iter().enumerate() {
@@ -407,44 +490,57 @@ pub(super) fn read(
         if kind.is_float() && !reading.floats {
             return Err(format!("holds floats in {name}: `sterna import` quantises them"));
         }
-        let afresh = reading.absmean && matches!(kind, Kind::Blocks(_));
-        let floats = (afresh || kind.is_float()).then(|| kind.floats(data, *cols));
-        let packed = match &floats {
-            Some(floats) => quantized(floats, *rows, *cols),
-            None => kind.read()(data, *rows, *cols),
+        let afresh = kind.is_float() || reading.absmean && matches!(kind, Kind::Blocks(_));
+        let packed = match afresh {
+            true => quantized(*kind, data, *rows, *cols),
+            false => kind.read()(data, *rows, *cols),
         };
         let mut packed = packed.map_err(|what| format!("{name}: {what}"))?;
-        let mut convention = None;
+        let (mut convention, mut worth) = (None, None);
         match (kind, scale) {
             (Kind::Quarters, Some(scale)) => {
                 let said = match reading.weight_scale {
                     Some(said) => said,
                     None => WeightScale::of(quantization.unwrap_or(&Value::Null))?,
                 };
-                packed.scale = said.turn(file.floats(scale, 1)?[0]);
+                worth = Some(file.scale(scale, said)?);
                 convention = Some(said);
             }
-            (Kind::Trits, Some(scale)) => packed.scale = file.floats(scale, 1)?[0],
+            (Kind::Trits, Some(scale)) => worth = Some(file.scale(scale, WeightScale::Multiply)?),
             (Kind::Trits, None) => notes.push(format!("{name} has no scale: a trit of it is worth 1")),
             (Kind::Blocks(_), _) if packed.scale == 0.0 => packed.scale = LEAST,
             _ => {}
         }
-        if let Some(floats) = floats {
-            lost.extend(Loss::by_absmean(name, "floats", &floats, &packed));
+        packed.scale = worth.map_or(packed.scale, |worth| worth as f32);
+        if afresh {
+            // It speaks of other trits.
+            file.record.iter_mut().for_each(|record| record.sha256 = None);
+            lost.extend(Loss::by_absmean(name, "floats", kind.values(data, *cols), &packed));
         } else if let Some(record) = &file.record {
             let (exact, zeros) = (record.scales[i], packed.histogram()[1] == rows * cols);
             let stored = kind.stores(exact, convention);
             // Blocks of zeros alone say nothing of their scale.
             if stored.to_bits() != packed.scale.to_bits() && !(zeros && matches!(kind, Kind::Blocks(_))) {
+                let told = reading.weight_scale.is_some() && *kind == Kind::Quarters;
                 let found = packed.scale;
-                return Err(format!(
-                    "{name} has the scale {found}, but `{RECORD}` says {exact}: one of them was changed"
-                ));
+                let why = if told {
+                    "leave --weight-scale out, the file knows it"
+                } else {
+                    "one of them was changed"
+                };
+                return Err(format!("{name} has the scale {found}, but `{RECORD}` says {exact}: {why}"));
             }
             packed.scale = exact;
+        } else if let Some(worth) = worth {
+            let what = format!("scale {worth} taken as f32: {}", packed.scale);
+            lost.extend(Loss::by_scale(name, what, worth - f64::from(packed.scale), &packed));
         }
         let gain = match gain {
-            Some(gain) => file.floats(gain, *cols)?,
+            Some(gain) => {
+                let (floats, loss) = rounded(gain, &file.values(gain, *cols)?)?;
+                lost.extend(loss);
+                floats
+            }
             None => {
                 notes.push(format!("{name} has no gain: it is taken as 1"));
                 vec![1.0; *cols]
@@ -452,10 +548,25 @@ pub(super) fn read(
         };
         layers.push(Layer { packed, gain });
     }
-    let eps = file.eps(config).unwrap_or_else(|| {
-        notes.push(format!("no epsilon of RMSNorm is said: it is taken as {RMSNORM_EPS}"));
-        RMSNORM_EPS as f32
-    });
+    let eps = match (&file.record, file.eps(config)) {
+        (Some(record), _) => record.eps,
+        (None, Some(said)) => {
+            let eps = said as f32;
+            if !eps.is_finite() {
+                return Err(format!("its eps is {said:?}, expected a number up to {:e}", f32::MAX));
+            }
+            // By its digits: 1e-5 is what f32 calls so.
+            if eps.to_string().parse() != Ok(said) {
+                let change = std::iter::once(said - f64::from(eps));
+                lost.extend(Loss::of("eps", format!("{said} taken as f32: {eps}"), change));
+            }
+            eps
+        }
+        (None, None) => {
+            notes.push(format!("no epsilon of RMSNorm is said: it is taken as {RMSNORM_EPS}"));
+            RMSNORM_EPS as f32
+        }
+    };
     let used: HashSet<&str> = all
         .iter()
         .flat_map(|found| [Some(found.tensor), found.scale, found.gain])
@@ -471,12 +582,17 @@ pub(super) fn read(
     if file.record.is_none() && !metadata.is_empty() {
         notes.push(format!("its metadata of {} entries is not kept", metadata.len()));
     }
-    let about = file.record.map_or(Value::Null, |record| record.about);
+    let (about, stated) = file.record.map_or((Value::Null, None), |record| (record.about, record.sha256));
     let hint = |what: String| match all.len() {
         1 => what,
         _ => format!("{what} (layers are {}; --tensors chooses others)", names(&matrices)),
     };
-    Ok(Imported { model: Model { layers, eps, about }.check().map_err(hint)?, lost, notes })
+    let model = Model { layers, eps, about }.check().map_err(hint)?;
+    let found = digest(&model);
+    match stated.filter(|stated| *stated != found) {
+        Some(stated) => Err(damaged(&format!("the `sha256` in its metadata `{RECORD}`"), &stated, &found)),
+        None => Ok(Imported { model, lost, notes }),
+    }
 }
 
 /// Says of the ternary matrices of a file, or of the float ones where there are none, how they are read; of blocks
@@ -489,13 +605,16 @@ pub(super) fn mark(
     let file = File::new(bytes, tensors, metadata)?;
     let convention = quantization(metadata, config).and_then(|config| WeightScale::of(config).ok());
     let mut matrices = HashMap::new();
-    for Found { tensor, kind, rows, cols, scale, .. } in file.found(&file.matrices())? {
+    let some: Vec<&Stored> =
+        file.matrices().into_iter().filter(|matrix| !matrix.shape.contains(&0)).collect();
+    for Found { tensor, kind, rows, cols, scale, .. } in file.found(&some)? {
+        let said = |scale, how: WeightScale| {
+            Ok::<_, String>(Scale::Said(how.turn(file.values(scale, 1)?[0]) as f32))
+        };
         let scale = match (kind, scale, convention) {
-            (Kind::Quarters, Some(scale), Some(convention)) => {
-                Scale::Said(convention.turn(file.floats(scale, 1)?[0]))
-            }
+            (Kind::Quarters, Some(scale), Some(convention)) => said(scale, convention)?,
             (Kind::Quarters, ..) => Scale::Unsaid,
-            (Kind::Trits, Some(scale), _) => Scale::Said(file.floats(scale, 1)?[0]),
+            (Kind::Trits, Some(scale), _) => said(scale, WeightScale::Multiply)?,
             _ => Scale::Own,
         };
         let read = match kind {

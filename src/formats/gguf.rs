@@ -124,7 +124,7 @@ impl<'a> Gguf<'a> {
         }
         let version = from.u32("the version")?;
         if !(2..=3).contains(&version) {
-            let hint = if version.swap_bytes() <= 3 { " (a big-endian file)" } else { "" };
+            let hint = if (1..=3).contains(&version.swap_bytes()) { " (a big-endian file)" } else { "" };
             return Err(format!("has GGUF version {version}{hint}, expected 2 or 3, little-endian"));
         }
         let tensor_count = from.u64("the number of tensors")?;
@@ -467,6 +467,7 @@ mod tests {
         assert!(refused(16, &huge).contains("claims 18446744073709551615 metadata pairs"));
         assert!(refused(24, &huge).contains("a metadata key: expected 18446744073709551615 bytes"));
         assert!(refused(4, &[0, 0, 0, 3]).contains("big-endian"));
+        assert!(refused(4, &[0; 4]).contains("has GGUF version 0, expected 2 or 3"));
         assert!(refused(0, b"GGML").contains("expected [71, 71, 85, 70]"));
     }
 }

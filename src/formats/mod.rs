@@ -175,6 +175,16 @@ impl Model {
             if let Some(at) = gain.iter().position(|gain| !gain.is_finite()) {
                 return Err(format!("layer {i}: the gain of input {at} is {}", gain[at]));
             }
+            // The next RMSNorm squares what this layer gives: past f32 it would make zeros of it, and nobody see it.
+            let largest = gain.iter().fold(0f32, |largest, gain| largest.max(gain.abs()));
+            let [most, bound] =
+                [f64::from(scale) * f64::from(largest) * cols as f64, f64::from(f32::MAX).sqrt()];
+            if i + 1 < self.layers.len() && most > bound {
+                return Err(format!(
+                    "layer {i}: its scale {scale:e}, gains of up to {largest:e} and {cols} inputs come to {most:.1e}, \
+                     expected at most {bound:.1e}, whose square f32 holds"
+                ));
+            }
         }
         Ok(self)
     }
@@ -240,8 +250,15 @@ impl Format {
         if bytes.starts_with(&npy::MAGIC) || bytes.starts_with(&npz::MAGIC) {
             return Ok(Format::Npy);
         }
-        let (_, header) =
-            checkpoint::deserialize(bytes).map_err(|what| format!("{what}, and neither GGUF nor npy"))?;
+        let (_, header) = checkpoint::deserialize(bytes).map_err(|what| {
+            let pictures = [(&b"\x89PNG"[..], "PNG"), (b"\xff\xd8\xff", "JPEG"), (b"BM", "BMP")];
+            match pictures.iter().find(|(magic, _)| bytes.starts_with(magic)) {
+                Some((_, kind)) => {
+                    format!("is no safetensors file but a picture, {kind}: expected a network")
+                }
+                None => format!("{what}, and neither GGUF nor npy"),
+            }
+        })?;
         let kind = header.metadata().as_ref().and_then(|metadata| metadata.get("format"));
         let has = |name: &str| header.info(name).is_some();
         Ok(match kind.map(String::as_str) {
@@ -311,18 +328,18 @@ fn import_raw(
     reading: &Reading,
 ) -> Result<Imported, String> {
     let alone = |model| Imported { model, lost: Vec::new(), notes: Vec::new() };
-    Ok(match Format::of(bytes)? {
+    let format = Format::of(bytes)?;
+    if let (Format::Packed | Format::Checkpoint, Some(flag)) = (format, reading.flag()) {
+        return Err(format!("is {}, which says itself what its layers are: leave {flag} out", format.name()));
+    }
+    Ok(match format {
         Format::Packed => alone(packed::read(bytes)?),
         Format::Checkpoint => {
             let file = Checkpoint::from_bytes(bytes)?;
             let model = Model::of(&file)?;
             let loss = |(i, (layer, floats)): (usize, (&Layer, &checkpoint::Layer))| {
-                Loss::by_absmean(
-                    &format!("layers.{i}.weight"),
-                    "shadow weights",
-                    &floats.weight,
-                    &layer.packed,
-                )
+                let weight = floats.weight.iter().map(|&weight| f64::from(weight));
+                Loss::by_absmean(&format!("layers.{i}.weight"), "shadow weights", weight, &layer.packed)
             };
             let lost = model.layers.iter().zip(&file.layers).enumerate().filter_map(loss).collect();
             let trained = file.layers.iter().any(|layer| layer.moments.is_some());
@@ -440,9 +457,10 @@ pub fn list(bytes: &[u8]) -> Result<Contents, String> {
 fn list_beside(bytes: &[u8], config: impl Fn() -> Result<Option<Value>, String>) -> Result<Contents, String> {
     let (mut contents, config) = match Format::of(bytes)? {
         Format::Packed => return packed::list(bytes),
-        Format::Checkpoint | Format::Safetensors => return floats::list(bytes),
+        Format::Checkpoint => return floats::list(bytes),
         Format::Gguf => (gguf::list(bytes)?, None),
         Format::HfBitnet => (safetensors(bytes)?, config()?),
+        Format::Safetensors => (safetensors(bytes)?, None),
         Format::Npy => (npy::list(bytes)?, None),
     };
     foreign::mark(bytes, &mut contents, config.as_ref())?;

@@ -323,12 +323,6 @@ struct Step {
     on: Activations,
 }
 
-impl Step {
-    fn images(&self) -> usize {
-        self.on.labels.len()
-    }
-}
-
 /// Walks all images once: full batches, then the short one that is left.
 struct Plan {
     full: Step,
@@ -472,23 +466,35 @@ impl Evaluator {
         self.data.score(&self.gpu)
     }
 
+    /// The logits `[images, classes]`, in the order of the data set.
+    ///
+    /// # Errors
+    /// If the device failed.
+    pub fn logits(&self) -> Result<Vec<f32>, Error> {
+        self.rewind();
+        let mut logits = Vec::new();
+        for step in (0..self.plan.len()).map(|i| self.plan.step(i)) {
+            self.gpu.run(&step.ops)?;
+            logits.extend(self.gpu.download::<f32>(&step.on.logits)?);
+        }
+        Ok(logits)
+    }
+
     /// The class of the largest logit of every image, in the order of the data set.
     ///
     /// # Errors
     /// If the device failed.
     pub fn predictions(&self) -> Result<Vec<usize>, Error> {
-        self.rewind();
-        let mut classes = Vec::with_capacity(self.data.count);
-        for step in (0..self.plan.len()).map(|i| self.plan.step(i)) {
-            self.gpu.run(&step.ops)?;
-            let logits = self.gpu.download::<f32>(&step.on.logits)?;
-            let width = logits.len() / step.images();
-            // The first of equal logits, as in softmax_xent.
-            let best = |row: &[f32]| (0..width).rev().max_by(|&a, &b| row[a].total_cmp(&row[b]));
-            classes.extend(logits.chunks_exact(width).map(|row| best(row).expect("a network has a class")));
-        }
-        Ok(classes)
+        let logits = self.logits()?;
+        Ok(classes(&logits, logits.len() / self.data.count))
     }
+}
+
+/// The class of the largest of `width` logits, row by row.
+pub fn classes(logits: &[f32], width: usize) -> Vec<usize> {
+    // The first of equal logits, as in softmax_xent.
+    let best = |row: &[f32]| (0..width).rev().max_by(|&a, &b| row[a].total_cmp(&row[b]));
+    logits.chunks_exact(width).map(|row| best(row).expect("a network has a class")).collect()
 }
 
 /// An image, and what the network is shown of it.
