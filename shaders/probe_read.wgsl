@@ -5,8 +5,8 @@
 //   2  digest  u32  [invocations]    write
 //
 // How fast this adapter reads: as few operations per load as prove that it was read. A load is of WORDS words: 1, 2
-// or 4, as the snippet says. An invocation takes SPAN of them, a multiple of 4: neighbours take neighbouring ones,
-// as a GPU likes it, or where OWN is 1 each walks along a stretch of its own, as a CPU likes it. All four are tuned.
+// or 4, as the snippet says. An invocation takes SPAN of them, TURN (4 or 8) at a time: neighbours take neighbouring
+// ones, as a GPU likes it, or where OWN is 1 each walks along a stretch of its own, as a CPU likes it. All are tuned.
 //
 // Grid     WG * SPAN * WORDS words per workgroup; words is a multiple of it.
 // Moves    4 * words bytes (the digest, 4 bytes per span, is not counted).
@@ -17,6 +17,7 @@ override WG: u32 = 64u;
 override SPAN: u32 = 8u;
 override OWN: u32 = 0u;
 override WORDS: u32 = 4u;
+override TURN: u32 = 4u;
 
 struct Params { words: u32 }
 
@@ -36,9 +37,12 @@ fn main(
     let step = select(WG, 1u, OWN == 1u);
     let start = first + lane * select(1u, SPAN, OWN == 1u);
     var sum = Load();
-    for (var i = 0u; i < SPAN; i += 4u) {
+    for (var i = 0u; i < SPAN; i += TURN) {
         let at = start + i * step;
         sum ^= x[at] ^ x[at + step] ^ x[at + 2u * step] ^ x[at + 3u * step];
+        if TURN == 8u {
+            sum ^= x[at + 4u * step] ^ x[at + 5u * step] ^ x[at + 6u * step] ^ x[at + 7u * step];
+        }
     }
     digest[index * WG + lane] = mixed(sum);
 }

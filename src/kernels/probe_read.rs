@@ -49,9 +49,11 @@ macro_rules! every_order {
 }
 pub(super) use every_order;
 
-/// The probe in every shape and order, and of those the likely ones with narrower loads.
+/// The probe in every shape and order, and of those the likely ones with more loads at a time and with narrower ones.
 pub static VARIANTS: &[&Kernel] = every_order!(
     tuned,
+    &tuned(&[("WG", 8.0), ("SPAN", 1024.0), ("OWN", 1.0), ("TURN", 8.0)]),
+    &tuned(&[("WG", 256.0), ("SPAN", 16.0), ("OWN", 0.0), ("TURN", 8.0)]),
     &pairs(&[("WG", 8.0), ("SPAN", 1024.0), ("OWN", 1.0), ("WORDS", 2.0)]),
     &pairs(&[("WG", 64.0), ("SPAN", 16.0), ("OWN", 0.0), ("WORDS", 2.0)]),
     &pairs(&[("WG", 256.0), ("SPAN", 32.0), ("OWN", 0.0), ("WORDS", 2.0)]),
