@@ -106,6 +106,19 @@ impl Tried {
 const WORKING_SET: u64 = 1 << 28;
 const WORKING_SET_ON_CPU: u64 = 1 << 26;
 
+/// How many of them an operation meets. A batch works on what it finds in caches.
+fn working_set(gpu: &Gpu, wanted: Wanted) -> u64 {
+    let set = if gpu.is_software() { WORKING_SET_ON_CPU } else { WORKING_SET };
+    if wanted.shape[0] == 1 { set } else { set / 16 }
+}
+
+/// What tuning these takes, of what there is.
+pub fn room_to_tune(gpu: &Gpu, wanted: &[Wanted]) -> Room {
+    let floats = |[batch, rows, cols]: [usize; 3]| 4 * (rows * cols + batch * (rows + cols)) as u64;
+    let each = wanted.iter().map(|&wanted| working_set(gpu, wanted).max(floats(wanted.shape)));
+    Room::of(gpu).at_most(each.max().unwrap_or_default())
+}
+
 /// A candidate whose first runs take this much longer than the best is tried no further: more than what a core that
 /// comes or goes makes of one.
 const HOPELESS: f64 = 3.0;
@@ -144,10 +157,7 @@ pub fn tune(
     room: Room,
     seconds: f64,
 ) -> Result<Result<Tuned, String>, Failure> {
-    let set = if gpu.is_software() { WORKING_SET_ON_CPU } else { WORKING_SET };
-    // A batch works on what it finds in caches.
-    let set = if wanted.shape[0] == 1 { set } else { set / 16 };
-    let room = Room { working_set: set.min(room.working_set), ..room };
+    let room = Room { working_set: room.working_set.min(working_set(gpu, wanted)), ..room };
     let product = match Product::new(gpu, wanted.operation, wanted.shape, room)? {
         Ok(product) => product,
         Err(reason) => return Ok(Err(reason)),

@@ -53,7 +53,7 @@ pub fn run(flags: &Flags) -> super::Outcome {
     let shapes = if flags.shapes.is_empty() { bench::shapes_to_tune(&gpu) } else { flags.shapes.clone() };
     let wanted: Vec<Wanted> = shapes.iter().flat_map(|&shape| Wanted::at(&gpu, shape)).collect();
     let mut watch = Watch { tell: &mut |line| super::tell(line), stop: &|| false };
-    let room = flags.device.found(Room::of(&gpu))?;
+    let room = flags.device.found(bench::room_to_tune(&gpu, &wanted))?;
     let (found, left_out) = tune(&gpu, &wanted, room, flags.seconds, &mut watch)?;
 
     super::say(super::gpu_line(&gpu))?;
@@ -161,7 +161,7 @@ impl DeviceFlags {
             "sterna: {} not seen on this adapter before: trying which kernels are fastest (--no-tune does without)",
             super::counted(missing.len(), "product")
         ));
-        let room = self.found(Room::of(gpu))?;
+        let room = self.found(bench::room_to_tune(gpu, &missing))?;
         let (found, _) = tune(gpu, &missing, room, seconds / missing.len() as f64, watch)?;
         for Tuned { wanted, winner, .. } in &found {
             gpu.choose(wanted.operation, wanted.class(), winner);
