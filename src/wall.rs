@@ -38,7 +38,7 @@ pub struct Measure {
     pub best: f64,
     /// From the first to the third quartile of the long laps, over their median.
     pub spread: f64,
-    /// Whether the spread is at most [`STEADY`].
+    /// Whether the spread is at most [`STEADY`], and that of a difference.
     pub steady: bool,
     /// Of the fastest variant of the probe; empty where it has none.
     pub overrides: String,

@@ -45,7 +45,7 @@ fn every_ceiling_is_measured_or_says_what_the_adapter_lacks() {
         assert!(measure.value > 0.0 && measure.value.is_finite(), "{name}: {measure:?}");
         assert!(measure.long_seconds.len() >= 3, "{name}");
         assert_eq!(measure.long_seconds.len(), measure.short_seconds.len(), "{name}");
-        assert_eq!(measure.steady, measure.spread <= 0.05, "{name}");
+        assert_eq!(measure.steady, measure.spread <= 0.05 && measure.differential, "{name}");
     }
     assert_eq!(ceilings.each().map(|(name, _)| name), CEILINGS);
 }

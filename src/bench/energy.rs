@@ -179,18 +179,17 @@ fn measure(
     (watch.tell)(format!("energy: the machine is left idle for {} s", WINDOW.as_secs()));
     let name = counter.name();
     let mut read = || counter.joules();
-    let idle = idle_watts(&mut read, WINDOW)?;
-    energy.idle_watts = Some(idle);
+    let idle = idle_watts(&mut read, WINDOW, watch.stop)?;
     let weights = energy.shape[0] * energy.shape[1];
     for format in &WEIGHT_FORMATS {
         let mut found = || {
-            if (watch.stop)() {
-                return Err("interrupted".to_string());
-            }
             let [rows, cols] = energy.shape;
             let kernel = kernels::chosen(gpu, format.gemv, [1, rows, cols]);
             let ops = rotation(gpu, kernel, energy.shape, room, usize::MAX).map_err(|e| e.to_string())??;
             let mut run = || {
+                if (watch.stop)() {
+                    return Err(INTERRUPTED.to_string());
+                }
                 let all: Vec<&Op> = ops.iter().flatten().collect();
                 gpu.run(all).and_then(|done| gpu.wait(Some(done))).map_err(|error| error.to_string())?;
                 Ok(ops.len() as u64)
@@ -215,13 +214,28 @@ fn measure(
     }
     match energy.gaps.first() {
         Some(gap) if energy.joules.is_empty() => Err(gap.reason.clone()),
-        _ => Ok(name),
+        _ => {
+            energy.idle_watts = Some(idle);
+            Ok(name)
+        }
     }
 }
 
-fn idle_watts(read: &mut dyn FnMut() -> Result<f64, String>, window: Duration) -> Result<f64, String> {
+/// Why a counter's window ended early.
+const INTERRUPTED: &str = "interrupted";
+
+fn idle_watts(
+    read: &mut dyn FnMut() -> Result<f64, String>,
+    window: Duration,
+    stop: &dyn Fn() -> bool,
+) -> Result<f64, String> {
     let (before, start) = (read()?, Instant::now());
-    std::thread::sleep(window);
+    while let Some(left) = window.checked_sub(start.elapsed()) {
+        if stop() {
+            return Err(INTERRUPTED.into());
+        }
+        std::thread::sleep(left.min(Duration::from_millis(100)));
+    }
     Ok((read()? - before) / start.elapsed().as_secs_f64())
 }
 
@@ -529,7 +543,7 @@ mod tests {
         // 5 J a product on a machine that idles at 100 W.
         let (start, done) = (Instant::now(), std::cell::Cell::new(0u64));
         let mut read = || Ok(100.0 * start.elapsed().as_secs_f64() + 5.0 * done.get() as f64);
-        let idle = idle_watts(&mut read, Duration::from_millis(50)).expect("a counter");
+        let idle = idle_watts(&mut read, Duration::from_millis(50), &|| false).expect("a counter");
         assert!((idle - 100.0).abs() < 10.0, "{idle}");
         let mut run = || {
             done.set(done.get() + 2);
@@ -542,5 +556,9 @@ mod tests {
         assert!(seconds >= 0.1 && (joules - 5.0).abs() < 0.5, "{joules}");
         let mut broken = || Err("gone".to_string());
         assert!(energy_per_product(&mut broken, &mut run, 0.0, Duration::ZERO).is_err());
+        // Nobody who asked to stop waits for the rest of a window.
+        let began = Instant::now();
+        assert_eq!(idle_watts(&mut read, Duration::from_secs(60), &|| true), Err(INTERRUPTED.into()));
+        assert!(began.elapsed() < Duration::from_secs(10));
     }
 }

@@ -137,9 +137,9 @@ impl Layers {
         }
     }
 
-    /// Seconds that a larger batch will take by the largest that was measured; 0 where there is none.
+    /// Seconds that a larger batch will take at most by the largest that was measured; 0 where there is none.
     fn expected(&self, [rows, cols]: [usize; 2], format: &str, batch: usize) -> f64 {
-        let before = self.points.iter().filter(|p| p.format == format && p.batch > 1 && p.batch < batch);
+        let before = self.points.iter().filter(|p| p.format == format && p.batch < batch);
         let before = before.filter(|p| [p.rows * p.parts, p.cols] == [rows, cols]);
         let last = before.max_by_key(|point| point.batch);
         last.map_or(0.0, |last| last.median_seconds * batch as f64 / last.batch as f64)
@@ -172,14 +172,14 @@ fn layer(
                 Some(_) => Chosen::Tuned,
                 None => Chosen::Default,
             };
-            Ok(Point { chosen: Some(chosen), ..point(format, row, batch, parts, room) })
+            Ok(Point { chosen: Some(chosen), ..point(format, row, batch, parts) })
         }
         (None, Some(skipped)) => Err(skipped.reason.clone()),
         (None, None) => Err(format!("there is no {operation}")),
     }
 }
 
-fn point(format: &WeightFormat, row: &Row, batch: usize, parts: usize, room: Room) -> Point {
+fn point(format: &WeightFormat, row: &Row, batch: usize, parts: usize) -> Point {
     let [rows, cols] = row.shape;
     Point {
         format: format.name.into(),
@@ -201,7 +201,7 @@ fn point(format: &WeightFormat, row: &Row, batch: usize, parts: usize, room: Roo
         bound_by: None,
         reached: None,
         working_set_bytes: row.working_set,
-        cold: row.working_set >= room.working_set / 2,
+        cold: false,
         parts,
         sample_seconds: row.samples.clone(),
     }
@@ -413,7 +413,7 @@ mod tests {
                     ..made_up(1, 0)
                 };
                 let of = WEIGHT_FORMATS.iter().find(|known| known.name == format).unwrap();
-                layers.points.push(point(of, &row, 1, 2, Room { working_set: 1, memory: 1 }));
+                layers.points.push(point(of, &row, 1, 2));
             }
         }
         let all = models(&ceilings, &layers);
@@ -439,5 +439,20 @@ mod tests {
         // Without a ceiling there is no prediction.
         let blind = models(&Ceilings::none("made up"), &layers);
         assert!(blind.iter().all(|model| model.predicted_seconds.is_none() && model.load_seconds.is_none()));
+    }
+
+    #[test]
+    fn every_batch_is_expected_by_the_largest_below_it() {
+        let [dense, ..] = &WEIGHT_FORMATS;
+        let at = |batch, median_seconds| {
+            let row = Row { shape: [64, 32], batch, median_seconds, ..made_up(1, 1) };
+            point(dense, &row, batch, 2)
+        };
+        let layers = Layers { points: vec![at(1, 0.5), at(8, 1.0)], gaps: Vec::new() };
+        // A point is one of two parts of its matrix.
+        let expected = |batch| layers.expected([128, 32], "f32", batch);
+        assert_eq!([1, 4, 8, 16].map(expected), [0.0, 2.0, 4.0, 2.0]);
+        assert_eq!(layers.expected([128, 32], "f16", 16), 0.0);
+        assert_eq!(layers.expected([64, 32], "f32", 16), 0.0);
     }
 }

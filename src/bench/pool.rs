@@ -11,7 +11,11 @@ pub const WORKING_SET: u64 = 1 << 30;
 /// Most buffers in rotation: each costs a binding.
 pub(super) const MOST_BUFFERS: u64 = 512;
 
-/// Bytes that a benchmark may fill. A software rasteriser takes the machine's own memory, half of what is free.
+/// Bytes of a software rasteriser, which takes the machine's own memory, at most: no matrix here needs more.
+const MOST_SOFTWARE: u64 = 2 << 30;
+
+/// Bytes that a benchmark may fill: on a software rasteriser a quarter of what is free, since [`Room::found`] tries
+/// three times as much, and some rasterisers touch what they give.
 pub(super) fn memory(gpu: &Gpu) -> u64 {
     let free = || {
         let text = std::fs::read_to_string("/proc/meminfo").ok()?;
@@ -19,7 +23,7 @@ pub(super) fn memory(gpu: &Gpu) -> u64 {
         Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? << 10)
     };
     match gpu.is_software() {
-        true => free().map_or(WORKING_SET, |free| free / 2),
+        true => free().map_or(WORKING_SET, |free| free / 4).min(MOST_SOFTWARE),
         // What most cards have; `Room::found` asks the card itself.
         false => 6 << 30,
     }
@@ -69,7 +73,7 @@ impl Room {
 
 /// Whether buffers of so many bytes can be made at once.
 fn gives(gpu: &Gpu, bytes: u64) -> bool {
-    let mut words = 1 << 28;
+    let mut words = (bytes as usize / 4).clamp(1, 1 << 28);
     while gpu.fits("trial", &[words]).is_err() {
         words /= 2;
     }

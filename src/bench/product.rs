@@ -195,7 +195,6 @@ impl Product {
         drawn[1] = rows.min(((1 << 22) / (cols * drawn[0]) + 61) | 1);
         let (x, w, twin) = draw(format, drawn, cols);
         let all_x = repeated(&x.words, batch * x_words);
-        let all_w = repeated(&w, rows * words);
         let upload = |label: &str, row: usize, words: &[u32]| {
             let shape = [words.len() / row, row];
             match format {
@@ -203,6 +202,7 @@ impl Product {
                 _ => gpu.upload(label, &shape, words),
             }
         };
+        let period = upload("w", words, &w)?;
         let copy = |copy: u64| {
             let x = match format {
                 Format::F32 | Format::F16 => {
@@ -218,8 +218,10 @@ impl Product {
                     sum: gpu.upload("x.sum", &[batch], &repeated(&x.sums, batch))?,
                 }),
             };
-            let blocks = all_w.chunks(block * words).enumerate();
-            let blocks = blocks.map(|(i, part)| upload(&format!("w.{copy}.{i}"), words, part));
+            let blocks = (0..rows).step_by(block).map(|first| {
+                let shape = [block.min(rows - first), words];
+                gpu.repeat(&format!("w.{copy}.{}", first / block), &shape, &period, first % drawn[1] * words)
+            });
             Ok(Operands { x, blocks: blocks.collect::<Result<_, Error>>()? })
         };
         let count = room.working_set.div_ceil(bytes).min(memory / bytes).clamp(1, MOST_BUFFERS);

@@ -115,7 +115,9 @@ struct Session<'a> {
     device: &'a DeviceFlags,
     gpu: Gpu,
     room: Room,
-    /// Whether there was less memory than one would like.
+    /// Bytes that should be in rotation.
+    wanted: u64,
+    /// Whether there was less memory than that.
     shrunk: bool,
     /// Whether the device refused more.
     refused: bool,
@@ -156,6 +158,7 @@ impl Session<'_> {
             device: &flags.device,
             gpu,
             room,
+            wanted,
             shrunk,
             refused,
             seconds,
@@ -302,10 +305,26 @@ impl Session<'_> {
                 .into(),
         );
         notes.push(format!(
-            "Matrices rotate through {} MiB, so that no cache holds them. A model is never in memory whole: each distinct \
-             shape of its matrices is measured once and multiplied by its count.",
+            "Matrices rotate through {} MiB, where so many fit. A model is never in memory whole: each distinct shape of \
+             its matrices is measured once and multiplied by its count.",
             self.room.working_set >> 20
         ));
+        let warm = wall.points.iter().filter(|point| !point.cold).count();
+        if warm > 0 {
+            notes.push(format!(
+                "Of {warm} products, marked *, less than {} MiB were in rotation: small matrices, or too little time for \
+                 all. A cache may have helped them.",
+                self.cold() >> 20
+            ));
+        }
+        let poor = wall.points.iter().filter(|point| point.reached.is_some_and(|share| share < 0.5)).count();
+        if poor > 0 {
+            notes.push(format!(
+                "{poor} of {} reach less than half of what the ceilings allow: those are limited by the kernel itself \
+                 more than by the ceiling that is named as binding them.",
+                super::counted(all, "product")
+            ));
+        }
         if self.shrunk {
             notes.push(format!(
                 "The working set was shrunk to {} MiB, since no more than {} MiB of memory {}; caches may have helped.",
@@ -320,6 +339,11 @@ impl Session<'_> {
             );
         }
         notes
+    }
+
+    /// Bytes in rotation that no cache is thought to hold.
+    fn cold(&self) -> u64 {
+        self.wanted / 2
     }
 
     /// Which kernels ran, and who chose them.
@@ -383,6 +407,7 @@ impl Session<'_> {
         for point in &mut wall.points {
             let format = WEIGHT_FORMATS.iter().find(|format| format.name == point.format);
             point.judge(&wall.ceilings, format.map_or("", |format| format.arithmetic));
+            point.cold = point.working_set_bytes >= self.cold();
         }
         wall.models = bench::models(&wall.ceilings, &layers);
         wall.gaps = layers.gaps;

@@ -170,6 +170,34 @@ impl Gpu {
         self.allocate(label, Dtype::U32, &[bytes.len().div_ceil(4)], Some(bytes))
     }
 
+    /// A tensor that holds `period` over and over, from its element `first` on: copied on the device, so that a matrix
+    /// of gigabytes costs the host no more than its first rows.
+    ///
+    /// # Errors
+    /// If the adapter cannot bind a buffer of this size, or has no memory for it.
+    ///
+    /// # Panics
+    /// If the period has no element `first`.
+    pub fn repeat(
+        &self,
+        label: &str,
+        shape: &[usize],
+        period: &Tensor,
+        first: usize,
+    ) -> Result<Tensor, Error> {
+        assert!(first < period.len(), "repeat {label}: element {first} of {}", period.len());
+        let tensor = self.allocate(label, period.dtype, shape, None)?;
+        let mut encoder = self.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        let (mut from, mut to) = (4 * first as u64, 0);
+        while to < tensor.bytes() {
+            let bytes = (period.bytes() - from).min(tensor.bytes() - to);
+            encoder.copy_buffer_to_buffer(&period.buffer, period.offset() + from, &tensor.buffer, to, bytes);
+            (from, to) = (0, to + bytes);
+        }
+        self.queue().submit([encoder.finish()]);
+        Ok(tensor)
+    }
+
     /// Overwrites all elements; ordered after the work already submitted.
     ///
     /// # Panics
@@ -229,7 +257,8 @@ impl Gpu {
     pub fn fits(&self, label: &str, shape: &[usize]) -> Result<(), Error> {
         let bytes = padded(4 * shape.iter().map(|&n| n as u64).product::<u64>());
         let limits = self.device().limits();
-        let limit = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
+        // SwiftShader refuses a buffer of exactly as many bytes as it names.
+        let limit = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size - 16);
         if bytes > limit {
             let advice = "use a smaller network, batch or data set".into();
             return Err(Error::TooLarge { label: label.into(), bytes, limit, adapter: self.name(), advice });

@@ -181,7 +181,8 @@ fn roofline(wall: &Wall) -> String {
     let shows = format!(
         "Each point is one measured product of a {} × {} matrix, the number beside it the rows of activations (the batch); \
          fewer bits per weight move a point to the right, since each byte feeds more operations, and up as far as the roof \
-         lets it; points without a number are of a small matrix, {} × {}. A stroke through a point is the middle half of its samples.",
+         lets it; points without a number are of a small matrix, {} × {}. A stroke through a point is the middle half of its samples. Weights in f16 are multiplied and \
+         summed in f32, so the f16 roof is not theirs.",
         count(rows),
         count(cols),
         count(wall.small_shape[0]),
@@ -192,7 +193,7 @@ fn roofline(wall: &Wall) -> String {
         tables::points(&PAGE, &points),
         "The points. What binds one is the ceiling that would take it longest; balanced are those of which two ceilings \
          would take within a tenth of equally long. The spread is of the middle half of the samples: more than a \
-         twentieth varies.",
+         twentieth varies. Those with * moved too few bytes in rotation to be sure that no cache helped.",
     );
     html += &gaps(&wall.gaps);
     html + "</section>\n"
