@@ -46,18 +46,13 @@ impl Room {
     }
 
     /// As much of it as the device really gives, by trial: half as much until buffers of so many bytes can be made.
-    /// Each trial opens a device of its own by `open`, since one that finds no memory is lost. A software rasteriser's
-    /// memory is the machine's, which was asked, and a trial might take all of it.
+    /// Each trial opens a device of its own by `open`, since one that finds no memory is lost.
     ///
     /// # Errors
     /// If a device does not open.
     pub fn found(self, open: impl Fn() -> Result<Gpu, Error>) -> Result<Room, Error> {
         const LEAST: u64 = 1 << 22;
-        let (mut room, first) = (self, open()?);
-        if first.is_software() {
-            return Ok(room);
-        }
-        drop(first);
+        let mut room = self;
         // An upload holds what it carries beside the buffer until it is submitted, and so does a download.
         while room.memory > LEAST && !gives(&open()?, 3 * room.memory) {
             room = room.at_most(room.memory / 2);
