@@ -8,6 +8,7 @@
 // For adapters where a load costs as much as many operations and a broadcast little (lavapipe): each of 8 lanes
 // loads four activations of one batch row and the others take them from it. With 2, 4 or 8 COLUMNS the lanes hold
 // 4, 2 or 1 vectors of each batch row, and the weights are read once for all of them. Terms are added in order.
+// A larger batch comes in blocks; past 8 rows the tile of 16 of them is the default.
 //
 // Needs    subgroups of at least 8.
 // Grid     TILE_X rows per invocation, COLUMNS batch rows per workgroup.

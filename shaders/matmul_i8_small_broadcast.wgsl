@@ -7,7 +7,8 @@
 //
 // For adapters where a load costs as much as many operations and a broadcast little (lavapipe): each of 8 lanes
 // loads 16 activations of one batch row and the others take them from it. With 2, 4 or 8 COLUMNS the lanes hold
-// 4, 2 or 1 vectors of each batch row, and the weights are read once for all of them.
+// 4, 2 or 1 vectors of each batch row, and the weights are read once for all of them. A larger batch comes in blocks;
+// past 16 rows the tile of 8 of them is the default.
 //
 // Needs    subgroups of at least 8.
 // Grid     TILE_X rows per invocation, COLUMNS batch rows per workgroup.
@@ -30,9 +31,6 @@ struct Params { batch: u32, rows: u32, vectors: u32 }
 // A vector of each of four rows.
 struct Rows { r0: vec4<u32>, r1: vec4<u32>, r2: vec4<u32>, r3: vec4<u32> }
 
-// Those of up to four places that follow each other.
-alias Weights = array<Rows, 4>;
-
 // Four sums, one a row, for each batch row.
 alias Sums = array<vec4<i32>, 8>;
 
@@ -44,23 +42,37 @@ fn terms(v: Rows, x: vec4<u32>) -> vec4<i32> {
     return vec4<i32>(dot16(v.r0, x), dot16(v.r1, x), dot16(v.r2, x), dot16(v.r3, x));
 }
 
-// Sixteen activations of each of eight lanes times the weights they belong to: lane j holds those of batch row
-// j % COLUMNS at place j / COLUMNS.
-fn add(a: ptr<function, Sums>, v: ptr<function, Weights>, x: vec4<u32>) {
-    (*a)[0] += terms((*v)[0], subgroupBroadcast(x, 0u));
-    (*a)[1] += terms((*v)[0], subgroupBroadcast(x, 1u));
-    (*a)[2u % COLUMNS] += terms((*v)[2u / COLUMNS], subgroupBroadcast(x, 2u));
-    (*a)[3u % COLUMNS] += terms((*v)[3u / COLUMNS], subgroupBroadcast(x, 3u));
-    (*a)[4u % COLUMNS] += terms((*v)[4u / COLUMNS], subgroupBroadcast(x, 4u));
-    (*a)[5u % COLUMNS] += terms((*v)[5u / COLUMNS], subgroupBroadcast(x, 5u));
-    (*a)[6u % COLUMNS] += terms((*v)[6u / COLUMNS], subgroupBroadcast(x, 6u));
-    (*a)[7u % COLUMNS] += terms((*v)[7u / COLUMNS], subgroupBroadcast(x, 7u));
-}
-
 // A vector of each of the rows that start at these; past their end the last one, which meets activations of 0.
 fn rows_at(starts: vec4<u32>, k: u32) -> Rows {
     let i = starts + min(k, p.vectors - 1u);
     return Rows(w[i.x], w[i.y], w[i.z], w[i.w]);
+}
+
+// Sixteen activations of each of eight lanes times the weights they belong to: lane j holds those of batch row
+// j % COLUMNS at place j / COLUMNS. Two places at a time, for the weights of four would not stay in registers.
+fn add(a: ptr<function, Sums>, starts: vec4<u32>, k: u32, x: vec4<u32>) {
+    var near = rows_at(starts, k);
+    var far = near;
+    if COLUMNS < 8u { far = rows_at(starts, k + 1u); }
+    (*a)[0] += terms(near, subgroupBroadcast(x, 0u));
+    (*a)[1] += terms(near, subgroupBroadcast(x, 1u));
+    if COLUMNS == 2u {
+        (*a)[0] += terms(far, subgroupBroadcast(x, 2u));
+        (*a)[1] += terms(far, subgroupBroadcast(x, 3u));
+        near = rows_at(starts, k + 2u);
+        far = rows_at(starts, k + 3u);
+        (*a)[0] += terms(near, subgroupBroadcast(x, 4u));
+        (*a)[1] += terms(near, subgroupBroadcast(x, 5u));
+        (*a)[0] += terms(far, subgroupBroadcast(x, 6u));
+        (*a)[1] += terms(far, subgroupBroadcast(x, 7u));
+    } else {
+        (*a)[2] += terms(near, subgroupBroadcast(x, 2u));
+        (*a)[3] += terms(near, subgroupBroadcast(x, 3u));
+        (*a)[4u % COLUMNS] += terms(far, subgroupBroadcast(x, 4u));
+        (*a)[5u % COLUMNS] += terms(far, subgroupBroadcast(x, 5u));
+        (*a)[6u % COLUMNS] += terms(far, subgroupBroadcast(x, 6u));
+        (*a)[7u % COLUMNS] += terms(far, subgroupBroadcast(x, 7u));
+    }
 }
 
 fn store(b: u32, row: u32, value: vec4<i32>) {
@@ -90,15 +102,8 @@ fn main(
     let share = mine / COLUMNS;
     var a = Sums();
     for (var k = 0u; k < p.vectors; k += 8u / COLUMNS) {
-        var v = Weights();
-        v[0] = rows_at(starts, k);
-        if COLUMNS < 8u { v[1] = rows_at(starts, k + 1u); }
-        if COLUMNS < 4u {
-            v[2] = rows_at(starts, k + 2u);
-            v[3] = rows_at(starts, k + 3u);
-        }
         let x = q[start + min(k + share, p.vectors - 1u)];
-        add(&a, &v, select(vec4<u32>(0u), x, k + share < p.vectors));
+        add(&a, starts, k, select(vec4<u32>(0u), x, k + share < p.vectors));
     }
     store(b, row, a[0]);
     store(b + 1u, row, a[1]);

@@ -8,7 +8,8 @@
 //
 // For adapters where a load costs as much as many operations and a broadcast little (lavapipe): each of 8 lanes
 // loads 16 activations of one batch row, spreads them into pairs, and the others take them from it. With 2, 4
-// or 8 COLUMNS the lanes hold 4, 2 or 1 words of each batch row.
+// or 8 COLUMNS the lanes hold 4, 2 or 1 words of each batch row. A larger batch comes in blocks; past 16 rows the tile
+// of 8 of them is the default.
 //
 // Needs    subgroups of at least 8.
 // Grid     TILE_X rows per invocation, COLUMNS batch rows per workgroup.

@@ -5,7 +5,7 @@ mod common;
 
 use common::*;
 use sterna::augment::Distortion;
-use sterna::gpu::{Dtype::*, Gpu, Kernel, Op, Tensor};
+use sterna::gpu::{Dtype::*, Gpu, Kernel, Op, Tensor, Tuning};
 use sterna::kernels::{self, Factors, Stack, Totals, Trainable};
 use sterna::reference::{self, Int8};
 use sterna::ternary::{self, Base3, Bitplanes, Packed};
@@ -104,9 +104,9 @@ fn run(gpu: &Gpu, kernel: &Kernel, ops: &[Op]) {
 
 // --- shapes ----------------------------------------------------------------------------------------
 
-/// `[batch, rows, cols]`: one, odd, one past a tile or a workgroup, 784 = 49 whole words; at last whole
-/// vectors that fill their tiles, and such that do not.
-const MATRICES: [[usize; 3]; 11] = [
+/// `[batch, rows, cols]`: one, odd, one past a tile or a workgroup, 784 = 49 whole words; whole vectors that fill their
+/// tiles, and such that do not; at last several workgroups both ways, see [`every_tile_meets_its_neighbours`].
+const MATRICES: [[usize; 3]; 14] = [
     [1, 1, 1],
     [3, 5, 7],
     [1, 65, 17],
@@ -118,7 +118,35 @@ const MATRICES: [[usize; 3]; 11] = [
     [1, 2, 1025],
     [8, 16, 64],
     [6, 20, 68],
+    [131, 133, 40],
+    [17, 514, 20],
+    [17, 17, 1030],
 ];
+
+#[test]
+fn every_tile_meets_its_neighbours() {
+    let products = kernels::OPERATIONS.iter().filter(|variants| variants[0].name.starts_with("matmul_"));
+    for kernel in products.copied().flatten() {
+        for tuning in [Tuning::Gpu, Tuning::Software] {
+            let set = |wanted| kernel.overrides(tuning).iter().find(|(name, _)| *name == wanted);
+            // Blocks of the batch are numbered along one side.
+            if set("COLUMNS").is_some() {
+                continue;
+            }
+            let side = |tile: u32, name| tile as usize * set(name).map_or(1, |set| set.1 as usize);
+            let [width, height] = [side(kernel.tile[0], "WG"), side(kernel.tile[1], "WG_Y")];
+            let crossed = MATRICES.iter().any(|&[batch, rows, cols]| {
+                let (x, y) = match kernel.name {
+                    name if name.contains("_dx") => (cols, batch),
+                    name if name.contains("_dw") => (cols, rows),
+                    _ => (rows, batch),
+                };
+                x > width && y > height
+            });
+            assert!(crossed, "{} with {tuning:?}: none exceeds {width} x {height}", kernel.name);
+        }
+    }
+}
 
 /// `[batch, cols]`; the last is a grid past 65,535 workgroups, which is folded.
 const ROWS: [[usize; 2]; 10] =
@@ -519,7 +547,7 @@ fn matmul_ternary(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
         let w_gpu = kernels::PackedTensor::upload(gpu, "w", &w).expect("test data fits");
         let x_gpu = upload_int8(gpu, &x, cols);
         let op = kernels::matmul_ternary_variant(gpu, kernel, &x_gpu, &w_gpu, &acc);
-        assert!((batch > 129) == is_folded(&op), "matmul_ternary: {:?}", op.groups());
+        assert!((batch > 131) == is_folded(&op), "matmul_ternary: {:?}", op.groups());
         run(gpu, kernel, &[op]);
         let twin = reference::matmul_ternary(&x.q, &w);
         equal(&format!("acc of {batch} x {rows} x {cols}"), &read(gpu, &acc), &twin)?;
@@ -581,7 +609,8 @@ fn gemv_ternary_addsub(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
         let w_gpu = kernels::PackedTensor::upload(gpu, "w", &w).expect("test data fits");
         for x in &one_row_codes(cols)[..if is_last(rows) { 1 } else { 4 }] {
             let acc = poisoned(gpu, I32, &[1, rows]);
-            let op = kernels::gemv_ternary_addsub(gpu, &upload_int8(gpu, x, cols), &w_gpu, &acc);
+            let op =
+                kernels::gemv_ternary_addsub_variant(gpu, kernel, &upload_int8(gpu, x, cols), &w_gpu, &acc);
             assert!(is_folded_for(&op, rows), "gemv_ternary_addsub: {:?}", op.groups());
             run(gpu, kernel, &[op]);
             let twin = reference::gemv_ternary_addsub(&x.q, &w);
@@ -599,7 +628,7 @@ fn gemv_base3(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
         let w_gpu = kernels::Base3Tensor::upload(gpu, "w", &w).expect("test data fits");
         for x in &one_row_codes(cols)[..if is_last(rows) { 1 } else { 4 }] {
             let acc = poisoned(gpu, I32, &[1, rows]);
-            let op = kernels::gemv_base3(gpu, &upload_int8(gpu, x, cols), &w_gpu, &acc);
+            let op = kernels::gemv_base3_variant(gpu, kernel, &upload_int8(gpu, x, cols), &w_gpu, &acc);
             assert!(is_folded_for(&op, rows), "gemv_base3: {:?}", op.groups());
             run(gpu, kernel, &[op]);
             let twin = reference::gemv_base3(&x.q, &w);
@@ -622,7 +651,7 @@ fn matmul_base3(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
         let w_gpu = kernels::Base3Tensor::upload(gpu, "w", &w).expect("test data fits");
         let x_gpu = upload_int8(gpu, &x, cols);
         let op = kernels::matmul_base3_variant(gpu, kernel, &x_gpu, &w_gpu, &acc);
-        assert!((batch > 129) == is_folded(&op), "matmul_base3: {:?}", op.groups());
+        assert!((batch > 131) == is_folded(&op), "matmul_base3: {:?}", op.groups());
         run(gpu, kernel, &[op]);
         let twin = reference::matmul_base3(&x.q, &w);
         equal(&format!("acc of {batch} x {rows} x {cols}"), &read(gpu, &acc), &twin)?;
@@ -659,7 +688,7 @@ fn matmul_i8(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
         let acc = poisoned(gpu, I32, &[batch, rows]);
         let (x_gpu, w_gpu) = (upload_int8(gpu, &x, cols), upload_int8(gpu, &w, cols));
         let op = kernels::matmul_i8_variant(gpu, kernel, &x_gpu, &w_gpu.q, &acc);
-        assert!((batch > 129) == is_folded(&op), "matmul_i8: {:?}", op.groups());
+        assert!((batch > 131) == is_folded(&op), "matmul_i8: {:?}", op.groups());
         run(gpu, kernel, &[op]);
         let twin = reference::matmul_i8(&x.q, &w.q, cols);
         equal(&format!("acc of {batch} x {rows} x {cols}"), &read(gpu, &acc), &twin)?;

@@ -408,7 +408,7 @@ fn twinned(kernel: &Kernel) -> Vec<String> {
     faults
 }
 
-/// A snippet holds functions and constants, nothing that is the kernel's to declare.
+/// A snippet holds functions, constants and names of types, nothing that is the kernel's to declare.
 fn snippet(stem: &str, text: &str) -> Vec<String> {
     let mut faults = Vec::new();
     if !titled(stem, &header(text)) {
@@ -421,8 +421,8 @@ fn snippet(stem: &str, text: &str) -> Vec<String> {
         item.push(c);
         if depth == 0 && (c == '}' || c == ';') {
             let head = item.trim_start();
-            if !["fn ", "const ", ";"].iter().any(|allowed| head.starts_with(allowed)) {
-                faults.push(format!("neither a function nor a constant: {head}"));
+            if !["fn ", "const ", "alias ", ";"].iter().any(|allowed| head.starts_with(allowed)) {
+                faults.push(format!("neither a function nor a constant nor a name of a type: {head}"));
             }
             item.clear();
         }

@@ -9,7 +9,7 @@ use std::process::Output;
 use common::process::{adapter_flags, code, idx, program, stderr, stdout, text};
 use common::{Shaders, gpu};
 use serde_json::{Value, json};
-use sterna::bench::{Outcome, Wanted, candidates, tune};
+use sterna::bench::{Outcome, Room, Wanted, candidates, tune};
 use sterna::gpu::Kernel;
 use sterna::kernels;
 
@@ -237,14 +237,14 @@ fn what_computes_something_else_is_never_chosen() {
         changed(right, "gemv_ternary_nothing", "if row >= p.rows { return; }", "if row >= 0u { return; }");
     let off_by_one = changed(right, "gemv_ternary_off", "- sum[0]", "- sum[0] + 1");
     for among in [[nothing, right, off_by_one], [right, off_by_one, nothing]] {
-        let tuned = tune(gpu, WANTED, &among, AMPLE).expect("one is right").expect("it fits");
+        let tuned = tune(gpu, WANTED, &among, Room::of(gpu), AMPLE).expect("one is right").expect("it fits");
         assert!(tuned.winner == right, "{}", tuned.winner.name);
         for tried in &tuned.tried {
             let wrong = matches!(&tried.outcome, Outcome::Wrong(sentence) if sentence.contains("differs from its twin"));
             assert_eq!(wrong, tried.kernel != right, "{tried:?}");
         }
     }
-    let failure = tune(gpu, WANTED, &[nothing, off_by_one], AMPLE).expect_err("none is right");
+    let failure = tune(gpu, WANTED, &[nothing, off_by_one], Room::of(gpu), AMPLE).expect_err("none is right");
     assert!(failure.to_string().contains("gemv_ternary_nothing differs"), "{failure}");
 }
 
@@ -257,7 +257,8 @@ fn the_slower_of_two_is_not_chosen() {
     let to = "for (var i = 0u; i < 200u; i++) { if i > p.words + 900u { a = -a; } }";
     let slow = changed(right, "gemv_ternary_slow", from, &format!("{to} {from}"));
     let wanted = Wanted { operation: "gemv_ternary", shape: [1, 300, 1000] };
-    let tuned = tune(gpu, wanted, &[slow, right], AMPLE).expect("both are right").expect("it fits");
+    let tuned =
+        tune(gpu, wanted, &[slow, right], Room::of(gpu), AMPLE).expect("both are right").expect("it fits");
     assert!(tuned.winner == right, "{:?}", tuned.tried);
 }
 

@@ -27,7 +27,7 @@ pub use profile::{KernelRow, PROFILE_CEILINGS, Profile, Step, Work, profile};
 pub use read::{ReadSpeed, read_again, read_speed};
 pub use sample::{Effort, SAMPLES};
 pub use staircase::staircase;
-pub use tune::{Outcome, Tried, Tuned, Wanted, candidates, shapes_to_tune, tune};
+pub use tune::{Outcome, Tried, Tuned, Wanted, candidates, room_to_tune, shapes_to_tune, tune};
 
 use crate::gpu::Error;
 

@@ -257,9 +257,11 @@ impl Product {
                     kernels::matmul_ternary_variant(gpu, kernel, x, &packed(), &out)
                 }
                 (Activations::Int8(x), "gemv_ternary_addsub") => {
-                    kernels::gemv_ternary_addsub(gpu, x, &packed(), &out)
+                    kernels::gemv_ternary_addsub_variant(gpu, kernel, x, &packed(), &out)
                 }
-                (Activations::Int8(x), "gemv_base3") => kernels::gemv_base3(gpu, x, &base3(), &out),
+                (Activations::Int8(x), "gemv_base3") => {
+                    kernels::gemv_base3_variant(gpu, kernel, x, &base3(), &out)
+                }
                 (Activations::Int8(x), "matmul_base3") => {
                     kernels::matmul_base3_variant(gpu, kernel, x, &base3(), &out)
                 }

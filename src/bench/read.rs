@@ -11,7 +11,7 @@ use crate::kernels::{self, probe_read};
 pub struct ReadSpeed {
     /// By the median, from the submission until it is done.
     pub gb_per_s: f64,
-    /// The winner's workgroup size, span and order.
+    /// The winner's workgroup size, span, order and loads.
     pub overrides: String,
     /// Bytes that were read in rotation.
     pub working_set: u64,

@@ -32,6 +32,9 @@ const LEAST: usize = 3;
 /// Seconds that the first runs of all buffers may take at least: a test asks for no time at all.
 const TOUCH: f64 = 0.3;
 
+/// Turns of rivals at most: their shares do not move after so many.
+const TURNS: usize = 150;
+
 /// Laps that must agree before samples count, and how well.
 const AGREE: usize = 5;
 const WITHIN: f64 = 1.03;
@@ -158,6 +161,42 @@ pub(super) fn sample(gpu: &Gpu, instances: &[Vec<Op>], effort: Effort) -> Result
     Ok(samples)
 }
 
+/// Runs rivals in turns for about `seconds`, so that whatever else the machine does meets all of them, and says how long
+/// each takes. They work on the same buffers: each goes on where the one before it stopped, for what that one left in a
+/// cache would flatter it.
+pub(super) fn sample_turns(gpu: &Gpu, rivals: &[&[Vec<Op>]], seconds: f64) -> Result<Vec<f64>, Error> {
+    let mut rotations: Vec<Rotation> = rivals.iter().map(|instances| Rotation::new(gpu, instances)).collect();
+    let mut counts = Vec::new();
+    for rotation in &mut rotations {
+        rotation.touch(gpu, Effort::Within(0.0))?;
+        counts.push(rotation.enough(gpu)?);
+    }
+    let (start, mut rounds, mut next) = (Instant::now(), Vec::new(), 0);
+    while rounds.len() < LEAST || rounds.len() < TURNS && start.elapsed().as_secs_f64() < seconds {
+        let mut laps = Vec::new();
+        for (rotation, &count) in rotations.iter_mut().zip(&counts) {
+            rotation.next = next % rotation.instances.len();
+            laps.push(rotation.lap(gpu, count)?.wall);
+            next = rotation.next;
+        }
+        rounds.push(laps);
+    }
+    Ok(shares(&rounds))
+}
+
+/// Each rival's usual share of a round, of the usual round: a machine that is twice as fast in every other round is so
+/// for all, and a hiccup in one counts for none.
+fn shares(rounds: &[Vec<f64>]) -> Vec<f64> {
+    let median = |mut all: Vec<f64>| {
+        all.sort_by(f64::total_cmp);
+        all[all.len() / 2]
+    };
+    let whole = |laps: &Vec<f64>| laps.iter().sum::<f64>();
+    let round = median(rounds.iter().map(whole).collect());
+    let share = |i: usize| median(rounds.iter().map(|laps| laps[i] / whole(laps)).collect());
+    (0..rounds[0].len()).map(|i| round * share(i)).collect()
+}
+
 /// Seconds of one instance of a long work and of one half as long, in the order of measuring.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pairs {
@@ -207,4 +246,19 @@ pub(super) fn sample_host(
         pairs.short.push(time(short)?);
     }
     Ok(pairs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rivals_are_told_apart_on_a_machine_that_changes_its_speed() {
+        // The second takes 1.1 times as long; half of the rounds, and twice one lap, take twice as long.
+        let mut rounds: Vec<Vec<f64>> =
+            (0..21).map(|i| if i % 2 == 0 { vec![2.0, 2.2] } else { vec![1.0, 1.1] }).collect();
+        (rounds[3][0], rounds[8][1]) = (2.0, 4.4);
+        let found = shares(&rounds);
+        assert!((found[1] / found[0] - 1.1).abs() < 1e-9, "{found:?}");
+    }
 }

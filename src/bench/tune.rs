@@ -5,9 +5,9 @@ use std::fmt;
 use std::time::Instant;
 
 use super::product::{Format, Product};
-use super::sample::{Effort, sample};
+use super::sample::sample_turns;
 use super::{Failure, Room};
-use crate::gpu::{Clock, Gpu, Kernel, Tuning};
+use crate::gpu::{Clock, Gpu, Kernel, Op, Tuning};
 use crate::kernels;
 
 /// An operation at a shape.
@@ -83,7 +83,8 @@ pub struct Tried {
 /// What came of a candidate.
 #[derive(Clone, Debug)]
 pub enum Outcome {
-    /// Seconds of one product, from the submission until it is done, undisturbed: the least of several.
+    /// Seconds of one product, from the submission until it is done: usual ones in turns with its rivals, or of what was
+    /// hopeless the least of three.
     Seconds(f64),
     /// It differs from its twin, and is never chosen.
     Wrong(String),
@@ -105,8 +106,28 @@ impl Tried {
 const WORKING_SET: u64 = 1 << 28;
 const WORKING_SET_ON_CPU: u64 = 1 << 26;
 
-/// A candidate whose first runs take this much longer than the best is not sampled.
+/// How many of them an operation meets. A batch works on what it finds in caches.
+fn working_set(gpu: &Gpu, wanted: Wanted) -> u64 {
+    let set = if gpu.is_software() { WORKING_SET_ON_CPU } else { WORKING_SET };
+    if wanted.shape[0] == 1 { set } else { set / 16 }
+}
+
+/// What tuning these takes, of what there is.
+pub fn room_to_tune(gpu: &Gpu, wanted: &[Wanted]) -> Room {
+    let floats = |[batch, rows, cols]: [usize; 3]| 4 * (rows * cols + batch * (rows + cols)) as u64;
+    let each = wanted.iter().map(|&wanted| working_set(gpu, wanted).max(floats(wanted.shape)));
+    Room::of(gpu).at_most(each.max().unwrap_or_default())
+}
+
+/// A candidate whose first runs take this much longer than the best is tried no further: more than what a core that
+/// comes or goes makes of one.
 const HOPELESS: f64 = 3.0;
+
+/// Seconds below which a single run says nothing.
+const SHORT: f64 = 1e-3;
+
+/// What is so near to the best is measured once more.
+const CLOSE: f64 = 1.2;
 
 /// What runs here of an operation, the default first: where time is short, the likeliest come first.
 pub fn candidates(gpu: &Gpu, wanted: Wanted) -> Vec<&'static Kernel> {
@@ -121,7 +142,7 @@ pub fn candidates(gpu: &Gpu, wanted: Wanted) -> Vec<&'static Kernel> {
     found
 }
 
-/// Tries candidates of an operation for about `seconds`, the best two twice, or says why it cannot. The first is
+/// Tries candidates of an operation for about `seconds`, the best once more, or says why it cannot. The first is
 /// tried however long it takes.
 ///
 /// # Errors
@@ -133,61 +154,60 @@ pub fn tune(
     gpu: &Gpu,
     wanted: Wanted,
     candidates: &[&'static Kernel],
+    room: Room,
     seconds: f64,
 ) -> Result<Result<Tuned, String>, Failure> {
-    let set = if gpu.is_software() { WORKING_SET_ON_CPU } else { WORKING_SET };
-    // A batch works on what it finds in caches.
-    let set = if wanted.shape[0] == 1 { set } else { set / 16 };
-    let room = Room { working_set: set, ..Room::of(gpu) };
+    let room = Room { working_set: room.working_set.min(working_set(gpu, wanted)), ..room };
     let product = match Product::new(gpu, wanted.operation, wanted.shape, room)? {
         Ok(product) => product,
         Err(reason) => return Ok(Err(reason)),
     };
     let (start, clock) = (Instant::now(), Clock::new(gpu));
-    let each = seconds / (candidates.len() + 4) as f64;
-    let (mut tried, mut best, mut wrong) = (Vec::new(), f64::INFINITY, None);
-    for &kernel in candidates {
-        if best.is_finite() && start.elapsed().as_secs_f64() > seconds {
-            tried.push(Tried { kernel, outcome: Outcome::Untried });
-            continue;
-        }
-        let instances = product.bind(gpu, kernel);
-        let outcome = match product.check(gpu, kernel, &instances[0]) {
-            Ok(()) => {
-                // Twice, for a hiccup of the machine is none of the candidate's.
-                let mut first = clock.measure(gpu, &instances[0], 1)?.wall;
-                first = first.min(clock.measure(gpu, &instances[0], 1)?.wall);
-                let hopeless = first > HOPELESS * best && first > 1e-3;
-                let seconds =
-                    if hopeless { first } else { sample(gpu, &instances, Effort::Within(each))?.min() };
-                best = best.min(seconds);
-                Outcome::Seconds(seconds)
+    let (mut tried, mut rivals, mut wrong) = (Vec::new(), Vec::new(), None);
+    for (i, &kernel) in candidates.iter().enumerate() {
+        let outcome = if rivals.is_empty() || start.elapsed().as_secs_f64() <= seconds {
+            let instances = product.bind(gpu, kernel);
+            match product.check(gpu, kernel, &instances[0]) {
+                Ok(()) => {
+                    // Three times, for a hiccup of the machine is none of the candidate's.
+                    let mut seconds = f64::INFINITY;
+                    for _ in 0..3 {
+                        seconds = seconds.min(clock.measure(gpu, &instances[0], 1)?.wall);
+                    }
+                    rivals.push((i, instances));
+                    Outcome::Seconds(seconds)
+                }
+                Err(failure @ Failure::Wrong { .. }) => {
+                    log::error!("{failure}");
+                    let sentence = failure.to_string();
+                    wrong.get_or_insert(failure);
+                    Outcome::Wrong(sentence)
+                }
+                Err(other) => return Err(other),
             }
-            Err(failure @ Failure::Wrong { .. }) => {
-                log::error!("{failure}");
-                let sentence = failure.to_string();
-                wrong.get_or_insert(failure);
-                Outcome::Wrong(sentence)
-            }
-            Err(other) => return Err(other),
+        } else {
+            Outcome::Untried
         };
         tried.push(Tried { kernel, outcome });
     }
-    let mut order: Vec<usize> = (0..tried.len()).filter(|&i| tried[i].seconds().is_some()).collect();
-    order.sort_by(|&a, &b| tried[a].seconds().partial_cmp(&tried[b].seconds()).expect("times are numbers"));
-    order.truncate(2);
-    // What was first by a hair, or by a hiccup of the other, must be first again.
-    if order.len() == 2 {
-        for &i in &order {
-            let instances = product.bind(gpu, tried[i].kernel);
-            tried[i].outcome = Outcome::Seconds(sample(gpu, &instances, Effort::Within(2.0 * each))?.min());
+    // In turns, so that what else the machine does is no one's luck: all that may win, and once more those that were
+    // first by a hair.
+    let time = |tried: &[Tried], i: usize| tried[i].seconds().expect("a rival was timed");
+    for (within, short) in [(HOPELESS, SHORT), (CLOSE, 0.0)] {
+        rivals.sort_by(|&(a, _), &(b, _)| time(&tried, a).total_cmp(&time(&tried, b)));
+        let Some(best) = rivals.first().map(|&(i, _)| time(&tried, i)) else { break };
+        rivals.retain(|&(i, _)| time(&tried, i) <= (within * best).max(short));
+        if rivals.len() == 1 {
+            break;
         }
-        if tried[order[1]].seconds() < tried[order[0]].seconds() {
-            order.swap(0, 1);
+        let all: Vec<&[Vec<Op>]> = rivals.iter().map(|(_, instances)| &instances[..]).collect();
+        for ((i, _), seconds) in rivals.iter().zip(sample_turns(gpu, &all, 0.5 * seconds)?) {
+            tried[*i].outcome = Outcome::Seconds(seconds);
         }
     }
-    match (order.first(), wrong) {
-        (Some(&i), _) => Ok(Ok(Tuned { wanted, winner: tried[i].kernel, tried })),
+    rivals.sort_by(|&(a, _), &(b, _)| time(&tried, a).total_cmp(&time(&tried, b)));
+    match (rivals.first(), wrong) {
+        (Some(&(i, _)), _) => Ok(Ok(Tuned { wanted, winner: tried[i].kernel, tried })),
         (None, Some(wrong)) => Err(wrong),
         (None, None) => panic!("{}: no candidate", wanted.operation),
     }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::bench::{batched_shape, seconds};
 use super::{DeviceFlags, Failure, Verdict, failure, object};
-use crate::bench::{self, Outcome, Tried, Tuned, Wanted, Watch};
+use crate::bench::{self, Outcome, Room, Tried, Tuned, Wanted, Watch};
 use crate::gpu::Gpu;
 use crate::mnist::Dataset;
 use crate::model::Precision;
@@ -23,7 +23,7 @@ Examples:
 
 An operation has several kernels, and a kernel several sizes of workgroup; which is the fastest
 depends on the adapter and on the shape. Each is first held against its twin on the CPU, then timed,
-and the best two once more. The winner is kept in the user's cache folder, or in $STERNA_CACHE, for
+and those near the best once more, in turns. The winner is kept in the user's cache folder, or in $STERNA_CACHE, for
 all shapes whose lengths agree in their first three binary digits, rounded up. `train` and `bench` try
 by themselves, briefly, what they meet for the first time; with --no-tune every command takes the
 defaults.
@@ -53,7 +53,8 @@ pub fn run(flags: &Flags) -> super::Outcome {
     let shapes = if flags.shapes.is_empty() { bench::shapes_to_tune(&gpu) } else { flags.shapes.clone() };
     let wanted: Vec<Wanted> = shapes.iter().flat_map(|&shape| Wanted::at(&gpu, shape)).collect();
     let mut watch = Watch { tell: &mut |line| super::tell(line), stop: &|| false };
-    let (found, left_out) = tune(&gpu, &wanted, flags.seconds, &mut watch)?;
+    let room = flags.device.found(bench::room_to_tune(&gpu, &wanted))?;
+    let (found, left_out) = tune(&gpu, &wanted, room, flags.seconds, &mut watch)?;
 
     super::say(super::gpu_line(&gpu))?;
     super::say(table(&gpu, &found).trim_end())?;
@@ -90,14 +91,14 @@ pub fn run(flags: &Flags) -> super::Outcome {
 
 type Found = (Vec<Tuned>, Vec<(Wanted, String)>);
 
-fn tune(gpu: &Gpu, wanted: &[Wanted], seconds: f64, watch: &mut Watch) -> Result<Found, Failure> {
+fn tune(gpu: &Gpu, wanted: &[Wanted], room: Room, seconds: f64, watch: &mut Watch) -> Result<Found, Failure> {
     let (mut found, mut left_out) = (Vec::new(), Vec::new());
     for &wanted in wanted {
         if (watch.stop)() {
             break;
         }
         let candidates = bench::candidates(gpu, wanted);
-        match bench::tune(gpu, wanted, &candidates, seconds).map_err(failure)? {
+        match bench::tune(gpu, wanted, &candidates, room, seconds).map_err(failure)? {
             Ok(tuned) => {
                 (watch.tell)(format!("{wanted}: {}", tuned.winner.described(gpu.tuning())));
                 found.push(tuned);
@@ -160,7 +161,8 @@ impl DeviceFlags {
             "sterna: {} not seen on this adapter before: trying which kernels are fastest (--no-tune does without)",
             super::counted(missing.len(), "product")
         ));
-        let (found, _) = tune(gpu, &missing, seconds / missing.len() as f64, watch)?;
+        let room = self.found(bench::room_to_tune(gpu, &missing))?;
+        let (found, _) = tune(gpu, &missing, room, seconds / missing.len() as f64, watch)?;
         for Tuned { wanted, winner, .. } in &found {
             gpu.choose(wanted.operation, wanted.class(), winner);
         }

@@ -20,7 +20,7 @@ pub use capture::Capture;
 pub use device::{Gpu, Submission};
 pub use error::Error;
 pub use kernel::{Field, Kernel, Overrides, Parameters, Tuning};
-pub(crate) use kernel::{params, value};
+pub(crate) use kernel::{WG_CPU, params, value};
 pub use op::{Cost, Grid, MOST_GROUPS, Op};
 #[cfg(feature = "cli")]
 pub use profile::{Grain, Profiler, Submitted};

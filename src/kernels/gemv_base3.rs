@@ -1,21 +1,40 @@
 //! Trits, five to a byte, times one row of int8 activations: fewer bytes than 2 bits a weight, more operations.
-//! Shader: `shaders/gemv_base3.wgsl`.
+//! Shaders: `shaders/gemv_base3*.wgsl`, the base and `_subgroup` for GPUs, `_wide` for software rasterisers.
 
-use super::{Int8Tensor, MOST_COLS, expect, row_grid};
-use crate::gpu::{Cost, Dtype::*, Error, Gpu, Kernel, Op, Tensor, params};
+use super::{Int8Tensor, MOST_COLS, chosen, expect, row_grid};
+use crate::gpu::{Cost, Dtype::*, Error, Gpu, Kernel, Op, Tensor, WG_CPU, params};
 use crate::ternary::{self, Base3};
 
 params! { rows: u32, vectors: u32, words: u32 }
 
-pub static KERNEL: Kernel = Kernel::new::<Params>(
-    "gemv_base3",
-    concat!(
-        include_str!("../../shaders/gemv_base3.wgsl"),
-        include_str!("../../shaders/base3.wgsl"),
-        include_str!("../../shaders/grid.wgsl"),
-    ),
-)
-.tiled([1, 4]);
+/// A shader with what it knows of the format.
+macro_rules! shader {
+    ($file:literal) => {
+        concat!(
+            include_str!(concat!("../../shaders/", $file)),
+            include_str!("../../shaders/base3.wgsl"),
+            include_str!("../../shaders/grid.wgsl"),
+        )
+    };
+}
+
+/// The same with two terms a multiplication.
+const PAIRED: &str =
+    concat!(shader!("gemv_base3_wide.wgsl"), include_str!("../../shaders/ternary_pairs.wgsl"));
+
+const fn subgroup() -> Kernel {
+    Kernel::new::<Params>("gemv_base3_subgroup", shader!("gemv_base3_subgroup.wgsl"))
+        .tiled([1, 4])
+        .subgroup(4)
+}
+
+pub static VARIANTS: &[&Kernel] = &[
+    &Kernel::new::<Params>("gemv_base3", shader!("gemv_base3.wgsl")).tiled([1, 4]),
+    &subgroup(),
+    &subgroup().overridden(&[("WG", 32.0)]),
+    &subgroup().overridden(&[("WG", 128.0)]),
+    &Kernel::new::<Params>("gemv_base3_wide", PAIRED).tiled([4, 1]).overridden(WG_CPU),
+];
 
 /// A ternary matrix on the device, five trits to a byte.
 #[derive(Clone, Debug)]
@@ -39,6 +58,17 @@ impl Base3Tensor {
 
 /// `acc[1, rows] <- sum_k T[rows, k] q[1, k]`, in i32.
 pub fn gemv_base3(gpu: &Gpu, x: &Int8Tensor, w: &Base3Tensor, acc: &Tensor) -> Op {
+    gemv_base3_variant(gpu, chosen(gpu, "gemv_base3", [1, w.words.shape()[0], w.cols]), x, w, acc)
+}
+
+/// [`gemv_base3`] by a variant of one's choice.
+pub fn gemv_base3_variant(
+    gpu: &Gpu,
+    kernel: &'static Kernel,
+    x: &Int8Tensor,
+    w: &Base3Tensor,
+    acc: &Tensor,
+) -> Op {
     let (rows, cols) = (w.words.shape()[0], w.cols);
     let (vectors, words) = (ternary::base3_vectors(cols), ternary::words(cols));
     assert!(cols <= MOST_COLS, "gemv_base3: {cols} columns exceed {MOST_COLS}");
@@ -51,5 +81,5 @@ pub fn gemv_base3(gpu: &Gpu, x: &Int8Tensor, w: &Base3Tensor, acc: &Tensor) -> O
         bytes: w.words.bytes() + x.q.bytes() + x.sum.bytes() + acc.bytes(),
         ops: 2 * (rows * cols) as u64,
     };
-    gpu.op(&KERNEL, params, &[&w.words, &x.q, &x.sum, acc], row_grid(&KERNEL, rows), cost)
+    gpu.op(kernel, params, &[&w.words, &x.q, &x.sum, acc], row_grid(kernel, rows), cost)
 }

@@ -17,11 +17,17 @@ macro_rules! shader {
     };
 }
 
+const fn subgroup() -> Kernel {
+    Kernel::new::<Params>("gemv_bitplane_subgroup", shader!("gemv_bitplane_subgroup.wgsl"))
+        .tiled([1, 4])
+        .subgroup(4)
+}
+
 pub static VARIANTS: &[&Kernel] = &[
     &Kernel::new::<Params>("gemv_bitplane", shader!("gemv_bitplane.wgsl")).tiled([1, 4]),
-    &Kernel::new::<Params>("gemv_bitplane_subgroup", shader!("gemv_bitplane_subgroup.wgsl"))
-        .tiled([1, 4])
-        .subgroup(4),
+    &subgroup(),
+    &subgroup().overridden(&[("WG", 32.0)]),
+    &subgroup().overridden(&[("WG", 128.0)]),
     &Kernel::new::<Params>("gemv_bitplane_broadcast", shader!("gemv_bitplane_broadcast.wgsl"))
         .tiled([1, 1])
         .subgroup(8),

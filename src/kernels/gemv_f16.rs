@@ -4,7 +4,7 @@
 use half::f16;
 
 use super::{expect, matrix, preferred, row_grid};
-use crate::gpu::{Cost, Dtype::*, Gpu, Kernel, Op, Tensor, params};
+use crate::gpu::{Cost, Dtype::*, Gpu, Kernel, Op, Tensor, WG_CPU, params};
 
 params! { rows: u32, vectors: u32 }
 
@@ -22,10 +22,23 @@ macro_rules! shader {
 const NATIVE: &str =
     concat!(include_str!("../../shaders/gemv_f16_native.wgsl"), include_str!("../../shaders/grid.wgsl"));
 
+const fn subgroup() -> Kernel {
+    Kernel::new::<Params>("gemv_f16_subgroup", shader!("gemv_f16_subgroup.wgsl")).tiled([1, 4]).subgroup(4)
+}
+
+const fn native() -> Kernel {
+    Kernel::new::<Params>("gemv_f16_native", NATIVE).tiled([1, 4]).subgroup(4).half()
+}
+
 pub static VARIANTS: &[&Kernel] = &[
     &Kernel::new::<Params>("gemv_f16", shader!("gemv_f16.wgsl")).tiled([1, 4]),
-    &Kernel::new::<Params>("gemv_f16_subgroup", shader!("gemv_f16_subgroup.wgsl")).tiled([1, 4]).subgroup(4),
-    &Kernel::new::<Params>("gemv_f16_native", NATIVE).tiled([1, 4]).subgroup(4).half(),
+    &subgroup(),
+    &subgroup().overridden(&[("WG", 32.0)]),
+    &subgroup().overridden(&[("WG", 128.0)]),
+    &native(),
+    &native().overridden(&[("WG", 32.0)]),
+    &native().overridden(&[("WG", 128.0)]),
+    &Kernel::new::<Params>("gemv_f16_wide", shader!("gemv_f16_wide.wgsl")).tiled([4, 1]).overridden(WG_CPU),
     &Kernel::new::<Params>("gemv_f16_broadcast", shader!("gemv_f16_broadcast.wgsl"))
         .tiled([1, 1])
         .subgroup(8),

@@ -2,7 +2,7 @@
 //! `shaders/gemv_i8*.wgsl`.
 
 use super::{Int8Tensor, chosen, expect, matrix, row_grid};
-use crate::gpu::{Cost, Dtype::*, Gpu, Kernel, Op, Tensor, params};
+use crate::gpu::{Cost, Dtype::*, Gpu, Kernel, Op, Tensor, WG_CPU, params};
 
 params! { rows: u32, vectors: u32 }
 
@@ -12,9 +12,16 @@ macro_rules! shader {
     };
 }
 
+const fn subgroup() -> Kernel {
+    Kernel::new::<Params>("gemv_i8_subgroup", shader!("gemv_i8_subgroup.wgsl")).tiled([1, 4]).subgroup(4)
+}
+
 pub static VARIANTS: &[&Kernel] = &[
     &Kernel::new::<Params>("gemv_i8", shader!("gemv_i8.wgsl")).tiled([1, 4]),
-    &Kernel::new::<Params>("gemv_i8_subgroup", shader!("gemv_i8_subgroup.wgsl")).tiled([1, 4]).subgroup(4),
+    &subgroup(),
+    &subgroup().overridden(&[("WG", 32.0)]),
+    &subgroup().overridden(&[("WG", 128.0)]),
+    &Kernel::new::<Params>("gemv_i8_wide", shader!("gemv_i8_wide.wgsl")).tiled([4, 1]).overridden(WG_CPU),
     &Kernel::new::<Params>("gemv_i8_broadcast", shader!("gemv_i8_broadcast.wgsl")).tiled([2, 1]).subgroup(8),
 ];
 

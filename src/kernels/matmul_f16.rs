@@ -1,5 +1,5 @@
 //! The dense product in half precision, what a GPU runs a network in today without matrix units. Shaders:
-//! `shaders/matmul_f16*.wgsl`, the base and `_large` for GPUs, `_subgroup` for software rasterisers; `_small` and
+//! `shaders/matmul_f16*.wgsl`, the base and `_large` for GPUs, two register tiles for software rasterisers; `_small` and
 //! `_small_broadcast` for a few rows of activations. Weights and activations are stored as f16 and summed in f32.
 
 use super::{BLOCK_8, BLOCK_16, BLOCK_CPU, SMALL, SMALL_CPU, batch_grid, expect, matrix, preferred_for};
@@ -50,6 +50,11 @@ pub static VARIANTS: &[&Kernel] = &[
     &small(SMALL[1]),
     &small(SMALL[2]),
     &small(SMALL[3]),
+    &Kernel::new::<Params>(
+        "matmul_f16_wide",
+        concat!(include_str!("../../shaders/matmul_f16_wide.wgsl"), include_str!("../../shaders/f16.wgsl")),
+    )
+    .tiled([8, 16]),
     &small_broadcast(SMALL_CPU[0]),
     &small_broadcast(SMALL_CPU[1]),
     &small_broadcast(SMALL_CPU[2]),

@@ -1,5 +1,5 @@
 //! Dense int8 weights times a batch of int8 activations: the format between f16 and trits. Shaders:
-//! `shaders/matmul_i8*.wgsl`, the base for GPUs, `_subgroup` for software rasterisers; `_small` and
+//! `shaders/matmul_i8*.wgsl`, the base for GPUs, two register tiles for software rasterisers; `_small` and
 //! `_small_broadcast` for a few rows of activations.
 
 use super::{Int8Tensor, MOST_COLS_I8, SMALL, SMALL_CPU, batch_grid, chosen, expect, matrix};
@@ -43,6 +43,7 @@ pub static VARIANTS: &[&Kernel] = &[
     &small(SMALL[1]),
     &small(SMALL[2]),
     &small(SMALL[3]),
+    &Kernel::new::<Params>("matmul_i8_wide", include_str!("../../shaders/matmul_i8_wide.wgsl")).tiled([4, 4]),
     &small_broadcast(SMALL_CPU[0]),
     &small_broadcast(SMALL_CPU[1]),
     &small_broadcast(SMALL_CPU[2]),

@@ -62,13 +62,13 @@ pub use augment_batch::augment_batch;
 pub use dequantize_weights::dequantize_weights;
 pub use descale_rows::descale_rows;
 pub use gather_batch::gather_batch;
-pub use gemv_base3::{Base3Tensor, gemv_base3};
+pub use gemv_base3::{Base3Tensor, gemv_base3, gemv_base3_variant};
 pub use gemv_bitplane::{BitplaneTensor, gemv_bitplane, gemv_bitplane_variant};
 pub use gemv_f16::{f16_vectors, f16_words, gemv_f16, gemv_f16_variant};
 pub use gemv_f32::{gemv_f32, gemv_f32_variant};
 pub use gemv_i8::{MOST_COLS_I8, gemv_i8, gemv_i8_variant};
 pub use gemv_ternary::{gemv_ternary, gemv_ternary_variant};
-pub use gemv_ternary_addsub::gemv_ternary_addsub;
+pub use gemv_ternary_addsub::{gemv_ternary_addsub, gemv_ternary_addsub_variant};
 pub use matmul_base3::{matmul_base3, matmul_base3_variant};
 pub use matmul_f16::{matmul_f16, matmul_f16_variant};
 pub use matmul_f32::{matmul_f32, matmul_f32_variant};
@@ -115,9 +115,9 @@ pub static OPERATIONS: &[&[&Kernel]] = &[
     rmsnorm_quantize::VARIANTS,
     matmul_ternary::VARIANTS,
     gemv_ternary::VARIANTS,
-    &[&gemv_ternary_addsub::KERNEL],
+    gemv_ternary_addsub::VARIANTS,
     matmul_base3::VARIANTS,
-    &[&gemv_base3::KERNEL],
+    gemv_base3::VARIANTS,
     gemv_bitplane::VARIANTS,
     matmul_i8::VARIANTS,
     gemv_i8::VARIANTS,
@@ -193,13 +193,17 @@ pub fn default(gpu: &Gpu, operation: &str, batch: usize) -> &'static Kernel {
     preferred_for(gpu, variants(operation), batch)
 }
 
-/// The last variant that runs here on a software rasteriser, where they are listed by growing
-/// register tile; the base on a GPU.
+/// The last shader that runs here on a software rasteriser, where they are listed by growing register tile, with the
+/// overrides that it is listed with first; the base on a GPU.
 fn preferred(gpu: &Gpu, variants: &[&'static Kernel]) -> &'static Kernel {
-    let mut fitting = variants.iter().filter(|kernel| gpu.supports(kernel) && columns(gpu, kernel).is_none());
+    let fits = |kernel: &&&'static Kernel| gpu.supports(kernel) && columns(gpu, kernel).is_none();
+    let mut fitting = variants.iter().filter(fits);
     let chosen = match gpu.tuning() {
         Tuning::Gpu => fitting.next(),
-        Tuning::Software => fitting.next_back(),
+        Tuning::Software => {
+            let last = fitting.clone().next_back();
+            fitting.find(|kernel| last.is_some_and(|last| kernel.name == last.name))
+        }
     };
     chosen.expect("the base needs nothing")
 }
