@@ -104,9 +104,9 @@ fn run(gpu: &Gpu, kernel: &Kernel, ops: &[Op]) {
 
 // --- shapes ----------------------------------------------------------------------------------------
 
-/// `[batch, rows, cols]`: one, odd, one past a tile or a workgroup, 784 = 49 whole words; whole vectors that fill their
-/// tiles, and such that do not; at last several workgroups both ways, see [`every_tile_meets_its_neighbours`].
-const MATRICES: [[usize; 3]; 14] = [
+/// `[batch, rows, cols]`: one, odd, one past a tile or a workgroup, 784 = 49 whole words; at last whole
+/// vectors that fill their tiles, and such that do not.
+const MATRICES: [[usize; 3]; 11] = [
     [1, 1, 1],
     [3, 5, 7],
     [1, 65, 17],
@@ -118,10 +118,14 @@ const MATRICES: [[usize; 3]; 14] = [
     [1, 2, 1025],
     [8, 16, 64],
     [6, 20, 68],
-    [131, 133, 40],
-    [17, 514, 20],
-    [17, 17, 1030],
 ];
+
+/// The same for products in tiles: several workgroups both ways, see [`every_tile_meets_its_neighbours`].
+const NEIGHBOURS: [[usize; 3]; 3] = [[131, 133, 40], [17, 514, 20], [17, 17, 1030]];
+
+fn tiled_matrices() -> impl Iterator<Item = [usize; 3]> {
+    MATRICES.into_iter().chain(NEIGHBOURS)
+}
 
 #[test]
 fn every_tile_meets_its_neighbours() {
@@ -135,7 +139,7 @@ fn every_tile_meets_its_neighbours() {
             }
             let side = |tile: u32, name| tile as usize * set(name).map_or(1, |set| set.1 as usize);
             let [width, height] = [side(kernel.tile[0], "WG"), side(kernel.tile[1], "WG_Y")];
-            let crossed = MATRICES.iter().any(|&[batch, rows, cols]| {
+            let crossed = NEIGHBOURS.iter().any(|&[batch, rows, cols]| {
                 let (x, y) = match kernel.name {
                     name if name.contains("_dx") => (cols, batch),
                     name if name.contains("_dw") => (cols, rows),
@@ -528,13 +532,15 @@ fn rmsnorm_quantize(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
     Ok(())
 }
 
-/// [`MATRICES`]; and for variants that number blocks of the batch linearly every small batch, rows of whole vectors and
-/// others, and, with the fewest columns, so many blocks that the grid is folded.
+/// [`tiled_matrices`]; or, for variants that number blocks of the batch linearly, [`MATRICES`], every small batch, rows of
+/// whole vectors and others, and, with the fewest columns, so many blocks that the grid is folded.
 fn batch_matrices(gpu: &Gpu, kernel: &Kernel) -> Vec<[usize; 3]> {
-    let columns = kernel.overrides(gpu.tuning()).iter().find(|(name, _)| *name == "COLUMNS");
+    let Some((_, columns)) = kernel.overrides(gpu.tuning()).iter().find(|(name, _)| *name == "COLUMNS")
+    else {
+        return tiled_matrices().collect();
+    };
     let small = (1..=17).map(|batch| if batch % 2 == 0 { [batch, 37, 192] } else { [batch, 9, 47] });
-    let small = small.filter(|_| columns.is_some());
-    let folded = columns.filter(|(_, columns)| *columns == 2.0).map(|_| [2 * 65_537 + 1, 1, 1]);
+    let folded = (*columns == 2.0).then_some([2 * 65_537 + 1, 1, 1]);
     MATRICES.into_iter().chain(small).chain(folded).collect()
 }
 
@@ -555,8 +561,8 @@ fn matmul_ternary(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
     Ok(())
 }
 
-/// `[rows, cols]` of a matrix for one row of activations: those of [`MATRICES`], whole vectors and blocks of
-/// them and a part of either, the most columns, and so many rows that the grid is folded.
+/// `[rows, cols]` of a matrix for one row of activations: those of [`MATRICES`], whole vectors and blocks of them and a
+/// part of either, the most columns, and, once for each shader, so many rows that the grid is folded.
 fn one_row_matrices(gpu: &Gpu, kernel: &Kernel) -> Vec<[usize; 2]> {
     let set = |name| kernel.overrides(gpu.tuning()).iter().find(|(known, _)| *known == name);
     let width = set("WG").expect("a width").1 as usize;
@@ -566,8 +572,11 @@ fn one_row_matrices(gpu: &Gpu, kernel: &Kernel) -> Vec<[usize; 2]> {
         [_, y] => y as usize,
     };
     let more = [[10, 64], [37, 192], [9, 2560], [65, 128], [3, 131_056], [3, 132_104]];
-    let folded = [(65_537 * rows_per_group).div_ceil(parts) + 1, 1];
-    MATRICES.iter().map(|&[_, rows, cols]| [rows, cols]).chain(more).chain([folded]).collect()
+    let mut shaders = kernels::OPERATIONS.iter().copied().flatten();
+    let first =
+        shaders.find(|other| other.name == kernel.name).is_some_and(|&first| std::ptr::eq(first, kernel));
+    let folded = first.then_some([(65_537 * rows_per_group).div_ceil(parts) + 1, 1]);
+    MATRICES.iter().map(|&[_, rows, cols]| [rows, cols]).chain(more).chain(folded).collect()
 }
 
 /// Whether a matrix is the last of [`one_row_matrices`], whose rows are so many that the grid is folded.
@@ -881,7 +890,7 @@ fn floats_are_stored_as_the_nearest_f16() {
 }
 
 fn matmul_f32_dx(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
-    for [batch, rows, cols] in MATRICES {
+    for [batch, rows, cols] in tiled_matrices() {
         let (dy, w) = (floats(1, batch * rows, 2.0), floats(2, rows * cols, 1.0));
         let dx = poisoned(gpu, F32, &[batch, cols]);
         let (dy_gpu, w_gpu) = (upload(gpu, &[batch, rows], &dy), upload(gpu, &[rows, cols], &w));
@@ -895,7 +904,7 @@ fn matmul_f32_dx(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
 }
 
 fn matmul_f32_dw(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
-    for [batch, rows, cols] in MATRICES {
+    for [batch, rows, cols] in tiled_matrices() {
         let (dy, x) = (floats(1, batch * rows, 2.0), floats(2, batch * cols, 1.0));
         let dw = poisoned(gpu, F32, &[rows, cols]);
         let (dy_gpu, x_gpu) = (upload(gpu, &[batch, rows], &dy), upload(gpu, &[batch, cols], &x));
@@ -999,7 +1008,7 @@ fn scale_softmax_xent(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
 // --- backward --------------------------------------------------------------------------------------
 
 fn matmul_ternary_dx(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
-    for [batch, rows, cols] in MATRICES {
+    for [batch, rows, cols] in tiled_matrices() {
         let w = Packed::pack(&trits(rows, cols), rows, cols, 0.037);
         let dy = floats(1, batch * rows, 1.0);
         let dx = poisoned(gpu, F32, &[batch, cols]);
@@ -1016,7 +1025,7 @@ fn matmul_ternary_dx(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
 }
 
 fn matmul_ternary_dw(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
-    for [batch, rows, cols] in MATRICES {
+    for [batch, rows, cols] in tiled_matrices() {
         let x = codes(batch, cols);
         let dy = floats(1, batch * rows, 1.0);
         let step = floats_in(2, batch, 1e-3, 1e-1);
