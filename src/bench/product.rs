@@ -192,7 +192,7 @@ impl Product {
 
         let mut drawn = [batch.min(DRAWN), 0];
         // Few enough that the twin does not take longer than the device; odd, so that no tile repeats.
-        drawn[1] = rows.min(((1 << 22) / (cols * drawn[0]) + 61) | 1);
+        drawn[1] = rows.min(((1 << 20) / (cols * drawn[0]) + 61) | 1);
         let (x, w, twin) = draw(format, drawn, cols);
         let all_x = repeated(&x.words, batch * x_words);
         let upload = |label: &str, row: usize, words: &[u32]| {
