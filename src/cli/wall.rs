@@ -19,7 +19,7 @@ use crate::wall::{
 const EXAMPLES: &str = "\
 Examples:
   sterna wall                                  everything, about five minutes
-  sterna wall --quick --out /tmp/wall          a third of the time, less steady figures
+  sterna wall --quick --out /tmp/wall          a quarter of the time, less steady figures
   sterna wall --compare a/wall.json b/wall.json
                                                two adapters on one page, compare.html
 
