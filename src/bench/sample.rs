@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use crate::gpu::{Clock, Error, Gpu, Lap, Op};
+use crate::wall::quartiles;
 
 /// Shortest stretch that counts as one sample, seconds.
 const SAMPLE: f64 = 2e-3;
@@ -189,7 +190,7 @@ pub(super) fn sample_turns(gpu: &Gpu, rivals: &[&[Vec<Op>]], seconds: f64) -> Re
 fn shares(rounds: &[Vec<f64>]) -> Vec<f64> {
     let median = |mut all: Vec<f64>| {
         all.sort_by(f64::total_cmp);
-        all[all.len() / 2]
+        quartiles(&all)[1]
     };
     let whole = |laps: &Vec<f64>| laps.iter().sum::<f64>();
     let round = median(rounds.iter().map(whole).collect());

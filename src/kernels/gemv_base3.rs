@@ -18,18 +18,25 @@ macro_rules! shader {
     };
 }
 
+/// The same with a packed dot product for four terms.
+macro_rules! dotted {
+    ($file:literal) => {
+        concat!(shader!($file), include_str!("../../shaders/base3_dot.wgsl"))
+    };
+}
+
 /// The same with two terms a multiplication.
 const PAIRED: &str =
     concat!(shader!("gemv_base3_wide.wgsl"), include_str!("../../shaders/ternary_pairs.wgsl"));
 
 const fn subgroup() -> Kernel {
-    Kernel::new::<Params>("gemv_base3_subgroup", shader!("gemv_base3_subgroup.wgsl"))
+    Kernel::new::<Params>("gemv_base3_subgroup", dotted!("gemv_base3_subgroup.wgsl"))
         .tiled([1, 4])
         .subgroup(4)
 }
 
 pub static VARIANTS: &[&Kernel] = &[
-    &Kernel::new::<Params>("gemv_base3", shader!("gemv_base3.wgsl")).tiled([1, 4]),
+    &Kernel::new::<Params>("gemv_base3", dotted!("gemv_base3.wgsl")).tiled([1, 4]),
     &subgroup(),
     &subgroup().overridden(&[("WG", 32.0)]),
     &subgroup().overridden(&[("WG", 128.0)]),
