@@ -405,10 +405,8 @@ pub struct Point {
     pub bound_by: Option<Bound>,
     /// The time that the ceilings allow as a share of the time that it took.
     pub reached: Option<f64>,
-    /// Bytes of all matrices in rotation.
+    /// Bytes of all operands in rotation, and of what was read between samples where those are too few.
     pub working_set_bytes: u64,
-    /// Whether those are too many for a cache.
-    pub cold: bool,
     /// Parts that a larger matrix was cut into; this is one of them.
     pub parts: usize,
     /// Seconds, sorted.
@@ -739,7 +737,6 @@ mod tests {
             bound_by: None,
             reached: None,
             working_set_bytes: 0,
-            cold: true,
             parts: 1,
             sample_seconds: vec![],
         }

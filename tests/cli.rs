@@ -111,10 +111,13 @@ const KEYS: [&str; 21] = [
     "sterna_version",
 ];
 
+/// A benchmark that goes through little memory, as fast as it can.
+const BRIEF: [&str; 5] = ["--seconds", "0", "--memory", "16", "--json"];
+
 #[test]
 fn bench_gemv_measures_every_variant_and_says_what_it_found() {
     // Whole vectors of words, and neither.
-    let output = sterna(&["bench", "gemv", "--shapes", "40x192,7x33", "--seconds", "0", "--all", "--json"]);
+    let output = sterna(&[&["bench", "gemv", "--shapes", "40x192,7x33", "--all"], &BRIEF[..]].concat());
     assert_eq!(code(&output), 0, "{}", stderr(&output));
     let line = json(&output);
     for key in ["adapter", "device_type", "read_gb_per_s", "read_overrides", "rows", "left_out", "schema"] {
@@ -139,6 +142,10 @@ fn bench_gemv_measures_every_variant_and_says_what_it_found() {
             assert!(row["min_seconds"].as_f64() <= row["median_seconds"].as_f64(), "{row}");
             let samples = row["sample_seconds"].as_array().expect("samples");
             assert!(samples.len() == 21 && samples[0] == row["min_seconds"], "{row}");
+            // However small: no cache holds what rotates and what is read between laps.
+            let [rotating, read] =
+                [&row["working_set_bytes"], &line["read_working_set_bytes"]].map(Value::as_u64);
+            assert!(rotating >= Some(16 << 20) && rotating >= read, "{row}");
             for ratio in ["ratio_to_f32", "ratio_to_f16"] {
                 assert!(row[ratio].as_f64() > Some(0.0) && row["blocks"] == 1, "{row}");
             }
@@ -152,7 +159,7 @@ fn bench_gemv_measures_every_variant_and_says_what_it_found() {
 
 #[test]
 fn bench_gemv_takes_a_small_batch() {
-    let flags = ["--shapes", "40x192", "--seconds", "0", "--all", "--json", "--batch"];
+    let flags = [&["--shapes", "40x192", "--all"], &BRIEF[..], &["--batch"]].concat();
     let output = sterna(&[&["bench", "gemv"], &flags[..], &["3"]].concat());
     assert_eq!(code(&output), 0, "{}", stderr(&output));
     let line = json(&output);
@@ -186,7 +193,7 @@ fn bench_gemv_takes_a_small_batch() {
 #[test]
 fn bench_matmul_holds_every_variant_against_its_limits() {
     let output =
-        sterna(&["bench", "matmul", "--shapes", "40x33x20,7x192x3", "--seconds", "0", "--all", "--json"]);
+        sterna(&[&["bench", "matmul", "--shapes", "40x33x20,7x192x3", "--all"], &BRIEF[..]].concat());
     assert_eq!(code(&output), 0, "{}", stderr(&output));
     let line = json(&output);
     for key in
@@ -224,7 +231,7 @@ fn bench_matmul_holds_every_variant_against_its_limits() {
 
 #[test]
 fn bench_matmul_takes_the_batch_of_training_unless_told() {
-    let output = sterna(&["bench", "matmul", "--shapes", "16x32", "--seconds", "0", "--no-tune", "--json"]);
+    let output = sterna(&[&["bench", "matmul", "--shapes", "16x32", "--no-tune"], &BRIEF[..]].concat());
     assert_eq!(code(&output), 0, "{}", stderr(&output));
     assert_eq!(json(&output)["rows"][0]["shape"], serde_json::json!([16, 32, 128]));
     let output = sterna(&["bench", "matmul", "--shapes", "16x32x1"]);

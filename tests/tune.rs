@@ -159,8 +159,10 @@ fn bench_measures_the_kept_choice() {
     let rival = *candidates(plain, WANTED).last().expect("several");
     kept["choices"]["gemv_ternary 40x192x1"]["kernel"] = json!(rival.described(plain.tuning()));
     fs::write(&path, kept.to_string()).expect("written");
-    let line =
-        result(&sterna(cache.path(), &["bench", "gemv", "--shapes", SHAPE, "--seconds", "0", "--json"]));
+    let line = result(&sterna(
+        cache.path(),
+        &["bench", "gemv", "--shapes", SHAPE, "--seconds", "0", "--memory", "16", "--json"],
+    ));
     let rows = line["rows"].as_array().expect("rows");
     assert!(rows.iter().any(|row| row["kernel"] == rival.name), "no {} in {line}", rival.name);
 }

@@ -1,7 +1,8 @@
 //! What a matrix times rows of activations costs here: one row, as a token does, a few, or a batch, as training does.
 
+use super::pool::Pool;
 use super::product::{Format, Product};
-use super::sample::{Effort, sample};
+use super::sample::{Effort, sample_cold};
 use super::{Failure, ReadSpeed, Room};
 use crate::gpu::Gpu;
 use crate::kernels;
@@ -63,7 +64,7 @@ pub struct Row {
     pub batch: usize,
     /// Bytes that one product moves.
     pub bytes: u64,
-    /// Bytes of all matrices in rotation.
+    /// Bytes of all operands in rotation, and of what was read between laps where those are too few.
     pub working_set: u64,
     /// Parts that the matrix was cut into, because the adapter binds no larger buffer.
     pub blocks: usize,
@@ -139,11 +140,6 @@ impl Row {
     pub fn percent_of_read(&self, read: &ReadSpeed) -> f64 {
         100.0 * self.gb_per_s() / read.gb_per_s
     }
-
-    /// Whether the matrices in rotation are as many bytes as the probe's buffers: else a cache may have answered.
-    pub fn is_cold(&self, read: &ReadSpeed) -> bool {
-        self.working_set >= read.working_set
-    }
 }
 
 /// `256x784`, or with a batch `256x784x128`: a shape `[batch, rows, cols]` as it is written.
@@ -177,6 +173,7 @@ pub fn matmul(
     progress: &mut dyn FnMut(String),
 ) -> Result<(Vec<Row>, Vec<Skipped>), Failure> {
     let (mut rows, mut skipped) = (Vec::new(), Vec::new());
+    let mut pool: Option<Pool> = None;
     for &[batch, outputs, inputs] in &what.shapes {
         let (first, shape) = (rows.len(), [outputs, inputs]);
         let at = lengths([batch, outputs, inputs]);
@@ -204,8 +201,15 @@ pub fn matmul(
                 }
                 let instances = product.bind(gpu, kernel);
                 product.check(gpu, kernel, &instances[0])?;
-                let samples = sample(gpu, &instances, what.effort)?;
                 let bytes = product.bytes(&instances[0]);
+                let mut swept = 0;
+                let samples = sample_cold(gpu, &instances, what.effort, |rotated| {
+                    swept = what.room.working_set.saturating_sub(bytes * rotated as u64);
+                    if swept > 0 && pool.is_none() {
+                        pool = Some(Pool::new(gpu, what.room)?);
+                    }
+                    Ok::<_, Failure>(pool.iter().flat_map(|pool| pool.sweep(gpu, swept)).collect())
+                })?;
                 let row = Row {
                     operation,
                     kernel: kernel.name,
@@ -213,7 +217,7 @@ pub fn matmul(
                     shape,
                     batch,
                     bytes,
-                    working_set: bytes * samples.rotated as u64,
+                    working_set: bytes * samples.rotated as u64 + swept,
                     blocks: instances[0].len(),
                     median_seconds: samples.median(),
                     min_seconds: samples.min(),
@@ -251,9 +255,9 @@ pub fn faster_than_reading<'a>(rows: &'a [Row], read: &ReadSpeed) -> impl Iterat
     rows.iter().filter(|row| row.percent_of_read(read) > 100.0)
 }
 
-/// A row that nobody measured, for tests: `bytes` in a second, `working_set` in rotation.
+/// A row that nobody measured, for tests: `bytes` in a second.
 #[cfg(test)]
-pub(super) fn made_up(bytes: u64, working_set: u64) -> Row {
+pub(super) fn made_up(bytes: u64) -> Row {
     Row {
         operation: "gemv_f32",
         kernel: "gemv_f32",
@@ -261,7 +265,7 @@ pub(super) fn made_up(bytes: u64, working_set: u64) -> Row {
         shape: [1, 1],
         batch: 1,
         bytes,
-        working_set,
+        working_set: 1 << 30,
         blocks: 1,
         median_seconds: 1.0,
         min_seconds: 1.0,
@@ -281,17 +285,15 @@ mod tests {
     use crate::bench::read;
 
     #[test]
-    fn what_seems_faster_than_reading_is_found_cold_or_not() {
-        let read = read::made_up(10.0, 1 << 30);
-        let rows = [row(10_000_000_000, 1 << 30), row(10_000_000_001, 1 << 30), row(11_000_000_000, 1 << 10)];
-        let found: Vec<u64> = faster_than_reading(&rows, &read).map(|row| row.bytes).collect();
-        assert_eq!(found, [10_000_000_001, 11_000_000_000]);
-        assert!(rows[0].is_cold(&read) && !rows[2].is_cold(&read));
+    fn what_seems_faster_than_reading_is_found() {
+        let rows = [row(10_000_000_000), row(10_000_000_001)];
+        let found: Vec<u64> = faster_than_reading(&rows, &read::made_up(10.0)).map(|row| row.bytes).collect();
+        assert_eq!(found, [10_000_000_001]);
     }
 
     #[test]
     fn ratios_are_to_the_fastest_dense_product() {
-        let mut rows = [row(1, 1), row(1, 1), Row { operation: "gemv_ternary", ..row(1, 1) }];
+        let mut rows = [row(1), row(1), Row { operation: "gemv_ternary", ..row(1) }];
         (rows[1].median_seconds, rows[2].median_seconds) = (0.5, 0.125);
         compare(&mut rows, [Some("gemv_f32"), None]);
         assert_eq!(rows.each_ref().map(|row| row.ratio_to_f32), [Some(0.5), Some(1.0), Some(4.0)]);

@@ -201,7 +201,6 @@ fn point(format: &WeightFormat, row: &Row, batch: usize, parts: usize) -> Point 
         bound_by: None,
         reached: None,
         working_set_bytes: row.working_set,
-        cold: false,
         parts,
         sample_seconds: row.samples.clone(),
     }
@@ -410,7 +409,7 @@ mod tests {
                     min_seconds: 0.45 * seconds,
                     // Of half a matrix; in f32 the middle half spreads over 0.4 ms of 4.
                     samples: [0.45, 0.48, 0.5, 0.53, 0.55].map(|share| share * seconds).to_vec(),
-                    ..made_up(1, 0)
+                    ..made_up(1)
                 };
                 let of = WEIGHT_FORMATS.iter().find(|known| known.name == format).unwrap();
                 layers.points.push(point(of, &row, 1, 2));
@@ -445,7 +444,7 @@ mod tests {
     fn every_batch_is_expected_by_the_largest_below_it() {
         let [dense, ..] = &WEIGHT_FORMATS;
         let at = |batch, median_seconds| {
-            let row = Row { shape: [64, 32], batch, median_seconds, ..made_up(1, 1) };
+            let row = Row { shape: [64, 32], batch, median_seconds, ..made_up(1) };
             point(dense, &row, batch, 2)
         };
         let layers = Layers { points: vec![at(1, 0.5), at(8, 1.0)], gaps: Vec::new() };

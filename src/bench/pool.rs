@@ -1,15 +1,15 @@
 //! Memory to measure over: how much there is, and buffers that no cache holds together.
 
 use super::Failure;
-use crate::gpu::{Dtype, Error, Gpu, Tensor};
-use crate::kernels::PROBE_WORDS;
+use crate::gpu::{Dtype, Error, Gpu, Op, Tensor};
+use crate::kernels::{PROBE_WORDS, PROBES, probe_read};
 use crate::random::{self, Stream};
 
 /// Bytes that buffers in rotation hold together, where so many fit: more than any cache.
 pub const WORKING_SET: u64 = 1 << 30;
 
-/// Most buffers in rotation: each costs a binding.
-pub(super) const MOST_BUFFERS: u64 = 512;
+/// Most buffers in rotation, for each costs a binding: enough that a lap over them takes a millisecond or two.
+pub(super) const MOST_BUFFERS: u64 = 2048;
 
 /// Bytes of a software rasteriser, which takes the machine's own memory, at most: no matrix here needs more.
 const MOST_SOFTWARE: u64 = 2 << 30;
@@ -101,10 +101,19 @@ impl Pool {
         let word = |i: usize| 0x3f80_0000 | (some[i % some.len()] ^ (i / some.len()) as u32) & 0x7f_ffff;
         let content: Vec<u32> = (0..words).map(word).collect();
         let count = (room.working_set / (4 * words as u64)).clamp(3, MOST_BUFFERS);
-        let upload = |i| gpu.upload(&format!("probe.{i}"), &[words], &content);
-        let buffers = (0..count).map(upload).collect::<Result<Vec<_>, _>>()?;
+        let first = gpu.upload("probe.0", &[words], &content)?;
+        let again = |i| gpu.repeat(&format!("probe.{i}"), &[words], &first, 0);
+        let others = (1..count).map(again).collect::<Result<Vec<_>, _>>()?;
+        let buffers = std::iter::once(first).chain(others).collect();
         let digest = gpu.zeros("probe.digest", Dtype::U32, &[words / 16])?;
         Ok(Pool { buffers, digest, content })
+    }
+
+    /// Reads so many bytes of the buffers, or all: what was in a cache is not afterwards.
+    pub fn sweep(&self, gpu: &Gpu, bytes: u64) -> Vec<Op> {
+        let buffers = bytes.div_ceil(self.buffers[0].bytes()) as usize;
+        let read = |x| probe_read(gpu, PROBES[0][0], x, &self.digest);
+        self.buffers.iter().take(buffers).map(read).collect()
     }
 
     /// Bytes of all buffers.

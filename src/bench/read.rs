@@ -81,6 +81,6 @@ pub fn read_again(gpu: &Gpu, room: Room, before: ReadSpeed, seconds: f64) -> Res
 
 /// Figures that nobody measured, for tests.
 #[cfg(test)]
-pub(super) fn made_up(gb_per_s: f64, working_set: u64) -> ReadSpeed {
-    ReadSpeed { gb_per_s, overrides: String::new(), working_set, kernel: kernels::PROBES[0][0] }
+pub(super) fn made_up(gb_per_s: f64) -> ReadSpeed {
+    ReadSpeed { gb_per_s, overrides: String::new(), working_set: 1 << 30, kernel: kernels::PROBES[0][0] }
 }

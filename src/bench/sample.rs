@@ -14,9 +14,9 @@ pub const SAMPLES: usize = 21;
 /// How long to measure one thing.
 #[derive(Clone, Copy, Debug)]
 pub enum Effort {
-    /// About so many seconds, fewer samples and buffers where they would take longer.
+    /// About so many seconds, fewer samples where all would take longer.
     Within(f64),
-    /// So many seconds to warm up and sample in, and longer where all samples over all buffers take longer.
+    /// So many seconds to warm up and sample in, and longer where all samples take longer.
     Whole(f64),
 }
 
@@ -72,31 +72,32 @@ struct Rotation<'a> {
     clock: Clock,
     instances: &'a [Vec<Op>],
     next: usize,
+    /// Runs before every lap, which then meets each instance once at most.
+    sweep: Vec<Op>,
 }
 
 impl Rotation<'_> {
     fn new<'a>(gpu: &Gpu, instances: &'a [Vec<Op>]) -> Rotation<'a> {
-        Rotation { clock: Clock::new(gpu), instances, next: 0 }
+        Rotation { clock: Clock::new(gpu), instances, next: 0, sweep: Vec::new() }
     }
 
     /// The next `count` instances as one submission; seconds of one of them.
     fn lap(&mut self, gpu: &Gpu, count: usize) -> Result<Lap, Error> {
         let (next, instances) = (self.next, self.instances);
         let ops = (0..count).flat_map(|i| &instances[(next + i) % instances.len()]);
+        gpu.run(&self.sweep)?;
         let lap = self.clock.measure(gpu, ops, 1)?;
         self.next = (next + count) % instances.len();
         Ok(Lap { device: lap.device.map(|s| s / count as f64), wall: lap.wall / count as f64 })
     }
 
-    /// The first run of each buffer pays for page faults and first-use clears. Those that the effort does not reach are
+    /// The first run of each buffer pays for page faults and first-use clears. Those that so many seconds do not reach are
     /// left out of the rotation. Seconds of the last run.
-    fn touch(&mut self, gpu: &Gpu, effort: Effort) -> Result<f64, Error> {
+    fn touch(&mut self, gpu: &Gpu, seconds: f64) -> Result<f64, Error> {
         let (start, mut touched, mut each) = (Instant::now(), 0, 0.0);
-        let time = || match effort {
-            Effort::Within(seconds) => start.elapsed().as_secs_f64() < seconds.max(TOUCH),
-            Effort::Whole(_) => true,
-        };
-        while touched < self.instances.len() && (touched == 0 || time()) {
+        while touched < self.instances.len()
+            && (touched == 0 || start.elapsed().as_secs_f64() < seconds.max(TOUCH))
+        {
             let count = touched.clamp(1, 16).min(self.instances.len() - touched);
             each = self.lap(gpu, count)?.wall;
             touched += count;
@@ -107,13 +108,14 @@ impl Rotation<'_> {
 
     /// How many instances make a lap long enough to trust.
     fn enough(&mut self, gpu: &Gpu) -> Result<usize, Error> {
+        let most = if self.sweep.is_empty() { 1 << 16 } else { self.instances.len() };
         let mut count = 1;
         loop {
             let each = self.lap(gpu, count)?.wall;
-            if each * count as f64 >= SAMPLE || count >= 1 << 16 {
+            if each * count as f64 >= SAMPLE || count == most {
                 return Ok(count);
             }
-            count = (2 * count).max((1.2 * SAMPLE / each) as usize).min(1 << 16);
+            count = (2 * count).max((1.2 * SAMPLE / each) as usize).min(most);
         }
     }
 
@@ -136,9 +138,22 @@ impl Rotation<'_> {
 
 /// Samples `instances` of one computation over buffers of their own, in rotation.
 pub(super) fn sample(gpu: &Gpu, instances: &[Vec<Op>], effort: Effort) -> Result<Samples, Error> {
+    sample_cold(gpu, instances, effort, |_| Ok::<_, Error>(Vec::new()))
+}
+
+/// The same with what sweeps their bytes out of every cache, given how many instances rotate: it runs before each lap,
+/// and the clock does not count it.
+pub(super) fn sample_cold<E: From<Error>>(
+    gpu: &Gpu,
+    instances: &[Vec<Op>],
+    effort: Effort,
+    sweep: impl FnOnce(usize) -> Result<Vec<Op>, E>,
+) -> Result<Samples, E> {
     let (mut rotation, seconds) = (Rotation::new(gpu, instances), effort.seconds());
+    let each = rotation.touch(gpu, seconds)?;
+    rotation.sweep = sweep(rotation.instances.len())?;
     // What takes as long as all of its warming up has warmed up.
-    let (count, settled) = if rotation.touch(gpu, effort)? > seconds / 2.0 && seconds > 0.0 {
+    let (count, settled) = if each > SAMPLE.max(seconds / 2.0) {
         (1, false)
     } else {
         let count = rotation.enough(gpu)?;
@@ -169,7 +184,7 @@ pub(super) fn sample_turns(gpu: &Gpu, rivals: &[&[Vec<Op>]], seconds: f64) -> Re
     let mut rotations: Vec<Rotation> = rivals.iter().map(|instances| Rotation::new(gpu, instances)).collect();
     let mut counts = Vec::new();
     for rotation in &mut rotations {
-        rotation.touch(gpu, Effort::Within(0.0))?;
+        rotation.touch(gpu, 0.0)?;
         counts.push(rotation.enough(gpu)?);
     }
     let (start, mut rounds, mut next) = (Instant::now(), Vec::new(), 0);
@@ -211,7 +226,7 @@ pub(super) struct Pairs {
 /// difference; for about `seconds`, warming up included.
 pub(super) fn sample_pairs(gpu: &Gpu, [long, short]: [&[Vec<Op>]; 2], seconds: f64) -> Result<Pairs, Error> {
     let [mut long, mut short] = [long, short].map(|instances| Rotation::new(gpu, instances));
-    long.touch(gpu, Effort::Within(seconds))?;
+    long.touch(gpu, seconds)?;
     let count = long.enough(gpu)?;
     long.warm(gpu, count, seconds / 2.0)?;
     let start = Instant::now();
@@ -252,6 +267,30 @@ pub(super) fn sample_host(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::Room;
+    use crate::bench::pool::Pool;
+    use crate::gpu::Choice;
+
+    #[test]
+    fn what_is_swept_is_read_and_no_lap_meets_an_instance_twice() {
+        let gpu = Gpu::new(&Choice::default()).expect("an adapter");
+        let room = Room::of(&gpu).at_most(1 << 20);
+        let [measured, swept] = [(); 2].map(|()| Pool::new(&gpu, room).expect("a megabyte"));
+        let digest = |pool: &Pool| gpu.download::<u32>(&pool.digest).expect("it is read");
+        let instances: Vec<Vec<Op>> = (0..2).map(|_| measured.sweep(&gpu, 1)).collect();
+        let whole = |rotated: usize| {
+            assert_eq!(rotated, 2);
+            Ok::<_, Error>(swept.sweep(&gpu, swept.bytes()))
+        };
+        assert!(digest(&swept).iter().all(|&word| word == 0));
+        sample_cold(&gpu, &instances, Effort::Within(0.0), whole).expect("it runs");
+        let want = swept.content.iter().fold(0, |all, word| all ^ word);
+        assert_eq!(digest(&swept).iter().fold(0, |all, word| all ^ word), want);
+        let mut rotation = Rotation::new(&gpu, &instances);
+        assert!(rotation.enough(&gpu).expect("it runs") > 2, "a lap of two is no sample");
+        rotation.sweep = swept.sweep(&gpu, 1);
+        assert_eq!(rotation.enough(&gpu).expect("it runs"), 2);
+    }
 
     #[test]
     fn rivals_are_told_apart_on_a_machine_that_changes_its_speed() {

@@ -172,6 +172,20 @@ impl DeviceFlags {
     }
 }
 
+/// How much of the device to fill.
+#[derive(Args)]
+struct MemoryFlags {
+    /// Fill at most this many MiB of the device's memory.
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(4..=1 << 30))]
+    memory: Option<u64>,
+}
+
+impl MemoryFlags {
+    fn room(&self, gpu: &Gpu) -> Room {
+        Room::of(gpu).at_most(self.memory.map_or(u64::MAX, |mib| mib << 20))
+    }
+}
+
 /// What to read.
 #[derive(Args)]
 struct DataFlags {

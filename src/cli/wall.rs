@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{DeviceFlags, Failure, Outcome, Verdict, failure, interrupt, object, shown};
+use super::{DeviceFlags, Failure, MemoryFlags, Outcome, Verdict, failure, interrupt, object, shown};
 use crate::bench::{self, BATCHES, CEILINGS, Layers, MODELS, QUICK_BATCHES, Room, Watch};
 use crate::checkpoint::SCHEMA;
 use crate::gpu::Gpu;
@@ -72,9 +72,8 @@ struct TimeFlags {
 /// What every section takes.
 #[derive(Args)]
 struct SectionFlags {
-    /// Fill at most this many MiB of the device's memory.
-    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(4..=1 << 30))]
-    memory: Option<u64>,
+    #[command(flatten)]
+    memory: MemoryFlags,
     /// Print one JSON object as the last line of stdout.
     #[arg(long)]
     json: bool,
@@ -115,9 +114,7 @@ struct Session<'a> {
     device: &'a DeviceFlags,
     gpu: Gpu,
     room: Room,
-    /// Bytes that should be in rotation.
-    wanted: u64,
-    /// Whether there was less memory than that.
+    /// Whether there was less memory than should be in rotation.
     shrunk: bool,
     /// Whether the device refused more.
     refused: bool,
@@ -149,7 +146,7 @@ impl Session<'_> {
             (true, false) => CPU_WORKING_SET,
             (false, _) => bench::WORKING_SET,
         };
-        let room = Room::of(&gpu).at_most(flags.memory.map_or(u64::MAX, |mib| mib << 20));
+        let room = flags.memory.room(&gpu);
         let found = flags.device.found(room)?;
         let (shrunk, refused) = (found.working_set < wanted, found.memory < room.memory);
         let room = Room { working_set: found.working_set.min(wanted), ..found };
@@ -158,7 +155,6 @@ impl Session<'_> {
             device: &flags.device,
             gpu,
             room,
-            wanted,
             shrunk,
             refused,
             seconds,
@@ -305,18 +301,11 @@ impl Session<'_> {
                 .into(),
         );
         notes.push(format!(
-            "Matrices rotate through {} MiB, where so many fit. A model is never in memory whole: each distinct shape of \
+            "Matrices rotate through {} MiB; where their copies are fewer bytes, as many others are read before each \
+             sample, so that no cache holds them. A model is never in memory whole: each distinct shape of \
              its matrices is measured once and multiplied by its count.",
             self.room.working_set >> 20
         ));
-        let warm = wall.points.iter().filter(|point| !point.cold).count();
-        if warm > 0 {
-            notes.push(format!(
-                "Of {warm} products, marked *, less than {} MiB were in rotation: small matrices, or too little time for \
-                 all. A cache may have helped them.",
-                self.cold() >> 20
-            ));
-        }
         let poor = wall.points.iter().filter(|point| point.reached.is_some_and(|share| share < 0.5)).count();
         if poor > 0 {
             notes.push(format!(
@@ -339,11 +328,6 @@ impl Session<'_> {
             );
         }
         notes
-    }
-
-    /// Bytes in rotation that no cache is thought to hold.
-    fn cold(&self) -> u64 {
-        self.wanted / 2
     }
 
     /// Which kernels ran, and who chose them.
@@ -407,7 +391,6 @@ impl Session<'_> {
         for point in &mut wall.points {
             let format = WEIGHT_FORMATS.iter().find(|format| format.name == point.format);
             point.judge(&wall.ceilings, format.map_or("", |format| format.arithmetic));
-            point.cold = point.working_set_bytes >= self.cold();
         }
         wall.models = bench::models(&wall.ceilings, &layers);
         wall.gaps = layers.gaps;

@@ -5,10 +5,8 @@ mod train;
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
-use super::{DeviceFlags, Failure, Outcome, Verdict, failure, object};
-use crate::bench::{
-    self, Effort, GEMV_SHAPES, Matmul, ReadSpeed, Room, Row, SAMPLES, Skipped, Wanted, Watch,
-};
+use super::{DeviceFlags, Failure, MemoryFlags, Outcome, Verdict, failure, object};
+use crate::bench::{self, Effort, GEMV_SHAPES, Matmul, ReadSpeed, Row, SAMPLES, Skipped, Wanted, Watch};
 use crate::gpu::Gpu;
 use crate::report::{self, columns, thousands};
 use crate::wall::{Ceilings, Probe};
@@ -37,12 +35,13 @@ Examples:
   sterna bench gemv --seconds 3 --json          steadier figures, for scripts
 
 Each kernel is first held against its twin on the CPU, then timed over matrices in rotation
-that no cache holds together, from the submission until it is done; the median is what counts.
-`% read` is of the bandwidth that this adapter reached in the same run, before or after, by a
-kernel that only reads; a * says that what rotated was fewer bytes. `x f32`: how many times as fast
-as the fastest f32 kernel; `x f16` likewise. `bound by` is the lowest ceiling of those measured here
-(bandwidth, the arithmetic that a format is made for, or the cost of a dispatch), beside it the share
-that was reached. Exit code 1: a kernel seems faster than reading, so the figures cannot be trusted.";
+that no cache holds together (before samples of small ones, other memory is read), from the
+submission until it is done; the median is what counts. `% read` is of the bandwidth that this
+adapter reached in the same run, before or after, by a kernel that only reads. `x f32`: how many
+times as fast as the fastest f32 kernel; `x f16` likewise. `bound by` is the lowest ceiling of those
+measured here (bandwidth, the arithmetic that a format is made for, or the cost of a dispatch),
+beside it the share that was reached. Exit code 1: a kernel seems faster than reading, so the
+figures cannot be trusted.";
 
 const MATMUL_EXAMPLES: &str = "\
 Examples:
@@ -87,6 +86,8 @@ struct CommonFlags {
     /// Every variant that runs here, not only the one that this adapter would use.
     #[arg(long)]
     all: bool,
+    #[command(flatten)]
+    memory: MemoryFlags,
     /// Print one JSON object as the last line of stdout.
     #[arg(long)]
     json: bool,
@@ -207,7 +208,7 @@ const LIMITS: [&str; 4] = ["fma_f32", "add_i32", "dot4_i8", "launch"];
 impl Found<'_> {
     /// Measures the ceilings around the products.
     fn measure<'a>(gpu: &'a Gpu, shapes: Vec<[usize; 3]>, flags: &CommonFlags) -> Result<Found<'a>, Failure> {
-        let (seconds, room) = (flags.seconds, flags.device.found(Room::of(gpu))?);
+        let (seconds, room) = (flags.seconds, flags.device.found(flags.memory.room(gpu))?);
         let effort = Effort::Whole(seconds);
         let what = Matmul { shapes, effort, all: flags.all, only: Vec::new(), room };
         let tell = &mut |line: String| super::tell(line);
@@ -235,7 +236,6 @@ impl Found<'_> {
         let mut lines = vec![head.map(String::from).to_vec()];
         let ratio = |ratio: Option<f64>| ratio.map_or("-".into(), |ratio| format!("{ratio:.2}"));
         for row in &self.rows {
-            let cold = if row.is_cold(&self.read) { "" } else { "*" };
             let limit = self.limit(row);
             lines.push(vec![
                 row.label(),
@@ -245,7 +245,7 @@ impl Found<'_> {
                 format!("{:.1}", 1e6 * row.min_seconds),
                 row.device_median_seconds.map_or("-".into(), |seconds| format!("{:.1}", 1e6 * seconds)),
                 format!("{:.2}", row.gb_per_s()),
-                format!("{:.1}{cold}", row.percent_of_read(&self.read)),
+                format!("{:.1}", row.percent_of_read(&self.read)),
                 format!("{:.2}", row.gops_per_s()),
                 format!("{:.2}", row.gmac_per_s()),
                 format!("{:.2}", row.gweights_per_s()),
@@ -279,9 +279,6 @@ impl Found<'_> {
         super::say(format!(
             "median of {SAMPLES} samples, from the submission until it is done; device: the same by its own clock"
         ))?;
-        if self.rows.iter().any(|row| !row.is_cold(&self.read)) {
-            super::say("* what rotates is fewer bytes than the probe read: a cache may have helped")?;
-        }
         for left in &self.skipped {
             let shape = at(left.shape, left.batch);
             super::say(format!("{} {shape} is left out: {}", left.operation, left.reason))?;
@@ -311,13 +308,14 @@ impl Found<'_> {
                 "gweights_per_s": row.gweights_per_s(),
                 "ratio_to_f32": row.ratio_to_f32, "ratio_to_f16": row.ratio_to_f16,
                 "bound_by": limit.map(|(word, _)| word), "percent_of_bound": limit.map(|(_, percent)| percent),
-                "blocks": row.blocks, "working_set_bytes": row.working_set, "cold": row.is_cold(read),
+                "blocks": row.blocks, "working_set_bytes": row.working_set,
             })
         };
         line.extend(object(json!({
             "checked": gpu.checked(),
             "read_gb_per_s": read.gb_per_s,
             "read_overrides": read.overrides,
+            "read_working_set_bytes": read.working_set,
             "fma_f32_ops_per_second": ceilings.fma_f32.value(),
             "add_i32_ops_per_second": ceilings.add_i32.value(),
             "dot4_i8_ops_per_second": ceilings.dot4_i8.value(),

@@ -193,7 +193,7 @@ fn roofline(wall: &Wall) -> String {
         tables::points(&PAGE, &points),
         "The points. What binds one is the ceiling that would take it longest; balanced are those of which two ceilings \
          would take within a tenth of equally long. The spread is of the middle half of the samples: more than a \
-         twentieth varies. Those with * moved too few bytes in rotation to be sure that no cache helped.",
+         twentieth varies.",
     );
     html += &gaps(&wall.gaps);
     html + "</section>\n"

@@ -161,7 +161,7 @@ pub fn points(cells: &Cells, points: &[Point]) -> Table {
             (cells.count)(point.sample_seconds.len()),
             (cells.plain)(point.intensity),
             (cells.unit)(point.ops_per_second, "op/s"),
-            (cells.unit)(point.bytes_per_second, "B/s") + if point.cold { "" } else { "*" },
+            (cells.unit)(point.bytes_per_second, "B/s"),
             cells.or(point.bound_by, |bound| bound_word(bound).into()),
             cells.or(point.reached, cells.share),
         ]
