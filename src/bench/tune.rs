@@ -126,6 +126,9 @@ const HOPELESS: f64 = 3.0;
 /// Seconds below which a single run says nothing.
 const SHORT: f64 = 1e-3;
 
+/// Share of the time that is left for turns when the first runs are over.
+const FOR_TURNS: f64 = 0.4;
+
 /// What is so near to the best is measured once more.
 const CLOSE: f64 = 1.2;
 
@@ -142,8 +145,8 @@ pub fn candidates(gpu: &Gpu, wanted: Wanted) -> Vec<&'static Kernel> {
     found
 }
 
-/// Tries candidates of an operation for about `seconds`, the best once more, or says why it cannot. The first is
-/// tried however long it takes.
+/// Tries candidates of an operation in `seconds`, the best of them again, or says why it cannot. The first is tried, and
+/// rivals have three turns, however long that takes.
 ///
 /// # Errors
 /// If the device failed, or no candidate is right.
@@ -157,15 +160,16 @@ pub fn tune(
     room: Room,
     seconds: f64,
 ) -> Result<Result<Tuned, String>, Failure> {
+    let (start, clock) = (Instant::now(), Clock::new(gpu));
+    let left = || seconds - start.elapsed().as_secs_f64();
     let room = Room { working_set: room.working_set.min(working_set(gpu, wanted)), ..room };
     let product = match Product::new(gpu, wanted.operation, wanted.shape, room)? {
         Ok(product) => product,
         Err(reason) => return Ok(Err(reason)),
     };
-    let (start, clock) = (Instant::now(), Clock::new(gpu));
     let (mut tried, mut rivals, mut wrong) = (Vec::new(), Vec::new(), None);
     for (i, &kernel) in candidates.iter().enumerate() {
-        let outcome = if rivals.is_empty() || start.elapsed().as_secs_f64() <= seconds {
+        let outcome = if rivals.is_empty() || left() > FOR_TURNS * seconds {
             let instances = product.bind(gpu, kernel);
             match product.check(gpu, kernel, &instances[0]) {
                 Ok(()) => {
@@ -193,7 +197,7 @@ pub fn tune(
     // In turns, so that what else the machine does is no one's luck: all that may win, and once more those that were
     // first by a hair.
     let time = |tried: &[Tried], i: usize| tried[i].seconds().expect("a rival was timed");
-    for (within, short) in [(HOPELESS, SHORT), (CLOSE, 0.0)] {
+    for (within, short, share) in [(HOPELESS, SHORT, 0.6), (CLOSE, 0.0, 1.0)] {
         rivals.sort_by(|&(a, _), &(b, _)| time(&tried, a).total_cmp(&time(&tried, b)));
         let Some(best) = rivals.first().map(|&(i, _)| time(&tried, i)) else { break };
         rivals.retain(|&(i, _)| time(&tried, i) <= (within * best).max(short));
@@ -201,7 +205,7 @@ pub fn tune(
             break;
         }
         let all: Vec<&[Vec<Op>]> = rivals.iter().map(|(_, instances)| &instances[..]).collect();
-        for ((i, _), seconds) in rivals.iter().zip(sample_turns(gpu, &all, 0.5 * seconds)?) {
+        for ((i, _), seconds) in rivals.iter().zip(sample_turns(gpu, &all, share * left())?) {
             tried[*i].outcome = Outcome::Seconds(seconds);
         }
     }

@@ -38,7 +38,7 @@ pub struct Flags {
     #[arg(long, value_name = "SHAPES", value_delimiter = ',', value_parser = batched_shape)]
     shapes: Vec<[usize; 3]>,
     /// Seconds for all candidates of an operation at a shape.
-    #[arg(long, value_name = "S", default_value_t = 1.5, value_parser = seconds)]
+    #[arg(long, value_name = "S", default_value_t = 2.0, value_parser = seconds)]
     seconds: f64,
     /// Print one JSON object as the last line of stdout.
     #[arg(long)]
@@ -122,11 +122,11 @@ impl DeviceFlags {
             shape: [config.batch, rows, cols],
         };
         let wanted: Vec<Wanted> = config.shape(data).layers().into_iter().map(product).collect();
-        self.tune(gpu, &wanted, 1.5)
+        self.tune(gpu, &wanted, wanted.len() as f64)
     }
 
-    /// Finds the fastest kernels for what this device has no choice for yet, in about so many seconds, has the
-    /// device use them, and keeps them.
+    /// Finds the fastest kernels for what this device has no choice for yet, in so many seconds or a few more, has
+    /// the device use them, and keeps them.
     pub fn tune(&self, gpu: &Gpu, wanted: &[Wanted], seconds: f64) -> Result<(), Failure> {
         let mut tell = |line| log::info!("{line}");
         self.tune_watched(gpu, wanted, seconds, &mut Watch { tell: &mut tell, stop: &|| false })

@@ -182,7 +182,7 @@ fn products(
     if !flags.all {
         let wanted: Vec<Wanted> = shapes.iter().flat_map(|&shape| Wanted::at(&gpu, shape)).collect();
         // Seconds for each; a product with a batch takes longer.
-        let each = if batch.is_some() { 0.5 } else { 1.0 };
+        let each = if batch.is_some() { 1.0 } else { 2.0 };
         flags.device.tune(&gpu, &wanted, each * wanted.len() as f64)?;
     }
     let found = Found::measure(&gpu, shapes, flags)?;
