@@ -683,26 +683,35 @@ fn help_has_examples_and_no_arguments_means_help() {
 fn compare_trains_both_from_one_seed_into_one_table_and_one_curve() {
     let folder = tempfile::tempdir().expect("a folder");
     let data = bands(folder.path());
-    for (more, names, bytes) in [
-        (&[][..], ["ternary", "f32"], ["packed", "f32"]),
-        (&["--no-shadow"], ["without shadow weights", "with shadow weights"], ["packed", "packed"]),
+    for (more, seeds, names, bytes) in [
+        (&[][..], 1, ["ternary", "f32"], ["packed", "f32"]),
+        (&["--no-shadow"], 1, ["without shadow weights", "with shadow weights"], ["packed", "packed"]),
+        // What is there of seed 0 is taken up.
+        (&["--seeds", "2"], 2, ["ternary", "f32"], ["packed", "f32"]),
     ] {
         let out = folder.path().join(names[0]);
         let args = [&small_run(&data, &out)[..], &["--compare"], more].concat();
         let output = sterna(&args);
         assert_eq!(code(&output), 0, "{}", stderr(&output));
         let line = json(&output);
-        let both = names.map(|name| &line["compare"][name]);
-        for (run, bytes) in both.iter().zip(bytes) {
-            assert!(run["test_accuracy"].is_f64() && run["bytes"][bytes].is_u64(), "{line}");
-        }
-        let gap =
-            100.0 * (both[1]["test_accuracy"].as_f64().unwrap() - both[0]["test_accuracy"].as_f64().unwrap());
+        let runs = line["compare"].as_array().expect("a pair for each seed");
+        assert_eq!(runs.len(), seeds);
+        let mean = |name: &str, bytes: &str| {
+            let accuracies = runs.iter().enumerate().map(|(seed, pair)| {
+                assert!(pair[name]["seed"] == seed && pair[name]["bytes"][bytes].is_u64(), "{line}");
+                pair[name]["test_accuracy"].as_f64().expect("a share")
+            });
+            100.0 * accuracies.sum::<f64>() / seeds as f64
+        };
+        let gap = mean(names[1], bytes[1]) - mean(names[0], bytes[0]);
         assert!((line["gap_points"].as_f64().expect("a gap") - gap).abs() < 1e-9, "{line}");
         let curve = fs::read_to_string(out.join("compare.svg")).expect("a curve");
         for name in names {
             assert!(stdout(&output).contains(name) && curve.contains(name), "{name}");
-            assert!(out.join(name.replace(' ', "-")).join("model.safetensors").is_file(), "{name}");
+            for seed in 0..seeds {
+                let run = out.join(format!("{}-{seed}", name.replace(' ', "-")));
+                assert!(run.join("model.safetensors").is_file(), "{name} {seed}");
+            }
         }
         // The same command takes up what is there: here two finished runs.
         let again = sterna(&args);

@@ -260,9 +260,9 @@ fn a_comparison_is_taken_up_where_it_was_interrupted() {
     let out = folder.path().join("both");
     let args = [long(text(&data), text(&out)), vec!["--compare"]].concat();
     let mut child = sterna(&args).spawn().expect("started");
-    assert!(appeared(&out.join("ternary/model.safetensors"), &mut child));
+    assert!(appeared(&out.join("ternary-0/model.safetensors"), &mut child));
     // While the first of the two trains, nobody else does in its folder.
-    let second = run(&["train", "--resume", text(&out.join("ternary"))]);
+    let second = run(&["train", "--resume", text(&out.join("ternary-0"))]);
     assert!(
         code(&second) == 2 && stderr(&second).contains("another process trains in "),
         "{}",

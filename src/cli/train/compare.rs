@@ -1,16 +1,16 @@
-//! `sterna train --compare`: two runs from one seed, side by side.
+//! `sterna train --compare`: two networks from the same seeds, side by side.
 
 use serde_json::{Map, Value, json};
 
 use super::folder::{self, MODEL};
-use super::{Config, Finished, Flags, Outcome, Precision, Start, Verdict, failure, seconds};
+use super::{Config, Finished, Flags, Outcome, Precision, Score, Start, Verdict, failure, seconds};
 use crate::checkpoint::replace;
 use crate::cli::{print_json, say, shown, tell};
-use crate::report::{columns, compare_svg, thousands};
+use crate::report::{Point, columns, compare_svg, thousands};
 
-/// The network as the flags ask for it, and what it is held against.
-fn pair(flags: &Flags) -> [(&'static str, Config); 2] {
-    let asked = flags.config();
+/// The network as the flags ask for it, and what it is held against, both from one seed.
+fn pair(flags: &Flags, seed: u64) -> [(&'static str, Config); 2] {
+    let asked = Config { seed, ..flags.config() };
     if flags.no_shadow {
         let with = Config { shadow: true, ..asked.clone() };
         return [("without shadow weights", asked), ("with shadow weights", with)];
@@ -20,75 +20,117 @@ fn pair(flags: &Flags) -> [(&'static str, Config); 2] {
     [("ternary", asked), ("f32", float)]
 }
 
+/// One of the two networks, trained from every seed.
+struct Side {
+    name: &'static str,
+    runs: Vec<Finished>,
+}
+
+impl Side {
+    /// Over the seeds.
+    fn mean(&self, of: impl Fn(&Finished) -> f64) -> f64 {
+        self.runs.iter().map(of).sum::<f64>() / self.runs.len() as f64
+    }
+
+    fn score(&self) -> Score {
+        Score { loss: self.mean(|run| run.test.loss), accuracy: self.mean(|run| run.test.accuracy) }
+    }
+
+    /// Epoch by epoch, loss and accuracy over the seeds.
+    fn curve(&self) -> Vec<Point> {
+        let epochs = self.runs.iter().map(|run| run.log.points.len()).min().unwrap_or(0);
+        let mean = |of: &dyn Fn(&Finished) -> [f64; 2]| [0, 1].map(|i| self.mean(|run| of(run)[i]));
+        let point = |epoch: usize| Point {
+            loss: mean(&|run| run.log.points[epoch].loss),
+            accuracy: mean(&|run| run.log.points[epoch].accuracy),
+            ..Point::default()
+        };
+        (0..epochs).map(point).collect()
+    }
+}
+
 pub fn run(flags: &Flags) -> Outcome {
     let base = flags.out.clone().unwrap_or_else(|| folder::fresh(flags.seed));
-    let mut runs: Vec<(&str, Finished)> = Vec::new();
-    let mut starts = Vec::new();
-    for (name, config) in pair(flags) {
-        let path = base.join(name.replace(' ', "-"));
-        let model = path.join(MODEL);
-        // What an interrupted comparison left is taken up.
-        starts.push((
-            name,
-            match model.exists() {
+    let mut sides = pair(flags, flags.seed).map(|(name, _)| Side { name, runs: Vec::new() });
+    let mut data = String::new();
+    for seed in flags.seeds() {
+        // Both, so that what the second lacks is said before the first is trained.
+        let mut starts = Vec::new();
+        for (name, config) in pair(flags, seed) {
+            let path = base.join(format!("{}-{seed}", name.replace(' ', "-")));
+            let model = path.join(MODEL);
+            // What an interrupted comparison left is taken up.
+            starts.push(match model.exists() {
                 true => Start::resumed(flags, &config, &model, None)?,
                 false => Start::fresh(flags, config, Some(&path))?,
-            },
-        ));
-    }
-    let data = starts[0].1.data.name.clone();
-    for (name, start) in starts {
-        tell(format!("\nTraining {name}"));
-        match start.train(flags)? {
-            Ok(finished) => runs.push((name, finished)),
-            Err(verdict) => {
-                if let Verdict::Interrupted = verdict {
-                    tell(format!(
-                        "or with the whole comparison: the same command with --out {}",
-                        shown(&base)
-                    ));
+            });
+        }
+        data = starts[0].data.name.clone();
+        for (side, start) in sides.iter_mut().zip(starts) {
+            tell(format!("\nTraining {} from seed {seed}", side.name));
+            match start.train(flags)? {
+                Ok(finished) => side.runs.push(finished),
+                Err(verdict) => {
+                    if let Verdict::Interrupted = verdict {
+                        tell(format!(
+                            "or with the whole comparison: the same command with --out {}",
+                            shown(&base)
+                        ));
+                    }
+                    return Ok(verdict);
                 }
-                return Ok(verdict);
             }
         }
     }
 
-    say(table(&runs))?;
-    let points: Vec<_> = runs.iter().map(|(name, run)| (*name, &run.log.points[..])).collect();
-    let title = format!("{data}, {} epochs from seed {}", flags.epochs, flags.seed);
+    let gap = Gap::mean(sides[0].runs.iter().zip(&sides[1].runs).map(|(a, b)| Gap::of(&a.hits, &b.hits)));
+    say(table(&sides, &gap))?;
+    let curves = sides.each_ref().map(|side| (side.name, side.curve()));
+    let from = match flags.seeds().count() {
+        1 => format!("from seed {}", flags.seed),
+        seeds => format!("mean of {seeds} seeds from {}", flags.seed),
+    };
+    let title = format!("{data}, {} epochs {from}", flags.epochs);
     let picture = base.join("compare.svg");
+    let points: Vec<(&str, &[Point])> = curves.iter().map(|(name, points)| (*name, &points[..])).collect();
     replace(&picture, compare_svg(&title, &points).as_bytes()).map_err(failure)?;
-    for (_, run) in &runs {
+    for run in sides.iter().flat_map(|side| &side.runs) {
         run.log.complete()?;
     }
     say(format!("The runs and their curves: {}", shown(&picture)))?;
-    let [(_, first), (_, second)] = &runs[..] else { unreachable!("two runs were trained") };
+    let score = sides[0].score();
     if flags.json {
-        let mut line = first.summary.clone();
-        let gap = Gap::of(&first.hits, &second.hits);
+        let mut line = sides[0].runs[0].summary.clone();
+        line.insert("test_accuracy".into(), json!(score.accuracy));
         line.insert("gap_points".into(), json!(gap.points));
         line.insert("gap_standard_error_points".into(), json!(gap.error));
         line.insert("disagreements".into(), json!(gap.disagreements));
-        let both = runs.iter().map(|(name, run)| (name.to_string(), Value::Object(run.summary.clone())));
-        line.insert("compare".into(), Value::Object(both.collect::<Map<_, _>>()));
+        let of = |i: usize| {
+            let summary = |side: &Side| (side.name.to_string(), Value::Object(side.runs[i].summary.clone()));
+            Value::Object(sides.iter().map(summary).collect::<Map<_, _>>())
+        };
+        line.insert("compare".into(), (0..sides[0].runs.len()).map(of).collect());
         print_json("train", line)?;
     }
-    Ok(flags.satisfied(first.test))
+    Ok(flags.satisfied(score))
 }
 
-/// By how much the first run stays behind the second.
-#[derive(Debug, PartialEq)]
+/// By how much the first network stays behind the second.
+#[derive(Clone, Debug, PartialEq)]
 struct Gap {
-    /// Points of test accuracy.
+    /// Points of test accuracy, over all seeds.
     points: f64,
-    /// One standard error of that, as far as the choice of test images makes it: the difference of paired proportions
-    /// (McNemar 1947). Another seed moves it as well.
+    /// One standard error of that. From one seed, as far as the choice of test images makes it: the difference of
+    /// paired proportions (McNemar 1947). From several, as they scatter.
     error: f64,
     /// Images that one run told right and the other wrong.
     disagreements: usize,
+    /// Points of each seed.
+    each: Vec<f64>,
 }
 
 impl Gap {
+    /// From one seed.
     fn of(first: &[bool], second: &[bool]) -> Gap {
         let images = first.len() as f64;
         let count =
@@ -96,39 +138,52 @@ impl Gap {
         let [lost, won] = [count([false, true]), count([true, false])];
         let (disagreements, difference) = (lost + won, lost as f64 - won as f64);
         let variance = disagreements as f64 - difference * difference / images;
-        Gap { points: 100.0 * difference / images, error: 100.0 * variance.sqrt() / images, disagreements }
+        let points = 100.0 * difference / images;
+        Gap { points, error: 100.0 * variance.sqrt() / images, disagreements, each: vec![points] }
+    }
+
+    /// Over seeds, one at least.
+    fn mean(seeds: impl Iterator<Item = Gap>) -> Gap {
+        let mut all: Vec<Gap> = seeds.collect();
+        if all.len() == 1 {
+            return all.remove(0);
+        }
+        let each: Vec<f64> = all.iter().map(|gap| gap.points).collect();
+        let seeds = each.len() as f64;
+        let points = each.iter().sum::<f64>() / seeds;
+        let squares: f64 = each.iter().map(|gap| (gap - points).powi(2)).sum();
+        let error = (squares / (seeds - 1.0) / seeds).sqrt();
+        Gap { points, error, disagreements: all.iter().map(|gap| gap.disagreements).sum(), each }
     }
 }
 
-fn table(runs: &[(&str, Finished)]) -> String {
+fn table(sides: &[Side; 2], gap: &Gap) -> String {
     let head = ["", "test", "train", "test loss", "perplexity", "weights", "per epoch"];
     let mut rows = vec![head.map(String::from).to_vec()];
-    for (name, run) in runs {
-        let number = |key: &str| run.summary[key].as_f64().unwrap_or(f64::NAN);
-        let bytes = &run.summary["bytes"];
+    for side in sides {
+        let (score, bytes) = (side.score(), &side.runs[0].summary["bytes"]);
         let bytes = bytes["packed"].as_u64().or(bytes["f32"].as_u64()).unwrap_or_default();
+        let train = side.mean(|run| run.summary["train_accuracy"].as_f64().unwrap_or(f64::NAN));
         rows.push(vec![
-            name.to_string(),
-            format!("{:.2} %", 100.0 * run.test.accuracy),
-            format!("{:.2} %", 100.0 * number("train_accuracy")),
-            format!("{:.4}", run.test.loss),
-            format!("{:.3}", run.test.perplexity()),
+            side.name.to_string(),
+            format!("{:.2} %", 100.0 * score.accuracy),
+            format!("{:.2} %", 100.0 * train),
+            format!("{:.4}", score.loss),
+            format!("{:.3}", score.perplexity()),
             format!("{} B", thousands(bytes as usize)),
-            format!("{} s", seconds(run.seconds_per_epoch)),
+            format!("{} s", seconds(side.mean(|run| run.seconds_per_epoch))),
         ]);
     }
-    if let [(_, first), (_, second)] = runs {
-        let gap = Gap::of(&first.hits, &second.hits);
-        rows.push(vec!["gap".into(), format!("{:+.2} points", gap.points)]);
-        let said = format!(
-            "({:.2} points are one standard error: the two disagree on {} of {} test images)",
-            gap.error,
-            gap.disagreements,
-            thousands(first.hits.len())
-        );
-        return columns(&rows) + &said;
-    }
-    columns(&rows)
+    rows.push(vec!["gap".into(), format!("{:+.2} points", gap.points)]);
+    let images = thousands(sides[0].runs[0].hits.len());
+    let of = match &gap.each[..] {
+        [_] => format!("the two disagree on {} of {images} test images", gap.disagreements),
+        each => {
+            let each: Vec<String> = each.iter().map(|gap| format!("{gap:+.2}")).collect();
+            format!("means of {} seeds, whose gaps are {}", each.len(), each.join(", "))
+        }
+    };
+    columns(&rows) + &format!("({:.2} points are one standard error: {of})", gap.error)
 }
 
 #[cfg(test)]
@@ -136,7 +191,7 @@ mod tests {
     use super::Gap;
 
     #[test]
-    fn a_gap_is_as_sure_as_the_images_on_which_two_runs_disagree() {
+    fn a_gap_is_as_sure_as_the_images_or_seeds_that_it_comes_from() {
         // Of 100 images both tell 80 right, 4 wrong; one alone 10, the other alone 6.
         let hits =
             |runs: [(bool, usize); 4]| runs.iter().flat_map(|&(hit, n)| vec![hit; n]).collect::<Vec<_>>();
@@ -146,6 +201,13 @@ mod tests {
         assert_eq!((gap.points, gap.disagreements), (4.0, 16));
         // sqrt(16 - 4 * 4 / 100) of 100 images.
         assert!((gap.error - 3.979_95).abs() < 1e-5, "{}", gap.error);
-        assert_eq!(Gap::of(&first, &first), Gap { points: 0.0, error: 0.0, disagreements: 0 });
+        let none = Gap { points: 0.0, error: 0.0, disagreements: 0, each: vec![0.0] };
+        assert_eq!(Gap::of(&first, &first), none);
+        assert_eq!(Gap::mean([gap.clone()].into_iter()), gap);
+        // Gaps of 4, 0 and 2 points deviate by 2 from their mean.
+        let two = Gap { points: 2.0, each: vec![2.0], ..gap.clone() };
+        let mean = Gap::mean([gap, none, two].into_iter());
+        assert_eq!((mean.points, mean.disagreements, &mean.each[..]), (2.0, 32, &[4.0, 0.0, 2.0][..]));
+        assert!((mean.error - 2.0 / 3f64.sqrt()).abs() < 1e-12, "{}", mean.error);
     }
 }

@@ -72,6 +72,10 @@ pub struct Flags {
     /// --out it goes on where it was interrupted.
     #[arg(long, conflicts_with_all = ["resume", "precision"])]
     compare: bool,
+    /// Compare the means over so many seeds, --seed and those after it: one alone scatters by a tenth of a point.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    #[arg(requires = "compare")]
+    seeds: u64,
     /// Go on with an interrupted run, given by its folder or its model.safetensors, to the same weights as if it
     /// had never stopped (on the same adapter). What determines the run comes from the file.
     #[arg(long, value_name = "RUN", conflicts_with = "out")]
@@ -108,6 +112,7 @@ Examples:
   sterna train --data ~/fashion-mnist --out runs/fashion
   sterna train --resume runs/fashion
   sterna train --compare                              beside the same network in f32
+  sterna train --compare --seeds 3                    the means of three seeds
   sterna train --compare --no-shadow --epochs 5       why shadow weights are needed
   sterna train --epochs 2 --require 0.97 --json       for scripts: exit 1 below 97 %";
 
@@ -160,6 +165,11 @@ impl Flags {
             shadow: !self.no_shadow,
             seed: self.seed,
         }
+    }
+
+    /// Of every run of a comparison.
+    fn seeds(&self) -> impl Iterator<Item = u64> {
+        (0..self.seeds).map(|i| self.seed.wrapping_add(i))
     }
 
     /// Refuses what is `asked`, as far as it was `given`, where the run that goes on has something else. Without
