@@ -185,7 +185,7 @@ fn measure(
         let mut found = || {
             let [rows, cols] = energy.shape;
             let kernel = kernels::chosen(gpu, format.gemv, [1, rows, cols]);
-            let ops = rotation(gpu, kernel, energy.shape, room, usize::MAX).map_err(|e| e.to_string())??;
+            let ops = rotation(gpu, kernel, energy.shape, room, u64::MAX).map_err(|e| e.to_string())??;
             let mut run = || {
                 if (watch.stop)() {
                     return Err(INTERRUPTED.to_string());

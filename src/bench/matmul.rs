@@ -1,6 +1,6 @@
 //! What a matrix times rows of activations costs here: one row, as a token does, a few, or a batch, as training does.
 
-use super::pool::Pool;
+use super::pool::{MOST_BUFFERS, sweep};
 use super::product::{Format, Product};
 use super::sample::{Effort, sample_cold};
 use super::{Failure, ReadSpeed, Room};
@@ -173,7 +173,6 @@ pub fn matmul(
     progress: &mut dyn FnMut(String),
 ) -> Result<(Vec<Row>, Vec<Skipped>), Failure> {
     let (mut rows, mut skipped) = (Vec::new(), Vec::new());
-    let mut pool: Option<Pool> = None;
     for &[batch, outputs, inputs] in &what.shapes {
         let (first, shape) = (rows.len(), [outputs, inputs]);
         let at = lengths([batch, outputs, inputs]);
@@ -183,13 +182,14 @@ pub fn matmul(
         };
         let operations = Format::ALL.into_iter().filter_map(|format| format.operation(batch));
         for operation in operations.filter(|name| what.only.is_empty() || what.only.contains(name)) {
-            let product = match Product::new(gpu, operation, [batch, outputs, inputs], what.room)? {
-                Ok(product) => product,
-                Err(reason) => {
-                    skip(operation, reason, progress);
-                    continue;
-                }
-            };
+            let product =
+                match Product::new(gpu, operation, [batch, outputs, inputs], what.room, MOST_BUFFERS)? {
+                    Ok(product) => product,
+                    Err(reason) => {
+                        skip(operation, reason, progress);
+                        continue;
+                    }
+                };
             let chosen = kernels::chosen(gpu, operation, [batch, outputs, inputs]);
             for &kernel in kernels::variants(operation) {
                 if kernel != chosen && !what.all {
@@ -204,11 +204,10 @@ pub fn matmul(
                 let bytes = product.bytes(&instances[0]);
                 let mut swept = 0;
                 let samples = sample_cold(gpu, &instances, what.effort, |rotated| {
-                    swept = what.room.working_set.saturating_sub(bytes * rotated as u64);
-                    if swept > 0 && pool.is_none() {
-                        pool = Some(Pool::new(gpu, what.room)?);
-                    }
-                    Ok::<_, Failure>(pool.iter().flat_map(|pool| pool.sweep(gpu, swept)).collect())
+                    let lacking = what.room.working_set.saturating_sub(bytes * rotated as u64);
+                    let ops = sweep(gpu, lacking)?;
+                    swept = ops.iter().map(|op| op.tensors()[0].bytes()).sum();
+                    Ok::<_, Failure>(ops)
                 })?;
                 let row = Row {
                     operation,

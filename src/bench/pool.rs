@@ -8,7 +8,7 @@ use crate::random::{self, Stream};
 /// Bytes that buffers in rotation hold together, where so many fit: more than any cache.
 pub const WORKING_SET: u64 = 1 << 30;
 
-/// Most buffers in rotation, for each costs a binding: enough that a lap over them takes a millisecond or two.
+/// Most buffers in rotation: each costs a binding.
 pub(super) const MOST_BUFFERS: u64 = 2048;
 
 /// Bytes of a software rasteriser, which takes the machine's own memory, at most: no matrix here needs more.
@@ -109,15 +109,32 @@ impl Pool {
         Ok(Pool { buffers, digest, content })
     }
 
-    /// Reads so many bytes of the buffers, or all: what was in a cache is not afterwards.
-    pub fn sweep(&self, gpu: &Gpu, bytes: u64) -> Vec<Op> {
-        let buffers = bytes.div_ceil(self.buffers[0].bytes()) as usize;
-        let read = |x| probe_read(gpu, PROBES[0][0], x, &self.digest);
-        self.buffers.iter().take(buffers).map(read).collect()
-    }
-
     /// Bytes of all buffers.
     pub fn bytes(&self) -> u64 {
         self.buffers.iter().map(Tensor::bytes).sum()
     }
+}
+
+/// Reads so many bytes, or a few more, of memory that nothing else uses: no cache holds anything else afterwards. Held
+/// against what it should have read.
+pub(super) fn sweep(gpu: &Gpu, bytes: u64) -> Result<Vec<Op>, Failure> {
+    const MOST_WORDS: usize = 1 << 22;
+    if bytes == 0 {
+        return Ok(Vec::new());
+    }
+    // A prime, so that the words of a buffer do not cancel out in its digest.
+    const PERIOD: usize = 99_991;
+    let drawn = (0..PERIOD as u32).map(|i| random::draw(1, Stream::Order, 1, i)[0]).collect::<Vec<u32>>();
+    let words = (bytes as usize).div_ceil(4).next_multiple_of(PROBE_WORDS).min(MOST_WORDS);
+    let period = gpu.upload("sweep.period", &[PERIOD], &drawn)?;
+    let digest = gpu.zeros("sweep.digest", Dtype::U32, &[words / 16])?;
+    let op = |i: u64| {
+        let buffer = gpu.repeat(&format!("sweep.{i}"), &[words], &period, 0)?;
+        Ok(probe_read(gpu, PROBES[0][0], &buffer, &digest))
+    };
+    let ops = (0..bytes.div_ceil(4 * words as u64)).map(op).collect::<Result<Vec<Op>, Error>>()?;
+    gpu.run(&ops)?;
+    let got = gpu.download::<u32>(&digest)?.iter().fold(0, |all, word| all ^ word);
+    let want = (0..words).fold(0, |all, i| all ^ drawn[i % PERIOD]);
+    if got == want { Ok(ops) } else { Err(Failure::Unread { got, want }) }
 }

@@ -144,7 +144,7 @@ enum Activations {
 const DRAWN: usize = 17;
 
 impl Product {
-    /// Fills the device, or says why it does not.
+    /// Fills the device with up to `most` copies, or says why it does not.
     ///
     /// # Errors
     /// If the device failed.
@@ -153,17 +153,18 @@ impl Product {
         operation: &'static str,
         shape: [usize; 3],
         room: Room,
+        most: u64,
     ) -> Result<Result<Product, String>, Failure> {
         let [batch, rows, cols] = shape;
         let Some(format) = Format::of(operation).filter(|f| f.operation(batch) == Some(operation)) else {
             return Ok(Err(format!("{operation} is no product with a batch of {batch}")));
         };
-        let most = match format {
+        let most_cols = match format {
             Format::F32 | Format::F16 => usize::MAX,
             Format::Int8 => kernels::MOST_COLS_I8,
             _ => kernels::MOST_COLS,
         };
-        if cols > most {
+        if cols > most_cols {
             return Ok(Err(format!("{cols} columns are more than the kernel sums exactly")));
         }
         let (words, x_words) = (format.words(cols), format.activation_words(cols));
@@ -224,7 +225,7 @@ impl Product {
             });
             Ok(Operands { x, blocks: blocks.collect::<Result<_, Error>>()? })
         };
-        let count = room.working_set.div_ceil(bytes).min(memory / bytes).clamp(1, MOST_BUFFERS);
+        let count = room.working_set.div_ceil(bytes).min(memory / bytes).clamp(1, most);
         let copies = (0..count).map(copy).collect::<Result<_, Error>>()?;
         Ok(Ok(Product { operation, shape, copies, twin, drawn }))
     }
@@ -380,18 +381,17 @@ pub fn rotation(
     kernel: &'static Kernel,
     [rows, cols]: [usize; 2],
     room: Room,
-    most: usize,
+    most: u64,
 ) -> Result<Result<Vec<Vec<Op>>, String>, Failure> {
     let operations = Format::ALL.into_iter().filter_map(|format| format.operation(1));
     let mut own = operations.filter(|operation| kernels::variants(operation).contains(&kernel));
     let Some(operation) = own.next() else {
         return Ok(Err(format!("{} multiplies no matrix with one row", kernel.name)));
     };
-    let mut product = match Product::new(gpu, operation, [1, rows, cols], room)? {
+    let product = match Product::new(gpu, operation, [1, rows, cols], room, most.min(MOST_BUFFERS))? {
         Ok(product) => product,
         Err(reason) => return Ok(Err(reason)),
     };
-    product.copies.truncate(most);
     let instances = product.bind(gpu, kernel);
     product.check(gpu, kernel, &instances[0])?;
     Ok(Ok(instances))

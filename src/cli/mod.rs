@@ -175,7 +175,7 @@ impl DeviceFlags {
 /// How much of the device to fill.
 #[derive(Args)]
 struct MemoryFlags {
-    /// Fill at most this many MiB of the device's memory.
+    /// Fill no more than about this many MiB of the device's memory.
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(4..=1 << 30))]
     memory: Option<u64>,
 }

@@ -172,7 +172,7 @@ pub fn run(flags: &Flags) -> Outcome {
                 return Err(failure(format!("--kernel {} does not run here: {reason}", kernel.name)));
             }
             // A capture holds what its dispatches read: one matrix is enough there.
-            let most = if flags.common.renderdoc { 1 } else { usize::MAX };
+            let most = if flags.common.renderdoc { 1 } else { u64::MAX };
             let [rows, cols] = flags.shape;
             let mut instances = bench::rotation(&gpu, kernel, flags.shape, Room::of(&gpu), most)
                 .map_err(failure)?

@@ -122,11 +122,11 @@ impl DeviceFlags {
             shape: [config.batch, rows, cols],
         };
         let wanted: Vec<Wanted> = config.shape(data).layers().into_iter().map(product).collect();
-        self.tune(gpu, &wanted, wanted.len() as f64)
+        self.tune(gpu, &wanted, 1.0)
     }
 
-    /// Finds the fastest kernels for what this device has no choice for yet, in so many seconds or a few more, has
-    /// the device use them, and keeps them.
+    /// Finds the fastest kernels for what this device has no choice for yet, in so many seconds each, has the
+    /// device use them, and keeps them.
     pub fn tune(&self, gpu: &Gpu, wanted: &[Wanted], seconds: f64) -> Result<(), Failure> {
         let mut tell = |line| log::info!("{line}");
         self.tune_watched(gpu, wanted, seconds, &mut Watch { tell: &mut tell, stop: &|| false })
@@ -162,7 +162,7 @@ impl DeviceFlags {
             super::counted(missing.len(), "product")
         ));
         let room = self.found(bench::room_to_tune(gpu, &missing))?;
-        let (found, _) = tune(gpu, &missing, room, seconds / missing.len() as f64, watch)?;
+        let (found, _) = tune(gpu, &missing, room, seconds, watch)?;
         for Tuned { wanted, winner, .. } in &found {
             gpu.choose(wanted.operation, wanted.class(), winner);
         }

@@ -214,7 +214,7 @@ impl Session<'_> {
         let tuned = self.watched(|watch| {
             let stop = || interrupt::asked() || Instant::now() > end;
             let mut watch = Watch { tell: watch.tell, stop: &stop };
-            self.device.tune_watched(&self.gpu, &wanted, TUNING.as_secs_f64(), &mut watch)
+            self.device.tune_watched(&self.gpu, &wanted, 0.5, &mut watch)
         });
         if let Err(Failure(reason)) = tuned {
             layers.gaps.push(Gap { what: "tuning".into(), reason });
@@ -291,7 +291,7 @@ impl Session<'_> {
             notes.push(
                 "Read, multiply-add, dot product and launch were measured before the products and after them; the better \
                  figure counts. What reaches more than the whole of a ceiling was measured while the machine had less other \
-                 work, or was helped by a cache."
+                 work."
                     .into(),
             );
         }
@@ -301,8 +301,8 @@ impl Session<'_> {
                 .into(),
         );
         notes.push(format!(
-            "Matrices rotate through {} MiB; where their copies are fewer bytes, as many others are read before each \
-             sample, so that no cache holds them. A model is never in memory whole: each distinct shape of \
+            "Matrices rotate through {} MiB; where their copies are fewer bytes, others are read whenever all had their \
+             turn, outside of the time that counts. A model is never in memory whole: each distinct shape of \
              its matrices is measured once and multiplied by its count.",
             self.room.working_set >> 20
         ));

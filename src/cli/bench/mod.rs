@@ -35,7 +35,7 @@ Examples:
   sterna bench gemv --seconds 3 --json          steadier figures, for scripts
 
 Each kernel is first held against its twin on the CPU, then timed over matrices in rotation
-that no cache holds together (before samples of small ones, other memory is read), from the
+that no cache holds together (between runs of small ones, other memory is read), from the
 submission until it is done; the median is what counts. `% read` is of the bandwidth that this
 adapter reached in the same run, before or after, by a kernel that only reads. `x f32`: how many
 times as fast as the fastest f32 kernel; `x f16` likewise. `bound by` is the lowest ceiling of those
@@ -181,9 +181,9 @@ fn products(
     let shapes = shapes(&gpu);
     if !flags.all {
         let wanted: Vec<Wanted> = shapes.iter().flat_map(|&shape| Wanted::at(&gpu, shape)).collect();
-        // Seconds for each; a product with a batch takes longer.
+        // A product with a batch takes longer.
         let each = if batch.is_some() { 1.0 } else { 2.0 };
-        flags.device.tune(&gpu, &wanted, each * wanted.len() as f64)?;
+        flags.device.tune(&gpu, &wanted, each)?;
     }
     let found = Found::measure(&gpu, shapes, flags)?;
     found.print()?;

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::folder::{self, MODEL};
 use super::{Config, Finished, Flags, Outcome, Precision, Score, Start, Verdict, failure, seconds};
 use crate::checkpoint::replace;
-use crate::cli::{print_json, say, shown, tell};
+use crate::cli::{print_json, say, score_json, shown, tell};
 use crate::report::{Point, columns, compare_svg, thousands};
 
 /// The network as the flags ask for it, and what it is held against, both from one seed.
@@ -54,7 +54,7 @@ pub fn run(flags: &Flags) -> Outcome {
     let mut sides = pair(flags, flags.seed).map(|(name, _)| Side { name, runs: Vec::new() });
     let mut data = String::new();
     for seed in flags.seeds() {
-        // Both, so that what the second lacks is said before the first is trained.
+        // Both, so that what a network lacks is said before the other is trained.
         let mut starts = Vec::new();
         for (name, config) in pair(flags, seed) {
             let path = base.join(format!("{}-{seed}", name.replace(' ', "-")));
@@ -101,7 +101,8 @@ pub fn run(flags: &Flags) -> Outcome {
     let score = sides[0].score();
     if flags.json {
         let mut line = sides[0].runs[0].summary.clone();
-        line.insert("test_accuracy".into(), json!(score.accuracy));
+        line.extend(score_json(score));
+        line.insert("seeds".into(), json!(flags.seeds));
         line.insert("gap_points".into(), json!(gap.points));
         line.insert("gap_standard_error_points".into(), json!(gap.error));
         line.insert("disagreements".into(), json!(gap.disagreements));

@@ -67,7 +67,7 @@ pub struct Flags {
     /// Seed of the first weights, of the order of the images and of their variations.
     #[arg(long, value_name = "N", default_value_t = Config::default().seed)]
     seed: u64,
-    /// Train twice from one seed and put both into one table and one curve: the ternary network and its float
+    /// Train two networks from one seed and put both into one table and one curve: the ternary one and its float
     /// twin, which has its own default --lr; with --no-shadow, without and with shadow weights. With the same
     /// --out it goes on where it was interrupted.
     #[arg(long, conflicts_with_all = ["resume", "precision"])]
