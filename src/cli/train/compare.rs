@@ -87,10 +87,10 @@ pub fn run(flags: &Flags) -> Outcome {
     say(table(&sides, &gap))?;
     let curves = sides.each_ref().map(|side| (side.name, side.curve()));
     let from = match flags.seeds().count() {
-        1 => format!("from seed {}", flags.seed),
-        seeds => format!("mean of {seeds} seeds from {}", flags.seed),
+        1 => format!(" from seed {}", flags.seed),
+        seeds => format!(", mean of {seeds} seeds from {} on", flags.seed),
     };
-    let title = format!("{data}, {} epochs {from}", flags.epochs);
+    let title = format!("{data}, {} epochs{from}", flags.epochs);
     let picture = base.join("compare.svg");
     let points: Vec<(&str, &[Point])> = curves.iter().map(|(name, points)| (*name, &points[..])).collect();
     replace(&picture, compare_svg(&title, &points).as_bytes()).map_err(failure)?;
