@@ -132,7 +132,7 @@ const SHORT: f64 = 1e-3;
 /// Share of the time that is left for turns when the first runs are over.
 const FOR_TURNS: f64 = 0.4;
 
-/// What is so near to the best is measured once more.
+/// What is so near to the best is measured once more, and so is the second, however far.
 const CLOSE: f64 = 1.2;
 
 /// What runs here of an operation, the default first: where time is short, the likeliest come first.
@@ -197,13 +197,14 @@ pub fn tune(
         };
         tried.push(Tried { kernel, outcome });
     }
-    // In turns, so that what else the machine does is no one's luck: all that may win, and once more those that were
-    // first by a hair.
+    // In turns, so that what else the machine does is no one's luck: all that may win, and once more the first two and
+    // those beside them.
     let time = |tried: &[Tried], i: usize| tried[i].seconds().expect("a rival was timed");
     for (within, short, share) in [(HOPELESS, SHORT, 0.6), (CLOSE, 0.0, 1.0)] {
         rivals.sort_by(|&(a, _), &(b, _)| time(&tried, a).total_cmp(&time(&tried, b)));
         let Some(best) = rivals.first().map(|&(i, _)| time(&tried, i)) else { break };
-        rivals.retain(|&(i, _)| time(&tried, i) <= (within * best).max(short));
+        let near = rivals.iter().filter(|&&(i, _)| time(&tried, i) <= (within * best).max(short)).count();
+        rivals.truncate(near.max(2));
         if rivals.len() == 1 {
             break;
         }
