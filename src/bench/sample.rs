@@ -90,7 +90,9 @@ impl Rotation<'_> {
         while done < count {
             let (next, instances, part) = (self.next, self.instances, round.min(count - done));
             let ops = (0..part).flat_map(|i| &instances[(next + i) % instances.len()]);
-            gpu.run(&self.sweep)?;
+            if !self.sweep.is_empty() {
+                gpu.run(&self.sweep)?;
+            }
             let lap = self.clock.measure(gpu, ops, 1)?;
             sum.device = sum.device.zip(lap.device).map(|(before, now)| before + now);
             sum.wall += lap.wall;
@@ -184,9 +186,9 @@ pub(super) fn sample_cold<E: From<Error>>(
     Ok(samples)
 }
 
-/// Runs rivals in turns for about `seconds`, first runs included, so that whatever else the machine does meets all of them, and says how long
-/// each takes. They work on the same buffers: each goes on where the one before it stopped, for what that one left in a
-/// cache would flatter it.
+/// Runs rivals in turns for about `seconds`, first runs included, so that whatever else the machine does meets all of
+/// them, and says how long each takes. They work on the same buffers: each goes on where the one before it stopped, for
+/// what that one left in a cache would flatter it.
 pub(super) fn sample_turns(gpu: &Gpu, rivals: &[&[Vec<Op>]], seconds: f64) -> Result<Vec<f64>, Error> {
     let start = Instant::now();
     let mut rotations: Vec<Rotation> = rivals.iter().map(|instances| Rotation::new(gpu, instances)).collect();

@@ -134,6 +134,9 @@ const SMALL: [usize; 2] = [256, 784];
 /// Seconds for trying kernels: with a full run's own time less than six minutes on two cores.
 const TUNING: Duration = Duration::from_secs(30);
 
+/// Seconds of them for the kernels of one product.
+const TUNING_EACH: f64 = 0.5;
+
 /// The product whose energy is counted.
 const ENERGY_SHAPE: [usize; 2] = [4096, 4096];
 
@@ -214,7 +217,7 @@ impl Session<'_> {
         let tuned = self.watched(|watch| {
             let stop = || interrupt::asked() || Instant::now() > end;
             let mut watch = Watch { tell: watch.tell, stop: &stop };
-            self.device.tune_watched(&self.gpu, &wanted, 0.5, &mut watch)
+            self.device.tune_watched(&self.gpu, &wanted, TUNING_EACH, &mut watch)
         });
         if let Err(Failure(reason)) = tuned {
             layers.gaps.push(Gap { what: "tuning".into(), reason });
@@ -301,8 +304,8 @@ impl Session<'_> {
                 .into(),
         );
         notes.push(format!(
-            "Matrices rotate through {} MiB; where their copies are fewer bytes, others are read whenever all had their \
-             turn, outside of the time that counts. A model is never in memory whole: each distinct shape of \
+            "Matrices rotate through {} MiB; where their copies are fewer bytes, others are read before each sample and \
+             whenever all had their turn, outside of the time that counts. A model is never in memory whole: each distinct shape of \
              its matrices is measured once and multiplied by its count.",
             self.room.working_set >> 20
         ));

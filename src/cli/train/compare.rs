@@ -86,7 +86,7 @@ pub fn run(flags: &Flags) -> Outcome {
     let gap = Gap::mean(sides[0].runs.iter().zip(&sides[1].runs).map(|(a, b)| Gap::of(&a.hits, &b.hits)));
     say(table(&sides, &gap))?;
     let curves = sides.each_ref().map(|side| (side.name, side.curve()));
-    let from = match flags.seeds().count() {
+    let from = match flags.seeds {
         1 => format!(" from seed {}", flags.seed),
         seeds => format!(", mean of {seeds} seeds from {} on", flags.seed),
     };
