@@ -138,7 +138,8 @@ fn inner(lines: &[&str], says_dot4: bool) -> Option<Inner> {
     };
     let loops: Vec<(usize, usize)> = lines.iter().enumerate().filter_map(back).collect();
     let count = |&(start, end): &(usize, usize)| {
-        let inside = |&&(from, to): &&(usize, usize)| start <= from && to <= end && (from, to) != (start, end);
+        let inside =
+            |&&(from, to): &&(usize, usize)| start <= from && to <= end && (from, to) != (start, end);
         let within: Vec<_> = loops.iter().filter(inside).collect();
         let own = (start..=end).filter(|line| within.iter().all(|(from, to)| line < from || line > to));
         let mut inner = Inner::default();

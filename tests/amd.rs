@@ -6,9 +6,14 @@
 //! Instruction counts are held against `tests/amd.txt`, under the version of the driver that it names. A change that
 //! moves a count says why in its commit and writes the file anew: `STERNA_AMD_RECORD=1 cargo test --release --test amd`.
 
+mod common;
+
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
+
+use common::process::{code, program, stderr, stdout};
 
 use sterna::amd::{Report, report};
 use sterna::gpu::amd::{Compiler, environment};
@@ -27,8 +32,11 @@ const LEAST_WAVES_OF_GEMV: u64 = 16;
 /// How far a count may stand above its record.
 const MOST_GROWTH: f64 = 1.03;
 
-fn kernels() -> impl Iterator<Item = &'static Kernel> {
-    OPERATIONS.iter().chain(PROBES).copied().flatten().copied().filter(|kernel| !kernel.software)
+/// What a GPU may be given, with the name of its operation.
+fn kernels() -> impl Iterator<Item = (&'static str, &'static Kernel)> {
+    let all = OPERATIONS.iter().chain(PROBES);
+    let each = all.flat_map(|variants| variants.iter().map(|&kernel| (variants[0].name, kernel)));
+    each.filter(|(_, kernel)| !kernel.software)
 }
 
 /// What is wrong with a kernel on a family.
@@ -69,23 +77,27 @@ fn grown(recorded: &Counts, now: &Counts) -> Vec<String> {
     now.iter().filter_map(fault).collect()
 }
 
-/// Runs one of the ignored tests for a family and returns what it printed; none, with one sentence, where there is no
-/// driver and nobody insists on one.
-fn child(test: &str, family: &str) -> Option<String> {
+/// The variables for a family; none, with one sentence, where there is no driver and nobody insists on one.
+fn variables(family: &str) -> Option<[(&'static str, OsString); 4]> {
     if std::env::var_os("STERNA_SKIP_AMD").is_some() {
         eprintln!("AMD's compiler is skipped: STERNA_SKIP_AMD is set.");
         return None;
     }
-    let variables = match environment(family) {
-        Ok(variables) => variables,
+    match environment(family) {
+        Ok(variables) => Some(variables),
         Err(error) if std::env::var("STERNA_WITNESSES").is_ok_and(|wish| wish == "required") => {
             panic!("{error}")
         }
         Err(error) => {
             eprintln!("Nothing was compiled: {error}.");
-            return None;
+            None
         }
-    };
+    }
+}
+
+/// Runs one of the ignored tests for a family and returns what it printed; none where there is no driver.
+fn child(test: &str, family: &str) -> Option<String> {
+    let variables = variables(family)?;
     let output = Command::new(std::env::current_exe().expect("a test knows its file"))
         .args(["--ignored", "--exact", "--nocapture", test])
         .envs(variables)
@@ -131,11 +143,12 @@ fn holds_here() {
     let (compiler, family) = (Compiler::open().unwrap(), sterna::gpu::amd::family().unwrap());
     println!("driver: {}", compiler.driver);
     let mut wrong = Vec::new();
-    for kernel in kernels() {
+    for (operation, kernel) in kernels() {
         let made =
             report(&compiler, kernel, kernel.gpu).unwrap_or_else(|what| panic!("{}: {what}", kernel.name));
-        let product = kernel.name.starts_with("gemv_") || kernel.name.starts_with("matmul_");
-        if family == FAMILIES[0] || (product && !made.says_dot4) {
+        let integers = ["gemv_ternary", "matmul_ternary", "gemv_base3", "gemv_i8"];
+        let without = integers.contains(&operation) && !made.says_dot4;
+        if family == FAMILIES[0] || without {
             let name = kernel.described(Tuning::Gpu);
             wrong.extend(faults(&family, kernel, &made).into_iter().map(|fault| format!("{name}: {fault}")));
             println!("count: {family} {name} {}", made.instructions);
@@ -153,7 +166,7 @@ fn a_kernel_that_spills_is_noticed() {
 #[ignore = "started by another test, for the driver wants its variables"]
 fn notices_here() {
     let compiler = Compiler::open().unwrap();
-    let relu = kernels().find(|kernel| kernel.name == "relu").expect("a kernel to break");
+    let (_, relu) = kernels().find(|(name, _)| *name == "relu").expect("a kernel to break");
     let broken = |from: &str, to: &str| {
         assert!(relu.wgsl.contains(from), "relu has no `{from}`: choose another text to break");
         Kernel { wgsl: relu.wgsl.replacen(from, to, 1).leak(), ..*relu }
@@ -182,4 +195,31 @@ fn a_count_that_grows_is_noticed() {
     assert_eq!(grown(&recorded, &now(103, 150)), [""; 0]);
     assert_eq!(grown(&recorded, &now(104, 200)).len(), 1);
     assert_eq!(grown(&Counts::new(), &now(1, 1)).len(), 2);
+}
+
+#[test]
+fn the_command_prints_code_and_figures_and_knows_its_families() {
+    if variables(FAMILIES[0]).is_none() {
+        return;
+    }
+    let run = |args: &[&str]| program().arg("kernels").args(args).output().unwrap();
+    let one = run(&["relu", "--emit", "amd", "--amd", "vega10"]);
+    assert_eq!((code(&one), stderr(&one)), (0, String::new()));
+    for part in ["s_endpgm", "VGPRs", "relu WG=64", "VEGA10"] {
+        assert!(stdout(&one).contains(part), "no {part} in\n{}", stdout(&one));
+    }
+    let all = run(&["--emit", "amd", "--json"]);
+    let all: serde_json::Value = serde_json::from_str(&stdout(&all)).expect("one JSON object");
+    let kernels = all["kernels"].as_array().expect("a list");
+    assert!(kernels.len() > 90, "{} kernels", kernels.len());
+    let gemv =
+        kernels.iter().find(|kernel| kernel["kernel"] == "gemv_ternary").expect("the base of a product");
+    // Eight dot products and shifts and masks for them: less than one instruction for a weight, more than a quarter.
+    let each = gemv["instructions_per_weight"].as_f64().expect("a product has a loop that multiplies");
+    assert!((0.25..1.0).contains(&each), "{each} instructions for a weight");
+    let unknown = run(&["--emit", "amd", "--amd", "voodoo2"]);
+    assert_eq!(code(&unknown), 2);
+    let said = stderr(&unknown);
+    assert!(said.starts_with("sterna: ") && said.lines().count() == 1, "{said}");
+    assert!(said.contains("voodoo2") && said.contains("navi21"), "{said}");
 }
