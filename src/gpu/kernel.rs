@@ -22,6 +22,8 @@ pub struct Kernel {
     pub subgroup: u32,
     /// Whether the shader uses WGSL's type `f16`.
     pub f16: bool,
+    /// Whether the shader is written for rasterisers on the CPU. It is never given to a GPU.
+    pub software: bool,
     /// Overrides on a GPU.
     pub gpu: Overrides,
     /// Overrides on a software rasteriser, where small workgroups read memory fastest.
@@ -75,6 +77,7 @@ impl Kernel {
             tile: [1, 1],
             subgroup: 0,
             f16: false,
+            software: false,
             gpu: WG_GPU,
             cpu: WG_CPU,
         }
@@ -112,6 +115,11 @@ impl Kernel {
     /// The same kernel for adapters that have `f16`.
     pub(crate) const fn half(self) -> Kernel {
         Kernel { f16: true, ..self }
+    }
+
+    /// The same kernel, for rasterisers on the CPU alone.
+    pub(crate) const fn software(self) -> Kernel {
+        Kernel { software: true, ..self }
     }
 
     /// The same kernel with a workgroup per row: two vectors of a CPU measured fastest.
