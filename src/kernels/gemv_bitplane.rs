@@ -30,7 +30,8 @@ pub static VARIANTS: &[&Kernel] = &[
     &subgroup().overridden(&[("WG", 128.0)]),
     &Kernel::new::<Params>("gemv_bitplane_broadcast", shader!("gemv_bitplane_broadcast.wgsl"))
         .tiled([1, 1])
-        .subgroup(8),
+        .subgroup(8)
+        .for_rasterisers(),
 ];
 
 /// A ternary matrix, or a row of ternary activations, on the device as bit planes.

@@ -42,6 +42,7 @@ const fn broadcast(overrides: Overrides) -> Kernel {
     )
     .tiled([4, 1])
     .subgroup(8)
+    .for_rasterisers()
     .overridden(overrides)
 }
 

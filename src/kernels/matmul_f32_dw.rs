@@ -11,13 +11,15 @@ pub static VARIANTS: &[&Kernel] = &[
         .tiled([4, 4])
         .with(BLOCK_8, BLOCK_CPU),
     &Kernel::new::<Params>("matmul_f32_dw_wide", include_str!("../../shaders/matmul_f32_dw_wide.wgsl"))
-        .tiled([8, 16]),
+        .tiled([8, 16])
+        .for_rasterisers(),
     &Kernel::new::<Params>(
         "matmul_f32_dw_subgroup",
         include_str!("../../shaders/matmul_f32_dw_subgroup.wgsl"),
     )
     .tiled([8, 16])
-    .subgroup(8),
+    .subgroup(8)
+    .for_rasterisers(),
 ];
 
 /// `dw[rows, cols] <- dy[batch, rows]^T x[batch, cols]`, in f32.

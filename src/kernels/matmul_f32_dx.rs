@@ -11,13 +11,15 @@ pub static VARIANTS: &[&Kernel] = &[
         .tiled([4, 4])
         .with(BLOCK_8, BLOCK_CPU),
     &Kernel::new::<Params>("matmul_f32_dx_wide", include_str!("../../shaders/matmul_f32_dx_wide.wgsl"))
-        .tiled([8, 16]),
+        .tiled([8, 16])
+        .for_rasterisers(),
     &Kernel::new::<Params>(
         "matmul_f32_dx_subgroup",
         include_str!("../../shaders/matmul_f32_dx_subgroup.wgsl"),
     )
     .tiled([8, 16])
-    .subgroup(8),
+    .subgroup(8)
+    .for_rasterisers(),
 ];
 
 /// `dx[batch, cols] <- dy[batch, rows] W[rows, cols]`, in f32.

@@ -32,6 +32,7 @@ const fn small_broadcast(overrides: Overrides) -> Kernel {
     )
     .tiled([4, 1])
     .subgroup(8)
+    .for_rasterisers()
     .overridden(overrides)
 }
 
@@ -43,13 +44,16 @@ pub static VARIANTS: &[&Kernel] = &[
     &small(SMALL[1]),
     &small(SMALL[2]),
     &small(SMALL[3]),
-    &Kernel::new::<Params>("matmul_i8_wide", include_str!("../../shaders/matmul_i8_wide.wgsl")).tiled([4, 4]),
+    &Kernel::new::<Params>("matmul_i8_wide", include_str!("../../shaders/matmul_i8_wide.wgsl"))
+        .tiled([4, 4])
+        .for_rasterisers(),
     &small_broadcast(SMALL_CPU[0]),
     &small_broadcast(SMALL_CPU[1]),
     &small_broadcast(SMALL_CPU[2]),
     &Kernel::new::<Params>("matmul_i8_subgroup", include_str!("../../shaders/matmul_i8_subgroup.wgsl"))
         .tiled([8, 8])
-        .subgroup(8),
+        .subgroup(8)
+        .for_rasterisers(),
 ];
 
 /// `acc[batch, rows] <- sum_k W[rows, k] q[batch, k]`, in i32, for int8 weights that lie as activations do: four a word,

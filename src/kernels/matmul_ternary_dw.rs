@@ -15,13 +15,15 @@ pub static VARIANTS: &[&Kernel] = &[
         "matmul_ternary_dw_wide",
         include_str!("../../shaders/matmul_ternary_dw_wide.wgsl"),
     )
-    .tiled([16, 8]),
+    .tiled([16, 8])
+    .for_rasterisers(),
     &Kernel::new::<Params>(
         "matmul_ternary_dw_subgroup",
         include_str!("../../shaders/matmul_ternary_dw_subgroup.wgsl"),
     )
     .tiled([8, 16])
-    .subgroup(8),
+    .subgroup(8)
+    .for_rasterisers(),
 ];
 
 /// `dw[rows, cols] <- sum_b dy[b, rows] step[b] q[b, cols]`: `step` is the real value of one int8

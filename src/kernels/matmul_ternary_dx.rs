@@ -24,7 +24,8 @@ pub static VARIANTS: &[&Kernel] = &[
             include_str!("../../shaders/ternary.wgsl"),
         ),
     )
-    .tiled([16, 8]),
+    .tiled([16, 8])
+    .for_rasterisers(),
     &Kernel::new::<Params>(
         "matmul_ternary_dx_subgroup",
         concat!(
@@ -33,7 +34,8 @@ pub static VARIANTS: &[&Kernel] = &[
         ),
     )
     .tiled([16, 8])
-    .subgroup(8),
+    .subgroup(8)
+    .for_rasterisers(),
 ];
 
 /// `dx[batch, cols] <- beta sum_r dy[batch, r] T[r, cols]`.
