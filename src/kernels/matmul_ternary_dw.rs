@@ -1,7 +1,7 @@
 //! Gradient of the shadow weights. Shaders: `shaders/matmul_ternary_dw*.wgsl`, the base for GPUs and two
 //! register tiles for software rasterisers.
 
-use super::{BLOCK_8, BLOCK_CPU, Int8Tensor, expect, matrix, preferred};
+use super::{BLOCK_CPU, GRADIENT_8, Int8Tensor, expect, matrix, preferred};
 use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, params};
 use crate::ternary;
 
@@ -10,7 +10,7 @@ params! { batch: u32, rows: u32, cols: u32, words: u32 }
 pub static VARIANTS: &[&Kernel] = &[
     &Kernel::new::<Params>("matmul_ternary_dw", include_str!("../../shaders/matmul_ternary_dw.wgsl"))
         .tiled([4, 4])
-        .with(BLOCK_8, BLOCK_CPU),
+        .with(GRADIENT_8, BLOCK_CPU),
     &Kernel::new::<Params>(
         "matmul_ternary_dw_wide",
         include_str!("../../shaders/matmul_ternary_dw_wide.wgsl"),

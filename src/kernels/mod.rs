@@ -266,6 +266,9 @@ const BLOCK_16: Overrides = &[("WG", 16.0), ("WG_Y", 16.0), ("DEPTH", 16.0)];
 const BLOCK_8: Overrides = &[("WG", 8.0), ("WG_Y", 8.0), ("DEPTH", 32.0)];
 const BLOCK_CPU: Overrides = &[("WG", 8.0), ("WG_Y", 1.0), ("DEPTH", 8.0)];
 
+/// The same for gradients: slices of half the depth leave room in workgroup memory for twice as many of them.
+const GRADIENT_8: Overrides = &[("WG", 8.0), ("WG_Y", 8.0), ("DEPTH", 16.0)];
+
 /// Workgroups whose lanes take four columns each; on a GPU eight slices of the batch share them.
 const SLICED: [Overrides; 2] = [&[("WG", 64.0), ("SLICES", 8.0)], &[("WG", 8.0), ("SLICES", 1.0)]];
 const SLICED_WHOLE: [Overrides; 2] =
