@@ -22,8 +22,8 @@ pub struct Kernel {
     pub subgroup: u32,
     /// Whether the shader uses WGSL's type `f16`.
     pub f16: bool,
-    /// Whether the shader is written for rasterisers on the CPU. It is never given to a GPU.
-    pub software: bool,
+    /// What the shader was written for. Others may run it too, where they have what it needs.
+    pub made_for: Machine,
     /// Overrides on a GPU.
     pub gpu: Overrides,
     /// Overrides on a software rasteriser, where small workgroups read memory fastest.
@@ -46,6 +46,17 @@ pub enum Tuning {
     Gpu,
     /// Few lanes, large register tiles: a rasteriser on the CPU.
     Software,
+}
+
+/// What a shader can be written for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Machine {
+    /// A GPU with an instruction for `dot4I8Packed`, or a shader that does not use it.
+    Gpu,
+    /// A GPU where `dot4I8Packed` is written out in many instructions.
+    GpuWithoutDot,
+    /// A rasteriser on the CPU.
+    Rasteriser,
 }
 
 /// A `Params` struct as bytes; implemented by the `params!` macro.
@@ -77,7 +88,7 @@ impl Kernel {
             tile: [1, 1],
             subgroup: 0,
             f16: false,
-            software: false,
+            made_for: Machine::Gpu,
             gpu: WG_GPU,
             cpu: WG_CPU,
         }
@@ -117,9 +128,14 @@ impl Kernel {
         Kernel { f16: true, ..self }
     }
 
-    /// The same kernel, for rasterisers on the CPU alone.
-    pub(crate) const fn software(self) -> Kernel {
-        Kernel { software: true, ..self }
+    /// The same kernel, written for a software rasteriser.
+    pub(crate) const fn for_rasterisers(self) -> Kernel {
+        Kernel { made_for: Machine::Rasteriser, ..self }
+    }
+
+    /// The same kernel, written for GPUs without integer dot products.
+    pub(crate) const fn for_gpus_without_dot(self) -> Kernel {
+        Kernel { made_for: Machine::GpuWithoutDot, ..self }
     }
 
     /// The same kernel with a workgroup per row: two vectors of a CPU measured fastest.

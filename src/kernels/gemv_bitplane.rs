@@ -29,9 +29,9 @@ pub static VARIANTS: &[&Kernel] = &[
     &subgroup().overridden(&[("WG", 32.0)]),
     &subgroup().overridden(&[("WG", 128.0)]),
     &Kernel::new::<Params>("gemv_bitplane_broadcast", shader!("gemv_bitplane_broadcast.wgsl"))
-        .software()
         .tiled([1, 1])
-        .subgroup(8),
+        .subgroup(8)
+        .for_rasterisers(),
 ];
 
 /// A ternary matrix, or a row of ternary activations, on the device as bit planes.

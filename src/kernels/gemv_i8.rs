@@ -21,14 +21,17 @@ pub static VARIANTS: &[&Kernel] = &[
     &subgroup(),
     &subgroup().overridden(&[("WG", 32.0)]),
     &subgroup().overridden(&[("WG", 128.0)]),
+    &Kernel::new::<Params>("gemv_i8_nodot", shader!("gemv_i8_nodot.wgsl"))
+        .tiled([1, 4])
+        .for_gpus_without_dot(),
     &Kernel::new::<Params>("gemv_i8_wide", shader!("gemv_i8_wide.wgsl"))
-        .software()
         .tiled([4, 1])
+        .for_rasterisers()
         .overridden(WG_CPU),
     &Kernel::new::<Params>("gemv_i8_broadcast", shader!("gemv_i8_broadcast.wgsl"))
-        .software()
         .tiled([2, 1])
-        .subgroup(8),
+        .subgroup(8)
+        .for_rasterisers(),
 ];
 
 /// Columns, filled to whole vectors, up to which even -128 times -128 sums to less than 2^31.

@@ -40,9 +40,9 @@ const fn broadcast(overrides: Overrides) -> Kernel {
             include_str!("../../shaders/grid.wgsl"),
         ),
     )
-    .software()
     .tiled([4, 1])
     .subgroup(8)
+    .for_rasterisers()
     .overridden(overrides)
 }
 

@@ -30,9 +30,9 @@ const fn small_broadcast(overrides: Overrides) -> Kernel {
             include_str!("../../shaders/grid.wgsl"),
         ),
     )
-    .software()
     .tiled([4, 1])
     .subgroup(8)
+    .for_rasterisers()
     .overridden(overrides)
 }
 
@@ -45,15 +45,15 @@ pub static VARIANTS: &[&Kernel] = &[
     &small(SMALL[2]),
     &small(SMALL[3]),
     &Kernel::new::<Params>("matmul_i8_wide", include_str!("../../shaders/matmul_i8_wide.wgsl"))
-        .software()
-        .tiled([4, 4]),
+        .tiled([4, 4])
+        .for_rasterisers(),
     &small_broadcast(SMALL_CPU[0]),
     &small_broadcast(SMALL_CPU[1]),
     &small_broadcast(SMALL_CPU[2]),
     &Kernel::new::<Params>("matmul_i8_subgroup", include_str!("../../shaders/matmul_i8_subgroup.wgsl"))
-        .software()
         .tiled([8, 8])
-        .subgroup(8),
+        .subgroup(8)
+        .for_rasterisers(),
 ];
 
 /// `acc[batch, rows] <- sum_k W[rows, k] q[batch, k]`, in i32, for int8 weights that lie as activations do: four a word,

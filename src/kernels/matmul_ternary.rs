@@ -1,4 +1,5 @@
-//! Int8 activations times packed trits. Shaders: `shaders/matmul_ternary*.wgsl`, the base and `_large` for GPUs,
+//! Int8 activations times packed trits. Shaders: `shaders/matmul_ternary*.wgsl`, the base and `_large` for GPUs, `_nodot` for
+//! those without integer dot products,
 //! two register tiles for software rasterisers; `_small` and `_small_broadcast` for a few rows of activations.
 
 use super::{Int8Tensor, PackedTensor, SMALL, SMALL_CPU, batch_grid, chosen, expect};
@@ -29,6 +30,19 @@ const fn large() -> Kernel {
     .tiled([8, 8])
 }
 
+/// With two rows a multiplication.
+const fn nodot() -> Kernel {
+    Kernel::new::<Params>(
+        "matmul_ternary_nodot",
+        concat!(
+            include_str!("../../shaders/matmul_ternary_nodot.wgsl"),
+            include_str!("../../shaders/row_pairs.wgsl")
+        ),
+    )
+    .tiled([4, 4])
+    .for_gpus_without_dot()
+}
+
 /// For batches of a few rows, of which `COLUMNS` share one unpacking of the weights.
 const fn small(overrides: Overrides) -> Kernel {
     Kernel::new::<Params>(
@@ -53,9 +67,9 @@ const fn small_broadcast(overrides: Overrides) -> Kernel {
             include_str!("../../shaders/grid.wgsl"),
         ),
     )
-    .software()
     .tiled([4, 1])
     .subgroup(8)
+    .for_rasterisers()
     .overridden(overrides)
 }
 
@@ -65,6 +79,8 @@ pub static VARIANTS: &[&Kernel] = &[
     &base().overridden(&[("WG", 8.0), ("WG_Y", 8.0), ("DEPTH", 8.0)]),
     &large().overridden(&[("WG", 16.0), ("WG_Y", 16.0), ("DEPTH", 2.0)]),
     &large().overridden(&[("WG", 8.0), ("WG_Y", 8.0), ("DEPTH", 4.0)]),
+    &nodot().overridden(&[("WG", 16.0), ("WG_Y", 16.0), ("DEPTH", 4.0)]),
+    &nodot().overridden(&[("WG", 8.0), ("WG_Y", 8.0), ("DEPTH", 4.0)]),
     &small(SMALL[0]),
     &small(SMALL[1]),
     &small(SMALL[2]),
@@ -76,8 +92,8 @@ pub static VARIANTS: &[&Kernel] = &[
             include_str!("../../shaders/ternary.wgsl")
         ),
     )
-    .software()
-    .tiled([4, 4]),
+    .tiled([4, 4])
+    .for_rasterisers(),
     &small_broadcast(SMALL_CPU[0]),
     &small_broadcast(SMALL_CPU[1]),
     &small_broadcast(SMALL_CPU[2]),
@@ -88,9 +104,9 @@ pub static VARIANTS: &[&Kernel] = &[
             include_str!("../../shaders/ternary.wgsl"),
         ),
     )
-    .software()
     .tiled([8, 8])
-    .subgroup(8),
+    .subgroup(8)
+    .for_rasterisers(),
 ];
 
 /// Columns up to which accumulators stay exact as f32: 127 * cols < 2^24.

@@ -4,7 +4,7 @@
 //! Two small groups of tensors recur in the signatures: a ternary matrix ([`PackedTensor`]) and a
 //! batch of int8 activations ([`Int8Tensor`]).
 
-use crate::gpu::{Dtype, Error, Gpu, Grid, Kernel, Overrides, Tensor, Tuning, value};
+use crate::gpu::{Dtype, Error, Gpu, Grid, Kernel, Machine, Overrides, Tensor, Tuning, value};
 use crate::ternary::{self, Packed};
 
 mod abs_sums;
@@ -193,19 +193,19 @@ pub fn default(gpu: &Gpu, operation: &str, batch: usize) -> &'static Kernel {
     preferred_for(gpu, variants(operation), batch)
 }
 
-/// The last shader that runs here on a software rasteriser, where they are listed by growing register tile, with the
-/// overrides that it is listed with first; the base on a GPU.
+/// The shader that was written for such a machine, of those that run here; else the base. A software rasteriser's are
+/// listed by growing register tile, and it takes the last.
 fn preferred(gpu: &Gpu, variants: &[&'static Kernel]) -> &'static Kernel {
-    let fits = |kernel: &&&'static Kernel| gpu.supports(kernel) && columns(gpu, kernel).is_none();
-    let mut fitting = variants.iter().filter(fits);
-    let chosen = match gpu.tuning() {
-        Tuning::Gpu => fitting.next(),
-        Tuning::Software => {
-            let last = fitting.clone().next_back();
-            fitting.find(|kernel| last.is_some_and(|last| kernel.name == last.name))
-        }
+    let machine = gpu.machine();
+    let fits = |kernel: &&&'static Kernel| {
+        kernel.made_for == machine && gpu.supports(kernel) && columns(gpu, kernel).is_none()
     };
-    chosen.expect("the base needs nothing")
+    let mut fitting = variants.iter().filter(fits);
+    let chosen = match machine {
+        Machine::Rasteriser => fitting.next_back(),
+        Machine::Gpu | Machine::GpuWithoutDot => fitting.next(),
+    };
+    chosen.copied().unwrap_or(variants[0])
 }
 
 /// [`preferred`] for a batch of so many rows. Small ones have variants of their own, of which a software rasteriser was
@@ -222,8 +222,9 @@ fn preferred_for(gpu: &Gpu, variants: &[&'static Kernel], batch: usize) -> &'sta
         return tile;
     }
     // Those that share loads here, listed by growing COLUMNS.
-    let shares =
-        |kernel: &&&Kernel| kernel.subgroup > 0 && gpu.supports(kernel) && columns(gpu, kernel).is_some();
+    let shares = |kernel: &&&Kernel| {
+        kernel.made_for == Machine::Rasteriser && gpu.supports(kernel) && columns(gpu, kernel).is_some()
+    };
     let holds = |kernel: &&&Kernel| columns(gpu, kernel).is_some_and(|columns| batch <= columns);
     let mut blocks = variants.iter().filter(shares);
     let largest = blocks.clone().next_back();
@@ -264,6 +265,9 @@ const SMALL_CPU: [Overrides; 3] =
 const BLOCK_16: Overrides = &[("WG", 16.0), ("WG_Y", 16.0), ("DEPTH", 16.0)];
 const BLOCK_8: Overrides = &[("WG", 8.0), ("WG_Y", 8.0), ("DEPTH", 32.0)];
 const BLOCK_CPU: Overrides = &[("WG", 8.0), ("WG_Y", 1.0), ("DEPTH", 8.0)];
+
+/// The same for gradients: slices of half the depth leave room in workgroup memory for twice as many of them.
+const GRADIENT_8: Overrides = &[("WG", 8.0), ("WG_Y", 8.0), ("DEPTH", 16.0)];
 
 /// Workgroups whose lanes take four columns each; on a GPU eight slices of the batch share them.
 const SLICED: [Overrides; 2] = [&[("WG", 64.0), ("SLICES", 8.0)], &[("WG", 8.0), ("SLICES", 1.0)]];
