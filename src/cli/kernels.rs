@@ -15,8 +15,8 @@ use crate::ternary;
 pub struct Flags {
     /// A kernel, or an operation with all its variants; without it all kernels, a line each.
     name: Option<String>,
-    /// Print the shader as a driver is given it: the WGSL with its snippets, or naga's translation with the
-    /// overrides filled in. Bindings keep the WGSL's numbers; wgpu chooses its own on Metal and DX12.
+    /// Print the shader: the WGSL with its snippets, as a browser is given it, or naga's translation with the
+    /// overrides filled in, as a driver is. Bindings keep the WGSL's numbers; wgpu chooses its own on Metal and DX12.
     #[arg(long, value_enum, value_name = "LANGUAGE", requires = "name", conflicts_with = "json")]
     emit: Option<Language>,
     /// The overrides to emit with: those of a GPU, or of a software rasteriser on the CPU.
