@@ -94,6 +94,15 @@ impl Kernel {
         }
     }
 
+    /// The text as browsers take it. They want `enable subgroups;`, which wgpu refuses, so no shader file has it. It
+    /// takes the place of the empty line after the header: every line keeps its number.
+    pub fn browser_wgsl(&self) -> String {
+        match self.subgroup {
+            0 => self.wgsl.into(),
+            _ => self.wgsl.replacen("\n\n", "\nenable subgroups;\n", 1),
+        }
+    }
+
     /// The overrides for a tuning.
     pub fn overrides(&self, tuning: Tuning) -> Overrides {
         match tuning {
