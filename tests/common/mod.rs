@@ -8,6 +8,7 @@ pub mod dawn;
 pub mod process;
 
 use std::fmt::Debug;
+use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use sterna::gpu::{Choice, Dtype, Element, Gpu, Tensor, Tuning};
@@ -15,6 +16,12 @@ use sterna::kernels::{Int8Tensor, PackedTensor};
 use sterna::random::{self, Stream};
 use sterna::reference::Int8;
 use sterna::ternary::{TRITS, words};
+
+/// The folder that holds `tests`. Cargo names it to each test that it runs. `benches/gpu`, which runs test
+/// executables on a machine without cargo, names the folder that its archive was unpacked into.
+pub fn repository() -> PathBuf {
+    std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or(env!("CARGO_MANIFEST_DIR").into()).into()
+}
 
 // --- the device ------------------------------------------------------------------------------------
 
