@@ -30,17 +30,17 @@ const PAIRED: &str =
     concat!(shader!("gemv_base3_wide.wgsl"), include_str!("../../shaders/ternary_pairs.wgsl"));
 
 const fn subgroup() -> Kernel {
-    Kernel::new::<Params>("gemv_base3_subgroup", dotted!("gemv_base3_subgroup.wgsl"))
+    Kernel::dot4::<Params>("gemv_base3_subgroup", dotted!("gemv_base3_subgroup.wgsl"))
         .tiled([1, 4])
         .subgroup(4)
 }
 
 pub static VARIANTS: &[&Kernel] = &[
-    &Kernel::new::<Params>("gemv_base3", dotted!("gemv_base3.wgsl")).tiled([1, 4]),
+    &Kernel::dot4::<Params>("gemv_base3", dotted!("gemv_base3.wgsl")).tiled([1, 4]),
     &subgroup(),
     &subgroup().overridden(&[("WG", 32.0)]),
     &subgroup().overridden(&[("WG", 128.0)]),
-    &Kernel::new::<Params>("gemv_base3_wide", PAIRED).tiled([4, 1]).overridden(WG_CPU),
+    &Kernel::dot4::<Params>("gemv_base3_wide", PAIRED).tiled([4, 1]).overridden(WG_CPU),
 ];
 
 /// A ternary matrix on the device, five trits to a byte.

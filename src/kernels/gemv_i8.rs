@@ -13,16 +13,16 @@ macro_rules! shader {
 }
 
 const fn subgroup() -> Kernel {
-    Kernel::new::<Params>("gemv_i8_subgroup", shader!("gemv_i8_subgroup.wgsl")).tiled([1, 4]).subgroup(4)
+    Kernel::dot4::<Params>("gemv_i8_subgroup", shader!("gemv_i8_subgroup.wgsl")).tiled([1, 4]).subgroup(4)
 }
 
 pub static VARIANTS: &[&Kernel] = &[
-    &Kernel::new::<Params>("gemv_i8", shader!("gemv_i8.wgsl")).tiled([1, 4]),
+    &Kernel::dot4::<Params>("gemv_i8", shader!("gemv_i8.wgsl")).tiled([1, 4]),
     &subgroup(),
     &subgroup().overridden(&[("WG", 32.0)]),
     &subgroup().overridden(&[("WG", 128.0)]),
-    &Kernel::new::<Params>("gemv_i8_wide", shader!("gemv_i8_wide.wgsl")).tiled([4, 1]).overridden(WG_CPU),
-    &Kernel::new::<Params>("gemv_i8_broadcast", shader!("gemv_i8_broadcast.wgsl")).tiled([2, 1]).subgroup(8),
+    &Kernel::dot4::<Params>("gemv_i8_wide", shader!("gemv_i8_wide.wgsl")).tiled([4, 1]).overridden(WG_CPU),
+    &Kernel::dot4::<Params>("gemv_i8_broadcast", shader!("gemv_i8_broadcast.wgsl")).tiled([2, 1]).subgroup(8),
 ];
 
 /// Columns, filled to whole vectors, up to which even -128 times -128 sums to less than 2^31.

@@ -31,23 +31,23 @@ macro_rules! paired {
 }
 
 const fn subgroup() -> Kernel {
-    Kernel::new::<Params>("gemv_ternary_subgroup", shader!("gemv_ternary_subgroup.wgsl"))
+    Kernel::dot4::<Params>("gemv_ternary_subgroup", shader!("gemv_ternary_subgroup.wgsl"))
         .tiled([1, 4])
         .subgroup(4)
 }
 
 pub static VARIANTS: &[&Kernel] = &[
-    &Kernel::new::<Params>("gemv_ternary", shader!("gemv_ternary.wgsl")).tiled([1, 4]),
+    &Kernel::dot4::<Params>("gemv_ternary", shader!("gemv_ternary.wgsl")).tiled([1, 4]),
     &subgroup(),
     &subgroup().overridden(&[("WG", 32.0)]),
     &subgroup().overridden(&[("WG", 128.0)]),
-    &Kernel::new::<Params>("gemv_ternary_splitk", shader!("gemv_ternary_splitk.wgsl"))
+    &Kernel::dot4::<Params>("gemv_ternary_splitk", shader!("gemv_ternary_splitk.wgsl"))
         .tiled([1, 4])
         .with(&[("WG", 64.0), ("PARTS", 8.0)], &[("WG", 8.0), ("PARTS", 2.0)]),
-    &Kernel::new::<Params>("gemv_ternary_wide", paired!("gemv_ternary_wide.wgsl"))
+    &Kernel::dot4::<Params>("gemv_ternary_wide", paired!("gemv_ternary_wide.wgsl"))
         .tiled([4, 1])
         .overridden(WG_CPU),
-    &Kernel::new::<Params>("gemv_ternary_broadcast", paired!("gemv_ternary_broadcast.wgsl"))
+    &Kernel::dot4::<Params>("gemv_ternary_broadcast", paired!("gemv_ternary_broadcast.wgsl"))
         .tiled([2, 1])
         .subgroup(8),
 ];

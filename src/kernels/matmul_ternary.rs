@@ -8,7 +8,7 @@ use crate::ternary;
 params! { batch: u32, rows: u32, words: u32 }
 
 const fn base() -> Kernel {
-    Kernel::new::<Params>(
+    Kernel::dot4::<Params>(
         "matmul_ternary",
         concat!(
             include_str!("../../shaders/matmul_ternary.wgsl"),
@@ -19,7 +19,7 @@ const fn base() -> Kernel {
 }
 
 const fn large() -> Kernel {
-    Kernel::new::<Params>(
+    Kernel::dot4::<Params>(
         "matmul_ternary_large",
         concat!(
             include_str!("../../shaders/matmul_ternary_large.wgsl"),
@@ -31,7 +31,7 @@ const fn large() -> Kernel {
 
 /// For batches of a few rows, of which `COLUMNS` share one unpacking of the weights.
 const fn small(overrides: Overrides) -> Kernel {
-    Kernel::new::<Params>(
+    Kernel::dot4::<Params>(
         "matmul_ternary_small",
         concat!(
             include_str!("../../shaders/matmul_ternary_small.wgsl"),
@@ -45,7 +45,7 @@ const fn small(overrides: Overrides) -> Kernel {
 
 /// The same for software rasterisers.
 const fn small_broadcast(overrides: Overrides) -> Kernel {
-    Kernel::new::<Params>(
+    Kernel::dot4::<Params>(
         "matmul_ternary_small_broadcast",
         concat!(
             include_str!("../../shaders/matmul_ternary_small_broadcast.wgsl"),
@@ -68,7 +68,7 @@ pub static VARIANTS: &[&Kernel] = &[
     &small(SMALL[1]),
     &small(SMALL[2]),
     &small(SMALL[3]),
-    &Kernel::new::<Params>(
+    &Kernel::dot4::<Params>(
         "matmul_ternary_wide",
         concat!(
             include_str!("../../shaders/matmul_ternary_wide.wgsl"),
@@ -79,7 +79,7 @@ pub static VARIANTS: &[&Kernel] = &[
     &small_broadcast(SMALL_CPU[0]),
     &small_broadcast(SMALL_CPU[1]),
     &small_broadcast(SMALL_CPU[2]),
-    &Kernel::new::<Params>(
+    &Kernel::dot4::<Params>(
         "matmul_ternary_subgroup",
         concat!(
             include_str!("../../shaders/matmul_ternary_subgroup.wgsl"),

@@ -4,10 +4,12 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::super::curve::{Axis, COLORS, INK, MUTED, RULE, Scale, TRAIN, bold};
-use super::figure::{binary, digits, percent, short, si};
-use crate::wall::{
-    Bound, Ceilings, EnergyModel, Model, Point, Probe, STEADY, Step, WEIGHT_FORMATS, quartiles,
-};
+use super::html::{binary, digits, percent, short, si};
+use crate::measure::WEIGHT_FORMATS;
+use crate::measure::ceilings::{Bound, Ceilings, Probe, STEADY};
+use crate::measure::measured::Measured;
+use crate::measure::quartiles;
+use crate::measure::wall::{EnergyModel, EnergyRow, Stair, TokenCost};
 
 const SIZE: (u32, u32) = (940, 430);
 const LEGEND: i32 = 214;
@@ -49,7 +51,7 @@ struct Plot {
 }
 
 fn color(format: &str) -> RGBColor {
-    let at = WEIGHT_FORMATS.iter().position(|known| known.name == format);
+    let at = WEIGHT_FORMATS.iter().position(|known| known.name() == format);
     COLORS[at.unwrap_or(WEIGHT_FORMATS.len()) % COLORS.len()]
 }
 
@@ -224,13 +226,13 @@ fn around(rate: f64, mut seconds: Vec<f64>) -> Option<[f64; 2]> {
 }
 
 /// Read bandwidth by working set, of one or several adapters.
-pub fn staircase_svg(stairs: &[(String, &[Step])]) -> String {
-    let line = |(i, (name, steps)): (usize, &(String, &[Step]))| {
+pub fn staircase_svg(stairs: &[(String, &[Stair])]) -> String {
+    let line = |(i, (name, steps)): (usize, &(String, &[Stair]))| {
         let at = steps.iter().filter_map(|step| Some((step.set_bytes as f64, step.probe.value()?)));
         Line { name: name.clone(), at: at.collect(), color: COLORS[i % COLORS.len()], dashed: false }
     };
     let lines: Vec<Line> = stairs.iter().enumerate().map(line).collect();
-    let mark = |color, step: &Step| match &step.probe {
+    let mark = |color, step: &Stair| match &step.probe {
         Probe::Measured(found) => Some(Mark {
             at: (step.set_bytes as f64, found.value),
             spread: around(found.value, found.long_seconds.clone()),
@@ -282,7 +284,7 @@ fn roofs(
 }
 
 /// Where operations per byte begin and end on a roofline.
-fn reach<'a>(walls: impl Iterator<Item = (&'a Ceilings, &'a [Point])>) -> [f64; 2] {
+fn reach<'a>(walls: impl Iterator<Item = (&'a Ceilings, &'a [&'a Measured])>) -> [f64; 2] {
     let mut ends = [0.3f64, 64.0];
     for (ceilings, points) in walls {
         let rates = [&ceilings.fma_f32, &ceilings.fma_f16, &ceilings.dot4_i8, &ceilings.add_i32];
@@ -294,8 +296,8 @@ fn reach<'a>(walls: impl Iterator<Item = (&'a Ceilings, &'a [Point])>) -> [f64; 
     ends
 }
 
-fn marks(points: &[Point], shape: [usize; 2]) -> Vec<Mark> {
-    let mark = |point: &Point| Mark {
+fn marks(points: &[&Measured], shape: [usize; 2]) -> Vec<Mark> {
+    let mark = |point: &&Measured| Mark {
         at: (point.intensity, point.ops_per_second),
         spread: around(point.ops_per_second, point.sample_seconds.clone()),
         word: if [point.rows, point.cols] == shape { point.batch.to_string() } else { String::new() },
@@ -308,11 +310,12 @@ fn marks(points: &[Point], shape: [usize; 2]) -> Vec<Mark> {
 const ROOFLINE: [Shown; 2] = [("operations per byte", short), ("operations per second", rate_tick)];
 
 /// The roofline of one adapter with its points.
-pub fn roofline_svg(ceilings: &Ceilings, points: &[Point], shape: [usize; 2]) -> String {
+pub fn roofline_svg(ceilings: &Ceilings, points: &[&Measured], shape: [usize; 2]) -> String {
     let shades = [INK, COLORS[0], COLORS[1], COLORS[2], MUTED];
     let lines = roofs(ceilings, reach([(ceilings, points)].into_iter()), &|i| (shades[i], i > 0), "");
-    let there = |format: &&crate::wall::WeightFormat| points.iter().any(|p| p.format == format.name);
-    let key = WEIGHT_FORMATS.iter().filter(there).map(|f| (format!("{} weights", f.name), color(f.name)));
+    let names = WEIGHT_FORMATS.map(|format| format.name()).into_iter();
+    let there = names.filter(|name| points.iter().any(|point| point.format == *name));
+    let key = there.map(|name| (format!("{name} weights"), color(name)));
     Plot {
         axes: ROOFLINE,
         lines,
@@ -325,11 +328,11 @@ pub fn roofline_svg(ceilings: &Ceilings, points: &[Point], shape: [usize; 2]) ->
 }
 
 /// The roofs of several adapters on one plot.
-pub fn rooflines_svg(walls: &[(String, &Ceilings, Vec<Point>)]) -> String {
-    let ends = reach(walls.iter().map(|(_, ceilings, points)| (*ceilings, points.as_slice())));
+pub fn rooflines_svg(walls: &[(String, (&Ceilings, Vec<&Measured>))]) -> String {
+    let ends = reach(walls.iter().map(|(_, (ceilings, points))| (*ceilings, points.as_slice())));
     let mut lines = Vec::new();
     let mut all = Vec::new();
-    for (i, (name, ceilings, points)) in walls.iter().enumerate() {
+    for (i, (name, (ceilings, points))) in walls.iter().enumerate() {
         let color = COLORS[i % COLORS.len()];
         let mut own = roofs(ceilings, ends, &|flat| (color, flat > 0), "");
         for (flat, line) in own.iter_mut().enumerate() {
@@ -397,7 +400,7 @@ fn bars(groups: &[(String, Vec<Bar>)], key: &[(&str, RGBColor)]) -> String {
 }
 
 /// Time per token of every model: a bar as measured, a tick as the ceilings predict.
-pub fn models_svg(models: &[Model]) -> String {
+pub fn models_svg(models: &[TokenCost]) -> String {
     let mut groups: Vec<(String, Vec<Bar>)> = Vec::new();
     for model in models {
         if groups.last().is_none_or(|(name, _)| *name != model.name) {
@@ -425,7 +428,7 @@ pub fn models_svg(models: &[Model]) -> String {
 
 /// Energy per weight by one table: arithmetic and memory on top of each other.
 pub fn energy_svg(model: &EnergyModel) -> String {
-    let bar = |row: &crate::wall::EnergyRow| {
+    let bar = |row: &EnergyRow| {
         let (arithmetic, memory) = (row.arithmetic_pj_per_weight, row.memory_pj_per_weight);
         let parts = arithmetic.map(|pj| (pj, COLORS[1])).into_iter().chain(memory.map(|pj| (pj, COLORS[0])));
         let pj = |value: Option<f64>| value.map_or("unknown".into(), |pj| format!("{} pJ", digits(pj)));
