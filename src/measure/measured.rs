@@ -6,6 +6,7 @@ use super::ceilings::{Bound, Ceilings, Floor, spread};
 use super::product::{Product, WeightFormat};
 use super::room::{MOST_BUFFERS, Room, sweep};
 use super::sample::{Effort, sample_cold};
+use super::tuning::LeftOut;
 use super::{MeasureError, Wanted, Watch};
 use crate::gpu::{Cost, Gpu, Kernel};
 use crate::kernels;
@@ -224,9 +225,6 @@ impl Benchmark {
         Ok((found, left_out))
     }
 }
-
-/// What was left out, and why.
-pub type LeftOut = (Wanted, String);
 
 /// Those that seem to move bytes faster than the probe that only reads. One of the two is wrong then, and all may be.
 pub fn faster_than_reading<'a>(

@@ -50,6 +50,9 @@ impl fmt::Display for Wanted {
     }
 }
 
+/// A product that was left out, and why.
+pub type LeftOut = (Wanted, String);
+
 /// Has the device run the fastest kernels that it has for these products.
 ///
 /// What `file` keeps for this device counts as it stands. What it lacks is tried, for so many seconds each, and kept
@@ -114,7 +117,7 @@ pub fn try_all(
     room: Room,
     seconds: f64,
     watch: &mut Watch,
-) -> Result<(Vec<Tuned>, Vec<(Wanted, String)>), MeasureError> {
+) -> Result<(Vec<Tuned>, Vec<LeftOut>), MeasureError> {
     let (mut found, mut left_out) = (Vec::new(), Vec::new());
     for &wanted in products {
         if (watch.stop)() {

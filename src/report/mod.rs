@@ -1,6 +1,7 @@
 //! What people look at: the model's table, the confusion matrix, the curve, the pictures. Numbers come in
 //! ready; nothing here computes on the device, trains, or touches a file.
 
+mod chart;
 mod curve;
 mod picture;
 mod table;

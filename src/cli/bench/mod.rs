@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 use super::{DeviceFlags, Failure, MemoryFlags, Outcome, Verdict, failure, object};
 use crate::gpu::Gpu;
 use crate::measure::ceilings::{Ceilings, Measure, Probe};
-use crate::measure::measured::{Benchmark, LeftOut, Measured, faster_than_reading};
+use crate::measure::measured::{Benchmark, Measured, faster_than_reading};
+use crate::measure::tuning::LeftOut;
 use crate::measure::{
     Effort, GEMV_SHAPES, SAMPLES, Wanted, Watch, WeightFormat, lengths, matmul_shapes, probes,
 };
