@@ -14,7 +14,7 @@
 // Twin     reference::gemv_ternary_addsub — equal.
 
 override WG: u32 = 64u;
-const TILE_Y: u32 = 4u;
+const TILE_Y: u32 = 2u;
 
 struct Params { rows: u32, words: u32 }
 
@@ -23,7 +23,7 @@ struct Params { rows: u32, words: u32 }
 @group(0) @binding(2) var<storage, read> q: array<vec4<u32>>;
 @group(0) @binding(3) var<storage, read_write> acc: array<i32>;
 
-var<workgroup> sh: array<vec4<i32>, WG>;
+var<workgroup> sh: array<vec2<i32>, WG>;
 
 // Codes c = t + 1 of four elements, their activations: each added, subtracted, or neither.
 fn four(codes: u32, x: u32) -> vec4<i32> {
@@ -59,28 +59,22 @@ fn main(
     let last = p.rows - 1u;
     let w0 = row * p.words;
     let w1 = min(row + 1u, last) * p.words;
-    let w2 = min(row + 2u, last) * p.words;
-    let w3 = min(row + 3u, last) * p.words;
     // Rows start at vectors if and only if they are whole vectors.
     let vectors = select(0u, p.words >> 2u, (p.words & 3u) == 0u);
-    var a = vec4<i32>(0);
+    var a = vec2<i32>(0);
     for (var k = lane; k < vectors; k += WG) {
         let v0 = w[(w0 >> 2u) + k];
         let v1 = w[(w1 >> 2u) + k];
-        let v2 = w[(w2 >> 2u) + k];
-        let v3 = w[(w3 >> 2u) + k];
         let x = k << 2u;
         let x0 = q[x];
         let x1 = q[x + 1u];
         let x2 = q[x + 2u];
         let x3 = q[x + 3u];
-        a += vec4<i32>(sixty_four(v0, x0, x1, x2, x3), sixty_four(v1, x0, x1, x2, x3),
-                       sixty_four(v2, x0, x1, x2, x3), sixty_four(v3, x0, x1, x2, x3));
+        a += vec2<i32>(sixty_four(v0, x0, x1, x2, x3), sixty_four(v1, x0, x1, x2, x3));
     }
     for (var k = 4u * vectors + lane; k < p.words; k += WG) {
         let x = q[k];
-        a += vec4<i32>(sixteen(word_at(w0 + k), x), sixteen(word_at(w1 + k), x),
-                       sixteen(word_at(w2 + k), x), sixteen(word_at(w3 + k), x));
+        a += vec2<i32>(sixteen(word_at(w0 + k), x), sixteen(word_at(w1 + k), x));
     }
     sh[lane] = a;
     for (var stride = WG / 2u; stride > 0u; stride = stride >> 1u) {

@@ -14,7 +14,7 @@ const FLOORS: [&[&str]; 5] = [
     &["ternary", "mnist", "checkpoint", "random", "augment", "digit"],
     &["gpu", "reference", "formats"],
     &["kernels", "model", "shader"],
-    &["train", "digest", "report", "measure"],
+    &["train", "digest", "report", "measure", "amd"],
     &["cli", "main"],
 ];
 

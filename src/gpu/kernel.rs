@@ -24,6 +24,8 @@ pub struct Kernel {
     pub f16: bool,
     /// What most of its operations are.
     pub arithmetic: Arithmetic,
+    /// Whether the shader is written for rasterisers on the CPU. It is never given to a GPU.
+    pub software: bool,
     /// Overrides on a GPU.
     pub gpu: Overrides,
     /// Overrides on a software rasteriser, where small workgroups read memory fastest.
@@ -106,6 +108,7 @@ impl Kernel {
             subgroup: 0,
             f16: false,
             arithmetic: Arithmetic::FmaF32,
+            software: false,
             gpu: WG_GPU,
             cpu: WG_CPU,
         }
@@ -153,6 +156,11 @@ impl Kernel {
     /// The same kernel for adapters that have `f16`.
     pub(crate) const fn half(self) -> Kernel {
         Kernel { f16: true, ..self }
+    }
+
+    /// The same kernel, for rasterisers on the CPU alone.
+    pub(crate) const fn software(self) -> Kernel {
+        Kernel { software: true, ..self }
     }
 
     /// The same kernel with a workgroup per row: two vectors of a CPU measured fastest.

@@ -40,7 +40,7 @@ pub static VARIANTS: &[&Kernel] = &[
     &subgroup(),
     &subgroup().overridden(&[("WG", 32.0)]),
     &subgroup().overridden(&[("WG", 128.0)]),
-    &Kernel::dot4::<Params>("gemv_base3_wide", PAIRED).tiled([4, 1]).overridden(WG_CPU),
+    &Kernel::dot4::<Params>("gemv_base3_wide", PAIRED).software().tiled([4, 1]).overridden(WG_CPU),
 ];
 
 /// A ternary matrix on the device, five trits to a byte.

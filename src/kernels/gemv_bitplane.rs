@@ -31,7 +31,7 @@ pub static VARIANTS: &[&Kernel] = &[
     &subgroup(),
     &subgroup().overridden(&[("WG", 32.0)]),
     &subgroup().overridden(&[("WG", 128.0)]),
-    &bitcount!("gemv_bitplane_broadcast").tiled([1, 1]).subgroup(8),
+    &bitcount!("gemv_bitplane_broadcast").software().tiled([1, 1]).subgroup(8),
 ];
 
 /// A ternary matrix, or a row of ternary activations, on the device as bit planes.

@@ -38,8 +38,12 @@ pub static VARIANTS: &[&Kernel] = &[
     &native(),
     &native().overridden(&[("WG", 32.0)]),
     &native().overridden(&[("WG", 128.0)]),
-    &Kernel::new::<Params>("gemv_f16_wide", shader!("gemv_f16_wide.wgsl")).tiled([4, 1]).overridden(WG_CPU),
+    &Kernel::new::<Params>("gemv_f16_wide", shader!("gemv_f16_wide.wgsl"))
+        .software()
+        .tiled([4, 1])
+        .overridden(WG_CPU),
     &Kernel::new::<Params>("gemv_f16_broadcast", shader!("gemv_f16_broadcast.wgsl"))
+        .software()
         .tiled([1, 1])
         .subgroup(8),
 ];

@@ -21,8 +21,12 @@ pub static VARIANTS: &[&Kernel] = &[
     &subgroup(),
     &subgroup().overridden(&[("WG", 32.0)]),
     &subgroup().overridden(&[("WG", 128.0)]),
-    &Kernel::new::<Params>("gemv_f32_wide", shader!("gemv_f32_wide.wgsl")).tiled([4, 1]).overridden(WG_CPU),
+    &Kernel::new::<Params>("gemv_f32_wide", shader!("gemv_f32_wide.wgsl"))
+        .software()
+        .tiled([4, 1])
+        .overridden(WG_CPU),
     &Kernel::new::<Params>("gemv_f32_broadcast", shader!("gemv_f32_broadcast.wgsl"))
+        .software()
         .tiled([1, 1])
         .subgroup(8),
 ];

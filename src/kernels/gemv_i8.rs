@@ -21,8 +21,14 @@ pub static VARIANTS: &[&Kernel] = &[
     &subgroup(),
     &subgroup().overridden(&[("WG", 32.0)]),
     &subgroup().overridden(&[("WG", 128.0)]),
-    &Kernel::dot4::<Params>("gemv_i8_wide", shader!("gemv_i8_wide.wgsl")).tiled([4, 1]).overridden(WG_CPU),
-    &Kernel::dot4::<Params>("gemv_i8_broadcast", shader!("gemv_i8_broadcast.wgsl")).tiled([2, 1]).subgroup(8),
+    &Kernel::dot4::<Params>("gemv_i8_wide", shader!("gemv_i8_wide.wgsl"))
+        .software()
+        .tiled([4, 1])
+        .overridden(WG_CPU),
+    &Kernel::dot4::<Params>("gemv_i8_broadcast", shader!("gemv_i8_broadcast.wgsl"))
+        .software()
+        .tiled([2, 1])
+        .subgroup(8),
 ];
 
 /// Columns, filled to whole vectors, up to which even -128 times -128 sums to less than 2^31.

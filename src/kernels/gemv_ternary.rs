@@ -45,9 +45,11 @@ pub static VARIANTS: &[&Kernel] = &[
         .tiled([1, 4])
         .with(&[("WG", 64.0), ("PARTS", 8.0)], &[("WG", 8.0), ("PARTS", 2.0)]),
     &Kernel::dot4::<Params>("gemv_ternary_wide", paired!("gemv_ternary_wide.wgsl"))
+        .software()
         .tiled([4, 1])
         .overridden(WG_CPU),
     &Kernel::dot4::<Params>("gemv_ternary_broadcast", paired!("gemv_ternary_broadcast.wgsl"))
+        .software()
         .tiled([2, 1])
         .subgroup(8),
 ];

@@ -13,7 +13,7 @@ const fn base() -> Kernel {
         include_str!("../../shaders/ternary.wgsl"),
         include_str!("../../shaders/grid.wgsl"),
     );
-    Kernel::new::<Params>("gemv_ternary_addsub", wgsl).tiled([1, 4]).doing(Arithmetic::AddI32)
+    Kernel::new::<Params>("gemv_ternary_addsub", wgsl).tiled([1, 2]).doing(Arithmetic::AddI32)
 }
 
 pub static VARIANTS: &[&Kernel] =

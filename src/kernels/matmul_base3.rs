@@ -40,6 +40,7 @@ const fn broadcast(overrides: Overrides) -> Kernel {
             include_str!("../../shaders/grid.wgsl"),
         ),
     )
+    .software()
     .tiled([4, 1])
     .subgroup(8)
     .overridden(overrides)

@@ -36,6 +36,7 @@ const fn small(overrides: Overrides) -> Kernel {
 /// The same for software rasterisers.
 const fn small_broadcast(overrides: Overrides) -> Kernel {
     Kernel::new::<Params>("matmul_f16_small_broadcast", shader!("matmul_f16_small_broadcast.wgsl"))
+        .software()
         .tiled([4, 1])
         .subgroup(8)
         .overridden(overrides)
@@ -54,6 +55,7 @@ pub static VARIANTS: &[&Kernel] = &[
         "matmul_f16_wide",
         concat!(include_str!("../../shaders/matmul_f16_wide.wgsl"), include_str!("../../shaders/f16.wgsl")),
     )
+    .software()
     .tiled([8, 16]),
     &small_broadcast(SMALL_CPU[0]),
     &small_broadcast(SMALL_CPU[1]),
@@ -65,6 +67,7 @@ pub static VARIANTS: &[&Kernel] = &[
             include_str!("../../shaders/f16.wgsl")
         ),
     )
+    .software()
     .tiled([8, 16])
     .subgroup(8),
 ];

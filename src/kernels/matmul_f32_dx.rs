@@ -11,11 +11,13 @@ pub static VARIANTS: &[&Kernel] = &[
         .tiled([4, 4])
         .with(BLOCK_8, BLOCK_CPU),
     &Kernel::new::<Params>("matmul_f32_dx_wide", include_str!("../../shaders/matmul_f32_dx_wide.wgsl"))
+        .software()
         .tiled([8, 16]),
     &Kernel::new::<Params>(
         "matmul_f32_dx_subgroup",
         include_str!("../../shaders/matmul_f32_dx_subgroup.wgsl"),
     )
+    .software()
     .tiled([8, 16])
     .subgroup(8),
 ];

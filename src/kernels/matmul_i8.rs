@@ -30,6 +30,7 @@ const fn small_broadcast(overrides: Overrides) -> Kernel {
             include_str!("../../shaders/grid.wgsl"),
         ),
     )
+    .software()
     .tiled([4, 1])
     .subgroup(8)
     .overridden(overrides)
@@ -44,11 +45,13 @@ pub static VARIANTS: &[&Kernel] = &[
     &small(SMALL[2]),
     &small(SMALL[3]),
     &Kernel::dot4::<Params>("matmul_i8_wide", include_str!("../../shaders/matmul_i8_wide.wgsl"))
+        .software()
         .tiled([4, 4]),
     &small_broadcast(SMALL_CPU[0]),
     &small_broadcast(SMALL_CPU[1]),
     &small_broadcast(SMALL_CPU[2]),
     &Kernel::dot4::<Params>("matmul_i8_subgroup", include_str!("../../shaders/matmul_i8_subgroup.wgsl"))
+        .software()
         .tiled([8, 8])
         .subgroup(8),
 ];

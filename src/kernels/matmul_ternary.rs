@@ -53,6 +53,7 @@ const fn small_broadcast(overrides: Overrides) -> Kernel {
             include_str!("../../shaders/grid.wgsl"),
         ),
     )
+    .software()
     .tiled([4, 1])
     .subgroup(8)
     .overridden(overrides)
@@ -75,6 +76,7 @@ pub static VARIANTS: &[&Kernel] = &[
             include_str!("../../shaders/ternary.wgsl")
         ),
     )
+    .software()
     .tiled([4, 4]),
     &small_broadcast(SMALL_CPU[0]),
     &small_broadcast(SMALL_CPU[1]),
@@ -86,6 +88,7 @@ pub static VARIANTS: &[&Kernel] = &[
             include_str!("../../shaders/ternary.wgsl"),
         ),
     )
+    .software()
     .tiled([8, 8])
     .subgroup(8),
 ];

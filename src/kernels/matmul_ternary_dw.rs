@@ -15,11 +15,13 @@ pub static VARIANTS: &[&Kernel] = &[
         "matmul_ternary_dw_wide",
         include_str!("../../shaders/matmul_ternary_dw_wide.wgsl"),
     )
+    .software()
     .tiled([16, 8]),
     &Kernel::new::<Params>(
         "matmul_ternary_dw_subgroup",
         include_str!("../../shaders/matmul_ternary_dw_subgroup.wgsl"),
     )
+    .software()
     .tiled([8, 16])
     .subgroup(8),
 ];

@@ -24,6 +24,7 @@ pub static VARIANTS: &[&Kernel] = &[
             include_str!("../../shaders/ternary.wgsl"),
         ),
     )
+    .software()
     .tiled([16, 8]),
     &Kernel::new::<Params>(
         "matmul_ternary_dx_subgroup",
@@ -32,6 +33,7 @@ pub static VARIANTS: &[&Kernel] = &[
             include_str!("../../shaders/ternary.wgsl"),
         ),
     )
+    .software()
     .tiled([16, 8])
     .subgroup(8),
 ];
