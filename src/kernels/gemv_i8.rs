@@ -13,22 +13,22 @@ macro_rules! shader {
 }
 
 const fn subgroup() -> Kernel {
-    Kernel::new::<Params>("gemv_i8_subgroup", shader!("gemv_i8_subgroup.wgsl")).tiled([1, 4]).subgroup(4)
+    Kernel::dot4::<Params>("gemv_i8_subgroup", shader!("gemv_i8_subgroup.wgsl")).tiled([1, 4]).subgroup(4)
 }
 
 pub static VARIANTS: &[&Kernel] = &[
-    &Kernel::new::<Params>("gemv_i8", shader!("gemv_i8.wgsl")).tiled([1, 4]),
+    &Kernel::dot4::<Params>("gemv_i8", shader!("gemv_i8.wgsl")).tiled([1, 4]),
     &subgroup(),
     &subgroup().overridden(&[("WG", 32.0)]),
     &subgroup().overridden(&[("WG", 128.0)]),
     &Kernel::new::<Params>("gemv_i8_nodot", shader!("gemv_i8_nodot.wgsl"))
         .tiled([1, 4])
         .for_gpus_without_dot(),
-    &Kernel::new::<Params>("gemv_i8_wide", shader!("gemv_i8_wide.wgsl"))
+    &Kernel::dot4::<Params>("gemv_i8_wide", shader!("gemv_i8_wide.wgsl"))
         .tiled([4, 1])
         .for_rasterisers()
         .overridden(WG_CPU),
-    &Kernel::new::<Params>("gemv_i8_broadcast", shader!("gemv_i8_broadcast.wgsl"))
+    &Kernel::dot4::<Params>("gemv_i8_broadcast", shader!("gemv_i8_broadcast.wgsl"))
         .tiled([2, 1])
         .subgroup(8)
         .for_rasterisers(),

@@ -8,12 +8,12 @@ use crate::gpu::{Cost, Dtype::*, Gpu, Kernel, Op, Overrides, Tensor, params};
 params! { batch: u32, rows: u32, vectors: u32 }
 
 const fn base() -> Kernel {
-    Kernel::new::<Params>("matmul_i8", include_str!("../../shaders/matmul_i8.wgsl")).tiled([4, 4])
+    Kernel::dot4::<Params>("matmul_i8", include_str!("../../shaders/matmul_i8.wgsl")).tiled([4, 4])
 }
 
 /// For batches of a few rows, of which `COLUMNS` share one reading of the weights.
 const fn small(overrides: Overrides) -> Kernel {
-    Kernel::new::<Params>(
+    Kernel::dot4::<Params>(
         "matmul_i8_small",
         concat!(include_str!("../../shaders/matmul_i8_small.wgsl"), include_str!("../../shaders/grid.wgsl")),
     )
@@ -23,7 +23,7 @@ const fn small(overrides: Overrides) -> Kernel {
 
 /// The same for software rasterisers.
 const fn small_broadcast(overrides: Overrides) -> Kernel {
-    Kernel::new::<Params>(
+    Kernel::dot4::<Params>(
         "matmul_i8_small_broadcast",
         concat!(
             include_str!("../../shaders/matmul_i8_small_broadcast.wgsl"),
@@ -44,13 +44,13 @@ pub static VARIANTS: &[&Kernel] = &[
     &small(SMALL[1]),
     &small(SMALL[2]),
     &small(SMALL[3]),
-    &Kernel::new::<Params>("matmul_i8_wide", include_str!("../../shaders/matmul_i8_wide.wgsl"))
+    &Kernel::dot4::<Params>("matmul_i8_wide", include_str!("../../shaders/matmul_i8_wide.wgsl"))
         .tiled([4, 4])
         .for_rasterisers(),
     &small_broadcast(SMALL_CPU[0]),
     &small_broadcast(SMALL_CPU[1]),
     &small_broadcast(SMALL_CPU[2]),
-    &Kernel::new::<Params>("matmul_i8_subgroup", include_str!("../../shaders/matmul_i8_subgroup.wgsl"))
+    &Kernel::dot4::<Params>("matmul_i8_subgroup", include_str!("../../shaders/matmul_i8_subgroup.wgsl"))
         .tiled([8, 8])
         .subgroup(8)
         .for_rasterisers(),

@@ -3,13 +3,13 @@
 //! two register tiles for software rasterisers; `_small` and `_small_broadcast` for a few rows of activations.
 
 use super::{Int8Tensor, PackedTensor, SMALL, SMALL_CPU, batch_grid, chosen, expect};
-use crate::gpu::{Cost, Dtype::*, Gpu, Kernel, Op, Overrides, Tensor, params};
+use crate::gpu::{Arithmetic, Cost, Dtype::*, Gpu, Kernel, Op, Overrides, Tensor, params};
 use crate::ternary;
 
 params! { batch: u32, rows: u32, words: u32 }
 
 const fn base() -> Kernel {
-    Kernel::new::<Params>(
+    Kernel::dot4::<Params>(
         "matmul_ternary",
         concat!(
             include_str!("../../shaders/matmul_ternary.wgsl"),
@@ -20,7 +20,7 @@ const fn base() -> Kernel {
 }
 
 const fn large() -> Kernel {
-    Kernel::new::<Params>(
+    Kernel::dot4::<Params>(
         "matmul_ternary_large",
         concat!(
             include_str!("../../shaders/matmul_ternary_large.wgsl"),
@@ -40,12 +40,13 @@ const fn nodot() -> Kernel {
         ),
     )
     .tiled([4, 4])
+    .doing(Arithmetic::Pairs)
     .for_gpus_without_dot()
 }
 
 /// For batches of a few rows, of which `COLUMNS` share one unpacking of the weights.
 const fn small(overrides: Overrides) -> Kernel {
-    Kernel::new::<Params>(
+    Kernel::dot4::<Params>(
         "matmul_ternary_small",
         concat!(
             include_str!("../../shaders/matmul_ternary_small.wgsl"),
@@ -59,7 +60,7 @@ const fn small(overrides: Overrides) -> Kernel {
 
 /// The same for software rasterisers.
 const fn small_broadcast(overrides: Overrides) -> Kernel {
-    Kernel::new::<Params>(
+    Kernel::dot4::<Params>(
         "matmul_ternary_small_broadcast",
         concat!(
             include_str!("../../shaders/matmul_ternary_small_broadcast.wgsl"),
@@ -85,7 +86,7 @@ pub static VARIANTS: &[&Kernel] = &[
     &small(SMALL[1]),
     &small(SMALL[2]),
     &small(SMALL[3]),
-    &Kernel::new::<Params>(
+    &Kernel::dot4::<Params>(
         "matmul_ternary_wide",
         concat!(
             include_str!("../../shaders/matmul_ternary_wide.wgsl"),
@@ -97,7 +98,7 @@ pub static VARIANTS: &[&Kernel] = &[
     &small_broadcast(SMALL_CPU[0]),
     &small_broadcast(SMALL_CPU[1]),
     &small_broadcast(SMALL_CPU[2]),
-    &Kernel::new::<Params>(
+    &Kernel::dot4::<Params>(
         "matmul_ternary_subgroup",
         concat!(
             include_str!("../../shaders/matmul_ternary_subgroup.wgsl"),
