@@ -365,6 +365,42 @@ fn twins(tree: &Tree, operations: &[Vec<&str>], probes: &[Vec<&str>]) -> Vec<Str
     faults
 }
 
+/// A page for people. A fence that names a file after its language quotes it; a fence of `text tree` begins its lines
+/// with files and folders; a link leads to a file. `read` gives the text of a file, empty for a folder.
+fn page(path: &str, text: &str, read: impl Fn(&str) -> Option<String>) -> Vec<String> {
+    let mut faults = Vec::new();
+    let mut lines = (1..).zip(text.lines());
+    while let Some((at, line)) = lines.next() {
+        if let Some(info) = line.strip_prefix("```") {
+            let block: Vec<&str> =
+                lines.by_ref().map(|(_, line)| line).take_while(|line| *line != "```").collect();
+            match info.split_once(' ') {
+                Some((_, "tree")) => {
+                    let named = block.iter().filter(|line| !line.starts_with(' '));
+                    for name in named.filter_map(|line| line.split_whitespace().next()) {
+                        if read(name).is_none() {
+                            faults.push(format!("{path}:{at}: the tree has no {name}"));
+                        }
+                    }
+                }
+                Some((_, file)) if !read(file).is_some_and(|text| text.contains(&block.join("\n"))) => {
+                    faults.push(format!("{path}:{at}: this does not stand in {file} as it is quoted"));
+                }
+                _ => {}
+            }
+            continue;
+        }
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let targets = line.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
+        for (target, _) in targets.filter(|(target, _)| !target.contains("://") && !target.starts_with('#')) {
+            if read(&format!("{folder}/{target}")[usize::from(folder.is_empty())..]).is_none() {
+                faults.push(format!("{path}:{at}: the link leads to {target}, which does not exist"));
+            }
+        }
+    }
+    faults
+}
+
 // --- the tests -------------------------------------------------------------------------------------
 
 #[test]
@@ -402,11 +438,27 @@ fn every_operation_has_one_twin() {
 }
 
 #[test]
-fn the_readme_shows_the_example_as_it_is() {
-    let read = |path: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
-    let example = read("examples/hello.rs");
-    let code = example[example.find("use sterna").expect("the example's first import")..].trim_end();
-    assert!(read("README.md").contains(code), "README.md, `As a library`: copy examples/hello.rs into it");
+fn pages_quote_what_stands_in_the_tree() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let docs = fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().file_name());
+    let docs = docs.map(|name| format!("docs/{}", name.to_str().unwrap()));
+    let top = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "benches/README.md"].map(String::from);
+    for path in top.into_iter().chain(docs) {
+        let text = fs::read_to_string(root.join(&path)).unwrap();
+        let faults = page(&path, &text, |path| {
+            let path = root.join(path);
+            fs::read_to_string(&path).ok().or_else(|| path.exists().then(String::new))
+        });
+        assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+    }
+}
+
+#[test]
+fn the_readme_shows_the_example_and_stays_short() {
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    assert!(readme.contains("\n```rust examples/hello.rs\n"), "README.md quotes examples/hello.rs");
+    let lines = readme.lines().count();
+    assert!(lines <= 200, "README.md has {lines} lines, at most 200: move something into docs/");
 }
 
 #[test]
@@ -506,4 +558,25 @@ fn a_missing_or_orphaned_file_is_noticed() {
     tree.extend(["shaders/b.wgsl", "src/kernels/b.rs"].map(|path| (path.to_string(), String::new())));
     assert_eq!(twins(&tree, &operations, &probes), [""; 0]);
     assert!(!exports("fn a() {} pub fn ab() {} pub use c::d; a;", "a"));
+}
+
+#[test]
+fn a_page_that_has_fallen_behind_is_noticed() {
+    let read = |path: &str| match path {
+        "src/a.rs" | "docs/../src/a.rs" => Some("fn a() {\n    b();\n}\n".to_string()),
+        "src/" | "docs/b.md" => Some(String::new()),
+        _ => None,
+    };
+    let good = "[a](../src/a.rs), [b](b.md), [c](https://c)\n```rust src/a.rs\nfn a() {\n    b();\n```\n```sh\nx y\n```\n\
+                ```text tree\nsrc/   code\n  more of it\n```\n";
+    assert_eq!(page("docs/p.md", good, read), [""; 0]);
+    for (from, to, complaint) in [
+        ("    b();\n```", "    c();\n```", "docs/p.md:2: this does not stand in src/a.rs"),
+        ("rust src/a.rs", "rust src/c.rs", "docs/p.md:2: this does not stand in src/c.rs"),
+        ("(b.md)", "(d.md)", "docs/p.md:1: the link leads to d.md"),
+        ("src/   code", "lib/   code", "docs/p.md:9: the tree has no lib/"),
+    ] {
+        let faults = page("docs/p.md", &good.replace(from, to), read);
+        assert!(faults.len() == 1 && faults[0].starts_with(complaint), "{faults:?}");
+    }
 }
