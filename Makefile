@@ -16,11 +16,12 @@ train: ## train the ternary network on MNIST; installs a Vulkan driver where the
 	$(ready)
 	$(CARGO) run --release -- train $(ARGS)
 
-test: ## run all tests, the documentation's examples too; installs what they need: RenderDoc, a browser, Python
+test: ## run all tests, the documentation's examples too; installs what they need: RenderDoc, a browser, Python, Node
 	$(ready)
 	@sh .ci/renderdoc
 	@sh .ci/chromium
 	@sh .ci/python
+	@sh .ci/tint
 	$(CARGO) test --release
 
 bench: ## run the benchmarks

@@ -31,8 +31,8 @@ struct Params { batch: u32, rows: u32, vectors: u32, words: u32 }
 @group(0) @binding(4) var<storage, read_write> acc: array<i32>;
 
 // Rows of slices: an odd number of vectors, so that neighbouring lanes meet different banks.
-var<workgroup> sh_w: array<vec4<u32>, TILE_X * WG * (5u * DEPTH | 1u)>;
-var<workgroup> sh_q: array<vec4<u32>, TILE_Y * WG_Y * (5u * DEPTH | 1u)>;
+var<workgroup> sh_w: array<vec4<u32>, TILE_X * WG * ((5u * DEPTH) | 1u)>;
+var<workgroup> sh_q: array<vec4<u32>, TILE_Y * WG_Y * ((5u * DEPTH) | 1u)>;
 
 // The codes of a word: the first four digits of its bytes, and the last.
 struct Codes { first: vec4<u32>, last: u32 }
@@ -79,7 +79,7 @@ fn main(
 ) {
     let first_row = group.x * TILE_X * WG;
     let first_b = group.y * TILE_Y * WG_Y;
-    let stride = 5u * DEPTH | 1u;
+    let stride = (5u * DEPTH) | 1u;
     var a0 = vec4<i32>(0);
     var a1 = vec4<i32>(0);
     var a2 = vec4<i32>(0);

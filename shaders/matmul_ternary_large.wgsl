@@ -98,7 +98,9 @@ fn main(
             sh_q[b * (DEPTH + 1u) + k] = x;
         }
         workgroupBarrier();
-        for (var k = 0u; k < DEPTH; k++) {
+        // A count that the compiler does not know: it would load all of the slice at once, and too many registers.
+        let whole = min(DEPTH, p.words - slice);
+        for (var k = 0u; k < whole; k++) {
             let at_w = local.x * (DEPTH + 1u) + k;
             let at_q = local.y * (DEPTH + 1u) + k;
             let low = Four(

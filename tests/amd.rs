@@ -17,7 +17,7 @@ use common::process::{code, program, stderr, stdout};
 
 use sterna::amd::{Report, report};
 use sterna::gpu::amd::{Compiler, environment};
-use sterna::gpu::{Kernel, Tuning};
+use sterna::gpu::{Kernel, Machine, Tuning};
 use sterna::kernels::{OPERATIONS, PROBES};
 
 /// All kernels are compiled for the first; of the others, which have no dot products of bytes, those that call for none.
@@ -36,7 +36,7 @@ const MOST_GROWTH: f64 = 1.03;
 fn kernels() -> impl Iterator<Item = (&'static str, &'static Kernel)> {
     let all = OPERATIONS.iter().chain(PROBES);
     let each = all.flat_map(|variants| variants.iter().map(|&kernel| (variants[0].name, kernel)));
-    each.filter(|(_, kernel)| !kernel.software)
+    each.filter(|(_, kernel)| kernel.made_for != Machine::Rasteriser)
 }
 
 /// What is wrong with a kernel on a family.

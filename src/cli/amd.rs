@@ -9,7 +9,7 @@ use super::kernels::Entry;
 use super::{Failure, Outcome, Verdict, failure, object};
 use crate::amd::{Report, report};
 use crate::gpu::amd::{Compiler, Error, environment, family};
-use crate::gpu::{Kernel, Tuning};
+use crate::gpu::{Kernel, Machine, Tuning};
 use crate::report::columns;
 
 /// Chips of which some version of RADV knows the name.
@@ -57,7 +57,7 @@ pub fn run(chip: &str, wanted: &[Entry], one: bool, json: bool) -> Outcome {
     for entry in wanted {
         for &kernel in entry.variants.iter().filter(|kernel| kernel.name == entry.kernel.name) {
             // A GPU is given no kernel that is made for the CPU; whoever names one sees it all the same.
-            if one || !kernel.software {
+            if one || kernel.made_for != Machine::Rasteriser {
                 let made = report(&compiler, kernel, kernel.overrides(Tuning::Gpu));
                 rows.push((kernel, made.map_err(|what| failure(format!("{}: {what}", kernel.name)))?));
             }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use super::adapter::{Choice, adapters, backend_name};
 use super::error::Error;
-use super::kernel::{Kernel, Overrides, Tuning};
+use super::kernel::{Kernel, Machine, Overrides, Tuning};
 
 /// A point in the queue's work that can be waited for.
 pub type Submission = wgpu::SubmissionIndex;
@@ -162,6 +162,16 @@ impl Gpu {
     /// Which overrides and variants it runs.
     pub fn tuning(&self) -> Tuning {
         self.0.tuning
+    }
+
+    /// What it is, for the choice between shaders of one operation. Metal and GL have no integer dot product in their
+    /// languages.
+    pub fn machine(&self) -> Machine {
+        match (self.0.tuning, self.0.info.backend) {
+            (Tuning::Software, _) => Machine::Rasteriser,
+            (Tuning::Gpu, wgpu::Backend::Metal | wgpu::Backend::Gl) => Machine::GpuWithoutDot,
+            (Tuning::Gpu, _) => Machine::Gpu,
+        }
     }
 
     /// The driver and its version, in the driver's words.

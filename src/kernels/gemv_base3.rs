@@ -1,8 +1,9 @@
 //! Trits, five to a byte, times one row of int8 activations: fewer bytes than 2 bits a weight, more operations.
-//! Shaders: `shaders/gemv_base3*.wgsl`, the base and `_subgroup` for GPUs, `_wide` for software rasterisers.
+//! Shaders: `shaders/gemv_base3*.wgsl`, the base and `_subgroup` for GPUs, `_nodot` for those without integer
+//! dot products, `_wide` for software rasterisers.
 
 use super::{Int8Tensor, MOST_COLS, chosen, expect, row_grid};
-use crate::gpu::{Cost, Dtype::*, Error, Gpu, Kernel, Op, Tensor, WG_CPU, params};
+use crate::gpu::{Arithmetic, Cost, Dtype::*, Error, Gpu, Kernel, Op, Tensor, WG_CPU, params};
 use crate::ternary::{self, Base3};
 
 params! { rows: u32, vectors: u32, words: u32 }
@@ -29,18 +30,25 @@ macro_rules! dotted {
 const PAIRED: &str =
     concat!(shader!("gemv_base3_wide.wgsl"), include_str!("../../shaders/ternary_pairs.wgsl"));
 
+/// The same with two rows a multiplication.
+const NODOT: &str = concat!(shader!("gemv_base3_nodot.wgsl"), include_str!("../../shaders/row_pairs.wgsl"));
+
 const fn subgroup() -> Kernel {
-    Kernel::new::<Params>("gemv_base3_subgroup", dotted!("gemv_base3_subgroup.wgsl"))
+    Kernel::dot4::<Params>("gemv_base3_subgroup", dotted!("gemv_base3_subgroup.wgsl"))
         .tiled([1, 4])
         .subgroup(4)
 }
 
 pub static VARIANTS: &[&Kernel] = &[
-    &Kernel::new::<Params>("gemv_base3", dotted!("gemv_base3.wgsl")).tiled([1, 4]),
+    &Kernel::dot4::<Params>("gemv_base3", dotted!("gemv_base3.wgsl")).tiled([1, 4]),
     &subgroup(),
     &subgroup().overridden(&[("WG", 32.0)]),
     &subgroup().overridden(&[("WG", 128.0)]),
-    &Kernel::new::<Params>("gemv_base3_wide", PAIRED).software().tiled([4, 1]).overridden(WG_CPU),
+    &Kernel::new::<Params>("gemv_base3_nodot", NODOT)
+        .tiled([1, 4])
+        .doing(Arithmetic::Pairs)
+        .for_gpus_without_dot(),
+    &Kernel::dot4::<Params>("gemv_base3_wide", PAIRED).tiled([4, 1]).for_rasterisers().overridden(WG_CPU),
 ];
 
 /// A ternary matrix on the device, five trits to a byte.

@@ -2,36 +2,36 @@
 //! too, so it computes something coarser than the kernels that take int8. Shaders: `shaders/gemv_bitplane*.wgsl`.
 
 use super::{MOST_COLS, expect, preferred, row_grid};
-use crate::gpu::{Cost, Dtype::*, Error, Gpu, Kernel, Op, Tensor, params};
+use crate::gpu::{Arithmetic, Cost, Dtype::*, Error, Gpu, Kernel, Op, Tensor, params};
 use crate::ternary::{self, Bitplanes};
 
 params! { rows: u32, vectors: u32 }
 
-macro_rules! shader {
-    ($file:literal) => {
-        concat!(
-            include_str!(concat!("../../shaders/", $file)),
-            include_str!("../../shaders/bitplane.wgsl"),
-            include_str!("../../shaders/grid.wgsl"),
+/// A shader by its name.
+macro_rules! bitcount {
+    ($name:literal) => {
+        Kernel::new::<Params>(
+            $name,
+            concat!(
+                include_str!(concat!("../../shaders/", $name, ".wgsl")),
+                include_str!("../../shaders/bitplane.wgsl"),
+                include_str!("../../shaders/grid.wgsl"),
+            ),
         )
+        .doing(Arithmetic::BitCount)
     };
 }
 
 const fn subgroup() -> Kernel {
-    Kernel::new::<Params>("gemv_bitplane_subgroup", shader!("gemv_bitplane_subgroup.wgsl"))
-        .tiled([1, 4])
-        .subgroup(4)
+    bitcount!("gemv_bitplane_subgroup").tiled([1, 4]).subgroup(4)
 }
 
 pub static VARIANTS: &[&Kernel] = &[
-    &Kernel::new::<Params>("gemv_bitplane", shader!("gemv_bitplane.wgsl")).tiled([1, 4]),
+    &bitcount!("gemv_bitplane").tiled([1, 4]),
     &subgroup(),
     &subgroup().overridden(&[("WG", 32.0)]),
     &subgroup().overridden(&[("WG", 128.0)]),
-    &Kernel::new::<Params>("gemv_bitplane_broadcast", shader!("gemv_bitplane_broadcast.wgsl"))
-        .software()
-        .tiled([1, 1])
-        .subgroup(8),
+    &bitcount!("gemv_bitplane_broadcast").tiled([1, 1]).subgroup(8).for_rasterisers(),
 ];
 
 /// A ternary matrix, or a row of ternary activations, on the device as bit planes.

@@ -39,13 +39,13 @@ pub static VARIANTS: &[&Kernel] = &[
     &native().overridden(&[("WG", 32.0)]),
     &native().overridden(&[("WG", 128.0)]),
     &Kernel::new::<Params>("gemv_f16_wide", shader!("gemv_f16_wide.wgsl"))
-        .software()
         .tiled([4, 1])
+        .for_rasterisers()
         .overridden(WG_CPU),
     &Kernel::new::<Params>("gemv_f16_broadcast", shader!("gemv_f16_broadcast.wgsl"))
-        .software()
         .tiled([1, 1])
-        .subgroup(8),
+        .subgroup(8)
+        .for_rasterisers(),
 ];
 
 /// 16-byte vectors in a row of `cols` halfs.

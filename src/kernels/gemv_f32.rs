@@ -22,13 +22,13 @@ pub static VARIANTS: &[&Kernel] = &[
     &subgroup().overridden(&[("WG", 32.0)]),
     &subgroup().overridden(&[("WG", 128.0)]),
     &Kernel::new::<Params>("gemv_f32_wide", shader!("gemv_f32_wide.wgsl"))
-        .software()
         .tiled([4, 1])
+        .for_rasterisers()
         .overridden(WG_CPU),
     &Kernel::new::<Params>("gemv_f32_broadcast", shader!("gemv_f32_broadcast.wgsl"))
-        .software()
         .tiled([1, 1])
-        .subgroup(8),
+        .subgroup(8)
+        .for_rasterisers(),
 ];
 
 /// `y[1, rows] <- x[1, cols] W[rows, cols]^T`, in f32: [`matmul_f32`](super::matmul_f32) of a batch of 1.

@@ -13,22 +13,25 @@ macro_rules! shader {
 }
 
 const fn subgroup() -> Kernel {
-    Kernel::new::<Params>("gemv_i8_subgroup", shader!("gemv_i8_subgroup.wgsl")).tiled([1, 4]).subgroup(4)
+    Kernel::dot4::<Params>("gemv_i8_subgroup", shader!("gemv_i8_subgroup.wgsl")).tiled([1, 4]).subgroup(4)
 }
 
 pub static VARIANTS: &[&Kernel] = &[
-    &Kernel::new::<Params>("gemv_i8", shader!("gemv_i8.wgsl")).tiled([1, 4]),
+    &Kernel::dot4::<Params>("gemv_i8", shader!("gemv_i8.wgsl")).tiled([1, 4]),
     &subgroup(),
     &subgroup().overridden(&[("WG", 32.0)]),
     &subgroup().overridden(&[("WG", 128.0)]),
-    &Kernel::new::<Params>("gemv_i8_wide", shader!("gemv_i8_wide.wgsl"))
-        .software()
+    &Kernel::new::<Params>("gemv_i8_nodot", shader!("gemv_i8_nodot.wgsl"))
+        .tiled([1, 4])
+        .for_gpus_without_dot(),
+    &Kernel::dot4::<Params>("gemv_i8_wide", shader!("gemv_i8_wide.wgsl"))
         .tiled([4, 1])
+        .for_rasterisers()
         .overridden(WG_CPU),
-    &Kernel::new::<Params>("gemv_i8_broadcast", shader!("gemv_i8_broadcast.wgsl"))
-        .software()
+    &Kernel::dot4::<Params>("gemv_i8_broadcast", shader!("gemv_i8_broadcast.wgsl"))
         .tiled([2, 1])
-        .subgroup(8),
+        .subgroup(8)
+        .for_rasterisers(),
 ];
 
 /// Columns, filled to whole vectors, up to which even -128 times -128 sums to less than 2^31.

@@ -1,9 +1,9 @@
 //! Packed trits times one row of int8 activations: what a network does for one image or one token, bound by
 //! the bytes of the weights. Shaders: `shaders/gemv_ternary*.wgsl`, the base, `_subgroup` and `_splitk` (for few rows)
-//! for GPUs, `_wide` and `_broadcast` for software rasterisers.
+//! for GPUs, `_nodot` for those without integer dot products, `_wide` and `_broadcast` for software rasterisers.
 
 use super::{Int8Tensor, MOST_COLS, PackedTensor, chosen, expect, row_grid};
-use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, WG_CPU, params, value};
+use crate::gpu::{Arithmetic, Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, WG_CPU, params, value};
 use crate::ternary;
 
 params! { rows: u32, words: u32 }
@@ -30,28 +30,39 @@ macro_rules! paired {
     };
 }
 
+/// The same with two rows a multiplication.
+const NODOT: &str = concat!(
+    include_str!("../../shaders/gemv_ternary_nodot.wgsl"),
+    include_str!("../../shaders/row_pairs.wgsl"),
+    include_str!("../../shaders/grid.wgsl"),
+);
+
 const fn subgroup() -> Kernel {
-    Kernel::new::<Params>("gemv_ternary_subgroup", shader!("gemv_ternary_subgroup.wgsl"))
+    Kernel::dot4::<Params>("gemv_ternary_subgroup", shader!("gemv_ternary_subgroup.wgsl"))
         .tiled([1, 4])
         .subgroup(4)
 }
 
 pub static VARIANTS: &[&Kernel] = &[
-    &Kernel::new::<Params>("gemv_ternary", shader!("gemv_ternary.wgsl")).tiled([1, 4]),
+    &Kernel::dot4::<Params>("gemv_ternary", shader!("gemv_ternary.wgsl")).tiled([1, 4]),
     &subgroup(),
     &subgroup().overridden(&[("WG", 32.0)]),
     &subgroup().overridden(&[("WG", 128.0)]),
-    &Kernel::new::<Params>("gemv_ternary_splitk", shader!("gemv_ternary_splitk.wgsl"))
+    &Kernel::dot4::<Params>("gemv_ternary_splitk", shader!("gemv_ternary_splitk.wgsl"))
         .tiled([1, 4])
         .with(&[("WG", 64.0), ("PARTS", 8.0)], &[("WG", 8.0), ("PARTS", 2.0)]),
-    &Kernel::new::<Params>("gemv_ternary_wide", paired!("gemv_ternary_wide.wgsl"))
-        .software()
+    &Kernel::new::<Params>("gemv_ternary_nodot", NODOT)
+        .tiled([1, 4])
+        .doing(Arithmetic::Pairs)
+        .for_gpus_without_dot(),
+    &Kernel::dot4::<Params>("gemv_ternary_wide", paired!("gemv_ternary_wide.wgsl"))
         .tiled([4, 1])
+        .for_rasterisers()
         .overridden(WG_CPU),
-    &Kernel::new::<Params>("gemv_ternary_broadcast", paired!("gemv_ternary_broadcast.wgsl"))
-        .software()
+    &Kernel::dot4::<Params>("gemv_ternary_broadcast", paired!("gemv_ternary_broadcast.wgsl"))
         .tiled([2, 1])
-        .subgroup(8),
+        .subgroup(8)
+        .for_rasterisers(),
 ];
 
 /// `acc[1, rows] <- sum_k T[rows, k] q[1, k]`, in i32: [`matmul_ternary`](super::matmul_ternary) of a batch of 1.

@@ -2,7 +2,7 @@
 //! literal, to be measured beside kernels that multiply. Shader: `shaders/gemv_ternary_addsub.wgsl`.
 
 use super::{Int8Tensor, MOST_COLS, PackedTensor, chosen, expect, row_grid};
-use crate::gpu::{Cost, Dtype::*, Gpu, Kernel, Op, Tensor, params};
+use crate::gpu::{Arithmetic, Cost, Dtype::*, Gpu, Kernel, Op, Tensor, params};
 use crate::ternary;
 
 params! { rows: u32, words: u32 }
@@ -13,7 +13,7 @@ const fn base() -> Kernel {
         include_str!("../../shaders/ternary.wgsl"),
         include_str!("../../shaders/grid.wgsl"),
     );
-    Kernel::new::<Params>("gemv_ternary_addsub", wgsl).tiled([1, 2])
+    Kernel::new::<Params>("gemv_ternary_addsub", wgsl).tiled([1, 2]).doing(Arithmetic::AddI32)
 }
 
 pub static VARIANTS: &[&Kernel] =

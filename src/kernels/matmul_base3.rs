@@ -8,7 +8,7 @@ use crate::ternary;
 params! { batch: u32, rows: u32, vectors: u32, words: u32 }
 
 const fn base() -> Kernel {
-    Kernel::new::<Params>(
+    Kernel::dot4::<Params>(
         "matmul_base3",
         concat!(include_str!("../../shaders/matmul_base3.wgsl"), include_str!("../../shaders/base3.wgsl")),
     )
@@ -17,7 +17,7 @@ const fn base() -> Kernel {
 
 /// For batches of a few rows, of which `COLUMNS` share one decoding of the weights.
 const fn small(overrides: Overrides) -> Kernel {
-    Kernel::new::<Params>(
+    Kernel::dot4::<Params>(
         "matmul_base3_small",
         concat!(
             include_str!("../../shaders/matmul_base3_small.wgsl"),
@@ -31,7 +31,7 @@ const fn small(overrides: Overrides) -> Kernel {
 
 /// The same for software rasterisers, and for batches of any size.
 const fn broadcast(overrides: Overrides) -> Kernel {
-    Kernel::new::<Params>(
+    Kernel::dot4::<Params>(
         "matmul_base3_broadcast",
         concat!(
             include_str!("../../shaders/matmul_base3_broadcast.wgsl"),
@@ -40,9 +40,9 @@ const fn broadcast(overrides: Overrides) -> Kernel {
             include_str!("../../shaders/grid.wgsl"),
         ),
     )
-    .software()
     .tiled([4, 1])
     .subgroup(8)
+    .for_rasterisers()
     .overridden(overrides)
 }
 

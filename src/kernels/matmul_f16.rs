@@ -36,9 +36,9 @@ const fn small(overrides: Overrides) -> Kernel {
 /// The same for software rasterisers.
 const fn small_broadcast(overrides: Overrides) -> Kernel {
     Kernel::new::<Params>("matmul_f16_small_broadcast", shader!("matmul_f16_small_broadcast.wgsl"))
-        .software()
         .tiled([4, 1])
         .subgroup(8)
+        .for_rasterisers()
         .overridden(overrides)
 }
 
@@ -55,8 +55,8 @@ pub static VARIANTS: &[&Kernel] = &[
         "matmul_f16_wide",
         concat!(include_str!("../../shaders/matmul_f16_wide.wgsl"), include_str!("../../shaders/f16.wgsl")),
     )
-    .software()
-    .tiled([8, 16]),
+    .tiled([8, 16])
+    .for_rasterisers(),
     &small_broadcast(SMALL_CPU[0]),
     &small_broadcast(SMALL_CPU[1]),
     &small_broadcast(SMALL_CPU[2]),
@@ -67,9 +67,9 @@ pub static VARIANTS: &[&Kernel] = &[
             include_str!("../../shaders/f16.wgsl")
         ),
     )
-    .software()
     .tiled([8, 16])
-    .subgroup(8),
+    .subgroup(8)
+    .for_rasterisers(),
 ];
 
 /// `y[batch, rows] <- x[batch, cols] W[rows, cols]^T`, both as [`f16_words`](super::f16_words): products are exact in

@@ -35,9 +35,9 @@ const fn small_broadcast(overrides: Overrides) -> Kernel {
             include_str!("../../shaders/grid.wgsl"),
         ),
     )
-    .software()
     .tiled([4, 1])
     .subgroup(8)
+    .for_rasterisers()
     .overridden(overrides)
 }
 
@@ -51,15 +51,15 @@ pub static VARIANTS: &[&Kernel] = &[
     &small(SMALL[2]),
     &small(SMALL[3]),
     &Kernel::new::<Params>("matmul_f32_wide", include_str!("../../shaders/matmul_f32_wide.wgsl"))
-        .software()
-        .tiled([8, 16]),
+        .tiled([8, 16])
+        .for_rasterisers(),
     &small_broadcast(SMALL_CPU[0]),
     &small_broadcast(SMALL_CPU[1]),
     &small_broadcast(SMALL_CPU[2]),
     &Kernel::new::<Params>("matmul_f32_subgroup", include_str!("../../shaders/matmul_f32_subgroup.wgsl"))
-        .software()
         .tiled([8, 16])
-        .subgroup(8),
+        .subgroup(8)
+        .for_rasterisers(),
 ];
 
 /// `y[batch, rows] <- x[batch, cols] W[rows, cols]^T`, in f32.

@@ -1,7 +1,7 @@
 //! Input gradient of the dense product. Shaders: `shaders/matmul_f32_dx*.wgsl`, the base for GPUs and two
 //! register tiles for software rasterisers.
 
-use super::{BLOCK_8, BLOCK_CPU, expect, matrix, preferred};
+use super::{BLOCK_CPU, GRADIENT_8, expect, matrix, preferred};
 use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, params};
 
 params! { batch: u32, rows: u32, cols: u32 }
@@ -9,17 +9,17 @@ params! { batch: u32, rows: u32, cols: u32 }
 pub static VARIANTS: &[&Kernel] = &[
     &Kernel::new::<Params>("matmul_f32_dx", include_str!("../../shaders/matmul_f32_dx.wgsl"))
         .tiled([4, 4])
-        .with(BLOCK_8, BLOCK_CPU),
+        .with(GRADIENT_8, BLOCK_CPU),
     &Kernel::new::<Params>("matmul_f32_dx_wide", include_str!("../../shaders/matmul_f32_dx_wide.wgsl"))
-        .software()
-        .tiled([8, 16]),
+        .tiled([8, 16])
+        .for_rasterisers(),
     &Kernel::new::<Params>(
         "matmul_f32_dx_subgroup",
         include_str!("../../shaders/matmul_f32_dx_subgroup.wgsl"),
     )
-    .software()
     .tiled([8, 16])
-    .subgroup(8),
+    .subgroup(8)
+    .for_rasterisers(),
 ];
 
 /// `dx[batch, cols] <- dy[batch, rows] W[rows, cols]`, in f32.

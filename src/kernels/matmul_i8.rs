@@ -8,12 +8,12 @@ use crate::gpu::{Cost, Dtype::*, Gpu, Kernel, Op, Overrides, Tensor, params};
 params! { batch: u32, rows: u32, vectors: u32 }
 
 const fn base() -> Kernel {
-    Kernel::new::<Params>("matmul_i8", include_str!("../../shaders/matmul_i8.wgsl")).tiled([4, 4])
+    Kernel::dot4::<Params>("matmul_i8", include_str!("../../shaders/matmul_i8.wgsl")).tiled([4, 4])
 }
 
 /// For batches of a few rows, of which `COLUMNS` share one reading of the weights.
 const fn small(overrides: Overrides) -> Kernel {
-    Kernel::new::<Params>(
+    Kernel::dot4::<Params>(
         "matmul_i8_small",
         concat!(include_str!("../../shaders/matmul_i8_small.wgsl"), include_str!("../../shaders/grid.wgsl")),
     )
@@ -23,16 +23,16 @@ const fn small(overrides: Overrides) -> Kernel {
 
 /// The same for software rasterisers.
 const fn small_broadcast(overrides: Overrides) -> Kernel {
-    Kernel::new::<Params>(
+    Kernel::dot4::<Params>(
         "matmul_i8_small_broadcast",
         concat!(
             include_str!("../../shaders/matmul_i8_small_broadcast.wgsl"),
             include_str!("../../shaders/grid.wgsl"),
         ),
     )
-    .software()
     .tiled([4, 1])
     .subgroup(8)
+    .for_rasterisers()
     .overridden(overrides)
 }
 
@@ -44,16 +44,16 @@ pub static VARIANTS: &[&Kernel] = &[
     &small(SMALL[1]),
     &small(SMALL[2]),
     &small(SMALL[3]),
-    &Kernel::new::<Params>("matmul_i8_wide", include_str!("../../shaders/matmul_i8_wide.wgsl"))
-        .software()
-        .tiled([4, 4]),
+    &Kernel::dot4::<Params>("matmul_i8_wide", include_str!("../../shaders/matmul_i8_wide.wgsl"))
+        .tiled([4, 4])
+        .for_rasterisers(),
     &small_broadcast(SMALL_CPU[0]),
     &small_broadcast(SMALL_CPU[1]),
     &small_broadcast(SMALL_CPU[2]),
-    &Kernel::new::<Params>("matmul_i8_subgroup", include_str!("../../shaders/matmul_i8_subgroup.wgsl"))
-        .software()
+    &Kernel::dot4::<Params>("matmul_i8_subgroup", include_str!("../../shaders/matmul_i8_subgroup.wgsl"))
         .tiled([8, 8])
-        .subgroup(8),
+        .subgroup(8)
+        .for_rasterisers(),
 ];
 
 /// `acc[batch, rows] <- sum_k W[rows, k] q[batch, k]`, in i32, for int8 weights that lie as activations do: four a word,

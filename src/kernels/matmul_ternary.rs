@@ -1,14 +1,15 @@
-//! Int8 activations times packed trits. Shaders: `shaders/matmul_ternary*.wgsl`, the base and `_large` for GPUs,
+//! Int8 activations times packed trits. Shaders: `shaders/matmul_ternary*.wgsl`, the base and `_large` for GPUs, `_nodot` for
+//! those without integer dot products,
 //! two register tiles for software rasterisers; `_small` and `_small_broadcast` for a few rows of activations.
 
 use super::{Int8Tensor, PackedTensor, SMALL, SMALL_CPU, batch_grid, chosen, expect};
-use crate::gpu::{Cost, Dtype::*, Gpu, Kernel, Op, Overrides, Tensor, params};
+use crate::gpu::{Arithmetic, Cost, Dtype::*, Gpu, Kernel, Op, Overrides, Tensor, params};
 use crate::ternary;
 
 params! { batch: u32, rows: u32, words: u32 }
 
 const fn base() -> Kernel {
-    Kernel::new::<Params>(
+    Kernel::dot4::<Params>(
         "matmul_ternary",
         concat!(
             include_str!("../../shaders/matmul_ternary.wgsl"),
@@ -19,7 +20,7 @@ const fn base() -> Kernel {
 }
 
 const fn large() -> Kernel {
-    Kernel::new::<Params>(
+    Kernel::dot4::<Params>(
         "matmul_ternary_large",
         concat!(
             include_str!("../../shaders/matmul_ternary_large.wgsl"),
@@ -29,9 +30,23 @@ const fn large() -> Kernel {
     .tiled([8, 8])
 }
 
+/// With two rows a multiplication.
+const fn nodot() -> Kernel {
+    Kernel::new::<Params>(
+        "matmul_ternary_nodot",
+        concat!(
+            include_str!("../../shaders/matmul_ternary_nodot.wgsl"),
+            include_str!("../../shaders/row_pairs.wgsl")
+        ),
+    )
+    .tiled([4, 4])
+    .doing(Arithmetic::Pairs)
+    .for_gpus_without_dot()
+}
+
 /// For batches of a few rows, of which `COLUMNS` share one unpacking of the weights.
 const fn small(overrides: Overrides) -> Kernel {
-    Kernel::new::<Params>(
+    Kernel::dot4::<Params>(
         "matmul_ternary_small",
         concat!(
             include_str!("../../shaders/matmul_ternary_small.wgsl"),
@@ -45,7 +60,7 @@ const fn small(overrides: Overrides) -> Kernel {
 
 /// The same for software rasterisers.
 const fn small_broadcast(overrides: Overrides) -> Kernel {
-    Kernel::new::<Params>(
+    Kernel::dot4::<Params>(
         "matmul_ternary_small_broadcast",
         concat!(
             include_str!("../../shaders/matmul_ternary_small_broadcast.wgsl"),
@@ -53,9 +68,9 @@ const fn small_broadcast(overrides: Overrides) -> Kernel {
             include_str!("../../shaders/grid.wgsl"),
         ),
     )
-    .software()
     .tiled([4, 1])
     .subgroup(8)
+    .for_rasterisers()
     .overridden(overrides)
 }
 
@@ -65,32 +80,34 @@ pub static VARIANTS: &[&Kernel] = &[
     &base().overridden(&[("WG", 8.0), ("WG_Y", 8.0), ("DEPTH", 8.0)]),
     &large().overridden(&[("WG", 16.0), ("WG_Y", 16.0), ("DEPTH", 2.0)]),
     &large().overridden(&[("WG", 8.0), ("WG_Y", 8.0), ("DEPTH", 4.0)]),
+    &nodot().overridden(&[("WG", 16.0), ("WG_Y", 16.0), ("DEPTH", 4.0)]),
+    &nodot().overridden(&[("WG", 8.0), ("WG_Y", 8.0), ("DEPTH", 4.0)]),
     &small(SMALL[0]),
     &small(SMALL[1]),
     &small(SMALL[2]),
     &small(SMALL[3]),
-    &Kernel::new::<Params>(
+    &Kernel::dot4::<Params>(
         "matmul_ternary_wide",
         concat!(
             include_str!("../../shaders/matmul_ternary_wide.wgsl"),
             include_str!("../../shaders/ternary.wgsl")
         ),
     )
-    .software()
-    .tiled([4, 4]),
+    .tiled([4, 4])
+    .for_rasterisers(),
     &small_broadcast(SMALL_CPU[0]),
     &small_broadcast(SMALL_CPU[1]),
     &small_broadcast(SMALL_CPU[2]),
-    &Kernel::new::<Params>(
+    &Kernel::dot4::<Params>(
         "matmul_ternary_subgroup",
         concat!(
             include_str!("../../shaders/matmul_ternary_subgroup.wgsl"),
             include_str!("../../shaders/ternary.wgsl"),
         ),
     )
-    .software()
     .tiled([8, 8])
-    .subgroup(8),
+    .subgroup(8)
+    .for_rasterisers(),
 ];
 
 /// Columns up to which accumulators stay exact as f32: 127 * cols < 2^24.

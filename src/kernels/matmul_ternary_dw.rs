@@ -1,7 +1,7 @@
 //! Gradient of the shadow weights. Shaders: `shaders/matmul_ternary_dw*.wgsl`, the base for GPUs and two
 //! register tiles for software rasterisers.
 
-use super::{BLOCK_8, BLOCK_CPU, Int8Tensor, expect, matrix, preferred};
+use super::{BLOCK_CPU, GRADIENT_8, Int8Tensor, expect, matrix, preferred};
 use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, params};
 use crate::ternary;
 
@@ -10,20 +10,20 @@ params! { batch: u32, rows: u32, cols: u32, words: u32 }
 pub static VARIANTS: &[&Kernel] = &[
     &Kernel::new::<Params>("matmul_ternary_dw", include_str!("../../shaders/matmul_ternary_dw.wgsl"))
         .tiled([4, 4])
-        .with(BLOCK_8, BLOCK_CPU),
+        .with(GRADIENT_8, BLOCK_CPU),
     &Kernel::new::<Params>(
         "matmul_ternary_dw_wide",
         include_str!("../../shaders/matmul_ternary_dw_wide.wgsl"),
     )
-    .software()
-    .tiled([16, 8]),
+    .tiled([16, 8])
+    .for_rasterisers(),
     &Kernel::new::<Params>(
         "matmul_ternary_dw_subgroup",
         include_str!("../../shaders/matmul_ternary_dw_subgroup.wgsl"),
     )
-    .software()
     .tiled([8, 16])
-    .subgroup(8),
+    .subgroup(8)
+    .for_rasterisers(),
 ];
 
 /// `dw[rows, cols] <- sum_b dy[b, rows] step[b] q[b, cols]`: `step` is the real value of one int8

@@ -1,7 +1,7 @@
 //! Input gradient of the ternary matmul. Shaders: `shaders/matmul_ternary_dx*.wgsl`, the base for GPUs and
 //! two register tiles for software rasterisers.
 
-use super::{BLOCK_8, BLOCK_CPU, PackedTensor, expect, matrix, preferred};
+use super::{BLOCK_CPU, GRADIENT_8, PackedTensor, expect, matrix, preferred};
 use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, params};
 use crate::ternary;
 
@@ -16,7 +16,7 @@ pub static VARIANTS: &[&Kernel] = &[
         ),
     )
     .tiled([4, 4])
-    .with(BLOCK_8, BLOCK_CPU),
+    .with(GRADIENT_8, BLOCK_CPU),
     &Kernel::new::<Params>(
         "matmul_ternary_dx_wide",
         concat!(
@@ -24,8 +24,8 @@ pub static VARIANTS: &[&Kernel] = &[
             include_str!("../../shaders/ternary.wgsl"),
         ),
     )
-    .software()
-    .tiled([16, 8]),
+    .tiled([16, 8])
+    .for_rasterisers(),
     &Kernel::new::<Params>(
         "matmul_ternary_dx_subgroup",
         concat!(
@@ -33,9 +33,9 @@ pub static VARIANTS: &[&Kernel] = &[
             include_str!("../../shaders/ternary.wgsl"),
         ),
     )
-    .software()
     .tiled([16, 8])
-    .subgroup(8),
+    .subgroup(8)
+    .for_rasterisers(),
 ];
 
 /// `dx[batch, cols] <- beta sum_r dy[batch, r] T[r, cols]`.

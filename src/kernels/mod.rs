@@ -4,7 +4,7 @@
 //! Two small groups of tensors recur in the signatures: a ternary matrix ([`PackedTensor`]) and a
 //! batch of int8 activations ([`Int8Tensor`]).
 
-use crate::gpu::{Dtype, Error, Gpu, Grid, Kernel, Overrides, Tensor, Tuning, value};
+use crate::gpu::{Dtype, Error, Gpu, Grid, Kernel, Overrides, Tensor, value};
 use crate::ternary::{self, Packed};
 
 mod abs_sums;
@@ -52,6 +52,7 @@ mod rmsnorm_relu_backward;
 mod rmsnorm_relu_dgain;
 mod scale_rows;
 mod scale_softmax_xent;
+mod select;
 mod sgd;
 mod softmax_xent;
 
@@ -100,6 +101,8 @@ pub use rmsnorm_relu_backward::rmsnorm_relu_backward;
 pub use rmsnorm_relu_dgain::rmsnorm_relu_dgain;
 pub use scale_rows::scale_rows;
 pub use scale_softmax_xent::scale_softmax_xent;
+pub use select::{chosen, class, default};
+use select::{columns, preferred, preferred_for};
 pub use sgd::{Sgd, sgd};
 pub use softmax_xent::{Totals, softmax_xent};
 
@@ -167,74 +170,6 @@ pub fn variants(operation: &str) -> &'static [&'static Kernel] {
     found.unwrap_or_else(|| panic!("no operation is called {operation}"))
 }
 
-/// What stands for the shapes `[batch, rows, cols]` that share a choice of kernel: each length rounded up to three
-/// binary digits.
-pub fn class(shape: [usize; 3]) -> [usize; 3] {
-    shape.map(|length| length.next_multiple_of(1 << length.max(4).ilog2().saturating_sub(2)))
-}
-
-/// The variant of an operation that this device would run for `[batch, rows, cols]`: what was the fastest, if it was
-/// tried, or else the [`default`].
-///
-/// Operations that train a network ask this only if all their variants give equal bits: what a measurement
-/// said must not change a run.
-///
-/// # Panics
-/// If there is no such operation.
-pub fn chosen(gpu: &Gpu, operation: &'static str, shape: [usize; 3]) -> &'static Kernel {
-    gpu.choice(operation, class(shape)).unwrap_or_else(|| default(gpu, operation, shape[0]))
-}
-
-/// The variant of an operation that this device would run for a batch of so many rows if it knew of no measurement.
-///
-/// # Panics
-/// If there is no such operation.
-pub fn default(gpu: &Gpu, operation: &str, batch: usize) -> &'static Kernel {
-    preferred_for(gpu, variants(operation), batch)
-}
-
-/// The last shader that runs here on a software rasteriser, where they are listed by growing register tile, with the
-/// overrides that it is listed with first; the base on a GPU.
-fn preferred(gpu: &Gpu, variants: &[&'static Kernel]) -> &'static Kernel {
-    let fits = |kernel: &&&'static Kernel| gpu.supports(kernel) && columns(gpu, kernel).is_none();
-    let mut fitting = variants.iter().filter(fits);
-    let chosen = match gpu.tuning() {
-        Tuning::Gpu => fitting.next(),
-        Tuning::Software => {
-            let last = fitting.clone().next_back();
-            fitting.find(|kernel| last.is_some_and(|last| kernel.name == last.name))
-        }
-    };
-    chosen.expect("the base needs nothing")
-}
-
-/// [`preferred`] for a batch of so many rows. Small ones have variants of their own, of which a software rasteriser was
-/// measured fastest with the COLUMNS that just hold the batch; a GPU's are not measured.
-fn preferred_for(gpu: &Gpu, variants: &[&'static Kernel], batch: usize) -> &'static Kernel {
-    let tile = preferred(gpu, variants);
-    // One register tile of 16 batch rows beats two blocks of 8; where no tile shares loads, blocks take any batch.
-    let most = match (tile.subgroup, tile.tile[1]) {
-        (0, _) => usize::MAX,
-        (_, 16) => 8,
-        _ => 16,
-    };
-    if gpu.tuning() == Tuning::Gpu || batch > most {
-        return tile;
-    }
-    // Those that share loads here, listed by growing COLUMNS.
-    let shares =
-        |kernel: &&&Kernel| kernel.subgroup > 0 && gpu.supports(kernel) && columns(gpu, kernel).is_some();
-    let holds = |kernel: &&&Kernel| columns(gpu, kernel).is_some_and(|columns| batch <= columns);
-    let mut blocks = variants.iter().filter(shares);
-    let largest = blocks.clone().next_back();
-    blocks.find(holds).or(largest).copied().unwrap_or(tile)
-}
-
-/// Rows of activations that share one reading of the weights, where a variant has blocks of them.
-fn columns(gpu: &Gpu, kernel: &Kernel) -> Option<usize> {
-    value(kernel.overrides(gpu.tuning()), "COLUMNS")
-}
-
 /// The grid of a matrix times a batch: outputs in a plane, or blocks of COLUMNS batch rows, those of the same rows of
 /// the matrix next to each other.
 fn batch_grid(gpu: &Gpu, kernel: &Kernel, batch: usize, rows: usize) -> Grid {
@@ -264,6 +199,9 @@ const SMALL_CPU: [Overrides; 3] =
 const BLOCK_16: Overrides = &[("WG", 16.0), ("WG_Y", 16.0), ("DEPTH", 16.0)];
 const BLOCK_8: Overrides = &[("WG", 8.0), ("WG_Y", 8.0), ("DEPTH", 32.0)];
 const BLOCK_CPU: Overrides = &[("WG", 8.0), ("WG_Y", 1.0), ("DEPTH", 8.0)];
+
+/// The same for gradients: slices of half the depth leave room in workgroup memory for twice as many of them.
+const GRADIENT_8: Overrides = &[("WG", 8.0), ("WG_Y", 8.0), ("DEPTH", 16.0)];
 
 /// Workgroups whose lanes take four columns each; on a GPU eight slices of the batch share them.
 const SLICED: [Overrides; 2] = [&[("WG", 64.0), ("SLICES", 8.0)], &[("WG", 8.0), ("SLICES", 1.0)]];

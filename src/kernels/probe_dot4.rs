@@ -9,7 +9,7 @@ params! { trips: u32 }
 const fn tuned(overrides: Overrides) -> Kernel {
     let wgsl =
         concat!(include_str!("../../shaders/probe_dot4.wgsl"), include_str!("../../shaders/grid.wgsl"));
-    Kernel::new::<Params>("probe_dot4", wgsl).overridden(overrides)
+    Kernel::dot4::<Params>("probe_dot4", wgsl).overridden(overrides)
 }
 
 /// The probe with every workgroup size that may be the fastest.

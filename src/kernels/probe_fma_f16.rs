@@ -2,14 +2,14 @@
 
 use super::expect;
 use super::probe_fma_f32::every_size;
-use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Overrides, Tensor, params};
+use crate::gpu::{Arithmetic, Cost, Dtype::*, Gpu, Grid, Kernel, Op, Overrides, Tensor, params};
 
 params! { trips: u32, a: f32 }
 
 const fn tuned(overrides: Overrides) -> Kernel {
     let wgsl =
         concat!(include_str!("../../shaders/probe_fma_f16.wgsl"), include_str!("../../shaders/grid.wgsl"));
-    Kernel::new::<Params>("probe_fma_f16", wgsl).overridden(overrides).half()
+    Kernel::new::<Params>("probe_fma_f16", wgsl).overridden(overrides).half().doing(Arithmetic::FmaF16)
 }
 
 /// The probe with every workgroup size that may be the fastest.

@@ -4,6 +4,7 @@
 // Every test file compiles its own copy and uses a part of it.
 #![allow(dead_code)]
 
+pub mod dawn;
 pub mod process;
 
 use std::fmt::Debug;
@@ -33,16 +34,24 @@ pub enum Shaders {
     Checked,
     /// With the overrides of a GPU, whatever runs them.
     ForGpu,
+    /// By Dawn, see [`dawn`]: this device only holds the tensors.
+    Dawn,
 }
+
+static GPUS: [OnceLock<Gpu>; 4] = [const { OnceLock::new() }; 4];
 
 /// The GPU of this test process, opened once for each kind of shaders.
 ///
 /// `STERNA_TEST_BACKEND` and `STERNA_TEST_ADAPTER` choose another than the best, as `--backend` and
 /// `--adapter` do. No adapter is a failure, never a skip.
 pub fn gpu(shaders: Shaders) -> &'static Gpu {
-    static GPUS: [OnceLock<Gpu>; 3] = [const { OnceLock::new() }; 3];
     GPUS[shaders as usize]
         .get_or_init(|| Gpu::new(&choice(shaders)).unwrap_or_else(|error| panic!("{error}")))
+}
+
+/// Whether Dawn runs what this device is asked to run.
+pub fn is_by_dawn(gpu: &Gpu) -> bool {
+    GPUS[Shaders::Dawn as usize].get().is_some_and(|other| std::ptr::eq(gpu, other))
 }
 
 /// What [`gpu`] opens.
