@@ -8,7 +8,6 @@
 mod common;
 
 use std::fs;
-use std::path::Path;
 
 use common::dawn::{Dawn, dawn, required};
 use common::*;
@@ -22,7 +21,7 @@ fn all() -> impl Iterator<Item = &'static Kernel> {
 
 /// The file and line in which a line of a kernel's text stands: a kernel is a file with its snippets.
 fn place(kernel: &Kernel, line: usize) -> String {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");
+    let folder = repository().join("shaders");
     let mut snippets: Vec<_> = fs::read_dir(folder)
         .expect("the shaders")
         .map(|entry| entry.expect("a file").path())
@@ -118,7 +117,7 @@ fn tint_refuses_what_only_naga_takes() {
 #[test]
 fn a_fault_is_told_with_its_file() {
     let kernel = kernels::variants("gemv_ternary")[0];
-    let file = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders/gemv_ternary.wgsl"));
+    let file = fs::read_to_string(repository().join("shaders/gemv_ternary.wgsl"));
     let lines = file.expect("the shader").lines().count();
     assert_eq!(place(kernel, lines), format!("shaders/gemv_ternary.wgsl:{lines}"));
     assert!(kernel.wgsl.lines().nth(lines + 2).is_some(), "gemv_ternary has no snippet");

@@ -66,7 +66,7 @@ fn driver() -> Option<PathBuf> {
 impl Dawn {
     /// Starts Node, or says what is missing.
     fn start() -> Result<Dawn, String> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let root = super::repository();
         let folder = root.join("target/node");
         let mut command = Command::new("node");
         if cfg!(target_os = "linux") {
