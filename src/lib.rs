@@ -24,12 +24,13 @@
 //! 4  cli, main           one file per subcommand
 //! 3  train  bench  digest  report    steps, epochs, schedules; how fast this adapter is; every integer in one
 //!                        line; tables and pictures
-//! 2  model, kernels/*    one small host file per shader; layers as lists of Ops
+//! 2  model, kernels/*    networks as lists of Ops, parameters by role; one small host file per shader
 //!    shader              what a shader's header says, and what drivers are given of it
 //! 1  gpu/*  reference    wgpu, named nowhere else | the CPU twin of every kernel (never of each other)
-//!    formats/*           networks at rest: one file per format
-//! 0  ternary  mnist  checkpoint  random  augment  digit  wall    the format, the digits, files, counter-based
-//!                        draws; pictures as digits; what was measured of an adapter
+//! 0  ternary  parameter  the format; names, shapes and roles
+//!    store/*             networks in files: one file per format
+//!    mnist  random  augment  digit  wall    the digits, counter-based draws; pictures as digits; what was measured
+//!                        of an adapter
 //! ```
 //!
 //! ## Shape words
@@ -68,26 +69,25 @@
 pub mod augment;
 #[cfg(feature = "cli")]
 pub mod bench;
-#[cfg(feature = "files")]
-pub mod checkpoint;
 #[cfg(feature = "cli")]
 pub mod cli;
 #[cfg(feature = "files")]
 pub mod digest;
 #[cfg(feature = "pictures")]
 pub mod digit;
-#[cfg(feature = "files")]
-pub mod formats;
 pub mod gpu;
 pub mod kernels;
 pub mod mnist;
 pub mod model;
+pub mod parameter;
 pub mod random;
 pub mod reference;
 #[cfg(feature = "cli")]
 pub mod report;
 #[cfg(feature = "cli")]
 pub mod shader;
+#[cfg(feature = "files")]
+pub mod store;
 pub mod ternary;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod train;

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::tune::Tuned;
-use crate::checkpoint::{self, SCHEMA};
 use crate::gpu::{Gpu, Kernel};
 use crate::kernels;
+use crate::store::{self, SCHEMA};
 
 #[derive(Serialize, Deserialize)]
 struct File {
@@ -53,7 +53,7 @@ impl Key {
             adapter: gpu.name(),
             backend: gpu.backend().into(),
             driver: gpu.driver(),
-            kernels: checkpoint::hex(&digest.finalize()[..8]),
+            kernels: store::hex(&digest.finalize()[..8]),
         }
     }
 }
@@ -125,6 +125,6 @@ pub fn save(gpu: &Gpu, found: &[Tuned]) -> Result<PathBuf, String> {
     std::fs::create_dir_all(folder)
         .map_err(|error| format!("{} cannot be written: {error}", path.display()))?;
     // Whole or not at all, whoever reads or writes beside.
-    checkpoint::replace(&path, (text + "\n").as_bytes()).map_err(|error| error.to_string())?;
+    store::replace(&path, (text + "\n").as_bytes()).map_err(|error| error.to_string())?;
     Ok(path)
 }

@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 
 use super::{DeviceFlags, Failure, MemoryFlags, Outcome, Verdict, failure, interrupt, object, shown};
 use crate::bench::{self, BATCHES, CEILINGS, Layers, MODELS, QUICK_BATCHES, Room, Watch};
-use crate::checkpoint::SCHEMA;
 use crate::gpu::Gpu;
 use crate::report;
+use crate::store::SCHEMA;
 use crate::wall::{
     Ceilings, Chosen, Energy, Gap, NOT_MEASURED, Point, Probe, STEADY, WEIGHT_FORMATS, Wall, spread,
 };

@@ -4,6 +4,8 @@
 // Every test file compiles its own copy and uses a part of it.
 #![allow(dead_code)]
 
+#[cfg(feature = "files")]
+pub mod layers;
 pub mod process;
 
 use std::fmt::Debug;
