@@ -6,11 +6,11 @@
 use std::error::Error;
 
 use sterna::digest::{Digest, twin_integers};
-use sterna::formats::{self, Coding, Layer, Model};
 use sterna::gpu::{Dtype, Gpu, wgpu};
 use sterna::kernels::PackedTensor;
-use sterna::model::{Linear, Mlp, Precision, Shape};
+use sterna::model::{Linear, Mlp};
 use sterna::random::{Stream, uniform};
+use sterna::store::{self, Coding, Model};
 use sterna::{Packed, Tensor, reference};
 
 /// Images at a time.
@@ -35,7 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn run(bytes: &[u8]) -> Result<(), Box<dyn Error>> {
-    let model = formats::read(bytes)?;
+    let model = store::read(bytes)?;
     let (packed, gains) = model.parts();
     let (rows, cols) = (packed[0].rows, packed[0].cols);
 
@@ -84,8 +84,7 @@ fn run(bytes: &[u8]) -> Result<(), Box<dyn Error>> {
     let first = Packed::from_safetensors(bytes, 0)?;
     let y = gpu.zeros("y", Dtype::F32, &[BATCH, rows])?;
     let layer = Linear::ternary(&gpu, &PackedTensor::upload(&gpu, "layers.0", &first)?, &x, &y)?;
-    let shape = Shape { dims: model.dims(), eps: model.eps, precision: Precision::Ternary };
-    let network = Mlp::from_packed(&gpu, shape, &packed, &gains)?;
+    let network = Mlp::from_model(&gpu, &model)?;
     let on = network.activations_of(&gpu, pixels.clone())?;
 
     // One encoder: the host program's pass, then Sterna's. Nothing passes through the host.
@@ -113,8 +112,12 @@ fn run(bytes: &[u8]) -> Result<(), Box<dyn Error>> {
 
     let images: Vec<u8> = gpu.download::<i32>(&pixels)?.iter().map(|&pixel| pixel as u8).collect();
     let twin = twin_integers(&packed, &gains, &images);
-    for (i, ((_, acc), twin)) in on.integers().zip(&twin).enumerate() {
-        assert_eq!(gpu.download::<i32>(acc)?, twin.acc, "every accumulator of layer {i} of the network");
+    for (i, (product, twin)) in on.products().iter().zip(&twin).enumerate() {
+        assert_eq!(
+            gpu.download::<i32>(&product.acc)?,
+            twin.acc,
+            "every accumulator of layer {i} of the network"
+        );
     }
     let logits: Vec<f32> = gpu.download(&on.logits)?;
     let mut digest = Digest::default();
@@ -133,10 +136,9 @@ fn run(bytes: &[u8]) -> Result<(), Box<dyn Error>> {
 fn random_network() -> Model {
     let layer = |(i, [rows, cols]): (u32, [usize; 2])| {
         let weights = uniform(0, Stream::Weights, i, rows * cols, 0.1);
-        Layer { packed: Packed::quantize(&weights, rows, cols), gain: vec![1.0; cols] }
+        (Packed::quantize(&weights, rows, cols), vec![1.0; cols])
     };
-    let layers = [(0, [64, 784]), (1, [10, 64])].into_iter().map(layer).collect();
-    Model { layers, eps: 1e-5, about: serde_json::Value::Null }
+    Model::mlp([(0, [64, 784]), (1, [10, 64])].into_iter().map(layer), 1e-5, serde_json::Value::Null)
 }
 
 #[test]

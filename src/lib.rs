@@ -25,12 +25,12 @@
 //! 3  train  measure  digest  report    steps, epochs, schedules; how fast this adapter is; every integer in one
 //!                        line; tables and pictures, of what was measured too
 //!    amd                 what AMD's compiler makes of a kernel, without a card
-//! 2  model, kernels/*    one small host file per shader; layers as lists of Ops
+//! 2  model, kernels/*    networks as lists of Ops, parameters by role; one small host file per shader
 //!    shader              what a shader's header says, and what drivers are given of it
 //! 1  gpu/*  reference    wgpu, named nowhere else | the CPU twin of every kernel (never of each other)
-//!    formats/*           networks at rest: one file per format
-//! 0  ternary  mnist  checkpoint  random  augment  digit    the format, the digits, files, counter-based
-//!                        draws; pictures as digits
+//! 0  ternary  parameter  the format; names, shapes and roles
+//!    store/*             networks in files: one file per format
+//!    mnist  random  augment  digit    the digits, counter-based draws; pictures as digits
 //! ```
 //!
 //! ## Shape words
@@ -69,28 +69,27 @@
 #[cfg(feature = "cli")]
 pub mod amd;
 pub mod augment;
-#[cfg(feature = "files")]
-pub mod checkpoint;
 #[cfg(feature = "cli")]
 pub mod cli;
 #[cfg(feature = "files")]
 pub mod digest;
 #[cfg(feature = "pictures")]
 pub mod digit;
-#[cfg(feature = "files")]
-pub mod formats;
 pub mod gpu;
 pub mod kernels;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod measure;
 pub mod mnist;
 pub mod model;
+pub mod parameter;
 pub mod random;
 pub mod reference;
 #[cfg(feature = "cli")]
 pub mod report;
 #[cfg(feature = "cli")]
 pub mod shader;
+#[cfg(feature = "files")]
+pub mod store;
 pub mod ternary;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod train;

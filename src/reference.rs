@@ -421,3 +421,23 @@ pub fn sgd(momentum: f32, decay: f32, lr: f32, g: &[f32], w: &mut [f32], m: &mut
         w[i] -= lr * (m[i] + decay * w[i]);
     }
 }
+
+/// The integers of an MLP over images of pixels 0 to 255, layer by layer: codes in, `[images, cols]`, and accumulators
+/// out, `[images, rows]`.
+///
+/// # Panics
+/// If shapes do not chain.
+pub fn mlp(packed: &[Packed], gains: &[Vec<f32>], images: &[u8]) -> Vec<(Vec<i8>, Vec<i32>)> {
+    let pixels = packed[0].cols;
+    assert!(images.len().is_multiple_of(pixels), "mlp: {} pixels in images of {pixels}", images.len());
+    let mut x: Vec<i32> = images.iter().map(|&pixel| i32::from(pixel)).collect();
+    let layer = |(packed, gain): (&Packed, &Vec<f32>)| {
+        assert_eq!(gain.len(), packed.cols, "mlp: gains of a layer");
+        // The factors that travel beside the integers reach none of them: any unit and scale will do.
+        let ones = vec![1.0; images.len() / pixels];
+        let (Int8 { q: codes, .. }, _) = rmsnorm_quantize(&x, &ones, gain, 1.0, 1.0);
+        x = matmul_ternary(&codes, packed);
+        (codes, x.clone())
+    };
+    packed.iter().zip(gains).map(layer).collect()
+}

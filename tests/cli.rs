@@ -496,7 +496,7 @@ fn a_run_that_diverges_says_where_and_what_to_change() {
     ] {
         assert!(said.contains(part), "{part:?} is missing in {said}");
     }
-    let good = sterna::checkpoint::Checkpoint::load(&model).expect("the last good checkpoint");
+    let good = sterna::store::Checkpoint::load(&model).expect("the last good checkpoint");
     assert!(good.is_finite() && good.progress.is_some_and(|progress| progress.epoch == 0));
 }
 

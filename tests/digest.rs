@@ -3,12 +3,17 @@
 
 mod common;
 
+use std::collections::BTreeMap;
+
+use common::process::{adapter_flags, code, program, stderr, stdout, text};
 use common::*;
-use safetensors::SafeTensors;
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
 use sterna::digest::{self, Digest, Integers};
 use sterna::gpu::Gpu;
 use sterna::mnist::Dataset;
-use sterna::model::{Mlp, Precision, Shape};
+use sterna::model::{Mlp, Network};
+use sterna::store::{self, Coding, Exchange, Model, WeightScale};
 use sterna::ternary::{Packed, words};
 
 /// Of [`trained`].
@@ -33,10 +38,13 @@ impl Case {
         digest::twin(&self.packed, &self.gains, &self.images)
     }
 
+    fn model(&self) -> Model {
+        let layers = self.packed.iter().cloned().zip(self.gains.iter().cloned());
+        Model::mlp(layers, 1e-5, serde_json::Value::Null)
+    }
+
     fn upload(&self, gpu: &Gpu) -> Mlp {
-        let dims = [self.packed[0].cols].into_iter().chain(self.packed.iter().map(|packed| packed.rows));
-        let shape = Shape { dims: dims.collect(), eps: 1e-5, precision: Precision::Ternary };
-        Mlp::from_packed(gpu, shape, &self.packed, &self.gains).expect("the network fits every adapter")
+        Mlp::from_model(gpu, &self.model()).expect("the network fits every adapter")
     }
 
     fn on(&self, gpu: &Gpu) -> String {
@@ -146,7 +154,7 @@ fn batches_leave_no_mark() {
 fn stored_weights_arrive_to_the_bit() {
     for case in [trained(), awkward()] {
         let gpu = gpu(Shaders::Plain);
-        assert_eq!(case.upload(gpu).packed(gpu).expect("the device works"), case.packed);
+        assert_eq!(case.upload(gpu).params().packed(gpu).expect("the device works"), case.packed);
     }
 }
 
@@ -213,4 +221,99 @@ fn what_is_hashed_is_what_the_module_says() {
     assert_eq!(whole, halves.hex());
     // printf '\1\376\377\377\377\377\5\7\0\0\0\10\0\0\0\3\4\2\1\0\0\6\11\0\0\0\12\0\0\0' | sha256sum
     assert_eq!(whole, "8e00010d11e23ef24a93e37a1ab46838b63dce407e92887cccbe8cd8522d8e56");
+}
+
+// --- what was written before parameters had roles ------------------------------------------------------
+
+/// Checksums of all tensors that files of [`trained`] hold, as the program wrote them when files had no header.
+const WRITTEN: [(&str, &str); 6] = [
+    ("2bit", "018a4a7b36863d9b6e514125d777b73154b2d8adca0fa25b05e567c0b744c548"),
+    ("base3", "c04be7ce2612e816bc21dea4d333fb7608d9196c6f2ec41b6546f094d152adfc"),
+    ("gguf-tq2_0", "e9b1b243397f1bb578ef6db453629a4bb0cfa29d86237c2ef03480704c7a4256"),
+    ("gguf-tq1_0", "1450d8215436babf92f4294c42320a5a66a3b38bca6e4665f118eaf5dcad1f49"),
+    ("hf-bitnet", "c3fc480df52b77301184ccc7a7416ce7f0398534b0f964cbb7c38e0943e3b45f"),
+    ("npy", "c5cf032d6d8da2b24329f2d1f5b784f3fd4f324c13652cae513f84c45b8e7bac"),
+];
+
+/// A checksum of all tensors in a file: names, types, shapes and bytes.
+fn tensors(bytes: &[u8]) -> String {
+    let (tensors, _) = store::list(bytes).expect("listed");
+    let views: BTreeMap<String, TensorView> = tensors
+        .into_iter()
+        .map(|tensor| {
+            let data = &bytes[tensor.at];
+            let view = TensorView::new(Dtype::U8, vec![data.len()], data);
+            let name = format!("{} {} {:?}", tensor.name, tensor.dtype, tensor.shape);
+            (name, view.expect("as many bytes as there are"))
+        })
+        .collect();
+    store::checksum(&views, &BTreeMap::new())
+}
+
+#[test]
+fn every_tensor_of_every_format_is_as_it_always_was() {
+    let model = trained().model();
+    for (name, sum) in WRITTEN {
+        let coding = Coding::ALL.into_iter().find(|coding| coding.name() == name);
+        let bytes = match coding {
+            Some(coding) => model.to_packed(coding),
+            None => {
+                let to = Exchange::ALL.into_iter().find(|to| to.name() == name).expect("a format");
+                model.to_exchange(to, WeightScale::Multiply).expect("written").0
+            }
+        };
+        assert_eq!(tensors(&bytes), sum, "{name}");
+        assert_eq!(store::read(&bytes).as_ref(), Ok(&model), "{name}");
+    }
+}
+
+/// What two epochs of seed 7 end with: flags, the digest over the test set, and the one of `sterna verify`.
+const TWO_EPOCHS: [(&[&str], &str, &str); 2] = [
+    (
+        &[],
+        "e56b3ea571e5a7bc889aee93c3453c742ad8f8def12a2121ef6530ae1b9b6969",
+        "66092e42adf84bd64e663f9453dbec0443de097d20a62e3bccebe087b7737324",
+    ),
+    (
+        &["--augment", "none"],
+        "c0e4e10b0c8501404eec3788fbc052d392afc1ec9884a3ddb988e06029217619",
+        "53b1948df1b071ff54f486caa805bab5b15b98393af4a6f7257643c752e98c8a",
+    ),
+];
+
+/// The driver whose floats they are, and whether the CPU has what its compiler used.
+const DRIVER: &str = "llvmpipe Mesa 22.3.6 (LLVM 15.0.6)";
+
+fn recorded_cpu() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return is_x86_feature_detected!("avx2")
+        && is_x86_feature_detected!("fma")
+        && !is_x86_feature_detected!("avx512f");
+    #[cfg(not(target_arch = "x86_64"))]
+    return false;
+}
+
+#[test]
+fn two_epochs_end_with_the_digests_that_they_always_had() {
+    let gpu = gpu(Shaders::Plain);
+    if gpu.driver() != DRIVER || !recorded_cpu() {
+        eprintln!("skipped: the digests of two epochs were recorded on {DRIVER}, here is {}", gpu.driver());
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let model = folder.path().join("run/model.safetensors");
+    for (flags, over_test, verified) in TWO_EPOCHS {
+        let run = |args: &[&str]| {
+            let output = program().args(args).args(adapter_flags(args)).output().expect("the program starts");
+            assert_eq!(code(&output), 0, "{}", stderr(&output));
+            let line = stdout(&output).lines().last().expect("a line").to_string();
+            serde_json::from_str::<serde_json::Value>(&line).expect("JSON")
+        };
+        let out = folder.path().join("run");
+        run(&[&["train", "--epochs", "2", "--seed", "7", "--no-tune", "--json", "--out", text(&out)], flags]
+            .concat());
+        assert_eq!(run(&["eval", text(&model), "--no-tune", "--json"])["digest"], over_test, "{flags:?}");
+        assert_eq!(run(&["verify", text(&model), "--no-tune", "--json"])["digest"], verified, "{flags:?}");
+        std::fs::remove_dir_all(&out).expect("removed");
+    }
 }

@@ -1,6 +1,8 @@
 //! Networks in other programs' files: lossless round trips over random shapes, ggml's blocks against an
 //! implementation that is not ours, broken files of every format, and one set of labels from all of them.
 
+#[path = "common/layers.rs"]
+mod layers;
 #[path = "common/process.rs"]
 mod process;
 
@@ -15,17 +17,18 @@ use std::time::{Duration, Instant};
 
 use half::f16;
 use image::{DynamicImage, GrayImage, ImageFormat, Luma};
+use layers::{Layer, layers, matrix, mlp};
 use process::{adapter_flags, code, stderr, stdout, text};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 use sterna::digit;
-use sterna::formats::{
-    self, Blocks, Coding, Exchange, Format, GGML_KINDS, Imported, Layer, Listing, Loss, Model, Reading,
-    Scale, WeightScale,
-};
 use sterna::mnist::Dataset;
+use sterna::store::{
+    self, Blocks, Coding, Exchange, Format, GGML_KINDS, Imported, Listing, Loss, Model, Reading, Scale,
+    WeightScale,
+};
 use sterna::ternary::{Packed, words};
 
 // --- the largest allocation of a thread, and the most that it held --------------------------------
@@ -118,7 +121,7 @@ fn network(dims: &[usize], seed: u64) -> Model {
     }
     let about =
         if seed.is_multiple_of(2) { Value::Null } else { json!({"seed": seed, "data": {"name": "mnist"}}) };
-    Model { layers, eps: 1e-6 * (1 + seed % 20) as f32, about }
+    mlp(layers, 1e-6 * (1 + seed % 20) as f32, about)
 }
 
 /// Widths around words, blocks and chunks, and any others.
@@ -177,8 +180,7 @@ fn forgetful(bytes: &[u8]) -> Vec<u8> {
 fn a_network_comes_back_from_every_format_to_the_bit() {
     check(48, networks(), |model| {
         for (name, bytes) in files(&model) {
-            let back =
-                formats::read(&bytes).map_err(|what| TestCaseError::fail(format!("{name}: {what}")))?;
+            let back = store::read(&bytes).map_err(|what| TestCaseError::fail(format!("{name}: {what}")))?;
             prop_assert_eq!(&back, &model, "{}", name);
             // And so its packed file does, byte for byte.
             prop_assert_eq!(back.to_packed(Coding::Base3), model.to_packed(Coding::Base3), "{}", name);
@@ -188,7 +190,7 @@ fn a_network_comes_back_from_every_format_to_the_bit() {
                 name
             );
 
-            let (tensors, _) = formats::list(&bytes).expect("listed");
+            let (tensors, _) = store::list(&bytes).expect("listed");
             let matrices = tensors.iter().filter_map(|tensor| Some((tensor, tensor.matrix?)));
             let mut listed = matrices.map(|(tensor, matrix)| {
                 let packed =
@@ -198,11 +200,8 @@ fn a_network_comes_back_from_every_format_to_the_bit() {
             let mut layers: Vec<_> = listed.by_ref().collect();
             // The list is in the order of the file.
             layers.sort();
-            let mut want: Vec<_> = model
-                .layers
-                .iter()
-                .map(|layer| (layer.packed.rows, layer.packed.cols, layer.packed.words.clone()))
-                .collect();
+            let mut want: Vec<_> =
+                model.matrices().map(|packed| (packed.rows, packed.cols, packed.words.clone())).collect();
             want.sort();
             prop_assert_eq!(layers, want, "{}", name);
         }
@@ -216,10 +215,11 @@ fn without_the_record_only_what_was_said_is_lost() {
         for to in Exchange::ALL {
             for scale in SCALES {
                 let (bytes, lost) = model.to_exchange(to, scale).expect("written");
-                let back = formats::read(&forgetful(&bytes));
+                let back = store::read(&forgetful(&bytes));
                 let back = back.map_err(|what| TestCaseError::fail(format!("{}: {what}", to.name())))?;
-                let last = back.layers.len() - 1;
-                for (i, (layer, was)) in back.layers.iter().zip(&model.layers).enumerate() {
+                let [back, were] = [&back, &model].map(layers);
+                let last = back.len() - 1;
+                for (i, (layer, was)) in back.iter().zip(&were).enumerate() {
                     let cut = |packed: &Packed| packed.unpack()[..was.packed.rows * was.packed.cols].to_vec();
                     // BitNet's bytes do not tell how many rows the last matrix has.
                     let padded = to == Exchange::HfBitnet && i == last;
@@ -249,23 +249,23 @@ fn without_the_record_only_what_was_said_is_lost() {
 #[test]
 fn the_conventions_of_weight_scale_are_told_apart() {
     let model = network(&[8, 4], 7);
-    let beta = model.layers[0].packed.scale;
+    let beta = layers(&model)[0].packed.scale;
     for (written, other) in [(SCALES[0], SCALES[1]), (SCALES[1], SCALES[0])] {
         let (bytes, _) = model.to_exchange(Exchange::HfBitnet, written).expect("written");
         let bytes = forgetful(&bytes);
         let close = |a: f32, b: f32| (a / b - 1.0).abs() < 1e-6;
         // The file says which.
         let scale =
-            |reading: &Reading| formats::read_as(&bytes, reading).expect("read").model.layers[0].packed.scale;
+            |reading: &Reading| layers(&store::read_as(&bytes, reading).expect("read").model)[0].packed.scale;
         assert!(close(scale(&Reading::default()), beta), "{written:?}");
         // A flag says it louder, and is wrong here.
         let wrong = Reading { weight_scale: Some(other), ..Reading::default() };
         assert!(close(scale(&wrong), 1.0 / beta), "{written:?}");
 
         let (ours, _) = model.to_exchange(Exchange::HfBitnet, written).expect("written");
-        let sentence = formats::read_as(&ours, &wrong).expect_err("refused");
+        let sentence = store::read_as(&ours, &wrong).expect_err("refused");
         assert!(
-            sentence.contains("sterna.model") && sentence.contains("leave --weight-scale out"),
+            sentence.contains("sterna.model") && sentence.contains("leave `weight_scale` out"),
             "{sentence}"
         );
 
@@ -274,11 +274,11 @@ fn the_conventions_of_weight_scale_are_told_apart() {
             String::from_utf8_lossy(&bytes).find("linear_class").expect("the class is in the metadata");
         let mut bytes = bytes.clone();
         bytes[silent..silent + 12].copy_from_slice(b"nothing_here");
-        let sentence = formats::read(&bytes).expect_err("refused");
-        assert!(sentence.contains("linear_class") && sentence.contains("--weight-scale"), "{sentence}");
+        let sentence = store::read(&bytes).expect_err("refused");
+        assert!(sentence.contains("linear_class") && sentence.contains("`weight_scale`"), "{sentence}");
         let right = Reading { weight_scale: Some(written), ..Reading::default() };
-        let model = formats::read_as(&bytes, &right).expect("read").model;
-        assert!(close(model.layers[0].packed.scale, beta), "{written:?}");
+        let model = store::read_as(&bytes, &right).expect("read").model;
+        assert!(close(layers(&model)[0].packed.scale, beta), "{written:?}");
     }
 }
 
@@ -304,10 +304,10 @@ fn a_config_beside_the_file_is_read_where_the_file_is_silent() {
         let config = json!({"rms_norm_eps": 0.25, "quantization_config": {"linear_class": class}});
         fs::write(folder.path().join("config.json"), config.to_string()).expect("written");
         let model = Model::open(&path).expect("read");
-        assert_eq!((model.layers[0].packed.scale, model.eps), (scale, 0.25), "{class}");
+        assert_eq!((layers(&model)[0].packed.scale, model.eps()), (scale, 0.25), "{class}");
         assert_eq!(listed(), Scale::Said(scale), "{class}");
         // Row i is bits 2i and 2i + 1.
-        assert_eq!(model.layers[0].packed.unpack(), [1, 0, -1, -1, 0, 0, 0, 0, 1, 1, 0, -1]);
+        assert_eq!(layers(&model)[0].packed.unpack(), [1, 0, -1, -1, 0, 0, 0, 0, 1, 1, 0, -1]);
     }
     fs::write(folder.path().join("config.json"), "{").expect("written");
     let sentence = Model::open(&path).expect_err("refused").to_string();
@@ -350,24 +350,24 @@ fn floats_are_quantised_by_absmean_and_the_change_is_said() {
         json!({}),
     );
     assert_eq!(Format::of(&file), Ok(Format::Safetensors));
-    assert!(formats::read(&file).expect_err("refused").contains("sterna import"));
+    assert!(store::read(&file).expect_err("refused").contains("`floats`"));
     let told = Reading { floats: true, ..Reading::default() };
-    let Imported { model, lost, notes } = formats::read_as(&file, &told).expect("read");
+    let Imported { model, lost, notes } = store::read_as(&file, &told).expect("read");
     assert_eq!(model.dims(), [5, 6, 3]);
-    assert_eq!(model.layers[0].packed, Packed::quantize(&first, 6, 5));
-    let changes = first.iter().zip(model.layers[0].packed.unpack());
-    let changes = changes.map(|(w, t)| f64::from(w - model.layers[0].packed.scale * f32::from(t)).abs());
+    assert_eq!(layers(&model)[0].packed, Packed::quantize(&first, 6, 5));
+    let changes = first.iter().zip(layers(&model)[0].packed.unpack());
+    let changes = changes.map(|(w, t)| f64::from(w - layers(&model)[0].packed.scale * f32::from(t)).abs());
     let (largest, mean) = (changes.clone().fold(0.0, f64::max), changes.sum::<f64>() / 30.0);
     assert!((lost[0].largest - largest).abs() < 1e-6 && (lost[0].mean - mean).abs() < 1e-6, "{lost:?}");
     assert!(notes.iter().any(|note| note.contains("24 bytes are left out: fc2.bias")), "{notes:?}");
     // The other order does not chain, and one alone need not.
     let chosen = |names: &[&str]| {
         let tensors = names.iter().map(|name| name.to_string()).collect();
-        formats::read_as(&file, &Reading { floats: true, tensors, ..Reading::default() })
+        store::read_as(&file, &Reading { floats: true, tensors, ..Reading::default() })
     };
     let sentence = chosen(&["fc10.weight", "fc2.weight"]).expect_err("refused");
     assert!(
-        sentence.contains("5 inputs") && sentence.contains("3 outputs") && sentence.contains("--tensors")
+        sentence.contains("5 inputs") && sentence.contains("3 outputs") && sentence.contains("`tensors`")
     );
     assert_eq!(chosen(&["fc10.weight"]).expect("read").model.dims(), [6, 3]);
     assert!(chosen(&["fc3.weight"]).expect_err("refused").contains("no tensor fc3.weight"));
@@ -379,30 +379,30 @@ fn blocks_of_several_scales_are_refused_and_can_be_quantised_afresh() {
     let model = network(&[256, 2], 11);
     let (bytes, _) = model.to_exchange(Exchange::GgufTq2_0, WeightScale::Multiply).expect("written");
     let mut bytes = forgetful(&bytes);
-    let scale = f16::from_f32(model.layers[0].packed.scale);
+    let scale = f16::from_f32(layers(&model)[0].packed.scale);
     let last = (0..bytes.len() - 1)
         .rev()
         .find(|&at| bytes[at..].starts_with(&scale.to_le_bytes()))
         .expect("a scale");
     bytes[last..last + 2].copy_from_slice(&(scale * f16::from_f32(2.0)).to_le_bytes());
-    let sentence = formats::read(&bytes).expect_err("refused");
-    assert!(sentence.contains("block 1") && sentence.contains("--absmean"), "{sentence}");
+    let sentence = store::read(&bytes).expect_err("refused");
+    assert!(sentence.contains("block 1") && sentence.contains("`absmean`"), "{sentence}");
     // What they hold is shown all the same.
-    let (tensors, _) = formats::list(&bytes).expect("listed");
+    let (tensors, _) = store::list(&bytes).expect("listed");
     let (tensor, matrix) =
         tensors.iter().find_map(|tensor| Some((tensor, tensor.matrix?))).expect("a matrix");
     let shown = (matrix.read)(&bytes[tensor.at.clone()], 2, 256).expect("trits");
-    assert_eq!(shown.words, model.layers[0].packed.words);
+    assert_eq!(shown.words, layers(&model)[0].packed.words);
     let told = Reading { absmean: true, ..Reading::default() };
-    let Imported { model: afresh, lost, .. } = formats::read_as(&bytes, &told).expect("read");
-    let values: Vec<f32> = model.layers[0]
+    let Imported { model: afresh, lost, .. } = store::read_as(&bytes, &told).expect("read");
+    let values: Vec<f32> = layers(&model)[0]
         .packed
         .unpack()
         .iter()
         .enumerate()
         .map(|(i, &trit)| f32::from(trit) * scale.to_f32() * if i < 256 { 1.0 } else { 2.0 })
         .collect();
-    assert_eq!(afresh.layers[0].packed, Packed::quantize(&values, 2, 256));
+    assert_eq!(layers(&afresh)[0].packed, Packed::quantize(&values, 2, 256));
     assert_eq!(lost.len(), 1);
 }
 
@@ -411,14 +411,14 @@ fn layers_can_be_chosen_from_a_file_of_ours() {
     let model = network(&[20, 30, 40], 12);
     let (bytes, _) = model.to_exchange(Exchange::Npy, WeightScale::Multiply).expect("written");
     let tensors = vec!["layers.1.weight".to_string()];
-    let one = formats::read_as(&bytes, &Reading { tensors, ..Reading::default() }).expect("read").model;
-    assert_eq!(one.layers, model.layers[1..]);
+    let one = store::read_as(&bytes, &Reading { tensors, ..Reading::default() }).expect("read").model;
+    assert_eq!(layers(&one), layers(&model)[1..]);
 }
 
 #[test]
 fn a_scale_that_was_changed_after_the_export_is_noticed() {
     let model = network(&[16, 8], 3);
-    let scale = model.layers[0].packed.scale;
+    let scale = layers(&model)[0].packed.scale;
     for (to, stored) in [
         (Exchange::GgufTq1_0, f16::from_f32(scale).to_le_bytes().to_vec()),
         (Exchange::HfBitnet, scale.to_le_bytes().to_vec()),
@@ -432,7 +432,7 @@ fn a_scale_that_was_changed_after_the_export_is_noticed() {
                 bytes[high] ^= 4;
             }
         }
-        let sentence = formats::read(&bytes).expect_err("refused");
+        let sentence = store::read(&bytes).expect_err("refused");
         // An archive has sums of its own.
         let said = if to == Exchange::Npy { "CRC-32".into() } else { scale.to_string() };
         assert!(sentence.contains("scale") && sentence.contains(&said), "{}: {sentence}", to.name());
@@ -443,11 +443,11 @@ fn a_scale_that_was_changed_after_the_export_is_noticed() {
 fn a_trit_that_was_changed_after_the_export_is_noticed() {
     // Few columns, so that no trit lies in padding; of zeros alone, so that another trit is a code as good.
     let zeros = Layer { packed: Packed::pack(&[0; 32], 4, 8, 0.5), gain: vec![1.0; 8] };
-    let model = Model { layers: vec![zeros], eps: 1e-5, about: Value::Null };
+    let model = mlp(vec![zeros], 1e-5, Value::Null);
     for to in [Exchange::GgufTq2_0, Exchange::GgufTq1_0, Exchange::HfBitnet] {
         let (bytes, _) = model.to_exchange(to, WeightScale::Multiply).expect("written");
-        assert_eq!(formats::read(&bytes).as_ref(), Ok(&model));
-        let (tensors, _) = formats::list(&bytes).expect("listed");
+        assert_eq!(store::read(&bytes).as_ref(), Ok(&model));
+        let (tensors, _) = store::list(&bytes).expect("listed");
         let at = tensors.iter().find(|tensor| tensor.matrix.is_some()).expect("a matrix").at.start;
         let mut changed = bytes.clone();
         // The first trit is 1 instead of 0.
@@ -455,11 +455,11 @@ fn a_trit_that_was_changed_after_the_export_is_noticed() {
             Exchange::GgufTq1_0 => (256u32 * (121 + 81)).div_ceil(243) as u8,
             _ => changed[at] ^ 3,
         };
-        let clause = formats::read(&changed).expect_err(to.name());
+        let clause = store::read(&changed).expect_err(to.name());
         assert!(clause.contains("is damaged") && clause.contains("sha256"), "{}: {clause}", to.name());
         form(to.name(), &clause).expect("the form of a refusal");
         // What another program wrote has nothing to be held against.
-        assert_eq!(formats::read(&forgetful(&changed)).expect("read").layers[0].packed.trit(0, 0), 1);
+        assert_eq!(layers(&store::read(&forgetful(&changed)).expect("read"))[0].packed.trit(0, 0), 1);
     }
 }
 
@@ -481,9 +481,9 @@ fn what_f64_held_is_held_against_what_f32_holds() {
     };
     let weights = [0.5 + small, -0.5, 0.5, 0.5];
     let Imported { model, lost, .. } =
-        formats::read_as(&file(&weights, &[1.0, 2.0 + small], "0.10000000001"), &told).expect("read");
-    assert_eq!(model.layers[0].packed.unpack(), [1, -1, 1, 1]);
-    assert_eq!((model.layers[0].packed.scale, &model.layers[0].gain[..]), (0.5, &[1.0, 2.0][..]));
+        store::read_as(&file(&weights, &[1.0, 2.0 + small], "0.10000000001"), &told).expect("read");
+    assert_eq!(layers(&model)[0].packed.unpack(), [1, -1, 1, 1]);
+    assert_eq!((layers(&model)[0].packed.scale, &layers(&model)[0].gain[..]), (0.5, &[1.0, 2.0][..]));
     let said =
         |name: &str| lost.iter().find(|loss| loss.tensor == name).unwrap_or_else(|| panic!("{lost:?}"));
     let close = |a: f64, b: f64| (a / b - 1.0).abs() < 1e-5;
@@ -492,8 +492,8 @@ fn what_f64_held_is_held_against_what_f32_holds() {
     assert!(said("eps").largest > 0.0 && said("eps").what.contains("0.10000000001"), "{lost:?}");
     assert_eq!(lost.len(), 3);
     // An eps by its digits is what f32 holds, and so are these weights and gains.
-    let exact = formats::read_as(&file(&[0.5, -0.5, 0.5, 0.5], &[1.0, 2.0], "1e-5"), &told).expect("read");
-    assert_eq!((exact.lost, exact.model.eps), (vec![], 1e-5));
+    let exact = store::read_as(&file(&[0.5, -0.5, 0.5, 0.5], &[1.0, 2.0], "1e-5"), &told).expect("read");
+    assert_eq!((exact.lost, exact.model.eps()), (vec![], 1e-5));
     // What f32 does not reach is named as the file has it.
     for (weights, gains, eps, parts) in [
         ([1e300, 0.0, 0.0, 0.0], [1.0; 2], "0", ["a.weight: row 0, column 0 is 1e300", "3.4"]),
@@ -501,7 +501,7 @@ fn what_f64_held_is_held_against_what_f32_holds() {
         ([0.5; 4], [1.0, -1e300], "0", ["a.gain holds -1e300 at index 1", "3.4"]),
         ([0.5; 4], [1.0; 2], "1e300", ["1e300", "3.4"]),
     ] {
-        let clause = formats::read_as(&file(&weights, &gains, eps), &told).expect_err("refused");
+        let clause = store::read_as(&file(&weights, &gains, eps), &told).expect_err("refused");
         assert!(parts.iter().all(|part| clause.contains(part)), "{clause}");
     }
 
@@ -513,13 +513,13 @@ fn what_f64_held_is_held_against_what_f32_holds() {
         ];
         safetensors_file(&tensors, json!({}))
     };
-    let Imported { model, lost, .. } = formats::read_as(&scaled(0.5 + small), &told).expect("read");
-    assert_eq!(model.layers[0].packed.scale, 0.5);
+    let Imported { model, lost, .. } = store::read_as(&scaled(0.5 + small), &told).expect("read");
+    assert_eq!(layers(&model)[0].packed.scale, 0.5);
     let [Loss { tensor, largest, mean, .. }] = &lost[..] else { panic!("{lost:?}") };
     assert!(tensor == "a.weight" && close(*largest, small) && close(*mean, small / 2.0), "{lost:?}");
-    assert_eq!(formats::read_as(&scaled(0.5), &told).expect("read").lost, []);
+    assert_eq!(store::read_as(&scaled(0.5), &told).expect("read").lost, []);
     for scale in [1e300, 0.0, -1.0, 1e-300] {
-        let clause = formats::read_as(&scaled(scale), &told).expect_err("refused");
+        let clause = store::read_as(&scaled(scale), &told).expect_err("refused");
         let named = clause.contains(&format!("a.weight_scale holds {scale:?}"));
         assert!(named && clause.contains("positive"), "{clause}");
     }
@@ -531,18 +531,18 @@ fn a_flag_that_says_nothing_of_the_file_is_refused() {
     let floats = safetensors_file(&[("a.weight", "F32", vec![1, 2], bytes_of(&[1.0; 2]))], json!({}));
     let files = files(&model).into_iter().chain([("floats".to_string(), floats)]);
     for (name, bytes) in files {
-        let refused = |reading: Reading| formats::read_as(&bytes, &Reading { floats: true, ..reading }).err();
+        let refused = |reading: Reading| store::read_as(&bytes, &Reading { floats: true, ..reading }).err();
         let scale = refused(Reading { weight_scale: Some(WeightScale::Multiply), ..Reading::default() });
         let bitnet = name.starts_with("hf-bitnet");
-        assert!(bitnet || scale.is_some_and(|what| what.contains("--weight-scale")), "{name}");
+        assert!(bitnet || scale.is_some_and(|what| what.contains("`weight_scale`")), "{name}");
         let afresh = refused(Reading { absmean: true, ..Reading::default() });
         let fits = name.starts_with("gguf") || name == "floats";
         assert_eq!(fits, afresh.is_none(), "{name}");
-        assert!(fits || afresh.is_some_and(|what| what.contains("--absmean")), "{name}");
+        assert!(fits || afresh.is_some_and(|what| what.contains("`absmean`")), "{name}");
         // Ours have no choice of layers.
         let tensors = refused(Reading { tensors: vec!["layers.0.beta".into()], ..Reading::default() });
         let ours = ["2bit", "base3"].contains(&&name[..]);
-        assert!(!ours || tensors.is_some_and(|what| what.contains("--tensors")), "{name}");
+        assert!(!ours || tensors.is_some_and(|what| what.contains("`tensors`")), "{name}");
     }
 }
 
@@ -559,7 +559,7 @@ fn floats_of_every_width_are_listed_as_the_trits_of_absmean() {
     ] {
         let tensors = [("a", dtype, vec![2, 3], data), ("none", dtype, vec![0, 3], vec![])];
         let file = safetensors_file(&tensors, json!({}));
-        let (tensors, _) = formats::list(&file).expect("listed");
+        let (tensors, _) = store::list(&file).expect("listed");
         let [tensor, none] = &tensors[..] else { panic!("{tensors:?}") };
         let [tensor, none] = if tensor.name == "a" { [tensor, none] } else { [none, tensor] };
         let matrix = tensor.matrix.unwrap_or_else(|| panic!("{dtype} is no matrix"));
@@ -647,7 +647,7 @@ fn blocks_are_those_of_the_package_gguf() {
                 Command::new(&python).args(["-c", DEQUANTIZE]).arg(&path).output().expect("python starts");
             assert!(output.status.success(), "{}", stderr(&output));
             let said: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-            for (i, Layer { packed, gain }) in model.layers.iter().enumerate() {
+            for (i, Layer { packed, gain }) in layers(&model).iter().enumerate() {
                 let tensor = &said["tensors"][format!("blk.{i}.ffn.weight")];
                 let padded = packed.cols.next_multiple_of(256);
                 assert_eq!(tensor["type"], blocks.name());
@@ -715,11 +715,11 @@ fn what_other_programs_write_is_read() {
     for name in ["theirs.gguf", "theirs.npz", "floats.npy"] {
         let told = Reading { floats: true, ..Reading::default() };
         let imported = Model::import(&folder.path().join(name), &told).expect("read");
-        let layer = &imported.model.layers[0];
+        let layer = &layers(&imported.model)[0];
         assert_eq!((layer.packed.unpack(), &layer.gain[..]), (trits.clone(), &[1.0; 512][..]), "{name}");
         // Absmean counts the zeros.
         assert!(name == "floats.npy" || layer.packed.scale == 0.375, "{name}");
-        assert_eq!(imported.model.eps, if name == "theirs.gguf" { 0.125 } else { 1e-5 }, "{name}");
+        assert_eq!(imported.model.eps(), if name == "theirs.gguf" { 0.125 } else { 1e-5 }, "{name}");
     }
 }
 
@@ -817,7 +817,7 @@ fn read_all(bytes: &[u8]) -> Vec<String> {
     let floats = Reading { floats: true, ..Reading::default() };
     let scales = SCALES.map(|scale| Reading { weight_scale: Some(scale), ..floats.clone() });
     let afresh = Reading { absmean: true, ..floats.clone() };
-    match formats::list(bytes) {
+    match store::list(bytes) {
         Err(what) => clauses.push(what),
         Ok((tensors, _)) => {
             for tensor in tensors {
@@ -827,9 +827,9 @@ fn read_all(bytes: &[u8]) -> Vec<String> {
             }
         }
     }
-    clauses.extend(formats::read(bytes).err());
+    clauses.extend(store::read(bytes).err());
     for told in scales.iter().chain([&floats, &afresh]) {
-        clauses.extend(formats::read_as(bytes, told).err());
+        clauses.extend(store::read_as(bytes, told).err());
     }
     clauses
 }
@@ -917,7 +917,7 @@ fn form(name: &str, clause: &str) -> Result<(), TestCaseError> {
 fn no_broken_network_panics_or_takes_memory_that_it_only_claims() {
     let (networks, _) = small();
     for (name, file) in &networks {
-        assert!(formats::list(file).is_ok(), "{name} is a good file");
+        assert!(store::list(file).is_ok(), "{name} is a good file");
         check(400, damages(), |damage| {
             let bytes = damaged(file, &damage);
             let mut clauses = Vec::new();
@@ -1041,10 +1041,10 @@ fn a_header_that_is_wrong_is_refused_by_field_and_numbers() {
         ),
     ];
     for (bytes, said) in cases {
-        let clause = formats::read(&bytes).expect_err(said);
+        let clause = store::read(&bytes).expect_err(said);
         assert!(clause.contains(said), "{clause}, expected {said}");
         form(said, &clause).expect("the form of a refusal");
-        assert_eq!(formats::list(&bytes).err(), Some(clause));
+        assert_eq!(store::list(&bytes).err(), Some(clause));
     }
 }
 
@@ -1053,23 +1053,23 @@ fn names_of_a_file_reach_no_terminal_as_they_are() {
     let name = format!("a\n\u{1b}[31m{}.weight", "b".repeat(5000));
     let bytes = safetensors_file(&[(&name, "F32", vec![0, 3], vec![])], json!({}));
     let told = Reading { floats: true, ..Reading::default() };
-    let clause = formats::read_as(&bytes, &told).expect_err("refused");
+    let clause = store::read_as(&bytes, &told).expect_err("refused");
     assert!(clause.starts_with(r"a\n\u{1b}[31mbbb") && clause.len() < 1200, "{clause}");
     let bytes = safetensors_file(&[(&name, "F32", vec![1, 3], bytes_of(&[1.0; 3]))], json!({}));
-    let imported = formats::read_as(&bytes, &told).expect("read");
+    let imported = store::read_as(&bytes, &told).expect("read");
     assert!(imported.notes.iter().all(|note| !note.contains('\n')), "{:?}", imported.notes);
 }
 
 #[test]
 fn a_flip_in_an_archive_is_refused() {
     let (bytes, _) = network(&[16, 8], 3).to_exchange(Exchange::Npy, WeightScale::Multiply).expect("written");
-    let was = formats::read(&bytes).expect("read");
+    let was = store::read(&bytes).expect("read");
     for bit in 0..8 * bytes.len() {
         let mut flipped = bytes.clone();
         flipped[bit / 8] ^= 1 << (bit % 8);
         // A name that nobody knows hides a gain or the record; what is told is then what is in the file.
-        if let Ok(read) = formats::read_as(&flipped, &Reading::default()) {
-            let same = |a: &Model, b: &Model| a.layers[0].packed.words == b.layers[0].packed.words;
+        if let Ok(read) = store::read_as(&flipped, &Reading::default()) {
+            let same = |a: &Model, b: &Model| layers(a)[0].packed.words == layers(b)[0].packed.words;
             assert!(same(&read.model, &was), "bit {bit} is flipped");
         }
     }
@@ -1077,7 +1077,7 @@ fn a_flip_in_an_archive_is_refused() {
     let at = bytes.windows(6).position(|six| six == b"\x93NUMPY").expect("an array") + 128;
     let mut flipped = bytes.clone();
     flipped[at] ^= 1;
-    let clause = formats::read(&flipped).expect_err("refused");
+    let clause = store::read(&flipped).expect_err("refused");
     assert!(clause.contains("layers.0.weight.npy is damaged: its CRC-32 is "), "{clause}");
 }
 
@@ -1101,12 +1101,9 @@ fn files_of_the_first_version_are_read() {
         let stored = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let told = Reading { floats: true, ..Reading::default() };
         match Format::of(bytes) {
-            Ok(_) => assert_eq!(
-                formats::read_as(&stored, &told),
-                formats::read_as(bytes, &told),
-                "{}",
-                path.display()
-            ),
+            Ok(_) => {
+                assert_eq!(store::read_as(&stored, &told), store::read_as(bytes, &told), "{}", path.display())
+            }
             Err(_) => assert_eq!(digit::decode(&stored), digit::decode(bytes), "{}", path.display()),
         }
     }
@@ -1142,7 +1139,7 @@ fn trained() -> Model {
         let words = view.data().as_chunks().0.iter().map(|&bytes| u32::from_le_bytes(bytes)).collect();
         Layer { packed: Packed { rows, cols, scale: floats(format!("layers.{i}.beta"))[0], words }, gain }
     };
-    Model { layers: (0..3).map(layer).collect(), eps: 1e-5, about: Value::Null }
+    mlp((0..3).map(layer).collect(), 1e-5, Value::Null)
 }
 
 #[test]
@@ -1295,7 +1292,7 @@ fn logits_that_are_no_numbers_are_refused_by_file_image_class_and_value() {
     // Each number of the file is one, but not what they come to.
     let broken = |layer: usize| {
         let mut model = trained();
-        model.layers[layer].packed.scale = 3e38;
+        matrix(&mut model, layer).scale = 3e38;
         fs::write(&path, model.to_packed(Coding::TwoBit)).expect("written");
     };
     let commands = [

@@ -16,7 +16,7 @@ use common::*;
 use safetensors::{Dtype, SafeTensors};
 use sterna::gpu::{Dtype::*, Gpu};
 use sterna::kernels::{self, AdamW, Totals, Trainable};
-use sterna::model::{Mlp, Parameters, Precision, Shape, Update};
+use sterna::model::{Mlp, Precision, Shape, Update};
 use sterna::reference::{self, Int8};
 use sterna::ternary::Packed;
 
@@ -169,6 +169,13 @@ struct Norm {
     y: Vec<f32>,
     dx: Vec<f32>,
     dgain: Vec<f32>,
+}
+
+/// Weights and gain of one layer.
+#[derive(Clone)]
+struct Parameters {
+    weight: Vec<f32>,
+    gain: Vec<f32>,
 }
 
 /// A network, its data and its optimizer.
@@ -438,7 +445,9 @@ impl Side for Gpu {
     fn train(&self, training: &Training) -> Trained {
         let Training { shape, images, labels, steps, batch, smoothing, adamw, .. } = training;
         let count = labels.len();
-        let mlp = Mlp::upload(self, shape.clone(), &training.parameters).expect("the case fits the adapter");
+        let values: Vec<&[f32]> =
+            training.parameters.iter().flat_map(|layer| [&layer.weight[..], &layer.gain]).collect();
+        let mlp = Mlp::upload(self, shape.clone(), &values).expect("the case fits the adapter");
         let on = mlp.activations(self, *batch).expect("the case fits the adapter");
         let schedule = upload(self, &[*steps, 4], &adamw.schedule(vec![training.rate; *steps]));
         let order = upload(self, &[count], &(0..count as u32).collect::<Vec<_>>());
@@ -458,7 +467,7 @@ impl Side for Gpu {
         step.extend(mlp.forward(self, &on));
         step.push(mlp.loss(self, &on, *smoothing, &totals));
         step.extend(mlp.backward(self, &on));
-        step.extend(mlp.update(self, Update::AdamW(*adamw), &totals.clock, &schedule));
+        step.extend(mlp.params.update(self, Update::AdamW(*adamw), &totals.clock, &schedule));
 
         let mut trained = Trained { losses: Vec::new(), logits: Vec::new(), gradients: Vec::new() };
         for i in 0..*steps {
@@ -468,8 +477,8 @@ impl Side for Gpu {
             if i == 0 {
                 trained.logits = read(self, &on.logits);
                 let gradient = |layer: &sterna::model::Layer| Parameters {
-                    weight: read(self, &layer.dweight),
-                    gain: read(self, &layer.dgain),
+                    weight: read(self, &layer.weight.grad),
+                    gain: read(self, &layer.gain.grad),
                 };
                 trained.gradients = mlp.layers.iter().map(gradient).collect();
             }

@@ -11,8 +11,8 @@ use sterna::kernels::{OPERATIONS, PROBES};
 
 /// The floors of `src/lib.rs`, the lowest first.
 const FLOORS: [&[&str]; 5] = [
-    &["ternary", "mnist", "checkpoint", "random", "augment", "digit"],
-    &["gpu", "reference", "formats"],
+    &["ternary", "parameter", "mnist", "random", "augment", "digit", "store"],
+    &["gpu", "reference"],
     &["kernels", "model", "shader"],
     &["train", "digest", "report", "measure", "amd"],
     &["cli", "main"],
@@ -200,8 +200,8 @@ fn may_import(from: &str, to: &str) -> bool {
     };
     match (from, to) {
         _ if from == to => true,
-        // A layer is a list of kernels.
-        ("model", "kernels") => true,
+        // A layer is a list of kernels, and files hold what the format defines.
+        ("model", "kernels") | ("store", "ternary" | "parameter") => true,
         // A page shows what was measured.
         ("report", "measure") => true,
         // Twins meet only where they are compared.
@@ -255,7 +255,7 @@ fn wgpu(path: &str, text: &str) -> Vec<String> {
 
 /// The one file elsewhere that may: a map of a file is as sound as whoever else writes to it lets it be, and
 /// `sterna inspect` looks into files that are larger than the memory.
-const MAP: &str = "src/formats/map.rs";
+const MAP: &str = "src/store/map.rs";
 
 /// `unsafe` stands under `src/gpu` and in [`MAP`] only, and each block says why it is sound.
 fn soundness(path: &str, text: &str) -> Vec<String> {
@@ -464,7 +464,7 @@ fn the_readme_shows_the_example_and_stays_short() {
 #[test]
 fn every_check_notices_a_broken_text() {
     #[rustfmt::skip]
-    let cases: [(Check, &str, &str, &str); 31] = [
+    let cases: [(Check, &str, &str, &str); 32] = [
         (floors, "src/extra.rs", "//! New.", "`extra` has no floor"),
         (floors, "src/extra/deep.rs", "", "`extra` has no floor"),
         (floors, "src/ternary.rs", "\nuse crate::gpu::Gpu;", "src/ternary.rs:2: ternary imports gpu of floor 1"),
@@ -473,6 +473,7 @@ fn every_check_notices_a_broken_text() {
         (floors, "src/ternary.rs", "fn f<'a>(x: &'a u8) { crate::gpu::f(x) }", "ternary imports gpu"),
         (floors, "src/ternary.rs", "const S: &str = r#\"a \" b\"#; use crate::Op;", "ternary imports Op of floor 1"),
         (floors, "src/ternary.rs", "#[cfg(test)]\nmod tests { fn f() {} }\nuse crate::gpu::Gpu;", ":3: ternary imports gpu"),
+        (floors, "src/store/packed.rs", "use crate::random;", "store imports random of floor 0"),
         (floors, "src/mnist.rs", "use crate::random;", "mnist imports random of floor 0"),
         (floors, "src/mnist.rs", "use super::{io, gpu};", "src/mnist.rs:1: mnist imports gpu"),
         (floors, "src/reference.rs", "use crate::gpu::Gpu;", "reference imports gpu"),
@@ -486,8 +487,8 @@ fn every_check_notices_a_broken_text() {
         (floors, "src/cli/train.rs", "use crate::unknown;", "cli imports unknown, which has no floor"),
         (wgpu, "src/model.rs", "// wgpu\nfn f(_: crate::gpu::wgpu::Queue) {}", "src/model.rs:2: names wgpu"),
         (soundness, "src/model.rs", "// SAFETY: none.\nunsafe { }", "src/model.rs:2: unsafe outside"),
-        (soundness, "src/formats/mod.rs", "// SAFETY: none.\nunsafe { }", "src/formats/mod.rs:2: unsafe outside"),
-        (soundness, "src/formats/map.rs", "unsafe { }", "src/formats/map.rs:1: no `// SAFETY:`"),
+        (soundness, "src/store/mod.rs", "// SAFETY: none.\nunsafe { }", "src/store/mod.rs:2: unsafe outside"),
+        (soundness, "src/store/map.rs", "unsafe { }", "src/store/map.rs:1: no `// SAFETY:`"),
         (soundness, "src/gpu/op.rs", "// SAFETY: far.\n\n\n\n\nunsafe { }", "src/gpu/op.rs:6: no `// SAFETY:`"),
         (finished, "src/model.rs", "use std::fs;", "does not start with `//!`"),
         (finished, "src/model.rs", "//! A.\nfn f() { g()\n.unwrap(); }", "src/model.rs:3: unwrap"),

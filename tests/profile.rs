@@ -57,7 +57,7 @@ fn trainers() -> Vec<Trainer> {
         Config { shadow: false, ..config.clone() },
         Config { precision: Precision::F32, augment: Augment::None, ..config },
     ];
-    configs.map(|config| Trainer::new(gpu(Shaders::Plain), &data(), config).expect("the data fits")).into()
+    configs.map(|config| Trainer::new(gpu(Shaders::Plain), &data(), &config).expect("the data fits")).into()
 }
 
 /// The first kernel of the operation that this one computes.
@@ -93,7 +93,7 @@ fn formula(op: &Op, word: &str, cols: Option<u64>) -> Result<u64, String> {
 fn headers_state_the_costs_that_the_host_counts() {
     let (mut checked, mut faults) = (Vec::new(), Vec::new());
     for trainer in trainers() {
-        let dims = &trainer.mlp.shape.dims;
+        let dims = &trainer.network.shape.dims;
         for op in trainer.step() {
             // A stack's formulas are of one of its matrices, which have shapes of their own.
             let header = shader::header(op.kernel().wgsl);
@@ -185,7 +185,7 @@ fn profiling_changes_no_result_and_times_every_dispatch() {
                 assert!(busy > 0.0 && last.end - first.start <= seen.wall(), "{seen:?}");
             }
         }
-        trained.push(trainer.mlp.download(gpu).expect("downloaded"));
+        trained.push(trainer.network.params.download(gpu).expect("downloaded"));
     }
     assert!(trained[0] == trained[1] && trained[0] == trained[2], "profiled steps differ from plain ones");
 }

@@ -12,10 +12,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use common::process::{adapter_flags, code, idx, program, stderr, text};
 use common::{Shaders, gpu};
-use sterna::checkpoint::Checkpoint;
 use sterna::mnist::{Dataset, Split};
 use sterna::model::Precision;
 use sterna::random::{self, Stream};
+use sterna::store::{Checkpoint, Progress};
 use sterna::train::{Augment, Config, Optimizer, Trainer};
 
 /// Images of 10 x 12 in three classes, which a network learns in a few steps.
@@ -39,12 +39,17 @@ fn any(what: &str, most: usize) -> usize {
 
 // --- the library -----------------------------------------------------------------------------------
 
+/// Where a training stands, as a file.
+fn file(trainer: &Trainer) -> Result<Checkpoint, sterna::gpu::Error> {
+    trainer.checkpoint(&trainer.network.shape.arch(), serde_json::Value::Null)
+}
+
 /// Trains to the end, through a file after each of the steps at which it is stopped.
 fn trained(data: &Dataset, config: &Config, stops: &[usize]) -> Checkpoint {
     let gpu = gpu(Shaders::Plain);
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("model.safetensors");
-    let mut trainer = Trainer::new(gpu, data, config.clone()).expect("the data fits");
+    let mut trainer = Trainer::new(gpu, data, config).expect("the data fits");
     let steps = config.steps_per_epoch(data.train.len());
     while trainer.epoch < config.epochs {
         let before = trainer.steps();
@@ -57,11 +62,11 @@ fn trained(data: &Dataset, config: &Config, stops: &[usize]) -> Checkpoint {
         if stops.is_empty() {
             continue;
         }
-        trainer.checkpoint(serde_json::Value::Null).expect("read back").save(&path).expect("saved");
-        trainer = Trainer::new(gpu, data, config.clone()).expect("the data fits");
+        file(&trainer).expect("read back").save(&path).expect("saved");
+        trainer = Trainer::new(gpu, data, config).expect("the data fits");
         trainer.restore(&Checkpoint::load(&path).expect("loaded")).expect("restored");
     }
-    trainer.checkpoint(serde_json::Value::Null).expect("read back")
+    file(&trainer).expect("read back")
 }
 
 #[test]
@@ -79,9 +84,9 @@ fn an_interrupted_run_ends_with_the_same_bits_at_any_three_points() {
     ];
     for config in configs {
         let [whole, stopped] = [trained(&data, &config, &[]), trained(&data, &config, &stops)];
-        assert_eq!(whole.layers, stopped.layers, "{config:?} stopped at {stops:?}");
+        assert_eq!(whole.parameters, stopped.parameters, "{config:?} stopped at {stops:?}");
         assert!(
-            whole.layers[0].moments.as_ref().is_some_and(|[weight, _]| weight.m.iter().any(|&m| m != 0.0))
+            whole.parameters[0].moments.as_ref().is_some_and(|moments| moments.m.iter().any(|&m| m != 0.0))
         );
     }
 }
@@ -91,13 +96,12 @@ fn the_score_of_an_epoch_does_not_depend_on_a_pause_in_it() {
     let data = set(230);
     let gpu = gpu(Shaders::Plain);
     let config = Config { epochs: 1, batch: 10, hidden: vec![20], ..Config::default() };
-    let whole =
-        Trainer::new(gpu, &data, config.clone()).expect("fits").run_epoch(&mut |_| {}).expect("an epoch");
-    let mut first = Trainer::new(gpu, &data, config.clone()).expect("fits");
+    let whole = Trainer::new(gpu, &data, &config).expect("fits").run_epoch(&mut |_| {}).expect("an epoch");
+    let mut first = Trainer::new(gpu, &data, &config).expect("fits");
     let none = first.run(&mut |_| ControlFlow::Break(())).expect("the device works");
     assert!(none.is_none() && first.position() > 0 && first.position() < 230, "{}", first.position());
-    let file = first.checkpoint(serde_json::Value::Null).expect("read back");
-    let mut second = Trainer::new(gpu, &data, config).expect("fits");
+    let file = file(&first).expect("read back");
+    let mut second = Trainer::new(gpu, &data, &config).expect("fits");
     second.restore(&file).expect("restored");
     assert_eq!(second.run_epoch(&mut |_| {}).expect("the rest"), whole);
 }
@@ -108,10 +112,10 @@ fn the_step_the_kernel_and_the_layer_that_diverge_are_found() {
     let gpu = gpu(Shaders::Plain);
     // A rate that throws the weights out of f32's range within an epoch.
     let config = Config { epochs: 1, batch: 10, lr: 3e38, hidden: vec![20], ..Config::default() };
-    let mut trainer = Trainer::new(gpu, &data, config).expect("fits");
-    let start = trainer.checkpoint(serde_json::Value::Null).expect("read back");
+    let mut trainer = Trainer::new(gpu, &data, &config).expect("fits");
+    let start = file(&trainer).expect("read back");
     trainer.run_epoch(&mut |_| {}).expect("the device works");
-    assert!(!trainer.checkpoint(serde_json::Value::Null).expect("read back").is_finite(), "it diverges");
+    assert!(!file(&trainer).expect("read back").is_finite(), "it diverges");
     let fault = trainer.first_fault(&start, 6).expect("the device works").expect("it does so again");
     assert!((1..=6).contains(&fault.step) && fault.tensor.starts_with("layers."), "{fault:?}");
     // The steps before it are sound.
@@ -122,7 +126,7 @@ fn the_step_the_kernel_and_the_layer_that_diverge_are_found() {
 fn a_device_that_is_lost_is_one_sentence() {
     let gpu = sterna::Gpu::new(&common::choice(Shaders::Plain)).expect("an adapter");
     let config = Config { epochs: 2, batch: 10, hidden: vec![20], ..Config::default() };
-    let mut trainer = Trainer::new(&gpu, &set(60), config).expect("fits");
+    let mut trainer = Trainer::new(&gpu, &set(60), &config).expect("fits");
     trainer.run_epoch(&mut |_| {}).expect("an epoch");
     gpu.device().destroy();
     let error = trainer.run_epoch(&mut |_| {}).expect_err("the device is gone").to_string();
@@ -223,7 +227,7 @@ fn ctrl_c_saves_the_step_and_resume_goes_on_to_the_same_weights() {
     assert!(stderr(&resumed).contains("going on after epoch "), "{}", stderr(&resumed));
     let [a, b] =
         [&whole, &stopped].map(|run| Checkpoint::load(&run.join("model.safetensors")).expect("loads"));
-    assert_eq!(a.layers, b.layers, "weights, gains, moments and trits");
+    assert_eq!(a.parameters, b.parameters, "weights, gains, moments and trits");
     assert_eq!(metrics(&whole), metrics(&stopped));
 
     // Two processes do not train in one folder; a run goes on under its own name, from its folder as well.
@@ -366,7 +370,7 @@ fn killed_twenty_times_a_run_always_has_its_file_and_ends_the_same() {
     assert_eq!(code(&resumed), 0, "{}", stderr(&resumed));
     let [a, b] =
         [&whole, &killed].map(|run| Checkpoint::load(&run.join("model.safetensors")).expect("loads"));
-    assert_eq!(a.layers, b.layers);
+    assert_eq!(a.parameters, b.parameters);
     assert_eq!(metrics(&whole), metrics(&killed));
     let left = fs::read_dir(&killed).expect("listed").map(|entry| entry.expect("an entry").file_name());
     let left: Vec<_> = left.filter(|name| name.to_string_lossy().starts_with(".sterna-")).collect();
@@ -512,10 +516,10 @@ fn checkpoints_that_cannot_be_gone_on_with_are_refused_by_name() {
         assert!(header.contains(from), "{header}");
         [&bytes[..8], header.replacen(from, to, 1).as_bytes(), &bytes[header.len() + 8..]].concat()
     };
-    fs::write(&model, text_of(r#""schema":"1""#, r#""schema":"9""#)).expect("written");
-    refused("another version", &["has schema 9, this version reads 1"]);
+    fs::write(&model, text_of(r#""schema":"2""#, r#""schema":"9""#)).expect("written");
+    refused("another version", &["has schema 9, this version reads 1 and 2"]);
     let mut diverged = whole.clone();
-    diverged.layers[1].gain[3] = f32::NAN;
+    diverged.parameters[3].values[3] = f32::NAN;
     diverged.save(&model).expect("saved");
     refused("NaN", &["layers.1.gain holds NaN at index 3"]);
 
@@ -536,6 +540,6 @@ fn checkpoints_that_cannot_be_gone_on_with_are_refused_by_name() {
     let mut other = whole.clone();
     other.run["config"]["epochs"] = serde_json::json!("many");
     resume("a config that is none", &other, "has no config to go on with");
-    let beyond = whole.progress.map(|progress| sterna::checkpoint::Progress { epoch: 7, ..progress });
+    let beyond = whole.progress.map(|progress| Progress { epoch: 7, ..progress });
     resume("a place past the end", &Checkpoint { progress: beyond, ..whole.clone() }, "stands after epoch 7");
 }

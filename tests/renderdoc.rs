@@ -83,7 +83,7 @@ fn trainer() -> Trainer {
     let choice = Choice { backend: Some("vulkan".into()), ..Choice::default() };
     let gpu = Gpu::new(&choice).unwrap_or_else(|error| panic!("{error}"));
     let config = Config { batch: 32, hidden: vec![40, 24], ..Config::default() };
-    Trainer::new(&gpu, &Dataset::embedded(), config).expect("the digits fit")
+    Trainer::new(&gpu, &Dataset::embedded(), &config).expect("the digits fit")
 }
 
 /// What a debugger shows of a tensor: its buffer's name, which is that of the largest tensor in it, and where in it the

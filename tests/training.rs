@@ -6,8 +6,9 @@ use std::sync::OnceLock;
 
 use common::{Shaders, gpu};
 use sterna::mnist::{Dataset, Split};
-use sterna::model::{Mlp, Parameters, Precision, Shape};
-use sterna::train::{Augment, Config, Evaluator, Optimizer, Score, Trainer};
+use sterna::model::{Mlp, Precision, Shape, logits};
+use sterna::store::{Checkpoint, Saved};
+use sterna::train::{Augment, Config, Evaluator, Optimizer, Score, Trainer, classes};
 use sterna::{Gpu, Packed};
 
 fn mnist() -> &'static Dataset {
@@ -24,22 +25,24 @@ fn part(train: usize, test: usize) -> Dataset {
     Dataset { train: first(&mnist().train, train), test: first(&mnist().test, test), ..mnist().clone() }
 }
 
-fn train(gpu: &Gpu, data: &Dataset, config: Config) -> (Vec<Parameters>, Vec<Score>) {
-    let mut trainer = Trainer::new(gpu, data, config.clone()).expect("the data fits");
+fn train(gpu: &Gpu, data: &Dataset, config: Config) -> (Vec<Vec<f32>>, Vec<Score>) {
+    let mut trainer = Trainer::new(gpu, data, &config).expect("the data fits");
     let scores = (0..config.epochs).map(|_| trainer.run_epoch(&mut |_| {}).expect("an epoch")).collect();
-    (trainer.mlp.download(gpu).expect("downloaded"), scores)
+    (trainer.network.params.download(gpu).expect("downloaded"), scores)
 }
 
 #[test]
 fn two_epochs_reach_what_the_recipe_promises() {
     let gpu = gpu(Shaders::Plain);
     let config = Config { epochs: 2, augment: Augment::None, ..Config::default() };
-    let mut trainer = Trainer::new(gpu, mnist(), config).expect("the data fits");
+    let mut trainer = Trainer::new(gpu, mnist(), &config).expect("the data fits");
     let mut heard = Vec::new();
     trainer.run_epoch(&mut |images| heard.push(images)).expect("an epoch");
     trainer.run_epoch(&mut |_| {}).expect("an epoch");
-    let test =
-        Evaluator::new(gpu, &trainer.mlp, &mnist().test).expect("the data fits").score().expect("a score");
+    let test = Evaluator::new(gpu, &trainer.network, &mnist().test)
+        .expect("the data fits")
+        .score()
+        .expect("a score");
     assert!(test.accuracy >= 0.974, "{test:?}");
     assert_eq!(trainer.steps(), 2 * 469, "the short batch is a step");
     assert!(
@@ -91,8 +94,8 @@ fn a_step_and_an_evaluation_see_every_image_once() {
             augment: Augment::None,
             ..Config::default()
         };
-        let mut trainer = Trainer::new(gpu, &data, config).expect("the data fits");
-        let evaluator = Evaluator::new(gpu, &trainer.mlp, &data.test).expect("the data fits");
+        let mut trainer = Trainer::new(gpu, &data, &config).expect("the data fits");
+        let evaluator = Evaluator::new(gpu, &trainer.network, &data.test).expect("the data fits");
         let (trained, scored) =
             (trainer.run_epoch(&mut |_| {}).expect("an epoch"), evaluator.score().expect("a score"));
         assert_eq!(trained.accuracy, scored.accuracy, "batch {batch}");
@@ -101,7 +104,8 @@ fn a_step_and_an_evaluation_see_every_image_once() {
             (trained.loss - scored.loss).abs() <= 2.0 * 150.0 * 2f64.powi(-24) * scored.loss,
             "batch {batch}"
         );
-        let said = evaluator.predictions().expect("predictions");
+        let logits = logits(gpu, &trainer.network, &data.test.images).expect("predictions");
+        let said = classes(&logits, data.classes);
         let hits =
             said.iter().zip(&data.test.labels).filter(|(said, label)| **said == usize::from(**label)).count();
         assert_eq!(hits as f64 / 150.0, scored.accuracy, "batch {batch}");
@@ -110,10 +114,11 @@ fn a_step_and_an_evaluation_see_every_image_once() {
 
 /// The packed matrices are the twin's of the weights beside them.
 fn assert_quantised(gpu: &Gpu, mlp: &Mlp) {
-    let packed = mlp.packed(gpu).expect("downloaded");
-    let weights = mlp.download(gpu).expect("downloaded");
-    for ((i, packed), from) in packed.iter().enumerate().zip(&weights) {
-        assert!(*packed == Packed::quantize(&from.weight, packed.rows, packed.cols), "layer {i}");
+    for param in mlp.params.ternary() {
+        let packed = param.packed().download(gpu).expect("downloaded");
+        let weights: Vec<f32> = gpu.download(&param.value).expect("downloaded");
+        let name = &param.parameter.name;
+        assert!(packed == Packed::quantize(&weights, packed.rows, packed.cols), "{name}");
     }
 }
 
@@ -126,11 +131,11 @@ fn the_trits_are_always_those_of_the_weights() {
         let hidden = vec![37, 66, 5];
         let config =
             Config { epochs: 2, batch: 64, hidden, optimizer, weight_decay: 0.1, ..Config::default() };
-        let mut trainer = Trainer::new(gpu, &data, config).expect("the data fits");
-        assert_quantised(gpu, &trainer.mlp);
+        let mut trainer = Trainer::new(gpu, &data, &config).expect("the data fits");
+        assert_quantised(gpu, &trainer.network);
         for _ in 0..2 {
             trainer.run_epoch(&mut |_| {}).expect("an epoch");
-            assert_quantised(gpu, &trainer.mlp);
+            assert_quantised(gpu, &trainer.network);
         }
     }
 }
@@ -150,14 +155,13 @@ fn what_is_said_to_fit_fits_and_one_more_does_not() {
     let data = part(100, 10);
     let config = |hidden: Vec<usize>| Config { hidden, batch: 100, ..Config::default() };
     for asked in [vec![500_000_000], vec![80_000, 90_000], vec![90_000, 100, 90_000]] {
-        let said = config(asked.clone()).fits(gpu, &data).expect_err("too large").to_string();
-        let widths = said.split("the largest that fits is --hidden ").nth(1).expect("advice").split(',');
-        let widths: Vec<usize> = widths.map(|width| width.parse().expect("a width")).collect();
+        config(asked.clone()).fits(gpu, &data).expect_err("too large");
+        let widths = config(asked.clone()).widest_bound(gpu, &data).expect("advice");
         let widest = widths.iter().copied().max().expect("a width");
         config(widths.clone()).fits(gpu, &data).expect("it was said to fit");
         let more = widths.iter().map(|&width| if width == widest { width + 1 } else { width }).collect();
         config(more).fits(gpu, &data).expect_err("one more does not fit");
-        assert!(widths.iter().zip(&asked).all(|(width, asked)| width <= asked), "{said}");
+        assert!(widths.iter().zip(&asked).all(|(width, asked)| width <= asked), "{widths:?}");
     }
 }
 
@@ -176,17 +180,18 @@ fn moments_and_weights_survive_the_file() {
     let gpu = gpu(Shaders::Plain);
     let data = part(200, 10);
     let config = Config { epochs: 1, batch: 50, hidden: vec![20], ..Config::default() };
-    let mut trainer = Trainer::new(gpu, &data, config).expect("the data fits");
+    let mut trainer = Trainer::new(gpu, &data, &config).expect("the data fits");
     trainer.run_epoch(&mut |_| {}).expect("an epoch");
-    let saved = trainer.checkpoint(serde_json::json!({"epoch": 1})).expect("downloaded");
+    let saved = trainer
+        .checkpoint(&trainer.network.shape.arch(), serde_json::json!({"epoch": 1}))
+        .expect("downloaded");
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("model.safetensors");
     saved.save(&path).expect("saved");
-    let loaded = sterna::checkpoint::Checkpoint::load(&path).expect("loaded");
+    let loaded = Checkpoint::load(&path).expect("loaded");
     assert_eq!(loaded, saved);
-    assert_eq!(loaded.dims(), [784, 20, 10]);
-    let trained = |layer: &sterna::checkpoint::Layer| {
-        layer.moments.as_ref().is_some_and(|[weight, gain]| weight.v.iter().chain(&gain.v).any(|&v| v > 0.0))
-    };
-    assert!(loaded.layers.iter().all(trained), "moments of a trained network are not all zero");
+    assert_eq!(Shape::of(&loaded.arch).expect("an MLP").dims, [784, 20, 10]);
+    let trained =
+        |saved: &Saved| saved.moments.as_ref().is_some_and(|moments| moments.v.iter().any(|&v| v > 0.0));
+    assert!(loaded.parameters.iter().all(trained), "moments of a trained network are not all zero");
 }

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::network::{self, Network};
+use super::network;
 use super::{DataFlags, DeviceFlags, Outcome, Verdict, failure, shown};
 use crate::digest;
-use crate::model::Precision;
+use crate::model::{Precision, logits};
 use crate::report::confusion_table;
 use crate::train::{Evaluator, classes};
 
@@ -35,7 +35,7 @@ Example:
   sterna eval runs/NAME/model.safetensors --json";
 
 pub fn run(flags: &Flags) -> Outcome {
-    let network = Network::open(&flags.model)?;
+    let network = network::open(&flags.model)?;
     let data = flags.data.load()?;
     let dims = &network.shape.dims;
     if dims.first() != Some(&data.pixels()) || dims.last() != Some(&data.classes) {
@@ -52,14 +52,14 @@ pub fn run(flags: &Flags) -> Outcome {
         )));
     }
     let gpu = flags.device.open()?;
-    let mlp = network.upload(&gpu)?;
+    let mlp = network.upload(&gpu).map_err(failure)?;
     let evaluator = Evaluator::new(&gpu, &mlp, &data.test).map_err(failure)?;
     let test = evaluator.score().map_err(failure)?;
-    let logits = evaluator.logits().map_err(failure)?;
+    let logits = logits(&gpu, &mlp, &data.test.images).map_err(failure)?;
     let image = |i: usize| format!("{} test image {i}", data.name);
     network::finite(&flags.model, image, logits.chunks_exact(data.classes))?;
     let confusion = super::confusion(&data, &classes(&logits, data.classes));
-    let layers = mlp.packed(&gpu).map_err(failure)?;
+    let layers = mlp.params.packed(&gpu).map_err(failure)?;
     // A float network has no integers.
     let digest = match mlp.shape.precision {
         Precision::Ternary => Some(digest::network(&gpu, &mlp, &data.test.images).map_err(failure)?),

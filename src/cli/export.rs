@@ -6,8 +6,8 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Outcome, Verdict, failure, object, shown};
-use crate::formats::{Exchange, Loss, WeightScale};
 use crate::report::thousands;
+use crate::store::{Exchange, Loss, WeightScale};
 
 #[derive(Args)]
 #[command(after_help = NOTES)]
@@ -57,7 +57,7 @@ pub fn run(flags: &Flags) -> Outcome {
     lost.extend(changed);
     super::write(&flags.output, &bytes, flags.force)?;
     let (path, size) = (shown(&flags.output), thousands(bytes.len()));
-    super::say(format!("{path}: {size} bytes of {}, {} layers", flags.to.name(), model.layers.len()))?;
+    super::say(format!("{path}: {size} bytes of {}, {} layers", flags.to.name(), model.matrices().count()))?;
     if flags.json {
         let line = json!({"path": path, "bytes": bytes.len(), "format": flags.to.name(), "lost": lost});
         super::print_json("export", object(line))?;

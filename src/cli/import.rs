@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use super::{Outcome, Verdict, export, failure, object, shown};
-use crate::formats::{Coding, Imported, Model, Reading, WeightScale};
+use super::{Outcome, Verdict, export, object, shown};
 use crate::report::thousands;
+use crate::store::{Coding, Imported, Model, Reading, WeightScale};
 
 #[derive(Args)]
 #[command(after_help = NOTES)]
@@ -57,7 +57,7 @@ pub fn run(flags: &Flags) -> Outcome {
         floats: true,
         absmean: flags.absmean,
     };
-    let Imported { model, lost, notes } = Model::import(&flags.file, &reading).map_err(failure)?;
+    let Imported { model, lost, notes } = Model::import(&flags.file, &reading).map_err(super::unread)?;
     super::tell_notes(&flags.file, &notes);
     export::tell_lost(&lost, "the packed file");
     let bytes = model.to_packed(flags.format);

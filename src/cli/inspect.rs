@@ -6,9 +6,9 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::{Failure, Outcome, Verdict, failure, shown};
-use crate::checkpoint::replace;
-use crate::formats::{Listing, Scale, Stored};
 use crate::report::{columns, thousands, weights_png};
+use crate::store::replace;
+use crate::store::{Listing, Scale, Stored};
 use crate::ternary::Packed;
 
 #[derive(Args)]

@@ -31,15 +31,15 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use serde_json::{Map, Value, json};
 
-use crate::checkpoint::{FileError, SCHEMA, create, folder, replace, target};
-use crate::formats::{Imported, Loss, Model, Reading};
-use crate::gpu::{Choice, Gpu};
+use crate::gpu::{Choice, Error, Gpu};
 use crate::measure::{Room, tuning};
 use crate::mnist::Dataset;
 use crate::model::Shape;
 use crate::report::{LayerCost, model_table, thousands};
+use crate::store::{FileError, SCHEMA, create, folder, replace, target};
+use crate::store::{Imported, Loss, Model, Reading};
 use crate::ternary::Packed;
-use crate::train::Score;
+use crate::train::{Config, ConfigError, Score};
 
 /// Ternary neural networks on any GPU: weights in {-1, 0, 1}, trained, measured and run by WGSL shaders.
 #[derive(Parser)]
@@ -225,6 +225,48 @@ fn failure(error: impl Display) -> Failure {
     Failure(error.to_string())
 }
 
+/// What is wrong with a network's file, in the words of the command line: flags are fields of a [`Reading`].
+fn unread(error: FileError) -> Failure {
+    const WORDS: [[&str; 2]; 6] = [
+        ["a reading takes `weight_scale`", "`sterna import` takes --weight-scale"],
+        ["a reading of `floats`", "`sterna import`"],
+        ["a reading of `absmean`", "`sterna import --absmean`"],
+        ["`weight_scale`", "--weight-scale"],
+        ["`tensors`", "--tensors"],
+        ["`absmean`", "--absmean"],
+    ];
+    failure(WORDS.iter().fold(error.to_string(), |sentence, [field, flag]| sentence.replace(field, flag)))
+}
+
+/// A config that cannot be run, in the words of the command line.
+fn refused(error: ConfigError) -> Failure {
+    failure(match error {
+        ConfigError::Range { setting, what } => format!("--{} {what}", setting.replace('_', "-")),
+        ConfigError::Width { data, hidden, what } => format!("{data} and --hidden {hidden:?} make {what}"),
+        ConfigError::NoShadow => {
+            "--no-shadow needs --precision ternary: a float network has no shadow weights".into()
+        }
+    })
+}
+
+/// What a device says of a network that is too large for it, with the widest hidden layers that are not.
+fn unfit<'a>(gpu: &'a Gpu, config: &'a Config, data: &'a Dataset) -> impl Fn(Error) -> Failure + 'a {
+    move |mut error| {
+        let widest = match &error {
+            Error::TooLarge { .. } => config.widest_bound(gpu, data),
+            Error::NoMemory { held, .. } => config.widest_within(data, *held),
+            _ => None,
+        };
+        if let (Error::TooLarge { advice, .. } | Error::NoMemory { advice, .. }, Some(widest)) =
+            (&mut error, widest)
+        {
+            let widths: Vec<String> = widest.iter().map(usize::to_string).collect();
+            *advice = format!("the largest that fits is --hidden {}", widths.join(","));
+        }
+        failure(error)
+    }
+}
+
 /// What the result says.
 enum Verdict {
     Yes,
@@ -391,7 +433,7 @@ fn tell_notes(path: &Path, notes: &[String]) {
 /// The network of a file, to be given away: it tells no folder of the machine that made it. What stays behind in the
 /// file is said on stderr, and what weights lose is returned too.
 fn deployed(path: &Path) -> Result<(Model, Vec<Loss>), Failure> {
-    let Imported { mut model, lost, notes } = Model::import(path, &Reading::default()).map_err(failure)?;
+    let Imported { mut model, lost, notes } = Model::import(path, &Reading::default()).map_err(unread)?;
     tell_notes(path, &notes);
     if !lost.is_empty() {
         export::tell_lost(&lost, "the ternary network that they stand for");

@@ -6,8 +6,8 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Outcome, Verdict, shown};
-use crate::formats::Coding;
 use crate::report::thousands;
+use crate::store::Coding;
 
 #[derive(Args)]
 #[command(after_help = NOTES)]
@@ -43,7 +43,7 @@ pub fn run(flags: &Flags) -> Outcome {
     let bytes = model.to_packed(flags.format);
     super::write(&flags.output, &bytes, flags.force)?;
 
-    let weights: usize = model.layers.iter().map(|layer| layer.packed.rows * layer.packed.cols).sum();
+    let weights: usize = model.matrices().map(|packed| packed.rows * packed.cols).sum();
     let path = shown(&flags.output);
     super::say(format!(
         "{path}: {} B, {} weights as {}; as f32 the weights alone are {} B",

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use super::network::{self, Network};
+use super::network;
 use super::{DataFlags, DeviceFlags, Failure, Outcome, Verdict, failure, object, shown};
 use crate::digit;
-use crate::formats::Mapped;
+use crate::store::Mapped;
 
 #[derive(Args)]
 #[command(after_help = NOTES)]
@@ -55,7 +55,7 @@ struct Input {
 }
 
 pub fn run(flags: &Flags) -> Outcome {
-    let network = Network::open(&flags.model)?;
+    let network = network::open(&flags.model)?;
     let wanted = network.shape.dims[0];
     let inputs = inputs(flags)?;
     for Input { file, size: [width, height], .. } in &inputs {
@@ -67,8 +67,8 @@ pub fn run(flags: &Flags) -> Outcome {
         }
     }
     let gpu = flags.device.open()?;
-    let mlp = network.upload(&gpu)?;
-    let images: Vec<&[u8]> = inputs.iter().map(|input| &input.pixels[..]).collect();
+    let mlp = network.upload(&gpu).map_err(failure)?;
+    let images: Vec<u8> = inputs.iter().flat_map(|input| &input.pixels).copied().collect();
     let (logits, milliseconds) = network::logits(&gpu, &mlp, &images).map_err(failure)?;
     network::finite(&flags.model, |i| inputs[i].file.clone(), logits.iter().map(|row| &row[..]))?;
 

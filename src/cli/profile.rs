@@ -6,7 +6,6 @@ use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
 use super::{DataFlags, DeviceFlags, Failure, Outcome, Verdict, failure, object, shown};
-use crate::checkpoint::replace;
 use crate::gpu::{Capture, Choice, Gpu, Op, Profiler};
 use crate::kernels;
 use crate::measure::ceilings::{Bound, Ceilings, Probe};
@@ -14,6 +13,7 @@ use crate::measure::profile::{self, KernelRow, PROFILE_CEILINGS, Profile, Work};
 use crate::measure::{Room, Watch, probes, rotation};
 use crate::model::{Mlp, Precision};
 use crate::report::{Trace, columns, thousands};
+use crate::store::replace;
 use crate::train::{Augment, Config, Evaluator, Trainer};
 
 #[derive(Args)]
@@ -132,10 +132,10 @@ pub fn run(flags: &Flags) -> Outcome {
         What::Train(flags) => {
             let config = Config { batch: flags.batch, augment: flags.augment, ..flags.network.config() };
             let data = flags.network.data.load()?;
-            config.validate(&data).map_err(failure)?;
+            config.validate(&data).map_err(super::refused)?;
             let gpu = flags.common.open()?;
-            let trainer = Trainer::new(&gpu, &data, config).map_err(failure)?;
-            let most = trainer.images() / trainer.config.batch;
+            let trainer = Trainer::new(&gpu, &data, &config).map_err(super::unfit(&gpu, &config, &data))?;
+            let most = trainer.items() / trainer.recipe.batch;
             let work = Work { instances: vec![trainer.step()], most, rewind: &|| trainer.rewind() };
             flags.common.show("train", &gpu, &work)
         }
@@ -147,9 +147,9 @@ pub fn run(flags: &Flags) -> Outcome {
                 .validate()
                 .map_err(|width| failure(format!("--hidden {:?} makes {width}", config.hidden)))?;
             let gpu = flags.common.open()?;
-            config.fits(&gpu, &data).map_err(failure)?;
-            let parameters = shape.initial(config.seed);
-            let mlp = Mlp::upload(&gpu, shape, &parameters).map_err(failure)?;
+            config.fits(&gpu, &data).map_err(super::unfit(&gpu, &config, &data))?;
+            let values = shape.initial(config.seed);
+            let mlp = Mlp::upload(&gpu, shape, &values).map_err(failure)?;
             let evaluator = Evaluator::new(&gpu, &mlp, &data.test).map_err(failure)?;
             let (instances, rewind) = (vec![evaluator.step()], &|| evaluator.rewind());
             flags.common.show("eval", &gpu, &Work { instances, most: evaluator.steps(), rewind })

@@ -113,7 +113,7 @@ impl DeviceFlags {
         if config.precision == Precision::F32 {
             return Ok(());
         }
-        config.fits(gpu, data).map_err(failure)?;
+        config.fits(gpu, data).map_err(super::unfit(gpu, config, data))?;
         let product = |[rows, cols]: [usize; 2]| Wanted {
             operation: "matmul_ternary",
             shape: [config.batch, rows, cols],

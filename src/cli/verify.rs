@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use super::network::{self, Network};
+use super::network;
 use super::{DeviceFlags, Failure, Outcome, Verdict, failure, shown};
 use crate::digest::{self, Digest, IMAGES, Integers};
-use crate::formats::{Difference, Layer, Model};
+use crate::model::logits;
 use crate::report::{columns, thousands};
+use crate::store::{Difference, Model};
 
 #[derive(Args)]
 #[command(after_help = NOTES)]
@@ -40,11 +41,11 @@ Examples:
   sterna verify digits.safetensors --against runs/NAME/model.safetensors --json";
 
 pub fn run(flags: &Flags) -> Outcome {
-    let network = Network::open(&flags.file)?;
-    let model = network.model(&flags.file)?;
+    let network = network::open(&flags.file)?;
+    let model = network::model(&network, &flags.file)?;
     let other = flags.against.as_deref().map(open).transpose()?;
     let gpu = flags.device.open()?;
-    let mlp = network.upload(&gpu)?;
+    let mlp = network.upload(&gpu).map_err(failure)?;
     let (packed, gains) = model.parts();
 
     let images = digest::fixed_images(packed[0].cols);
@@ -52,13 +53,12 @@ pub fn run(flags: &Flags) -> Outcome {
     let device = digest::integers(&gpu, &mlp, &images).map_err(failure)?;
     let twin = digest::twin_integers(&packed, &gains, &images);
     // Integers do not see a scale under which no logit is a number.
-    let (logits, _) = network::logits(&gpu, &mlp, &images.chunks_exact(packed[0].cols).collect::<Vec<_>>())
-        .map_err(failure)?;
-    network::finite(&flags.file, |i| format!("fixed image {i}"), logits.iter().map(|row| &row[..]))?;
+    let floats = logits(&gpu, &mlp, &images).map_err(failure)?;
+    network::finite(&flags.file, |i| format!("fixed image {i}"), floats.chunks_exact(floats.len() / IMAGES))?;
     // What the device holds after all that, of a checkpoint what it made of the shadow weights itself.
-    let held = mlp.packed(&gpu).map_err(failure)?;
-    let layers = held.into_iter().zip(gains).map(|(packed, gain)| Layer { packed, gain }).collect();
-    let held = Model { layers, eps: model.eps, about: json!(null) };
+    let mut held = model.clone();
+    let trits = mlp.params.packed(&gpu).map_err(failure)?;
+    held.matrices_mut().zip(trits).for_each(|(held, packed)| *held = packed);
 
     let here = [("the device".into(), "the CPU".into()), ("the device".into(), "the CPU twin".into())];
     let mut found: Vec<(Difference, (String, String))> =
@@ -111,7 +111,7 @@ pub fn run(flags: &Flags) -> Outcome {
 
 /// The file to compare with, of a shape that this program runs.
 fn open(path: &Path) -> Result<(&Path, Model), Failure> {
-    Ok((path, Network::open(path)?.model(path)?.into_owned()))
+    Ok((path, network::model(&network::open(path)?, path)?))
 }
 
 fn hex(layers: &[Integers]) -> String {
@@ -123,7 +123,7 @@ fn hex(layers: &[Integers]) -> String {
 /// A line for each layer with what was compared, up to the first difference.
 fn table(model: &Model, first: Option<&Difference>) -> String {
     let mut rows = vec![["layer", "trits", "codes", "accumulators", ""].map(String::from).to_vec()];
-    for (i, Layer { packed, .. }) in model.layers.iter().enumerate() {
+    for (i, packed) in model.matrices().enumerate() {
         let said = match first.map(|difference| difference.layer) {
             Some(Some(layer)) if i == layer => "differs",
             Some(Some(layer)) if i > layer => "-",

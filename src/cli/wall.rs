@@ -8,12 +8,12 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::{DeviceFlags, Failure, MemoryFlags, Outcome, Verdict, failure, interrupt, object, shown};
-use crate::checkpoint::SCHEMA;
 use crate::gpu::Gpu;
 use crate::measure::ceilings::spread;
 use crate::measure::wall::{self, ENERGY_SHAPE, Part, Session, Wall};
 use crate::measure::{Wanted, Watch};
 use crate::report::wall::{compare_page, tables, wall_page};
+use crate::store::SCHEMA;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -3,10 +3,11 @@
 
 use std::ops::ControlFlow;
 
-use super::Trainer;
-use crate::checkpoint::{Checkpoint, Layer, Moments, Progress};
+use super::{Source, Trainer};
 use crate::gpu::{Dtype, Error, Tensor};
-use crate::kernels;
+use crate::model::{Network, Param};
+use crate::parameter::Parameter;
+use crate::store::{Arch, Checkpoint, Moments, Progress, Saved};
 
 /// Where a value was first infinite or no number.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,64 +16,59 @@ pub struct Fault {
     pub step: usize,
     /// The kernel that wrote it.
     pub kernel: &'static str,
-    /// The tensor, which names its layer: `layers.0.weight.grad`.
+    /// The tensor, which names its parameter: `layers.0.weight.grad`.
     pub tensor: String,
 }
 
-impl Trainer {
-    /// The run as a file: parameters, moments, where it stands, and `run`, what it says of itself. The caller
-    /// adds what it alone knows, [`Layer::trits`] and [`Progress::seconds`].
+impl<N: Network, S: Source> Trainer<N, S> {
+    /// The run as a file: parameters, moments, where it stands, which network it is, and `run`, what it says of
+    /// itself. The caller adds what it alone knows, [`Saved::trits`] and [`Progress::seconds`].
     ///
     /// # Errors
     /// If the device failed.
-    pub fn checkpoint(&self, run: serde_json::Value) -> Result<Checkpoint, Error> {
+    pub fn checkpoint(&self, arch: &Arch, run: serde_json::Value) -> Result<Checkpoint, Error> {
         let gpu = &self.gpu;
-        let moments = |of: &kernels::Moments| {
-            Ok::<_, Error>(Moments { m: gpu.download(&of.m)?, v: gpu.download(&of.v)? })
+        let saved = |param: &Param| {
+            let (m, v) = (gpu.download(&param.moments.m)?, gpu.download(&param.moments.v)?);
+            let (parameter, values) = (param.parameter.clone(), gpu.download(&param.value)?);
+            Ok(Saved { parameter, values, moments: Some(Moments { m, v }), trits: None })
         };
-        let layers = self.mlp.layers.iter().zip(self.mlp.shape.layers()).map(|(layer, [rows, cols])| {
-            Ok(Layer {
-                rows,
-                cols,
-                weight: gpu.download(&layer.weight)?,
-                gain: gpu.download(&layer.gain)?,
-                moments: Some([moments(&layer.weight_moments)?, moments(&layer.gain_moments)?]),
-                trits: None,
-            })
-        });
+        let parameters = self.network.params().iter().map(saved).collect::<Result<_, Error>>()?;
         let progress = Progress {
             epoch: self.epoch,
             step: self.done,
-            loss: if self.done > 0 { gpu.download(&self.data.totals.loss)?[0] } else { 0.0 },
-            hits: if self.done > 0 { gpu.download(&self.data.totals.hits)?[0] } else { 0 },
+            loss: if self.done > 0 { gpu.download(&self.totals.loss)?[0] } else { 0.0 },
+            hits: if self.done > 0 { gpu.download(&self.totals.hits)?[0] } else { 0 },
             seconds: 0.0,
         };
-        Ok(Checkpoint { layers: layers.collect::<Result<_, Error>>()?, progress: Some(progress), run })
+        Ok(Checkpoint { arch: arch.clone(), parameters, progress: Some(progress), run })
     }
 
     /// Puts the training where a checkpoint of the same network was written.
     ///
     /// # Panics
-    /// If the file has no moments or no progress, or its shapes are not the network's.
+    /// If the file has no moments or no progress, or its parameters are not the network's.
     ///
     /// # Errors
     /// If the device failed.
     pub fn restore(&mut self, from: &Checkpoint) -> Result<(), Error> {
-        assert_eq!(from.dims(), self.mlp.shape.dims, "Trainer::restore: the layer widths");
+        let params = self.network.params();
+        let [own, its]: [Vec<&Parameter>; 2] = [
+            params.iter().map(|param| &param.parameter).collect(),
+            from.parameters.iter().map(|saved| &saved.parameter).collect(),
+        ];
+        assert_eq!(own, its, "Trainer::restore: the parameters");
         let progress = from.progress.expect("the caller has a file that can be trained on");
         let gpu = &self.gpu;
-        for (layer, from) in self.mlp.layers.iter().zip(&from.layers) {
-            let [weight, gain] = from.moments.as_ref().expect("the caller has a file with moments");
-            gpu.write(&layer.weight, &from.weight);
-            gpu.write(&layer.gain, &from.gain);
-            for (to, from) in [(&layer.weight_moments, weight), (&layer.gain_moments, gain)] {
-                gpu.write(&to.m, &from.m);
-                gpu.write(&to.v, &from.v);
-            }
+        for (param, saved) in params.iter().zip(&from.parameters) {
+            let moments = saved.moments.as_ref().expect("the caller has a file with moments");
+            gpu.write(&param.value, &saved.values);
+            gpu.write(&param.moments.m, &moments.m);
+            gpu.write(&param.moments.v, &moments.v);
         }
-        gpu.write(&self.data.totals.loss, &[progress.loss]);
-        gpu.write(&self.data.totals.hits, &[progress.hits]);
-        gpu.run(&self.mlp.quantize(gpu))?;
+        gpu.write(&self.totals.loss, &[progress.loss]);
+        gpu.write(&self.totals.hits, &[progress.hits]);
+        gpu.run(&params.quantize(gpu))?;
         (self.epoch, self.done) = (progress.epoch, progress.step);
         Ok(())
     }
@@ -87,7 +83,7 @@ impl Trainer {
         let mut before = from.clone();
         while self.steps() < until {
             let score = self.run_to(self.done + 1, &mut |_| ControlFlow::Continue(()))?;
-            let after = self.checkpoint(serde_json::Value::Null)?;
+            let after = self.checkpoint(&from.arch, serde_json::Value::Null)?;
             if after.is_finite() && score.is_none_or(|score| score.loss.is_finite()) {
                 before = after;
                 continue;
@@ -96,12 +92,13 @@ impl Trainer {
             let step = self.steps();
             self.restore(&before)?;
             self.aim();
-            let ops = self.plan.step(self.done).ops.clone();
+            let ops = self.steps.step(self.done).to_vec();
             for op in ops {
                 self.gpu.run([&op])?;
                 if let Some(tensor) = self.not_finite(op.tensors())? {
-                    // Of a tensor that all layers share, whose part it is.
-                    let parts: Vec<Tensor> = self.mlp.parts(tensor).into_iter().cloned().collect();
+                    // A tensor may hold many parameters: say which of them it is.
+                    let parts: Vec<Tensor> =
+                        self.network.params().parts(tensor).into_iter().cloned().collect();
                     let tensor = self.not_finite(&parts)?.unwrap_or(tensor).label().into();
                     return Ok(Some(Fault { step, kernel: op.name(), tensor }));
                 }

@@ -5,6 +5,8 @@
 #![allow(dead_code)]
 
 pub mod dawn;
+#[cfg(feature = "files")]
+pub mod layers;
 pub mod process;
 
 use std::fmt::Debug;

@@ -54,10 +54,10 @@ pub fn run(flags: &Flags) -> Outcome {
     cli::tell(format!("bench train on {}", cli::gpu_line(&gpu)));
     flags.device.tune_training(&gpu, &config, &data)?;
     let began = Instant::now();
-    let mut trainer = Trainer::new(&gpu, &data, config.clone()).map_err(failure)?;
+    let mut trainer = Trainer::new(&gpu, &data, &config).map_err(cli::unfit(&gpu, &config, &data))?;
     // What is compiled and uploaded before the first step belongs to the first epoch.
     let mut seconds = began.elapsed().as_secs_f64();
-    let evaluator = Evaluator::new(&gpu, &trainer.mlp, &data.test).map_err(failure)?;
+    let evaluator = Evaluator::new(&gpu, &trainer.network, &data.test).map_err(failure)?;
     let dispatches = trainer.step().len();
     let mut epochs: Vec<Epoch> = Vec::new();
     for number in 1..=flags.epochs {

@@ -2,11 +2,12 @@
 
 use serde_json::{Map, Value, json};
 
-use super::folder::{self, MODEL};
-use super::{Config, Finished, Flags, Outcome, Precision, Score, Start, Verdict, failure, seconds};
-use crate::checkpoint::replace;
+use super::{
+    Config, Finished, Flags, MODEL, Outcome, Precision, Score, Start, Verdict, failure, fresh, seconds,
+};
 use crate::cli::{print_json, say, score_json, shown, tell};
 use crate::report::{Point, columns, compare_svg, thousands};
+use crate::store::replace;
 
 /// The network as the flags ask for it, and what it is held against, both from one seed.
 fn pair(flags: &Flags, seed: u64) -> [(&'static str, Config); 2] {
@@ -50,7 +51,7 @@ impl Side {
 }
 
 pub fn run(flags: &Flags) -> Outcome {
-    let base = flags.out.clone().unwrap_or_else(|| folder::fresh(flags.seed));
+    let base = flags.out.clone().unwrap_or_else(|| fresh(flags.seed));
     let mut sides = pair(flags, flags.seed).map(|(name, _)| Side { name, runs: Vec::new() });
     let mut data = String::new();
     for seed in flags.seeds() {

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::super::{Failure, tell};
-use super::folder::Epoch;
 use super::seconds;
 use crate::report::{Point, curve_svg};
+use crate::store::FileError;
+use crate::train::Epoch;
 
 pub struct Log {
     bar: ProgressBar,
@@ -93,14 +94,15 @@ impl Log {
     }
 
     /// A full disk does not stop a run: it is told at once, and made up for when there is room again.
-    pub fn note(&mut self, file: &'static str, written: Result<(), Failure>) {
+    pub fn note(&mut self, file: &'static str, written: Result<(), FileError>) {
         match written {
             Ok(()) => {
                 if self.trouble.remove(file).is_some() {
                     self.bar.suspend(|| tell(format!("sterna: {file} is written again")));
                 }
             }
-            Err(Failure(sentence)) => {
+            Err(error) => {
+                let sentence = error.to_string();
                 self.bar.suspend(|| tell(format!("sterna: {sentence}; training goes on")));
                 self.trouble.insert(file, sentence);
             }

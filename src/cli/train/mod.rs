@@ -1,26 +1,26 @@
 //! `sterna train`: flags, the run from its first step to its last, and what it says at the end.
 
 mod compare;
-mod folder;
 mod log;
 
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::{DataFlags, DeviceFlags, Failure, Outcome, Verdict, failure, interrupt, shown};
-use crate::checkpoint::{Checkpoint, Layer, Progress, SCHEMA};
 use crate::gpu::Gpu;
 use crate::mnist::Dataset;
-use crate::model::{Precision, Shape};
-use crate::report::{LayerCost, confusion_png, contact_sheet_png, weights_png};
-use crate::ternary::Packed;
-use crate::ternary::RMSNORM_EPS;
-use crate::train::{Augment, Config, Evaluator, Fault, Optimizer, Score, Trainer};
-use folder::{Epoch, MODEL, RunFolder};
+use crate::model::{Mlp, Precision, Shape, logits};
+use crate::parameter::Role;
+use crate::report::{confusion_png, contact_sheet_png, weights_png};
+use crate::store::{Checkpoint, FileError, SCHEMA};
+use crate::ternary::{Packed, RMSNORM_EPS};
+use crate::train::{
+    Augment, Config, Digits, Ended, Epoch, Evaluator, Fault, FolderError, MODEL, Observer, Optimizer, Run,
+    RunFolder, Score, Trainer, classes,
+};
 use log::Log;
 
 #[derive(Args)]
@@ -216,49 +216,54 @@ fn plain(value: &Value) -> String {
 
 /// Everything that is ready before the first step.
 struct Start {
-    gpu: Gpu,
     data: Dataset,
-    trainer: Trainer,
-    evaluator: Evaluator,
-    folder: RunFolder,
-    /// What the run says of itself in config.json and in the checkpoint.
-    description: Value,
-    /// The epochs done, and what the checkpoint knew beyond the trainer.
+    config: Config,
+    run: Run<Mlp, Digits>,
+    /// The epochs done.
     epochs: Vec<Epoch>,
-    trits: Option<Vec<Packed>>,
-    seconds: f64,
-    /// What the last whole epoch said of itself.
-    result: Value,
 }
 
 impl Start {
     fn fresh(flags: &Flags, config: Config, out: Option<&Path>) -> Result<Start, Failure> {
         let data = flags.data.load()?;
-        config.validate(&data).map_err(failure)?;
+        config.validate(&data).map_err(super::refused)?;
         let gpu = flags.device.open()?;
         flags.device.tune_training(&gpu, &config, &data)?;
-        let trainer = Trainer::new(&gpu, &data, config.clone()).map_err(failure)?;
-        let evaluator = Evaluator::new(&gpu, &trainer.mlp, &data.test).map_err(failure)?;
+        let trainer = Trainer::new(&gpu, &data, &config).map_err(super::unfit(&gpu, &config, &data))?;
+        let evaluator = Evaluator::new(&gpu, &trainer.network, &data.test).map_err(failure)?;
         // Last of what can be refused, so that a refusal leaves no empty folder behind.
-        let folder = RunFolder::create(out, config.seed)?;
+        let path = out.map_or_else(|| fresh(config.seed), Path::to_path_buf);
+        let folder = RunFolder::create(&path).map_err(|error| match error {
+            FolderError::Taken(folder) => {
+                let folder = shown(&folder);
+                failure(format!(
+                    "--out {folder} already holds a run: go on with it by --resume {folder}, choose another folder, \
+                     or remove this one"
+                ))
+            }
+            FolderError::Unwritable(..) => failure(format!("--out {error}")),
+            other => failure(other),
+        })?;
         let description = describe(&gpu, &data, &config, &trainer, flags.data.folder());
-        folder.write("config.json", format!("{description:#}\n").as_bytes())?;
-        if let Some(samples) = trainer.samples(10, 9).map_err(failure)? {
+        folder.write("config.json", format!("{description:#}\n").as_bytes()).map_err(failure)?;
+        if let Some(samples) = trainer.source.samples(&gpu, 10, 9).map_err(failure)? {
             let title = format!("{}, --augment {}", data.name, plain(&json!(config.augment)));
-            folder.write("augment.png", &contact_sheet_png(&title, &samples, [data.height, data.width]))?;
+            let sheet = contact_sheet_png(&title, &samples, [data.height, data.width]);
+            folder.write("augment.png", &sheet).map_err(failure)?;
         }
-        let start = Start {
-            gpu,
-            data,
+        let arch = trainer.network.shape.arch();
+        let run = Run {
             trainer,
             evaluator,
             folder,
+            arch,
             description,
-            epochs: Vec::new(),
+            result: Value::Null,
             trits: None,
             seconds: 0.0,
-            result: Value::Null,
+            elapsed: 0.0,
         };
+        let start = Start { data, config, run, epochs: Vec::new() };
         start.introduce("into");
         Ok(start)
     }
@@ -281,7 +286,8 @@ impl Start {
         let config: Config = serde_json::from_value(file.run["config"].clone()).map_err(|error| {
             refuse(format!("has no config to go on with ({error}); `sterna eval` can use it"))
         })?;
-        let (Some(progress), true) = (file.progress, file.layers.iter().all(|layer| layer.moments.is_some()))
+        let (Some(progress), true) =
+            (file.progress, file.parameters.iter().all(|saved| saved.moments.is_some()))
         else {
             return Err(refuse(
                 "has weights, but not where its training stands; `sterna eval` can use it".into(),
@@ -300,10 +306,14 @@ impl Start {
                 data.name
             )));
         }
-        config.validate(&data).map_err(|what| refuse(format!("its config is out of range: {what}")))?;
+        config.validate(&data).map_err(|error| {
+            let Failure(what) = super::refused(error);
+            refuse(format!("its config is out of range: {what}"))
+        })?;
         let dims = config.shape(&data).dims;
-        if file.dims() != dims {
-            return Err(refuse(format!("has layers of {:?}, but its config asks for {dims:?}", file.dims())));
+        let found = Shape::of(&file.arch).map_err(refuse)?.dims;
+        if found != dims {
+            return Err(refuse(format!("has layers of {found:?}, but its config asks for {dims:?}")));
         }
         let steps = config.steps_per_epoch(data.train.len());
         if progress.epoch > config.epochs || progress.step >= steps {
@@ -315,10 +325,11 @@ impl Start {
 
         let gpu = flags.device.open()?;
         flags.device.tune_training(&gpu, &config, &data)?;
-        let mut trainer = Trainer::new(&gpu, &data, config.clone()).map_err(failure)?;
+        let mut trainer = Trainer::new(&gpu, &data, &config).map_err(super::unfit(&gpu, &config, &data))?;
         trainer.restore(&file).map_err(failure)?;
-        let evaluator = Evaluator::new(&gpu, &trainer.mlp, &data.test).map_err(failure)?;
-        let (folder, epochs) = RunFolder::reopen(path, progress.epoch, progress.epoch == config.epochs)?;
+        let evaluator = Evaluator::new(&gpu, &trainer.network, &data.test).map_err(failure)?;
+        let reopened = RunFolder::reopen(path, progress.epoch, progress.epoch == config.epochs);
+        let (folder, epochs) = reopened.map_err(failure)?;
         if epochs.len() < progress.epoch {
             super::tell(format!(
                 "sterna: metrics.jsonl holds {} of {} epochs: the curve has no others",
@@ -326,29 +337,30 @@ impl Start {
                 progress.epoch
             ));
         }
-        let packed = |layer: &mut Layer| {
-            let words = layer.trits.take()?;
-            Some(Packed { rows: layer.rows, cols: layer.cols, scale: 1.0, words })
-        };
         let begun = ["adapter", "backend", "checked"].map(|key| file.run[key].clone());
-        let start = Start {
+        let ternary = file.parameters.iter_mut().filter(|saved| saved.parameter.role == Role::Ternary);
+        let trits = ternary.map(|saved| {
+            let [rows, cols] = saved.parameter.matrix();
+            Some(Packed { rows, cols, scale: 1.0, words: saved.trits.take()? })
+        });
+        let run = Run {
             description: describe(&gpu, &data, &config, &trainer, set.folder()),
-            trits: file.layers.iter_mut().map(packed).collect(),
+            trits: trits.collect(),
             result: file.run["result"].take(),
             seconds: progress.seconds,
-            gpu,
-            data,
+            elapsed: epochs.last().map_or(0.0, |epoch| epoch.elapsed_seconds),
+            arch: trainer.network.shape.arch(),
             trainer,
             evaluator,
             folder,
-            epochs,
         };
-        let (epoch, epochs) = (progress.epoch, config.epochs);
+        let start = Start { data, config, run, epochs };
+        let (epoch, epochs) = (progress.epoch, start.config.epochs);
         start.introduce(&match epoch == epochs {
             true => format!("all {epochs} epochs are done, in"),
             false => format!("going on after epoch {epoch}/{epochs} and step {}/{steps}, in", progress.step),
         });
-        let here = ["adapter", "backend", "checked"].map(|key| start.description[key].clone());
+        let here = ["adapter", "backend", "checked"].map(|key| start.run.description[key].clone());
         if epoch < epochs && begun != here {
             super::tell(format!(
                 "sterna: the run was begun on {} ({}): on another adapter its weights end a little different",
@@ -361,7 +373,7 @@ impl Start {
 
     /// Trains to the end, or says why it did not come to that.
     fn train(self, flags: &Flags) -> Result<Result<Finished, Verdict>, Failure> {
-        let model = self.folder.model();
+        let model = self.run.folder.model();
         self.work(flags).map_err(|Failure(sentence)| match model.exists() {
             true => failure(format!("{sentence}; the last checkpoint is whole: {}", go_on(&model, flags))),
             false => Failure(sentence),
@@ -369,135 +381,32 @@ impl Start {
     }
 
     fn work(mut self, flags: &Flags) -> Result<Result<Finished, Verdict>, Failure> {
-        let begun = Instant::now();
-        let before = self.epochs.last().map_or(0.0, |epoch| epoch.elapsed_seconds) + self.seconds;
-        let (epochs, images) = (self.trainer.config.epochs, self.data.train.len());
-        let at = self.trainer.epoch * images + self.trainer.position();
-        let mut log = Log::open(epochs, images, at, &self.epochs);
+        let (epochs, images) = (self.config.epochs, self.data.train.len());
+        let trainer = &self.run.trainer;
+        let at = trainer.epoch * images + trainer.position();
+        let mut teller = Teller {
+            log: Log::open(epochs, images, at, &self.epochs),
+            title: self.title(),
+            gpu: trainer.gpu.clone(),
+            shape: trainer.network.shape.clone(),
+            config: self.config.clone(),
+            images,
+            epoch: trainer.epoch,
+            destroy_after: flags.destroy_device_after,
+        };
         let period = Some(flags.checkpoint_seconds).filter(|&s| s > 0.0).map(Duration::from_secs_f64);
-        let mut trits = match self.trits.take() {
-            Some(trits) => trits,
-            None => self.trits()?,
-        };
-        let mut good = match self.snapshot(&trits)? {
-            Some(file) => file,
-            None => return Err(failure("the first weights are no numbers")),
-        };
-        if self.trainer.steps() == 0 {
-            // Whatever happens from now on, there is a file to go on from.
-            good.save(&self.folder.model()).map_err(failure)?;
+        let ended = self.run.train(period, &mut teller).map_err(failure)?;
+        teller.log.close();
+        match ended {
+            Ended::Finished(trits) => self.finished(teller.log, trits).map(Ok),
+            Ended::Interrupted => self.interrupted(&teller.log, flags).map(Err),
+            Ended::Diverged(fault, saved) => Ok(Err(self.diverged(fault, saved))),
         }
-        let mut saved = (self.trainer.steps(), Instant::now());
-        while self.trainer.epoch < epochs {
-            let started = Instant::now();
-            let Config { batch, .. } = self.trainer.config;
-            let done = self.trainer.epoch * self.trainer.config.steps_per_epoch(images);
-            let mut heard = |images: usize| {
-                log.progress(images);
-                if flags.destroy_device_after.is_some_and(|steps| done + images / batch >= steps) {
-                    self.gpu.device().destroy();
-                }
-                match interrupt::asked() || period.is_some_and(|period| saved.1.elapsed() >= period) {
-                    true => ControlFlow::Break(()),
-                    false => ControlFlow::Continue(()),
-                }
-            };
-            let train = match interrupt::asked() {
-                true => None,
-                false => self.trainer.run(&mut heard).map_err(failure)?,
-            };
-            self.seconds += started.elapsed().as_secs_f64();
-            let epoch = match train {
-                Some(train) => {
-                    Some(self.score(train, &mut trits, &log.times, before + begun.elapsed().as_secs_f64())?)
-                }
-                None => None,
-            };
-            match self.snapshot(&trits)?.filter(|_| epoch.as_ref().is_none_or(Epoch::is_finite)) {
-                Some(file) => good = file,
-                None => {
-                    log.close();
-                    return self.diverged(&good, saved.0).map(Err);
-                }
-            }
-            if let Some(epoch) = epoch {
-                log.epoch(&epoch);
-                log.note("metrics.jsonl", self.folder.append(&epoch));
-                log.note("curve.svg", self.folder.write("curve.svg", log.curve(&self.title()).as_bytes()));
-            }
-            let written = good.save(&self.folder.model()).map_err(failure);
-            saved = (if written.is_ok() { self.trainer.steps() } else { saved.0 }, Instant::now());
-            log.note("model.safetensors", written);
-            if interrupt::asked() && self.trainer.epoch < epochs {
-                log.close();
-                return self.interrupted(&log, flags).map(Err);
-            }
-        }
-        log.close();
-        self.finished(log, trits).map(Ok)
-    }
-
-    /// The run as a file, unless a value in it is no number any more.
-    fn snapshot(&self, trits: &[Packed]) -> Result<Option<Checkpoint>, Failure> {
-        let mut run = self.description.clone();
-        run["result"] = self.result.clone();
-        let mut file = self.trainer.checkpoint(run).map_err(failure)?;
-        for (layer, packed) in file.layers.iter_mut().zip(trits) {
-            layer.trits = Some(packed.words.clone());
-        }
-        file.progress = file.progress.map(|progress| Progress { seconds: self.seconds, ..progress });
-        Ok(Some(file).filter(Checkpoint::is_finite))
-    }
-
-    /// The trits of the weights as they are now; none of a float network.
-    fn trits(&self) -> Result<Vec<Packed>, Failure> {
-        self.trainer.mlp.packed(&self.gpu).map_err(failure)
-    }
-
-    /// Scores the epoch that just ended, whose `trits` replace those of the epoch before.
-    fn score(
-        &mut self,
-        train: Score,
-        trits: &mut Vec<Packed>,
-        times: &[f64],
-        elapsed_seconds: f64,
-    ) -> Result<Epoch, Failure> {
-        let test = self.evaluator.score().map_err(failure)?;
-        let before = std::mem::replace(trits, self.trits()?);
-        let flips: usize = trits.iter().zip(&before).map(|(now, before)| now.flips(before)).sum();
-        let seconds = std::mem::take(&mut self.seconds);
-        let times = [times, &[seconds]].concat();
-        self.result = Value::Object(self.summary(trits, &times, train, test));
-        Ok(Epoch {
-            epoch: self.trainer.epoch,
-            step: self.trainer.steps(),
-            lr: self.trainer.rate(),
-            train_loss: train.loss,
-            train_accuracy: train.accuracy,
-            test_loss: test.loss,
-            test_accuracy: test.accuracy,
-            flips: (!trits.is_empty()).then(|| flips as f64 / self.trainer.mlp.shape.weights() as f64),
-            zeros: super::costs(trits).iter().map(LayerCost::zeros).collect(),
-            seconds,
-            elapsed_seconds,
-            schema: SCHEMA,
-            sterna_version: env!("CARGO_PKG_VERSION").into(),
-        })
-    }
-
-    /// The keys of the JSON line.
-    fn summary(&self, layers: &[Packed], times: &[f64], train: Score, test: Score) -> Map<String, Value> {
-        let mut summary = super::device_json(&self.gpu);
-        summary.extend(super::model_json(&self.trainer.mlp.shape, layers));
-        summary.extend(super::object(run_json(&self.trainer, times, train)));
-        summary.extend(super::score_json(test));
-        summary
     }
 
     /// What a run is called in its pictures.
     fn title(&self) -> String {
-        let config = &self.trainer.config;
-        let weights = match (config.precision, config.shadow) {
+        let weights = match (self.config.precision, self.config.shadow) {
             (Precision::F32, _) => "f32 weights",
             (Precision::Ternary, true) => "ternary weights",
             (Precision::Ternary, false) => "ternary weights without shadow",
@@ -506,25 +415,22 @@ impl Start {
     }
 
     fn interrupted(&self, log: &Log, flags: &Flags) -> Result<Verdict, Failure> {
-        let Config { epochs, .. } = self.trainer.config;
         log.complete()?;
         super::tell(format!(
-            "Interrupted after epoch {}/{epochs} and {} images of the next; nothing is lost. Go on with:\n  {}",
-            self.trainer.epoch,
-            self.trainer.position(),
-            go_on(&self.folder.model(), flags)
+            "Interrupted after epoch {}/{} and {} images of the next; nothing is lost. Go on with:\n  {}",
+            self.run.trainer.epoch,
+            self.config.epochs,
+            self.run.trainer.position(),
+            go_on(&self.run.folder.model(), flags)
         ));
         Ok(Verdict::Interrupted)
     }
 
     /// Says where numbers stopped being finite, and what is left.
-    fn diverged(&mut self, good: &Checkpoint, saved: usize) -> Result<Verdict, Failure> {
-        let until = self.trainer.steps();
-        super::tell("The loss is no number any more: looking for the step where that began");
-        let fault = self.trainer.first_fault(good, until).map_err(failure)?;
+    fn diverged(&self, fault: Option<Fault>, saved: usize) -> Verdict {
         let what = match fault {
             Some(Fault { step, kernel, tensor }) => {
-                let epoch = (step - 1) / self.trainer.config.steps_per_epoch(self.data.train.len()) + 1;
+                let epoch = (step - 1) / self.run.trainer.steps_per_epoch() + 1;
                 format!(
                     "in step {step}, epoch {epoch}, {kernel} wrote values into {tensor} that are no numbers"
                 )
@@ -534,38 +440,36 @@ impl Start {
         super::tell(format!(
             "sterna: the run diverged: {what}; the last good checkpoint is {}, after step {saved}; start a new \
              run with a smaller --lr or --weight-decay",
-            shown(&self.folder.model())
+            shown(&self.run.folder.model())
         ));
-        Ok(Verdict::No)
+        Verdict::No
     }
 
     /// The last pictures, and what there is to say.
     fn finished(self, mut log: Log, layers: Vec<Packed>) -> Result<Finished, Failure> {
-        let size = [self.data.height, self.data.width];
-        let said = self.evaluator.predictions().map_err(failure)?;
+        let (size, title) = ([self.data.height, self.data.width], self.title());
+        let Run { trainer, folder, result, .. } = self.run;
+        let logits = logits(&trainer.gpu, &trainer.network, &self.data.test.images).map_err(failure)?;
+        let said = classes(&logits, self.data.classes);
         // A run that was finished before is left as it is.
-        if self.folder.trains() {
+        if folder.trains() {
             if !layers.is_empty() {
-                let picture = weights_png(&self.title(), &layers, size);
-                log.note("weights.png", self.folder.write("weights.png", &picture));
+                log.note("weights.png", folder.write("weights.png", &weights_png(&title, &layers, size)));
             }
-            let confusion = super::confusion(&self.data, &said);
-            let picture = confusion_png(&self.title(), &confusion);
-            log.note("confusion.png", self.folder.write("confusion.png", &picture));
+            let picture = confusion_png(&title, &super::confusion(&self.data, &said));
+            log.note("confusion.png", folder.write("confusion.png", &picture));
         }
-        let number = |key: &str| self.result[key].as_f64().unwrap_or(f64::NAN);
-        let mut summary = super::object(self.result.clone());
-        summary.insert("checkpoint".into(), json!(shown(&self.folder.model())));
+        let number = |key: &str| result[key].as_f64().unwrap_or(f64::NAN);
+        let mut summary = super::object(result.clone());
+        summary.insert("checkpoint".into(), json!(shown(&folder.model())));
+        let hits =
+            said.iter().zip(&self.data.test.labels).map(|(&said, &is)| said == usize::from(is)).collect();
         Ok(Finished {
             test: Score { loss: number("test_loss"), accuracy: number("test_accuracy") },
             seconds_per_epoch: number("seconds_per_epoch"),
-            shape: self.trainer.mlp.shape.clone(),
-            folder: self.folder.path,
-            hits: said
-                .iter()
-                .zip(&self.data.test.labels)
-                .map(|(&said, &is)| said == usize::from(is))
-                .collect(),
+            shape: trainer.network.shape,
+            folder: folder.path,
+            hits,
             layers,
             summary,
             log,
@@ -574,23 +478,85 @@ impl Start {
 
     /// Two lines on what is trained, where and with what.
     fn introduce(&self, how: &str) {
-        let config = &self.trainer.config;
-        let dims: Vec<String> = self.trainer.mlp.shape.dims.iter().map(usize::to_string).collect();
+        let (config, trainer) = (&self.config, &self.run.trainer);
+        let dims: Vec<String> = trainer.network.shape.dims.iter().map(usize::to_string).collect();
         let shadow = if config.shadow { "" } else { " without shadow weights" };
         super::tell(format!(
             "{} in {}{shadow} on {}",
             dims.join("-"),
             config.precision.name(),
-            super::gpu_line(&self.gpu)
+            super::gpu_line(&trainer.gpu)
         ));
         super::tell(format!(
             "{}: {} training and {} test images, {how} {}",
             self.data.name,
             self.data.train.len(),
             self.data.test.len(),
-            shown(&self.folder.path)
+            shown(&self.run.folder.path)
         ));
     }
+}
+
+/// Shows a run as it goes on.
+struct Teller {
+    log: Log,
+    title: String,
+    gpu: Gpu,
+    shape: Shape,
+    config: Config,
+    /// Images of an epoch, and epochs done.
+    images: usize,
+    epoch: usize,
+    /// See `--destroy-device-after`.
+    destroy_after: Option<usize>,
+}
+
+impl Observer for Teller {
+    fn progress(&mut self, images: usize) {
+        self.log.progress(images);
+        let done = self.epoch * self.config.steps_per_epoch(self.images) + images / self.config.batch;
+        if self.destroy_after.is_some_and(|steps| done >= steps) {
+            self.gpu.device().destroy();
+        }
+    }
+
+    fn stop(&mut self) -> bool {
+        interrupt::asked()
+    }
+
+    fn result(&mut self, epoch: &Epoch, layers: &[Packed]) -> Value {
+        let times = [&self.log.times[..], &[epoch.seconds]].concat();
+        let mut result = super::device_json(&self.gpu);
+        result.extend(super::model_json(&self.shape, layers));
+        result.extend(super::object(run_json(epoch, &self.config, self.images, &times)));
+        result.extend(super::score_json(Score { loss: epoch.test_loss, accuracy: epoch.test_accuracy }));
+        Value::Object(result)
+    }
+
+    fn epoch(&mut self, epoch: &Epoch, folder: &RunFolder) {
+        self.epoch = epoch.epoch;
+        self.log.epoch(epoch);
+        self.log.note("curve.svg", folder.write("curve.svg", self.log.curve(&self.title).as_bytes()));
+    }
+
+    fn diverging(&mut self) {
+        self.log.close();
+        super::tell("The loss is no number any more: looking for the step where that began");
+    }
+
+    fn written(&mut self, file: &'static str, outcome: Result<(), FileError>) {
+        self.log.note(file, outcome);
+    }
+}
+
+/// A folder name that nobody has.
+fn fresh(seed: u64) -> PathBuf {
+    let time = jiff::Zoned::now().strftime("%Y-%m-%d-%H%M%S");
+    let base = PathBuf::from("runs").join(format!("{time}-{seed}"));
+    // Two runs may start in one second.
+    let numbered = (2..).map(|n| PathBuf::from(format!("{}.{n}", base.display())));
+    let mut names = std::iter::once(base.clone()).chain(numbered);
+    names.find(|path| !path.exists()).expect("the names do not end")
 }
 
 /// The command that goes on with a run on the same device.
@@ -628,7 +594,7 @@ fn describe(gpu: &Gpu, data: &Dataset, config: &Config, trainer: &Trainer, folde
         "schema": SCHEMA,
         "sterna_version": env!("CARGO_PKG_VERSION"),
         "config": config,
-        "dims": trainer.mlp.shape.dims,
+        "dims": trainer.network.shape.dims,
         "rmsnorm_eps": RMSNORM_EPS,
         "steps_per_epoch": config.steps_per_epoch(data.train.len()),
         "data": {
@@ -644,19 +610,18 @@ fn describe(gpu: &Gpu, data: &Dataset, config: &Config, trainer: &Trainer, folde
 }
 
 /// The keys that describe the training itself.
-fn run_json(trainer: &Trainer, times: &[f64], train: Score) -> Value {
-    let images = trainer.images() * times.len();
+fn run_json(epoch: &Epoch, config: &Config, images: usize, times: &[f64]) -> Value {
     let total: f64 = times.iter().sum();
     json!({
-        "epochs": trainer.epoch,
-        "batch": trainer.config.batch,
-        "steps": trainer.steps(),
-        "seed": trainer.config.seed,
+        "epochs": epoch.epoch,
+        "batch": config.batch,
+        "steps": epoch.step,
+        "seed": config.seed,
         "train_seconds": total,
-        "samples_per_second": images as f64 / total,
+        "samples_per_second": (images * times.len()) as f64 / total,
         "seconds_per_epoch": median(times),
-        "train_loss": train.loss,
-        "train_accuracy": train.accuracy,
+        "train_loss": epoch.train_loss,
+        "train_accuracy": epoch.train_accuracy,
     })
 }
 

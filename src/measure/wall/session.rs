@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use super::models::{MODELS, models, to_tune};
 use super::{Energy, Gap, NOT_MEASURED, Products, Summary, Wall, energy, formats, staircase};
-use crate::checkpoint::SCHEMA;
 use crate::gpu::Gpu;
 use crate::measure::ceilings::{CEILINGS, Ceilings, Probe, STEADY};
 use crate::measure::measured::Chosen;
 use crate::measure::{INTERRUPTED, Room, SAMPLES, WORKING_SET, Wanted, Watch, probes};
+use crate::store::SCHEMA;
 
 /// What to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

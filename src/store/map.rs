@@ -8,7 +8,7 @@ use std::path::Path;
 
 use memmap2::Mmap;
 
-use crate::checkpoint::FileError;
+use super::FileError;
 
 /// The bytes of a file. None of an empty one, which systems do not map.
 #[derive(Debug)]

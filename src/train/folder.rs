@@ -6,31 +6,57 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::super::{Failure, failure, shown};
-use crate::checkpoint::{TEMPORARY, replace};
+use crate::store::{FileError, TEMPORARY, replace};
 
 /// The file that a run goes on from.
 pub const MODEL: &str = "model.safetensors";
 const METRICS: &str = "metrics.jsonl";
 
+/// Why a run cannot have a folder.
+#[derive(Debug, thiserror::Error)]
+pub enum FolderError {
+    /// There is a run in it already.
+    #[error("{} already holds a run", .0.display())]
+    Taken(PathBuf),
+    /// Nothing can be written into it.
+    #[error("{} cannot be written: {}", .0.display(), .1)]
+    Unwritable(PathBuf, std::io::Error),
+    /// Somebody trains in it.
+    #[error("another process trains in {}", .0.display())]
+    Locked(PathBuf),
+    /// A file in it cannot be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
 /// A line of metrics.jsonl: one epoch.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Epoch {
+    /// Epochs done.
     pub epoch: usize,
+    /// Steps done.
     pub step: usize,
+    /// Learning rate of its last step.
     pub lr: f64,
+    /// Mean loss over the epoch as the weights moved, nats.
     pub train_loss: f64,
+    /// Share of hits over the epoch as the weights moved.
     pub train_accuracy: f64,
+    /// Mean loss on the test set, nats.
     pub test_loss: f64,
+    /// Share of hits on the test set.
     pub test_accuracy: f64,
     /// Share of trits that differ from those at the end of the epoch before; none in a float network.
     pub flips: Option<f64>,
     /// Share of zeros of each layer; empty for a float network.
     pub zeros: Vec<f64>,
+    /// Seconds of training in this epoch.
     pub seconds: f64,
     /// Seconds of training and evaluation since the run began, pauses left out.
     pub elapsed_seconds: f64,
+    /// Version of this line.
     pub schema: u32,
+    /// Which program wrote it.
     pub sterna_version: String,
 }
 
@@ -43,6 +69,7 @@ impl Epoch {
 
 /// The folder, and the metrics that grow in it.
 pub struct RunFolder {
+    /// Where it is.
     pub path: PathBuf,
     /// Locked, so that no two processes train in one folder; none where there is nothing left to train.
     metrics: Option<File>,
@@ -52,34 +79,38 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
-    /// Makes a folder for a run, `runs/<time>-<seed>` unless asked otherwise.
-    pub fn create(asked: Option<&Path>, seed: u64) -> Result<RunFolder, Failure> {
-        let path = asked.map_or_else(|| fresh(seed), Path::to_path_buf);
+    /// Makes a folder for a run.
+    ///
+    /// # Errors
+    /// If it holds a run already, nothing can be written into it, or somebody trains in it.
+    pub fn create(path: &Path) -> Result<RunFolder, FolderError> {
         // A run that was killed before its first save leaves an empty list of epochs: nothing to lose.
         let begun = fs::metadata(path.join(METRICS)).is_ok_and(|metrics| metrics.len() > 0);
         if path.join(MODEL).exists() || begun {
-            let folder = shown(&path);
-            return Err(failure(format!(
-                "--out {folder} already holds a run: go on with it by --resume {folder}, choose another folder, \
-                 or remove this one"
-            )));
+            return Err(FolderError::Taken(path.into()));
         }
-        writable(&path)
-            .map_err(|error| failure(format!("--out {} cannot be written: {error}", shown(&path))))?;
-        let metrics = Some(open(&path)?);
-        Ok(RunFolder { path, metrics, written: 0, waiting: String::new() })
+        writable(path).map_err(|error| FolderError::Unwritable(path.into(), error))?;
+        let metrics = Some(open(path)?);
+        Ok(RunFolder { path: path.into(), metrics, written: 0, waiting: String::new() })
     }
 
     /// Opens the folder of a checkpoint to go on with, and returns the epochs up to it. Epochs after the
     /// checkpoint, whose weights are lost, are cut off. A run that is `finished` is only read.
-    pub fn reopen(model: &Path, epoch: usize, finished: bool) -> Result<(RunFolder, Vec<Epoch>), Failure> {
+    ///
+    /// # Errors
+    /// If nothing can be written into it, or somebody trains in it.
+    pub fn reopen(
+        model: &Path,
+        epoch: usize,
+        finished: bool,
+    ) -> Result<(RunFolder, Vec<Epoch>), FolderError> {
         let path = model.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let mut metrics = None;
         if !finished {
-            writable(path).map_err(|error| failure(format!("{} cannot be written: {error}", shown(path))))?;
+            writable(path).map_err(|error| FolderError::Unwritable(path.into(), error))?;
             metrics = Some(open(path)?);
             // What a killed process was just writing.
-            for entry in fs::read_dir(path).map_err(failure)?.flatten() {
+            for entry in fs::read_dir(path).into_iter().flatten().flatten() {
                 if entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
                     let _ = fs::remove_file(entry.path());
                 }
@@ -100,7 +131,13 @@ impl RunFolder {
     }
 
     /// Appends a line to the metrics, after those that found no room before.
-    pub fn append(&mut self, epoch: &Epoch) -> Result<(), Failure> {
+    ///
+    /// # Errors
+    /// If the disk is full, for instance; the line is kept and written with the next.
+    ///
+    /// # Panics
+    /// If the run is finished.
+    pub fn append(&mut self, epoch: &Epoch) -> Result<(), FileError> {
         self.waiting += &serde_json::to_string(epoch).expect("numbers have a JSON form");
         self.waiting.push('\n');
         // Half a line, from a disk that was full, is written over.
@@ -117,8 +154,11 @@ impl RunFolder {
     }
 
     /// Replaces a file of the folder.
-    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
-        replace(&self.path.join(name), bytes).map_err(failure)
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), FileError> {
+        replace(&self.path.join(name), bytes)
     }
 
     /// Whether there is something left to train.
@@ -132,32 +172,22 @@ impl RunFolder {
     }
 }
 
-/// A folder name that nobody has.
-pub fn fresh(seed: u64) -> PathBuf {
-    let time = jiff::Zoned::now().strftime("%Y-%m-%d-%H%M%S");
-    let base = PathBuf::from("runs").join(format!("{time}-{seed}"));
-    // Two runs may start in one second.
-    let numbered = (2..).map(|n| PathBuf::from(format!("{}.{n}", base.display())));
-    let mut names = std::iter::once(base.clone()).chain(numbered);
-    names.find(|path| !path.exists()).expect("the names do not end")
-}
-
 fn writable(folder: &Path) -> std::io::Result<()> {
     fs::create_dir_all(folder).and_then(|()| tempfile::tempfile_in(folder)).map(drop)
 }
 
 /// Opens the list of epochs, empty where there is none, for this process alone.
-fn open(folder: &Path) -> Result<File, Failure> {
+fn open(folder: &Path) -> Result<File, FolderError> {
     let mut options = OpenOptions::new();
     let file = options.create(true).truncate(false).write(true).open(folder.join(METRICS));
     let file = file.map_err(|error| unwritable(folder, error))?;
     // File systems without locks are trusted.
-    if let Err(TryLockError::WouldBlock) = file.try_lock() {
-        return Err(failure(format!("another process trains in {}", shown(folder))));
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => Err(FolderError::Locked(folder.into())),
+        _ => Ok(file),
     }
-    Ok(file)
 }
 
-fn unwritable(folder: &Path, error: std::io::Error) -> Failure {
-    failure(format!("{} cannot be written: {error}", shown(&folder.join(METRICS))))
+fn unwritable(folder: &Path, reason: std::io::Error) -> FileError {
+    FileError::Write { path: folder.join(METRICS), reason }
 }

@@ -106,7 +106,7 @@ fn value(entry: Entry) -> Value {
         Entry::Float(x) if !x.is_finite() => json!(x.to_string()),
         Entry::Float(x) => json!(x),
         Entry::Bool(bit) => json!(bit),
-        Entry::Text(text) => super::parsed(text.into()),
+        Entry::Text(text) => super::listing::parsed(text.into()),
         Entry::Array(count) => json!(format!("{count} values")),
     }
 }

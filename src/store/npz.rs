@@ -77,7 +77,7 @@ pub fn entries(file: &[u8]) -> Result<Vec<(String, Range<usize>)>, String> {
         let stated = number(at + 16, 4);
         let mut crc = flate2::Crc::new();
         crc.update(&file[start..start + size]);
-        // A fuzzer would get no further.
+        // A fuzzer cannot guess a checksum, so that it would test nothing behind this line.
         if crc.sum() as usize != stated && !cfg!(fuzzing) {
             return Err(format!(
                 "the array {name} is damaged: its CRC-32 is {stated:08x}, that of its content {:08x}",
@@ -109,7 +109,7 @@ impl Writer {
         let mut crc = flate2::Crc::new();
         crc.update(&content);
         let place = self.file.len() as u32;
-        // Version 2.0, no flags, stored; 1 January 1980, for equal arrays shall make equal files.
+        // Version 2.0, no flags, stored. The date is always 1 January 1980, so that equal arrays make equal files.
         let mut common = vec![20, 0, 0, 0, 0, 0, 0, 0, 0x21, 0];
         common.extend(crc.sum().to_le_bytes());
         common.extend((content.len() as u32).to_le_bytes());

@@ -81,7 +81,7 @@ pub(super) fn list(bytes: &[u8]) -> Result<Contents, String> {
         // Text is kept as bytes: NumPy's own text takes four a letter.
         match std::str::from_utf8(&bytes[at.clone()]) {
             Ok(text) if name == RECORD => {
-                metadata.insert(name, super::parsed(text.into()));
+                metadata.insert(name, super::listing::parsed(text.into()));
             }
             _ => tensors.push(Stored { name, dtype: kind.into(), shape, at, matrix: None }),
         }

@@ -1,7 +1,7 @@
 //! The ternary network's passes: RMSNorm folded into one factor per row, BitLinear on integers. Knows how a
 //! batch flows through the layers, nothing of loss and optimizer.
 
-use super::Mlp;
+use super::{Mlp, Product};
 use crate::gpu::{Dtype::*, Error, Gpu, Op, Tensor};
 use crate::kernels::{self, Factors, Int8Tensor};
 
@@ -12,7 +12,7 @@ pub(super) struct Trace {
     x: Tensor,
     /// Real value of one unit of `x`. `f32 [batch]`.
     r: Tensor,
-    pub(super) codes: Int8Tensor,
+    codes: Int8Tensor,
     factors: Factors,
     /// Integers out, `i32 [batch, rows]`; the next layer's `x`.
     pub(super) acc: Tensor,
@@ -20,6 +20,12 @@ pub(super) struct Trace {
     dy: Tensor,
     /// Gradient of RMSNorm's output, `f32 [batch, cols]`.
     dx: Tensor,
+}
+
+impl Trace {
+    pub(super) fn product(&self) -> Product {
+        Product { codes: self.codes.clone(), cols: self.x.shape()[1], acc: self.acc.clone() }
+    }
 }
 
 /// The last layer's accumulators, and what one unit of each row is worth.
@@ -65,9 +71,18 @@ impl Mlp {
         let mut ops = Vec::new();
         for (i, (layer, t)) in self.layers.iter().zip(trace).enumerate() {
             let first = ops.len();
-            let (gain, beta, eps) = (&layer.gain, &layer.packed.beta, self.shape.eps);
-            ops.push(kernels::rmsnorm_quantize(gpu, &t.x, &t.r, gain, beta, eps, &t.codes, &t.factors));
-            ops.push(kernels::matmul_ternary(gpu, &t.codes, &layer.packed, &t.acc));
+            let (gain, packed, eps) = (&layer.gain.value, layer.packed(), self.shape.eps);
+            ops.push(kernels::rmsnorm_quantize(
+                gpu,
+                &t.x,
+                &t.r,
+                gain,
+                &packed.beta,
+                eps,
+                &t.codes,
+                &t.factors,
+            ));
+            ops.push(kernels::matmul_ternary(gpu, &t.codes, packed, &t.acc));
             Op::mark(&mut ops[first..], &format!("forward / layer {i}"));
         }
         ops
@@ -77,12 +92,12 @@ impl Mlp {
         let mut ops = Vec::new();
         for (i, (layer, t)) in self.layers.iter().zip(trace).enumerate().rev() {
             let first = ops.len();
-            ops.push(kernels::matmul_ternary_dx(gpu, &layer.packed, &t.dy, &t.dx));
-            ops.push(kernels::matmul_ternary_dw(gpu, &t.dy, &t.factors.step, &t.codes, &layer.dweight));
-            let (norm, dgain) = (&t.factors.norm, &layer.dgain);
+            ops.push(kernels::matmul_ternary_dx(gpu, layer.packed(), &t.dy, &t.dx));
+            ops.push(kernels::matmul_ternary_dw(gpu, &t.dy, &t.factors.step, &t.codes, &layer.weight.grad));
+            let (norm, dgain) = (&t.factors.norm, &layer.gain.grad);
             ops.push(match i.checked_sub(1).map(|before| &trace[before].dy) {
                 Some(dy) => {
-                    kernels::rmsnorm_relu_backward(gpu, &t.x, &layer.gain, &t.r, norm, &t.dx, dy, dgain)
+                    kernels::rmsnorm_relu_backward(gpu, &t.x, &layer.gain.value, &t.r, norm, &t.dx, dy, dgain)
                 }
                 None => kernels::rmsnorm_relu_dgain(gpu, &t.x, norm, &t.dx, dgain),
             });

@@ -102,7 +102,8 @@ impl Blocks {
                 let mut first = 0;
                 for [start, bytes, digits] in RUNS {
                     for i in 0..bytes * digits {
-                        // The carries of a byte's triplings are its digits.
+                        // A byte is a fraction of 256 whose digits in base 3 are the codes: each tripling moves the
+                        // next digit above the byte, and what stays in the byte is the rest.
                         let rest =
                             (0..i / bytes).fold(codes[start + i % bytes], |rest, _| rest.wrapping_mul(3));
                         out[first + i] = ((u16::from(rest) * 3) >> 8) as u8;
@@ -189,7 +190,7 @@ impl Blocks {
                 Some((first, at)) if first != d && uneven.is_none() => {
                     uneven = Some(format!(
                         "block {i} has the scale {d}, block {at} has {first}: a matrix here has one scale; \
-                         `sterna import --absmean` quantises it afresh"
+                         a reading of `absmean` quantises it afresh"
                     ));
                 }
                 Some(_) => {}

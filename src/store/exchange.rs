@@ -1,10 +1,12 @@
 //! Networks written for other programs. Knows what tensors are called there; `foreign` reads all of this back.
 //!
-//! | format | matrix of layer `i` | scale | gain |
+//! | format | matrix `layers.i.weight` | scale | `layers.i.gain` |
 //! |---|---|---|---|
 //! | `gguf-tq2_0`, `gguf-tq1_0` | `blk.i.ffn.weight`, blocks of ggml | f16 in every block | `blk.i.ffn_norm.weight`, F32 |
 //! | `hf-bitnet` | `layers.i.weight`, U8 `[ceil(rows / 4), cols]` | `layers.i.weight_scale`, F32 `[1]` | `layers.i.rms_norm.weight`, F32 |
 //! | `npy` | `layers.i.weight`, int8 `[rows, cols]` in a `.npz` | `layers.i.scale`, float32 | `layers.i.gain`, float32 |
+//!
+//! Parameters of other names keep them, but that GGUF's layers are called `blk`.
 //!
 //! Each also carries [`foreign::Record`](super::Record) as `sterna.model`, so that a network comes back to the bit, and
 //! not at all if a bit of it was changed.
@@ -13,14 +15,15 @@ use std::collections::BTreeMap;
 
 use half::f16;
 use safetensors::Dtype;
-use safetensors::tensor::TensorView;
 use serde_json::json;
 
 use super::bitnet::{self, WeightScale};
 use super::foreign::{Loss, RECORD, Record};
 use super::ggml::{Blocks, padded};
-use super::{Layer, Model, gguf, npz};
-use crate::checkpoint::serialize;
+use super::model::place;
+use super::tensors::{serialize, views};
+use super::{Model, Values, Weights, gguf, npz, number};
+use crate::parameter::{Parameter, Role};
 
 /// A format of other programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +57,34 @@ impl Exchange {
     }
 }
 
+/// What a parameter is called in GGUF: `layers.3.q.weight` is `blk.3.q.weight`, `layers.3.gain` is
+/// `blk.3.ffn_norm.weight`.
+fn gguf_name(parameter: &Parameter) -> String {
+    let parts = parameter.name.strip_prefix("layers.").and_then(|rest| rest.split_once('.'));
+    match parts {
+        Some((layer, "weight")) => format!("blk.{layer}.ffn.weight"),
+        Some((layer, "gain")) => format!("blk.{layer}.ffn_norm.weight"),
+        Some((layer, rest)) => match rest.strip_suffix(".gain") {
+            Some(of) => format!("blk.{layer}.{of}_norm.weight"),
+            None => format!("blk.{layer}.{rest}"),
+        },
+        None => parameter.name.clone(),
+    }
+}
+
+/// What a parameter is called in safetensors of BitNet: a gain `BASE.gain` is `BASE.rms_norm.weight`.
+fn bitnet_name(parameter: &Parameter) -> String {
+    match (parameter.role, parameter.name.strip_suffix(".gain")) {
+        (Role::Gain, Some(base)) => format!("{base}.rms_norm.weight"),
+        _ => parameter.name.clone(),
+    }
+}
+
+/// What a parameter may be called in files that were written here.
+pub(super) fn names(parameter: &Parameter) -> [String; 3] {
+    [parameter.name.clone(), gguf_name(parameter), bitnet_name(parameter)]
+}
+
 impl Model {
     /// The bytes of a file of this format, and what readers who do not know `sterna.model` will find changed.
     /// `weight_scale` matters to `hf-bitnet` alone.
@@ -77,13 +108,14 @@ impl Model {
             Exchange::HfBitnet => (weight_scale.turn(weight_scale.turn(scale)), "the reciprocal of an f32"),
             Exchange::Npy => (scale, ""),
         };
-        let loss = |(i, layer): (usize, &Layer)| {
-            let (scale, form) = stored(layer.packed.scale);
-            let change = f64::from(scale) - f64::from(layer.packed.scale);
-            let what = format!("scale {} stored as {form}: {scale}", layer.packed.scale);
-            Loss::by_scale(&format!("layers.{i}"), what, change, &layer.packed)
+        let loss = |Weights { parameter, values }: &Weights| {
+            let packed = values.trits()?;
+            let (scale, form) = stored(packed.scale);
+            let change = f64::from(scale) - f64::from(packed.scale);
+            let what = format!("scale {} stored as {form}: {scale}", packed.scale);
+            Loss::by_scale(parameter.base(), what, change, packed)
         };
-        Ok((bytes, self.layers.iter().enumerate().filter_map(loss).collect()))
+        Ok((bytes, self.parameters.iter().filter_map(loss).collect()))
     }
 
     fn gguf(&self, blocks: Blocks, record: &str) -> Result<Vec<u8>, String> {
@@ -93,62 +125,76 @@ impl Model {
         // llama.cpp's numbers for files whose matrices are mostly of these types.
         file.u32("general.file_type", if blocks == Blocks::Tq1_0 { 36 } else { 37 });
         file.u32("general.quantization_version", 2);
-        file.u32("sterna.block_count", self.layers.len() as u32);
-        file.f32("sterna.attention.layer_norm_rms_epsilon", self.eps);
+        file.u32("sterna.block_count", self.matrices().count() as u32);
+        file.f32("sterna.attention.layer_norm_rms_epsilon", self.eps());
         file.text(RECORD, record);
-        for (i, Layer { packed, gain }) in self.layers.iter().enumerate() {
-            let scale = f16::from_f32(packed.scale);
-            if !(scale.is_finite() && scale > f16::ZERO) {
-                return Err(format!(
-                    "layer {i} has the scale {}, which {} cannot hold: f16 reaches from {} to {}",
-                    packed.scale,
-                    blocks.name(),
-                    f16::from_bits(1),
-                    f16::MAX
-                ));
+        for Weights { parameter, values } in &self.parameters {
+            let name = gguf_name(parameter);
+            match values {
+                Values::Trits(packed) => {
+                    let scale = f16::from_f32(packed.scale);
+                    if !(scale.is_finite() && scale > f16::ZERO) {
+                        return Err(format!(
+                            "{} has the scale {}, which {} cannot hold: f16 reaches from {} to {}",
+                            place(&parameter.name),
+                            packed.scale,
+                            blocks.name(),
+                            f16::from_bits(1),
+                            f16::MAX
+                        ));
+                    }
+                    let shape = [packed.rows, padded(packed.cols)];
+                    file.tensor(&name, blocks.id(), &shape, &blocks.pack(packed, scale));
+                }
+                Values::Floats(floats) => file.tensor(&name, 0, &parameter.shape, &bytes(floats)),
             }
-            file.tensor(&format!("blk.{i}.ffn_norm.weight"), 0, &[packed.cols], &bytes(gain));
-            let shape = [packed.rows, padded(packed.cols)];
-            file.tensor(&format!("blk.{i}.ffn.weight"), blocks.id(), &shape, &blocks.pack(packed, scale));
         }
         Ok(file.finish())
     }
 
     fn bitnet(&self, weight_scale: WeightScale, record: String) -> Vec<u8> {
         let mut tensors = Vec::new();
-        for (i, Layer { packed, gain }) in self.layers.iter().enumerate() {
-            let shape = vec![bitnet::chunk(packed.rows), packed.cols];
-            let scale = bytes(&[weight_scale.turn(packed.scale)]);
-            tensors.push((format!("layers.{i}.weight"), Dtype::U8, shape, bitnet::pack(packed)));
-            tensors.push((format!("layers.{i}.weight_scale"), Dtype::F32, vec![1], scale));
-            tensors.push((format!("layers.{i}.rms_norm.weight"), Dtype::F32, vec![gain.len()], bytes(gain)));
+        for Weights { parameter, values } in &self.parameters {
+            let name = bitnet_name(parameter);
+            match values {
+                Values::Trits(packed) => {
+                    let shape = vec![bitnet::chunk(packed.rows), packed.cols];
+                    let scale = bytes(&[weight_scale.turn(packed.scale)]);
+                    tensors.push((format!("{name}_scale"), Dtype::F32, vec![1], scale.into()));
+                    tensors.push((name, Dtype::U8, shape, bitnet::pack(packed).into()));
+                }
+                Values::Floats(floats) => {
+                    tensors.push((name, Dtype::F32, parameter.shape.clone(), bytes(floats).into()));
+                }
+            }
         }
-        let views = tensors.iter().map(|(name, dtype, shape, bytes): &(String, _, Vec<usize>, Vec<u8>)| {
-            let view = TensorView::new(*dtype, shape.clone(), bytes);
-            (name.clone(), view.expect("shape and length agree by construction"))
-        });
         let config = json!({
             "quant_method": "bitnet",
             "linear_class": weight_scale.linear_class(),
             "quantization_mode": "offline",
             "use_rms_norm": true,
-            // By its digits as an f32.
-            "rms_norm_eps": self.eps.to_string().parse::<f64>().unwrap_or(f64::from(self.eps)),
+            "rms_norm_eps": number(self.eps()),
         });
         let metadata =
             [("format", "pt".to_string()), ("quantization_config", config.to_string()), (RECORD, record)];
         let metadata: BTreeMap<String, String> = metadata.map(|(key, value)| (key.into(), value)).into();
-        serialize(&views.collect(), &metadata)
+        serialize(&views(&tensors), &metadata)
     }
 
     fn npy(&self, record: &str) -> Result<Vec<u8>, String> {
         let mut file = npz::Writer::default();
-        for (i, Layer { packed, gain }) in self.layers.iter().enumerate() {
-            let trits = packed.unpack();
-            let trits: &[u8] = bytemuck::cast_slice(&trits);
-            file.array(&format!("layers.{i}.weight"), "|i1", &[packed.rows, packed.cols], trits);
-            file.array(&format!("layers.{i}.scale"), "<f4", &[], &bytes(&[packed.scale]));
-            file.array(&format!("layers.{i}.gain"), "<f4", &[gain.len()], &bytes(gain));
+        for Weights { parameter, values } in &self.parameters {
+            match values {
+                Values::Trits(packed) => {
+                    let trits = packed.unpack();
+                    let trits: &[u8] = bytemuck::cast_slice(&trits);
+                    file.array(&parameter.name, "|i1", &parameter.shape, trits);
+                    file.array(&format!("{}.scale", parameter.base()), "<f4", &[], &bytes(&[packed.scale]));
+                }
+                Values::Floats(floats) => {
+                    file.array(&parameter.name, "<f4", &parameter.shape, &bytes(floats))
+                }
+            }
         }
         file.array(RECORD, "|u1", &[record.len()], record.as_bytes());
         file.finish().ok_or("comes to more than the 4 GiB of a .npz: export it as GGUF".into())

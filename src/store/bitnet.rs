@@ -38,7 +38,7 @@ impl WeightScale {
     /// # Errors
     /// If it says nothing or something else.
     pub fn of(config: &Value) -> Result<WeightScale, String> {
-        let hint = "`sterna import` takes --weight-scale multiply (weight_scale is mean |W|, as in autobitlinear) \
+        let hint = "a reading takes `weight_scale` multiply (weight_scale is mean |W|, as in autobitlinear) \
                     or divide (it is 1 / mean |W|, as in bitlinear)";
         let said = &config["linear_class"];
         let both = [WeightScale::Multiply, WeightScale::Divide];

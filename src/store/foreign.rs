@@ -19,8 +19,12 @@ use sha2::{Digest, Sha256};
 
 use super::bitnet::{self, WeightScale};
 use super::ggml::{self, Blocks};
-use super::{Contents, Layer, Matrix, Model, Scale, Stored};
-use crate::checkpoint::{SCHEMA, damaged, hex};
+use super::tensors::{damaged, hex};
+use super::{
+    Arch, Contents, Matrix, Model, NETWORK_SCHEMA, Scale, Stored, Values, Weights, chain, checked, exchange,
+    schema,
+};
+use crate::parameter::{Parameter, Role};
 use crate::ternary::{LEAST, Packed, RMSNORM_EPS};
 
 /// Where a file's metadata has its [`Record`].
@@ -33,48 +37,101 @@ pub struct Record {
     pub schema: u32,
     /// Which program wrote it.
     pub sterna_version: String,
-    /// RMSNorm's epsilon.
-    pub eps: f32,
-    /// Inputs, hidden widths, classes: matrices may be padded.
-    pub dims: Vec<usize>,
-    /// The scale of every layer: formats may round it.
+    /// Which network it is.
+    pub arch: Arch,
+    /// Its parameters in order: matrices may be padded.
+    pub parameters: Vec<Parameter>,
+    /// The scale of every ternary matrix: formats may round it.
     pub scales: Vec<f32>,
     /// [`Model::about`].
     pub about: Value,
-    /// Of widths, trits, scales, gains and epsilon: GGUF and safetensors have no sums of their own. The first files
-    /// of this schema lack it.
+    /// Of the settings and of all values: GGUF and safetensors have no sums of their own. The first files of version 1
+    /// lack it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
+}
+
+/// A record of version 1, which always speaks of an MLP.
+#[derive(Deserialize)]
+struct FirstRecord {
+    sterna_version: String,
+    eps: f32,
+    dims: Vec<usize>,
+    scales: Vec<f32>,
+    about: Value,
+    sha256: Option<String>,
 }
 
 impl Record {
     /// Of a network.
     pub fn of(model: &Model) -> Record {
         Record {
-            schema: SCHEMA,
+            schema: NETWORK_SCHEMA,
             sterna_version: env!("CARGO_PKG_VERSION").into(),
-            eps: model.eps,
-            dims: model.dims(),
-            scales: model.layers.iter().map(|layer| layer.packed.scale).collect(),
+            arch: model.arch.clone(),
+            parameters: model.parameters.iter().map(|weights| weights.parameter.clone()).collect(),
+            scales: model.matrices().map(|packed| packed.scale).collect(),
             about: model.about.clone(),
             sha256: Some(digest(model)),
         }
+    }
+
+    /// From a file's metadata.
+    fn read(value: &Value) -> Result<Record, String> {
+        let misread = |error| format!("its metadata `{RECORD}` is no record of a network ({error})");
+        let version = value["schema"].as_u64();
+        let mut record = if version == Some(1) {
+            let first: FirstRecord = serde_json::from_value(value.clone()).map_err(misread)?;
+            let FirstRecord { sterna_version, eps, dims, scales, about, sha256 } = first;
+            if dims.len() != scales.len() + 1 {
+                let [dims, scales] = [dims.len(), scales.len()];
+                return Err(format!(
+                    "its metadata `{RECORD}` has {dims} dims and {scales} scales, expected one more dim"
+                ));
+            }
+            let (arch, parameters) =
+                (chain::mlp(&dims, eps, "ternary"), chain::parameters(&dims, Role::Ternary));
+            Record { schema: 1, sterna_version, arch, parameters, scales, about, sha256 }
+        } else {
+            schema(version.map(|version| version.to_string()).as_deref())?;
+            serde_json::from_value(value.clone()).map_err(misread)?
+        };
+        record.parameters = checked(record.parameters)?;
+        let [matrices, scales] = [record.matrices().count(), record.scales.len()];
+        if matrices != scales {
+            return Err(format!("its metadata `{RECORD}` has {matrices} matrices and {scales} scales"));
+        }
+        Ok(record)
+    }
+
+    /// Rows and columns of each ternary matrix.
+    fn matrices(&self) -> impl Iterator<Item = [usize; 2]> {
+        self.parameters.iter().filter(|parameter| parameter.role == Role::Ternary).map(Parameter::matrix)
     }
 }
 
 /// What [`Record::sha256`] is of a network.
 fn digest(model: &Model) -> String {
     let mut sum = Sha256::new();
-    sum.update(model.eps.to_le_bytes());
-    for Layer { packed, gain } in &model.layers {
-        sum.update(format!("{} {}\n", packed.rows, packed.cols));
-        packed.words.iter().for_each(|word| sum.update(word.to_le_bytes()));
-        [packed.scale].iter().chain(gain).for_each(|value| sum.update(value.to_le_bytes()));
+    if model.arch.network == chain::MLP {
+        sum.update(model.eps().to_le_bytes());
+    } else {
+        sum.update(serde_json::to_string(&model.arch).expect("settings are JSON"));
+    }
+    for Weights { values, .. } in &model.parameters {
+        match values {
+            Values::Trits(packed) => {
+                sum.update(format!("{} {}\n", packed.rows, packed.cols));
+                packed.words.iter().for_each(|word| sum.update(word.to_le_bytes()));
+                sum.update(packed.scale.to_le_bytes());
+            }
+            Values::Floats(floats) => floats.iter().for_each(|value| sum.update(value.to_le_bytes())),
+        }
     }
     hex(&sum.finalize())
 }
 
-/// How a file is to be read where it does not say so itself. What speaks of nothing in the file is refused.
+/// How to read a file that does not say so itself. A field that fits nothing in the file is refused.
 #[derive(Clone, Debug, Default)]
 pub struct Reading {
     /// What `weight_scale` does, whatever the file says.
@@ -88,14 +145,14 @@ pub struct Reading {
 }
 
 impl Reading {
-    /// The first of the flags of `sterna import` that it stands for.
-    pub(super) fn flag(&self) -> Option<&'static str> {
+    /// The first of its fields that says something.
+    pub(super) fn said(&self) -> Option<&'static str> {
         let given = [
-            ("--weight-scale", self.weight_scale.is_some()),
-            ("--tensors", !self.tensors.is_empty()),
-            ("--absmean", self.absmean),
+            ("weight_scale", self.weight_scale.is_some()),
+            ("tensors", !self.tensors.is_empty()),
+            ("absmean", self.absmean),
         ];
-        given.into_iter().find_map(|(flag, given)| given.then_some(flag))
+        given.into_iter().find_map(|(field, given)| given.then_some(field))
     }
 }
 
@@ -122,7 +179,7 @@ impl Loss {
         (largest > 0.0).then(|| Loss { tensor: tensor.into(), what, largest, mean: sum / count as f64 })
     }
 
-    /// Of the float weights that a matrix was quantised from.
+    /// The changes of the float weights from which a matrix was quantised.
     pub(super) fn by_absmean(
         tensor: &str,
         what: &str,
@@ -134,7 +191,7 @@ impl Loss {
         Loss::of(tensor, format!("{what} quantised by absmean"), changes)
     }
 
-    /// Of a matrix whose scale changes by so much; a weight that is 0 stays so.
+    /// The changes of all weights of a matrix whose scale changes by so much. A weight that is 0 stays 0.
     pub(super) fn by_scale(tensor: &str, what: String, change: f64, packed: &Packed) -> Option<Loss> {
         Loss::of(tensor, what, packed.unpack().into_iter().map(|trit| change * f64::from(trit)))
     }
@@ -184,8 +241,8 @@ impl Kind {
         matches!(self, Kind::F64 | Kind::F32 | Kind::F16 | Kind::Bf16)
     }
 
-    /// The values of a float tensor, or of blocks, whose padding past `cols` columns is left out; all that the file
-    /// says of them, which f32 may not hold.
+    /// The values of a float tensor or of blocks, as f64 because f32 may not hold them. The padding of blocks past
+    /// `cols` columns is left out.
     fn values(self, bytes: &[u8], cols: usize) -> Box<dyn Iterator<Item = f64> + '_> {
         fn each<const N: usize>(
             bytes: &[u8],
@@ -294,27 +351,7 @@ impl<'a> File<'a> {
         tensors: &'a [Stored],
         metadata: &'a Map<String, Value>,
     ) -> Result<File<'a>, String> {
-        let record = match metadata.get(RECORD) {
-            None => None,
-            Some(value) => {
-                let record: Record = serde_json::from_value(value.clone()).map_err(|error| {
-                    format!("its metadata `{RECORD}` is no record of a network ({error})")
-                })?;
-                if record.schema != SCHEMA {
-                    return Err(format!(
-                        "has schema {}, this version reads {SCHEMA}: use the version that wrote it",
-                        record.schema
-                    ));
-                }
-                if record.dims.len() != record.scales.len() + 1 {
-                    let [dims, scales] = [record.dims.len(), record.scales.len()];
-                    return Err(format!(
-                        "its metadata `{RECORD}` has {dims} dims and {scales} scales, expected one more dim"
-                    ));
-                }
-                Some(record)
-            }
-        };
+        let record = metadata.get(RECORD).map(Record::read).transpose()?;
         let tensors = tensors.iter().map(|tensor| (&tensor.name[..], tensor)).collect();
         Ok(File { bytes, metadata, tensors, record })
     }
@@ -355,8 +392,26 @@ impl<'a> File<'a> {
         names.iter().find_map(|name| self.tensors.get(&name.replace("BASE", base)[..]).copied())
     }
 
-    /// The matrices of the network: the ternary ones, or the float ones where there are none.
+    /// The tensor of a parameter in a file that was written here.
+    fn of(&self, parameter: &Parameter) -> Result<&'a Stored, String> {
+        let names = exchange::names(parameter);
+        let found = names.iter().find_map(|name| self.tensors.get(&name[..]).copied());
+        found.ok_or_else(|| format!("has no tensor {}", parameter.name))
+    }
+
+    /// The parameters of a network that is no chain, which only a record can tell.
+    fn recorded(&self) -> Option<&[Parameter]> {
+        let record = self.record.as_ref().filter(|record| record.arch.network != chain::MLP)?;
+        Some(&record.parameters)
+    }
+
+    /// The matrices of the network: those that the record names, the ternary ones, or the float ones where there are
+    /// none.
     fn matrices(&self) -> Vec<&'a Stored> {
+        if let Some(parameters) = self.recorded() {
+            let ternary = parameters.iter().filter(|parameter| parameter.role == Role::Ternary);
+            return ternary.filter_map(|parameter| self.of(parameter).ok()).collect();
+        }
         let some = |float: bool| {
             let fits = |tensor: &&Stored| {
                 tensor.shape.len() == 2 && self.kind(tensor).is_some_and(|kind| kind.is_float() == float)
@@ -398,18 +453,18 @@ impl<'a> File<'a> {
                 tensor,
                 &["BASE.gain", "BASE_norm.weight", "BASE.rms_norm.weight", "BASE.norm.weight"],
             );
-            let dim = |i: usize| self.record.as_ref().map(|record| record.dims[i]);
+            let recorded = self.record.as_ref().and_then(|record| record.matrices().nth(i));
             let (rows, cols) = match kind {
                 Kind::Blocks(_) => {
                     let gains = gain.map(|gain| gain.shape.iter().product());
                     let before = all.last().map(|before| before.rows);
-                    let known = [dim(i), gains, before].into_iter().flatten();
+                    let known = [recorded.map(|[_, cols]| cols), gains, before].into_iter().flatten();
                     let fits = |cols_known: &usize| *cols_known <= cols && ggml::padded(*cols_known) == cols;
                     (rows, known.into_iter().find(fits).unwrap_or(cols))
                 }
                 Kind::Quarters => {
                     let after = matrices.get(i + 1).and_then(|after| after.shape.get(1).copied());
-                    let known = [dim(i + 1), after].into_iter().flatten();
+                    let known = [recorded.map(|[rows, _]| rows), after].into_iter().flatten();
                     (known.into_iter().find(|&known| bitnet::chunk(known) == rows).unwrap_or(4 * rows), cols)
                 }
                 _ => (rows, cols),
@@ -452,7 +507,7 @@ pub(super) fn read(
     let mut file = File::new(bytes, tensors, metadata)?;
     let mut matrices = file.matrices();
     if !reading.tensors.is_empty() {
-        // It speaks of all layers.
+        // The record speaks of all layers, not of a choice of them.
         file.record = None;
         let named = |name: &String| {
             let tensor = file.tensors.get(&name[..]).copied();
@@ -471,16 +526,16 @@ pub(super) fn read(
         ));
     }
     let all = file.found(&matrices)?;
-    let needless = |flag: &str, what: &str| {
+    let needless = |field: &str, what: &str| {
         let names = names(&matrices);
-        Err(format!("{flag} is for a matrix of {what}, and none of {names} is one: leave it out"))
+        Err(format!("`{field}` is for a matrix of {what}, and none of {names} is one: leave it out"))
     };
     let some = |fits: fn(Kind) -> bool| all.iter().any(|found| fits(found.kind));
     if reading.weight_scale.is_some() && !some(|kind| kind == Kind::Quarters) {
-        return needless("--weight-scale", "BitNet's uint8 beside a scale");
+        return needless("weight_scale", "BitNet's uint8 beside a scale");
     }
     if reading.absmean && !some(|kind| kind.is_float() || matches!(kind, Kind::Blocks(_))) {
-        return needless("--absmean", "ggml's blocks or of floats");
+        return needless("absmean", "ggml's blocks or of floats");
     }
     let quantization = quantization(metadata, config);
     let (mut layers, mut lost, mut notes) = (Vec::new(), Vec::new(), Vec::new());
@@ -488,7 +543,7 @@ pub(super) fn read(
         let name = &tensor.name;
         let data = &bytes[tensor.at.clone()];
         if kind.is_float() && !reading.floats {
-            return Err(format!("holds floats in {name}: `sterna import` quantises them"));
+            return Err(format!("holds floats in {name}: a reading of `floats` quantises them"));
         }
         let afresh = kind.is_float() || reading.absmean && matches!(kind, Kind::Blocks(_));
         let packed = match afresh {
@@ -513,7 +568,7 @@ pub(super) fn read(
         }
         packed.scale = worth.map_or(packed.scale, |worth| worth as f32);
         if afresh {
-            // It speaks of other trits.
+            // The checksum of the record is that of other trits.
             file.record.iter_mut().for_each(|record| record.sha256 = None);
             lost.extend(Loss::by_absmean(name, "floats", kind.values(data, *cols), &packed));
         } else if let Some(record) = &file.record {
@@ -524,7 +579,7 @@ pub(super) fn read(
                 let told = reading.weight_scale.is_some() && *kind == Kind::Quarters;
                 let found = packed.scale;
                 let why = if told {
-                    "leave --weight-scale out, the file knows it"
+                    "leave `weight_scale` out, the file knows it"
                 } else {
                     "one of them was changed"
                 };
@@ -536,6 +591,7 @@ pub(super) fn read(
             lost.extend(Loss::by_scale(name, what, worth - f64::from(packed.scale), &packed));
         }
         let gain = match gain {
+            _ if file.recorded().is_some() => Vec::new(),
             Some(gain) => {
                 let (floats, loss) = rounded(gain, &file.values(gain, *cols)?)?;
                 lost.extend(loss);
@@ -546,10 +602,32 @@ pub(super) fn read(
                 vec![1.0; *cols]
             }
         };
-        layers.push(Layer { packed, gain });
+        layers.push((packed, gain));
+    }
+    let mut used: HashSet<&str> = all
+        .iter()
+        .flat_map(|found| [Some(found.tensor), found.scale, found.gain])
+        .flatten()
+        .map(|tensor| &tensor.name[..])
+        .collect();
+    // Of a network that is no chain also the parameters that are no matrices of trits.
+    let mut parameters = Vec::new();
+    let mut trits = layers.iter().map(|(packed, _)| packed.clone());
+    for parameter in file.recorded().unwrap_or_default() {
+        let values = match parameter.role {
+            Role::Ternary => Values::Trits(trits.next().expect("as many as the record says")),
+            Role::Gain | Role::Float => {
+                let tensor = file.of(parameter)?;
+                used.insert(&tensor.name);
+                let (floats, loss) = rounded(tensor, &file.values(tensor, parameter.count())?)?;
+                lost.extend(loss);
+                Values::Floats(floats)
+            }
+        };
+        parameters.push(Weights { parameter: parameter.clone(), values });
     }
     let eps = match (&file.record, file.eps(config)) {
-        (Some(record), _) => record.eps,
+        (Some(record), _) => record.arch.setting("eps").unwrap_or(RMSNORM_EPS as f32),
         (None, Some(said)) => {
             let eps = said as f32;
             if !eps.is_finite() {
@@ -567,12 +645,6 @@ pub(super) fn read(
             RMSNORM_EPS as f32
         }
     };
-    let used: HashSet<&str> = all
-        .iter()
-        .flat_map(|found| [Some(found.tensor), found.scale, found.gain])
-        .flatten()
-        .map(|tensor| &tensor.name[..])
-        .collect();
     let mut left: Vec<&Stored> = tensors.iter().filter(|tensor| !used.contains(&tensor.name[..])).collect();
     left.sort_by(|a, b| natural(&a.name, &b.name));
     if !left.is_empty() {
@@ -582,12 +654,20 @@ pub(super) fn read(
     if file.record.is_none() && !metadata.is_empty() {
         notes.push(format!("its metadata of {} entries is not kept", metadata.len()));
     }
-    let (about, stated) = file.record.map_or((Value::Null, None), |record| (record.about, record.sha256));
+    let chosen = file.recorded().is_some();
+    let (about, stated, arch) = match file.record {
+        Some(record) => (record.about, record.sha256, Some(record.arch).filter(|_| chosen)),
+        None => (Value::Null, None, None),
+    };
     let hint = |what: String| match all.len() {
         1 => what,
-        _ => format!("{what} (layers are {}; --tensors chooses others)", names(&matrices)),
+        _ => format!("{what} (layers are {}; `tensors` chooses others)", names(&matrices)),
     };
-    let model = Model { layers, eps, about }.check().map_err(hint)?;
+    let model = match arch {
+        Some(arch) => Model { arch, parameters, about },
+        None => Model::mlp(layers, eps, about),
+    };
+    let model = model.check().map_err(hint)?;
     let found = digest(&model);
     match stated.filter(|stated| *stated != found) {
         Some(stated) => Err(damaged(&format!("the `sha256` in its metadata `{RECORD}`"), &stated, &found)),
@@ -595,8 +675,8 @@ pub(super) fn read(
     }
 }
 
-/// Says of the ternary matrices of a file, or of the float ones where there are none, how they are read; of blocks
-/// whose scales differ that is their trits.
+/// Notes for each ternary matrix of a file how it is read, or for each float matrix where none is ternary. Blocks whose
+/// scales differ are read as trits.
 pub(super) fn mark(
     bytes: &[u8],
     (tensors, metadata): &mut Contents,

@@ -1,0 +1,155 @@
+//! What the house asks of a network: its parameters, and the ops of a batch. Whoever trains, scores, packs or digests
+//! knows no more of it.
+
+use super::Params;
+use crate::gpu::{Error, Gpu, Op, Tensor};
+use crate::kernels::{Int8Tensor, Totals};
+
+/// A network on a device.
+pub trait Network {
+    /// Its parameters.
+    fn params(&self) -> &Params;
+
+    /// Numbers of one item that goes in: pixels of an image, ids of a context.
+    fn inputs(&self) -> usize;
+
+    /// Tensors and ops for batches of so many items. Ops that score and learn are needed with `scoring` alone.
+    ///
+    /// # Errors
+    /// If the adapter cannot bind a tensor; the batch is then too large for it.
+    fn bind(&self, gpu: &Gpu, items: usize, scoring: Option<Scoring>) -> Result<Pass, Error>;
+}
+
+/// What a loss is added to, and how it is made.
+#[derive(Clone, Copy, Debug)]
+pub struct Scoring<'a> {
+    /// Sums of loss and hits, and the clock.
+    pub totals: &'a Totals,
+    /// Share of the target that is spread over all classes.
+    pub smoothing: f32,
+}
+
+/// A network bound to batches of one size.
+#[derive(Clone, Debug)]
+pub struct Pass {
+    /// What goes in, `i32 [items, inputs]`.
+    pub input: Tensor,
+    /// What should come out, `u32`, one for each row of logits.
+    pub labels: Tensor,
+    /// What comes out, `f32 [rows, classes]`.
+    pub logits: Tensor,
+    /// The exact products on the way, first to last: what a digest hashes.
+    pub products: Vec<Product>,
+    /// From the input as far as a loss needs it, from the parameters as they are.
+    pub forward: Vec<Op>,
+    /// From there to the logits, for whoever has no labels.
+    pub head: Vec<Op>,
+    /// After `forward`: logits, their loss and its gradient; it moves the clock.
+    pub loss: Vec<Op>,
+    /// After `loss`: the gradient of every parameter.
+    pub backward: Vec<Op>,
+}
+
+/// The integers of one ternary product.
+#[derive(Clone, Debug)]
+pub struct Product {
+    /// The codes that it multiplies, `[rows, cols]`.
+    pub codes: Int8Tensor,
+    /// Codes in a row; the words alone do not tell.
+    pub cols: usize,
+    /// The accumulators that come out, `i32`.
+    pub acc: Tensor,
+}
+
+/// A network bound to be read: input in, logits and integers out.
+pub struct Forward {
+    /// Its tensors.
+    pub pass: Pass,
+    items: usize,
+    ops: Vec<Op>,
+}
+
+impl Forward {
+    /// Binds the largest batch of at most `most` items, by halves, that the adapter holds.
+    ///
+    /// # Errors
+    /// If the adapter cannot bind a single item.
+    pub fn new(gpu: &Gpu, network: &dyn Network, most: usize) -> Result<Forward, Error> {
+        let mut items = most.max(1);
+        let pass = loop {
+            match network.bind(gpu, items, None) {
+                Err(Error::TooLarge { .. }) if items > 1 => items /= 2,
+                bound => break bound?,
+            }
+        };
+        let ops = [&pass.forward[..], &pass.head].concat();
+        Ok(Forward { pass, items, ops })
+    }
+
+    /// Writes one batch and runs it.
+    ///
+    /// # Errors
+    /// If the device failed.
+    pub fn run<T: Copy + Into<i32>>(&self, gpu: &Gpu, inputs: &[T]) -> Result<(), Error> {
+        gpu.write(&self.pass.input, &inputs.iter().map(|&input| input.into()).collect::<Vec<i32>>());
+        gpu.run(&self.ops).map(drop)
+    }
+}
+
+/// Runs all inputs through a network, at most so many items at a time, and hands on each batch that was run: what is
+/// bound, the inputs, and the number of items.
+///
+/// # Errors
+/// If the adapter cannot bind a tensor, or the device failed.
+///
+/// # Panics
+/// If the inputs are no whole items.
+pub fn each_batch<T: Copy + Into<i32>>(
+    gpu: &Gpu,
+    network: &dyn Network,
+    inputs: &[T],
+    most: usize,
+    mut each: impl FnMut(&Forward, &[T], usize) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let width = network.inputs();
+    let items = inputs.len() / width;
+    assert_eq!(inputs.len(), items * width, "inputs of a network that takes {width} numbers");
+    if items == 0 {
+        return Ok(());
+    }
+    let mut bound = Forward::new(gpu, network, most.min(items))?;
+    for batch in inputs.chunks(bound.items * width) {
+        // The last one may be shorter, and is bound anew.
+        let items = batch.len() / width;
+        if items != bound.items {
+            bound = Forward::new(gpu, network, items)?;
+        }
+        bound.run(gpu, batch)?;
+        each(&bound, batch, items)?;
+    }
+    Ok(())
+}
+
+/// The logits of all inputs, row after row.
+///
+/// # Errors
+/// As [`each_batch`].
+///
+/// # Panics
+/// As [`each_batch`].
+#[cfg(not(target_arch = "wasm32"))]
+pub fn logits<T: Copy + Into<i32>>(
+    gpu: &Gpu,
+    network: &dyn Network,
+    inputs: &[T],
+) -> Result<Vec<f32>, Error> {
+    let mut all = Vec::new();
+    each_batch(gpu, network, inputs, BATCH, |bound, _, _| {
+        all.extend(gpu.download::<f32>(&bound.pass.logits)?);
+        Ok(())
+    })?;
+    Ok(all)
+}
+
+/// Items in one batch at most, where nobody says otherwise.
+pub const BATCH: usize = 1000;

@@ -1,0 +1,166 @@
+//! Which format a file has, and a network from a file of any format. Knows the formats by name; their bytes are read by
+//! modules of their own.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::checkpoint::{self, Checkpoint, Saved};
+use super::listing::safetensors;
+use super::tensors::{deserialize, no_json};
+use super::{FileError, Imported, Loss, Mapped, Model, Reading, Weights, foreign, gguf, npy, npz, packed};
+
+/// A file format, told by the first bytes and the names inside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// What `sterna pack` writes.
+    Packed,
+    /// What `sterna train` writes: float shadow weights and moments.
+    Checkpoint,
+    /// GGUF.
+    Gguf,
+    /// Safetensors of `uint8` weights with a `weight_scale` each.
+    HfBitnet,
+    /// Safetensors of anything else.
+    Safetensors,
+    /// One array of NumPy's, or an archive of them.
+    Npy,
+}
+
+impl Format {
+    /// The format of a file's bytes.
+    ///
+    /// # Errors
+    /// If it is none of them.
+    pub fn of(bytes: &[u8]) -> Result<Format, String> {
+        if bytes.starts_with(&gguf::MAGIC) {
+            return Ok(Format::Gguf);
+        }
+        if bytes.starts_with(&npy::MAGIC) || bytes.starts_with(&npz::MAGIC) {
+            return Ok(Format::Npy);
+        }
+        let (file, metadata) = deserialize(bytes).map_err(|what| {
+            let pictures = [(&b"\x89PNG"[..], "PNG"), (b"\xff\xd8\xff", "JPEG"), (b"BM", "BMP")];
+            match pictures.iter().find(|(magic, _)| bytes.starts_with(magic)) {
+                Some((_, kind)) => {
+                    format!("is no safetensors file but a picture, {kind}: expected a network")
+                }
+                None => format!("{what}, and neither GGUF nor npy"),
+            }
+        })?;
+        let has = |name: &str| file.tensor(name).is_ok();
+        Ok(match metadata.get("format").map(String::as_str) {
+            Some(packed::FORMAT) => Format::Packed,
+            Some(checkpoint::FORMAT) => Format::Checkpoint,
+            _ if has("layers.0.weight") && has("layers.0.gain") => Format::Checkpoint,
+            _ if file.names().iter().any(|name| has(&format!("{name}_scale"))) => Format::HfBitnet,
+            _ => Format::Safetensors,
+        })
+    }
+
+    /// Its name in sentences.
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Packed => "packed safetensors",
+            Format::Checkpoint => "a checkpoint",
+            Format::Gguf => "GGUF",
+            Format::HfBitnet => "BitNet safetensors",
+            Format::Safetensors => "safetensors",
+            Format::Npy => "npy",
+        }
+    }
+}
+
+/// A network from a file's bytes.
+///
+/// # Errors
+/// A clause that says what was expected and what was found.
+pub fn read(bytes: &[u8]) -> Result<Model, String> {
+    import(bytes, || Ok(None), &Reading::default()).map(|imported| imported.model)
+}
+
+/// [`Model::import`] of a file's bytes, without what lies beside it.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_as(bytes: &[u8], reading: &Reading) -> Result<Imported, String> {
+    import(bytes, || Ok(None), reading)
+}
+
+pub(super) fn import(
+    bytes: &[u8],
+    config: impl Fn() -> Result<Option<Value>, String>,
+    reading: &Reading,
+) -> Result<Imported, String> {
+    let mut imported = import_raw(bytes, config, reading).map_err(|what| plain(&what))?;
+    imported.notes.iter_mut().for_each(|note| *note = plain(note));
+    imported.lost.iter_mut().for_each(|loss| loss.tensor = plain(&loss.tensor));
+    Ok(imported)
+}
+
+/// A clause that a terminal takes for nothing else, whatever names a file brings into it.
+pub(super) fn plain(clause: &str) -> String {
+    const MOST: usize = 1000;
+    let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.into() };
+    let shown: String = clause.chars().take(MOST).map(escaped).collect();
+    match clause.chars().count() {
+        count if count > MOST => format!("{shown}... ({count} characters)"),
+        _ => shown,
+    }
+}
+
+/// [`import`], names as the file has them.
+fn import_raw(
+    bytes: &[u8],
+    config: impl Fn() -> Result<Option<Value>, String>,
+    reading: &Reading,
+) -> Result<Imported, String> {
+    let alone = |model| Imported { model, lost: Vec::new(), notes: Vec::new() };
+    let format = Format::of(bytes)?;
+    if let (Format::Packed | Format::Checkpoint, Some(field)) = (format, reading.said()) {
+        return Err(format!(
+            "is {}, which says itself what its layers are: leave `{field}` out",
+            format.name()
+        ));
+    }
+    Ok(match format {
+        Format::Packed => alone(packed::read(bytes)?),
+        Format::Checkpoint => {
+            let file = Checkpoint::from_bytes(bytes)?;
+            let model = file.deployed()?;
+            let loss = |(weights, saved): (&Weights, &Saved)| {
+                let shadow = saved.values.iter().map(|&weight| f64::from(weight));
+                Loss::by_absmean(&saved.parameter.name, "shadow weights", shadow, weights.values.trits()?)
+            };
+            let lost = model.parameters.iter().zip(&file.parameters).filter_map(loss).collect();
+            let trained = file.parameters.iter().any(|saved| saved.moments.is_some());
+            let notes = trained.then(|| "the optimizer's moments are left out".to_string());
+            Imported { lost, notes: notes.into_iter().collect(), ..alone(model) }
+        }
+        Format::Gguf => foreign::read(bytes, &gguf::list(bytes)?, None, reading)?,
+        Format::Npy => foreign::read(bytes, &npy::list(bytes)?, None, reading)?,
+        Format::HfBitnet => foreign::read(bytes, &safetensors(bytes)?, config()?.as_ref(), reading)?,
+        Format::Safetensors => foreign::read(bytes, &safetensors(bytes)?, None, reading)?,
+    })
+}
+
+/// The `config.json` in a file's folder, where there is one.
+pub(super) fn config_beside(path: &Path) -> Result<Option<Value>, String> {
+    const MOST: usize = 1 << 20;
+    let text = match Mapped::open(&path.with_file_name("config.json")) {
+        Ok(text) => text,
+        Err(FileError::Read { reason, .. }) if reason.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(None);
+        }
+        Err(FileError::Read { reason, .. }) => {
+            return Err(format!("the config.json beside it cannot be read: {reason}"));
+        }
+        Err(other) => return Err(other.to_string()),
+    };
+    if text.len() > MOST {
+        let found = text.len();
+        return Err(format!("the config.json beside it has {found} bytes, expected at most {MOST}"));
+    }
+    let config = serde_json::from_slice(&text).map(Some);
+    config.map_err(|error| format!("the config.json beside it is no {}", no_json("JSON", &text, &error)))
+}

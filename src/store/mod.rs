@@ -1,0 +1,99 @@
+//! Networks in files: checkpoints, packed files and files of other programs, all of them names and roles in, names and
+//! roles out. Knows bytes, trits and floats, nothing of the GPU.
+//!
+//! A format is a file of this folder with two functions over the bytes of a file, `read` and `list`. Both return
+//! one clause without the file's name, which [`Model::open`] and [`Listing::open`] put in front. Both compare every
+//! count with the bytes that are there before they take memory for it.
+//!
+//! Files of our own say which network they hold: `arch` in their metadata is an [`Arch`] as JSON, and `parameters` a
+//! list of names, shapes and roles in the network's order. Files of version 1 lack both and hold an MLP (`chain`).
+
+use std::collections::{BTreeMap, HashSet};
+
+use crate::parameter::{Parameter, Role};
+
+mod arch;
+mod atomic;
+mod bitnet;
+mod chain;
+mod checkpoint;
+mod error;
+mod exchange;
+mod foreign;
+mod format;
+mod ggml;
+mod gguf;
+mod listing;
+mod map;
+mod model;
+mod npy;
+mod npz;
+mod packed;
+mod tensors;
+
+pub use arch::{Arch, number};
+pub use atomic::{TEMPORARY, create, replace};
+#[cfg(feature = "cli")]
+pub(crate) use atomic::{folder, target};
+pub use bitnet::WeightScale;
+pub use chain::{MLP, mlp};
+pub use checkpoint::{Checkpoint, Moments, Progress, Saved};
+pub use error::FileError;
+pub use exchange::Exchange;
+pub use foreign::{Imported, Loss, Reading, Record};
+pub use format::{Format, read, read_as};
+pub use ggml::Blocks;
+pub use gguf::KINDS as GGML_KINDS;
+pub use listing::{Contents, Listing, Matrix, Scale, Stored, list};
+pub use map::Mapped;
+pub use model::{Difference, Model, Values, Weights};
+pub use packed::Coding;
+pub use tensors::{checksum, hex, serialize};
+
+/// Version of every JSON object that Sterna writes.
+pub const SCHEMA: u32 = 1;
+
+/// Version of every file with a network that Sterna writes. Version 1, which is read too, has no `arch`.
+pub const NETWORK_SCHEMA: u32 = 2;
+
+/// Whether files of this version are read; nothing is asked of one that does not say.
+fn schema(stated: Option<&str>) -> Result<(), String> {
+    match stated.filter(|stated| !["1", "2"].contains(stated)) {
+        None => Ok(()),
+        Some(other) => {
+            Err(format!("has schema {other}, this version reads 1 and 2: use the version that wrote it"))
+        }
+    }
+}
+
+/// Which network a file holds and its parameters, where its metadata says so.
+fn header(metadata: &BTreeMap<String, String>) -> Result<Option<(Arch, Vec<Parameter>)>, String> {
+    let [Some(arch), Some(parameters)] = ["arch", "parameters"].map(|key| metadata.get(key)) else {
+        return Ok(None);
+    };
+    let misread = |key: &str, text: &str, error| {
+        format!(
+            "its metadata `{key}` is no {}",
+            tensors::no_json("JSON of a network", text.as_bytes(), &error)
+        )
+    };
+    let arch = serde_json::from_str(arch).map_err(|error| misread("arch", arch, error))?;
+    let parameters =
+        serde_json::from_str(parameters).map_err(|error| misread("parameters", parameters, error))?;
+    checked(parameters).map(|parameters| Some((arch, parameters)))
+}
+
+/// The parameters that a file claims, if they can be those of a network.
+fn checked(parameters: Vec<Parameter>) -> Result<Vec<Parameter>, String> {
+    let mut names = HashSet::new();
+    for Parameter { name, shape, role } in &parameters {
+        if !names.insert(name) {
+            return Err(format!("its metadata `parameters` has {name} twice"));
+        }
+        let count = shape.iter().try_fold(1usize, |count, &size| count.checked_mul(size));
+        if count.is_none_or(|count| count == 0) || *role == Role::Ternary && shape.len() != 2 {
+            return Err(format!("its metadata `parameters` has {name} of the shape {shape:?}"));
+        }
+    }
+    Ok(parameters)
+}

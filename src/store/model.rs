@@ -1,0 +1,257 @@
+//! A network at rest: the one type that every file format is read into and written from. Knows trits and floats by name
+//! and role, no bytes of a file and nothing of the GPU.
+
+use std::fmt;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::{Arch, FileError, Imported, Mapped, Reading, chain, format};
+use crate::parameter::{Parameter, Role};
+use crate::ternary::Packed;
+
+/// A ternary network at rest.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Model {
+    /// Which network it is.
+    pub arch: Arch,
+    /// Its parameters, in the network's order.
+    pub parameters: Vec<Weights>,
+    /// What made it, as far as the file knows: of a trained network what `sterna train` says of the run, else `Null`.
+    pub about: Value,
+}
+
+/// One parameter at rest.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Weights {
+    /// Name, shape and role.
+    pub parameter: Parameter,
+    /// What it holds.
+    pub values: Values,
+}
+
+/// What a parameter at rest holds.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Values {
+    /// Of the role [`Role::Ternary`]: the matrix with its scale.
+    Trits(Packed),
+    /// Of any other role.
+    Floats(Vec<f32>),
+}
+
+impl Values {
+    /// Its trits, if it has them.
+    pub fn trits(&self) -> Option<&Packed> {
+        match self {
+            Values::Trits(packed) => Some(packed),
+            Values::Floats(_) => None,
+        }
+    }
+
+    /// Its floats, if it has them.
+    pub fn floats(&self) -> Option<&[f32]> {
+        match self {
+            Values::Trits(_) => None,
+            Values::Floats(values) => Some(values),
+        }
+    }
+}
+
+impl Model {
+    /// Reads a network from a file of any known format.
+    ///
+    /// # Errors
+    /// A sentence that names the file, and what was expected and found in it.
+    pub fn open(path: &Path) -> Result<Model, FileError> {
+        Model::import(path, &Reading::default()).map(|imported| imported.model)
+    }
+
+    /// Reads a network as told where the file does not say how, and says what was assumed, left out and lost. A
+    /// `config.json` beside BitNet's safetensors is read too.
+    ///
+    /// # Errors
+    /// As [`Model::open`].
+    pub fn import(path: &Path, reading: &Reading) -> Result<Imported, FileError> {
+        Model::import_mapped(path, &Mapped::open(path)?, reading)
+    }
+
+    /// [`Model::import`] of a file that is mapped already.
+    ///
+    /// # Errors
+    /// As [`Model::open`].
+    pub fn import_mapped(path: &Path, bytes: &Mapped, reading: &Reading) -> Result<Imported, FileError> {
+        let config = || format::config_beside(path);
+        format::import(bytes, config, reading).map_err(|what| FileError::Content { path: path.into(), what })
+    }
+
+    /// Its ternary matrices, in order.
+    pub fn matrices(&self) -> impl Iterator<Item = &Packed> {
+        self.parameters.iter().filter_map(|weights| weights.values.trits())
+    }
+
+    /// Its ternary matrices, to be changed.
+    pub fn matrices_mut(&mut self) -> impl Iterator<Item = &mut Packed> {
+        self.parameters.iter_mut().filter_map(|weights| match &mut weights.values {
+            Values::Trits(packed) => Some(packed),
+            Values::Floats(_) => None,
+        })
+    }
+
+    /// The values of its other parameters, in order.
+    pub fn floats(&self) -> impl Iterator<Item = &[f32]> {
+        self.parameters.iter().filter_map(|weights| weights.values.floats())
+    }
+
+    /// Where it first differs from another, parameter by parameter: shapes, trits, scale, floats; then the settings of
+    /// the network. What made them does not count.
+    pub fn first_difference(&self, other: &Model) -> Option<Difference> {
+        for (Weights { parameter, values: a }, Weights { parameter: twin, values: b }) in
+            self.parameters.iter().zip(&other.parameters)
+        {
+            let (layer, rest) = split(&parameter.name);
+            let differs = |what: &str, row, column, values: [f64; 2]| {
+                let of = if rest.is_empty() { what.into() } else { format!("{rest} {what}") };
+                Some(Difference { layer, of, row, column, values })
+            };
+            if (&parameter.name, parameter.role) != (&twin.name, twin.role) {
+                return differs("name or role", None, None, [f64::NAN; 2]);
+            }
+            match (a, b) {
+                (Values::Trits(a), Values::Trits(b)) => {
+                    for (of, [a, b]) in [("rows", [a.rows, b.rows]), ("columns", [a.cols, b.cols])] {
+                        if a != b {
+                            return differs(of, None, None, [a as f64, b as f64]);
+                        }
+                    }
+                    if a.words != b.words {
+                        let at = (0..a.rows * a.cols).map(|at| (at / a.cols, at % a.cols));
+                        let mut trits = at.map(|(row, col)| (row, col, [a.trit(row, col), b.trit(row, col)]));
+                        if let Some((row, col, trits)) = trits.find(|(.., [a, b])| a != b) {
+                            return differs("trits", Some(row), Some(col), trits.map(f64::from));
+                        }
+                    }
+                    if a.scale.to_bits() != b.scale.to_bits() {
+                        return differs("scale", None, None, [a.scale, b.scale].map(f64::from));
+                    }
+                }
+                (Values::Floats(a), Values::Floats(b)) => {
+                    let what = if parameter.role == Role::Gain { "gain" } else { "values" };
+                    if a.len() != b.len() {
+                        return differs(what, None, None, [a.len() as f64, b.len() as f64]);
+                    }
+                    if let Some(at) = a.iter().zip(b).position(|(a, b)| a.to_bits() != b.to_bits()) {
+                        return differs(what, None, Some(at), [a[at], b[at]].map(f64::from));
+                    }
+                }
+                _ => return differs("values", None, None, [f64::NAN; 2]),
+            }
+        }
+        let whole = |of: &str, values| {
+            Some(Difference { layer: None, of: of.into(), row: None, column: None, values })
+        };
+        if self.parameters.len() != other.parameters.len() {
+            return whole("layers", [self, other].map(|model| model.matrices().count() as f64));
+        }
+        if self.arch.network != other.arch.network {
+            return whole("network", [f64::NAN; 2]);
+        }
+        let settings = [self, other].map(|model| &model.arch.settings);
+        let keys = settings[0].keys().chain(settings[1].keys());
+        let of = keys.into_iter().find(|key| settings[0].get(*key) != settings[1].get(*key))?;
+        let value = |settings: &serde_json::Map<String, Value>| settings.get(of).and_then(Value::as_f64);
+        whole(of, settings.map(|settings| value(settings).unwrap_or(f64::NAN)))
+    }
+
+    /// Whether it is a network that can be run: every format's `read` ends with this.
+    ///
+    /// # Errors
+    /// A clause that names the parameter and what is wrong with it.
+    pub fn check(self) -> Result<Model, String> {
+        if self.matrices().next().is_none() {
+            return Err("holds no layer of a network".into());
+        }
+        chain::check(&self.arch, self.parameters.iter().map(|weights| &weights.parameter), place)?;
+        for Weights { parameter, values } in &self.parameters {
+            let Parameter { name, shape, role } = parameter;
+            let place = place(name);
+            match values {
+                Values::Trits(packed) => {
+                    packed.check().map_err(|what| format!("{place}: {what}"))?;
+                    let scale = packed.scale;
+                    if !(scale > 0.0 && scale.is_finite()) {
+                        return Err(format!("{place}: its scale is {scale}, expected a positive number"));
+                    }
+                    if [packed.rows, packed.cols] != shape[..] || *role != Role::Ternary {
+                        let found = [packed.rows, packed.cols];
+                        return Err(format!("{name} holds trits {found:?}, expected {role:?} {shape:?}"));
+                    }
+                }
+                Values::Floats(floats) => {
+                    if let Some(at) = floats.iter().position(|value| !value.is_finite()) {
+                        let what = if *role == Role::Gain { "gain of input" } else { "value at index" };
+                        return Err(format!("{place}: the {what} {at} is {}", floats[at]));
+                    }
+                    if floats.len() != parameter.count() || *role == Role::Ternary {
+                        let found = floats.len();
+                        return Err(format!("{name} holds {found} floats, expected {role:?} {shape:?}"));
+                    }
+                }
+            }
+        }
+        chain::check_values(&self)?;
+        Ok(self)
+    }
+}
+
+/// The layer that a name belongs to, and what is left of the name: of `layers.3.q.weight` 3 and `q`. Nothing is left of
+/// the matrix and the gain of an MLP's layer.
+fn split(name: &str) -> (Option<usize>, &str) {
+    let parts = name.strip_prefix("layers.").and_then(|rest| rest.split_once('.'));
+    match parts.and_then(|(number, rest)| Some((number.parse().ok()?, rest))) {
+        Some((layer, "weight" | "gain")) => (Some(layer), ""),
+        Some((layer, rest)) => (Some(layer), rest.strip_suffix(".weight").unwrap_or(rest)),
+        None => (None, name),
+    }
+}
+
+/// A parameter's name in words: of an MLP's the layer.
+pub(super) fn place(name: &str) -> String {
+    match split(name) {
+        (Some(layer), "") => format!("layer {layer}"),
+        _ => name.into(),
+    }
+}
+
+/// Where two networks, or two runs of one, first differ.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Difference {
+    /// The layer, counted from 0; none of what the layers share.
+    pub layer: Option<usize>,
+    /// What differs: `trits`, `scale`, `gain`, `codes`, `accumulators`, ...
+    pub of: String,
+    /// Row of the matrix; of codes and accumulators the image.
+    pub row: Option<usize>,
+    /// Column of the matrix; of gains and codes the input, of accumulators the output.
+    pub column: Option<usize>,
+    /// The one value and the other.
+    pub values: [f64; 2],
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        if let Some(layer) = self.layer {
+            write!(f, "layer {layer}, ")?;
+        }
+        write!(f, "{}", self.of)?;
+        for (what, at) in [("row", self.row), ("column", self.column)] {
+            if let Some(at) = at {
+                write!(f, ", {what} {at}")?;
+            }
+        }
+        // All of them are f32 or integers that f32 holds.
+        match self.values.map(|value| value as f32) {
+            [a, b] if a.is_nan() && b.is_nan() => Ok(()),
+            [a, b] => write!(f, ": {a} and {b}"),
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! The deployable file: a ternary network and nothing else, as safetensors. Knows the bytes of this one format.
+//!
+//! The file in three bullets, NAME being a parameter's name and BASE the same without `.weight`:
+//! - of a ternary parameter `BASE.packed`, u32 `[rows, words]` as [`crate::ternary`] says, or `BASE.base3`, u8
+//!   `[rows, ceil(cols / 5)]`: each byte five trits of a row, see [`Base3`](crate::ternary::Base3), the last filled up
+//!   with zeros; and `BASE.beta`, f32 `[1]`, what one trit is worth;
+//! - of any other parameter `NAME`, f32, of its shape;
+//! - metadata, all strings: `format = "sterna-packed"`, `version`, of this list, `arch` and `parameters` (see
+//!   [`super`]), `about`, a JSON object, `schema`, `sterna_version`, and `sha256` over all of the above.
+//!
+//! Version 1, which is read too, has `eps` in the place of `arch` and `parameters`, and holds an MLP.
+
+use std::collections::BTreeMap;
+
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+
+use super::listing::safetensors;
+use super::tensors::{Sealed, deserialize, intact, no_json};
+use super::{Arch, Contents, Matrix, Model, Scale, Values, Weights, chain, header};
+use crate::parameter::{Parameter, Role};
+use crate::ternary::{self, Packed};
+
+/// What tells this format from others in safetensors form.
+pub(super) const FORMAT: &str = "sterna-packed";
+
+/// Version of the list above.
+const VERSION: &str = "2";
+
+/// How trits lie in a packed file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+pub enum Coding {
+    /// Sixteen in a word, as kernels read them.
+    #[default]
+    #[cfg_attr(feature = "cli", value(name = "2bit"))]
+    TwoBit,
+    /// Five in a byte: a fifth smaller, unpacked on loading.
+    Base3,
+}
+
+impl Coding {
+    /// Both.
+    pub const ALL: [Coding; 2] = [Coding::TwoBit, Coding::Base3];
+
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Coding::TwoBit => "2bit",
+            Coding::Base3 => "base3",
+        }
+    }
+
+    /// What its tensors are called, and their element type.
+    pub(super) fn tensor(self) -> (&'static str, Dtype) {
+        match self {
+            Coding::TwoBit => ("packed", Dtype::U32),
+            Coding::Base3 => ("base3", Dtype::U8),
+        }
+    }
+
+    /// Elements in a row of a tensor.
+    pub(super) fn width(self, cols: usize) -> usize {
+        match self {
+            Coding::TwoBit => ternary::words(cols),
+            Coding::Base3 => ternary::base3_bytes(cols),
+        }
+    }
+
+    fn encode(self, packed: &Packed) -> Vec<u8> {
+        match self {
+            Coding::TwoBit => packed.words.iter().flat_map(|word| word.to_le_bytes()).collect(),
+            Coding::Base3 => packed.to_base3_rows(),
+        }
+    }
+
+    /// How the matrix is read from a tensor's bytes; what one trit is worth another tensor tells.
+    fn decode(self) -> fn(&[u8], usize, usize) -> Result<Packed, String> {
+        match self {
+            Coding::TwoBit => |bytes, rows, cols| {
+                let words = bytes.as_chunks().0.iter().map(|&word| u32::from_le_bytes(word)).collect();
+                let packed = Packed { rows, cols, scale: 1.0, words };
+                packed.check().map(|()| packed)
+            },
+            Coding::Base3 => Packed::from_base3_rows,
+        }
+    }
+}
+
+impl Model {
+    /// The bytes of a packed file.
+    pub fn to_packed(&self, coding: Coding) -> Vec<u8> {
+        let mut file =
+            Sealed::new(FORMAT, &self.arch, self.parameters.iter().map(|weights| &weights.parameter));
+        file.text("version", VERSION.into());
+        file.text("about", self.about.to_string());
+        for Weights { parameter, values } in &self.parameters {
+            let bytes = |values: &[f32]| values.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>();
+            match values {
+                Values::Trits(packed) => {
+                    let ((kind, dtype), base) = (coding.tensor(), parameter.base());
+                    let shape = [packed.rows, coding.width(packed.cols)];
+                    file.tensor(format!("{base}.{kind}"), dtype, &shape, coding.encode(packed));
+                    file.tensor(format!("{base}.beta"), Dtype::F32, &[1], bytes(&[packed.scale]));
+                }
+                Values::Floats(floats) => {
+                    file.tensor(parameter.name.clone(), Dtype::F32, &parameter.shape, bytes(floats));
+                }
+            }
+        }
+        file.finish()
+    }
+}
+
+impl Packed {
+    /// A ternary matrix from the bytes of a packed file, counted from 0: of an MLP that of layer `i`.
+    ///
+    /// # Errors
+    /// If the file is damaged, of another version, or has no such layer: a clause that says so.
+    pub fn from_safetensors(bytes: &[u8], layer: usize) -> Result<Packed, String> {
+        let model = read(bytes)?;
+        let (count, found) = (model.matrices().count(), model.matrices().nth(layer).cloned());
+        found.ok_or_else(|| format!("has {count} layers, counted from 0: there is no layers.{layer}"))
+    }
+}
+
+pub(super) fn read(bytes: &[u8]) -> Result<Model, String> {
+    let file = File::open(bytes)?;
+    let weights = |parameter: &Parameter| {
+        let values = match parameter.role {
+            Role::Ternary => {
+                let (name, Matrix { rows, cols, scale, read }) = file.matrix(parameter)?;
+                let packed = read(file.tensor(&name)?.data(), rows, cols);
+                let packed = packed.map_err(|what| format!("{name}: {what}"))?;
+                Values::Trits(Packed { scale: scale.or(packed.scale), ..packed })
+            }
+            Role::Gain | Role::Float => Values::Floats(file.floats(&parameter.name, &parameter.shape)?),
+        };
+        Ok(Weights { parameter: parameter.clone(), values })
+    };
+    let parameters = file.parameters.iter().map(weights).collect::<Result<Vec<_>, String>>()?;
+    let about = file.metadata.get("about").map(String::as_str).unwrap_or("null");
+    let about = serde_json::from_str(about).map_err(|error| {
+        format!("its metadata `about` is no {}", no_json("JSON", about.as_bytes(), &error))
+    })?;
+    Model { arch: file.arch, parameters, about }.check()
+}
+
+pub(super) fn list(bytes: &[u8]) -> Result<Contents, String> {
+    let file = File::open(bytes)?;
+    let (mut tensors, metadata) = safetensors(bytes)?;
+    for parameter in file.parameters.iter().filter(|parameter| parameter.role == Role::Ternary) {
+        let (name, matrix) = file.matrix(parameter)?;
+        tensors
+            .iter_mut()
+            .filter(|tensor| tensor.name == name)
+            .for_each(|tensor| tensor.matrix = Some(matrix));
+    }
+    Ok((tensors, metadata))
+}
+
+/// A file that is whole and of a version that is read here.
+struct File<'a> {
+    tensors: SafeTensors<'a>,
+    metadata: BTreeMap<String, String>,
+    arch: Arch,
+    parameters: Vec<Parameter>,
+}
+
+impl File<'_> {
+    fn open(bytes: &[u8]) -> Result<File<'_>, String> {
+        let (tensors, metadata) = deserialize(bytes)?;
+        let text = |key: &str| metadata.get(key).map(String::as_str);
+        let version = text("version");
+        match version {
+            Some("1" | VERSION) => {}
+            Some(other) => {
+                return Err(format!(
+                    "is a packed file of version {other}, this program reads 1 and 2: use the version that wrote it"
+                ));
+            }
+            None => return Err("is a packed file without a version, this program reads 1 and 2".into()),
+        }
+        intact(&tensors, &metadata)?;
+        let (arch, parameters) = match version {
+            Some(VERSION) => header(&metadata)?.ok_or("its metadata has no `arch` and `parameters`")?,
+            _ => {
+                let eps = text("eps").ok_or("its metadata has no `eps`")?;
+                let value = eps.parse();
+                let eps = value.map_err(|_| format!("its metadata `eps` is {eps:?}, expected a number"))?;
+                chain::of_packed(&tensors, eps)?
+            }
+        };
+        Ok(File { tensors, metadata, arch, parameters })
+    }
+
+    fn tensor(&self, name: &str) -> Result<TensorView<'_>, String> {
+        self.tensors.tensor(name).map_err(|_| format!("has no tensor {name}"))
+    }
+
+    fn floats(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, String> {
+        let view = self.tensor(name)?;
+        match (view.dtype(), view.shape()) {
+            (Dtype::F32, found) if found == shape => Ok(bytemuck::pod_collect_to_vec(view.data())),
+            (dtype, found) => Err(format!("{name} is {dtype:?} {found:?}, expected F32 {shape:?}")),
+        }
+    }
+
+    /// The tensor of a ternary parameter, and the matrix with the scale that belongs to it.
+    fn matrix(&self, parameter: &Parameter) -> Result<(String, Matrix), String> {
+        let ([rows, cols], base) = (parameter.matrix(), parameter.base());
+        let names = Coding::ALL.map(|coding| format!("{base}.{}", coding.tensor().0));
+        for (coding, name) in Coding::ALL.into_iter().zip(&names) {
+            let Ok(view) = self.tensors.tensor(name) else { continue };
+            let ((_, dtype), shape) = (coding.tensor(), [rows, coding.width(cols)]);
+            if (view.dtype(), view.shape()) != (dtype, &shape[..]) {
+                let (found, at) = (view.dtype(), view.shape());
+                return Err(format!("{name} is {found:?} {at:?}, expected {dtype:?} {shape:?}"));
+            }
+            let scale = Scale::Said(self.floats(&format!("{base}.beta"), &[1])?[0]);
+            return Ok((name.clone(), Matrix { rows, cols, scale, read: coding.decode() }));
+        }
+        Err(format!("has no tensor {}", names.join(" or ")))
+    }
+}

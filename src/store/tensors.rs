@@ -1,0 +1,205 @@
+//! Safetensors files: taken apart with numbers in every refusal, put together so that equal content gives equal bytes,
+//! and sealed by a checksum. Knows tensors and texts, nothing of networks.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use safetensors::tensor::{TensorInfo, TensorView};
+use safetensors::{Dtype, SafeTensorError, SafeTensors};
+use sha2::{Digest, Sha256};
+
+use super::{Arch, NETWORK_SCHEMA};
+use crate::parameter::Parameter;
+
+/// A file of ours that grows tensor by tensor.
+pub struct Sealed<'a> {
+    tensors: Vec<(String, Dtype, Vec<usize>, Cow<'a, [u8]>)>,
+    metadata: BTreeMap<String, String>,
+}
+
+impl<'a> Sealed<'a> {
+    /// A file of this format that holds a network; no tensor yet.
+    pub fn new<'p>(format: &str, arch: &Arch, parameters: impl Iterator<Item = &'p Parameter>) -> Sealed<'a> {
+        let mut file = Sealed { tensors: Vec::new(), metadata: BTreeMap::new() };
+        file.text("format", format.into());
+        file.text("schema", NETWORK_SCHEMA.to_string());
+        file.text("sterna_version", env!("CARGO_PKG_VERSION").into());
+        file.text("arch", serde_json::to_string(arch).expect("settings are JSON"));
+        let parameters: Vec<&Parameter> = parameters.collect();
+        file.text(
+            "parameters",
+            serde_json::to_string(&parameters).expect("names and shapes have a JSON form"),
+        );
+        file
+    }
+
+    /// Adds an entry to the metadata.
+    pub fn text(&mut self, key: &str, text: String) {
+        self.metadata.insert(key.into(), text);
+    }
+
+    /// Adds a tensor.
+    pub fn tensor(&mut self, name: String, dtype: Dtype, shape: &[usize], bytes: impl Into<Cow<'a, [u8]>>) {
+        self.tensors.push((name, dtype, shape.to_vec(), bytes.into()));
+    }
+
+    /// The bytes of the whole file, with its checksum.
+    pub fn finish(mut self) -> Vec<u8> {
+        let views = views(&self.tensors);
+        self.metadata.insert("sha256".into(), checksum(&views, &self.metadata));
+        serialize(&views, &self.metadata)
+    }
+}
+
+/// Tensors by their names, as [`serialize`] takes them.
+pub fn views<'a>(tensors: &'a [(String, Dtype, Vec<usize>, Cow<[u8]>)]) -> BTreeMap<String, TensorView<'a>> {
+    let view = |(name, dtype, shape, bytes): &'a (String, Dtype, Vec<usize>, Cow<[u8]>)| {
+        let view = TensorView::new(*dtype, shape.clone(), bytes);
+        (name.clone(), view.expect("shape and length agree by construction"))
+    };
+    tensors.iter().map(view).collect()
+}
+
+/// The bytes of a safetensors file, a function of its content alone: the crate would write the metadata in the order
+/// of a hash map.
+pub fn serialize(tensors: &BTreeMap<String, TensorView>, metadata: &BTreeMap<String, String>) -> Vec<u8> {
+    let unordered = metadata.clone().into_iter().collect();
+    let bytes = safetensors::serialize(tensors, Some(unordered)).expect("names are distinct and sizes agree");
+    let length = bytes.first_chunk().map_or(0, |&length| u64::from_le_bytes(length)) as usize;
+    let (header, data) = bytes[8..].split_at(length);
+    let mut header: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_slice(header).expect("a header is a JSON object");
+    header.insert("__metadata__".into(), serde_json::json!(metadata));
+    let mut header = serde_json::Value::Object(header).to_string().into_bytes();
+    header.resize(header.len().next_multiple_of(8), b' ');
+    [&(header.len() as u64).to_le_bytes(), &header[..], data].concat()
+}
+
+/// SHA-256 over every tensor and every other entry of the metadata, both in the order of their names.
+pub fn checksum(tensors: &BTreeMap<String, TensorView>, metadata: &BTreeMap<String, String>) -> String {
+    let mut sum = Sha256::new();
+    for (name, view) in tensors {
+        sum.update(format!("{name} {:?} {:?}\n", view.dtype(), view.shape()));
+        sum.update(view.data());
+    }
+    for (key, value) in metadata.iter().filter(|(key, _)| *key != "sha256") {
+        sum.update(format!("{key} {} {value}\n", value.len()));
+    }
+    hex(&sum.finalize())
+}
+
+/// Whether a file's checksum is that of its content.
+///
+/// # Errors
+/// If it is not, or if there is none.
+pub fn intact(file: &SafeTensors, metadata: &BTreeMap<String, String>) -> Result<(), String> {
+    let found = checksum(&file.tensors().into_iter().collect(), metadata);
+    match metadata.get("sha256") {
+        Some(stated) if *stated == found => Ok(()),
+        Some(stated) => Err(damaged("its checksum `sha256`", stated, &found)),
+        None => Err("is damaged: its metadata has no checksum `sha256`; use an older copy".into()),
+    }
+}
+
+/// The clause of a file whose checksum is another one.
+pub(crate) fn damaged(what: &str, stated: &str, found: &str) -> String {
+    let first = |sum: &str| sum.chars().take(16).collect::<String>();
+    let [stated, found] = [stated, found].map(first);
+    format!("is damaged: {what} begins with {stated}, that of its content with {found}; use an older copy")
+}
+
+/// Bytes as lower-case hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A safetensors file, taken apart.
+///
+/// # Errors
+/// A clause that says what is promised and what is there: the crate has no numbers.
+pub fn deserialize(bytes: &[u8]) -> Result<(SafeTensors<'_>, BTreeMap<String, String>), String> {
+    let no_file = |what: String| format!("is no safetensors file: {what}");
+    let Some(&length) = bytes.first_chunk() else {
+        return Err(no_file(format!("it has {} bytes, expected at least 8", bytes.len())));
+    };
+    let (length, left) = (u64::from_le_bytes(length), bytes.len() as u64 - 8);
+    if length > left {
+        return Err(no_file(format!("its first 8 bytes promise a header of {length} bytes, found {left}")));
+    }
+    if length > MOST_HEADER {
+        return Err(no_file(format!("its header has {length} bytes, expected at most {MOST_HEADER}")));
+    }
+    let (header, data) = bytes[8..].split_at(length as usize);
+    let read = SafeTensors::read_metadata(bytes);
+    let (_, metadata) = read.map_err(|error| {
+        no_file(misfit(header, data.len()).unwrap_or_else(|| match error {
+            SafeTensorError::InvalidHeaderDeserialization(error) => {
+                format!("its header is no {}", no_json("JSON of tensors", header, &error))
+            }
+            other => format!("its header of {length} bytes is not understood ({other})"),
+        }))
+    })?;
+    let file = SafeTensors::deserialize(bytes).map_err(|error| no_file(error.to_string()))?;
+    Ok((file, metadata.metadata().clone().unwrap_or_default().into_iter().collect()))
+}
+
+/// Bytes of a header at most; the crate reads no more.
+const MOST_HEADER: u64 = 100_000_000;
+
+/// What is wrong with a header, in numbers, which the crate does not have: where it is no JSON, or the first tensor
+/// whose bytes do not follow those before or are not as many as its shape and type say, or where the `data` bytes
+/// after it are not those of all tensors.
+fn misfit(header: &[u8], data: usize) -> Option<String> {
+    if let Err(error) = std::str::from_utf8(header) {
+        let [at, all] = [error.valid_up_to(), header.len()];
+        return Some(format!("its header is no UTF-8 at byte {at} of {all}"));
+    }
+    let entries: BTreeMap<String, serde_json::Value> = match serde_json::from_slice(header) {
+        Ok(entries) => entries,
+        Err(error) => return Some(format!("its header is no {}", no_json("JSON object", header, &error))),
+    };
+    let mut tensors = Vec::new();
+    for (name, entry) in entries {
+        if name == "__metadata__" {
+            let text =
+                entry.as_object().is_some_and(|entries| entries.values().all(serde_json::Value::is_string));
+            if !text && !entry.is_null() {
+                return Some("its header's __metadata__ is no JSON object of texts".into());
+            }
+            continue;
+        }
+        match serde_json::from_value::<TensorInfo>(entry) {
+            Ok(info) => tensors.push((info.data_offsets, name, info)),
+            Err(error) => return Some(format!("its header's entry {name} is no tensor ({error})")),
+        }
+    }
+    tensors.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+    let mut free = 0;
+    for ((from, to), name, TensorInfo { dtype, shape, .. }) in tensors {
+        if from != free || to < from {
+            return Some(format!(
+                "its header puts {name} at bytes {from} to {to} of the data, expected it to begin at byte {free}"
+            ));
+        }
+        free = to;
+        let found = (to - from) as u128;
+        let bits = shape.iter().try_fold(dtype.bitsize() as u128, |all, &n| all.checked_mul(n as u128));
+        if bits != Some(8 * found) {
+            let bytes = bits.map_or("more bytes than can be counted".into(), |bits| match bits % 8 {
+                0 => format!("{} bytes", bits / 8),
+                _ => format!("{bits} bits"),
+            });
+            return Some(format!("{name} is {dtype:?} {shape:?}, {bytes}, where its offsets hold {found}"));
+        }
+    }
+    (free != data).then(|| format!("its header promises {free} bytes of tensors, found {data}"))
+}
+
+/// Where a text is not what it should be, with the reason in brackets.
+pub(crate) fn no_json(what: &str, text: &[u8], error: &serde_json::Error) -> String {
+    let before = text.split_inclusive(|&byte| byte == b'\n').take(error.line().saturating_sub(1));
+    let at = (before.map(<[u8]>::len).sum::<usize>() + error.column()).min(text.len());
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    let reason = error.to_string().replace(&place, "");
+    format!("{what} at byte {at} of {} ({reason})", text.len())
+}

@@ -1,0 +1,274 @@
+//! What determines a run on digits: network, recipe, seed. Knows what may be asked for and what fits a device.
+
+use super::Recipe;
+use crate::augment::Distortion;
+use crate::gpu::{Error, Gpu};
+use crate::kernels::{AdamW, Sgd};
+use crate::mnist::Dataset;
+use crate::model::{BATCH, Precision, Shape, Update};
+use crate::ternary::RMSNORM_EPS;
+
+/// Everything that determines a run.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "files", derive(serde::Serialize, serde::Deserialize))]
+pub struct Config {
+    /// Passes over the training set.
+    pub epochs: usize,
+    /// Images per step.
+    pub batch: usize,
+    /// Widths of the hidden layers.
+    pub hidden: Vec<usize>,
+    /// Ternary, or its float twin.
+    pub precision: Precision,
+    /// How images are varied before the network sees them.
+    pub augment: Augment,
+    /// What moves the parameters.
+    pub optimizer: Optimizer,
+    /// Peak learning rate.
+    pub lr: f64,
+    /// Decoupled weight decay of the weights.
+    pub weight_decay: f64,
+    /// Share of the target spread over all classes.
+    pub label_smoothing: f64,
+    /// Whether a ternary network keeps float shadow weights.
+    pub shadow: bool,
+    /// Seed of the initial weights, of the order of the images and of their variations.
+    pub seed: u64,
+}
+
+/// How training images are varied, afresh in every step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "files", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "files", serde(rename_all = "lowercase"))]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+pub enum Augment {
+    /// As they are.
+    None,
+    /// Moved by up to one pixel in each direction.
+    Shift,
+    /// Turned by up to 10 degrees, scaled by up to 10 %, sheared by up to 0.1, moved by up to one pixel.
+    #[default]
+    Affine,
+}
+
+impl Augment {
+    pub(super) fn distortion(self) -> Option<&'static Distortion> {
+        match self {
+            Augment::None => None,
+            Augment::Shift => Some(&Distortion::SHIFT),
+            Augment::Affine => Some(&Distortion::AFFINE),
+        }
+    }
+}
+
+/// What turns gradients into updates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "files", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "files", serde(rename_all = "lowercase"))]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+pub enum Optimizer {
+    /// Adam with decoupled weight decay.
+    #[default]
+    #[cfg_attr(feature = "cli", value(name = "adamw"))]
+    AdamW,
+    /// Stochastic gradient descent with momentum 0.9.
+    Sgd,
+}
+
+impl Default for Config {
+    /// The recipe of the README.
+    fn default() -> Config {
+        let (precision, optimizer) = Default::default();
+        Config {
+            epochs: 20,
+            batch: 128,
+            hidden: vec![256, 128],
+            precision,
+            augment: Augment::default(),
+            optimizer,
+            lr: Config::default_lr(precision, optimizer),
+            weight_decay: 0.0,
+            label_smoothing: 0.0,
+            shadow: true,
+            seed: 0,
+        }
+    }
+}
+
+impl Config {
+    /// The peak learning rate that suits a network and an optimizer.
+    pub fn default_lr(precision: Precision, optimizer: Optimizer) -> f64 {
+        match (precision, optimizer) {
+            (Precision::Ternary, Optimizer::AdamW) => 3e-3,
+            (Precision::F32, Optimizer::AdamW) => 1e-3,
+            (_, Optimizer::Sgd) => 0.05,
+        }
+    }
+
+    /// Steps in one epoch; the last may be short.
+    pub fn steps_per_epoch(&self, images: usize) -> usize {
+        images.div_ceil(self.batch)
+    }
+
+    /// The network for a data set.
+    pub fn shape(&self, data: &Dataset) -> Shape {
+        let dims = [data.pixels()].into_iter().chain(self.hidden.iter().copied()).chain([data.classes]);
+        Shape { dims: dims.collect(), eps: RMSNORM_EPS as f32, precision: self.precision }
+    }
+
+    /// The learning rate of a step: half an epoch of linear warm-up, then a cosine to 0. It must end at
+    /// 0, or trits go on flipping to the end.
+    pub fn rate(&self, images: usize, step: usize) -> f64 {
+        let total = self.epochs * self.steps_per_epoch(images);
+        let warmup = (self.steps_per_epoch(images) / 2).max(1);
+        if step < warmup {
+            return self.lr * (step + 1) as f64 / warmup as f64;
+        }
+        let done = (step - warmup) as f64 / (total - warmup).max(1) as f64;
+        0.5 * self.lr * (1.0 + (std::f64::consts::PI * done).cos())
+    }
+
+    /// The learning rate of every step.
+    pub fn rates(&self, images: usize) -> Vec<f64> {
+        let total = self.epochs * self.steps_per_epoch(images);
+        (0..total).map(|step| self.rate(images, step)).collect()
+    }
+
+    /// Whether the run can be made on a data set.
+    ///
+    /// # Errors
+    /// The setting that is out of range, and what it may be.
+    pub fn validate(&self, data: &Dataset) -> Result<(), ConfigError> {
+        let images = data.train.len();
+        let range = |setting, what: String| Err(ConfigError::Range { setting, what });
+        if self.epochs == 0 {
+            return range("epochs", "0 trains nothing: use at least 1".into());
+        }
+        if self.batch == 0 || self.batch > images {
+            return range(
+                "batch",
+                format!("{} must lie between 1 and the {images} training images", self.batch),
+            );
+        }
+        if self.epochs.saturating_mul(self.steps_per_epoch(images)) > MOST_SCHEDULED {
+            let most = MOST_SCHEDULED / self.steps_per_epoch(images);
+            let asked = self.epochs;
+            return range(
+                "epochs",
+                format!("{asked}: the schedule holds {MOST_SCHEDULED} steps, here {most} epochs"),
+            );
+        }
+        self.shape(data).validate().map_err(|what| ConfigError::Width {
+            data: data.name.clone(),
+            hidden: self.hidden.clone(),
+            what,
+        })?;
+        if !(self.lr > 0.0 && self.lr.is_finite()) {
+            return range("lr", format!("{} must be a positive number", self.lr));
+        }
+        if !(self.weight_decay >= 0.0 && self.weight_decay.is_finite()) {
+            return range("weight_decay", format!("{} must not be negative", self.weight_decay));
+        }
+        if !self.shadow && self.precision == Precision::F32 {
+            return Err(ConfigError::NoShadow);
+        }
+        if !(0.0..1.0).contains(&self.label_smoothing) {
+            return range("label_smoothing", format!("{} must lie in 0 <= x < 1", self.label_smoothing));
+        }
+        Ok(())
+    }
+
+    /// Whether the adapter binds the network's tensors, before any is made.
+    ///
+    /// # Errors
+    /// The first that is too large; [`Config::widest_bound`] says what would not be.
+    pub fn fits(&self, gpu: &Gpu, data: &Dataset) -> Result<(), Error> {
+        let shape = self.shape(data);
+        for (i, [rows, cols]) in shape.layers().into_iter().enumerate() {
+            gpu.fits(&format!("layers.{i}.weight"), &[rows, cols])?;
+            gpu.fits(&format!("layers.{i}.x"), &[self.batch, cols])?;
+        }
+        Ok(())
+    }
+
+    /// Bytes that training takes on the device, but for what is small.
+    fn bytes(&self, data: &Dataset) -> u64 {
+        let set = (data.train.images.len() + data.test.images.len()) as u64;
+        // Weight, gradient, two moments and the trits; inputs, codes, normed values and gradients of the
+        // batches of training, of its short last one, and of evaluation.
+        let batches = self.batch + data.train.len() % self.batch + BATCH.min(data.test.len());
+        let layer = |[rows, cols]: [usize; 2]| rows * cols * 65 / 4 + batches * (rows * 8 + cols * 16);
+        set + self.shape(data).layers().into_iter().map(|shape| layer(shape) as u64).sum::<u64>()
+    }
+
+    /// The widest hidden layers that the adapter binds; see [`Config::fits`].
+    pub fn widest_bound(&self, gpu: &Gpu, data: &Dataset) -> Option<Vec<usize>> {
+        self.widest(|config| config.fits(gpu, data).is_ok())
+    }
+
+    /// The widest hidden layers for which so many bytes of memory are enough.
+    pub fn widest_within(&self, data: &Dataset, bytes: u64) -> Option<Vec<usize>> {
+        self.widest(|config| config.bytes(data) <= bytes)
+    }
+
+    /// The widest hidden layers for which `fits` holds: none is wider than asked for, and the widest are cut to one
+    /// width.
+    fn widest(&self, fits: impl Fn(&Config) -> bool) -> Option<Vec<usize>> {
+        let cut = |width: usize| Config {
+            hidden: self.hidden.iter().map(|&asked| asked.min(width)).collect(),
+            ..self.clone()
+        };
+        // Narrower always fits where wider does: bisect between what fits and what does not.
+        let (mut low, mut high) = (0, self.hidden.iter().copied().max()?);
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            *(if fits(&cut(middle)) { &mut low } else { &mut high }) = middle;
+        }
+        (low > 0).then(|| cut(low).hidden)
+    }
+
+    /// What a trainer needs to know of it.
+    pub fn recipe(&self, images: usize) -> Recipe {
+        let decay = self.weight_decay as f32;
+        Recipe {
+            epochs: self.epochs,
+            batch: self.batch,
+            smoothing: self.label_smoothing as f32,
+            shadow: self.shadow,
+            update: match self.optimizer {
+                Optimizer::AdamW => Update::AdamW(AdamW { beta1: 0.9, beta2: 0.999, eps: 1e-8, decay }),
+                Optimizer::Sgd => Update::Sgd(Sgd { momentum: 0.9, decay }),
+            },
+            rates: self.rates(images),
+        }
+    }
+}
+
+/// Why a config cannot be run.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum ConfigError {
+    /// A setting is out of range.
+    #[error("{setting} {what}")]
+    Range {
+        /// The field of [`Config`].
+        setting: &'static str,
+        /// Its value, and what it may be.
+        what: String,
+    },
+    /// A layer has a width that no kernel runs.
+    #[error("{data} and the hidden widths {hidden:?} make {what}")]
+    Width {
+        /// The data set.
+        data: String,
+        /// The widths.
+        hidden: Vec<usize>,
+        /// What is wrong with the layer.
+        what: String,
+    },
+    /// A float network has no shadow weights to do without.
+    #[error("a float network has no shadow weights to do without")]
+    NoShadow,
+}
+
+/// Steps that a schedule holds: 16 bytes each, in the 128 MiB that every adapter binds.
+const MOST_SCHEDULED: usize = 1 << 23;

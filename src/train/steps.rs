@@ -1,0 +1,102 @@
+//! A walk through all items once, as steps that are bound before: many in one submit, none longer than people wait.
+
+use std::ops::{ControlFlow, Range};
+use std::time::{Duration, Instant};
+
+use crate::gpu::{Error, Gpu, Op, Submission};
+
+/// The steps of an epoch: full batches, then the short one that is left.
+pub(super) struct Steps {
+    full: Vec<Op>,
+    full_batches: usize,
+    rest: Option<Vec<Op>>,
+}
+
+impl Steps {
+    /// `step(batch)` binds one step.
+    pub fn new(
+        count: usize,
+        batch: usize,
+        step: impl Fn(usize) -> Result<Vec<Op>, Error>,
+    ) -> Result<Steps, Error> {
+        assert!((1..=count).contains(&batch), "Steps: batches of {batch} from {count} items");
+        let left = count % batch;
+        let rest = if left > 0 { Some(step(left)?) } else { None };
+        Ok(Steps { full: step(batch)?, full_batches: count / batch, rest })
+    }
+
+    /// Number of steps.
+    pub fn len(&self) -> usize {
+        self.full_batches + usize::from(self.rest.is_some())
+    }
+
+    /// Number of steps of full batches.
+    pub fn full(&self) -> usize {
+        self.full_batches
+    }
+
+    /// The `i`th step.
+    pub fn step(&self, i: usize) -> &[Op] {
+        self.rest.as_ref().filter(|_| i == self.full_batches).unwrap_or(&self.full)
+    }
+
+    /// Runs some of the steps, many per submit; waits for the last, and returns how many of them all are then
+    /// done.
+    ///
+    /// `progress` hears that number a few times a second, and may break off: what was submitted is
+    /// finished, nothing more is.
+    pub fn run(
+        &self,
+        gpu: &Gpu,
+        range: Range<usize>,
+        pace: &mut Pace,
+        progress: &mut dyn FnMut(usize) -> ControlFlow<()>,
+    ) -> Result<usize, Error> {
+        let mut submitted = range.start;
+        let mut in_flight: Option<(Submission, usize)> = None;
+        while submitted < range.end {
+            let end = range.end.min(submitted + pace.steps);
+            let submission = gpu.run((submitted..end).flat_map(|i| self.step(i)))?;
+            submitted = end;
+            // One submission runs while the next is recorded; waiting for the one before keeps the
+            // queue short enough to stop, and the progress honest.
+            if let Some((before, done)) = in_flight.replace((submission, end)) {
+                gpu.wait(Some(before))?;
+                pace.note(done);
+                if progress(done).is_break() {
+                    break;
+                }
+            }
+        }
+        gpu.wait(None)?;
+        Ok(submitted)
+    }
+}
+
+/// Chooses the steps per submit: about a tenth of a second of work.
+pub(super) struct Pace {
+    steps: usize,
+    /// When it last heard of a submission, and how many steps of the epoch were done then.
+    last: Option<(Instant, usize)>,
+}
+
+impl Pace {
+    const TARGET: Duration = Duration::from_millis(100);
+
+    pub fn new() -> Pace {
+        Pace { steps: 1, last: None }
+    }
+
+    fn note(&mut self, done: usize) {
+        let now = Instant::now();
+        // An epoch that starts again counts from the beginning.
+        if let Some((last, before)) = self.last.replace((now, done)).filter(|(_, before)| *before < done) {
+            let step = (now - last).as_secs_f64() / (done - before) as f64;
+            let fitting = (Self::TARGET.as_secs_f64() / step.max(1e-6)) as usize;
+            self.steps = fitting.clamp(1, (2 * self.steps).min(MOST_STEPS));
+        }
+    }
+}
+
+/// Steps in one submit at most; bounds the memory of a recording.
+const MOST_STEPS: usize = 256;

@@ -1,0 +1,307 @@
+//! A network in training, and a network that is scored, whatever network and whatever data it is.
+
+use std::ops::ControlFlow;
+
+use super::steps::{Pace, Steps};
+use super::{Config, Digits};
+use crate::gpu::{Error, Gpu, Op, Tensor};
+use crate::kernels::Totals;
+use crate::mnist::{Dataset, Split};
+use crate::model::{BATCH, Mlp, Network, Pass, Scoring, Update};
+
+/// Where the batches of an epoch come from.
+pub trait Source {
+    /// Items in an epoch.
+    fn items(&self) -> usize;
+
+    /// What the host writes before the first step of an epoch, counted from 0, or after a pause in it.
+    fn begin(&self, gpu: &Gpu, epoch: usize);
+
+    /// The ops that put the batch at `clock`, `u32 [2]`: step and item of the epoch, into `pass.input` and
+    /// `pass.labels`.
+    fn fill(&self, gpu: &Gpu, clock: &Tensor, pass: &Pass) -> Vec<Op>;
+}
+
+/// How a network is trained.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recipe {
+    /// Passes over all items.
+    pub epochs: usize,
+    /// Items per step.
+    pub batch: usize,
+    /// Share of the target that is spread over all classes.
+    pub smoothing: f32,
+    /// Whether ternary parameters keep float shadow weights.
+    pub shadow: bool,
+    /// How gradients move the parameters.
+    pub update: Update,
+    /// The learning rate of every step.
+    pub rates: Vec<f64>,
+}
+
+/// Loss and accuracy over some items.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Score {
+    /// Mean cross-entropy, nats.
+    pub loss: f64,
+    /// Share of labels whose largest logit is the label's, 0 to 1.
+    pub accuracy: f64,
+}
+
+impl Score {
+    /// `exp(loss)`: the number of classes the network hesitates between.
+    pub fn perplexity(&self) -> f64 {
+        self.loss.exp()
+    }
+}
+
+/// Reads the summed loss and hits of so many labels.
+fn read(gpu: &Gpu, totals: &Totals, count: usize) -> Result<Score, Error> {
+    let loss = gpu.download::<f32>(&totals.loss)?[0];
+    let hits = gpu.download::<u32>(&totals.hits)?[0];
+    Ok(Score { loss: f64::from(loss) / count as f64, accuracy: f64::from(hits) / count as f64 })
+}
+
+/// The class of the largest of `width` logits, row by row.
+pub fn classes(logits: &[f32], width: usize) -> Vec<usize> {
+    // The first of equal logits, as in softmax_xent.
+    let best = |row: &[f32]| (0..width).rev().max_by(|&a, &b| row[a].total_cmp(&row[b]));
+    logits.chunks_exact(width).map(|row| best(row).expect("a network has a class")).collect()
+}
+
+/// Scores a network on all items of a source.
+pub struct Evaluator {
+    gpu: Gpu,
+    totals: Totals,
+    labels: usize,
+    steps: Steps,
+}
+
+impl Evaluator {
+    /// Uploads images and binds the forward pass.
+    ///
+    /// # Errors
+    /// If the adapter cannot bind a tensor.
+    pub fn new(gpu: &Gpu, network: &dyn Network, split: &Split) -> Result<Evaluator, Error> {
+        Evaluator::on(gpu, network, &Digits::fixed(gpu, "test", split)?)
+    }
+
+    /// Binds the forward pass over a source.
+    ///
+    /// # Errors
+    /// If the adapter cannot bind a tensor.
+    pub fn on(gpu: &Gpu, network: &dyn Network, source: &dyn Source) -> Result<Evaluator, Error> {
+        let totals = Totals::zeros(gpu, "test.totals")?;
+        let scoring = Scoring { totals: &totals, smoothing: 0.0 };
+        let step = |batch: usize| {
+            let pass = network.bind(gpu, batch, Some(scoring))?;
+            let mut ops = source.fill(gpu, &totals.clock, &pass);
+            Op::mark(&mut ops, "batch");
+            ops.extend(pass.forward);
+            ops.extend(pass.loss);
+            Ok((ops, pass.labels.len() / batch))
+        };
+        let mut batch = BATCH.min(source.items());
+        // The largest batch, by halves, that the adapter binds.
+        let each = loop {
+            match step(batch) {
+                Err(Error::TooLarge { .. }) if batch > 1 => batch /= 2,
+                bound => break bound?.1,
+            }
+        };
+        let steps = Steps::new(source.items(), batch, |batch| Ok(step(batch)?.0))?;
+        source.begin(gpu, 0);
+        Ok(Evaluator { gpu: gpu.clone(), labels: each * source.items(), totals, steps })
+    }
+
+    /// The ops of one full step, for those who want to look or to time.
+    pub fn step(&self) -> &[Op] {
+        self.steps.step(0)
+    }
+
+    /// Full steps from [`Evaluator::rewind`] to the last item.
+    pub fn steps(&self) -> usize {
+        self.steps.full()
+    }
+
+    /// Puts the clock at the first item, so that [`Evaluator::step`] finds its own.
+    pub fn rewind(&self) {
+        self.gpu.write(&self.totals.clock, &[0u32, 0]);
+    }
+
+    /// Loss (without smoothing) and accuracy of the weights as they are now.
+    ///
+    /// # Errors
+    /// If the device failed.
+    pub fn score(&self) -> Result<Score, Error> {
+        self.rewind();
+        self.totals.clear(&self.gpu);
+        let all = 0..self.steps.len();
+        self.steps.run(&self.gpu, all, &mut Pace::new(), &mut |_| ControlFlow::Continue(()))?;
+        read(&self.gpu, &self.totals, self.labels)
+    }
+}
+
+/// A network in training: an MLP on digits, unless said otherwise.
+pub struct Trainer<N = Mlp, S = Digits> {
+    /// The device it trains on.
+    pub gpu: Gpu,
+    /// The network.
+    pub network: N,
+    /// Where its batches come from.
+    pub source: S,
+    /// How it is trained.
+    pub recipe: Recipe,
+    /// Epochs done.
+    pub epoch: usize,
+    /// Steps done of the epoch after them.
+    pub(super) done: usize,
+    pub(super) totals: Totals,
+    pub(super) steps: Steps,
+    /// Labels of an item.
+    labels: usize,
+    pace: Pace,
+}
+
+impl Trainer {
+    /// Uploads the training set and binds a step, from fresh parameters.
+    ///
+    /// # Errors
+    /// If the adapter cannot bind a tensor.
+    ///
+    /// # Panics
+    /// If the batch is 0 or exceeds the training set.
+    pub fn new(gpu: &Gpu, data: &Dataset, config: &Config) -> Result<Trainer, Error> {
+        config.fits(gpu, data)?;
+        let (shape, source) = (config.shape(data), Digits::new(gpu, data, config)?);
+        let values = shape.initial(config.seed);
+        Trainer::on(gpu, Mlp::upload(gpu, shape, &values)?, source, config.recipe(data.train.len()))
+    }
+}
+
+impl<N: Network, S: Source> Trainer<N, S> {
+    /// Binds a step of a network on the batches of a source.
+    ///
+    /// # Errors
+    /// If the adapter cannot bind a tensor.
+    ///
+    /// # Panics
+    /// If the batch is 0 or exceeds the items of the source, or there is no rate for each step.
+    pub fn on(gpu: &Gpu, network: N, source: S, recipe: Recipe) -> Result<Trainer<N, S>, Error> {
+        let totals = Totals::zeros(gpu, "train.totals")?;
+        let rows = recipe.update.schedule(&recipe.rates);
+        let schedule = gpu.upload("schedule", &[rows.len() / 4, 4], &rows)?;
+        let labels = std::cell::Cell::new(0);
+        let steps = Steps::new(source.items(), recipe.batch, |batch| {
+            let scoring = Scoring { totals: &totals, smoothing: recipe.smoothing };
+            let pass = network.bind(gpu, batch, Some(scoring))?;
+            labels.set(pass.labels.len() / batch);
+            let mut ops = source.fill(gpu, &totals.clock, &pass);
+            Op::mark(&mut ops, "batch");
+            if !recipe.shadow {
+                ops.extend(network.params().forget_shadow(gpu));
+            }
+            ops.extend(pass.forward);
+            ops.extend(pass.loss);
+            ops.extend(pass.backward);
+            ops.extend(network.params().update(gpu, recipe.update, &totals.clock, &schedule));
+            Ok(ops)
+        })?;
+        assert_eq!(recipe.rates.len(), recipe.epochs * steps.len(), "Trainer: a rate for each step");
+        let (gpu, labels, pace) = (gpu.clone(), labels.get(), Pace::new());
+        Ok(Trainer { gpu, network, source, recipe, epoch: 0, done: 0, totals, steps, labels, pace })
+    }
+
+    /// The ops of one full step, for those who want to look or to time.
+    pub fn step(&self) -> &[Op] {
+        self.steps.step(0)
+    }
+
+    /// Steps of an epoch.
+    pub fn steps_per_epoch(&self) -> usize {
+        self.steps.len()
+    }
+
+    /// Items of an epoch.
+    pub fn items(&self) -> usize {
+        self.source.items()
+    }
+
+    /// The learning rate of the last step done; 0 before the first.
+    pub fn rate(&self) -> f64 {
+        self.steps().checked_sub(1).map_or(0.0, |step| self.recipe.rates[step])
+    }
+
+    /// Steps done.
+    pub fn steps(&self) -> usize {
+        self.epoch * self.steps.len() + self.done
+    }
+
+    /// Items done of the epoch that goes on.
+    pub fn position(&self) -> usize {
+        (self.done * self.recipe.batch).min(self.items())
+    }
+
+    /// Puts the clock where the next step is, so that [`Trainer::step`] finds its items.
+    pub fn rewind(&self) {
+        self.gpu.write(&self.totals.clock, &[self.steps() as u32, self.position() as u32]);
+    }
+
+    /// Trains what is left of the epoch; `progress` hears how many of its items are done, and may break off
+    /// between two steps: then there is no score yet, and the next call goes on from there. The score is the
+    /// mean over the epoch as the weights moved, with the loss that was minimised.
+    ///
+    /// # Errors
+    /// If the device failed.
+    ///
+    /// # Panics
+    /// If all epochs of the schedule are done.
+    pub fn run(
+        &mut self,
+        progress: &mut dyn FnMut(usize) -> ControlFlow<()>,
+    ) -> Result<Option<Score>, Error> {
+        self.run_to(self.steps.len(), progress)
+    }
+
+    /// [`Trainer::run`], to a step of the epoch.
+    pub(super) fn run_to(
+        &mut self,
+        end: usize,
+        progress: &mut dyn FnMut(usize) -> ControlFlow<()>,
+    ) -> Result<Option<Score>, Error> {
+        self.aim();
+        if self.done == 0 {
+            self.totals.clear(&self.gpu);
+        }
+        let (batch, count) = (self.recipe.batch, self.items());
+        let mut heard = |done: usize| progress((done * batch).min(count));
+        self.done = self.steps.run(&self.gpu, self.done..end, &mut self.pace, &mut heard)?;
+        if self.done < self.steps.len() {
+            return Ok(None);
+        }
+        (self.epoch, self.done) = (self.epoch + 1, 0);
+        read(&self.gpu, &self.totals, self.labels * count).map(Some)
+    }
+
+    /// Puts source and clock where the next step is.
+    pub(super) fn aim(&self) {
+        assert!(self.epoch < self.recipe.epochs, "Trainer: all {} epochs are done", self.recipe.epochs);
+        self.source.begin(&self.gpu, self.epoch);
+        self.rewind();
+    }
+
+    /// [`Trainer::run`] to the end of the epoch.
+    ///
+    /// # Errors
+    /// If the device failed.
+    ///
+    /// # Panics
+    /// If all epochs of the schedule are done.
+    pub fn run_epoch(&mut self, progress: &mut dyn FnMut(usize)) -> Result<Score, Error> {
+        let mut heard = |items: usize| {
+            progress(items);
+            ControlFlow::Continue(())
+        };
+        Ok(self.run(&mut heard)?.expect("nobody breaks off"))
+    }
+}
