@@ -8,11 +8,10 @@ use std::ops::{ControlFlow, Range};
 use std::time::{Duration, Instant};
 
 use crate::augment::Distortion;
-use crate::gpu::{Error, Gpu, Op, Submission, Tensor};
+use crate::gpu::{self, Error, Fill, Gpu, Host, Op, Submission, Tensor};
 use crate::kernels::{self, AdamW, Sgd, Totals};
 use crate::mnist::{Dataset, Split};
 use crate::model::{Activations, Mlp, Parameters, Precision, Shape, Update};
-use crate::random;
 use crate::ternary::RMSNORM_EPS;
 
 #[cfg(feature = "cli")]
@@ -653,9 +652,6 @@ impl Trainer {
         progress: &mut dyn FnMut(usize) -> ControlFlow<()>,
     ) -> Result<Option<Score>, Error> {
         self.aim();
-        if self.done == 0 {
-            self.data.totals.clear(&self.gpu);
-        }
         let (batch, count) = (self.config.batch, self.data.count);
         let mut heard = |done: usize| progress((done * batch).min(count));
         self.done = self.plan.run(&self.gpu, self.done..end, &mut self.pace, &mut heard)?;
@@ -666,12 +662,41 @@ impl Trainer {
         self.data.score(&self.gpu).map(Some)
     }
 
-    /// Puts order and clock where the next step is.
+    /// Puts order and clock where the next step is, and before an epoch the totals at zero.
     fn aim(&self) {
         assert!(self.epoch < self.config.epochs, "Trainer: all {} epochs are done", self.config.epochs);
-        let order = random::permutation(self.config.seed, self.epoch as u32, self.data.count);
-        self.gpu.write(&self.data.order, &order);
-        self.rewind();
+        self.host().aim(&self.gpu);
+    }
+
+    /// What the host does between the steps, and where it stands.
+    fn host(&self) -> Host<Tensor> {
+        let Resident { order, totals: Totals { loss, hits, clock }, .. } = &self.data;
+        let seed = [self.config.seed as u32, (self.config.seed >> 32) as u32];
+        let (per_pass, per_run) = (vec![self.plan.len() as u32, 0], vec![1, self.config.batch as u32]);
+        let runs = [(0, self.plan.full_batches)].into_iter().chain(self.plan.rest.as_ref().map(|_| (1, 1)));
+        Host {
+            passes: self.config.epochs,
+            at: [self.epoch, self.done],
+            runs: runs.collect(),
+            aim: vec![
+                (order.clone(), Fill::Permutation { seed }),
+                (clock.clone(), Fill::Counter { per_pass, per_run }),
+            ],
+            clear: vec![loss.clone(), hits.clone()],
+            read: vec![loss.clone(), hits.clone()],
+        }
+    }
+
+    /// The run from here on as data: the tensors as they are now, a full step, the short last one of an epoch, and what
+    /// the host does between them.
+    ///
+    /// # Errors
+    /// If the device failed.
+    pub fn plan(&self) -> Result<gpu::Plan, Error> {
+        let lists = [("step", &self.plan.full)].into_iter();
+        let lists = lists.chain(self.plan.rest.as_ref().map(|rest| ("short step", rest)));
+        let lists: Vec<(&str, &[Op])> = lists.map(|(name, step)| (name, &step.ops[..])).collect();
+        gpu::Plan::of(&self.gpu, &lists, Some(&self.host()))
     }
 
     /// [`Trainer::run`] to the end of the epoch.
