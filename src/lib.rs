@@ -3,7 +3,7 @@
 //! Ternary (BitNet b1.58) neural networks on any GPU: WGSL compute shaders, a Rust host on wgpu.
 //! One program trains, measures and runs networks whose weights are in {-1, 0, 1}.
 //!
-//! ## Five nouns
+//! ## Six nouns
 //!
 //! | noun | is |
 //! |---|---|
@@ -12,6 +12,7 @@
 //! | [`Tensor`] | a buffer, its element type and its shape; contiguous, row-major |
 //! | [`Kernel`](gpu::Kernel) | a `const`: name, WGSL text, parameter fields. One per shader file |
 //! | [`Op`] | one bound dispatch with its [`Cost`](gpu::Cost). Bound once, dispatched many times |
+//! | [`Plan`](gpu::Plan) | lists of ops as plain data: written down, bound again elsewhere |
 //!
 //! A training step, a test and a benchmark are all a list of [`Op`]s: [`Gpu::record`] encodes it,
 //! [`Gpu::run`] submits it, [`Gpu::time`] measures it, [`Gpu::download`] reads a result back.

@@ -12,7 +12,7 @@ use common::process::{code, stderr, stdout, text};
 use common::{Shaders, gpu};
 use serde_json::{Value, json};
 use sterna::digest;
-use sterna::gpu::{Dtype::*, Error, Gpu, Op, Tensor};
+use sterna::gpu::{Dtype::*, Error, Fill, Gpu, Op, Tensor};
 use sterna::kernels::{self, AdamW, Int8Tensor};
 use sterna::model::{Network, Params, Pass, Product, Scoring, Update, logits};
 use sterna::parameter::{Parameter, Role};
@@ -213,8 +213,8 @@ impl Source for Follows {
         self.items
     }
 
-    fn begin(&self, gpu: &Gpu, epoch: usize) {
-        gpu.write(&self.order, &random::permutation(9, epoch as u32, self.items));
+    fn aim(&self) -> Vec<(Tensor, Fill)> {
+        vec![(self.order.clone(), Fill::permutation(9))]
     }
 
     fn fill(&self, gpu: &Gpu, clock: &Tensor, pass: &Pass) -> Vec<Op> {

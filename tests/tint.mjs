@@ -23,7 +23,8 @@ async function open(flags) {
     const features = FEATURES.filter((feature) => adapter.features.has(feature));
     const device = await adapter.requestDevice({ requiredFeatures: features });
     // The device lives as long as the object that it comes from.
-    return { gpu, device, features, name: adapter.info.description || adapter.info.device };
+    const { description, device: model, subgroupMinSize } = adapter.info;
+    return { gpu, device, features, name: description || model, subgroup: subgroupMinSize };
 }
 
 const real = await open([]);
@@ -61,54 +62,157 @@ async function compile({ shaders }) {
 
 const pipelines = new Map();
 
-// Runs ops, each a dispatch of its shader over parts of the buffers, and answers with the bytes of all buffers.
-async function run({ ops, buffers }, bytes) {
+// The pipeline of a program of a plan, made once.
+async function programPipeline({ name, wgsl, overrides, subgroup }) {
+    if (subgroup > real.subgroup) throw new Error(`${name}: it needs subgroups of ${subgroup}, here are some of ${real.subgroup}`);
+    const key = JSON.stringify([wgsl, overrides]);
+    if (!pipelines.has(key)) {
+        pipelines.set(key, await pipeline(real, { wgsl, constants: Object.fromEntries(overrides) }));
+    }
+    const { made, faults } = pipelines.get(key);
+    if (faults.length > 0) throw new Error(`${name}: ${faults[0].words}`);
+    return made;
+}
+
+// Four words for counter (a, b) of a stream: src/random.rs.
+function draw([low, high], stream, a, b) {
+    const v = [low, (high ^ (stream << 24)) >>> 0, a, b];
+    for (let i = 0; i < 4; i++) v[i] = (Math.imul(v[i], 1664525) + 1013904223) >>> 0;
+    for (let round = 0; round < 2; round++) {
+        for (const [to, x, y] of [[0, 1, 3], [1, 2, 0], [2, 0, 1], [3, 1, 2]]) v[to] = (v[to] + Math.imul(v[x], v[y])) >>> 0;
+        for (let i = 0; i < 4; i++) v[i] = (v[i] ^ (v[i] >>> 16)) >>> 0;
+    }
+    return v;
+}
+
+const ORDER = 2;
+
+function permutation(seed, epoch, count) {
+    const order = Uint32Array.from({ length: count }, (_, i) => i);
+    for (let i = count - 1; i > 0; i--) {
+        const [high, low] = draw(seed, ORDER, epoch, i).map(BigInt);
+        const j = Number((((high << 32n) | low) * BigInt(i + 1)) >> 64n);
+        [order[i], order[j]] = [order[j], order[i]];
+    }
+    return order;
+}
+
+// What the host writes into a tensor of so many words.
+function words(fill, count, [pass, run]) {
+    if (fill.permutation) return permutation(fill.permutation.seed, pass, count);
+    const { per_pass, per_run } = fill.counter;
+    return Uint32Array.from(per_pass, (each, i) => Math.imul(each, pass) + Math.imul(per_run[i], run));
+}
+
+// A plan of src/gpu/plan.rs: its buffers with their contents, and its lists bound.
+async function bind(plan, contents) {
     const { device } = real;
-    const { STORAGE, UNIFORM, COPY_SRC, COPY_DST, MAP_READ } = GPUBufferUsage;
-    const starts = buffers.map((_, i) => buffers.slice(0, i).reduce((sum, size) => sum + size, 0));
-    const held = buffers.map((size, i) => {
-        const buffer = device.createBuffer({ size, usage: STORAGE | COPY_SRC | COPY_DST });
-        device.queue.writeBuffer(buffer, 0, bytes, starts[i], size);
+    const { STORAGE, UNIFORM, COPY_SRC, COPY_DST } = GPUBufferUsage;
+    const buffers = plan.buffers.map(({ label, bytes, content }) => {
+        const buffer = device.createBuffer({ label, size: bytes, usage: STORAGE | COPY_SRC | COPY_DST });
+        if (content !== null) device.queue.writeBuffer(buffer, 0, contents, content, bytes);
         return buffer;
     });
-    const total = bytes.length;
-    const staging = device.createBuffer({ size: total, usage: MAP_READ | COPY_DST });
-    const uniforms = [];
-    const encoder = device.createCommandEncoder();
-    const pipelinesOf = [];
-    for (const op of ops) {
-        const key = JSON.stringify([op.wgsl, op.constants]);
-        if (!pipelines.has(key)) pipelines.set(key, await pipeline(real, op));
-        const { made, faults } = pipelines.get(key);
-        if (faults.length > 0) return [{ fault: `${op.name}: ${faults[0].words}` }];
-        pipelinesOf.push(made);
-    }
-    device.pushErrorScope('validation');
-    const pass = encoder.beginComputePass();
-    ops.forEach((op, i) => {
+    const size = ({ shape }) => 4 * shape.reduce((product, n) => product * n, 1);
+    const tensors = plan.tensors.map((tensor) => {
+        const whole = { buffer: buffers[tensor.buffer] };
+        // A part is bound to whole vectors of 16 bytes.
+        const part = { ...whole, offset: tensor.offset, size: Math.max(16, Math.ceil(size(tensor) / 16) * 16) };
+        return { at: tensor.offset === null ? whole : part, bytes: size(tensor) };
+    });
+    const made = await Promise.all(plan.kernels.map(programPipeline));
+    const lists = plan.lists.map(({ ops }) => ops.map((op) => {
         const params = new Uint32Array(op.params);
         const uniform = device.createBuffer({ size: params.byteLength, usage: UNIFORM | COPY_DST });
         device.queue.writeBuffer(uniform, 0, params);
-        uniforms.push(uniform);
-        const tensor = ({ buffer, offset, size }) => ({ buffer: held[buffer], offset, size: size ?? undefined });
-        const resources = [{ buffer: uniform }, ...op.tensors.map(tensor)];
+        buffers.push(uniform);
+        const resources = [{ buffer: uniform }, ...op.tensors.map((number) => tensors[number].at)];
         const bindings = device.createBindGroup({
-            layout: pipelinesOf[i].getBindGroupLayout(0),
+            layout: made[op.kernel].getBindGroupLayout(0),
             entries: resources.map((resource, binding) => ({ binding, resource })),
         });
-        pass.setPipeline(pipelinesOf[i]);
+        return { pipeline: made[op.kernel], bindings, groups: op.groups };
+    }));
+    return { buffers, tensors, lists };
+}
+
+function submit(lists) {
+    const encoder = real.device.createCommandEncoder();
+    const pass = encoder.beginComputePass();
+    for (const { pipeline, bindings, groups } of lists.flat()) {
+        pass.setPipeline(pipeline);
         pass.setBindGroup(0, bindings);
-        pass.dispatchWorkgroups(...op.groups);
-    });
+        pass.dispatchWorkgroups(...groups);
+    }
     pass.end();
-    held.forEach((buffer, i) => encoder.copyBufferToBuffer(buffer, 0, staging, starts[i], buffers[i]));
+    real.device.queue.submit([encoder.finish()]);
+}
+
+// The bytes of parts of buffers, one after the other.
+async function download(parts) {
+    const { device } = real;
+    const total = parts.reduce((sum, { size }) => sum + size, 0);
+    const staging = device.createBuffer({ size: total, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST });
+    const encoder = device.createCommandEncoder();
+    let at = 0;
+    for (const { buffer, offset, size } of parts) {
+        encoder.copyBufferToBuffer(buffer, offset ?? 0, staging, at, size);
+        at += size;
+    }
     device.queue.submit([encoder.finish()]);
-    const error = await device.popErrorScope();
-    if (error) return [{ fault: error.message }];
     await staging.mapAsync(GPUMapMode.READ);
-    const result = Buffer.from(new Uint8Array(staging.getMappedRange()));
-    for (const buffer of [staging, ...held, ...uniforms]) buffer.destroy();
-    return [{}, result];
+    const bytes = Buffer.from(new Uint8Array(staging.getMappedRange()));
+    staging.destroy();
+    return bytes;
+}
+
+// So many runs of a bound plan, and what the host does between them; what it read after each pass that ended.
+async function runs({ host }, { tensors, lists }, count) {
+    const { queue } = real.device;
+    const order = host.runs.flatMap(([list, times]) => Array(times).fill(list));
+    const part = (number) => ({ ...tensors[number].at, size: tensors[number].bytes });
+    const read = [];
+    let [pass, run] = host.at;
+    for (let i = 0; i < count && pass < host.passes; i++) {
+        if (i === 0 || run === 0) {
+            for (const [number, fill] of host.aim) {
+                const { at, bytes } = tensors[number];
+                queue.writeBuffer(at.buffer, at.offset ?? 0, words(fill, bytes / 4, [pass, run]));
+            }
+        }
+        if (run === 0) {
+            for (const number of host.clear) {
+                const { at, bytes } = tensors[number];
+                queue.writeBuffer(at.buffer, at.offset ?? 0, new Uint8Array(bytes));
+            }
+        }
+        submit([lists[order[run]]]);
+        run += 1;
+        if (run === order.length) {
+            [pass, run] = [pass + 1, 0];
+            const bytes = await download(host.read.map(part));
+            read.push(Array.from({ length: bytes.length / 4 }, (_, word) => bytes.readUInt32LE(4 * word)));
+        }
+    }
+    return read;
+}
+
+// Runs a plan, and answers with the bytes of all its buffers.
+async function replay({ plan, runs: count }, contents) {
+    const { device } = real;
+    device.pushErrorScope('validation');
+    let answer;
+    try {
+        const bound = await bind(plan, contents);
+        const read = plan.host ? await runs(plan, bound, count) : submit(bound.lists);
+        const buffers = plan.buffers.map(({ bytes }, i) => ({ buffer: bound.buffers[i], size: bytes }));
+        answer = [{ read: read ?? [] }, await download(buffers)];
+        bound.buffers.forEach((buffer) => buffer.destroy());
+    } catch (error) {
+        answer = [{ fault: error.message }];
+    }
+    const error = await device.popErrorScope();
+    return error ? [{ fault: error.message }] : answer;
 }
 
 function read(length) {
@@ -151,5 +255,5 @@ for (;;) {
     const lengths = read(8);
     const request = JSON.parse(read(lengths.readUInt32LE(0)).toString());
     const bytes = read(lengths.readUInt32LE(4));
-    answer(...(await { compile, run }[request.do](request, bytes)));
+    answer(...(await { compile, replay }[request.do](request, bytes)));
 }

@@ -1,6 +1,7 @@
 //! The device: opening it, its pipelines, its faults, waiting for it.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -12,22 +13,24 @@ use super::kernel::{Kernel, Machine, Overrides, Tuning};
 pub type Submission = wgpu::SubmissionIndex;
 
 /// An open device with its queue and its compiled pipelines. Cheap to clone, shared between threads.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Gpu(Arc<Inner>);
 
-#[derive(Debug)]
 struct Inner {
     info: wgpu::AdapterInfo,
     device: wgpu::Device,
     queue: wgpu::Queue,
     checked: bool,
     tuning: Tuning,
-    pipelines: Mutex<HashMap<String, wgpu::ComputePipeline>>,
+    pipelines: Mutex<HashMap<Compiled, wgpu::ComputePipeline>>,
     choices: Mutex<Choices>,
     fault: Arc<Mutex<Option<String>>>,
     /// Bytes of all tensors that were made.
     held: AtomicU64,
 }
+
+/// What a pipeline is made from: text, overrides, and whether it keeps its runtime checks.
+type Compiled = (&'static str, String, bool);
 
 /// Kernels by operation and class of shapes.
 type Choices = HashMap<(&'static str, [usize; 3]), &'static Kernel>;
@@ -238,22 +241,27 @@ impl Gpu {
     }
 
     /// The kernel's pipeline, compiled at its first use.
-    pub(super) fn pipeline(&self, kernel: &Kernel, overrides: Overrides) -> wgpu::ComputePipeline {
-        let key = format!("{} {overrides:?}", kernel.name);
+    pub(super) fn pipeline(
+        &self,
+        kernel: &Kernel,
+        overrides: Overrides,
+        checked: bool,
+    ) -> wgpu::ComputePipeline {
+        let key = (kernel.wgsl, format!("{overrides:?}"), checked);
         let mut pipelines =
             self.0.pipelines.lock().expect("no thread panics while it compiles, short of a bug");
-        pipelines.entry(key).or_insert_with(|| self.compile(kernel, overrides)).clone()
+        pipelines.entry(key).or_insert_with(|| self.compile(kernel, overrides, checked)).clone()
     }
 
     #[allow(unsafe_code)]
-    fn compile(&self, kernel: &Kernel, overrides: Overrides) -> wgpu::ComputePipeline {
+    fn compile(&self, kernel: &Kernel, overrides: Overrides, checked: bool) -> wgpu::ComputePipeline {
         log::debug!("compiling {} with {overrides:?}", kernel.name);
         let file = format!("{}.wgsl", kernel.name);
         let descriptor = wgpu::ShaderModuleDescriptor {
             label: Some(&file),
             source: wgpu::ShaderSource::Wgsl(kernel.wgsl.into()),
         };
-        let module = if self.0.checked {
+        let module = if checked {
             self.device().create_shader_module(descriptor)
         } else {
             // SAFETY: the host files assert that every tensor has the length its equation gives it, the
@@ -271,10 +279,21 @@ impl Gpu {
             compilation_options: wgpu::PipelineCompilationOptions {
                 constants: overrides,
                 // Every kernel writes its workgroup memory before it reads it.
-                zero_initialize_workgroup_memory: self.0.checked,
+                zero_initialize_workgroup_memory: checked,
             },
             cache: None,
         })
+    }
+
+    /// What `work` makes, or the first thing that wgpu finds wrong with it.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(super) fn validated<T>(&self, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+        let scope = self.device().push_error_scope(wgpu::ErrorFilter::Validation);
+        let made = work();
+        match pollster::block_on(scope.pop()) {
+            Some(error) => made.and_then(|_| Err(Error::Plan(error.to_string()))),
+            None => made,
+        }
     }
 
     /// Blocks until `submission`, or all work so far, is done.
@@ -283,11 +302,20 @@ impl Gpu {
     /// If the device reported a fault.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn wait(&self, submission: Option<Submission>) -> Result<(), Error> {
-        let done = self.device().poll(wgpu::PollType::Wait { submission_index: submission, timeout: None });
+        let poll =
+            |submission_index| self.device().poll(wgpu::PollType::Wait { submission_index, timeout: None });
+        // A lost device has taken no submission, and says why it is lost when it waits for none.
+        let done = poll(submission).or_else(|error| poll(None).and(Err(error)));
         match self.fault() {
             Some(fault) => Err(fault),
             None => done.map(drop).map_err(|error| Error::Device(error.to_string())),
         }
+    }
+}
+
+impl fmt::Debug for Gpu {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_tuple("Gpu").field(&self.0.info.name).finish()
     }
 }
 

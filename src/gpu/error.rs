@@ -65,6 +65,9 @@ pub enum Error {
         /// The adapter's name.
         adapter: String,
     },
+    /// A plan that cannot be bound.
+    #[error("the plan cannot be bound: {0}")]
+    Plan(String),
     /// The device failed while it worked.
     #[error("the device failed: {0}")]
     Device(String),

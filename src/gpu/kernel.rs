@@ -141,6 +141,11 @@ impl Kernel {
         Kernel::new::<P>(name, wgsl).doing(Arithmetic::Dot4I8)
     }
 
+    /// [`Kernel::browser_wgsl`] as wgpu takes it.
+    pub(super) fn wgpu_wgsl(text: &str) -> String {
+        text.replacen("\nenable subgroups;\n", "\n\n", 1)
+    }
+
     /// The overrides for a tuning.
     pub fn overrides(&self, tuning: Tuning) -> Overrides {
         match tuning {

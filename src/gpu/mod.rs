@@ -1,4 +1,4 @@
-//! wgpu behind four nouns: [`Gpu`], [`Tensor`], [`Kernel`], [`Op`]. The only folder that names wgpu;
+//! wgpu behind five nouns: [`Gpu`], [`Tensor`], [`Kernel`], [`Op`], [`Plan`]. The only folder that names wgpu;
 //! it knows no kernel and no network.
 
 mod adapter;
@@ -10,6 +10,7 @@ mod device;
 mod error;
 mod kernel;
 mod op;
+mod plan;
 #[cfg(feature = "cli")]
 mod profile;
 mod tensor;
@@ -24,6 +25,7 @@ pub use error::Error;
 pub use kernel::{Arithmetic, Field, Kernel, Machine, Overrides, Parameters, Tuning};
 pub(crate) use kernel::{WG_CPU, params, value};
 pub use op::{Cost, Grid, MOST_GROUPS, Op};
+pub use plan::{Buffer, Dispatch, Fill, Host, List, Lists, Place, Plan, Program};
 #[cfg(feature = "cli")]
 pub use profile::{Grain, Profiler, Submitted};
 pub use tensor::{Dtype, Element, PART, Tensor};

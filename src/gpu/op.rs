@@ -28,10 +28,11 @@ pub enum Grid {
     Plane(usize, usize),
 }
 
-/// One bound dispatch: a kernel with its overrides, parameters, tensors and grid.
+/// One bound dispatch, and all that it was bound from: a kernel with its overrides, parameters, tensors and grid.
 #[derive(Clone, Debug)]
 pub struct Op {
     kernel: &'static Kernel,
+    overrides: Overrides,
     params: Vec<u8>,
     tensors: Vec<Tensor>,
     groups: [u32; 3],
@@ -50,6 +51,11 @@ impl Op {
     /// The kernel.
     pub fn kernel(&self) -> &'static Kernel {
         self.kernel
+    }
+
+    /// The overrides that its pipeline was made with.
+    pub fn overrides(&self) -> Overrides {
+        self.overrides
     }
 
     /// What part of a step it belongs to, `forward / layer 0`; empty unless [`Op::mark`] said so.
@@ -132,16 +138,32 @@ impl Gpu {
         cost: Cost,
     ) -> Op {
         let overrides = kernel.overrides(self.tuning());
-        let pipeline = self.pipeline(kernel, overrides);
         let mut bytes = bytemuck::bytes_of(&params).to_vec();
         bytes.resize(bytes.len().next_multiple_of(16), 0);
+        let groups = grid.groups(kernel, overrides);
+        self.bind(kernel, overrides, bytes, tensors, groups, cost, self.checked())
+    }
+
+    /// Binds what an op keeps.
+    #[allow(clippy::too_many_arguments)] // all that an op keeps
+    pub(super) fn bind(
+        &self,
+        kernel: &'static Kernel,
+        overrides: Overrides,
+        params: Vec<u8>,
+        tensors: &[&Tensor],
+        groups: [u32; 3],
+        cost: Cost,
+        checked: bool,
+    ) -> Op {
+        let pipeline = self.pipeline(kernel, overrides, checked);
         let uniform = self.device().create_buffer(&wgpu::BufferDescriptor {
             label: Some(&format!("{}.params", kernel.name)),
-            size: bytes.len() as u64,
+            size: params.len() as u64,
             usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });
-        self.queue().write_buffer(&uniform, 0, &bytes);
+        self.queue().write_buffer(&uniform, 0, &params);
         let entries: Vec<_> = std::iter::once(uniform.as_entire_binding())
             .chain(tensors.iter().map(|tensor| tensor.binding()))
             .enumerate()
@@ -154,16 +176,8 @@ impl Gpu {
             layout: &pipeline.get_bind_group_layout(0),
             entries: &entries,
         });
-        Op {
-            kernel,
-            params: bytes,
-            tensors: tensors.iter().map(|&tensor| tensor.clone()).collect(),
-            groups: grid.groups(kernel, overrides),
-            cost,
-            phase: Arc::default(),
-            pipeline,
-            bindings,
-        }
+        let tensors = tensors.iter().map(|&tensor| tensor.clone()).collect();
+        Op { kernel, overrides, params, tensors, groups, cost, phase: Arc::default(), pipeline, bindings }
     }
 
     /// Encodes the ops, in order, as one compute pass of the caller's encoder.

@@ -5,7 +5,9 @@ use super::device::Gpu;
 use super::error::Error;
 
 /// Element types. All are four bytes wide; int8 and packed trits travel inside `U32`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "files", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "files", serde(rename_all = "lowercase"))]
 pub enum Dtype {
     /// 32-bit float.
     F32,
@@ -30,8 +32,9 @@ impl Element for u32 {
     const DTYPE: Dtype = Dtype::U32;
 }
 
-/// A device buffer with a name, an element type and a shape. Cloning shares the buffer.
-#[derive(Clone, Debug)]
+/// A device buffer with a name, an element type and a shape. Cloning shares the buffer, and two are equal if they share it
+/// and agree in all else.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Tensor {
     buffer: wgpu::Buffer,
     /// Of a part, the bytes of the buffer before it.
@@ -88,6 +91,48 @@ impl Tensor {
         assert!(end <= len, "Tensor {label}: element {end} of the {len} in {}", self.label);
         assert!(first.is_multiple_of(PART), "Tensor {label}: element {first} is no multiple of {PART}");
         part
+    }
+
+    /// The words of its buffer.
+    pub(super) fn whole(&self) -> Tensor {
+        let words = self.buffer.size() as usize / 4;
+        Tensor {
+            buffer: self.buffer.clone(),
+            offset: None,
+            label: "whole".into(),
+            dtype: Dtype::U32,
+            shape: vec![words],
+        }
+    }
+
+    /// The same elements, whatever they are.
+    pub(super) fn as_words(&self) -> Tensor {
+        Tensor { dtype: Dtype::U32, ..self.clone() }
+    }
+
+    /// Of a part, the bytes before it.
+    pub(super) fn part_offset(&self) -> Option<u64> {
+        self.offset
+    }
+
+    /// A tensor in the same buffer; none if it does not lie within it.
+    pub(super) fn placed(
+        &self,
+        label: &str,
+        offset: Option<u64>,
+        dtype: Dtype,
+        shape: &[usize],
+    ) -> Option<Tensor> {
+        let elements = shape.iter().try_fold(4u64, |bytes, &n| bytes.checked_mul(n as u64))?;
+        let end = elements.checked_next_multiple_of(16)?.max(16).checked_add(offset.unwrap_or(0))?;
+        let aligned = offset.is_none_or(|offset| offset.is_multiple_of(4 * PART as u64));
+        (aligned && end <= self.buffer.size()).then(|| Tensor {
+            buffer: self.buffer.clone(),
+            offset,
+            label: label.into(),
+            dtype,
+            shape: shape.to_vec(),
+        })
     }
 
     /// What a bind group takes: the buffer, or of a part its elements to whole 16-byte vectors.
@@ -207,6 +252,11 @@ impl Gpu {
         self.queue().write_buffer(&tensor.buffer, tensor.offset(), bytemuck::cast_slice(values));
     }
 
+    /// Sets all elements to zero; ordered after the work already submitted.
+    pub(super) fn clear(&self, tensor: &Tensor) {
+        self.queue().write_buffer(&tensor.buffer, tensor.offset(), &vec![0; tensor.bytes() as usize]);
+    }
+
     /// Starts reading a tensor back; the future resolves once the device was polled past the copy.
     /// Browsers poll by themselves; elsewhere the caller does, or uses [`Gpu::download`].
     pub fn download_async<T: Element>(
@@ -266,7 +316,7 @@ impl Gpu {
         Ok(())
     }
 
-    fn allocate(
+    pub(super) fn allocate(
         &self,
         label: &str,
         dtype: Dtype,

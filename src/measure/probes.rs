@@ -31,12 +31,20 @@ pub fn ceilings(gpu: &Gpu, names: &[&str], room: Room, seconds: f64, watch: &mut
     found
 }
 
-/// `read: 10.2e9 byte/s (WG=8 SPAN=64 OWN=0)`.
+/// The operation that measures the ceiling of this name.
+fn kernel_of(name: &str) -> String {
+    format!("probe_{}", if name == "dot4_i8" { "dot4" } else { name })
+}
+
+/// `read: 1.02e10 byte/s by probe_read WG=8 SPAN=64 OWN=0`.
 fn told(name: &str, probe: &Probe) -> String {
     match probe {
         Probe::Measured(measure) => {
-            let by = if measure.overrides.is_empty() { "" } else { " by " };
-            format!("{name}: {:.3e} {}{by}{}", measure.value, measure.unit, measure.overrides)
+            let by = match &measure.overrides[..] {
+                "" => String::new(),
+                overrides => format!(" by {} {overrides}", kernel_of(name)),
+            };
+            format!("{name}: {:.3e} {}{by}", measure.value, measure.unit)
         }
         Probe::Missing { missing } => format!("{name}: {missing}"),
     }
@@ -155,7 +163,7 @@ fn stream(gpu: &Gpu, name: &str, pool: &Pool, seconds: f64) -> Result<Measure, M
     for buffer in &pool.buffers {
         gpu.write(buffer, &pool.content);
     }
-    let probe = format!("probe_{name}");
+    let probe = kernel_of(name);
     let kernel = fastest(gpu, kernels::variants(&probe), &|kernel| bind(kernel, words), seconds)?;
     if name == "read" {
         gpu.write(&pool.digest, &vec![0u32; pool.digest.len()]);

@@ -3,11 +3,10 @@
 
 use super::{Config, Source};
 use crate::augment::Distortion;
-use crate::gpu::{Dtype::*, Error, Gpu, Op, Tensor};
+use crate::gpu::{Dtype::*, Error, Fill, Gpu, Op, Tensor};
 use crate::kernels;
 use crate::mnist::{Dataset, Split};
 use crate::model::Pass;
-use crate::random;
 
 /// An image, and what the network is shown of it.
 pub type Sample = (Vec<u8>, Vec<Vec<u8>>);
@@ -56,7 +55,7 @@ impl Digits {
 
     /// What augmentation makes of the first image of each of the first `classes` classes: the image, and what
     /// `times` draws show of it. None where images are shown as they are. It leaves the order another one, until the
-    /// next [`Source::begin`].
+    /// next epoch begins.
     ///
     /// # Errors
     /// If the device failed.
@@ -95,10 +94,9 @@ impl Source for Digits {
         self.count
     }
 
-    fn begin(&self, gpu: &Gpu, epoch: usize) {
-        if let Some(seed) = self.seed {
-            gpu.write(&self.order, &random::permutation(seed, epoch as u32, self.count));
-        }
+    fn aim(&self) -> Vec<(Tensor, Fill)> {
+        let order = |seed| (self.order.clone(), Fill::permutation(seed));
+        self.seed.map(order).into_iter().collect()
     }
 
     fn fill(&self, gpu: &Gpu, clock: &Tensor, pass: &Pass) -> Vec<Op> {

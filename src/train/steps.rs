@@ -40,6 +40,12 @@ impl Steps {
         self.rest.as_ref().filter(|_| i == self.full_batches).unwrap_or(&self.full)
     }
 
+    /// The ops of a full step, and of the short one where there is one, by name, and how often each runs.
+    pub fn lists(&self) -> Vec<(&'static str, &[Op], usize)> {
+        let rest = self.rest.as_ref().map(|rest| ("short step", &rest[..], 1));
+        [("step", &self.full[..], self.full_batches)].into_iter().chain(rest).collect()
+    }
+
     /// Runs some of the steps, many per submit; waits for the last, and returns how many of them all are then
     /// done.
     ///

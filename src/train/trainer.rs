@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use super::steps::{Pace, Steps};
 use super::{Config, Digits};
-use crate::gpu::{Error, Gpu, Op, Tensor};
+use crate::gpu::{Error, Fill, Gpu, Host, Op, Plan, Tensor};
 use crate::kernels::Totals;
 use crate::mnist::{Dataset, Split};
 use crate::model::{BATCH, Mlp, Network, Pass, Scoring, Update};
@@ -14,8 +14,8 @@ pub trait Source {
     /// Items in an epoch.
     fn items(&self) -> usize;
 
-    /// What the host writes before the first step of an epoch, counted from 0, or after a pause in it.
-    fn begin(&self, gpu: &Gpu, epoch: usize);
+    /// What the host writes before the first step of an epoch, or after a pause in it.
+    fn aim(&self) -> Vec<(Tensor, Fill)>;
 
     /// The ops that put the batch at `clock`, `u32 [2]`: step and item of the epoch, into `pass.input` and
     /// `pass.labels`.
@@ -110,7 +110,9 @@ impl Evaluator {
             }
         };
         let steps = Steps::new(source.items(), batch, |batch| Ok(step(batch)?.0))?;
-        source.begin(gpu, 0);
+        let none = Vec::new();
+        Host { passes: 1, at: [0, 0], runs: Vec::new(), aim: source.aim(), clear: none.clone(), read: none }
+            .aim(gpu);
         Ok(Evaluator { gpu: gpu.clone(), labels: each * source.items(), totals, steps })
     }
 
@@ -270,9 +272,6 @@ impl<N: Network, S: Source> Trainer<N, S> {
         progress: &mut dyn FnMut(usize) -> ControlFlow<()>,
     ) -> Result<Option<Score>, Error> {
         self.aim();
-        if self.done == 0 {
-            self.totals.clear(&self.gpu);
-        }
         let (batch, count) = (self.recipe.batch, self.items());
         let mut heard = |done: usize| progress((done * batch).min(count));
         self.done = self.steps.run(&self.gpu, self.done..end, &mut self.pace, &mut heard)?;
@@ -283,11 +282,37 @@ impl<N: Network, S: Source> Trainer<N, S> {
         read(&self.gpu, &self.totals, self.labels * count).map(Some)
     }
 
-    /// Puts source and clock where the next step is.
+    /// Puts source and clock where the next step is, and before an epoch the totals at zero.
     pub(super) fn aim(&self) {
         assert!(self.epoch < self.recipe.epochs, "Trainer: all {} epochs are done", self.recipe.epochs);
-        self.source.begin(&self.gpu, self.epoch);
-        self.rewind();
+        self.host().aim(&self.gpu);
+    }
+
+    /// What the host does between the steps, and where it stands.
+    fn host(&self) -> Host<Tensor> {
+        let Totals { loss, hits, clock } = &self.totals;
+        let [steps, batch] = [self.steps.len(), self.recipe.batch].map(|count| count as u32);
+        let mut aim = self.source.aim();
+        aim.push((clock.clone(), Fill::Counter { per_pass: vec![steps, 0], per_run: vec![1, batch] }));
+        Host {
+            passes: self.recipe.epochs,
+            at: [self.epoch, self.done],
+            runs: self.steps.lists().iter().enumerate().map(|(i, (.., times))| (i, *times)).collect(),
+            aim,
+            clear: vec![loss.clone(), hits.clone()],
+            read: vec![loss.clone(), hits.clone()],
+        }
+    }
+
+    /// The run from here on as data: the tensors as they are now, a full step, the short last one of an epoch, and what
+    /// the host does between them.
+    ///
+    /// # Errors
+    /// If the device failed.
+    pub fn plan(&self) -> Result<Plan, Error> {
+        let lists: Vec<(&str, &[Op])> =
+            self.steps.lists().into_iter().map(|(name, ops, _)| (name, ops)).collect();
+        Plan::of(&self.gpu, &lists, Some(&self.host()))
     }
 
     /// [`Trainer::run`] to the end of the epoch.

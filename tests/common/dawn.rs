@@ -14,7 +14,7 @@ use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use serde_json::{Value, json};
-use sterna::gpu::{Dtype, Gpu, Kernel, Op, Overrides, Tensor, wgpu};
+use sterna::gpu::{Dtype, Gpu, Kernel, Op, Overrides, Plan, Tensor};
 use sterna::shader::{self, Language};
 
 /// The Node process, which answers one request at a time.
@@ -121,41 +121,32 @@ impl Dawn {
         list(&reply["compiled"]).into_iter().map(compiled).collect()
     }
 
-    /// Runs the ops instead of the device that they are bound on: their tensors go to Dawn, and what it makes of them
-    /// comes back.
+    /// Runs the ops instead of the device that they are bound on: their plan goes to Dawn, and what it makes of their
+    /// tensors comes back.
     pub fn run(&self, gpu: &Gpu, ops: &[Op]) {
-        let mut buffers: Vec<Tensor> = Vec::new();
-        let mut requests = Vec::new();
-        for op in ops {
-            let mut request = text(op.kernel(), op.kernel().overrides(gpu.tuning()));
-            let tensors = op.tensors().iter().map(|tensor| {
-                let known = buffers.iter().position(|whole| whole.buffer() == tensor.buffer());
-                let buffer = known.unwrap_or_else(|| {
-                    let words = tensor.buffer().size() as usize / 4;
-                    buffers.push(Tensor::from_buffer("whole", tensor.buffer().clone(), Dtype::U32, &[words]));
-                    buffers.len() - 1
-                });
-                // A tensor that is no part of another is bound with all that follows it.
-                let size = match tensor.binding() {
-                    wgpu::BindingResource::Buffer(part) => part.size,
-                    _ => None,
-                };
-                json!({"buffer": buffer, "offset": tensor.offset(), "size": size})
-            });
-            request["tensors"] = tensors.collect();
-            request["params"] = words(op.params()).collect();
-            request["groups"] = op.groups().to_vec().into();
-            requests.push(request);
+        let plan = Plan::of(gpu, &[("ops", ops)], None).expect("the device works");
+        let (contents, _) = self.replay(&plan, 1);
+        let numbers = plan.lists[0].ops.iter().flat_map(|dispatch| &dispatch.tensors);
+        let mut left: Vec<Option<Vec<u32>>> = contents.into_iter().map(Some).collect();
+        for (tensor, &number) in ops.iter().flat_map(|op| op.tensors()).zip(numbers) {
+            // A buffer that holds several tensors comes back once.
+            if let Some(words) = left[plan.tensors[number].buffer].take() {
+                let whole = Tensor::from_buffer("whole", tensor.buffer().clone(), Dtype::U32, &[words.len()]);
+                gpu.write(&whole, &words);
+            }
         }
-        let contents = buffers.iter().map(|whole| gpu.download::<u32>(whole).expect("the device works"));
-        let bytes: Vec<u8> = contents.flatten().flat_map(u32::to_le_bytes).collect();
-        let sizes: Vec<usize> = buffers.iter().map(|whole| 4 * whole.len()).collect();
-        let (reply, bytes) = self.ask(&json!({"do": "run", "ops": requests, "buffers": sizes}), &bytes);
+    }
+
+    /// Runs a plan, so many runs of it where it has a host: the words of its buffers then, and what was read back after
+    /// each pass that ended.
+    pub fn replay(&self, plan: &Plan, runs: usize) -> (Vec<Vec<u32>>, Value) {
+        let json: Value = serde_json::from_str(&plan.to_json()).expect("a plan is JSON");
+        let (reply, bytes) = self.ask(&json!({"do": "replay", "plan": json, "runs": runs}), &plan.contents);
         assert!(reply["fault"].is_null(), "Dawn: {}", reply["fault"]);
         let mut words = words(&bytes);
-        for whole in &buffers {
-            gpu.write(whole, &words.by_ref().take(whole.len()).collect::<Vec<u32>>());
-        }
+        let contents =
+            plan.buffers.iter().map(|buffer| words.by_ref().take(buffer.bytes as usize / 4).collect());
+        (contents.collect(), reply["read"].clone())
     }
 }
 
