@@ -74,7 +74,7 @@ fn twenty_steps_from_a_file_give_the_same_bits() {
         (Precision::F32, Optimizer::AdamW),
     ] {
         let config = Config { precision, optimizer, ..config.clone() };
-        let mut trainer = Trainer::new(gpu, &data, config).expect("the data fits");
+        let mut trainer = Trainer::new(gpu, &data, &config).expect("the data fits");
         let mut lists = through_files(&trainer.plan().expect("a plan")).bind(gpu).expect("it binds");
         let read = lists.run(20).expect("the device works");
 
@@ -93,7 +93,7 @@ fn twenty_steps_from_a_file_give_the_same_bits() {
 fn a_plan_goes_on_where_the_training_stands() {
     let gpu = gpu(Shaders::Plain);
     let (data, config) = twenty_steps();
-    let mut trainer = Trainer::new(gpu, &data, config).expect("the data fits");
+    let mut trainer = Trainer::new(gpu, &data, &config).expect("the data fits");
     let score = trainer.run(&mut |_| ControlFlow::Break(())).expect("the device works");
     let done = trainer.steps();
     assert!(score.is_none() && (1..10).contains(&done), "{done} steps");
@@ -115,7 +115,7 @@ fn dawn_trains_from_the_plan() {
     // A GPU's kernels need no subgroups, of which each adapter has its own size.
     let gpu = gpu(Shaders::ForGpu);
     let (data, config) = twenty_steps();
-    let plan = Trainer::new(gpu, &data, config).expect("the data fits").plan().expect("a plan");
+    let plan = Trainer::new(gpu, &data, &config).expect("the data fits").plan().expect("a plan");
 
     // What a step computes from the parameters that the plan holds: each integer is the same.
     let (contents, _) = dawn.replay(&plan, 1);
@@ -162,7 +162,7 @@ fn dawn_trains_from_the_plan() {
 fn a_plan_that_contradicts_itself_is_refused_in_a_sentence() {
     let gpu = gpu(Shaders::Plain);
     let (data, config) = twenty_steps();
-    let plan = Trainer::new(gpu, &data, config).expect("the data fits").plan().expect("a plan");
+    let plan = Trainer::new(gpu, &data, &config).expect("the data fits").plan().expect("a plan");
     type Break = fn(&mut Plan);
     let cases: [(Break, &str); 17] = [
         (|plan| plan.contents.truncate(100), "the contents end before buffer"),
