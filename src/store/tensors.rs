@@ -11,9 +11,12 @@ use sha2::{Digest, Sha256};
 use super::{Arch, NETWORK_SCHEMA};
 use crate::parameter::Parameter;
 
+/// A tensor on its way into a file: name, element type, shape, bytes.
+pub type Named<'a> = (String, Dtype, Vec<usize>, Cow<'a, [u8]>);
+
 /// A file of ours that grows tensor by tensor.
 pub struct Sealed<'a> {
-    tensors: Vec<(String, Dtype, Vec<usize>, Cow<'a, [u8]>)>,
+    tensors: Vec<Named<'a>>,
     metadata: BTreeMap<String, String>,
 }
 
@@ -52,8 +55,8 @@ impl<'a> Sealed<'a> {
 }
 
 /// Tensors by their names, as [`serialize`] takes them.
-pub fn views<'a>(tensors: &'a [(String, Dtype, Vec<usize>, Cow<[u8]>)]) -> BTreeMap<String, TensorView<'a>> {
-    let view = |(name, dtype, shape, bytes): &'a (String, Dtype, Vec<usize>, Cow<[u8]>)| {
+pub fn views<'a>(tensors: &'a [Named]) -> BTreeMap<String, TensorView<'a>> {
+    let view = |(name, dtype, shape, bytes): &'a Named| {
         let view = TensorView::new(*dtype, shape.clone(), bytes);
         (name.clone(), view.expect("shape and length agree by construction"))
     };
