@@ -368,11 +368,15 @@ fn a_file_that_was_written_wrong_is_refused_by_tensor_and_numbers() {
             let matrix = of(parts, "layers.0.packed");
             matrix.1[0] = 5;
             matrix.2.truncate(4 * 5 * 3);
-            parts.1.get_mut("parameters").map(|text| *text = text.replacen("[6,33]", "[5,33]", 1));
+            if let Some(text) = parts.1.get_mut("parameters") {
+                *text = text.replacen("[6,33]", "[5,33]", 1);
+            }
         }),
         ("has no tensor layers.0.packed or layers.0.base3", |parts| drop(parts.0.remove("layers.0.packed"))),
         ("`parameters` has layers.0.weight of the shape [6]", |parts| {
-            parts.1.get_mut("parameters").map(|text| *text = text.replacen("[6,33]", "[6]", 1));
+            if let Some(text) = parts.1.get_mut("parameters") {
+                *text = text.replacen("[6,33]", "[6]", 1);
+            }
         }),
     ];
     let base3: [(&str, Change); 4] = [
