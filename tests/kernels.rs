@@ -566,7 +566,6 @@ fn matmul_ternary(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
 fn one_row_matrices(gpu: &Gpu, kernel: &Kernel) -> Vec<[usize; 2]> {
     let set = |name| kernel.overrides(gpu.tuning()).iter().find(|(known, _)| *known == name);
     let width = set("WG").expect("a width").1 as usize;
-    let parts = set("PARTS").map_or(1, |parts| parts.1 as usize);
     let rows_per_group = match kernel.tile {
         [x, 1] => x as usize * width,
         [_, y] => y as usize,
@@ -575,7 +574,7 @@ fn one_row_matrices(gpu: &Gpu, kernel: &Kernel) -> Vec<[usize; 2]> {
     let mut shaders = kernels::OPERATIONS.iter().copied().flatten();
     let first =
         shaders.find(|other| other.name == kernel.name).is_some_and(|&first| std::ptr::eq(first, kernel));
-    let folded = first.then_some([(65_537 * rows_per_group).div_ceil(parts) + 1, 1]);
+    let folded = first.then_some([65_537 * rows_per_group + 1, 1]);
     MATRICES.iter().map(|&[_, rows, cols]| [rows, cols]).chain(more).chain(folded).collect()
 }
 
@@ -603,8 +602,7 @@ fn gemv_ternary(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
             let acc = poisoned(gpu, I32, &[1, rows]);
             let op = kernels::gemv_ternary_variant(gpu, kernel, &upload_int8(gpu, x, cols), &w_gpu, &acc);
             assert!(is_folded_for(&op, rows), "gemv_ternary: {:?}", op.groups());
-            // Twice: what an op keeps for itself must be left as it was found.
-            run(gpu, kernel, &vec![op; if is_last(rows) { 1 } else { 2 }]);
+            run(gpu, kernel, &[op]);
             let twin = reference::gemv_ternary(&x.q, &w);
             equal(&format!("acc of {rows} x {cols}"), &read(gpu, &acc), &twin)?;
         }

@@ -45,7 +45,7 @@ Examples:
   sterna kernels matmul_ternary                      bindings, grid, overrides, cost, twin
   sterna kernels matmul_ternary --shape batch=1,rows=4096,cols=4096
   sterna kernels gemv_ternary --emit spirv           the disassembly that a Vulkan driver compiles
-  sterna kernels gemv_ternary_wide --emit hlsl --tuning software";
+  sterna kernels gemv_base3_wide --emit hlsl --tuning software";
 
 /// Whose overrides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -203,7 +203,7 @@ impl Entry {
         lines.push(fact("Params", params.join(", ")));
         lines.push(fact("Twin", self.section("Twin").into()));
         lines.extend(shader::section(&header, "Source").map(|source| fact("Source", source.into())));
-        lines.push(fact("File", format!("shaders/{}.wgsl\n", kernel.name)));
+        lines.push(fact("Files", format!("{}\n", shader::parts(kernel.wgsl).join(", "))));
         lines.join("\n")
     }
 

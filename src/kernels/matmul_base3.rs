@@ -1,4 +1,4 @@
-//! Trits, five to a byte, times a batch of int8 activations. Shaders: `shaders/matmul_base3*.wgsl`, the base for GPUs,
+//! Trits, five to a byte, times a batch of int8 activations. Shaders: `shaders/products/matmul_base3*.wgsl`, the base for GPUs,
 //! `_broadcast` for software rasterisers; `_small` for a few rows of activations.
 
 use super::{Base3Tensor, Int8Tensor, MOST_COLS, SMALL, SMALL_CPU, batch_grid, chosen, expect};
@@ -10,7 +10,10 @@ params! { batch: u32, rows: u32, vectors: u32, words: u32 }
 const fn base() -> Kernel {
     Kernel::new::<Params>(
         "matmul_base3",
-        concat!(include_str!("../../shaders/matmul_base3.wgsl"), include_str!("../../shaders/base3.wgsl")),
+        concat!(
+            include_str!("../../shaders/products/matmul_base3.wgsl"),
+            include_str!("../../shaders/snippets/base3.wgsl")
+        ),
     )
     .tiled([4, 4])
 }
@@ -20,9 +23,9 @@ const fn small(overrides: Overrides) -> Kernel {
     Kernel::new::<Params>(
         "matmul_base3_small",
         concat!(
-            include_str!("../../shaders/matmul_base3_small.wgsl"),
-            include_str!("../../shaders/base3.wgsl"),
-            include_str!("../../shaders/grid.wgsl"),
+            include_str!("../../shaders/products/matmul_base3_small.wgsl"),
+            include_str!("../../shaders/snippets/base3.wgsl"),
+            include_str!("../../shaders/snippets/grid.wgsl"),
         ),
     )
     .tiled([1, 2])
@@ -34,10 +37,10 @@ const fn broadcast(overrides: Overrides) -> Kernel {
     Kernel::new::<Params>(
         "matmul_base3_broadcast",
         concat!(
-            include_str!("../../shaders/matmul_base3_broadcast.wgsl"),
-            include_str!("../../shaders/base3.wgsl"),
-            include_str!("../../shaders/ternary_pairs.wgsl"),
-            include_str!("../../shaders/grid.wgsl"),
+            include_str!("../../shaders/products/matmul_base3_broadcast.wgsl"),
+            include_str!("../../shaders/snippets/base3.wgsl"),
+            include_str!("../../shaders/snippets/ternary_pairs.wgsl"),
+            include_str!("../../shaders/snippets/grid.wgsl"),
         ),
     )
     .tiled([4, 1])

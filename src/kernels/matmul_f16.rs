@@ -1,5 +1,5 @@
 //! The dense product in half precision, what a GPU runs a network in today without matrix units. Shaders:
-//! `shaders/matmul_f16*.wgsl`, the base and `_large` for GPUs, two register tiles for software rasterisers; `_small` and
+//! `shaders/products/matmul_f16*.wgsl`, the base and `_large` for GPUs, two register tiles for software rasterisers; `_small` and
 //! `_small_broadcast` for a few rows of activations. Weights and activations are stored as f16 and summed in f32.
 
 use super::{BLOCK_8, BLOCK_16, BLOCK_CPU, SMALL, SMALL_CPU, batch_grid, expect, matrix, preferred_for};
@@ -8,20 +8,20 @@ use crate::gpu::{Cost, Dtype::*, Gpu, Kernel, Op, Overrides, Tensor, params};
 params! { batch: u32, rows: u32, vectors: u32 }
 
 const fn base() -> Kernel {
-    Kernel::new::<Params>("matmul_f16", include_str!("../../shaders/matmul_f16.wgsl")).tiled([4, 4])
+    Kernel::new::<Params>("matmul_f16", include_str!("../../shaders/products/matmul_f16.wgsl")).tiled([4, 4])
 }
 
 const fn large() -> Kernel {
-    Kernel::new::<Params>("matmul_f16_large", include_str!("../../shaders/matmul_f16_large.wgsl"))
+    Kernel::new::<Params>("matmul_f16_large", include_str!("../../shaders/products/matmul_f16_large.wgsl"))
         .tiled([8, 8])
 }
 
 macro_rules! shader {
     ($file:literal) => {
         concat!(
-            include_str!(concat!("../../shaders/", $file)),
-            include_str!("../../shaders/f16.wgsl"),
-            include_str!("../../shaders/grid.wgsl"),
+            include_str!(concat!("../../shaders/products/", $file)),
+            include_str!("../../shaders/products/operands/f16.wgsl"),
+            include_str!("../../shaders/snippets/grid.wgsl"),
         )
     };
 }
@@ -53,7 +53,10 @@ pub static VARIANTS: &[&Kernel] = &[
     &small(SMALL[3]),
     &Kernel::new::<Params>(
         "matmul_f16_wide",
-        concat!(include_str!("../../shaders/matmul_f16_wide.wgsl"), include_str!("../../shaders/f16.wgsl")),
+        concat!(
+            include_str!("../../shaders/products/matmul_f16_wide.wgsl"),
+            include_str!("../../shaders/products/operands/f16.wgsl")
+        ),
     )
     .tiled([8, 16])
     .for_rasterisers(),
@@ -63,8 +66,8 @@ pub static VARIANTS: &[&Kernel] = &[
     &Kernel::new::<Params>(
         "matmul_f16_subgroup",
         concat!(
-            include_str!("../../shaders/matmul_f16_subgroup.wgsl"),
-            include_str!("../../shaders/f16.wgsl")
+            include_str!("../../shaders/products/matmul_f16_subgroup.wgsl"),
+            include_str!("../../shaders/products/operands/f16.wgsl")
         ),
     )
     .tiled([8, 16])

@@ -1,4 +1,4 @@
-//! The dense product that ternary ones are compared with. Shaders: `shaders/matmul_f32*.wgsl`, the base and
+//! The dense product that ternary ones are compared with. Shaders: `shaders/products/matmul_f32*.wgsl`, the base and
 //! `_large` for GPUs, two register tiles for software rasterisers; `_small` and `_small_broadcast` for a few rows of
 //! activations.
 
@@ -8,11 +8,11 @@ use crate::gpu::{Cost, Dtype::*, Gpu, Kernel, Op, Overrides, Tensor, params};
 params! { batch: u32, rows: u32, cols: u32 }
 
 const fn base() -> Kernel {
-    Kernel::new::<Params>("matmul_f32", include_str!("../../shaders/matmul_f32.wgsl")).tiled([4, 4])
+    Kernel::new::<Params>("matmul_f32", include_str!("../../shaders/products/matmul_f32.wgsl")).tiled([4, 4])
 }
 
 const fn large() -> Kernel {
-    Kernel::new::<Params>("matmul_f32_large", include_str!("../../shaders/matmul_f32_large.wgsl"))
+    Kernel::new::<Params>("matmul_f32_large", include_str!("../../shaders/products/matmul_f32_large.wgsl"))
         .tiled([8, 8])
 }
 
@@ -20,7 +20,10 @@ const fn large() -> Kernel {
 const fn small(overrides: Overrides) -> Kernel {
     Kernel::new::<Params>(
         "matmul_f32_small",
-        concat!(include_str!("../../shaders/matmul_f32_small.wgsl"), include_str!("../../shaders/grid.wgsl")),
+        concat!(
+            include_str!("../../shaders/products/matmul_f32_small.wgsl"),
+            include_str!("../../shaders/snippets/grid.wgsl")
+        ),
     )
     .tiled([1, 4])
     .overridden(overrides)
@@ -31,8 +34,8 @@ const fn small_broadcast(overrides: Overrides) -> Kernel {
     Kernel::new::<Params>(
         "matmul_f32_small_broadcast",
         concat!(
-            include_str!("../../shaders/matmul_f32_small_broadcast.wgsl"),
-            include_str!("../../shaders/grid.wgsl"),
+            include_str!("../../shaders/products/matmul_f32_small_broadcast.wgsl"),
+            include_str!("../../shaders/snippets/grid.wgsl"),
         ),
     )
     .tiled([4, 1])
@@ -50,16 +53,19 @@ pub static VARIANTS: &[&Kernel] = &[
     &small(SMALL[1]),
     &small(SMALL[2]),
     &small(SMALL[3]),
-    &Kernel::new::<Params>("matmul_f32_wide", include_str!("../../shaders/matmul_f32_wide.wgsl"))
+    &Kernel::new::<Params>("matmul_f32_wide", include_str!("../../shaders/products/matmul_f32_wide.wgsl"))
         .tiled([8, 16])
         .for_rasterisers(),
     &small_broadcast(SMALL_CPU[0]),
     &small_broadcast(SMALL_CPU[1]),
     &small_broadcast(SMALL_CPU[2]),
-    &Kernel::new::<Params>("matmul_f32_subgroup", include_str!("../../shaders/matmul_f32_subgroup.wgsl"))
-        .tiled([8, 16])
-        .subgroup(8)
-        .for_rasterisers(),
+    &Kernel::new::<Params>(
+        "matmul_f32_subgroup",
+        include_str!("../../shaders/products/matmul_f32_subgroup.wgsl"),
+    )
+    .tiled([8, 16])
+    .subgroup(8)
+    .for_rasterisers(),
 ];
 
 /// `y[batch, rows] <- x[batch, cols] W[rows, cols]^T`, in f32.

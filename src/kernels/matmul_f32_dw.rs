@@ -1,4 +1,4 @@
-//! Weight gradient of the dense product. Shaders: `shaders/matmul_f32_dw*.wgsl`, the base for GPUs and two
+//! Weight gradient of the dense product. Shaders: `shaders/products/matmul_f32_dw*.wgsl`, the base for GPUs and two
 //! register tiles for software rasterisers.
 
 use super::{BLOCK_CPU, GRADIENT_8, expect, matrix, preferred};
@@ -7,15 +7,18 @@ use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, params};
 params! { batch: u32, rows: u32, cols: u32 }
 
 pub static VARIANTS: &[&Kernel] = &[
-    &Kernel::new::<Params>("matmul_f32_dw", include_str!("../../shaders/matmul_f32_dw.wgsl"))
+    &Kernel::new::<Params>("matmul_f32_dw", include_str!("../../shaders/products/matmul_f32_dw.wgsl"))
         .tiled([4, 4])
         .with(GRADIENT_8, BLOCK_CPU),
-    &Kernel::new::<Params>("matmul_f32_dw_wide", include_str!("../../shaders/matmul_f32_dw_wide.wgsl"))
-        .tiled([8, 16])
-        .for_rasterisers(),
+    &Kernel::new::<Params>(
+        "matmul_f32_dw_wide",
+        include_str!("../../shaders/products/matmul_f32_dw_wide.wgsl"),
+    )
+    .tiled([8, 16])
+    .for_rasterisers(),
     &Kernel::new::<Params>(
         "matmul_f32_dw_subgroup",
-        include_str!("../../shaders/matmul_f32_dw_subgroup.wgsl"),
+        include_str!("../../shaders/products/matmul_f32_dw_subgroup.wgsl"),
     )
     .tiled([8, 16])
     .subgroup(8)

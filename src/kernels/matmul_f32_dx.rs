@@ -1,4 +1,4 @@
-//! Input gradient of the dense product. Shaders: `shaders/matmul_f32_dx*.wgsl`, the base for GPUs and two
+//! Input gradient of the dense product. Shaders: `shaders/products/matmul_f32_dx*.wgsl`, the base for GPUs and two
 //! register tiles for software rasterisers.
 
 use super::{BLOCK_CPU, GRADIENT_8, expect, matrix, preferred};
@@ -7,15 +7,18 @@ use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, params};
 params! { batch: u32, rows: u32, cols: u32 }
 
 pub static VARIANTS: &[&Kernel] = &[
-    &Kernel::new::<Params>("matmul_f32_dx", include_str!("../../shaders/matmul_f32_dx.wgsl"))
+    &Kernel::new::<Params>("matmul_f32_dx", include_str!("../../shaders/products/matmul_f32_dx.wgsl"))
         .tiled([4, 4])
         .with(GRADIENT_8, BLOCK_CPU),
-    &Kernel::new::<Params>("matmul_f32_dx_wide", include_str!("../../shaders/matmul_f32_dx_wide.wgsl"))
-        .tiled([8, 16])
-        .for_rasterisers(),
+    &Kernel::new::<Params>(
+        "matmul_f32_dx_wide",
+        include_str!("../../shaders/products/matmul_f32_dx_wide.wgsl"),
+    )
+    .tiled([8, 16])
+    .for_rasterisers(),
     &Kernel::new::<Params>(
         "matmul_f32_dx_subgroup",
-        include_str!("../../shaders/matmul_f32_dx_subgroup.wgsl"),
+        include_str!("../../shaders/products/matmul_f32_dx_subgroup.wgsl"),
     )
     .tiled([8, 16])
     .subgroup(8)

@@ -1,4 +1,4 @@
-//! Int8 activations times packed trits. Shaders: `shaders/matmul_ternary*.wgsl`, the base and `_large` for GPUs, `_nodot` for
+//! Int8 activations times packed trits. Shaders: `shaders/products/matmul_ternary*.wgsl`, the base and `_large` for GPUs, `_nodot` for
 //! those without integer dot products,
 //! two register tiles for software rasterisers; `_small` and `_small_broadcast` for a few rows of activations.
 
@@ -12,8 +12,8 @@ const fn base() -> Kernel {
     Kernel::new::<Params>(
         "matmul_ternary",
         concat!(
-            include_str!("../../shaders/matmul_ternary.wgsl"),
-            include_str!("../../shaders/ternary.wgsl")
+            include_str!("../../shaders/products/matmul_ternary.wgsl"),
+            include_str!("../../shaders/snippets/ternary.wgsl")
         ),
     )
     .tiled([4, 4])
@@ -23,8 +23,8 @@ const fn large() -> Kernel {
     Kernel::new::<Params>(
         "matmul_ternary_large",
         concat!(
-            include_str!("../../shaders/matmul_ternary_large.wgsl"),
-            include_str!("../../shaders/ternary.wgsl")
+            include_str!("../../shaders/products/matmul_ternary_large.wgsl"),
+            include_str!("../../shaders/snippets/ternary.wgsl")
         ),
     )
     .tiled([8, 8])
@@ -35,8 +35,8 @@ const fn nodot() -> Kernel {
     Kernel::new::<Params>(
         "matmul_ternary_nodot",
         concat!(
-            include_str!("../../shaders/matmul_ternary_nodot.wgsl"),
-            include_str!("../../shaders/row_pairs.wgsl")
+            include_str!("../../shaders/products/matmul_ternary_nodot.wgsl"),
+            include_str!("../../shaders/snippets/row_pairs.wgsl")
         ),
     )
     .tiled([4, 4])
@@ -48,9 +48,9 @@ const fn small(overrides: Overrides) -> Kernel {
     Kernel::new::<Params>(
         "matmul_ternary_small",
         concat!(
-            include_str!("../../shaders/matmul_ternary_small.wgsl"),
-            include_str!("../../shaders/ternary.wgsl"),
-            include_str!("../../shaders/grid.wgsl"),
+            include_str!("../../shaders/products/matmul_ternary_small.wgsl"),
+            include_str!("../../shaders/snippets/ternary.wgsl"),
+            include_str!("../../shaders/snippets/grid.wgsl"),
         ),
     )
     .tiled([1, 4])
@@ -62,9 +62,9 @@ const fn small_broadcast(overrides: Overrides) -> Kernel {
     Kernel::new::<Params>(
         "matmul_ternary_small_broadcast",
         concat!(
-            include_str!("../../shaders/matmul_ternary_small_broadcast.wgsl"),
-            include_str!("../../shaders/ternary_pairs.wgsl"),
-            include_str!("../../shaders/grid.wgsl"),
+            include_str!("../../shaders/products/matmul_ternary_small_broadcast.wgsl"),
+            include_str!("../../shaders/snippets/ternary_pairs.wgsl"),
+            include_str!("../../shaders/snippets/grid.wgsl"),
         ),
     )
     .tiled([4, 1])
@@ -88,8 +88,8 @@ pub static VARIANTS: &[&Kernel] = &[
     &Kernel::new::<Params>(
         "matmul_ternary_wide",
         concat!(
-            include_str!("../../shaders/matmul_ternary_wide.wgsl"),
-            include_str!("../../shaders/ternary.wgsl")
+            include_str!("../../shaders/products/matmul_ternary_wide.wgsl"),
+            include_str!("../../shaders/snippets/ternary.wgsl")
         ),
     )
     .tiled([4, 4])
@@ -100,8 +100,8 @@ pub static VARIANTS: &[&Kernel] = &[
     &Kernel::new::<Params>(
         "matmul_ternary_subgroup",
         concat!(
-            include_str!("../../shaders/matmul_ternary_subgroup.wgsl"),
-            include_str!("../../shaders/ternary.wgsl"),
+            include_str!("../../shaders/products/matmul_ternary_subgroup.wgsl"),
+            include_str!("../../shaders/snippets/ternary.wgsl"),
         ),
     )
     .tiled([8, 8])

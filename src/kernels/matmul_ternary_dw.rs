@@ -1,4 +1,4 @@
-//! Gradient of the shadow weights. Shaders: `shaders/matmul_ternary_dw*.wgsl`, the base for GPUs and two
+//! Gradient of the shadow weights. Shaders: `shaders/products/matmul_ternary_dw*.wgsl`, the base for GPUs and two
 //! register tiles for software rasterisers.
 
 use super::{BLOCK_CPU, GRADIENT_8, Int8Tensor, expect, matrix, preferred};
@@ -8,18 +8,21 @@ use crate::ternary;
 params! { batch: u32, rows: u32, cols: u32, words: u32 }
 
 pub static VARIANTS: &[&Kernel] = &[
-    &Kernel::new::<Params>("matmul_ternary_dw", include_str!("../../shaders/matmul_ternary_dw.wgsl"))
-        .tiled([4, 4])
-        .with(GRADIENT_8, BLOCK_CPU),
+    &Kernel::new::<Params>(
+        "matmul_ternary_dw",
+        include_str!("../../shaders/products/matmul_ternary_dw.wgsl"),
+    )
+    .tiled([4, 4])
+    .with(GRADIENT_8, BLOCK_CPU),
     &Kernel::new::<Params>(
         "matmul_ternary_dw_wide",
-        include_str!("../../shaders/matmul_ternary_dw_wide.wgsl"),
+        include_str!("../../shaders/products/matmul_ternary_dw_wide.wgsl"),
     )
     .tiled([16, 8])
     .for_rasterisers(),
     &Kernel::new::<Params>(
         "matmul_ternary_dw_subgroup",
-        include_str!("../../shaders/matmul_ternary_dw_subgroup.wgsl"),
+        include_str!("../../shaders/products/matmul_ternary_dw_subgroup.wgsl"),
     )
     .tiled([8, 16])
     .subgroup(8)

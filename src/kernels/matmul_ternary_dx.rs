@@ -1,4 +1,4 @@
-//! Input gradient of the ternary matmul. Shaders: `shaders/matmul_ternary_dx*.wgsl`, the base for GPUs and
+//! Input gradient of the ternary matmul. Shaders: `shaders/products/matmul_ternary_dx*.wgsl`, the base for GPUs and
 //! two register tiles for software rasterisers.
 
 use super::{BLOCK_CPU, GRADIENT_8, PackedTensor, expect, matrix, preferred};
@@ -11,8 +11,8 @@ pub static VARIANTS: &[&Kernel] = &[
     &Kernel::new::<Params>(
         "matmul_ternary_dx",
         concat!(
-            include_str!("../../shaders/matmul_ternary_dx.wgsl"),
-            include_str!("../../shaders/ternary.wgsl")
+            include_str!("../../shaders/products/matmul_ternary_dx.wgsl"),
+            include_str!("../../shaders/snippets/ternary.wgsl")
         ),
     )
     .tiled([4, 4])
@@ -20,8 +20,8 @@ pub static VARIANTS: &[&Kernel] = &[
     &Kernel::new::<Params>(
         "matmul_ternary_dx_wide",
         concat!(
-            include_str!("../../shaders/matmul_ternary_dx_wide.wgsl"),
-            include_str!("../../shaders/ternary.wgsl"),
+            include_str!("../../shaders/products/matmul_ternary_dx_wide.wgsl"),
+            include_str!("../../shaders/snippets/ternary.wgsl"),
         ),
     )
     .tiled([16, 8])
@@ -29,8 +29,8 @@ pub static VARIANTS: &[&Kernel] = &[
     &Kernel::new::<Params>(
         "matmul_ternary_dx_subgroup",
         concat!(
-            include_str!("../../shaders/matmul_ternary_dx_subgroup.wgsl"),
-            include_str!("../../shaders/ternary.wgsl"),
+            include_str!("../../shaders/products/matmul_ternary_dx_subgroup.wgsl"),
+            include_str!("../../shaders/snippets/ternary.wgsl"),
         ),
     )
     .tiled([16, 8])
