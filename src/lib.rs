@@ -24,6 +24,7 @@
 //! 4  cli, main           one file per subcommand
 //! 3  train  bench  digest  report    steps, epochs, schedules; how fast this adapter is; every integer in one
 //!                        line; tables and pictures
+//!    amd                 what AMD's compiler makes of a kernel, without a card
 //! 2  model, kernels/*    one small host file per shader; layers as lists of Ops
 //!    shader              what a shader's header says, and what drivers are given of it
 //! 1  gpu/*  reference    wgpu, named nowhere else | the CPU twin of every kernel (never of each other)
@@ -65,6 +66,8 @@
 #![warn(missing_docs)]
 #![deny(unsafe_code)]
 
+#[cfg(feature = "cli")]
+pub mod amd;
 pub mod augment;
 #[cfg(feature = "cli")]
 pub mod bench;

@@ -338,7 +338,7 @@ impl Target<'_> {
 }
 
 /// What a driver can be given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Language {
     /// The text that wgpu is given.
     Wgsl,

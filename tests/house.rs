@@ -14,7 +14,7 @@ const FLOORS: [&[&str]; 5] = [
     &["ternary", "mnist", "checkpoint", "random", "augment", "digit", "wall"],
     &["gpu", "reference", "formats"],
     &["kernels", "model", "shader"],
-    &["train", "digest", "report", "bench"],
+    &["train", "digest", "report", "bench", "amd"],
     &["cli", "main"],
 ];
 

@@ -4,6 +4,7 @@
 
 alias Sum = i32;
 alias Sums = vec4<i32>;
+alias Each = vec4<i32>;
 struct Step { even: array<vec4<i32>, 5>, odd: array<vec4<i32>, 5> }
 
 // Sixteen activations; zero past the last column, where a vector of weights may reach.
@@ -62,6 +63,10 @@ fn plus(a: Sums, v0: vec4<u32>, v1: vec4<u32>, v2: vec4<u32>, v3: vec4<u32>, x: 
     return a + vec4<i32>(pair_total(t.x), pair_total(t.y), pair_total(t.z), pair_total(t.w));
 }
 
-fn totals(a: Sums) -> vec4<i32> {
+fn totals(a: Sums) -> Each {
     return a;
+}
+
+fn each(rows: vec4<i32>) -> Each {
+    return rows;
 }

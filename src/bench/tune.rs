@@ -138,9 +138,11 @@ const CLOSE: f64 = 1.2;
 /// What runs here of an operation, the default first: where time is short, the likeliest come first.
 pub fn candidates(gpu: &Gpu, wanted: Wanted) -> Vec<&'static Kernel> {
     let default = kernels::default(gpu, wanted.operation, wanted.shape[0]);
-    let fitting = kernels::variants(wanted.operation).iter().copied().filter(|kernel| gpu.supports(kernel));
-    let mut found: Vec<&'static Kernel> = fitting.collect();
-    if gpu.tuning() == Tuning::Software {
+    let software = gpu.tuning() == Tuning::Software;
+    let fits = |kernel: &&'static Kernel| gpu.supports(kernel) && (software || !kernel.software);
+    let mut found: Vec<&'static Kernel> =
+        kernels::variants(wanted.operation).iter().copied().filter(fits).collect();
+    if software {
         found.reverse();
     }
     found.retain(|kernel| *kernel != default);

@@ -17,8 +17,14 @@ pub struct Flags {
     name: Option<String>,
     /// Print the shader as a driver is given it: the WGSL with its snippets, or naga's translation with the
     /// overrides filled in. Bindings keep the WGSL's numbers; wgpu chooses its own on Metal and DX12.
-    #[arg(long, value_enum, value_name = "LANGUAGE", requires = "name", conflicts_with = "json")]
-    emit: Option<Language>,
+    ///
+    /// `amd` is the machine code of AMD's compiler with its figures, no card needed; without a name it is a table of
+    /// all kernels that a GPU may be given.
+    #[arg(long, value_enum, value_name = "LANGUAGE")]
+    emit: Option<Emit>,
+    /// The chip to compile for with `--emit amd`: any that the driver here knows, such as navi21, vega10, polaris10.
+    #[arg(long, value_name = "FAMILY", default_value = "navi21")]
+    amd: String,
     /// The overrides to emit with: those of a GPU, or of a software rasteriser on the CPU.
     #[arg(long, value_enum, default_value_t = Kind::Gpu)]
     tuning: Kind,
@@ -45,7 +51,26 @@ Examples:
   sterna kernels matmul_ternary                      bindings, grid, overrides, cost, twin
   sterna kernels matmul_ternary --shape batch=1,rows=4096,cols=4096
   sterna kernels gemv_ternary --emit spirv           the disassembly that a Vulkan driver compiles
-  sterna kernels gemv_base3_wide --emit hlsl --tuning software";
+  sterna kernels gemv_base3_wide --emit hlsl --tuning software
+  sterna kernels gemv_ternary --emit amd             what a card of AMD's would run, and its registers
+  sterna kernels --emit amd --amd vega10             the same figures of every kernel, one line each";
+
+/// What to print of a shader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Emit {
+    /// The text that wgpu is given.
+    Wgsl,
+    /// For Vulkan: disassembled.
+    Spirv,
+    /// For Metal.
+    Msl,
+    /// For DX12.
+    Hlsl,
+    /// For GL.
+    Glsl,
+    /// The machine code of AMD's compiler, and its figures.
+    Amd,
+}
 
 /// Whose overrides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -77,8 +102,24 @@ pub fn run(flags: &Flags) -> Outcome {
             entries(variants).into_iter().filter(|entry| operation || entry.kernel.name == name).collect()
         }
     };
-    if let Some(language) = flags.emit {
-        return emit(wanted[0].kernel, language, flags);
+    let language = match flags.emit {
+        None => None,
+        Some(Emit::Amd) => {
+            let one = flags.name.is_some();
+            return super::amd::run(&flags.amd, &wanted, one, flags.json);
+        }
+        Some(Emit::Wgsl) => Some(Language::Wgsl),
+        Some(Emit::Spirv) => Some(Language::Spirv),
+        Some(Emit::Msl) => Some(Language::Msl),
+        Some(Emit::Hlsl) => Some(Language::Hlsl),
+        Some(Emit::Glsl) => Some(Language::Glsl),
+    };
+    if let Some(language) = language {
+        return match flags.name {
+            Some(_) if !flags.json => emit(wanted[0].kernel, language, flags),
+            Some(_) => Err(failure("--emit prints a text, and --json has none of it: leave one of them out")),
+            None => Err(failure("--emit needs the name of a kernel, all languages but amd do")),
+        };
     }
     let value = |name: &str| flags.value(name);
     if flags.name.is_none() {
@@ -135,10 +176,13 @@ impl Flags {
     }
 }
 
-/// A kernel with the first of its operation.
-struct Entry {
-    kernel: &'static Kernel,
+/// A kernel with its operation.
+pub(super) struct Entry {
+    pub(super) kernel: &'static Kernel,
+    /// The operation's first kernel.
     base: &'static Kernel,
+    /// All of the operation's.
+    pub(super) variants: &'static [&'static Kernel],
 }
 
 /// A probe's variants differ in their overrides alone: one stands for those of its name.
@@ -146,7 +190,7 @@ fn entries(variants: &'static [&'static Kernel]) -> Vec<Entry> {
     let mut entries: Vec<Entry> = Vec::new();
     for &kernel in variants {
         if entries.iter().all(|entry| entry.kernel.name != kernel.name) {
-            entries.push(Entry { kernel, base: variants[0] });
+            entries.push(Entry { kernel, base: variants[0], variants });
         }
     }
     entries

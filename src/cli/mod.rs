@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 the result says no (accuracy below `--require`, a run that
 //! diverged, a benchmark that contradicts itself), 2 an error, 130 interrupted.
 
+mod amd;
 mod bench;
 mod eval;
 mod export;

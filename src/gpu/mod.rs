@@ -3,6 +3,8 @@
 
 mod adapter;
 #[cfg(feature = "cli")]
+pub mod amd;
+#[cfg(feature = "cli")]
 mod capture;
 mod device;
 mod error;

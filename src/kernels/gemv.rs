@@ -122,10 +122,20 @@ pub static GEMV_F16: &[&Kernel] = variants!(
 
 pub static GEMV_I8: &[&Kernel] = variants!(
     "gemv_i8",
-    ["products/operands/i8", "products/operands/whole_vectors", "products/operands/sums_i32"],
+    [
+        "products/operands/i8",
+        "products/operands/whole_vectors",
+        "products/operands/sums_i32",
+        "products/operands/terms_i32"
+    ],
     nodot!(
         "gemv_i8",
-        ["products/operands/i8_nodot", "products/operands/whole_vectors", "products/operands/sums_i32"]
+        [
+            "products/operands/i8_nodot",
+            "products/operands/whole_vectors",
+            "products/operands/sums_i32",
+            "products/operands/terms_i32"
+        ]
     ),
     broadcast!(
         "gemv_i8",
@@ -145,11 +155,17 @@ pub static GEMV_TERNARY: &[&Kernel] = variants!(
         "products/operands/ternary",
         "products/operands/packed_words",
         "products/operands/sums_i32",
+        "products/operands/terms_i32",
         "snippets/ternary"
     ],
     nodot!(
         "gemv_ternary",
-        ["products/operands/ternary_nodot", "products/operands/packed_words", "snippets/row_pairs"]
+        [
+            "products/operands/ternary_nodot",
+            "products/operands/packed_words",
+            "products/operands/sums_i32",
+            "snippets/row_pairs"
+        ]
     ),
     broadcast!("gemv_ternary", ["software/ternary_pairs_broadcast", "snippets/ternary_pairs"]),
 );
@@ -162,10 +178,11 @@ macro_rules! addsub {
             [
                 "products/operands/ternary_addsub",
                 "products/operands/packed_words",
-                "products/operands/sums_i32",
+                "products/operands/two_rows_i32",
                 "snippets/ternary"
             ]
         )
+        .tiled([1, 2])
     };
 }
 
@@ -179,6 +196,7 @@ pub static GEMV_BASE3: &[&Kernel] = variants!(
         "products/operands/base3_vectors",
         "products/operands/whole_vectors",
         "products/operands/sums_i32",
+        "products/operands/terms_i32",
         "snippets/base3"
     ],
     nodot!(
@@ -187,6 +205,7 @@ pub static GEMV_BASE3: &[&Kernel] = variants!(
             "products/operands/base3_nodot",
             "products/operands/base3_vectors",
             "products/operands/whole_vectors",
+            "products/operands/sums_i32",
             "snippets/base3",
             "snippets/row_pairs"
         ]
@@ -211,7 +230,12 @@ pub static GEMV_BASE3: &[&Kernel] = variants!(
 
 pub static GEMV_BITPLANE: &[&Kernel] = variants!(
     "gemv_bitplane",
-    ["products/operands/bitplane", "products/operands/whole_vectors", "products/operands/sums_i32"],
+    [
+        "products/operands/bitplane",
+        "products/operands/whole_vectors",
+        "products/operands/sums_i32",
+        "products/operands/terms_i32"
+    ],
     broadcast!(
         "gemv_bitplane",
         [

@@ -5,9 +5,6 @@
 // are a pair of codes already. AMD's compiler makes 3.4 vector instructions a weight of gemv_base3 with this for
 // vega10, 60 registers and 4 waves; with base3 4.8, 108 and 2.
 
-alias Sum = i32;
-alias Sums = vec4<i32>;
-
 fn bytes(i: u32) -> vec4<u32> {
     return int8s(i) ^ vec4<u32>(UNSIGNED);
 }
@@ -53,8 +50,4 @@ fn pair(v0: vec4<u32>, v1: vec4<u32>, x: Step) -> vec2<i32> {
 
 fn plus(a: Sums, v0: vec4<u32>, v1: vec4<u32>, v2: vec4<u32>, v3: vec4<u32>, x: Step) -> Sums {
     return a + vec4<i32>(pair(v0, v1, x), pair(v2, v3, x));
-}
-
-fn totals(a: Sums) -> vec4<i32> {
-    return a;
 }

@@ -27,8 +27,9 @@ fn word_at(i: u32) -> u32 {
 fn rest(rows: vec4<u32>, lane: u32, stride: u32) -> vec4<i32> {
     var a = vec4<i32>(0);
     for (var k = (steps() << 2u) + lane; k < p.length; k += stride) {
+        let x = bytes(k);
         let words = vec4<u32>(word_at(rows.x + k), word_at(rows.y + k), word_at(rows.z + k), word_at(rows.w + k));
-        a += sixteen_each(words, bytes(k));
+        a += sixteen_each(words, x);
     }
     return a;
 }

@@ -5,9 +5,6 @@
 // waves; with ternary 3.4, 128 and 2. Rows go in pairs as row_pairs says. A pair of codes two bits higher counts four
 // times and has a sum of its own, which saves every second shift.
 
-alias Sum = i32;
-alias Sums = vec4<i32>;
-
 fn bytes(k: u32) -> vec4<u32> {
     return q[k] ^ vec4<u32>(UNSIGNED);
 }
@@ -52,10 +49,6 @@ fn pair(v0: vec4<u32>, v1: vec4<u32>, x: Step) -> vec2<i32> {
 
 fn plus(a: Sums, v0: vec4<u32>, v1: vec4<u32>, v2: vec4<u32>, v3: vec4<u32>, x: Step) -> Sums {
     return a + vec4<i32>(pair(v0, v1, x), pair(v2, v3, x));
-}
-
-fn totals(a: Sums) -> vec4<i32> {
-    return a;
 }
 
 // A word of each of four rows.

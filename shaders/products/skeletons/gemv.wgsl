@@ -3,9 +3,8 @@
 // Grid     one workgroup per TILE_Y rows.
 
 override WG: u32 = 64u;
-const TILE_Y: u32 = 4u;
 
-var<workgroup> sh: array<vec4<Sum>, WG>;
+var<workgroup> sh: array<Each, WG>;
 
 @compute @workgroup_size(WG)
 fn main(

@@ -6,9 +6,8 @@
 // Grid     one workgroup per TILE_Y rows.
 
 override WG: u32 = 64u;
-const TILE_Y: u32 = 4u;
 
-var<workgroup> sh: array<vec4<Sum>, WG / 4u>;
+var<workgroup> sh: array<Each, WG / 4u>;
 
 @compute @workgroup_size(WG)
 fn main(

@@ -1,9 +1,9 @@
-// gemv_walk — a lane's share of four rows times the activations
+// gemv_walk — a lane's share of up to four rows times the activations
 //
 // The lanes of a workgroup walk along the rows together: neighbours read neighbouring vectors, and the activations of a
 // step, in registers, serve every row. The operand says what a step is. Of every `stride` steps a lane takes one.
 
-fn walk(row: u32, lane: u32, stride: u32) -> vec4<Sum> {
+fn walk(row: u32, lane: u32, stride: u32) -> Each {
     // Rows past the end repeat the last one and are not stored.
     let rows = min(vec4<u32>(row, row + 1u, row + 2u, row + 3u), vec4<u32>(p.rows - 1u)) * row_length();
     var a = Sums();
@@ -14,5 +14,5 @@ fn walk(row: u32, lane: u32, stride: u32) -> vec4<Sum> {
         let v3 = weights(rows.w, k);
         a = plus(a, v0, v1, v2, v3, activations(k));
     }
-    return totals(a) + rest(rows, lane, stride);
+    return totals(a) + each(rest(rows, lane, stride));
 }
