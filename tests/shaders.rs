@@ -455,13 +455,16 @@ fn twinned(kernel: &Kernel) -> Vec<String> {
     faults
 }
 
-/// A snippet or an operand holds functions, constants and types, nothing that is the kernel's to declare. A skeleton tells its
-/// grid, and declares the entry, its overrides and its workgroup memory.
-fn snippet(stem: &str, text: &str) -> Vec<String> {
+/// A snippet or an operand holds functions, constants and types, nothing that is the kernel's to declare. A skeleton
+/// declares the entry, its overrides and its workgroup memory, and with an entry it tells the grid.
+fn snippet(stem: &str, text: &str, skeleton: bool) -> Vec<String> {
     let mut faults = Vec::new();
     let mut allowed = vec!["fn ", "const ", "alias ", "struct ", ";"];
-    if section(&header(text), "Grid").is_some() {
+    if skeleton {
         allowed.extend(["override ", "var<workgroup> ", "@compute "]);
+    }
+    if section(&header(text), "Grid").is_some() != text.contains("@compute ") {
+        faults.push("a skeleton with an entry tells its grid, and nothing else does".into());
     }
     if !titled(stem, &header(text)) {
         faults.push(format!("the first line is not `// {stem} — ...`"));
@@ -568,27 +571,66 @@ fn nested(module: &Module, function: &naga::Function, block: &naga::Block, fault
     }
 }
 
-/// Divisions and remainders of what was read of the weights, under any set of overrides: none in a function that
-/// `main` calls, and none in `main` of a value that comes from them.
+/// Divisions and remainders of what was read of the weights, under any set of overrides: in no function, of no value that
+/// comes from them, be it read there, given by a caller or returned by a callee.
 fn divisions_of_weights(kernel: &Kernel) -> Vec<String> {
     let mut faults = Vec::new();
     for (set, module) in resolved(kernel) {
         let (module, _) = module.unwrap_or_else(|error| panic!("{}: {error}", kernel.name));
-        for (_, function) in module.functions.iter() {
-            let name = function.name.as_deref().unwrap_or_default();
-            let all = divisions(function).map(|division| format!("{set}: {name} divides: {division:?}"));
-            faults.extend(all);
-        }
-        let main = &module.entry_points[0].function;
-        let weights = Weights::of(&module, main);
-        for division in divisions(main) {
-            let Expression::Binary { left, right, .. } = division else { continue };
-            if weights.reach(*left) || weights.reach(*right) {
-                faults.push(format!("{set}: main divides weights: {division:?}"));
+        let paths = Paths::of(&module);
+        for (handle, function) in paths.functions() {
+            let name = if handle.is_none() { "main" } else { function.name.as_deref().unwrap_or_default() };
+            let weights = Weights::of(&paths, handle, function);
+            for division in divisions(function) {
+                let Expression::Binary { left, right, .. } = division else { continue };
+                if weights.reach(*left) || weights.reach(*right) {
+                    faults.push(format!("{set}: {name} divides weights: {division:?}"));
+                }
             }
         }
     }
     faults
+}
+
+/// Ways of the weights from one function to another.
+struct Paths<'a> {
+    module: &'a Module,
+    /// Arguments that some caller gives something of the weights.
+    arguments: Vec<(Handle<naga::Function>, u32)>,
+    /// Functions that return something of them.
+    returns: Vec<Handle<naga::Function>>,
+}
+
+impl<'a> Paths<'a> {
+    fn of(module: &'a Module) -> Paths<'a> {
+        let mut paths = Paths { module, arguments: Vec::new(), returns: Vec::new() };
+        loop {
+            let before = paths.arguments.len() + paths.returns.len();
+            for (handle, function) in paths.functions() {
+                let weights = Weights::of(&paths, handle, function);
+                let (mut arguments, mut returns) = (Vec::new(), false);
+                weights.leave(&function.body, &mut arguments, &mut returns);
+                arguments.retain(|argument| !paths.arguments.contains(argument));
+                arguments.dedup();
+                paths.arguments.extend(arguments);
+                paths.returns.extend(handle.filter(|handle| returns && !paths.returns.contains(handle)));
+            }
+            if paths.arguments.len() + paths.returns.len() == before {
+                return paths;
+            }
+        }
+    }
+
+    /// All functions, and at last `main`.
+    fn functions(&self) -> Vec<(Option<Handle<naga::Function>>, &'a naga::Function)> {
+        let main = (None, &self.module.entry_points[0].function);
+        self.module
+            .functions
+            .iter()
+            .map(|(handle, function)| (Some(handle), function))
+            .chain([main])
+            .collect()
+    }
 }
 
 fn divisions(function: &naga::Function) -> impl Iterator<Item = &Expression> {
@@ -599,15 +641,20 @@ fn divisions(function: &naga::Function) -> impl Iterator<Item = &Expression> {
 
 /// Which expressions of a function come from the storage buffer `w`, by way of its local variables too.
 struct Weights<'a> {
-    module: &'a Module,
+    paths: &'a Paths<'a>,
+    handle: Option<Handle<naga::Function>>,
     function: &'a naga::Function,
     locals: Vec<Handle<naga::LocalVariable>>,
     calls: Vec<Handle<Expression>>,
 }
 
 impl<'a> Weights<'a> {
-    fn of(module: &'a Module, function: &'a naga::Function) -> Weights<'a> {
-        let mut found = Weights { module, function, locals: Vec::new(), calls: Vec::new() };
+    fn of(
+        paths: &'a Paths<'a>,
+        handle: Option<Handle<naga::Function>>,
+        function: &'a naga::Function,
+    ) -> Weights<'a> {
+        let mut found = Weights { paths, handle, function, locals: Vec::new(), calls: Vec::new() };
         loop {
             let before = found.locals.len() + found.calls.len();
             found.follow(&function.body);
@@ -622,7 +669,9 @@ impl<'a> Weights<'a> {
         for statement in block.iter() {
             match statement {
                 Statement::Store { pointer, value } if self.reach(*value) => self.note(*pointer),
-                Statement::Call { arguments, result, .. } if arguments.iter().any(|&a| self.reach(a)) => {
+                Statement::Call { function, arguments, result }
+                    if self.paths.returns.contains(function) || arguments.iter().any(|&a| self.reach(a)) =>
+                {
                     arguments.iter().for_each(|&argument| self.note(argument));
                     self.calls.extend(result.filter(|result| !self.calls.contains(result)));
                 }
@@ -632,6 +681,32 @@ impl<'a> Weights<'a> {
                 }
                 Statement::Loop { body, continuing, .. } => {
                     [body, continuing].into_iter().for_each(|block| self.follow(block))
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// What goes from here to callees and to the caller.
+    fn leave(
+        &self,
+        block: &naga::Block,
+        arguments: &mut Vec<(Handle<naga::Function>, u32)>,
+        returns: &mut bool,
+    ) {
+        for statement in block.iter() {
+            match statement {
+                Statement::Call { function, arguments: given, .. } => {
+                    let reached = (0..).zip(given).filter(|&(_, &argument)| self.reach(argument));
+                    arguments.extend(reached.map(|(i, _)| (*function, i)));
+                }
+                Statement::Return { value: Some(value) } => *returns |= self.reach(*value),
+                Statement::Block(block) => self.leave(block, arguments, returns),
+                Statement::If { accept, reject, .. } => {
+                    [accept, reject].into_iter().for_each(|block| self.leave(block, arguments, returns));
+                }
+                Statement::Loop { body, continuing, .. } => {
+                    [body, continuing].into_iter().for_each(|block| self.leave(block, arguments, returns));
                 }
                 _ => {}
             }
@@ -651,7 +726,12 @@ impl<'a> Weights<'a> {
         use Expression as E;
         let any = |handles: &[Handle<Expression>]| handles.iter().any(|&handle| self.reach(handle));
         match &self.function.expressions[handle] {
-            E::GlobalVariable(global) => self.module.global_variables[*global].name.as_deref() == Some("w"),
+            E::GlobalVariable(global) => {
+                self.paths.module.global_variables[*global].name.as_deref() == Some("w")
+            }
+            E::FunctionArgument(i) => {
+                self.handle.is_some_and(|handle| self.paths.arguments.contains(&(handle, *i)))
+            }
             E::LocalVariable(local) => self.locals.contains(local),
             E::CallResult(_) => self.calls.contains(&handle),
             // An index does not come out of what it points at.
@@ -718,7 +798,10 @@ fn snippets_hold_functions_and_constants_only() {
     for (path, text) in files() {
         let stem = stem(path);
         if kernels().all(|kernel| kernel.name != stem) {
-            let faults = snippet(stem, text);
+            // Rasterisers have theirs among their operands.
+            let skeleton =
+                path.contains("/skeletons/") || path.starts_with("software/") && text.contains("@compute ");
+            let faults = snippet(stem, text, skeleton);
             assert!(faults.is_empty(), "{path}:\n{}", faults.join("\n"));
         }
     }
@@ -767,13 +850,18 @@ fn base_3_is_decoded_without_a_division() {
     }
     // In the function that decodes, in either way; in main, of what it loads, keeps and is given.
     for (name, from, to, complaint) in [
-        ("gemv_base3", "return 3u * (half & BYTES)", "return 3u * (half / 3u)", "triple divides"),
-        ("gemv_base3", "return 3u * (half & BYTES)", "return half % 243u", "triple divides"),
-        ("matmul_base3_small", "return 3u * (half & BYTES)", "return half % 243u", "triple divides"),
-        ("matmul_base3_broadcast", "let whole = sum[b]", "let whole = sum[b] / 3", "store divides"),
-        ("gemv_base3", "return w[row + k]", "return w[row + k] / vec4<u32>(3u)", "weights divides"),
-        ("matmul_base3", "decode(v.x)", "decode(v.x / 3u)", "main divides weights"),
-        ("matmul_base3", "= c0.first;", "= c0.first % vec4<u32>(3u);", "main divides weights"),
+        ("gemv_base3", "return 3u * (half & BYTES)", "return 3u * (half / 3u)", "triple divides weights"),
+        ("gemv_base3", "return 3u * (half & BYTES)", "return half % 243u", "triple divides weights"),
+        ("matmul_base3_small", "return 3u * (half & BYTES)", "return half % 243u", "triple divides weights"),
+        (
+            "matmul_base3_small_broadcast",
+            "even >> vec4<u32>(8u)",
+            "even / vec4<u32>(8u)",
+            "products divides weights",
+        ),
+        ("gemv_base3", "return w[row + k]", "return w[row + k] / vec4<u32>(3u)", "weights divides weights"),
+        ("matmul_base3", "decode(v.x)", "decode(v.x / 3u)", "eighty divides weights"),
+        ("matmul_base3", "= codes[0];", "= codes[0] % vec4<u32>(3u);", "unpack divides weights"),
     ] {
         notices(&divisions_of_weights(&broken(name, from, to)), complaint);
     }
@@ -815,7 +903,7 @@ fn every_check_notices_a_broken_shader() {
         (layout, "rmsnorm_quantize", "struct", "@group(0) @binding(9) var<storage> a: array<u32>; struct", "9 storage buffers"),
         (limits, "softmax_xent", "LANES: u32 = 128u", "LANES: u32 = 512u", "a workgroup of [512, 1, 1]"),
         (limits, "rmsnorm", "array<f32, WG>", "array<f32, 65u * WG>", "gpu: 16640 workgroup bytes"),
-        (limits, "matmul_ternary_subgroup", "(WG)", "(WG / 2u)", "cpu: [4, 1, 1] splits"),
+        (limits, "matmul_ternary_broadcast", "(WG)", "(WG / 2u)", "cpu: [4, 1, 1] splits"),
         (shape, "matmul_ternary", "TILE_Y: u32 = 4u", "TILE_Y: u32 = 8u", "is Some(8) in WGSL"),
         (shape, "matmul_ternary", "TILE_Y: u32 = 4u", "TILE_Y = 4", "is None in WGSL"),
         (shape, "relu", "override WG: u32", "const WG: u32", "gpu sets WG, which the shader does not"),
@@ -829,11 +917,11 @@ fn every_check_notices_a_broken_shader() {
         (headed, "relu", "x  f32  [count] ", "x  f32 ", "not `index name type [shape] direction`"),
         (headed, "relu", "y  f32  [count]    write", "y  f32  [count]    read and write", "the header lists"),
         (headed, "relu", "// Moves", "// Costs", "the header's sections"),
-        (headed, "matmul_ternary_subgroup", "at least 8", "at least 4", "the header needs"),
+        (headed, "matmul_ternary_broadcast", "at least 8", "at least 4", "the header needs"),
         (headed, "probe_fma_f16", "Needs    f16.", "Needs    f32.", "the header needs"),
         (twinned, "relu", "reference::relu ", "ternary::relu ", "ternary::relu does not exist"),
         (twinned, "probe_read", "none — ", "none ", "expected `none — the reason`"),
-        (twinned, "matmul_ternary_wide", "— equal.", "— nearly equal.", "that of matmul_ternary"),
+        (twinned, "matmul_ternary_large", "— equal.", "— nearly equal.", "that of matmul_ternary"),
     ];
     for (check, name, from, to, complaint) in cases {
         notices(&check(&broken(name, from, to)), complaint);
@@ -847,11 +935,16 @@ fn every_check_notices_a_broken_shader() {
 
 #[test]
 fn the_snippet_check_notices_declarations() {
-    notices(&snippet("a", "// b — c\n"), "the first line");
+    notices(&snippet("a", "// b — c\n", false), "the first line");
     for text in ["var<private> x: f32;", "override A: u32 = 1u;", "@compute fn main() { }"] {
         let text = format!("// a — b\nfn f() {{ if true {{ }} }}\n{text}");
-        notices(&snippet("a", &text), "neither a function");
+        notices(&snippet("a", &text, false), "neither a function");
     }
-    let fine = "// a — b; {\nconst A: u32 = 1u;   // {\nfn f(\n) { return; }\n";
-    assert_eq!(snippet("a", fine), [""; 0]);
+    let fine = "// a — b; {\nconst A: u32 = 1u;   // {\nstruct S { a: u32 }\nfn f(\n) { return; }\n";
+    assert_eq!(snippet("a", fine, false), [""; 0]);
+    // A skeleton may, and says how it is dispatched.
+    let skeleton = "// a — b\n//\n// Grid     x over rows.\n\noverride A: u32 = 1u;\nvar<workgroup> s: f32;\n@compute fn main() { }\n";
+    assert_eq!(snippet("a", skeleton, true), [""; 0]);
+    notices(&snippet("a", &skeleton.replace("Grid", "Grit"), true), "tells its grid");
+    notices(&snippet("a", &fine.replace("b; {", "b\n//\n// Grid     none"), false), "tells its grid");
 }

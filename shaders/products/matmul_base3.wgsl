@@ -6,21 +6,11 @@
 //   3  sum  i32  [batch]                read    sum of q over the row
 //   4  acc  i32  [batch, rows]          write
 //
-// Codes are t + 1, so sum t q = sum c q - sum q: the dot product runs on the codes. A workgroup computes
-// 4 WG x 4 WG_Y outputs from slices of DEPTH vectors, which are decoded once, into five times as many vectors of
-// workgroup memory: eight of those feed 64 dot products of four.
+// Five trits lie in a byte: 1.6 bits a weight, for more work to decode them.
 //
-// Grid     x over rows, y over the batch; TILE_X rows and TILE_Y batch rows per invocation, WG x WG_Y
-//          invocations per workgroup.
 // Moves    4 * (4 * rows * vectors + batch * (4 * words + 1 + rows)) bytes.
 // Does     2 * batch * rows * cols operations (one add, one multiply by a trit).
 // Twin     reference::matmul_base3 — equal.
-
-override WG: u32 = 16u;
-override WG_Y: u32 = 16u;
-override DEPTH: u32 = 1u;
-const TILE_X: u32 = 4u;
-const TILE_Y: u32 = 4u;
 
 struct Params { batch: u32, rows: u32, vectors: u32, words: u32 }
 
@@ -30,104 +20,15 @@ struct Params { batch: u32, rows: u32, vectors: u32, words: u32 }
 @group(0) @binding(3) var<storage, read> sum: array<i32>;
 @group(0) @binding(4) var<storage, read_write> acc: array<i32>;
 
-// Rows of slices: an odd number of vectors, so that neighbouring lanes meet different banks.
-var<workgroup> sh_w: array<vec4<u32>, TILE_X * WG * (5u * DEPTH | 1u)>;
-var<workgroup> sh_q: array<vec4<u32>, TILE_Y * WG_Y * (5u * DEPTH | 1u)>;
-
-// The codes of a word: the first four digits of its bytes, and the last.
-struct Codes { first: vec4<u32>, last: u32 }
-
-fn decode(word: u32) -> Codes {
-    let even0 = triple(word);
-    let odd0 = triple(word >> 8u);
-    let even1 = triple(even0);
-    let odd1 = triple(odd0);
-    let even2 = triple(even1);
-    let odd2 = triple(odd1);
-    let even3 = triple(even2);
-    let odd3 = triple(odd2);
-    let first = vec4<u32>(carries(even0, odd0), carries(even1, odd1), carries(even2, odd2), carries(even3, odd3));
-    return Codes(first, carries(triple(even3), triple(odd3)));
+fn height() -> u32 {
+    return p.batch;
 }
 
-fn dot16(codes: vec4<u32>, x: vec4<u32>) -> i32 {
-    return dot4I8Packed(codes.x, x.x) + dot4I8Packed(codes.y, x.y)
-        + dot4I8Packed(codes.z, x.z) + dot4I8Packed(codes.w, x.w);
+fn width() -> u32 {
+    return p.rows;
 }
 
-fn dots(codes: vec4<u32>, x0: vec4<u32>, x1: vec4<u32>, x2: vec4<u32>, x3: vec4<u32>) -> vec4<i32> {
-    return vec4<i32>(dot16(codes, x0), dot16(codes, x1), dot16(codes, x2), dot16(codes, x3));
-}
-
-fn store(b: u32, row: u32, value: i32) {
-    if b < p.batch && row < p.rows { acc[b * p.rows + row] = value - sum[b]; }
-}
-
-// The same row of four batch rows, WG_Y apart.
-fn store_four(b: u32, row: u32, value: vec4<i32>) {
-    store(b, row, value.x);
-    store(b + WG_Y, row, value.y);
-    store(b + 2u * WG_Y, row, value.z);
-    store(b + 3u * WG_Y, row, value.w);
-}
-
-@compute @workgroup_size(WG, WG_Y)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(local_invocation_id) local: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let first_row = group.x * TILE_X * WG;
-    let first_b = group.y * TILE_Y * WG_Y;
-    let stride = 5u * DEPTH | 1u;
-    var a0 = vec4<i32>(0);
-    var a1 = vec4<i32>(0);
-    var a2 = vec4<i32>(0);
-    var a3 = vec4<i32>(0);
-    for (var slice = 0u; slice < p.vectors; slice += DEPTH) {
-        // What is past the end of a row counts as zeros, rows past the end repeat the last one and are not stored.
-        for (var i = lane; i < TILE_X * WG * DEPTH; i += WG * WG_Y) {
-            let k = i % DEPTH;
-            let row = i / DEPTH;
-            var v = vec4<u32>(0u);
-            if slice + k < p.vectors { v = w[min(first_row + row, p.rows - 1u) * p.vectors + slice + k]; }
-            let c0 = decode(v.x);
-            let c1 = decode(v.y);
-            let c2 = decode(v.z);
-            let c3 = decode(v.w);
-            let at = row * stride + 5u * k;
-            sh_w[at] = c0.first;
-            sh_w[at + 1u] = vec4<u32>(c0.last, c1.first.xyz);
-            sh_w[at + 2u] = vec4<u32>(c1.first.w, c1.last, c2.first.xy);
-            sh_w[at + 3u] = vec4<u32>(c2.first.zw, c2.last, c3.first.x);
-            sh_w[at + 4u] = vec4<u32>(c3.first.yzw, c3.last);
-        }
-        for (var i = lane; i < TILE_Y * WG_Y * 5u * DEPTH; i += WG * WG_Y) {
-            let k = i % (5u * DEPTH);
-            let b = i / (5u * DEPTH);
-            var x = vec4<u32>(0u);
-            if 5u * slice + k < p.words { x = q[min(first_b + b, p.batch - 1u) * p.words + 5u * slice + k]; }
-            sh_q[b * stride + k] = x;
-        }
-        workgroupBarrier();
-        for (var k = 0u; k < 5u * DEPTH; k++) {
-            let at_w = local.x * stride + k;
-            let at_q = local.y * stride + k;
-            let x0 = sh_q[at_q];
-            let x1 = sh_q[at_q + WG_Y * stride];
-            let x2 = sh_q[at_q + 2u * WG_Y * stride];
-            let x3 = sh_q[at_q + 3u * WG_Y * stride];
-            a0 += dots(sh_w[at_w], x0, x1, x2, x3);
-            a1 += dots(sh_w[at_w + WG * stride], x0, x1, x2, x3);
-            a2 += dots(sh_w[at_w + 2u * WG * stride], x0, x1, x2, x3);
-            a3 += dots(sh_w[at_w + 3u * WG * stride], x0, x1, x2, x3);
-        }
-        workgroupBarrier();
-    }
-    let row = first_row + local.x;
-    let b = first_b + local.y;
-    store_four(b, row, a0);
-    store_four(b, row + WG, a1);
-    store_four(b, row + 2u * WG, a2);
-    store_four(b, row + 3u * WG, a3);
+// Output i is in row y.
+fn put(y: u32, i: u32, value: i32) {
+    acc[i] = value - sum[y];
 }

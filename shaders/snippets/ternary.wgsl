@@ -10,6 +10,11 @@ fn plane(word: u32, p: u32) -> u32 {
     return (word >> (2u * p)) & CODES;
 }
 
+// All four planes of a word.
+fn planes(word: u32) -> vec4<u32> {
+    return (vec4<u32>(word) >> vec4<u32>(0u, 2u, 4u, 6u)) & vec4<u32>(CODES);
+}
+
 // Trits of elements 4p .. 4p + 3 as floats.
 fn trits(word: u32, p: u32) -> vec4<f32> {
     return vec4<f32>(unpack4xU8(plane(word, p))) - 1.0;

@@ -35,7 +35,7 @@ struct Key {
 
 #[derive(Serialize, Deserialize)]
 struct Choice {
-    /// A variant with its overrides: `matmul_ternary_wide WG=8`.
+    /// A variant with its overrides: `matmul_ternary_broadcast WG=8`.
     kernel: String,
     /// What one product took when it was chosen.
     seconds: f64,

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::product::{Format, Product};
 use super::sample::sample_turns;
 use super::{Failure, Room};
-use crate::gpu::{Clock, Gpu, Kernel, Op, Tuning};
+use crate::gpu::{Clock, Gpu, Kernel, Machine, Op, Tuning};
 use crate::kernels;
 
 /// An operation at a shape.
@@ -139,7 +139,9 @@ const CLOSE: f64 = 1.2;
 pub fn candidates(gpu: &Gpu, wanted: Wanted) -> Vec<&'static Kernel> {
     let default = kernels::default(gpu, wanted.operation, wanted.shape[0]);
     let software = gpu.tuning() == Tuning::Software;
-    let fits = |kernel: &&'static Kernel| gpu.supports(kernel) && (software || !kernel.software);
+    let fits = |kernel: &&'static Kernel| {
+        gpu.supports(kernel) && (software || kernel.made_for != Machine::Rasteriser)
+    };
     let mut found: Vec<&'static Kernel> =
         kernels::variants(wanted.operation).iter().copied().filter(fits).collect();
     if software {

@@ -11,13 +11,6 @@ use crate::ternary::{self, Base3, Bitplanes};
 // Length counts what a row is made of: columns, words or vectors.
 params! { rows: u32, length: u32, words: u32 }
 
-/// The text of these files of `shaders`, one after the other.
-macro_rules! text {
-    ($($file:expr),+ $(,)?) => {
-        concat!($(include_str!(concat!("../../shaders/", $file, ".wgsl"))),+)
-    };
-}
-
 /// An operation whose lanes walk along the rows together, by this skeleton.
 macro_rules! walked {
     ($skeleton:literal, $operation:literal, [$($operand:literal),+]) => {
@@ -152,7 +145,7 @@ pub static GEMV_I8: &[&Kernel] = variants!(
 pub static GEMV_TERNARY: &[&Kernel] = variants!(
     "gemv_ternary",
     [
-        "products/operands/ternary",
+        "products/operands/ternary_dot",
         "products/operands/packed_words",
         "products/operands/sums_i32",
         "products/operands/terms_i32",
@@ -192,7 +185,7 @@ pub static GEMV_TERNARY_ADDSUB: &[&Kernel] =
 pub static GEMV_BASE3: &[&Kernel] = variants!(
     "gemv_base3",
     [
-        "products/operands/base3",
+        "products/operands/base3_dot",
         "products/operands/base3_vectors",
         "products/operands/whole_vectors",
         "products/operands/sums_i32",

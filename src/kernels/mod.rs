@@ -7,6 +7,13 @@
 use crate::gpu::{Dtype, Error, Gpu, Grid, Kernel, Machine, Overrides, Tensor, Tuning, value};
 use crate::ternary::{self, Packed};
 
+/// The text of these files of `shaders`, one after the other.
+macro_rules! text {
+    ($($file:expr),+ $(,)?) => {
+        concat!($(include_str!(concat!("../../shaders/", $file, ".wgsl"))),+)
+    };
+}
+
 mod abs_sums;
 mod absmean;
 mod adamw;

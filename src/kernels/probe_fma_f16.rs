@@ -7,10 +7,7 @@ use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Overrides, Tensor, param
 params! { trips: u32, a: f32 }
 
 const fn tuned(overrides: Overrides) -> Kernel {
-    let wgsl = concat!(
-        include_str!("../../shaders/probes/probe_fma_f16.wgsl"),
-        include_str!("../../shaders/snippets/grid.wgsl")
-    );
+    let wgsl = text!("probes/probe_fma_f16", "probes/leapfrog", "snippets/grid");
     Kernel::new::<Params>("probe_fma_f16", wgsl).overridden(overrides).half()
 }
 

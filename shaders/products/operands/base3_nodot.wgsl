@@ -3,7 +3,7 @@
 // For GPUs without an instruction behind dot4I8Packed: Metal and GL, where naga writes it out, and AMD cards older than
 // 2019. Rows go in pairs as row_pairs says: a byte of each lies in a half, both are tripled at once, and their carries
 // are a pair of codes already. AMD's compiler makes 3.4 vector instructions a weight of gemv_base3 with this for
-// vega10, 60 registers and 4 waves; with base3 4.8, 108 and 2.
+// vega10, 60 registers and 4 waves; with base3_dot 4.8, 108 and 2.
 
 fn bytes(i: u32) -> vec4<u32> {
     return int8s(i) ^ vec4<u32>(UNSIGNED);

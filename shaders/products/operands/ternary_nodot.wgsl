@@ -2,7 +2,7 @@
 //
 // For GPUs without an instruction behind dot4I8Packed: Metal and GL, where naga writes it out, and AMD cards older than
 // 2019. AMD's compiler makes 1.9 vector instructions a weight of gemv_ternary with this for vega10, 64 registers and 4
-// waves; with ternary 3.4, 128 and 2. Rows go in pairs as row_pairs says. A pair of codes two bits higher counts four
+// waves; with ternary_dot 3.4, 128 and 2. Rows go in pairs as row_pairs says. A pair of codes two bits higher counts four
 // times and has a sum of its own, which saves every second shift.
 
 fn bytes(k: u32) -> vec4<u32> {
