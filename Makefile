@@ -6,21 +6,22 @@ define ready
 @sh .ci/vulkan
 endef
 
-.PHONY: help train test bench renderdoc
+.PHONY: help train test bench renderdoc gpu-archive witnesses
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 	@echo 'ARGS go to the program:  make train ARGS="--epochs 2"'
 
 train: ## train the ternary network on MNIST; installs a Vulkan driver where there is none
 	$(ready)
 	$(CARGO) run --release -- train $(ARGS)
 
-test: ## run all tests, the documentation's examples too; installs what they need: RenderDoc, a browser, Python
+test: ## run all tests, the documentation's examples too; installs what they need: RenderDoc, a browser, Python, Node
 	$(ready)
 	@sh .ci/renderdoc
 	@sh .ci/chromium
 	@sh .ci/python
+	@sh .ci/tint
 	$(CARGO) test --release
 
 bench: ## run the benchmarks
@@ -34,3 +35,11 @@ renderdoc: ## capture one training step for RenderDoc, no display needed; instal
 	@mkdir -p runs/renderdoc
 	renderdoccmd capture -w -d "$(CURDIR)" -c "$(CURDIR)/runs/renderdoc/step" target/release/sterna profile train --renderdoc $(ARGS)
 	/usr/bin/python3 -B tests/capture.py runs/renderdoc/step_capture.rdc
+
+gpu-archive: ## pack what benches/gpu runs on a machine with a GPU and without Rust, into target/gpu.tar.xz
+	$(ready)
+	@sh .ci/gpu-archive
+
+witnesses: ## compute everything again on Debian 13's Mesa, in a folder that is made once; needs root
+	$(ready)
+	@sh .ci/witnesses

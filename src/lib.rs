@@ -22,15 +22,15 @@
 //!
 //! ```text
 //! 4  cli, main           one file per subcommand
-//! 3  train  bench  digest  report    steps, epochs, schedules; how fast this adapter is; every integer in one
-//!                        line; tables and pictures
+//! 3  train  measure  digest  report    steps, epochs, schedules; how fast this adapter is; every integer in one
+//!                        line; tables and pictures, of what was measured too
 //!    amd                 what AMD's compiler makes of a kernel, without a card
 //! 2  model, kernels/*    one small host file per shader; layers as lists of Ops
 //!    shader              what a shader's header says, and what drivers are given of it
 //! 1  gpu/*  reference    wgpu, named nowhere else | the CPU twin of every kernel (never of each other)
 //!    formats/*           networks at rest: one file per format
-//! 0  ternary  mnist  checkpoint  random  augment  digit  wall    the format, the digits, files, counter-based
-//!                        draws; pictures as digits; what was measured of an adapter
+//! 0  ternary  mnist  checkpoint  random  augment  digit    the format, the digits, files, counter-based
+//!                        draws; pictures as digits
 //! ```
 //!
 //! ## Shape words
@@ -71,8 +71,6 @@
 #[cfg(feature = "cli")]
 pub mod amd;
 pub mod augment;
-#[cfg(feature = "cli")]
-pub mod bench;
 #[cfg(feature = "files")]
 pub mod checkpoint;
 #[cfg(feature = "cli")]
@@ -85,6 +83,8 @@ pub mod digit;
 pub mod formats;
 pub mod gpu;
 pub mod kernels;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod measure;
 pub mod mnist;
 pub mod model;
 pub mod random;
@@ -96,8 +96,6 @@ pub mod shader;
 pub mod ternary;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod train;
-#[cfg(feature = "cli")]
-pub mod wall;
 
 pub use gpu::{Gpu, Op, Tensor};
 pub use ternary::Packed;

@@ -340,7 +340,7 @@ impl Target<'_> {
 /// What a driver can be given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Language {
-    /// The text that wgpu is given.
+    /// The text that a browser is given.
     Wgsl,
     /// For Vulkan: disassembled.
     Spirv,
@@ -363,7 +363,7 @@ pub fn emit(
     checked: bool,
 ) -> Result<String, String> {
     if language == Language::Wgsl {
-        return Ok(kernel.wgsl.into());
+        return Ok(kernel.browser_wgsl());
     }
     if language == Language::Glsl && (kernel.subgroup > 0 || kernel.f16) {
         return Err("GL has neither subgroup operations nor f16".into());
@@ -372,7 +372,7 @@ pub fn emit(
     let (module, info) = resolve(&module, &info, overrides)?;
     let target = Target { module: &module, info: &info, checked };
     match language {
-        Language::Wgsl => Ok(kernel.wgsl.into()),
+        Language::Wgsl => Ok(kernel.browser_wgsl()),
         Language::Spirv => disassemble(&target.spirv(NEWEST_SPIRV)?),
         Language::Msl => target.metal(NEWEST_METAL),
         Language::Hlsl => target.hlsl(NEWEST_HLSL),

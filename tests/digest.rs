@@ -3,8 +3,6 @@
 
 mod common;
 
-use std::path::Path;
-
 use common::*;
 use safetensors::SafeTensors;
 use sterna::digest::{self, Digest, Integers};
@@ -48,7 +46,7 @@ impl Case {
 
 /// A 784-256-128-10 network after four epochs of `sterna train`, and the first 64 test digits.
 fn trained() -> Case {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/digest/mnist.safetensors");
+    let path = repository().join("tests/digest/mnist.safetensors");
     let bytes = std::fs::read(path).expect("the fixture is part of the repository");
     let file = SafeTensors::deserialize(&bytes).expect("a safetensors file");
     let floats = |name: String| -> Vec<f32> {

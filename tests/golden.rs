@@ -152,7 +152,7 @@ fn folder() -> PathBuf {
 }
 
 fn own_folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+    repository().join("tests/golden")
 }
 
 // --- the two sides ---------------------------------------------------------------------------------

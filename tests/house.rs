@@ -11,10 +11,10 @@ use sterna::kernels::{OPERATIONS, PROBES};
 
 /// The floors of `src/lib.rs`, the lowest first.
 const FLOORS: [&[&str]; 5] = [
-    &["ternary", "mnist", "checkpoint", "random", "augment", "digit", "wall"],
+    &["ternary", "mnist", "checkpoint", "random", "augment", "digit"],
     &["gpu", "reference", "formats"],
     &["kernels", "model", "shader"],
-    &["train", "digest", "report", "bench", "amd"],
+    &["train", "digest", "report", "measure", "amd"],
     &["cli", "main"],
 ];
 
@@ -202,6 +202,8 @@ fn may_import(from: &str, to: &str) -> bool {
         _ if from == to => true,
         // A layer is a list of kernels.
         ("model", "kernels") => true,
+        // A page shows what was measured.
+        ("report", "measure") => true,
         // Twins meet only where they are compared.
         (_, "reference") => above > 2,
         _ => above > below,
@@ -331,7 +333,10 @@ fn twins(tree: &Tree, operations: &[Vec<&str>], probes: &[Vec<&str>]) -> Vec<Str
     let text = |path: &str| tree.get(path).map(String::as_str).unwrap_or_default();
     let hosts: Vec<(&String, &String)> = tree
         .iter()
-        .filter(|(path, _)| path.starts_with("src/kernels/") && !path.ends_with("/mod.rs"))
+        .filter(|(path, _)| {
+            path.starts_with("src/kernels/")
+                && !["src/kernels/mod.rs", "src/kernels/select.rs"].contains(&path.as_str())
+        })
         .collect();
     let mut faults = Vec::new();
     let mut need = |there: bool, fault: String| faults.extend((!there).then_some(fault));
@@ -353,6 +358,42 @@ fn twins(tree: &Tree, operations: &[Vec<&str>], probes: &[Vec<&str>]) -> Vec<Str
     for (path, host) in hosts {
         let used = operations.iter().chain(probes).any(|variants| exports(host, variants[0]));
         need(used, format!("{path}: no operation in kernels::OPERATIONS, no probe in kernels::PROBES"));
+    }
+    faults
+}
+
+/// A page for people. A fence that names a file after its language quotes it; a fence of `text tree` begins its lines
+/// with files and folders; a link leads to a file. `read` gives the text of a file, empty for a folder.
+fn page(path: &str, text: &str, read: impl Fn(&str) -> Option<String>) -> Vec<String> {
+    let mut faults = Vec::new();
+    let mut lines = (1..).zip(text.lines());
+    while let Some((at, line)) = lines.next() {
+        if let Some(info) = line.strip_prefix("```") {
+            let block: Vec<&str> =
+                lines.by_ref().map(|(_, line)| line).take_while(|line| *line != "```").collect();
+            match info.split_once(' ') {
+                Some((_, "tree")) => {
+                    let named = block.iter().filter(|line| !line.starts_with(' '));
+                    for name in named.filter_map(|line| line.split_whitespace().next()) {
+                        if read(name).is_none() {
+                            faults.push(format!("{path}:{at}: the tree has no {name}"));
+                        }
+                    }
+                }
+                Some((_, file)) if !read(file).is_some_and(|text| text.contains(&block.join("\n"))) => {
+                    faults.push(format!("{path}:{at}: this does not stand in {file} as it is quoted"));
+                }
+                _ => {}
+            }
+            continue;
+        }
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let targets = line.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
+        for (target, _) in targets.filter(|(target, _)| !target.contains("://") && !target.starts_with('#')) {
+            if read(&format!("{folder}/{target}")[usize::from(folder.is_empty())..]).is_none() {
+                faults.push(format!("{path}:{at}: the link leads to {target}, which does not exist"));
+            }
+        }
     }
     faults
 }
@@ -394,17 +435,33 @@ fn every_operation_has_one_twin() {
 }
 
 #[test]
-fn the_readme_shows_the_example_as_it_is() {
-    let read = |path: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
-    let example = read("examples/hello.rs");
-    let code = example[example.find("use sterna").expect("the example's first import")..].trim_end();
-    assert!(read("README.md").contains(code), "README.md, `As a library`: copy examples/hello.rs into it");
+fn pages_quote_what_stands_in_the_tree() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let docs = fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().file_name());
+    let docs = docs.map(|name| format!("docs/{}", name.to_str().unwrap()));
+    let top = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "benches/README.md"].map(String::from);
+    for path in top.into_iter().chain(docs) {
+        let text = fs::read_to_string(root.join(&path)).unwrap();
+        let faults = page(&path, &text, |path| {
+            let path = root.join(path);
+            fs::read_to_string(&path).ok().or_else(|| path.exists().then(String::new))
+        });
+        assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+    }
+}
+
+#[test]
+fn the_readme_shows_the_example_and_stays_short() {
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    assert!(readme.contains("\n```rust examples/hello.rs\n"), "README.md quotes examples/hello.rs");
+    let lines = readme.lines().count();
+    assert!(lines <= 200, "README.md has {lines} lines, at most 200: move something into docs/");
 }
 
 #[test]
 fn every_check_notices_a_broken_text() {
     #[rustfmt::skip]
-    let cases: [(Check, &str, &str, &str); 30] = [
+    let cases: [(Check, &str, &str, &str); 31] = [
         (floors, "src/extra.rs", "//! New.", "`extra` has no floor"),
         (floors, "src/extra/deep.rs", "", "`extra` has no floor"),
         (floors, "src/ternary.rs", "\nuse crate::gpu::Gpu;", "src/ternary.rs:2: ternary imports gpu of floor 1"),
@@ -422,6 +479,7 @@ fn every_check_notices_a_broken_text() {
         (floors, "src/kernels/relu.rs", "use crate::reference;", "kernels imports reference"),
         (floors, "src/kernels/relu.rs", "use crate::model::Mlp;", "kernels imports model"),
         (floors, "src/report.rs", "use crate::train;", "report imports train of floor 3"),
+        (floors, "src/measure/mod.rs", "use crate::report;", "measure imports report of floor 3"),
         (floors, "src/cli/train.rs", "use crate::unknown;", "cli imports unknown, which has no floor"),
         (wgpu, "src/model.rs", "// wgpu\nfn f(_: crate::gpu::wgpu::Queue) {}", "src/model.rs:2: names wgpu"),
         (soundness, "src/model.rs", "// SAFETY: none.\nunsafe { }", "src/model.rs:2: unsafe outside"),
@@ -446,13 +504,14 @@ fn every_check_notices_a_broken_text() {
 #[test]
 fn no_check_minds_a_good_text() {
     #[rustfmt::skip]
-    let cases: [(Check, &str, &str); 10] = [
+    let cases: [(Check, &str, &str); 11] = [
         (floors, "src/model.rs", "use crate::kernels::{self, AdamW};\nuse crate::{gpu::Gpu, random};"),
         (floors, "src/ternary.rs", "//! [`crate::gpu`]\n/* crate::gpu */ const S: &str = \"crate::gpu\";"),
         (floors, "src/ternary.rs", "#[cfg(test)]\nmod tests {\n    use super::*;\n    use crate::gpu::Gpu;\n}"),
         (floors, "src/gpu/op.rs", "use super::device::Gpu;\npub(crate) use crate::gpu::Op;"),
         (floors, "src/mnist.rs", "mod idx {\n    use super::{Dataset, Split};\n}"),
         (floors, "src/cli/train.rs", "use crate::{reference, train::Config};"),
+        (floors, "src/report/wall.rs", "use crate::measure::Wall;"),
         (soundness, "src/gpu/op.rs", "// SAFETY: aligned,\n// and long enough.\nunsafe { }"),
         (finished, "src/model.rs", "//! A.\n// todo!()\nfn f() { g().unwrap_or(1); \".unwrap()\"; }"),
         (finished, "src/model.rs", "//! A.\n#[cfg(test)]\nmod tests { fn f() { g().unwrap() } }"),
@@ -497,4 +556,25 @@ fn a_missing_or_orphaned_file_is_noticed() {
     );
     assert_eq!(twins(&tree, &operations, &probes), [""; 0]);
     assert!(!exports("fn a() {} pub fn ab() {} pub use c::d; a;", "a"));
+}
+
+#[test]
+fn a_page_that_has_fallen_behind_is_noticed() {
+    let read = |path: &str| match path {
+        "src/a.rs" | "docs/../src/a.rs" => Some("fn a() {\n    b();\n}\n".to_string()),
+        "src/" | "docs/b.md" => Some(String::new()),
+        _ => None,
+    };
+    let good = "[a](../src/a.rs), [b](b.md), [c](https://c)\n```rust src/a.rs\nfn a() {\n    b();\n```\n```sh\nx y\n```\n\
+                ```text tree\nsrc/   code\n  more of it\n```\n";
+    assert_eq!(page("docs/p.md", good, read), [""; 0]);
+    for (from, to, complaint) in [
+        ("    b();\n```", "    c();\n```", "docs/p.md:2: this does not stand in src/a.rs"),
+        ("rust src/a.rs", "rust src/c.rs", "docs/p.md:2: this does not stand in src/c.rs"),
+        ("(b.md)", "(d.md)", "docs/p.md:1: the link leads to d.md"),
+        ("src/   code", "lib/   code", "docs/p.md:9: the tree has no lib/"),
+    ] {
+        let faults = page("docs/p.md", &good.replace(from, to), read);
+        assert!(faults.len() == 1 && faults[0].starts_with(complaint), "{faults:?}");
+    }
 }

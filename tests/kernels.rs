@@ -3,6 +3,9 @@
 
 mod common;
 
+use std::cell::Cell;
+
+use common::dawn::dawn;
 use common::*;
 use sterna::augment::Distortion;
 use sterna::gpu::{Dtype::*, Gpu, Kernel, Op, Tensor, Tuning};
@@ -33,6 +36,11 @@ macro_rules! operations {
             #[test]
             fn for_gpu() {
                 super::every_variant(stringify!($operation), super::Shaders::ForGpu, super::$operation);
+            }
+
+            #[test]
+            fn by_dawn() {
+                super::base_by_dawn(stringify!($operation), super::$operation);
             }
         })+
     };
@@ -96,10 +104,34 @@ fn every_variant(operation: &str, shaders: Shaders, body: fn(&Gpu, &'static Kern
     }
 }
 
+/// Cases whose tensors take more bytes are not for Dawn, which is slow on SwiftShader: the device runs them.
+const MOST_BY_DAWN: u64 = 1 << 18;
+
+thread_local! {
+    /// Cases that Dawn ran for this thread's test.
+    static BY_DAWN: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Runs a body for the base variant, whose small cases another implementation of WebGPU runs, where it is here.
+fn base_by_dawn(operation: &str, body: fn(&Gpu, &'static Kernel) -> Outcome) {
+    if dawn().is_some() {
+        let outcome = body(gpu(Shaders::Dawn), kernels::variants(operation)[0]);
+        outcome.unwrap_or_else(|difference| panic!("{operation}, by Dawn: {difference}"));
+        assert!(BY_DAWN.get() >= 4, "{operation}: Dawn ran {} cases", BY_DAWN.get());
+    }
+}
+
 /// Runs ops, which must be of the variant under test.
 fn run(gpu: &Gpu, kernel: &Kernel, ops: &[Op]) {
     assert!(ops.iter().all(|op| op.name() == kernel.name), "{}: another variant ran", kernel.name);
-    gpu.run(ops).expect("the device works");
+    let bytes: u64 = ops.iter().flat_map(|op| op.tensors()).map(|tensor| tensor.bytes()).sum();
+    match dawn().filter(|_| is_by_dawn(gpu) && bytes <= MOST_BY_DAWN) {
+        Some(dawn) => {
+            dawn.run(gpu, ops);
+            BY_DAWN.set(BY_DAWN.get() + 1);
+        }
+        None => drop(gpu.run(ops).expect("the device works")),
+    }
 }
 
 // --- shapes ----------------------------------------------------------------------------------------

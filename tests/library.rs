@@ -1,7 +1,9 @@
 //! Sterna inside another program: its device, its buffer, its encoder, its way of waiting.
 
 use sterna::gpu::{Dtype, Error, Gpu, wgpu};
-use sterna::kernels::{Int8Tensor, PackedTensor, matmul_ternary, quantize_activations, scale_rows};
+use sterna::kernels::{self, Int8Tensor, PackedTensor, matmul_ternary, quantize_activations, scale_rows};
+use sterna::measure::Wanted;
+use sterna::measure::tuning::{candidates, tune};
 use sterna::model::Linear;
 use sterna::{Packed, Tensor, reference};
 
@@ -145,4 +147,57 @@ fn time_gives_sorted_samples() {
     let timing = gpu.time(&[quantize_activations(&gpu, &x, &codes)], 5).expect("timed");
     assert!(timing.samples.len() == 5 && timing.samples.is_sorted() && timing.min() > 0.0, "{timing:?}");
     assert!(timing.min() <= timing.median());
+}
+
+/// A program of one's own gets the fastest kernels too, and keeps the choice in a file of its own.
+#[test]
+fn a_program_tunes_its_products_once_and_keeps_the_choice_where_it_likes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("new/kernels.txt");
+    let shape = [3, ROWS, COLS];
+    let wanted = Wanted { operation: "matmul_ternary", shape };
+    let open = || {
+        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+        let adapter = pollster::block_on(instance.request_adapter(&wgpu::RequestAdapterOptions::default()));
+        let adapter = adapter.expect("an adapter");
+        let (required_features, required_limits) = Gpu::required(&adapter);
+        let asked = wgpu::DeviceDescriptor { required_features, required_limits, ..Default::default() };
+        let (device, queue) = pollster::block_on(adapter.request_device(&asked)).expect("a device");
+        Gpu::from_device(adapter.get_info(), device, queue, false)
+    };
+    let gpu = open();
+    assert_eq!(kernels::chosen(&gpu, wanted.operation, shape), candidates(&gpu, wanted)[0], "the default");
+    let found = tune(&gpu, &[wanted, wanted], 0.1, Some(&file)).expect("a candidate is right");
+    assert_eq!(found.len(), 1, "once for both");
+    let winner = found[0].winner;
+    assert_eq!(kernels::chosen(&gpu, wanted.operation, shape), winner);
+
+    // The next start finds the choice, and tries nothing.
+    let again = open();
+    assert!(tune(&again, &[wanted], 0.1, Some(&file)).expect("nothing to do").is_empty());
+    assert_eq!(kernels::chosen(&again, wanted.operation, shape), winner);
+    // Without a file nothing is kept.
+    let other = open();
+    assert_eq!(tune(&other, &[wanted], 0.0, None).expect("a candidate is right").len(), 1);
+
+    // What it binds from now on is that kernel, and computes what its twin does.
+    let q: Vec<f32> = (0..3 * COLS).map(|i| (i as f32 * 0.7).sin()).collect();
+    let packed =
+        Packed::quantize(&(0..ROWS * COLS).map(|i| (i as f32).cos()).collect::<Vec<_>>(), ROWS, COLS);
+    let w = PackedTensor::upload(&again, "w", &packed).expect("fits");
+    let x = again.upload("x", &[3, COLS], &q).expect("fits");
+    let codes = Int8Tensor::zeros(&again, "x", 3, COLS).expect("fits");
+    let acc = again.zeros("acc", Dtype::I32, &[3, ROWS]).expect("fits");
+    let product = matmul_ternary(&again, &codes, &w, &acc);
+    assert_eq!(product.kernel(), winner);
+    again.run(&[quantize_activations(&again, &x, &codes), product]).expect("the device works");
+    let want = reference::matmul_ternary(&reference::quantize_activations(&q, COLS).q, &packed);
+    assert_eq!(again.download::<i32>(&acc).expect("read back"), want);
+
+    // A file that cannot be written is told by its name; the choice counts all the same.
+    let nowhere = file.join("inside a file");
+    let third = open();
+    let refused = tune(&third, &[wanted], 0.0, Some(&nowhere)).expect_err("no folder").to_string();
+    assert!(refused.contains("inside a file cannot be written"), "{refused}");
+    assert!(third.choice(wanted.operation, wanted.class()).is_some());
 }

@@ -11,7 +11,7 @@ use common::process::{adapter_flags, code, idx, stderr, stdout, text};
 use common::{Shaders, gpu};
 use serde_json::Value;
 use sterna::gpu::{Kernel, Op, Profiler};
-use sterna::kernels::{OPERATIONS, PROBES};
+use sterna::kernels::{self, OPERATIONS, PROBES};
 use sterna::mnist::{Dataset, Split};
 use sterna::model::Precision;
 use sterna::shader;
@@ -380,6 +380,11 @@ fn kernels_lists_them_all_and_prints_each_in_every_language() {
         assert_eq!(code(&output), 0, "{}", stderr(&output));
         assert!(stdout(&output).contains(part), "{language}: no {part:?}");
     }
+    // Browsers want a directive for subgroups, and wgpu refuses it: no line has another number for it.
+    let kernel = kernels::variants("matmul_ternary").iter().find(|kernel| kernel.subgroup > 0).expect("one");
+    let text = stdout(&sterna(&["kernels", kernel.name, "--emit", "wgsl"]));
+    let added: Vec<_> = text.lines().zip(kernel.wgsl.lines()).filter(|(shown, own)| shown != own).collect();
+    assert_eq!(added, [("enable subgroups;", "")]);
     // Overrides of the other kind, and checks.
     let software = stdout(&sterna(&["kernels", "relu", "--emit", "hlsl", "--tuning", "software"]));
     assert!(on_cpu != on_gpu && software.contains(&on_cpu), "{software}");

@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -9,9 +10,10 @@ use std::process::Output;
 use common::process::{adapter_flags, code, idx, program, stderr, stdout, text};
 use common::{Shaders, gpu};
 use serde_json::{Value, json};
-use sterna::bench::{Outcome, Room, Wanted, candidates, tune};
 use sterna::gpu::Kernel;
 use sterna::kernels;
+use sterna::measure::tuning::{Attempt, candidates, try_candidates};
+use sterna::measure::{Room, Wanted};
 
 const SHAPE: &str = "40x192";
 const WANTED: Wanted = Wanted { operation: "gemv_ternary", shape: [1, 40, 192] };
@@ -98,9 +100,41 @@ fn file(cache: &Path) -> PathBuf {
     file
 }
 
-fn read(path: &Path) -> Value {
-    serde_json::from_slice(&fs::read(path).expect("the file")).expect("JSON")
+/// A file of choices: what it is for, and the kernels by operation and class.
+#[derive(Clone, Debug, PartialEq)]
+struct Kept {
+    heading: String,
+    choices: BTreeMap<String, String>,
 }
+
+impl Kept {
+    fn read(path: &Path) -> Kept {
+        let text = fs::read_to_string(path).expect("the file");
+        let lines = text.lines().collect::<Vec<&str>>();
+        let (heading, choices) = lines.split_at(7.min(lines.len()));
+        let choice = |line: &&str| line.split_once(": ").map(|(at, kernel)| (at.into(), kernel.into()));
+        let choices = choices.iter().map(|line| choice(line).unwrap_or_else(|| panic!("{line}")));
+        Kept { heading: heading.iter().map(|line| format!("{line}\n")).collect(), choices: choices.collect() }
+    }
+
+    fn text(&self) -> String {
+        let lines = self.choices.iter().map(|(at, kernel)| format!("{at}: {kernel}\n"));
+        self.heading.clone() + &lines.collect::<String>()
+    }
+
+    /// The same with another value in the heading.
+    fn with(&self, key: &str, value: &str) -> String {
+        let line = self.heading.lines().find(|line| line.starts_with(&format!("{key} "))).expect("a line");
+        self.text().replacen(line, &format!("{key} {value}"), 1)
+    }
+
+    /// The same with this one choice.
+    fn only(&self, line: &str) -> String {
+        format!("{}{line}\n", self.heading)
+    }
+}
+
+const KEYS: [&str; 6] = ["schema", "sterna_version", "adapter", "backend", "driver", "kernels"];
 
 #[test]
 fn every_candidate_is_tried_and_the_fastest_is_kept() {
@@ -117,11 +151,12 @@ fn every_candidate_is_tried_and_the_fastest_is_kept() {
     };
     assert!(tried.iter().all(|tried| tried["wrong"].is_null()), "{line}");
     assert!(seconds(&ours["winner"]) > 0.0);
-    let kept = read(&file(cache.path()));
-    assert_eq!(kept["choices"]["gemv_ternary 40x192x1"]["kernel"], ours["winner"]);
+    let kept = Kept::read(&file(cache.path()));
+    assert_eq!(kept.choices["gemv_ternary 40x192x1"], ours["winner"]);
     assert_eq!(line["kept_in"], json!(text(&file(cache.path()))));
-    for key in ["schema", "sterna_version", "adapter", "backend", "driver", "kernels"] {
-        assert!(!kept[key].is_null(), "{key} is missing in {kept}");
+    for key in KEYS {
+        let told = |line: &str| line.strip_prefix(&format!("{key} ")).is_some_and(|value| !value.is_empty());
+        assert!(kept.heading.lines().any(told), "{key} is missing in {kept:?}");
     }
 }
 
@@ -130,13 +165,13 @@ fn the_kept_choice_is_used_and_no_tune_takes_the_default() {
     let (folder, plain) = (tempfile::tempdir().expect("a folder"), gpu(Shaders::Plain));
     let (data, cache) = (data(folder.path()), folder.path().join("cache"));
     assert!(trained(&cache, &data, &[]).contains(NEW));
-    let (path, mut kept) = (file(&cache), read(&file(&cache)));
+    let (path, mut kept) = (file(&cache), Kept::read(&file(&cache)));
     let candidates = candidates(plain, LAYER);
     for candidate in &candidates {
-        for choice in kept["choices"].as_object_mut().expect("choices").values_mut() {
-            choice["kernel"] = json!(candidate.described(plain.tuning()));
+        for choice in kept.choices.values_mut() {
+            *choice = candidate.described(plain.tuning());
         }
-        fs::write(&path, kept.to_string()).expect("written");
+        fs::write(&path, kept.text()).expect("written");
         let said = trained(&cache, &data, &[]);
         assert_eq!(compiled(&said), [candidate.name], "{said}");
         assert!(!said.contains(NEW), "{said}");
@@ -155,10 +190,10 @@ fn the_kept_choice_is_used_and_no_tune_takes_the_default() {
 fn bench_measures_the_kept_choice() {
     let (cache, plain) = (tempfile::tempdir().expect("a folder"), gpu(Shaders::Plain));
     tuned(cache.path());
-    let (path, mut kept) = (file(cache.path()), read(&file(cache.path())));
+    let (path, mut kept) = (file(cache.path()), Kept::read(&file(cache.path())));
     let rival = *candidates(plain, WANTED).last().expect("several");
-    kept["choices"]["gemv_ternary 40x192x1"]["kernel"] = json!(rival.described(plain.tuning()));
-    fs::write(&path, kept.to_string()).expect("written");
+    kept.choices.insert("gemv_ternary 40x192x1".into(), rival.described(plain.tuning()));
+    fs::write(&path, kept.text()).expect("written");
     let line = result(&sterna(
         cache.path(),
         &["bench", "gemv", "--shapes", SHAPE, "--seconds", "0", "--memory", "16", "--json"],
@@ -172,39 +207,32 @@ fn what_is_wrong_with_the_file_is_put_right_without_a_word() {
     let folder = tempfile::tempdir().expect("a folder");
     let (data, cache) = (data(folder.path()), folder.path().join("cache"));
     trained(&cache, &data, &[]);
-    let (path, good) = (file(&cache), read(&file(&cache)));
-    let changed = |key: &str, value: Value| {
-        let mut other = good.clone();
-        other[key] = value;
-        other.to_string()
-    };
-    let only = |at: &str, kernel: &str| changed("choices", json!({at: {"kernel": kernel, "seconds": 1.0}}));
-    let whole = good.to_string();
+    let (path, good) = (file(&cache), Kept::read(&file(&cache)));
+    let whole = good.text();
     let cases = [
         ("empty", String::new()),
-        ("cut off", whole[..whole.len() / 2].to_string()),
-        ("no JSON", "\u{0}\u{1}".into()),
-        ("another schema", changed("schema", json!(0))),
-        ("another version", changed("sterna_version", json!("0.0.1"))),
-        ("another adapter", changed("adapter", json!("Voodoo 2"))),
-        ("another driver", changed("driver", json!("older"))),
-        ("other kernels", changed("kernels", json!("00"))),
-        ("no choices", changed("choices", json!(3))),
-        ("unknown kernel", only("matmul_ternary 20x32x32", "matmul_ternary_best WG=8")),
-        ("kernel of another operation", only("matmul_ternary 20x32x32", "relu WG=8")),
-        ("unknown operation", only("matmul_best 20x32x32", "matmul_ternary WG=8")),
-        ("no shape", only("matmul_ternary 20xx32", "matmul_ternary WG=8")),
+        ("cut off", whole[..good.heading.len() / 2].to_string()),
+        ("no text", "\u{0}\u{1}".into()),
+        ("another schema", good.with("schema", "0")),
+        ("another version", good.with("sterna_version", "0.0.1")),
+        ("another adapter", good.with("adapter", "Voodoo 2")),
+        ("another driver", good.with("driver", "older")),
+        ("other kernels", good.with("kernels", "00")),
+        ("no choices", good.heading.clone()),
+        ("no choice", good.only("matmul_ternary 20x32x32")),
+        ("unknown kernel", good.only("matmul_ternary 20x32x32: matmul_ternary_best WG=8")),
+        ("kernel of another operation", good.only("matmul_ternary 20x32x32: relu WG=8")),
+        ("unknown operation", good.only("matmul_best 20x32x32: matmul_ternary WG=8")),
+        ("no shape", good.only("matmul_ternary 20xx32: matmul_ternary WG=8")),
     ];
     for (what, text) in cases {
         fs::write(&path, text).expect("written");
         let said = trained(&cache, &data, &[]);
         assert!(said.contains(NEW), "{what}: {said}");
         assert!(!said.contains("ERROR") && !said.contains("WARN"), "{what}: {said}");
-        let again = read(&path);
-        for key in ["schema", "sterna_version", "adapter", "backend", "driver", "kernels"] {
-            assert_eq!(again[key], good[key], "{what}");
-        }
-        let kernel = again["choices"]["matmul_ternary 20x32x32"]["kernel"].as_str().expect(what);
+        let again = Kept::read(&path);
+        assert_eq!(again.heading, good.heading, "{what}");
+        let kernel = again.choices["matmul_ternary 20x32x32"].as_str();
         let named = |candidate: &&Kernel| candidate.described(gpu(Shaders::Plain).tuning()) == kernel;
         assert!(candidates(gpu(Shaders::Plain), LAYER).iter().any(named), "{what}: {kernel}");
     }
@@ -239,14 +267,17 @@ fn what_computes_something_else_is_never_chosen() {
         changed(right, "gemv_ternary_nothing", "if row >= p.rows { return; }", "if row >= 0u { return; }");
     let off_by_one = changed(right, "gemv_ternary_off", "- sum[0]", "- sum[0] + 1");
     for among in [[nothing, right, off_by_one], [right, off_by_one, nothing]] {
-        let tuned = tune(gpu, WANTED, &among, Room::of(gpu), AMPLE).expect("one is right").expect("it fits");
+        let tuned = try_candidates(gpu, WANTED, &among, Room::of(gpu), AMPLE)
+            .expect("one is right")
+            .expect("it fits");
         assert!(tuned.winner == right, "{}", tuned.winner.name);
         for tried in &tuned.tried {
-            let wrong = matches!(&tried.outcome, Outcome::Wrong(sentence) if sentence.contains("differs from its twin"));
+            let wrong = matches!(&tried.outcome, Attempt::Wrong(sentence) if sentence.contains("differs from its twin"));
             assert_eq!(wrong, tried.kernel != right, "{tried:?}");
         }
     }
-    let failure = tune(gpu, WANTED, &[nothing, off_by_one], Room::of(gpu), AMPLE).expect_err("none is right");
+    let failure =
+        try_candidates(gpu, WANTED, &[nothing, off_by_one], Room::of(gpu), AMPLE).expect_err("none is right");
     assert!(failure.to_string().contains("gemv_ternary_nothing differs"), "{failure}");
 }
 
@@ -259,8 +290,9 @@ fn the_slower_of_two_is_not_chosen() {
     let to = "for (var i = 0u; i < 200u; i++) { if i > p.words + 900u { a = -a; } }";
     let slow = changed(right, "gemv_ternary_slow", from, &format!("{to} {from}"));
     let wanted = Wanted { operation: "gemv_ternary", shape: [1, 300, 1000] };
-    let tuned =
-        tune(gpu, wanted, &[slow, right], Room::of(gpu), AMPLE).expect("both are right").expect("it fits");
+    let tuned = try_candidates(gpu, wanted, &[slow, right], Room::of(gpu), AMPLE)
+        .expect("both are right")
+        .expect("it fits");
     assert!(tuned.winner == right, "{:?}", tuned.tried);
 }
 
@@ -313,16 +345,15 @@ fn a_run_ends_with_the_same_weights_whichever_kernels_it_ran() {
     assert!(!cache.exists() && by_default.iter().all(|value| !value.is_null()), "{by_default:?}");
     assert_eq!(run("tuned", &cache, &[]), by_default);
     // Each candidate in all layers.
-    let (path, mut kept) = (file(&cache), read(&file(&cache)));
+    let (path, mut kept) = (file(&cache), Kept::read(&file(&cache)));
     let plain = gpu(Shaders::Plain);
     for candidate in candidates(plain, LAYER) {
         let name = candidate.described(plain.tuning());
-        let choices = kept["choices"].as_object_mut().expect("choices");
-        assert_eq!(choices.len(), 3, "one for each layer");
-        for choice in choices.values_mut() {
-            choice["kernel"] = json!(name);
+        assert_eq!(kept.choices.len(), 3, "one for each layer");
+        for choice in kept.choices.values_mut() {
+            choice.clone_from(&name);
         }
-        fs::write(&path, kept.to_string()).expect("written");
+        fs::write(&path, kept.text()).expect("written");
         assert_eq!(run(&name, &cache, &[]), by_default, "{name}");
     }
 }

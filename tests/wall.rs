@@ -13,10 +13,11 @@ use common::process::{adapter_flags, code, program, stderr, stdout, text};
 use common::{Shaders, gpu};
 use serde_json::{Value, json};
 use sterna::Gpu;
-use sterna::bench::{self, CEILINGS, Layers, Room, Watch};
 use sterna::gpu::wgpu;
-use sterna::report::{compare_page, wall_page};
-use sterna::wall::{Bound, Ceilings, Measure, Probe, STEADY, WEIGHT_FORMATS, Wall, spread};
+use sterna::measure::ceilings::{Bound, CEILINGS, Ceilings, Measure, Probe, STEADY, spread};
+use sterna::measure::wall::{Products, Wall, staircase};
+use sterna::measure::{Room, WEIGHT_FORMATS, Watch, WeightFormat, probes};
+use sterna::report::wall::{compare_page, wall_page};
 
 // --- the probes ------------------------------------------------------------------------------------
 
@@ -30,7 +31,7 @@ fn measured<'a>(name: &str, probe: &'a Probe) -> &'a Measure {
 /// Room for a test: what is measured need not be the adapter's best.
 fn ceilings(gpu: &Gpu, names: &[&str]) -> Ceilings {
     let mut watch = Watch { tell: &mut |line| eprintln!("{line}"), stop: &|| false };
-    bench::ceilings(gpu, names, Room::of(gpu).at_most(12 << 20), 0.0, &mut watch)
+    probes::ceilings(gpu, names, Room::of(gpu).at_most(12 << 20), 0.0, &mut watch)
 }
 
 #[test]
@@ -54,14 +55,14 @@ fn every_ceiling_is_measured_or_says_what_the_adapter_lacks() {
 fn what_is_not_asked_for_or_interrupted_is_a_gap() {
     let gpu = gpu(Shaders::Plain);
     let mut watch = Watch { tell: &mut |_| (), stop: &|| true };
-    let found = bench::ceilings(gpu, &["launch"], Room::of(gpu), 0.0, &mut watch);
+    let found = probes::ceilings(gpu, &["launch"], Room::of(gpu), 0.0, &mut watch);
     let why = |probe: &Probe| match probe {
         Probe::Missing { missing } => missing.clone(),
         Probe::Measured(_) => panic!("it was measured"),
     };
     assert_eq!(why(&found.launch), "interrupted");
     assert_eq!(why(&found.read), "not asked for");
-    let steps = bench::staircase(gpu, Room::of(gpu).at_most(64 << 10), 0.0, &mut watch);
+    let steps = staircase(gpu, Room::of(gpu).at_most(64 << 10), 0.0, &mut watch);
     assert_eq!(steps.iter().map(|step| step.set_bytes).collect::<Vec<_>>(), [16 << 10, 32 << 10, 64 << 10]);
     assert!(steps.iter().all(|step| why(&step.probe) == "interrupted"));
 }
@@ -88,30 +89,30 @@ fn an_adapter_without_timestamps_is_timed_by_the_host() {
 fn a_matrix_larger_than_the_memory_is_measured_in_parts() {
     let gpu = gpu(Shaders::Plain);
     let room = Room::of(gpu).at_most(40 << 10);
-    let mut layers = Layers::default();
+    let mut layers = Products::default();
     let mut watch = Watch { tell: &mut |_| (), stop: &|| false };
-    layers.measure(gpu, &[[64, 512]], 1, room, 0.0, &mut watch);
+    layers.measure(gpu, &[[1, 64, 512]], room, 0.0, &mut watch);
     // 128 KiB in f32, 64 in f16, 32 in int8.
     let parts: Vec<_> = layers.points.iter().map(|p| (p.format.as_str(), p.parts, p.rows)).collect();
     let want = [("f32", 4, 16), ("f16", 2, 32), ("int8", 1, 64), ("2-bit", 1, 64), ("base-3", 1, 64)];
     assert_eq!(parts, want, "{:?}", layers.gaps);
-    layers.measure(gpu, &[[64, 512]], 3, room, 0.0, &mut watch);
+    layers.measure(gpu, &[[3, 64, 512]], room, 0.0, &mut watch);
     for (format, rows) in [("f32", 16), ("f16", 32), ("2-bit", 64)] {
         let point = layers.points[5..].iter().find(|point| point.format == format).expect(format);
         assert_eq!((point.batch, point.ops), (3, 2 * 3 * rows * 512), "{format}");
     }
     // Bytes are those that the formats say, which energies are counted by.
     for point in &layers.points {
-        let format = WEIGHT_FORMATS.iter().find(|format| format.name == point.format).expect("a format");
+        let format = WeightFormat::named(&point.format).expect("a format");
         let (weights, row) = (format.bytes(point.rows, point.cols), format.row_bytes(point.rows, point.cols));
         assert_eq!(point.bytes, weights + point.batch as u64 * row, "{point:?}");
         assert_eq!(point.spread, spread(&point.sample_seconds));
     }
     // With more than one row of activations every format has its points too.
-    layers.measure(gpu, &[[64, 512]], 5, room, 0.0, &mut watch);
-    for format in &WEIGHT_FORMATS {
-        let points = layers.points.iter().filter(|p| p.batch > 1 && p.format == format.name).count();
-        assert_eq!(points, 2, "{}: {:?}", format.name, layers.gaps);
+    layers.measure(gpu, &[[5, 64, 512]], room, 0.0, &mut watch);
+    for format in WEIGHT_FORMATS {
+        let points = layers.points.iter().filter(|p| p.batch > 1 && p.format == format.name()).count();
+        assert_eq!(points, 2, "{}: {:?}", format.name(), layers.gaps);
     }
 }
 
@@ -421,12 +422,12 @@ fn the_page_explains_itself_and_needs_nothing_else() {
     for id in
         ["sum", "ceilings", "staircase", "roofline", "models", "formats", "energy", "questions", "method"]
     {
-        assert!(page.contains(&format!("<section id={id}>")), "no section {id}");
+        assert!(page.contains(&format!("<section id=\"{id}\">")), "no section {id}");
     }
-    let questions = page.split("<section id=questions>").nth(1).expect("questions");
+    let questions = page.split("<section id=\"questions\">").nth(1).expect("questions");
     assert_eq!(questions.split("</section>").next().expect("an end").matches("<li>").count(), 5);
     for link in ["#formats", "#energy", "#staircase", "#roofline", "#models"] {
-        assert!(questions.contains(&format!("href={link}")), "no question leads to {link}");
+        assert!(questions.contains(&format!("href=\"{link}\"")), "no question leads to {link}");
     }
     for shown in ["What it shows.", "What to conclude here."] {
         assert_eq!(page.matches(shown).count(), 4, "each of four plots says {shown:?}");

@@ -15,8 +15,8 @@ use crate::ternary;
 pub struct Flags {
     /// A kernel, or an operation with all its variants; without it all kernels, a line each.
     name: Option<String>,
-    /// Print the shader as a driver is given it: the WGSL with its snippets, or naga's translation with the
-    /// overrides filled in. Bindings keep the WGSL's numbers; wgpu chooses its own on Metal and DX12.
+    /// Print the shader: the WGSL with its snippets, as a browser is given it, or naga's translation with the
+    /// overrides filled in, as a driver is. Bindings keep the WGSL's numbers; wgpu chooses its own on Metal and DX12.
     ///
     /// `amd` is the machine code of AMD's compiler with its figures, no card needed; without a name it is a table of
     /// all kernels that a GPU may be given.
@@ -58,7 +58,7 @@ Examples:
 /// What to print of a shader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Emit {
-    /// The text that wgpu is given.
+    /// The text that a browser is given.
     Wgsl,
     /// For Vulkan: disassembled.
     Spirv,

@@ -31,10 +31,10 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use serde_json::{Map, Value, json};
 
-use crate::bench::Room;
 use crate::checkpoint::{FileError, SCHEMA, create, folder, replace, target};
 use crate::formats::{Imported, Loss, Model, Reading};
 use crate::gpu::{Choice, Gpu};
+use crate::measure::{Room, tuning};
 use crate::mnist::Dataset;
 use crate::model::Shape;
 use crate::report::{LayerCost, model_table, thousands};
@@ -166,7 +166,7 @@ impl DeviceFlags {
     fn open_as(&self, choice: Choice) -> Result<Gpu, Failure> {
         let gpu = Gpu::new(&choice).map_err(failure)?;
         if self.keeps_choices() {
-            let found = crate::bench::load(&gpu);
+            let found = tune::choices(&gpu).map_or(0, |file| tuning::recall(&gpu, &file));
             log::info!("{found} kernels chosen by their times");
         }
         Ok(gpu)
@@ -435,6 +435,11 @@ fn gpu_line(gpu: &Gpu) -> String {
     let checked = if gpu.checked() { ", shaders checked" } else { "" };
     let software = if gpu.is_software() { ", a software rasteriser on the CPU" } else { "" };
     format!("{} ({}{software}{checked})", gpu.name(), gpu.backend())
+}
+
+/// Rows, columns, and the batch if it is more than one: how JSON has a shape `[batch, rows, cols]`.
+fn lengths([batch, rows, cols]: [usize; 3]) -> Vec<usize> {
+    if batch == 1 { vec![rows, cols] } else { vec![rows, cols, batch] }
 }
 
 /// `1 shape`, `3 shapes`.

@@ -6,14 +6,15 @@ use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
 use super::{DataFlags, DeviceFlags, Failure, Outcome, Verdict, failure, object, shown};
-use crate::bench::{self, KernelRow, PROFILE_CEILINGS, Profile, Room, Watch, Work};
 use crate::checkpoint::replace;
 use crate::gpu::{Capture, Choice, Gpu, Op, Profiler};
 use crate::kernels;
+use crate::measure::ceilings::{Bound, Ceilings, Probe};
+use crate::measure::profile::{self, KernelRow, PROFILE_CEILINGS, Profile, Work};
+use crate::measure::{Room, Watch, probes, rotation};
 use crate::model::{Mlp, Precision};
 use crate::report::{Trace, columns, thousands};
 use crate::train::{Augment, Config, Evaluator, Trainer};
-use crate::wall::{Bound, Ceilings};
 
 #[derive(Args)]
 pub struct Flags {
@@ -174,9 +175,10 @@ pub fn run(flags: &Flags) -> Outcome {
             // A capture holds what its dispatches read: one matrix is enough there.
             let most = if flags.common.renderdoc { 1 } else { u64::MAX };
             let [rows, cols] = flags.shape;
-            let mut instances = bench::rotation(&gpu, kernel, flags.shape, Room::of(&gpu), most)
-                .map_err(failure)?
-                .map_err(|reason| failure(format!("{} {rows}x{cols}: {reason}", kernel.name)))?;
+            let mut instances =
+                rotation(&gpu, kernel, flags.shape, Room::of(&gpu), most)
+                    .map_err(failure)?
+                    .map_err(|reason| failure(format!("{} {rows}x{cols}: {reason}", kernel.name)))?;
             instances.iter_mut().for_each(|ops| Op::mark(ops, &format!("{rows} x {cols}")));
             let instances = instances.iter().map(Vec::as_slice).collect();
             flags.common.show("gemv", &gpu, &Work { instances, most: usize::MAX, rewind: &|| {} })
@@ -255,10 +257,10 @@ impl CommonFlags {
         let profiler = profiler.map_err(failure)?;
         let mut watch = Watch { tell: &mut |line| super::tell(line), stop: &|| false };
         let wanted = if self.seconds > 0.0 { &PROFILE_CEILINGS[..] } else { &[] };
-        let mut limits = || bench::ceilings(gpu, wanted, Room::of(gpu), self.seconds / 2.0, &mut watch);
+        let mut limits = || probes::ceilings(gpu, wanted, Room::of(gpu), self.seconds / 2.0, &mut watch);
         let before = limits();
-        let profile = bench::profile(gpu, profiler, work, steps).map_err(failure)?;
-        let ceilings = better(&before, limits());
+        let profile = profile::profile(gpu, profiler, work, steps).map_err(failure)?;
+        let ceilings = before.better(limits());
         let page = Page { what, gpu, work, ceilings: &ceilings, profile: &profile };
         super::say(super::gpu_line(gpu))?;
         super::say(page.limits())?;
@@ -278,23 +280,6 @@ impl CommonFlags {
     }
 }
 
-/// The better of each limit: a machine whose other work ended meanwhile is faster now.
-fn better(before: &Ceilings, mut after: Ceilings) -> Ceilings {
-    for (name, probe) in before.each() {
-        let least = name == "dependent";
-        let now = after.by_name(name);
-        let stays = match (now.value(), probe.value()) {
-            (_, None) => true,
-            (None, Some(_)) => false,
-            (Some(now), Some(then)) => (now < then) == least,
-        };
-        if !stays {
-            *now = probe.clone();
-        }
-    }
-    after
-}
-
 /// What is printed, and in which units.
 struct Page<'a> {
     what: &'static str,
@@ -304,45 +289,9 @@ struct Page<'a> {
     profile: &'a Profile,
 }
 
-/// Where the wall time of a step goes, seconds of a mean step.
-struct Parts {
-    recording: f64,
-    kernels: f64,
-    between: f64,
-    wall: f64,
-}
-
-impl Parts {
-    /// From the start of the submission to the first dispatch, and from the last until the host knows.
-    fn around(&self) -> f64 {
-        self.wall - self.recording - self.kernels - self.between
-    }
-}
-
 impl Page<'_> {
-    fn steps(&self) -> f64 {
-        self.profile.steps.len() as f64
-    }
-
-    fn parts(&self) -> Parts {
-        let mean =
-            |of: &dyn Fn(&bench::Step) -> f64| self.profile.steps.iter().map(of).sum::<f64>() / self.steps();
-        Parts {
-            recording: mean(&|step| step.seen.recording.end - step.seen.recording.start),
-            kernels: mean(&bench::Step::kernels),
-            between: mean(&bench::Step::between),
-            wall: mean(&|step| step.seen.wall()),
-        }
-    }
-
-    /// Wall time of a profiled step over that of the same step unprofiled, both by the median.
-    fn overhead(&self) -> f64 {
-        median(self.profile.steps.iter().map(|step| step.seen.wall()))
-            / median(self.profile.plain.iter().copied())
-    }
-
     fn limits(&self) -> String {
-        let limit = |name: &str| match self.ceilings.value(name) {
+        let limit = |name: &str| match self.ceilings.probe(name).and_then(Probe::value) {
             Some(value) if name == "read" => format!("reads {:.1} GB/s", 1e-9 * value),
             Some(value) if name == "dependent" => {
                 format!("a dispatch that waits for another {:.1} us", 1e6 * value)
@@ -360,33 +309,35 @@ impl Page<'_> {
         ];
         let mut lines = vec![head.map(String::from).to_vec()];
         let total: f64 = self.profile.kernels.iter().map(|row| row.seconds).sum();
+        let steps = self.profile.steps.len() as f64;
         let or_dash = |value: Option<f64>| value.map_or("-".into(), |value| format!("{value:.0}"));
         for row in &self.profile.kernels {
             let calls = row.calls as f64;
             let floor = row.floor(self.ceilings);
             let bound = floor.map_or("-".into(), |floor| match floor.bound() {
                 Bound::Bandwidth => "memory".to_string(),
-                Bound::Compute => row.rate.to_string(),
+                Bound::Compute => row.arithmetic.ceiling().unwrap_or_default().to_string(),
                 Bound::Launch => "launch".to_string(),
                 Bound::Balanced => "balanced".to_string(),
             });
             lines.push(vec![
                 row.kernel.into(),
-                format!("{:.0}", calls / self.steps()),
-                format!("{:.3}", 1e3 * row.seconds / self.steps()),
+                format!("{:.0}", calls / steps),
+                format!("{:.3}", 1e3 * row.seconds / steps),
                 format!("{:.1} %", 100.0 * row.seconds / total),
                 format!("{:.1}", 1e6 * row.seconds / calls),
                 format!("{:.1}", 1e6 * row.waited / calls),
-                thousands(row.bytes as usize / row.calls),
-                format!("{:.2}", row.gb_per_s()),
-                or_dash(percent(row.gb_per_s(), self.ceilings.read.value())),
-                format!("{:.2}", row.gops_per_s()),
-                or_dash(percent(row.gops_per_s(), row.rate(self.ceilings).value())),
+                thousands(row.cost.bytes as usize / row.calls),
+                format!("{:.2}", 1e-9 * row.bytes_per_second()),
+                or_dash(percent(row.bytes_per_second(), self.ceilings.read.value())),
+                format!("{:.2}", 1e-9 * row.ops_per_second()),
+                or_dash(percent(row.ops_per_second(), self.ceilings.rate(row.arithmetic))),
                 bound,
                 floor.map_or("-".into(), |floor| format!("{:.0} %", 100.0 * floor.seconds() / row.seconds)),
             ]);
         }
-        let over = |row: &KernelRow| percent(row.gb_per_s(), self.ceilings.read.value()) > Some(100.0);
+        let over =
+            |row: &KernelRow| percent(row.bytes_per_second(), self.ceilings.read.value()) > Some(100.0);
         let cached = match self.profile.kernels.iter().any(over) {
             true => {
                 "\nabove 100 % of GB/s: what is used again lies in a cache, where the probe of the limit does not look"
@@ -401,7 +352,7 @@ impl Page<'_> {
     }
 
     fn step(&self) -> String {
-        let parts = self.parts();
+        let parts = self.profile.parts();
         let count = self.profile.steps.len();
         let mut lines = vec![vec![format!("one step, mean of {count}"), "ms".into(), "share".into()]];
         let mut line = |name: &str, seconds: f64| {
@@ -410,32 +361,19 @@ impl Page<'_> {
         };
         line("recording it, on the host", parts.recording);
         line("from submitting to the first dispatch, and back from the last", parts.around());
-        line("dispatches", parts.kernels);
+        line("dispatches", parts.dispatches);
         line("between them", parts.between);
         line("wall", parts.wall);
-        let each = median(self.profile.together.iter().copied());
+        let each = self.profile.usual();
         format!(
             "{}as it runs unprofiled, {} to a submission: {:.3} ms a step; the dispatches above are {:.0} % of it\n\
              profiling makes a step that is submitted alone {:.2} times as long (medians, in turns)",
             columns(&lines),
             self.profile.together_steps,
             1e3 * each,
-            100.0 * parts.kernels / each,
-            self.overhead(),
+            100.0 * parts.dispatches / each,
+            self.profile.overhead(),
         )
-    }
-
-    /// What to add to a device's second for the host's, and how far that may be off: a dispatch begins after its
-    /// submission, and ends before the host knows of it.
-    fn offset(&self) -> (f64, f64) {
-        let (mut least, mut most) = (f64::NEG_INFINITY, f64::INFINITY);
-        for step in &self.profile.steps {
-            if let (Some(first), Some(last)) = (step.seen.dispatches.first(), step.seen.dispatches.last()) {
-                least = least.max(step.seen.submitting.start - first.start);
-                most = most.min(step.seen.done - last.end);
-            }
-        }
-        (0.5 * (least + most), 0.5 * (most - least))
     }
 
     fn trace(&self) -> Trace {
@@ -444,7 +382,7 @@ impl Page<'_> {
         let [recording, submitting, waiting] =
             ["recording", "submitting", "waiting"].map(|name| trace.row("host: sterna", name));
         let [passes, dispatches] = ["passes", "dispatches"].map(|name| trace.row(&device, name));
-        let (offset, within) = self.offset();
+        let (offset, within) = self.profile.offset();
         for (i, step) in self.profile.steps.iter().enumerate() {
             let ops = self.work.step(i);
             let args = json!({"step": i + 1, "dispatches": ops.len()});
@@ -473,16 +411,16 @@ impl Page<'_> {
     }
 
     fn json(&self) -> Map<String, Value> {
-        let parts = self.parts();
+        let parts = self.profile.parts();
         let kernels = self.profile.kernels.iter().map(|row| {
             let floor = row.floor(self.ceilings);
             json!({
                 "kernel": row.kernel, "calls": row.calls, "seconds": row.seconds,
                 "mean_seconds": row.seconds / row.calls as f64, "min_seconds": row.range[0],
-                "max_seconds": row.range[1], "waited_seconds": row.waited, "bytes": row.bytes, "ops": row.ops,
-                "gb_per_s": row.gb_per_s(), "gops_per_s": row.gops_per_s(),
-                "percent_of_read": percent(row.gb_per_s(), self.ceilings.read.value()),
-                "rate": row.rate, "percent_of_rate": percent(row.gops_per_s(), row.rate(self.ceilings).value()),
+                "max_seconds": row.range[1], "waited_seconds": row.waited, "bytes": row.cost.bytes, "ops": row.cost.ops,
+                "gb_per_s": 1e-9 * row.bytes_per_second(), "gops_per_s": 1e-9 * row.ops_per_second(),
+                "percent_of_read": percent(row.bytes_per_second(), self.ceilings.read.value()),
+                "rate": row.arithmetic.ceiling(), "percent_of_rate": percent(row.ops_per_second(), self.ceilings.rate(row.arithmetic)),
                 "bound_by": floor.map(|floor| floor.bound()),
                 "percent_of_bound": floor.map(|floor| 100.0 * floor.seconds() / row.seconds),
             })
@@ -508,12 +446,12 @@ impl Page<'_> {
             "clock": self.profile.grain.name(),
             "kernels": kernels.collect::<Vec<_>>(), "dispatches": dispatches.collect::<Vec<_>>(),
             "step_seconds": {
-                "recording": parts.recording, "around": parts.around(), "dispatches": parts.kernels,
+                "recording": parts.recording, "around": parts.around(), "dispatches": parts.dispatches,
                 "between": parts.between, "wall": parts.wall,
             },
-            "device_seconds": self.profile.steps.iter().map(bench::Step::kernels).sum::<f64>(),
+            "device_seconds": self.profile.steps.iter().map(profile::Profiled::kernels).sum::<f64>(),
             "unprofiled_seconds": self.profile.plain, "together_seconds": self.profile.together,
-            "together_steps": self.profile.together_steps, "profiling_costs": self.overhead(),
+            "together_steps": self.profile.together_steps, "profiling_costs": self.profile.overhead(),
             "ceilings": ceilings,
         }))
     }
@@ -528,13 +466,7 @@ fn described(op: &Op) -> Map<String, Value> {
     }))
 }
 
-/// Of a limit in units per second what so many 1e9 per second are.
-fn percent(giga: f64, limit: Option<f64>) -> Option<f64> {
-    limit.map(|limit| 100.0 * 1e9 * giga / limit)
-}
-
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+/// A rate in percent of its limit.
+fn percent(rate: f64, limit: Option<f64>) -> Option<f64> {
+    limit.map(|limit| 100.0 * rate / limit)
 }

@@ -1,15 +1,17 @@
 //! `sterna tune`: which kernels are the fastest on this adapter; and what other commands do when they meet a
 //! shape for the first time.
 
+use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
 use serde_json::{Value, json};
 
 use super::bench::{batched_shape, seconds};
-use super::{DeviceFlags, Failure, Verdict, failure, object};
-use crate::bench::{self, Outcome, Room, Tried, Tuned, Wanted, Watch};
+use super::{DeviceFlags, Failure, Verdict, failure, object, shown};
 use crate::gpu::Gpu;
+use crate::measure::tuning::{self, Attempt, Tried, Tuned, room_to_tune, shapes_to_tune};
+use crate::measure::{Wanted, Watch};
 use crate::mnist::Dataset;
 use crate::model::Precision;
 use crate::report::columns;
@@ -47,14 +49,33 @@ pub struct Flags {
     device: DeviceFlags,
 }
 
+/// The file of choices of this device, in `STERNA_CACHE` or else in the user's folder for caches.
+pub fn choices(gpu: &Gpu) -> Option<PathBuf> {
+    let folder = match std::env::var_os("STERNA_CACHE").filter(|folder| !folder.is_empty()) {
+        Some(folder) => PathBuf::from(folder),
+        None => etcetera::BaseStrategy::cache_dir(&etcetera::choose_base_strategy().ok()?).join("sterna"),
+    };
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
+    let words: String = format!("{} {}", gpu.backend(), gpu.name()).chars().map(plain).collect();
+    let name: Vec<&str> = words.split('-').filter(|word| !word.is_empty()).collect();
+    Some(folder.join(format!("tune-{}.txt", name.join("-"))))
+}
+
+/// Keeps what was found for the next command, and says where.
+fn keep(gpu: &Gpu, found: &[Tuned]) -> Result<PathBuf, String> {
+    let file = choices(gpu).ok_or("this user has no folder for caches: STERNA_CACHE can name one")?;
+    tuning::keep(gpu, &file, found).map(|()| file)
+}
+
 pub fn run(flags: &Flags) -> super::Outcome {
     let gpu = flags.device.open()?;
     super::tell(format!("tune on {}", super::gpu_line(&gpu)));
-    let shapes = if flags.shapes.is_empty() { bench::shapes_to_tune(&gpu) } else { flags.shapes.clone() };
+    let shapes = if flags.shapes.is_empty() { shapes_to_tune(&gpu) } else { flags.shapes.clone() };
     let wanted: Vec<Wanted> = shapes.iter().flat_map(|&shape| Wanted::at(&gpu, shape)).collect();
     let mut watch = Watch { tell: &mut |line| super::tell(line), stop: &|| false };
-    let room = flags.device.found(bench::room_to_tune(&gpu, &wanted))?;
-    let (found, left_out) = tune(&gpu, &wanted, room, flags.seconds, &mut watch)?;
+    let room = flags.device.found(room_to_tune(&gpu, &wanted))?;
+    let found = tuning::try_all(&gpu, &wanted, room, flags.seconds, &mut watch);
+    let (found, left_out) = found.map_err(failure)?;
 
     super::say(super::gpu_line(&gpu))?;
     super::say(table(&gpu, &found).trim_end())?;
@@ -62,56 +83,32 @@ pub fn run(flags: &Flags) -> super::Outcome {
         super::say(format!("{wanted} is left out: {reason}"))?;
     }
     let kept = match flags.device.keeps_choices() {
-        true => bench::save(&gpu, &found).map_err(|sentence| super::tell(format!("sterna: {sentence}"))).ok(),
+        true => keep(&gpu, &found).map_err(|sentence| super::tell(format!("sterna: {sentence}"))).ok(),
         false => None,
     };
-    match &kept {
-        Some(path) => super::say(format!("\nkept in {}", super::shown(path)))?,
-        None => super::say("\nnot kept")?,
-    }
+    super::say(kept.as_deref().map_or("\nnot kept".into(), |file| format!("\nkept in {}", shown(file))))?;
     if flags.json {
+        let left_out = left_out.iter().map(|(wanted, reason)| {
+            json!({"operation": wanted.operation, "shape": super::lengths(wanted.shape), "reason": reason})
+        });
         let mut line = super::device_json(&gpu);
         line.extend(object(json!({
             "driver": gpu.driver(),
             "checked": gpu.checked(),
             "tuned": found.iter().map(|tuned| tuned_json(&gpu, tuned)).collect::<Vec<_>>(),
-            "left_out": left_out.iter().map(|(wanted, reason)| json!({
-                "operation": wanted.operation, "shape": wanted.lengths(), "reason": reason,
-            })).collect::<Vec<_>>(),
-            "kept_in": kept.as_deref().map(super::shown),
+            "left_out": left_out.collect::<Vec<_>>(),
+            "kept_in": kept.as_deref().map(shown),
         })));
         super::print_json("tune", line)?;
     }
-    let wrong = |tried: &Tried| matches!(tried.outcome, Outcome::Wrong(_));
-    match found.iter().flat_map(|tuned| &tuned.tried).any(wrong) {
-        true => Ok(Verdict::No),
-        false => Ok(Verdict::Yes),
-    }
-}
-
-type Found = (Vec<Tuned>, Vec<(Wanted, String)>);
-
-fn tune(gpu: &Gpu, wanted: &[Wanted], room: Room, seconds: f64, watch: &mut Watch) -> Result<Found, Failure> {
-    let (mut found, mut left_out) = (Vec::new(), Vec::new());
-    for &wanted in wanted {
-        if (watch.stop)() {
-            break;
-        }
-        let candidates = bench::candidates(gpu, wanted);
-        match bench::tune(gpu, wanted, &candidates, room, seconds).map_err(failure)? {
-            Ok(tuned) => {
-                (watch.tell)(format!("{wanted}: {}", tuned.winner.described(gpu.tuning())));
-                found.push(tuned);
-            }
-            Err(reason) => left_out.push((wanted, reason)),
-        }
-    }
-    Ok((found, left_out))
+    let wrong = |tried: &Tried| matches!(tried.outcome, Attempt::Wrong(_));
+    let all_right = !found.iter().flat_map(|tuned| &tuned.tried).any(wrong);
+    Ok(if all_right { Verdict::Yes } else { Verdict::No })
 }
 
 impl DeviceFlags {
-    /// Has the device find its fastest kernels for the products of a step, before any is bound. All of them compute
-    /// the same integers, so the run ends with the same weights whatever is found.
+    /// Has the device find its fastest kernels for the products of a step, before any is bound. All of them compute the
+    /// same integers, so whatever is found, the run ends with the same weights.
     pub fn tune_training(&self, gpu: &Gpu, config: &Config, data: &Dataset) -> Result<(), Failure> {
         if config.precision == Precision::F32 {
             return Ok(());
@@ -125,8 +122,8 @@ impl DeviceFlags {
         self.tune(gpu, &wanted, 1.0)
     }
 
-    /// Finds the fastest kernels for what this device has no choice for yet, in so many seconds each, has the
-    /// device use them, and keeps them.
+    /// Finds the fastest kernels for the products that this device has no choice for yet, in so many seconds each, has the
+    /// device use them, and keeps the choices.
     pub fn tune(&self, gpu: &Gpu, wanted: &[Wanted], seconds: f64) -> Result<(), Failure> {
         let mut tell = |line| log::info!("{line}");
         self.tune_watched(gpu, wanted, seconds, &mut Watch { tell: &mut tell, stop: &|| false })
@@ -143,16 +140,7 @@ impl DeviceFlags {
         if !self.keeps_choices() {
             return Ok(());
         }
-        let mut missing: Vec<Wanted> = Vec::new();
-        for &wanted in wanted {
-            let known =
-                |other: &Wanted| other.operation == wanted.operation && other.class() == wanted.class();
-            let choice = bench::candidates(gpu, wanted).len() > 1;
-            if choice && gpu.choice(wanted.operation, wanted.class()).is_none() && !missing.iter().any(known)
-            {
-                missing.push(wanted);
-            }
-        }
+        let missing = tuning::missing(gpu, wanted);
         if missing.is_empty() {
             return Ok(());
         }
@@ -161,16 +149,14 @@ impl DeviceFlags {
             "sterna: {} not seen on this adapter before: trying which kernels are fastest (--no-tune does without)",
             super::counted(missing.len(), "product")
         ));
-        let room = self.found(bench::room_to_tune(gpu, &missing))?;
-        let (found, _) = tune(gpu, &missing, room, seconds, watch)?;
-        for Tuned { wanted, winner, .. } in &found {
-            gpu.choose(wanted.operation, wanted.class(), winner);
-        }
-        match bench::save(gpu, &found) {
-            Ok(path) => super::tell(format!(
+        let room = self.found(room_to_tune(gpu, &missing))?;
+        let (found, _) = tuning::try_all(gpu, &missing, room, seconds, watch).map_err(failure)?;
+        tuning::choose(gpu, &found);
+        match keep(gpu, &found) {
+            Ok(file) => super::tell(format!(
                 "sterna: tuned in {:.1} s, kept in {}; `sterna tune` shows more",
                 start.elapsed().as_secs_f64(),
-                super::shown(&path)
+                shown(&file)
             )),
             Err(sentence) => log::warn!("{sentence}"),
         }
@@ -186,11 +172,11 @@ fn table(gpu: &Gpu, found: &[Tuned]) -> String {
         for tried in &tuned.tried {
             let mark = if tried.kernel == tuned.winner { "->" } else { "" };
             let [time, ratio] = match &tried.outcome {
-                Outcome::Seconds(seconds) => {
+                Attempt::Seconds(seconds) => {
                     [format!("{:.1}", 1e6 * seconds), format!("{:.2}", seconds / best)]
                 }
-                Outcome::Wrong(_) => ["wrong".into(), String::new()],
-                Outcome::Untried => ["no time left".into(), String::new()],
+                Attempt::Wrong(_) => ["wrong".into(), String::new()],
+                Attempt::Untried => ["no time left".into(), String::new()],
             };
             let candidate = tried.kernel.described(gpu.tuning());
             lines.push(vec![mark.into(), tuned.wanted.to_string(), candidate, time, ratio]);
@@ -201,13 +187,13 @@ fn table(gpu: &Gpu, found: &[Tuned]) -> String {
 
 fn tuned_json(gpu: &Gpu, tuned: &Tuned) -> Value {
     let tried = |tried: &Tried| {
-        let wrong = if let Outcome::Wrong(sentence) = &tried.outcome { Some(sentence) } else { None };
+        let wrong = if let Attempt::Wrong(sentence) = &tried.outcome { Some(sentence) } else { None };
         json!({
             "kernel": tried.kernel.described(gpu.tuning()), "seconds": tried.seconds(), "wrong": wrong,
         })
     };
     json!({
-        "operation": tuned.wanted.operation, "shape": tuned.wanted.lengths(),
+        "operation": tuned.wanted.operation, "shape": super::lengths(tuned.wanted.shape),
         "winner": tuned.winner.described(gpu.tuning()),
         "candidates": tuned.tried.iter().map(tried).collect::<Vec<_>>(),
     })

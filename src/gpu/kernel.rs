@@ -22,12 +22,44 @@ pub struct Kernel {
     pub subgroup: u32,
     /// Whether the shader uses WGSL's type `f16`.
     pub f16: bool,
+    /// What most of its operations are.
+    pub arithmetic: Arithmetic,
     /// What the shader was written for. Others may run it too, where they have what it needs.
     pub made_for: Machine,
     /// Overrides on a GPU.
     pub gpu: Overrides,
     /// Overrides on a software rasteriser, where small workgroups read memory fastest.
     pub cpu: Overrides,
+}
+
+/// The operations that a kernel does most. A probe measures how many of them the adapter does in a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arithmetic {
+    /// Multiplications and additions in f32.
+    FmaF32,
+    /// Multiplications and additions in f16.
+    FmaF16,
+    /// Additions of 32-bit integers.
+    AddI32,
+    /// Products of int8, four at a time, summed in 32 bits.
+    Dot4I8,
+    /// Bits that are combined and counted. One instruction does 32 products, and no probe measures it.
+    BitCount,
+    /// Products of small integers, two by one multiplication of 32 bits. No probe measures it.
+    Pairs,
+}
+
+impl Arithmetic {
+    /// The name of the ceiling that bounds it; none where no probe measures it.
+    pub fn ceiling(self) -> Option<&'static str> {
+        match self {
+            Arithmetic::FmaF32 => Some("fma_f32"),
+            Arithmetic::FmaF16 => Some("fma_f16"),
+            Arithmetic::AddI32 => Some("add_i32"),
+            Arithmetic::Dot4I8 => Some("dot4_i8"),
+            Arithmetic::BitCount | Arithmetic::Pairs => None,
+        }
+    }
 }
 
 /// The value of one override, where it is among them.
@@ -79,7 +111,7 @@ macro_rules! params {
 pub(crate) use params;
 
 impl Kernel {
-    /// A kernel without a register tile and with the common workgroup sizes.
+    /// A kernel in f32, without a register tile and with the common workgroup sizes.
     pub(crate) const fn new<P: Parameters>(name: &'static str, wgsl: &'static str) -> Kernel {
         Kernel {
             name,
@@ -88,10 +120,25 @@ impl Kernel {
             tile: [1, 1],
             subgroup: 0,
             f16: false,
+            arithmetic: Arithmetic::FmaF32,
             made_for: Machine::Gpu,
             gpu: WG_GPU,
             cpu: WG_CPU,
         }
+    }
+
+    /// The text as browsers take it. They want `enable subgroups;`, which wgpu refuses, so no shader file has it. It
+    /// takes the place of the empty line after the header: every line keeps its number.
+    pub fn browser_wgsl(&self) -> String {
+        match self.subgroup {
+            0 => self.wgsl.into(),
+            _ => self.wgsl.replacen("\n\n", "\nenable subgroups;\n", 1),
+        }
+    }
+
+    /// [`Kernel::new`] of a shader that multiplies int8.
+    pub(crate) const fn dot4<P: Parameters>(name: &'static str, wgsl: &'static str) -> Kernel {
+        Kernel::new::<P>(name, wgsl).doing(Arithmetic::Dot4I8)
     }
 
     /// The overrides for a tuning.
@@ -121,6 +168,11 @@ impl Kernel {
     /// The same kernel for subgroups of at least `size`.
     pub(crate) const fn subgroup(self, size: u32) -> Kernel {
         Kernel { subgroup: size, ..self }
+    }
+
+    /// The same kernel with other arithmetic than f32.
+    pub(crate) const fn doing(self, arithmetic: Arithmetic) -> Kernel {
+        Kernel { arithmetic, ..self }
     }
 
     /// The same kernel for adapters that have `f16`.

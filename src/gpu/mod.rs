@@ -21,7 +21,7 @@ pub use adapter::{Adapter, Choice, adapters, silence_device_select};
 pub use capture::Capture;
 pub use device::{Gpu, Submission};
 pub use error::Error;
-pub use kernel::{Field, Kernel, Machine, Overrides, Parameters, Tuning};
+pub use kernel::{Arithmetic, Field, Kernel, Machine, Overrides, Parameters, Tuning};
 pub(crate) use kernel::{WG_CPU, params, value};
 pub use op::{Cost, Grid, MOST_GROUPS, Op};
 #[cfg(feature = "cli")]

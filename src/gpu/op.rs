@@ -32,6 +32,7 @@ pub enum Grid {
 #[derive(Clone, Debug)]
 pub struct Op {
     kernel: &'static Kernel,
+    params: Vec<u8>,
     tensors: Vec<Tensor>,
     groups: [u32; 3],
     cost: Cost,
@@ -60,6 +61,11 @@ impl Op {
     pub fn mark(ops: &mut [Op], phase: &str) {
         let phase: Arc<str> = phase.into();
         ops.iter_mut().for_each(|op| op.phase = phase.clone());
+    }
+
+    /// The bytes of `Params`, in whole 16-byte vectors.
+    pub fn params(&self) -> &[u8] {
+        &self.params
     }
 
     /// The bound tensors, in binding order from 1.
@@ -150,6 +156,7 @@ impl Gpu {
         });
         Op {
             kernel,
+            params: bytes,
             tensors: tensors.iter().map(|&tensor| tensor.clone()).collect(),
             groups: grid.groups(kernel, overrides),
             cost,

@@ -2,7 +2,7 @@
 
 use super::{expect, matrix};
 use crate::augment::Distortion;
-use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, params, value};
+use crate::gpu::{Arithmetic, Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, params, value};
 
 params! {
     batch: u32, height: u32, width: u32, count: u32, seed_low: u32, seed_high: u32,
@@ -17,7 +17,8 @@ pub static KERNEL: Kernel = Kernel::new::<Params>(
         include_str!("../../shaders/snippets/grid.wgsl"),
     ),
 )
-.with(&[("WG", 64.0), ("SPAN", 4.0)], &[("WG", 8.0), ("SPAN", 32.0)]);
+.with(&[("WG", 64.0), ("SPAN", 4.0)], &[("WG", 8.0), ("SPAN", 32.0)])
+.doing(Arithmetic::AddI32);
 
 /// `x[b, v, u] = bilinear(images[order[position + b]], A_b (u, v))`, `y[b] = labels[order[position + b]]`,
 /// with `clock = {step, position}`, `x[batch, height * width]` as integers 0 to 255, and `A_b` drawn from

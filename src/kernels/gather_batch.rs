@@ -1,7 +1,7 @@
 //! Draws a batch from the data set that lives on the device. Shader: `shaders/train/gather_batch.wgsl`.
 
 use super::{expect, matrix};
-use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, params};
+use crate::gpu::{Arithmetic, Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, params};
 
 params! { batch: u32, pixels: u32, count: u32 }
 
@@ -12,7 +12,8 @@ pub static KERNEL: Kernel = Kernel::new::<Params>(
         include_str!("../../shaders/snippets/grid.wgsl")
     ),
 )
-.tiled([4, 1]);
+.tiled([4, 1])
+.doing(Arithmetic::AddI32);
 
 /// `x[b, c] = images[order[position + b], c]`, `y[b] = labels[order[position + b]]`, with
 /// `clock = {step, position}` and `x[batch, pixels]` as integers 0 to 255.

@@ -5,7 +5,7 @@
 use half::f16;
 
 use super::{Int8Tensor, MOST_COLS, PackedTensor, chosen, expect, matrix, preferred, row_grid};
-use crate::gpu::{Cost, Dtype::*, Error, Gpu, Kernel, Op, Tensor, WG_CPU, params};
+use crate::gpu::{Arithmetic, Cost, Dtype::*, Error, Gpu, Kernel, Op, Tensor, WG_CPU, params};
 use crate::ternary::{self, Base3, Bitplanes};
 
 // Length counts what a row is made of: columns, words or vectors.
@@ -72,12 +72,12 @@ macro_rules! broadcast {
 
 /// What a GPU may run, and more.
 macro_rules! variants {
-    ($operation:literal, $operands:tt $(, $more:expr)* $(,)?) => {
+    ($operation:literal, $arithmetic:ident, $operands:tt $(, $more:expr)* $(,)?) => {
         &[
-            &base!($operation, $operands),
-            &subgroup!($operation, $operands),
-            &subgroup!($operation, $operands).overridden(&[("WG", 32.0)]),
-            &subgroup!($operation, $operands).overridden(&[("WG", 128.0)]),
+            &base!($operation, $operands).doing(Arithmetic::$arithmetic),
+            &subgroup!($operation, $operands).doing(Arithmetic::$arithmetic),
+            &subgroup!($operation, $operands).doing(Arithmetic::$arithmetic).overridden(&[("WG", 32.0)]),
+            &subgroup!($operation, $operands).doing(Arithmetic::$arithmetic).overridden(&[("WG", 128.0)]),
             $(&$more),*
         ]
     };
@@ -85,6 +85,7 @@ macro_rules! variants {
 
 pub static GEMV_F32: &[&Kernel] = variants!(
     "gemv_f32",
+    FmaF32,
     ["products/operands/f32", "products/operands/sums_f32"],
     broadcast!(
         "gemv_f32",
@@ -94,6 +95,7 @@ pub static GEMV_F32: &[&Kernel] = variants!(
 
 pub static GEMV_F16: &[&Kernel] = variants!(
     "gemv_f16",
+    FmaF32,
     [
         "products/operands/f16",
         "products/operands/whole_vectors",
@@ -115,6 +117,7 @@ pub static GEMV_F16: &[&Kernel] = variants!(
 
 pub static GEMV_I8: &[&Kernel] = variants!(
     "gemv_i8",
+    Dot4I8,
     [
         "products/operands/i8",
         "products/operands/whole_vectors",
@@ -139,11 +142,13 @@ pub static GEMV_I8: &[&Kernel] = variants!(
             "products/operands/i8",
             "products/operands/whole_vectors"
         ]
-    ),
+    )
+    .doing(Arithmetic::Dot4I8),
 );
 
 pub static GEMV_TERNARY: &[&Kernel] = variants!(
     "gemv_ternary",
+    Dot4I8,
     [
         "products/operands/ternary_dot",
         "products/operands/packed_words",
@@ -159,8 +164,10 @@ pub static GEMV_TERNARY: &[&Kernel] = variants!(
             "products/operands/sums_i32",
             "snippets/row_pairs"
         ]
-    ),
-    broadcast!("gemv_ternary", ["software/ternary_pairs_broadcast", "snippets/ternary_pairs"]),
+    )
+    .doing(Arithmetic::Pairs),
+    broadcast!("gemv_ternary", ["software/ternary_pairs_broadcast", "snippets/ternary_pairs"])
+        .doing(Arithmetic::Dot4I8),
 );
 
 /// Additions alone: what the format promises, made literal, to be measured beside kernels that multiply.
@@ -176,6 +183,7 @@ macro_rules! addsub {
             ]
         )
         .tiled([1, 2])
+        .doing(Arithmetic::AddI32)
     };
 }
 
@@ -184,6 +192,7 @@ pub static GEMV_TERNARY_ADDSUB: &[&Kernel] =
 
 pub static GEMV_BASE3: &[&Kernel] = variants!(
     "gemv_base3",
+    Dot4I8,
     [
         "products/operands/base3_dot",
         "products/operands/base3_vectors",
@@ -202,8 +211,9 @@ pub static GEMV_BASE3: &[&Kernel] = variants!(
             "snippets/base3",
             "snippets/row_pairs"
         ]
-    ),
-    Kernel::new::<Params>(
+    )
+    .doing(Arithmetic::Pairs),
+    Kernel::dot4::<Params>(
         "gemv_base3_wide",
         text!(
             "products/gemv_base3",
@@ -223,6 +233,7 @@ pub static GEMV_BASE3: &[&Kernel] = variants!(
 
 pub static GEMV_BITPLANE: &[&Kernel] = variants!(
     "gemv_bitplane",
+    BitCount,
     [
         "products/operands/bitplane",
         "products/operands/whole_vectors",
@@ -238,7 +249,8 @@ pub static GEMV_BITPLANE: &[&Kernel] = variants!(
             "products/operands/bitplane",
             "products/operands/whole_vectors"
         ]
-    ),
+    )
+    .doing(Arithmetic::BitCount),
 );
 
 /// The op of a kernel whose matrix has so many rows of such a length, with the tensors in the order of its bindings, the

@@ -8,7 +8,7 @@ use crate::ternary;
 params! { batch: u32, rows: u32, vectors: u32, words: u32 }
 
 const fn base() -> Kernel {
-    Kernel::new::<Params>(
+    Kernel::dot4::<Params>(
         "matmul_base3",
         text!(
             "products/matmul_base3",
@@ -26,7 +26,7 @@ const fn base() -> Kernel {
 
 /// For batches of a few rows, of which `COLUMNS` share one decoding of the weights.
 const fn small(overrides: Overrides) -> Kernel {
-    Kernel::new::<Params>(
+    Kernel::dot4::<Params>(
         "matmul_base3_small",
         text!(
             "products/matmul_base3",
@@ -45,7 +45,7 @@ const fn small(overrides: Overrides) -> Kernel {
 
 /// The same for software rasterisers, and for batches of any size.
 const fn small_broadcast(overrides: Overrides) -> Kernel {
-    Kernel::new::<Params>(
+    Kernel::dot4::<Params>(
         "matmul_base3_small_broadcast",
         text!(
             "products/matmul_base3",

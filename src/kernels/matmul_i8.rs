@@ -8,7 +8,7 @@ use crate::gpu::{Cost, Dtype::*, Gpu, Kernel, Op, Overrides, Tensor, params};
 params! { batch: u32, rows: u32, vectors: u32 }
 
 const fn base() -> Kernel {
-    Kernel::new::<Params>(
+    Kernel::dot4::<Params>(
         "matmul_i8",
         text!(
             "products/matmul_i8",
@@ -24,7 +24,7 @@ const fn base() -> Kernel {
 
 /// For batches of a few rows, of which `COLUMNS` share one reading of the weights.
 const fn small(overrides: Overrides) -> Kernel {
-    Kernel::new::<Params>(
+    Kernel::dot4::<Params>(
         "matmul_i8_small",
         text!(
             "products/matmul_i8",
@@ -41,7 +41,7 @@ const fn small(overrides: Overrides) -> Kernel {
 
 /// The same for software rasterisers.
 const fn small_broadcast(overrides: Overrides) -> Kernel {
-    Kernel::new::<Params>(
+    Kernel::dot4::<Params>(
         "matmul_i8_small_broadcast",
         text!(
             "products/matmul_i8",
@@ -68,7 +68,7 @@ pub static VARIANTS: &[&Kernel] = &[
     &small_broadcast(SMALL_CPU[0]),
     &small_broadcast(SMALL_CPU[1]),
     &small_broadcast(SMALL_CPU[2]),
-    &Kernel::new::<Params>(
+    &Kernel::dot4::<Params>(
         "matmul_i8_broadcast",
         text!("products/matmul_i8", "software/tile_dots", "software/tile_i8", "snippets/dot16",),
     )

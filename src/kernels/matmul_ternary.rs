@@ -3,13 +3,13 @@
 //! a register tile for software rasterisers; `_small` and `_small_broadcast` for a few rows of activations.
 
 use super::{Int8Tensor, PackedTensor, SMALL, SMALL_CPU, batch_grid, chosen, expect};
-use crate::gpu::{Cost, Dtype::*, Gpu, Kernel, Op, Overrides, Tensor, params};
+use crate::gpu::{Arithmetic, Cost, Dtype::*, Gpu, Kernel, Op, Overrides, Tensor, params};
 use crate::ternary;
 
 params! { batch: u32, rows: u32, words: u32 }
 
 const fn base() -> Kernel {
-    Kernel::new::<Params>(
+    Kernel::dot4::<Params>(
         "matmul_ternary",
         text!(
             "products/matmul_ternary",
@@ -25,7 +25,7 @@ const fn base() -> Kernel {
 }
 
 const fn large() -> Kernel {
-    Kernel::new::<Params>(
+    Kernel::dot4::<Params>(
         "matmul_ternary_large",
         text!(
             "products/matmul_ternary",
@@ -52,12 +52,13 @@ const fn nodot() -> Kernel {
         ),
     )
     .tiled([4, 4])
+    .doing(Arithmetic::Pairs)
     .for_gpus_without_dot()
 }
 
 /// For batches of a few rows, of which `COLUMNS` share one unpacking of the weights.
 const fn small(overrides: Overrides) -> Kernel {
-    Kernel::new::<Params>(
+    Kernel::dot4::<Params>(
         "matmul_ternary_small",
         text!(
             "products/matmul_ternary",
@@ -74,7 +75,7 @@ const fn small(overrides: Overrides) -> Kernel {
 
 /// The same for software rasterisers.
 const fn small_broadcast(overrides: Overrides) -> Kernel {
-    Kernel::new::<Params>(
+    Kernel::dot4::<Params>(
         "matmul_ternary_small_broadcast",
         text!(
             "products/matmul_ternary",
@@ -105,7 +106,7 @@ pub static VARIANTS: &[&Kernel] = &[
     &small_broadcast(SMALL_CPU[0]),
     &small_broadcast(SMALL_CPU[1]),
     &small_broadcast(SMALL_CPU[2]),
-    &Kernel::new::<Params>(
+    &Kernel::dot4::<Params>(
         "matmul_ternary_broadcast",
         text!(
             "products/matmul_ternary",

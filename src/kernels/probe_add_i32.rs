@@ -2,7 +2,7 @@
 
 use super::expect;
 use super::probe_fma_f32::every_size;
-use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Overrides, Tensor, params};
+use crate::gpu::{Arithmetic, Cost, Dtype::*, Gpu, Grid, Kernel, Op, Overrides, Tensor, params};
 
 params! { trips: u32 }
 
@@ -11,7 +11,7 @@ const fn tuned(overrides: Overrides) -> Kernel {
         include_str!("../../shaders/probes/probe_add_i32.wgsl"),
         include_str!("../../shaders/snippets/grid.wgsl")
     );
-    Kernel::new::<Params>("probe_add_i32", wgsl).overridden(overrides)
+    Kernel::new::<Params>("probe_add_i32", wgsl).overridden(overrides).doing(Arithmetic::AddI32)
 }
 
 /// The probe with every workgroup size that may be the fastest.

@@ -11,7 +11,7 @@ const fn tuned(overrides: Overrides) -> Kernel {
         include_str!("../../shaders/probes/probe_dot4.wgsl"),
         include_str!("../../shaders/snippets/grid.wgsl")
     );
-    Kernel::new::<Params>("probe_dot4", wgsl).overridden(overrides)
+    Kernel::dot4::<Params>("probe_dot4", wgsl).overridden(overrides)
 }
 
 /// The probe with every workgroup size that may be the fastest.

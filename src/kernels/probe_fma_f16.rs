@@ -2,13 +2,13 @@
 
 use super::expect;
 use super::probe_fma_f32::every_size;
-use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Overrides, Tensor, params};
+use crate::gpu::{Arithmetic, Cost, Dtype::*, Gpu, Grid, Kernel, Op, Overrides, Tensor, params};
 
 params! { trips: u32, a: f32 }
 
 const fn tuned(overrides: Overrides) -> Kernel {
     let wgsl = text!("probes/probe_fma_f16", "probes/leapfrog", "snippets/grid");
-    Kernel::new::<Params>("probe_fma_f16", wgsl).overridden(overrides).half()
+    Kernel::new::<Params>("probe_fma_f16", wgsl).overridden(overrides).half().doing(Arithmetic::FmaF16)
 }
 
 /// The probe with every workgroup size that may be the fastest.

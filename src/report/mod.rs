@@ -1,17 +1,14 @@
 //! What people look at: the model's table, the confusion matrix, the curve, the pictures. Numbers come in
 //! ready; nothing here computes on the device, trains, or touches a file.
 
+mod chart;
 mod curve;
 mod picture;
 mod table;
 mod trace;
-mod wall;
+pub mod wall;
 
 pub use curve::{Point, compare_svg, curve_svg};
 pub use picture::{confusion_png, contact_sheet_png, weights_png};
 pub use table::{LayerCost, columns, confusion_table, model_table, thousands};
-pub use trace::{Row, Trace};
-pub use wall::{
-    bound_word, ceilings_table, compare_page, energy_table, formats_table, models_table, points_table,
-    staircase_table, wall_page,
-};
+pub use trace::{Trace, TraceRow};

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 /// A row of the timeline: a thread of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Row {
+pub struct TraceRow {
     process: usize,
     thread: usize,
 }
@@ -23,28 +23,32 @@ pub struct Trace {
 
 impl Trace {
     /// A row under a process of this name, below the rows that this process already has.
-    pub fn row(&mut self, process: &str, name: &str) -> Row {
+    pub fn row(&mut self, process: &str, name: &str) -> TraceRow {
         let at = self.processes.iter().position(|(known, _)| known == process).unwrap_or_else(|| {
             self.processes.push((process.into(), 0));
             let pid = self.processes.len();
-            self.metadata("process_name", Row { process: pid, thread: 0 }, json!({"name": process}));
-            self.metadata("process_sort_index", Row { process: pid, thread: 0 }, json!({"sort_index": pid}));
+            self.metadata("process_name", TraceRow { process: pid, thread: 0 }, json!({"name": process}));
+            self.metadata(
+                "process_sort_index",
+                TraceRow { process: pid, thread: 0 },
+                json!({"sort_index": pid}),
+            );
             pid - 1
         });
         self.processes[at].1 += 1;
-        let row = Row { process: at + 1, thread: self.processes[at].1 };
+        let row = TraceRow { process: at + 1, thread: self.processes[at].1 };
         self.metadata("thread_name", row, json!({"name": name}));
         self.metadata("thread_sort_index", row, json!({"sort_index": row.thread}));
         row
     }
 
-    fn metadata(&mut self, name: &str, row: Row, args: Value) {
+    fn metadata(&mut self, name: &str, row: TraceRow, args: Value) {
         self.events
             .push(json!({"ph": "M", "name": name, "pid": row.process, "tid": row.thread, "args": args}));
     }
 
     /// Something that took from one second to another.
-    pub fn span(&mut self, row: Row, name: &str, seconds: std::ops::Range<f64>, args: Value) {
+    pub fn span(&mut self, row: TraceRow, name: &str, seconds: std::ops::Range<f64>, args: Value) {
         let (start, took) = (1e6 * seconds.start, 1e6 * (seconds.end - seconds.start));
         self.events.push(json!({
             "ph": "X", "name": name, "cat": "sterna", "pid": row.process, "tid": row.thread,

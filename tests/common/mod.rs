@@ -4,9 +4,11 @@
 // Every test file compiles its own copy and uses a part of it.
 #![allow(dead_code)]
 
+pub mod dawn;
 pub mod process;
 
 use std::fmt::Debug;
+use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use sterna::gpu::{Choice, Dtype, Element, Gpu, Tensor, Tuning};
@@ -14,6 +16,12 @@ use sterna::kernels::{Int8Tensor, PackedTensor};
 use sterna::random::{self, Stream};
 use sterna::reference::Int8;
 use sterna::ternary::{TRITS, words};
+
+/// The folder that holds `tests`. Cargo names it to each test that it runs. `benches/gpu`, which runs test
+/// executables on a machine without cargo, names the folder that its archive was unpacked into.
+pub fn repository() -> PathBuf {
+    std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or(env!("CARGO_MANIFEST_DIR").into()).into()
+}
 
 // --- the device ------------------------------------------------------------------------------------
 
@@ -26,16 +34,24 @@ pub enum Shaders {
     Checked,
     /// With the overrides of a GPU, whatever runs them.
     ForGpu,
+    /// By Dawn, see [`dawn`]: this device only holds the tensors.
+    Dawn,
 }
+
+static GPUS: [OnceLock<Gpu>; 4] = [const { OnceLock::new() }; 4];
 
 /// The GPU of this test process, opened once for each kind of shaders.
 ///
 /// `STERNA_TEST_BACKEND` and `STERNA_TEST_ADAPTER` choose another than the best, as `--backend` and
 /// `--adapter` do. No adapter is a failure, never a skip.
 pub fn gpu(shaders: Shaders) -> &'static Gpu {
-    static GPUS: [OnceLock<Gpu>; 3] = [const { OnceLock::new() }; 3];
     GPUS[shaders as usize]
         .get_or_init(|| Gpu::new(&choice(shaders)).unwrap_or_else(|error| panic!("{error}")))
+}
+
+/// Whether Dawn runs what this device is asked to run.
+pub fn is_by_dawn(gpu: &Gpu) -> bool {
+    GPUS[Shaders::Dawn as usize].get().is_some_and(|other| std::ptr::eq(gpu, other))
 }
 
 /// What [`gpu`] opens.

@@ -1,115 +1,100 @@
 //! Several adapters on one page.
 
-use std::fmt::Write;
+use maud::{Markup, html};
 
-use super::figure::symbol;
-use super::html::{GAP, document, escape, figure, or, plain, share, table, unit};
-use super::page::drawn;
+use super::html::{document, figure, gap, or, plain, section, share, unit};
 use super::plot::{rooflines_svg, staircase_svg};
-use super::tables::ceiling_words;
-use crate::wall::{Probe, STEADY, Wall};
+use super::tables::Table;
+use crate::measure::ceilings::{CEILINGS, Ceilings, Probe, STEADY};
+use crate::measure::wall::Wall;
 
 /// Several adapters on one page.
 pub fn compare_page(walls: &[Wall]) -> String {
-    let title = "Memory walls compared";
     let names = names(walls);
-    let mut body = format!("<h1>{title}</h1>\n<ul class=meta>");
-    for (wall, name) in walls.iter().zip(&names) {
-        let software =
-            if wall.software { " – a software renderer: this “device” is a CPU" } else { "" };
-        let partial = if wall.interrupted { " – interrupted" } else { "" };
-        let (began, version) = (escape(&wall.began), escape(&wall.sterna_version));
-        let _ = write!(
-            body,
-            "<li><b>{}</b> ({}), {began}, sterna {version}{software}{partial}</li>",
-            escape(name),
-            escape(&wall.backend)
-        );
-    }
-    body += "</ul>\n";
-
-    let mut head = vec!["ceiling"];
-    let shown: Vec<String> = names.iter().map(|name| escape(name)).collect();
-    head.extend(shown.iter().map(String::as_str));
-    let each = crate::wall::Ceilings::none("").each().map(|(name, _)| name);
-    let row = |name: &&str| {
+    let head = |first: &[&'static str]| -> Vec<String> {
+        first.iter().map(|name| name.to_string()).chain(names.iter().cloned()).collect()
+    };
+    let ceiling = |name: &str| {
         let value = |wall: &Wall| match wall.ceilings.probe(name) {
             Some(Probe::Measured(found)) => {
-                unit(found.value, symbol(&found.unit)) + &varies(Some(found.spread))
+                html! { (unit(found.value, &found.unit)) (varies(Some(found.spread))) }
             }
-            Some(Probe::Missing { missing }) => format!("{GAP} ({})", escape(missing)),
-            None => GAP.into(),
+            Some(Probe::Missing { missing }) => html! { (gap()) " (" (missing) ")" },
+            None => gap(),
         };
-        [ceiling_words(name).to_string()].into_iter().chain(walls.iter().map(value)).collect()
+        [html! { (Ceilings::words(name)) }].into_iter().chain(walls.iter().map(value)).collect()
     };
-    let _ = writeln!(
-        body,
-        "<section id=each><h2>Ceilings</h2>{}</section>",
-        table("", &head, each.iter().map(row))
-    );
-
-    let stairs: Vec<_> =
-        names.iter().cloned().zip(walls.iter().map(|wall| wall.staircase.as_slice())).collect();
-    let _ = writeln!(
-        body,
-        "<section id=staircase><h2>Staircases</h2>{}</section>",
-        figure(
-            &staircase_svg(&stairs),
-            "axes",
-            "Read bandwidth by working set, a line for each adapter; a stroke is the middle half of a point's samples.",
-            "Where a line falls its cache ends; what is left to the right is what the weights of a model are read with."
-        )
-    );
-    let roofs: Vec<_> =
-        names.iter().cloned().zip(walls).map(|(name, wall)| (name, &wall.ceilings, drawn(wall))).collect();
-    let _ = writeln!(
-        body,
-        "<section id=roofline><h2>Rooflines</h2>{}</section>",
-        figure(
-            &rooflines_svg(&roofs),
-            "axes",
-            "The roof of each adapter, solid for its memory and dashed for its arithmetic, with the products measured on it.",
-            "The adapter whose slope lies higher wins at batch 1, the one whose flats lie higher wins at large batches."
-        )
-    );
-    body += "<section id=models><h2>The walls</h2>\n";
-    let mut lines: Vec<(String, String)> = Vec::new();
+    let mut models: Vec<(&str, &str)> = Vec::new();
     for model in walls.iter().flat_map(|wall| &wall.models) {
-        let key = (model.name.clone(), model.format.clone());
-        if !lines.contains(&key) {
-            lines.push(key);
+        if !models.contains(&(&model.name, &model.format)) {
+            models.push((&model.name, &model.format));
         }
     }
-    let mut head = vec!["model", "weights"];
-    head.extend(shown.iter().map(String::as_str));
-    let row = |(name, format): &(String, String)| {
+    let model = |&(name, format): &(&str, &str)| {
         let cell = |wall: &Wall| {
-            let model = wall.models.iter().find(|model| model.name == *name && model.format == *format);
-            let Some(model) = model else { return GAP.into() };
-            format!(
-                "{}{} (at least {}), {} tokens/s",
-                or(model.measured_seconds, |seconds| unit(seconds, "s")),
-                varies(model.spread),
-                or(model.predicted_seconds, |seconds| unit(seconds, "s")),
-                or(model.tokens_per_second, plain)
-            )
+            let model = wall.models.iter().find(|model| model.name == name && model.format == format);
+            let seconds = |seconds| or(seconds, |seconds| unit(seconds, "s"));
+            or(model, |model| {
+                html! {
+                    (seconds(model.measured_seconds)) (varies(model.spread)) " (at least "
+                    (seconds(model.predicted_seconds)) "), " (or(model.tokens_per_second, plain)) " tokens/s"
+                }
+            })
         };
-        [escape(name), escape(format)].into_iter().chain(walls.iter().map(cell)).collect()
+        [html! { (name) }, html! { (format) }].into_iter().chain(walls.iter().map(cell)).collect()
     };
-    body += &table(
-        "Time per token as measured, and the least that the ceilings allow; how far the middle half of the samples spreads, \
-         where that is more than a twentieth.",
-        &head,
-        lines.iter().map(row),
-    );
-    body += "</section>\n";
-    document(title, &body)
+    let stairs: Vec<_> = names.iter().cloned().zip(walls.iter().map(|wall| &wall.staircase[..])).collect();
+    let roofs = walls.iter().map(|wall| (&wall.ceilings, wall.roofline()));
+    let roofs: Vec<_> = names.iter().cloned().zip(roofs).collect();
+    let table = |head: Vec<String>, rows: Vec<Vec<Markup>>, caption| {
+        let head: Vec<&str> = head.iter().map(String::as_str).collect();
+        Table::new(&head, rows).html(caption)
+    };
+    document(
+        "Memory walls compared",
+        html! {
+            ul.meta {
+                @for (wall, name) in walls.iter().zip(&names) {
+                    li {
+                        b { (name) } " (" (wall.backend) "), " (wall.began) ", sterna " (wall.sterna_version)
+                        @if wall.software { " – a software renderer: this “device” is a CPU" }
+                        @if wall.interrupted { " – interrupted" }
+                    }
+                }
+            }
+            (section("each", "Ceilings", table(head(&["ceiling"]), CEILINGS.map(ceiling).into(), html! {})))
+            (section("staircase", "Staircases", figure(&staircase_svg(&stairs), "axes",
+                html! {
+                    "Read bandwidth by working set, a line for each adapter; a stroke is the middle half of a point's samples."
+                },
+                html! {
+                    "Where a line falls its cache ends; what is left to the right is what the weights of a model are read with."
+                },
+            )))
+            (section("roofline", "Rooflines", figure(&rooflines_svg(&roofs), "axes",
+                html! {
+                    "The roof of each adapter, solid for its memory and dashed for its arithmetic, with the products measured \
+                     on it."
+                },
+                html! {
+                    "The adapter whose slope lies higher wins at batch 1, the one whose flats lie higher wins at large batches."
+                },
+            )))
+            (section("models", "The walls", table(
+                head(&["model", "weights"]),
+                models.iter().map(model).collect(),
+                html! {
+                    "Time per token as measured, and the least that the ceilings allow; how far the middle half of the samples \
+                     spreads, where that is more than a twentieth."
+                },
+            )))
+        },
+    )
 }
 
 /// How far it spreads, if that is much.
-fn varies(spread: Option<f64>) -> String {
-    let much = spread.filter(|&spread| spread > STEADY);
-    much.map_or(String::new(), |spread| format!(", varies by {}", share(spread)))
+fn varies(spread: Option<f64>) -> Markup {
+    html! { @if let Some(spread) = spread.filter(|&spread| spread > STEADY) { ", varies by " (share(spread)) } }
 }
 
 /// Names that tell the adapters apart.

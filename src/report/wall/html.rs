@@ -1,88 +1,137 @@
-//! The pieces that pages are made of: figures, tables, plots with their two sentences.
+//! Figures in words, three digits and a unit, and the pieces that pages are made of.
 //!
-//! Every measured or computed figure stands in a `data` element whose value is the number of `wall.json`; a test
+//! Each measured or computed figure of a page stands in a `data` element whose value is the number of `wall.json`; a test
 //! holds that.
 
-use std::fmt::Write;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::figure::{binary, digits, percent, short, si};
-use crate::wall::Gap;
+use crate::measure::wall::Gap;
 
-const STYLE: &str = include_str!("page.css");
+/// Three significant digits, without an exponent between a thousandth and ten million.
+pub fn digits(value: f64) -> String {
+    if value == 0.0 || !value.is_finite() {
+        return format!("{value}");
+    }
+    let rounded: f64 = format!("{value:.2e}").parse().unwrap_or(value);
+    let power = rounded.abs().log10().floor() as i32;
+    match power {
+        -3..=2 => format!("{rounded:.*}", (2 - power).max(0) as usize),
+        3..=6 => format!("{rounded:.0}"),
+        _ => format!("{rounded:e}"),
+    }
+}
 
-pub fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+/// Four significant digits without zeros at their end; whole numbers up to a million as they are.
+pub fn short(value: f64) -> String {
+    if value.fract() == 0.0 && value.abs() < 1e6 {
+        return format!("{value:.0}");
+    }
+    let rounded: f64 = format!("{value:.3e}").parse().unwrap_or(value);
+    if (1e-4..1e6).contains(&rounded.abs()) { format!("{rounded}") } else { format!("{rounded:e}") }
+}
+
+/// With the prefix that leaves one to three digits before the point: `10.2 GB/s`.
+pub fn si(value: f64, unit: &str) -> String {
+    const PREFIXES: [(f64, &str); 9] = [
+        (1e15, "P"),
+        (1e12, "T"),
+        (1e9, "G"),
+        (1e6, "M"),
+        (1e3, "k"),
+        (1.0, ""),
+        (1e-3, "m"),
+        (1e-6, "µ"),
+        (1e-9, "n"),
+    ];
+    // What rounds up to a thousand takes the next prefix.
+    let rounded: f64 = format!("{value:.2e}").parse().unwrap_or(value);
+    let of = PREFIXES.iter().find(|(scale, _)| rounded.abs() >= 0.999_999 * scale);
+    match of {
+        Some((scale, prefix)) => format!("{} {prefix}{unit}", digits(rounded / scale)),
+        None => format!("{} {unit}", digits(value)),
+    }
+}
+
+/// Bytes of memory in powers of 1024, which working sets are.
+pub fn binary(bytes: u64) -> String {
+    match bytes {
+        0..0x10_0000 => format!("{} KiB", bytes >> 10),
+        0x10_0000..0x4000_0000 => format!("{} MiB", bytes >> 20),
+        _ => format!("{} GiB", bytes >> 30),
+    }
+}
+
+/// `12.3 %`.
+pub fn percent(share: f64) -> String {
+    format!("{} %", digits(100.0 * share))
 }
 
 /// A figure that is in the JSON, as people read it.
-pub fn data(value: f64, shown: &str) -> String {
-    format!("<data value=\"{value}\">{}</data>", escape(shown))
+fn data(value: f64, shown: &str) -> Markup {
+    html! { data value=(value) { (shown) } }
 }
 
-pub fn plain(value: f64) -> String {
+/// A number without a unit.
+pub fn plain(value: f64) -> Markup {
     data(value, &digits(value))
 }
 
-/// Without zeros at its end, and whole numbers whole.
-pub fn trimmed(value: f64) -> String {
+/// A number without zeros at its end.
+pub fn trimmed(value: f64) -> Markup {
     data(value, &short(value))
 }
 
-pub fn count(value: usize) -> String {
+/// A whole number.
+pub fn count(value: usize) -> Markup {
     data(value as f64, &value.to_string())
 }
 
-pub fn unit(value: f64, name: &str) -> String {
-    data(value, &si(value, name))
+/// A number of this unit; that of a measure, `byte/s`, is shortened.
+pub fn unit(value: f64, unit: &str) -> Markup {
+    data(value, &si(value, if unit == "byte/s" { "B/s" } else { unit }))
 }
 
-pub fn share(value: f64) -> String {
+/// A share in percent.
+pub fn share(value: f64) -> Markup {
     data(value, &percent(value))
 }
 
-pub fn set(bytes: u64) -> String {
+/// Bytes of a working set.
+pub fn set(bytes: u64) -> Markup {
     data(bytes as f64, &binary(bytes))
 }
 
-/// In the place of a figure that there is not.
-pub const GAP: &str = "<span class=none>–</span>";
-
-pub fn or<T>(value: Option<T>, told: impl Fn(T) -> String) -> String {
-    value.map_or(GAP.into(), told)
+/// What stands in the place of a figure that there is not.
+pub fn gap() -> Markup {
+    html! { span.none { "–" } }
 }
 
-/// A table; cells are HTML.
-pub fn table(caption: &str, head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
-    let mut html = format!("<table><caption>{caption}</caption><thead><tr>");
-    for cell in head {
-        let _ = write!(html, "<th>{cell}</th>");
-    }
-    html += "</tr></thead><tbody>";
-    for row in rows {
-        html += "<tr>";
-        for cell in row {
-            let _ = write!(html, "<td>{cell}</td>");
-        }
-        html += "</tr>\n";
-    }
-    html + "</tbody></table>\n"
+/// A figure, or a gap.
+pub fn or<T>(value: Option<T>, told: impl Fn(T) -> Markup) -> Markup {
+    value.map_or_else(gap, told)
+}
+
+/// A section of a page under its heading.
+pub fn section(id: &str, heading: &str, body: Markup) -> Markup {
+    html! { section id=(id) { h2 { (heading) } (body) } "\n" }
 }
 
 /// A plot with its two sentences.
-pub fn figure(svg: &str, class: &str, shows: &str, conclude: &str) -> String {
+pub fn figure(svg: &str, class: &str, shows: Markup, conclude: Markup) -> Markup {
     // An XML declaration would end the page's own.
     let svg = svg.find("<svg").map_or(svg, |at| &svg[at..]);
-    format!(
-        "<figure class={class}>{svg}<figcaption><b>What it shows.</b> {shows} <b>What to conclude here.</b> \
-         {conclude}</figcaption></figure>\n"
-    )
+    html! {
+        figure class=(class) {
+            (PreEscaped(svg))
+            figcaption {
+                b { "What it shows." } " " (shows) " " b { "What to conclude here." } " " (conclude)
+            }
+        }
+    }
 }
 
-pub fn gaps(gaps: &[Gap]) -> String {
-    if gaps.is_empty() {
-        return String::new();
-    }
-    // Many gaps have one reason.
+/// What was left out. Many gaps have one reason, which is told once.
+pub fn gaps(gaps: &[Gap]) -> Markup {
     let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
     for gap in gaps {
         match reasons.iter_mut().find(|(reason, _)| *reason == gap.reason) {
@@ -90,19 +139,49 @@ pub fn gaps(gaps: &[Gap]) -> String {
             None => reasons.push((&gap.reason, vec![&gap.what])),
         }
     }
-    let mut html = String::from("<p class=gaps><b>Left out.</b></p><ul class=gaps>");
-    for (reason, whats) in reasons {
-        let _ = write!(html, "<li>{}: {}</li>", escape(&whats.join(", ")), escape(reason));
+    html! {
+        @if !gaps.is_empty() {
+            p.gaps { b { "Left out." } }
+            ul.gaps { @for (reason, whats) in reasons { li { (whats.join(", ")) ": " (reason) } } }
+        }
     }
-    html + "</ul>\n"
 }
 
 /// The document around a body.
-pub fn document(title: &str, body: &str) -> String {
-    format!(
-        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <link rel=\"icon\" href=\"data:,\">\n<title>{}</title>\n<style>\n{STYLE}</style></head>\n<body>\n{body}</body></html>\n",
-        escape(title)
-    )
+pub fn document(title: &str, body: Markup) -> String {
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                link rel="icon" href="data:,";
+                title { (title) }
+                style { (PreEscaped(include_str!("page.css"))) }
+            }
+            body { h1 { (title) } (body) }
+        }
+    };
+    page.into_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_have_three_digits_and_their_unit() {
+        let values = [14e9, 2e12, 7e-3, 999.6, 0.0, 1e-6, 123.0, 1.0, 2.5e-10];
+        let want =
+            ["14.0 GB", "2.00 TB", "7.00 mB", "1.00 kB", "0 B", "1.00 µB", "123 B", "1.00 B", "2.50e-10 B"];
+        assert_eq!(values.map(|value| si(value, "B")), want.map(|text| text.replace("2.50e", "2.5e")));
+        assert_eq!(
+            [71.428, 0.0303, 533.33, 16.67, 65_504.0, 3.4e38, 0.125].map(digits),
+            ["71.4", "0.0303", "533", "16.7", "65500", "3.4e38", "0.125"]
+        );
+        let shortened = [65_504.0, 1.584_96, 0.25, 3.402_8e38, 32.0, 0.0].map(short);
+        assert_eq!(shortened, ["65504", "1.585", "0.25", "3.403e38", "32", "0"]);
+        assert_eq!([16 << 10, 32 << 20, 1 << 30].map(binary), ["16 KiB", "32 MiB", "1 GiB"]);
+        assert_eq!(percent(0.1234), "12.3 %");
+    }
 }

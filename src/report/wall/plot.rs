@@ -1,26 +1,18 @@
 //! The plots of the page, as SVG to stand inside it.
 
 use plotters::prelude::*;
-use plotters::style::text_anchor::{HPos, Pos, VPos};
+use plotters::style::text_anchor::{HPos, VPos};
 
-use super::super::curve::{Axis, COLORS, INK, MUTED, RULE, Scale, TRAIN, bold};
-use super::figure::{binary, digits, percent, short, si};
-use crate::wall::{
-    Bound, Ceilings, EnergyModel, Model, Point, Probe, STEADY, Step, WEIGHT_FORMATS, quartiles,
-};
+use super::html::{binary, digits, percent, short, si};
+use crate::measure::ceilings::{Bound, Ceilings, Probe, STEADY};
+use crate::measure::measured::Measured;
+use crate::measure::wall::{EnergyModel, EnergyRow, Stair, TokenCost};
+use crate::measure::{WEIGHT_FORMATS, quartiles};
+use crate::report::chart::{Area, Axis, COLORS, DrawError, INK, Line, MUTED, Scale, axes, bold, svg, text};
 
-const SIZE: (u32, u32) = (940, 430);
+const WIDTH: i32 = 940;
+const HEIGHT: i32 = 430;
 const LEGEND: i32 = 214;
-
-type Error = DrawingAreaErrorKind<std::io::Error>;
-
-/// A line, from left to right.
-struct Line {
-    name: String,
-    at: Vec<(f64, f64)>,
-    color: RGBColor,
-    dashed: bool,
-}
 
 /// A point with a word beside it.
 struct Mark {
@@ -35,12 +27,12 @@ struct Mark {
 /// What an axis shows, and how its ticks are written.
 type Shown = (&'static str, fn(f64) -> String);
 
-/// Lines and points over two logarithmic axes.
+/// Lines and points over two logarithmic axes, and a legend beside them.
 struct Plot {
     axes: [Shown; 2],
     lines: Vec<Line>,
     marks: Vec<Mark>,
-    /// Names and colours of the legend beside the lines'.
+    /// Names and colours that the legend has beside those of the lines.
     key: Vec<(String, RGBColor)>,
     /// Whether the legend explains the shapes of the points.
     shapes: bool,
@@ -49,156 +41,111 @@ struct Plot {
 }
 
 fn color(format: &str) -> RGBColor {
-    let at = WEIGHT_FORMATS.iter().position(|known| known.name == format);
+    let at = WEIGHT_FORMATS.iter().position(|known| known.name() == format);
     COLORS[at.unwrap_or(WEIGHT_FORMATS.len()) % COLORS.len()]
-}
-
-/// Draws into a string, which cannot fail.
-fn drawn(
-    size: (u32, u32),
-    draw: impl FnOnce(&DrawingArea<SVGBackend, plotters::coord::Shift>) -> Result<(), Error>,
-) -> String {
-    let mut svg = String::new();
-    {
-        let root = SVGBackend::with_string(&mut svg, size).into_drawing_area();
-        let done = root.fill(&WHITE).and_then(|()| draw(&root)).and_then(|()| root.present());
-        done.expect("drawing into a string cannot fail");
-    }
-    svg
-}
-
-fn text(size: i32, color: &RGBColor, h: HPos, v: VPos) -> TextStyle<'_> {
-    TextStyle::from(("sans-serif", size).into_font()).color(color).pos(Pos::new(h, v))
 }
 
 impl Plot {
     fn svg(&self) -> String {
-        drawn(SIZE, |root| self.draw(root))
+        svg((WIDTH, HEIGHT), |root| {
+            let (body, key) = root.split_horizontally(WIDTH - LEGEND);
+            self.draw(&body)?;
+            self.legend(&key)
+        })
     }
 
-    fn draw(&self, root: &DrawingArea<SVGBackend, plotters::coord::Shift>) -> Result<(), Error> {
-        let (body, key) = root.split_horizontally(SIZE.0 as i32 - LEGEND);
-        let all =
+    fn draw(&self, body: &Area) -> Result<(), DrawError> {
+        let points =
             || self.lines.iter().flat_map(|l| l.at.iter().copied()).chain(self.marks.iter().map(|m| m.at));
-        let axis = |values: &mut dyn Iterator<Item = f64>, binary: bool| {
-            let (low, high) = Scale::Log.ends(values);
-            let ticks = if binary {
-                let (first, last) = (10f64.powf(low).log2().ceil() as i32, 10f64.powf(high).log2() as i32);
-                let powers = (first..=last).filter(|power| power % 2 == 0).map(|power| 2f64.powi(power));
-                powers.map(|value| (value.log10(), value)).collect()
-            } else {
-                Scale::Log.ticks(low, high)
-            };
-            (Axis { ends: low..high, ticks: ticks.iter().map(|(at, _)| *at).collect() }, ticks)
-        };
-        let (across, x_ticks) = axis(&mut all().map(|at| at.0), self.binary);
         let strokes = self.marks.iter().filter_map(|mark| mark.spread).flatten();
-        let (up, y_ticks) = axis(&mut all().map(|at| at.1).chain(strokes), false);
-        let (low, high) = (up.ends.start, up.ends.end);
-        let name = |ticks: &[(f64, f64)], told: fn(f64) -> String, at: &f64| {
-            ticks.iter().find(|(place, _)| place == at).map_or(String::new(), |(_, value)| told(*value))
-        };
         let [(x_name, x_told), (y_name, y_told)] = self.axes;
-        let mut chart = ChartBuilder::on(&body)
-            .margin_left(10)
-            .margin_right(14)
-            .margin_top(30)
-            .margin_bottom(20)
-            .x_label_area_size(26)
-            .y_label_area_size(78)
-            .build_cartesian_2d(across, up)?;
-        chart
-            .configure_mesh()
-            .x_label_formatter(&|at| name(&x_ticks, x_told, at))
-            .y_label_formatter(&|at| name(&y_ticks, y_told, at))
-            .bold_line_style(RULE)
-            .axis_style(TRAIN)
-            .label_style(("sans-serif", 13))
-            .draw()?;
+        let (left, right) = Scale::Log.ends(points().map(|at| at.0));
+        let (low, high) = Scale::Log.ends(points().map(|at| at.1).chain(strokes));
+        let ticks = if self.binary {
+            let ends = (10f64.powf(left).log2().ceil() as i32)..=(10f64.powf(right).log2() as i32);
+            let powers = ends.filter(|power| power % 2 == 0).map(|power| 2f64.powi(power));
+            powers.map(|value| (value.log10(), value)).collect()
+        } else {
+            Scale::Log.ticks(left, right)
+        };
+        let named = |ticks: Vec<(f64, f64)>, told: fn(f64) -> String| {
+            ticks.into_iter().map(|(at, value)| (at, told(value))).collect()
+        };
+        let across = Axis { ends: left..right, ticks: named(ticks, x_told) };
+        let up = Axis { ends: low..high, ticks: named(Scale::Log.ticks(low, high), y_told) };
+        let mut chart = axes(body, [across, up], [30, 20, 10, 14], [26, 78], 13)?;
+
         let place = |(x, y): (f64, f64)| (x.log10(), y.log10().clamp(low, high));
         for line in &self.lines {
-            let at = || line.at.iter().map(|&at| place(at));
-            if line.dashed {
-                let dashes = at().collect::<Vec<_>>().into_iter();
-                chart.draw_series(DashedLineSeries::new(dashes, 6, 4, line.color.stroke_width(2)))?;
-            } else {
-                chart.draw_series(LineSeries::new(at(), line.color.stroke_width(2)))?;
-            }
+            line.draw(&mut chart, |at| Some(place(at)))?;
         }
         let words = text(12, &INK, HPos::Left, VPos::Center);
         for mark in &self.marks {
-            let (at, fill) = (place(mark.at), mark.color.filled());
             if let Some(ends) = mark.spread {
-                let ends = ends.map(|y| place((mark.at.0, y)));
-                chart.draw_series([PathElement::new(ends, mark.color.stroke_width(2))])?;
+                let ends = ends.map(|y| chart.backend_coord(&place((mark.at.0, y))));
+                body.draw(&PathElement::new(ends, mark.color.stroke_width(2)))?;
             }
-            match mark.bound {
-                Some(Bound::Compute) => chart.draw_series([TriangleMarker::new(at, 7, fill)])?,
-                Some(Bound::Launch) => chart.draw_series([Cross::new(at, 5, mark.color.stroke_width(3))])?,
-                Some(Bound::Bandwidth) => chart.draw_series([Circle::new(at, 5, fill)])?,
-                Some(Bound::Balanced) => {
-                    chart.draw_series([EmptyElement::at(at) + Rectangle::new([(-5, -5), (5, 5)], fill)])?
-                }
-                None => chart.draw_series([Circle::new(at, 4, mark.color.stroke_width(2))])?,
-            };
+            let (x, y) = chart.backend_coord(&place(mark.at));
+            shape(body, (x, y), mark.bound, mark.color)?;
             if !mark.word.is_empty() {
-                let word = EmptyElement::at(at) + Text::new(mark.word.clone(), (8, 0), words.clone());
-                chart.draw_series([word])?;
+                body.draw_text(&mark.word, &words, (x + 8, y))?;
             }
         }
         body.draw_text(y_name, &text(13, &MUTED, HPos::Left, VPos::Top), (10, 8))?;
-        let corner = (SIZE.0 as i32 - LEGEND - 14, SIZE.1 as i32 - 18);
-        body.draw_text(x_name, &text(13, &MUTED, HPos::Right, VPos::Top), corner)?;
+        let corner = (WIDTH - LEGEND - 14, HEIGHT - 18);
+        body.draw_text(x_name, &text(13, &MUTED, HPos::Right, VPos::Top), corner)
+    }
 
-        let named = |y: &mut i32| {
-            *y += 21;
-            *y
-        };
-        let mut y = 20;
+    fn legend(&self, key: &Area) -> Result<(), DrawError> {
         let words = text(13, &INK, HPos::Left, VPos::Center);
+        let mut y = 20;
+        let mut next = |apart| {
+            y += 21 + apart;
+            y
+        };
         for line in self.lines.iter().filter(|line| !line.name.is_empty()) {
-            let y = named(&mut y);
-            let ends = [(0, y), (20, y)];
-            match line.dashed {
-                true => key.draw(&PathElement::new([(0, y), (8, y)], line.color.stroke_width(2))).and_then(
-                    |()| key.draw(&PathElement::new([(12, y), (20, y)], line.color.stroke_width(2))),
-                )?,
-                false => key.draw(&PathElement::new(ends, line.color.stroke_width(3)))?,
+            let y = next(0);
+            let parts = if line.dashed { vec![(0, 8, 2), (12, 20, 2)] } else { vec![(0, 20, 3)] };
+            for (from, to, width) in parts {
+                key.draw(&PathElement::new([(from, y), (to, y)], line.color.stroke_width(width)))?;
             }
             // As many letters as there is room for: what tells names apart comes first.
-            let all = line.name.chars().count();
-            let name: String = match all > 32 {
+            let name: String = match line.name.chars().count() > 32 {
                 true => line.name.chars().take(31).chain(['…']).collect(),
                 false => line.name.clone(),
             };
             key.draw_text(&name, &words, (27, y))?;
         }
-        y += 8;
-        for (name, color) in &self.key {
-            let y = named(&mut y);
-            key.draw(&Circle::new((10, y), 5, color.filled()))?;
-            key.draw_text(name, &words, (27, y))?;
-        }
-        if self.shapes {
-            y += 8;
-            let mut shape = |bound: Bound, name: &str| {
-                let y = named(&mut y);
-                match bound {
-                    Bound::Bandwidth => key.draw(&Circle::new((10, y), 5, MUTED.filled()))?,
-                    Bound::Compute => key.draw(&TriangleMarker::new((10, y), 7, MUTED.filled()))?,
-                    Bound::Launch => key.draw(&Cross::new((10, y), 5, MUTED.stroke_width(3)))?,
-                    Bound::Balanced => {
-                        key.draw(&Rectangle::new([(5, y - 5), (15, y + 5)], MUTED.filled()))?
-                    }
-                }
-                key.draw_text(name, &words, (27, y))
-            };
-            shape(Bound::Bandwidth, "bound by bandwidth")?;
-            shape(Bound::Compute, "bound by compute")?;
-            shape(Bound::Launch, "bound by launches")?;
-            shape(Bound::Balanced, "balanced: two within 10 %")?;
+        let circle = |name: &str, color| (name.to_string(), Some(Bound::Bandwidth), color);
+        let formats = self.key.iter().map(|(name, color)| circle(name, *color));
+        let bounds = [
+            (Bound::Bandwidth, "bound by bandwidth"),
+            (Bound::Compute, "bound by compute"),
+            (Bound::Launch, "bound by launches"),
+            (Bound::Balanced, "balanced: two within 10 %"),
+        ];
+        let shapes = bounds.iter().filter(|_| self.shapes);
+        let shapes = shapes.map(|&(bound, name)| (name.to_string(), Some(bound), MUTED));
+        for group in [formats.collect::<Vec<_>>(), shapes.collect()] {
+            for (i, (name, bound, color)) in group.into_iter().enumerate() {
+                let y = next(if i == 0 { 8 } else { 0 });
+                shape(key, (10, y), bound, color)?;
+                key.draw_text(&name, &words, (27, y))?;
+            }
         }
         Ok(())
+    }
+}
+
+/// Draws a point; its shape tells what binds it.
+fn shape(area: &Area, at: (i32, i32), bound: Option<Bound>, color: RGBColor) -> Result<(), DrawError> {
+    let (x, y) = at;
+    match bound {
+        Some(Bound::Bandwidth) => area.draw(&Circle::new(at, 5, color.filled())),
+        Some(Bound::Compute) => area.draw(&TriangleMarker::new(at, 7, color.filled())),
+        Some(Bound::Launch) => area.draw(&Cross::new(at, 5, color.stroke_width(3))),
+        Some(Bound::Balanced) => area.draw(&Rectangle::new([(x - 5, y - 5), (x + 5, y + 5)], color.filled())),
+        None => area.draw(&Circle::new(at, 4, color.stroke_width(2))),
     }
 }
 
@@ -224,13 +171,13 @@ fn around(rate: f64, mut seconds: Vec<f64>) -> Option<[f64; 2]> {
 }
 
 /// Read bandwidth by working set, of one or several adapters.
-pub fn staircase_svg(stairs: &[(String, &[Step])]) -> String {
-    let line = |(i, (name, steps)): (usize, &(String, &[Step]))| {
+pub fn staircase_svg(stairs: &[(String, &[Stair])]) -> String {
+    let line = |(i, (name, steps)): (usize, &(String, &[Stair]))| {
         let at = steps.iter().filter_map(|step| Some((step.set_bytes as f64, step.probe.value()?)));
         Line { name: name.clone(), at: at.collect(), color: COLORS[i % COLORS.len()], dashed: false }
     };
     let lines: Vec<Line> = stairs.iter().enumerate().map(line).collect();
-    let mark = |color, step: &Step| match &step.probe {
+    let mark = |color, step: &Stair| match &step.probe {
         Probe::Measured(found) => Some(Mark {
             at: (step.set_bytes as f64, found.value),
             spread: around(found.value, found.long_seconds.clone()),
@@ -282,7 +229,7 @@ fn roofs(
 }
 
 /// Where operations per byte begin and end on a roofline.
-fn reach<'a>(walls: impl Iterator<Item = (&'a Ceilings, &'a [Point])>) -> [f64; 2] {
+fn reach<'a>(walls: impl Iterator<Item = (&'a Ceilings, &'a [&'a Measured])>) -> [f64; 2] {
     let mut ends = [0.3f64, 64.0];
     for (ceilings, points) in walls {
         let rates = [&ceilings.fma_f32, &ceilings.fma_f16, &ceilings.dot4_i8, &ceilings.add_i32];
@@ -294,8 +241,8 @@ fn reach<'a>(walls: impl Iterator<Item = (&'a Ceilings, &'a [Point])>) -> [f64; 
     ends
 }
 
-fn marks(points: &[Point], shape: [usize; 2]) -> Vec<Mark> {
-    let mark = |point: &Point| Mark {
+fn marks(points: &[&Measured], shape: [usize; 2]) -> Vec<Mark> {
+    let mark = |point: &&Measured| Mark {
         at: (point.intensity, point.ops_per_second),
         spread: around(point.ops_per_second, point.sample_seconds.clone()),
         word: if [point.rows, point.cols] == shape { point.batch.to_string() } else { String::new() },
@@ -308,11 +255,12 @@ fn marks(points: &[Point], shape: [usize; 2]) -> Vec<Mark> {
 const ROOFLINE: [Shown; 2] = [("operations per byte", short), ("operations per second", rate_tick)];
 
 /// The roofline of one adapter with its points.
-pub fn roofline_svg(ceilings: &Ceilings, points: &[Point], shape: [usize; 2]) -> String {
+pub fn roofline_svg(ceilings: &Ceilings, points: &[&Measured], shape: [usize; 2]) -> String {
     let shades = [INK, COLORS[0], COLORS[1], COLORS[2], MUTED];
     let lines = roofs(ceilings, reach([(ceilings, points)].into_iter()), &|i| (shades[i], i > 0), "");
-    let there = |format: &&crate::wall::WeightFormat| points.iter().any(|p| p.format == format.name);
-    let key = WEIGHT_FORMATS.iter().filter(there).map(|f| (format!("{} weights", f.name), color(f.name)));
+    let names = WEIGHT_FORMATS.map(|format| format.name()).into_iter();
+    let there = names.filter(|name| points.iter().any(|point| point.format == *name));
+    let key = there.map(|name| (format!("{name} weights"), color(name)));
     Plot {
         axes: ROOFLINE,
         lines,
@@ -325,11 +273,11 @@ pub fn roofline_svg(ceilings: &Ceilings, points: &[Point], shape: [usize; 2]) ->
 }
 
 /// The roofs of several adapters on one plot.
-pub fn rooflines_svg(walls: &[(String, &Ceilings, Vec<Point>)]) -> String {
-    let ends = reach(walls.iter().map(|(_, ceilings, points)| (*ceilings, points.as_slice())));
+pub fn rooflines_svg(walls: &[(String, (&Ceilings, Vec<&Measured>))]) -> String {
+    let ends = reach(walls.iter().map(|(_, (ceilings, points))| (*ceilings, points.as_slice())));
     let mut lines = Vec::new();
     let mut all = Vec::new();
-    for (i, (name, ceilings, points)) in walls.iter().enumerate() {
+    for (i, (name, (ceilings, points))) in walls.iter().enumerate() {
         let color = COLORS[i % COLORS.len()];
         let mut own = roofs(ceilings, ends, &|flat| (color, flat > 0), "");
         for (flat, line) in own.iter_mut().enumerate() {
@@ -356,7 +304,7 @@ fn bars(groups: &[(String, Vec<Bar>)], key: &[(&str, RGBColor)]) -> String {
     const RIGHT: i32 = 300;
     let rows: i32 = groups.iter().map(|(_, bars)| bars.len() as i32).sum();
     let height = 34 + groups.len() as i32 * 32 + rows * ROW + 6;
-    drawn((SIZE.0, height as u32), |root| {
+    svg((WIDTH, height), |root| {
         let words = |h| text(13, &INK, h, VPos::Center);
         let mut x = LEFT;
         for (name, color) in key {
@@ -371,7 +319,7 @@ fn bars(groups: &[(String, Vec<Bar>)], key: &[(&str, RGBColor)]) -> String {
             let longest =
                 |bar: &Bar| bar.parts.iter().map(|part| part.0).sum::<f64>().max(bar.tick.unwrap_or(0.0));
             let most = bars.iter().map(longest).fold(0.0, f64::max);
-            let room = f64::from(SIZE.0 as i32 - LEFT - RIGHT);
+            let room = f64::from(WIDTH - LEFT - RIGHT);
             let at = |value: f64| if most > 0.0 { (room * value / most) as i32 } else { 0 };
             for bar in bars {
                 root.draw_text(&bar.name, &words(HPos::Right), (LEFT - 10, y + ROW / 2))?;
@@ -397,7 +345,7 @@ fn bars(groups: &[(String, Vec<Bar>)], key: &[(&str, RGBColor)]) -> String {
 }
 
 /// Time per token of every model: a bar as measured, a tick as the ceilings predict.
-pub fn models_svg(models: &[Model]) -> String {
+pub fn models_svg(models: &[TokenCost]) -> String {
     let mut groups: Vec<(String, Vec<Bar>)> = Vec::new();
     for model in models {
         if groups.last().is_none_or(|(name, _)| *name != model.name) {
@@ -425,7 +373,7 @@ pub fn models_svg(models: &[Model]) -> String {
 
 /// Energy per weight by one table: arithmetic and memory on top of each other.
 pub fn energy_svg(model: &EnergyModel) -> String {
-    let bar = |row: &crate::wall::EnergyRow| {
+    let bar = |row: &EnergyRow| {
         let (arithmetic, memory) = (row.arithmetic_pj_per_weight, row.memory_pj_per_weight);
         let parts = arithmetic.map(|pj| (pj, COLORS[1])).into_iter().chain(memory.map(|pj| (pj, COLORS[0])));
         let pj = |value: Option<f64>| value.map_or("unknown".into(), |pj| format!("{} pJ", digits(pj)));

@@ -1,294 +1,231 @@
-//! Every table once, for the terminal and for the page: they differ in how a cell is written.
+//! Every table once: as HTML for a page, and the same without its tags for a terminal.
 
-use super::figure::{binary, digits, percent, short, si, symbol};
-use super::html;
-use crate::wall::{
-    Bound, Ceilings, Chosen, Energy, EnergyModel, EnergyRow, Format, Model, NOT_ASKED, NOT_MEASURED, Point,
-    Probe, STEADY, Step,
-};
+use std::fmt;
 
-/// How cells are written.
-pub struct Cells {
-    text: fn(&str) -> String,
-    unit: fn(f64, &str) -> String,
-    plain: fn(f64) -> String,
-    short: fn(f64) -> String,
-    count: fn(usize) -> String,
-    share: fn(f64) -> String,
-    set: fn(u64) -> String,
-    /// A kernel's name.
-    kernel: fn(&str) -> String,
-    varies: &'static str,
-    gap: &'static str,
+use maud::{Markup, html};
+
+use super::html::{count, digits, gap, or, plain, set, share, trimmed, unit};
+use crate::measure::ceilings::{Bound, Ceilings, NOT_ASKED, Probe, STEADY};
+use crate::measure::measured::{Chosen, Measured};
+use crate::measure::wall::{Energy, EnergyModel, EnergyRow, NOT_MEASURED, NumberFormat, Stair, TokenCost};
+use crate::report::columns;
+
+/// What stands above the columns, and the cells below. Its `Display` is for a terminal.
+pub struct Table {
+    head: Vec<String>,
+    rows: Vec<Vec<Markup>>,
 }
 
-pub const TERMINAL: Cells = Cells {
-    text: |text| text.into(),
-    unit: si,
-    plain: digits,
-    short,
-    count: |value| value.to_string(),
-    share: percent,
-    set: binary,
-    kernel: |name| name.into(),
-    varies: " varies",
-    gap: "-",
-};
-
-pub const PAGE: Cells = Cells {
-    text: html::escape,
-    unit: html::unit,
-    plain: html::plain,
-    short: html::trimmed,
-    count: html::count,
-    share: html::share,
-    set: html::set,
-    // Names are long: they may break.
-    kernel: |name| html::escape(name).replace('_', "_<wbr>"),
-    varies: "\u{a0}<b>varies</b>",
-    gap: html::GAP,
-};
-
-impl Cells {
-    fn or<T>(&self, value: Option<T>, told: impl Fn(T) -> String) -> String {
-        value.map_or(self.gap.into(), told)
+impl Table {
+    /// A table of these columns.
+    pub fn new(head: &[&str], rows: impl IntoIterator<Item = Vec<Markup>>) -> Table {
+        Table { head: head.iter().map(|cell| cell.to_string()).collect(), rows: rows.into_iter().collect() }
     }
 
-    /// A spread, and whether it is too large for the figure to count as steady.
-    fn spread(&self, spread: f64) -> String {
-        let told = (self.share)(spread);
-        if spread > STEADY { told + self.varies } else { told }
-    }
-}
-
-/// What stands above the columns, and the cells below.
-pub type Table = (&'static [&'static str], Vec<Vec<String>>);
-
-/// What a ceiling is, in a few words.
-pub fn ceiling_words(name: &str) -> &'static str {
-    match name {
-        "read" => "read memory",
-        "write" => "write memory",
-        "copy" => "copy memory",
-        "triad" => "triad, x + s y",
-        "fma_f32" => "f32 fused multiply-add",
-        "fma_f16" => "f16 fused multiply-add",
-        "add_i32" => "int32 addition",
-        "dot4_i8" => "dot4I8Packed",
-        "launch" => "empty dispatch",
-        "dependent" => "dependent dispatch",
-        "host_to_device" => "host to device",
-        _ => "device to host",
-    }
-}
-
-/// What binds a point, in a word.
-pub fn bound_word(bound: Bound) -> &'static str {
-    match bound {
-        Bound::Bandwidth => "bandwidth",
-        Bound::Compute => "compute",
-        Bound::Launch => "launch",
-        Bound::Balanced => "balanced",
-    }
-}
-
-/// The ceilings that were asked for, a line each; gaps with their reasons.
-pub fn ceilings(cells: &Cells, ceilings: &Ceilings) -> Table {
-    let line = |(name, probe): (&'static str, &Probe)| {
-        let mut line = vec![ceiling_words(name).to_string()];
-        match probe {
-            Probe::Missing { missing } if missing == NOT_ASKED => return None,
-            Probe::Missing { missing } => {
-                line.extend([cells.gap; 4].map(String::from));
-                line.push(format!("missing: {}", (cells.text)(missing)));
-            }
-            Probe::Measured(found) => {
-                let figure = |value| (cells.unit)(value, symbol(&found.unit));
-                // Two lengths that do not differ make no steady figure either.
-                let varies = !found.steady && found.spread <= STEADY;
-                line.extend([
-                    figure(found.value),
-                    figure(found.best),
-                    cells.spread(found.spread) + if varies { " whole laps" } else { "" },
-                    (cells.count)(found.long_seconds.len()),
-                    (cells.text)(&found.overrides),
-                ]);
+    /// The table below what it is.
+    pub fn html(&self, caption: Markup) -> Markup {
+        html! {
+            table {
+                caption { (caption) }
+                thead { tr { @for cell in &self.head { th { (cell) } } } }
+                tbody { @for row in &self.rows { tr { @for cell in row { td { (cell) } } } "\n" } }
             }
         }
-        Some(line)
-    };
-    let head = &["ceiling", "median", "best", "spread", "samples", "fastest variant"];
-    (head, ceilings.each().into_iter().filter_map(line).collect())
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let mut lines = vec![self.head.clone()];
+        lines.extend(self.rows.iter().map(|row| row.iter().map(words).collect()));
+        f.write_str(&columns(&lines))
+    }
+}
+
+/// The words of a cell, without tags.
+fn words(cell: &Markup) -> String {
+    let pieces = cell.0.split('<').enumerate();
+    let text: String =
+        pieces.filter_map(|(i, piece)| if i == 0 { Some(piece) } else { piece.split('>').nth(1) }).collect();
+    let signs = [("–", "-"), ("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("\u{a0}", " "), ("&amp;", "&")];
+    // Between two figures the dash is no gap.
+    signs.iter().skip(usize::from(text != "–")).fold(text, |text, (sign, plain)| text.replace(sign, plain))
+}
+
+/// A spread, and whether it is too large for the figure to count as steady.
+fn spread(spread: f64) -> Markup {
+    html! { (share(spread)) @if spread > STEADY { "\u{a0}" b { "varies" } } }
+}
+
+fn seconds(seconds: Option<f64>) -> Markup {
+    or(seconds, |seconds| unit(seconds, "s"))
+}
+
+/// A probe below `median`, `best`, `spread` and `samples`, and what is to be said of it.
+fn probe(first: Markup, probe: &Probe, settings: bool) -> Vec<Markup> {
+    match probe {
+        Probe::Measured(found) => {
+            // Two lengths that do not differ make no steady figure either.
+            let whole = settings && !found.steady && found.spread <= STEADY;
+            vec![
+                first,
+                unit(found.value, &found.unit),
+                unit(found.best, &found.unit),
+                html! { (spread(found.spread)) @if whole { " whole laps" } },
+                count(found.long_seconds.len()),
+                html! { @if settings { (found.overrides) } },
+            ]
+        }
+        Probe::Missing { missing } => {
+            vec![first, gap(), gap(), gap(), gap(), html! { "missing: " (missing) }]
+        }
+    }
+}
+
+/// The ceilings that were asked for, a line each; what is missing has its reason.
+pub fn ceilings(ceilings: &Ceilings) -> Table {
+    let asked = |probe: &Probe| !matches!(probe, Probe::Missing { missing } if missing == NOT_ASKED);
+    let each = ceilings.each().into_iter().filter(|(_, probe)| asked(probe));
+    Table::new(
+        &["ceiling", "median", "best", "spread", "samples", "fastest variant"],
+        each.map(|(name, found)| probe(html! { (Ceilings::words(name)) }, found, true)),
+    )
 }
 
 /// The staircase, a line for each working set.
-pub fn staircase(cells: &Cells, steps: &[Step]) -> Table {
-    let line = |step: &Step| match &step.probe {
-        Probe::Measured(found) => vec![
-            (cells.set)(step.set_bytes),
-            (cells.unit)(found.value, "B/s"),
-            (cells.unit)(found.best, "B/s"),
-            cells.spread(found.spread),
-            (cells.count)(found.long_seconds.len()),
-            String::new(),
-        ],
-        Probe::Missing { missing } => {
-            let mut line = vec![(cells.set)(step.set_bytes)];
-            line.extend([cells.gap; 4].map(String::from));
-            line.push(format!("missing: {}", (cells.text)(missing)));
-            line
-        }
-    };
-    (&["working set", "median", "best", "spread", "samples", ""], steps.iter().map(line).collect())
+pub fn staircase(stairs: &[Stair]) -> Table {
+    Table::new(
+        &["working set", "median", "best", "spread", "samples", ""],
+        stairs.iter().map(|stair| probe(set(stair.set_bytes), &stair.probe, false)),
+    )
 }
 
-/// The roofline's points.
-pub fn points(cells: &Cells, points: &[Point]) -> Table {
-    let line = |point: &Point| {
-        let chosen = match point.chosen {
-            Some(Chosen::Tuned) => ", tuned",
-            Some(Chosen::Default) => ", default",
-            Some(Chosen::Only) | None => "",
-        };
+/// Points of the roofline.
+pub fn points(points: &[&Measured]) -> Table {
+    let chosen = |point: &Measured| match point.chosen {
+        Some(Chosen::Tuned) => ", tuned",
+        Some(Chosen::Default) => ", default",
+        Some(Chosen::Only) | None => "",
+    };
+    let line = |point: &&Measured| {
         vec![
-            (cells.text)(&point.format),
-            format!("{}x{}", (cells.count)(point.rows), (cells.count)(point.cols)),
-            (cells.count)(point.batch),
-            (cells.kernel)(&point.kernel) + chosen,
-            (cells.unit)(point.median_seconds, "s"),
-            (cells.unit)(point.min_seconds, "s"),
-            cells.spread(point.spread),
-            (cells.count)(point.sample_seconds.len()),
-            (cells.plain)(point.intensity),
-            (cells.unit)(point.ops_per_second, "op/s"),
-            (cells.unit)(point.bytes_per_second, "B/s"),
-            cells.or(point.bound_by, |bound| bound_word(bound).into()),
-            cells.or(point.reached, cells.share),
+            html! { (point.format) },
+            html! { (count(point.rows)) "x" (count(point.cols)) },
+            count(point.batch),
+            // Names are long: they may break.
+            html! {
+                @for (i, part) in point.kernel.split('_').enumerate() { @if i > 0 { "_" wbr; } (part) }
+                (chosen(point))
+            },
+            unit(point.median_seconds, "s"),
+            unit(point.min_seconds, "s"),
+            spread(point.spread),
+            count(point.sample_seconds.len()),
+            plain(point.intensity),
+            unit(point.ops_per_second, "op/s"),
+            unit(point.bytes_per_second, "B/s"),
+            or(point.bound_by, |bound| html! { (Bound::word(bound)) }),
+            or(point.reached, share),
         ]
     };
-    let head = &[
-        "weights",
-        "shape",
-        "batch",
-        "kernel",
-        "median",
-        "best",
-        "spread",
-        "samples",
-        "op/B",
-        "op/s",
-        "B/s",
-        "bound by",
+    #[rustfmt::skip]
+    let head = [
+        "weights", "shape", "batch", "kernel", "median", "best", "spread", "samples", "op/B", "op/s", "B/s", "bound by",
         "of the roof",
     ];
-    (head, points.iter().map(line).collect())
+    Table::new(&head, points.iter().map(line))
 }
 
-/// Every model in every format.
-pub fn models(cells: &Cells, models: &[Model]) -> Table {
-    let line = |model: &Model| {
-        let time = |seconds: Option<f64>| cells.or(seconds, |seconds| (cells.unit)(seconds, "s"));
+/// One token's matrix work of every model in every format.
+pub fn models(models: &[TokenCost]) -> Table {
+    let line = |model: &TokenCost| {
         vec![
-            (cells.text)(&model.name),
-            (cells.text)(&model.format),
-            (cells.unit)(model.bytes as f64, "B"),
-            time(model.load_seconds),
-            time(model.compute_seconds),
-            time(model.predicted_seconds),
-            time(model.measured_seconds),
-            time(model.min_seconds),
-            cells.or(model.spread, |spread| cells.spread(spread)),
-            cells.or(model.samples, cells.count),
-            cells.or(model.tokens_per_second, cells.plain),
-            cells.or(model.speedup_over_f16, cells.plain),
-            cells.or(model.speedup_over_f32, cells.plain),
+            html! { (model.name) },
+            html! { (model.format) },
+            unit(model.bytes as f64, "B"),
+            seconds(model.load_seconds),
+            seconds(model.compute_seconds),
+            seconds(model.predicted_seconds),
+            seconds(model.measured_seconds),
+            seconds(model.min_seconds),
+            or(model.spread, spread),
+            or(model.samples, count),
+            or(model.tokens_per_second, plain),
+            or(model.speedup_over_f16, plain),
+            or(model.speedup_over_f32, plain),
         ]
     };
-    let head = &[
-        "model",
-        "weights",
-        "bytes",
-        "load",
-        "compute",
-        "predicted",
-        "measured",
-        "best",
-        "spread",
-        "samples",
-        "tokens/s",
-        "× f16",
-        "× f32",
+    #[rustfmt::skip]
+    let head = [
+        "model", "weights", "bytes", "load", "compute", "predicted", "measured", "best", "spread", "samples", "tokens/s",
+        "× f16", "× f32",
     ];
-    (head, models.iter().map(line).collect())
+    Table::new(&head, models.iter().map(line))
 }
 
 /// Number formats.
-pub fn formats(cells: &Cells, formats: &[Format]) -> Table {
-    let line = |format: &Format| {
-        let mut line = vec![(cells.text)(&format.name)];
-        let values = [
-            format.bits,
-            format.max,
-            format.decimal_digits,
-            format.bytes_per_parameter,
-            format.information_bits,
-        ];
-        line.extend(values.map(cells.short));
+pub fn formats(formats: &[NumberFormat]) -> Table {
+    let line = |format: &NumberFormat| {
+        let NumberFormat { bits, max, decimal_digits, bytes_per_parameter, information_bits, .. } = *format;
+        let figures = [bits, max, decimal_digits, bytes_per_parameter, information_bits].map(trimmed);
         let bytes = [format.bytes_mnist, format.bytes_2b, format.bytes_7b, format.bytes_70b];
-        line.extend(bytes.map(|bytes| (cells.unit)(bytes, "B")));
-        line.push((cells.short)(format.ratio_to_fp16));
-        line
+        let bytes = bytes.map(|bytes| unit(bytes, "B"));
+        let name = html! { (format.name) };
+        [name].into_iter().chain(figures).chain(bytes).chain([trimmed(format.ratio_to_fp16)]).collect()
     };
-    let head = &[
-        "format",
-        "bits",
-        "largest",
-        "digits",
-        "bytes/parameter",
-        "log2 of values",
-        "MNIST’s",
-        "2B",
-        "7B",
-        "70B",
-        "of FP16",
+    #[rustfmt::skip]
+    let head = [
+        "format", "bits", "largest", "digits", "bytes/parameter", "log2 of values", "MNIST’s", "2B", "7B", "70B", "of FP16",
     ];
-    (head, formats.iter().map(line).collect())
+    Table::new(&head, formats.iter().map(line))
 }
 
 /// One table of energies: arithmetic, memory and what a counter measured, side by side.
-pub fn energy(cells: &Cells, energy: &Energy, model: &EnergyModel) -> Table {
-    let pj = |value: Option<f64>| cells.or(value, |value| format!("{} pJ", (cells.plain)(value)));
+pub fn energy(energy: &Energy, model: &EnergyModel) -> Table {
+    let pj = |value: Option<f64>| or(value, |value| html! { (plain(value)) " pJ" });
     let range = |ends: Option<[f64; 2]>| {
-        cells.or(ends, |[low, high]| {
-            if low == high {
-                pj(Some(low))
-            } else {
-                format!("{} – {} pJ", (cells.plain)(low), (cells.plain)(high))
-            }
-        })
+        or(ends, |[low, high]| html! { @if low != high { (plain(low)) " – " } (plain(high)) " pJ" })
     };
     let line = |row: &EnergyRow| {
         let measured = energy.joules.iter().find(|joules| joules.format == row.format);
         vec![
-            (cells.text)(&row.format),
+            html! { (row.format) },
             pj(row.published_pj_per_weight),
             pj(row.arithmetic_pj_per_weight),
             range(row.sram_pj_per_weight),
             range(row.hbm_pj_per_weight),
             range(row.dram_pj_per_weight),
-            cells.or(row.total_ratio_to_f16, cells.plain),
-            measured.map_or(NOT_MEASURED.into(), |measured| (cells.unit)(measured.joules, "J")),
+            or(row.total_ratio_to_f16, plain),
+            measured.map_or(html! { (NOT_MEASURED) }, |measured| unit(measured.joules, "J")),
         ]
     };
-    let head = &[
-        "per weight",
-        "arithmetic as published",
-        "with INT32 sums",
-        "SRAM",
-        "HBM",
-        "DRAM",
-        "total, × f16",
+    #[rustfmt::skip]
+    let head = [
+        "per weight", "arithmetic as published", "with INT32 sums", "SRAM", "HBM", "DRAM", "total, × f16",
         "measured, a product",
     ];
-    (head, model.rows.iter().map(line).collect())
+    Table::new(&head, model.rows.iter().map(line))
+}
+
+/// [`energy`] by the table of this name for a terminal, with what follows from it.
+pub fn energy_text(found: &Energy, model: &str) -> String {
+    let Some(model) = found.models.iter().find(|known| known.name == model) else { return String::new() };
+    let wide = model.ratio_int32.map_or("unknown: it has no INT32 addition".into(), digits);
+    let total = model.memory.as_deref().map_or(String::new(), |memory| {
+        format!(
+            "  total: arithmetic with INT32 sums, and every byte from {memory}, the middle of its range\n"
+        )
+    });
+    format!(
+        "{}\n{}: {}\n  (quoted via {})\n{total}  FP16 multiply and add against one INT8 addition {} (the multiplication \
+         alone {}), against one INT32 addition {wide}\n  with the bytes that a product moves: {}\n  measured: {}\n",
+        energy(found, model),
+        model.name,
+        model.source,
+        model.quoted_via,
+        digits(model.ratio_published),
+        digits(model.ratio_multiply),
+        model.ratio_with_memory.map_or("unknown: it has no memory".into(), digits),
+        found.measured,
+    )
 }

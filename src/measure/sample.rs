@@ -1,9 +1,8 @@
-//! Timing a list of ops whose buffers rotate: warm up until it repeats, then sample. Knows no kernel.
+//! Timing a list of ops whose buffers rotate: it runs until laps repeat, then it is sampled. Knows no kernel.
 
 use std::time::Instant;
 
 use crate::gpu::{Clock, Error, Gpu, Lap, Op};
-use crate::wall::quartiles;
 
 /// Shortest stretch that counts as one sample, seconds.
 const SAMPLE: f64 = 2e-3;
@@ -14,10 +13,10 @@ pub const SAMPLES: usize = 21;
 /// How long to measure one thing.
 #[derive(Clone, Copy, Debug)]
 pub enum Effort {
-    /// About so many seconds, with fewer samples where all would take longer, and fewer buffers.
+    /// About so many seconds. Where all samples or all buffers would take longer, fewer are used.
     Within(f64),
-    /// So many seconds to warm up and sample in, and longer where all samples take longer; of the buffers as many as
-    /// those seconds reach.
+    /// About so many seconds, and longer where all samples take longer. Only as many buffers are used as those seconds
+    /// reach.
     Whole(f64),
 }
 
@@ -31,15 +30,22 @@ impl Effort {
 /// Samples at least.
 const LEAST: usize = 3;
 
-/// Seconds that the first runs of all buffers may take at least: a test asks for no time at all.
+/// Seconds that the first runs of all buffers may always take. A test asks for no time at all.
 const TOUCH: f64 = 0.3;
 
-/// Turns of rivals at most: their shares do not move after so many.
+/// The most turns of rivals: after so many their shares do not move.
 const TURNS: usize = 150;
 
-/// Laps that must agree before samples count, and how well.
+/// Laps that must agree before samples count.
 const AGREE: usize = 5;
+
+/// How well they must agree: the longest over the shortest.
 const WITHIN: f64 = 1.03;
+
+/// The first quartile, the median and the third quartile of sorted samples.
+pub fn quartiles(sorted: &[f64]) -> [f64; 3] {
+    [1, 2, 3].map(|quarter| sorted[quarter * sorted.len() / 4])
+}
 
 /// What one rotation step took, sample by sample, in seconds.
 #[derive(Clone, Debug)]
@@ -73,7 +79,7 @@ struct Rotation<'a> {
     clock: Clock,
     instances: &'a [Vec<Op>],
     next: usize,
-    /// Runs whenever all instances have run, and before a lap, outside of the time that counts.
+    /// What runs before each lap and whenever all instances have run. Its time does not count.
     sweep: Vec<Op>,
 }
 
@@ -82,8 +88,8 @@ impl Rotation<'_> {
         Rotation { clock: Clock::new(gpu), instances, next: 0, sweep: Vec::new() }
     }
 
-    /// The next `count` instances as one submission, or with a sweep as one for each round of all; seconds of one of
-    /// them.
+    /// Runs the next `count` instances as one submission, and says how long one of them took. With a sweep each round of
+    /// all instances is a submission.
     fn lap(&mut self, gpu: &Gpu, count: usize) -> Result<Lap, Error> {
         let round = if self.sweep.is_empty() { count } else { self.instances.len() };
         let (mut done, mut sum) = (0, Lap { device: Some(0.0), wall: 0.0 });
@@ -102,8 +108,8 @@ impl Rotation<'_> {
         Ok(Lap { device: sum.device.map(|s| s / count as f64), wall: sum.wall / count as f64 })
     }
 
-    /// The first run of each buffer pays for page faults and first-use clears. Those that so many seconds do not reach are
-    /// left out of the rotation. Seconds of the last run.
+    /// Runs each instance once, because the first run of a buffer pays for page faults and clearing. Instances that so many
+    /// seconds do not reach leave the rotation. Says how long the last run took.
     fn touch(&mut self, gpu: &Gpu, seconds: f64) -> Result<f64, Error> {
         let (start, mut touched, mut each) = (Instant::now(), 0, 0.0);
         while touched < self.instances.len()
@@ -129,7 +135,7 @@ impl Rotation<'_> {
         }
     }
 
-    /// Runs until laps repeat, or for so many seconds; whether they did.
+    /// Runs until laps repeat, or for so many seconds. Says whether they did.
     fn warm(&mut self, gpu: &Gpu, count: usize, seconds: f64) -> Result<bool, Error> {
         let start = Instant::now();
         let mut laps = Vec::new();
@@ -151,7 +157,8 @@ pub(super) fn sample(gpu: &Gpu, instances: &[Vec<Op>], effort: Effort) -> Result
     sample_cold(gpu, instances, effort, |_| Ok::<_, Error>(Vec::new()))
 }
 
-/// The same with what sweeps them out of every cache, given how many rotate; the clock does not count it.
+/// [`sample`] with ops that sweep the buffers out of every cache; `sweep` is told how many instances rotate. The clock
+/// does not count the sweep.
 pub(super) fn sample_cold<E: From<Error>>(
     gpu: &Gpu,
     instances: &[Vec<Op>],
@@ -186,9 +193,9 @@ pub(super) fn sample_cold<E: From<Error>>(
     Ok(samples)
 }
 
-/// Runs rivals in turns for about `seconds`, first runs included, so that whatever else the machine does meets all of
-/// them, and says how long each takes. They work on the same buffers: each goes on where the one before it stopped, for
-/// what that one left in a cache would flatter it.
+/// Runs rivals in turns for about `seconds`, and says how long each takes. Whatever else the machine does then meets all
+/// of them. They work on the same buffers. Each goes on where the one before it stopped, because what that one left in a
+/// cache would make it look faster.
 pub(super) fn sample_turns(gpu: &Gpu, rivals: &[&[Vec<Op>]], seconds: f64) -> Result<Vec<f64>, Error> {
     let start = Instant::now();
     let mut rotations: Vec<Rotation> = rivals.iter().map(|instances| Rotation::new(gpu, instances)).collect();
@@ -210,8 +217,8 @@ pub(super) fn sample_turns(gpu: &Gpu, rivals: &[&[Vec<Op>]], seconds: f64) -> Re
     Ok(shares(&rounds))
 }
 
-/// Each rival's usual share of a round, of the usual round: a machine that is twice as fast in every other round is so
-/// for all, and a hiccup in one counts for none.
+/// How long each rival takes: its median share of a round, times the median round. A machine that is twice as fast in
+/// every other round changes no share, and a disturbance in one round changes no median.
 fn shares(rounds: &[Vec<f64>]) -> Vec<f64> {
     let median = |mut all: Vec<f64>| {
         all.sort_by(f64::total_cmp);
@@ -228,26 +235,18 @@ fn shares(rounds: &[Vec<f64>]) -> Vec<f64> {
 pub(super) struct Pairs {
     pub long: Vec<f64>,
     pub short: Vec<f64>,
-    /// Whether the device's own clock measured; else the host, from the submission until it is done.
+    /// Whether the device's own clock measured; else the host did, from the submission until it is done.
     pub timestamps: bool,
 }
 
-/// Samples two lengths of one computation in turns, so that what both cost beside their work drops out of the
-/// difference; for about `seconds`, warming up included.
+/// Samples two lengths of one computation in turns for about `seconds`, warming up included. What both cost beside their
+/// work drops out of the difference.
 pub(super) fn sample_pairs(gpu: &Gpu, [long, short]: [&[Vec<Op>]; 2], seconds: f64) -> Result<Pairs, Error> {
     let [mut long, mut short] = [long, short].map(|instances| Rotation::new(gpu, instances));
     long.touch(gpu, seconds)?;
     let count = long.enough(gpu)?;
     long.warm(gpu, count, seconds / 2.0)?;
-    let start = Instant::now();
-    let mut laps: Vec<[Lap; 2]> = Vec::new();
-    while laps.len() < SAMPLES && (laps.len() < LEAST || start.elapsed().as_secs_f64() < 2.0 * seconds) {
-        laps.push([long.lap(gpu, count)?, short.lap(gpu, count)?]);
-    }
-    let timestamps = laps.iter().flatten().all(|lap| lap.device.is_some());
-    let seconds = |lap: &Lap| if timestamps { lap.seconds() } else { lap.wall };
-    let of = |i: usize| laps.iter().map(|pair| seconds(&pair[i])).collect();
-    Ok(Pairs { long: of(0), short: of(1), timestamps })
+    pairs([&mut || long.lap(gpu, count), &mut || short.lap(gpu, count)], seconds)
 }
 
 /// Samples two lengths of something that only the host's clock can measure.
@@ -257,21 +256,25 @@ pub(super) fn sample_host(
 ) -> Result<Pairs, Error> {
     let time = |work: &mut dyn FnMut() -> Result<(), Error>| {
         let start = Instant::now();
-        work()?;
-        Ok::<f64, Error>(start.elapsed().as_secs_f64())
+        work().map(|()| Lap { device: None, wall: start.elapsed().as_secs_f64() })
     };
     let start = Instant::now();
     while start.elapsed().as_secs_f64() < seconds / 4.0 {
         time(long)?;
     }
-    let (start, mut pairs) = (Instant::now(), Pairs::default());
-    while pairs.long.len() < SAMPLES
-        && (pairs.long.len() < LEAST || start.elapsed().as_secs_f64() < 2.0 * seconds)
-    {
-        pairs.long.push(time(long)?);
-        pairs.short.push(time(short)?);
+    pairs([&mut || time(long), &mut || time(short)], seconds)
+}
+
+fn pairs([long, short]: [&mut dyn FnMut() -> Result<Lap, Error>; 2], seconds: f64) -> Result<Pairs, Error> {
+    let (start, mut laps) = (Instant::now(), Vec::new());
+    while laps.len() < SAMPLES && (laps.len() < LEAST || start.elapsed().as_secs_f64() < 2.0 * seconds) {
+        laps.push([long()?, short()?]);
     }
-    Ok(pairs)
+    let timestamps = laps.iter().flatten().all(|lap| lap.device.is_some());
+    let of = |i: usize| {
+        laps.iter().map(|pair| pair[i]).map(|lap| if timestamps { lap.seconds() } else { lap.wall }).collect()
+    };
+    Ok(Pairs { long: of(0), short: of(1), timestamps })
 }
 
 #[cfg(test)]

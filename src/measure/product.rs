@@ -1,62 +1,105 @@
-//! A matrix in some format times rows of activations, on the device as often as buffers rotate, and what its twin says.
+//! A matrix in some format times rows of activations, bound to the device as often as its buffers rotate, and what its
+//! twin says of the result.
 
-use super::pool::MOST_BUFFERS;
-use super::{Failure, Room};
-use crate::gpu::{Dtype, Error, Gpu, Kernel, MOST_GROUPS, Op, Tensor};
+use super::room::{MOST_BUFFERS, Room};
+use super::{MeasureError, Wanted};
+use crate::gpu::{Arithmetic, Dtype, Error, Gpu, Kernel, MOST_GROUPS, Op, Tensor};
 use crate::kernels::{self, Base3Tensor, BitplaneTensor, Int8Tensor, PackedTensor};
 use crate::random::{self, Stream};
 use crate::reference;
 use crate::ternary::{self, Base3, Bitplanes, Packed};
 
-/// What the matrix holds, and what it meets.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Format {
+/// What the weights of a product are, and with that what they are multiplied with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WeightFormat {
+    /// Floats.
     F32,
+    /// Stored in f16, multiplied and summed in f32.
     F16,
+    /// Bytes, times int8.
     Int8,
+    /// Trits in two bits each, times int8.
     Ternary,
+    /// The same, by additions and subtractions alone.
     AddSub,
+    /// Trits, five to a byte, times int8.
     Base3,
+    /// Trits as bit planes, times trits.
     Bitplane,
 }
 
-impl Format {
-    pub const ALL: [Format; 7] = [
-        Format::F32,
-        Format::F16,
-        Format::Int8,
-        Format::Ternary,
-        Format::AddSub,
-        Format::Base3,
-        Format::Bitplane,
+/// The formats that are compared with each other, by falling bytes.
+pub const WEIGHT_FORMATS: [WeightFormat; 5] =
+    [WeightFormat::F32, WeightFormat::F16, WeightFormat::Int8, WeightFormat::Ternary, WeightFormat::Base3];
+
+impl WeightFormat {
+    /// All formats.
+    pub const ALL: [WeightFormat; 7] = [
+        WeightFormat::F32,
+        WeightFormat::F16,
+        WeightFormat::Int8,
+        WeightFormat::Ternary,
+        WeightFormat::AddSub,
+        WeightFormat::Base3,
+        WeightFormat::Bitplane,
     ];
 
-    /// The format that an operation multiplies.
-    pub fn of(operation: &str) -> Option<Format> {
-        let of = |format: &Format| [1, 2].iter().any(|&batch| format.operation(batch) == Some(operation));
-        Format::ALL.into_iter().find(of)
+    /// Its name, its product with one row of activations, and its product with several rows where there is one.
+    fn row(self) -> (&'static str, &'static str, Option<&'static str>) {
+        match self {
+            WeightFormat::F32 => ("f32", "gemv_f32", Some("matmul_f32")),
+            WeightFormat::F16 => ("f16", "gemv_f16", Some("matmul_f16")),
+            WeightFormat::Int8 => ("int8", "gemv_i8", Some("matmul_i8")),
+            WeightFormat::Ternary => ("2-bit", "gemv_ternary", Some("matmul_ternary")),
+            WeightFormat::AddSub => ("2-bit, added", "gemv_ternary_addsub", None),
+            WeightFormat::Base3 => ("base-3", "gemv_base3", Some("matmul_base3")),
+            WeightFormat::Bitplane => ("bit planes", "gemv_bitplane", None),
+        }
     }
 
-    /// What multiplies it by so many rows of activations, where something does.
+    /// Its name in tables and files.
+    pub fn name(self) -> &'static str {
+        self.row().0
+    }
+
+    /// The format of this name.
+    pub fn named(name: &str) -> Option<WeightFormat> {
+        WeightFormat::ALL.into_iter().find(|format| format.name() == name)
+    }
+
+    /// The format that an operation multiplies.
+    pub(super) fn of(operation: &str) -> Option<WeightFormat> {
+        let of =
+            |format: &WeightFormat| [1, 2].map(|batch| format.operation(batch)).contains(&Some(operation));
+        WeightFormat::ALL.into_iter().find(of)
+    }
+
+    /// The operation that multiplies it by so many rows of activations, where there is one.
     pub fn operation(self, batch: usize) -> Option<&'static str> {
-        let (single, several) = match self {
-            Format::F32 => ("gemv_f32", Some("matmul_f32")),
-            Format::F16 => ("gemv_f16", Some("matmul_f16")),
-            Format::Int8 => ("gemv_i8", Some("matmul_i8")),
-            Format::Ternary => ("gemv_ternary", Some("matmul_ternary")),
-            Format::AddSub => ("gemv_ternary_addsub", None),
-            Format::Base3 => ("gemv_base3", Some("matmul_base3")),
-            Format::Bitplane => ("gemv_bitplane", None),
-        };
+        let (_, single, several) = self.row();
         if batch == 1 { Some(single) } else { several }
+    }
+
+    /// What most operations of its products are.
+    pub fn arithmetic(self) -> Arithmetic {
+        kernels::variants(self.row().1)[0].arithmetic
+    }
+
+    /// Bytes of a matrix, its rows filled to whole blocks.
+    pub fn bytes(self, rows: usize, cols: usize) -> u64 {
+        4 * (rows * self.words(cols)) as u64
+    }
+
+    /// Bytes of one row of activations and of its outputs. Trits take the sum of the activations too.
+    pub fn row_bytes(self, rows: usize, cols: usize) -> u64 {
+        let sum = usize::from(matches!(self, WeightFormat::Ternary | WeightFormat::Base3));
+        4 * (self.activation_words(cols) + sum + rows) as u64
     }
 
     /// Words of a row of activations.
     fn activation_words(self, cols: usize) -> usize {
         match self {
-            Format::F32 => cols,
-            Format::F16 => 4 * kernels::f16_vectors(cols),
-            Format::Bitplane => 4 * ternary::bitplane_vectors(cols),
+            WeightFormat::F32 | WeightFormat::F16 | WeightFormat::Bitplane => self.words(cols),
             _ => 4 * ternary::words(cols),
         }
     }
@@ -64,12 +107,12 @@ impl Format {
     /// Words of a row of the matrix.
     fn words(self, cols: usize) -> usize {
         match self {
-            Format::F32 => cols,
-            Format::F16 => 4 * kernels::f16_vectors(cols),
-            Format::Int8 => 4 * ternary::words(cols),
-            Format::Ternary | Format::AddSub => ternary::words(cols),
-            Format::Base3 => 4 * ternary::base3_vectors(cols),
-            Format::Bitplane => 4 * ternary::bitplane_vectors(cols),
+            WeightFormat::F32 => cols,
+            WeightFormat::F16 => 4 * kernels::f16_vectors(cols),
+            WeightFormat::Int8 => 4 * ternary::words(cols),
+            WeightFormat::Ternary | WeightFormat::AddSub => ternary::words(cols),
+            WeightFormat::Base3 => 4 * ternary::base3_vectors(cols),
+            WeightFormat::Bitplane => 4 * ternary::bitplane_vectors(cols),
         }
     }
 }
@@ -118,9 +161,7 @@ impl Twin {
 
 /// One product on the device as often as its buffers rotate, each matrix in blocks of rows that the adapter binds.
 pub(super) struct Product {
-    operation: &'static str,
-    /// `[batch, rows, cols]`.
-    shape: [usize; 3],
+    wanted: Wanted,
     copies: Vec<Operands>,
     twin: Twin,
     /// Rows of activations and of the matrix that were drawn; the others repeat them.
@@ -150,18 +191,18 @@ impl Product {
     /// If the device failed.
     pub fn new(
         gpu: &Gpu,
-        operation: &'static str,
-        shape: [usize; 3],
+        wanted: Wanted,
         room: Room,
         most: u64,
-    ) -> Result<Result<Product, String>, Failure> {
-        let [batch, rows, cols] = shape;
-        let Some(format) = Format::of(operation).filter(|f| f.operation(batch) == Some(operation)) else {
+    ) -> Result<Result<Product, String>, MeasureError> {
+        let Wanted { operation, shape: [batch, rows, cols] } = wanted;
+        let Some(format) = WeightFormat::of(operation).filter(|f| f.operation(batch) == Some(operation))
+        else {
             return Ok(Err(format!("{operation} is no product with a batch of {batch}")));
         };
         let most_cols = match format {
-            Format::F32 | Format::F16 => usize::MAX,
-            Format::Int8 => kernels::MOST_COLS_I8,
+            WeightFormat::F32 | WeightFormat::F16 => usize::MAX,
+            WeightFormat::Int8 => kernels::MOST_COLS_I8,
             _ => kernels::MOST_COLS,
         };
         if cols > most_cols {
@@ -199,17 +240,17 @@ impl Product {
         let upload = |label: &str, row: usize, words: &[u32]| {
             let shape = [words.len() / row, row];
             match format {
-                Format::F32 => gpu.upload::<f32>(label, &shape, bytemuck::cast_slice(words)),
+                WeightFormat::F32 => gpu.upload::<f32>(label, &shape, bytemuck::cast_slice(words)),
                 _ => gpu.upload(label, &shape, words),
             }
         };
         let period = upload("w", words, &w)?;
         let copy = |copy: u64| {
             let x = match format {
-                Format::F32 | Format::F16 => {
+                WeightFormat::F32 | WeightFormat::F16 => {
                     Activations::Floats(upload(&format!("x.{copy}"), x_words, &all_x)?)
                 }
-                Format::Bitplane => Activations::Trits(BitplaneTensor {
+                WeightFormat::Bitplane => Activations::Trits(BitplaneTensor {
                     words: upload(&format!("x.{copy}"), x_words, &all_x)?,
                     cols,
                 }),
@@ -227,48 +268,44 @@ impl Product {
         };
         let count = room.working_set.div_ceil(bytes).min(memory / bytes).clamp(1, most);
         let copies = (0..count).map(copy).collect::<Result<_, Error>>()?;
-        Ok(Ok(Product { operation, shape, copies, twin, drawn }))
+        Ok(Ok(Product { wanted, copies, twin, drawn }))
     }
 
     /// The product over each copy of its operands, as one op per block.
     pub fn bind(&self, gpu: &Gpu, kernel: &'static Kernel) -> Vec<Vec<Op>> {
-        let [batch, _, cols] = self.shape;
+        let [batch, _, cols] = self.wanted.shape;
         let beta = gpu.upload("w.beta", &[1], &[1.0f32]).expect("one value fits");
         let op = |x: &Activations, w: &Tensor| {
             let float = matches!(x, Activations::Floats(_));
             let dtype = if float { Dtype::F32 } else { Dtype::I32 };
-            let out = gpu.zeros("out", dtype, &[batch, w.shape()[0]]).expect("it was asked whether it fits");
-            let packed = || PackedTensor { words: w.clone(), beta: beta.clone(), cols };
-            let base3 = || Base3Tensor { words: w.clone(), cols };
-            match (x, self.operation) {
-                (Activations::Floats(x), "gemv_f32") => kernels::gemv_f32_variant(gpu, kernel, x, w, &out),
-                (Activations::Floats(x), "gemv_f16") => kernels::gemv_f16_variant(gpu, kernel, x, w, &out),
-                (Activations::Floats(x), "matmul_f32") => {
-                    kernels::matmul_f32_variant(gpu, kernel, x, w, &out)
-                }
-                (Activations::Floats(x), "matmul_f16") => {
-                    kernels::matmul_f16_variant(gpu, kernel, x, w, &out)
-                }
-                (Activations::Int8(x), "gemv_i8") => kernels::gemv_i8_variant(gpu, kernel, x, w, &out),
-                (Activations::Int8(x), "matmul_i8") => kernels::matmul_i8_variant(gpu, kernel, x, w, &out),
+            let out = &gpu.zeros("out", dtype, &[batch, w.shape()[0]]).expect("it was asked whether it fits");
+            let packed = &PackedTensor { words: w.clone(), beta: beta.clone(), cols };
+            let base3 = &Base3Tensor { words: w.clone(), cols };
+            let planes = &BitplaneTensor { words: w.clone(), cols };
+            match (x, self.wanted.operation) {
+                (Activations::Floats(x), "gemv_f32") => kernels::gemv_f32_variant(gpu, kernel, x, w, out),
+                (Activations::Floats(x), "gemv_f16") => kernels::gemv_f16_variant(gpu, kernel, x, w, out),
+                (Activations::Floats(x), "matmul_f32") => kernels::matmul_f32_variant(gpu, kernel, x, w, out),
+                (Activations::Floats(x), "matmul_f16") => kernels::matmul_f16_variant(gpu, kernel, x, w, out),
+                (Activations::Int8(x), "gemv_i8") => kernels::gemv_i8_variant(gpu, kernel, x, w, out),
+                (Activations::Int8(x), "matmul_i8") => kernels::matmul_i8_variant(gpu, kernel, x, w, out),
                 (Activations::Int8(x), "gemv_ternary") => {
-                    kernels::gemv_ternary_variant(gpu, kernel, x, &packed(), &out)
+                    kernels::gemv_ternary_variant(gpu, kernel, x, packed, out)
                 }
                 (Activations::Int8(x), "matmul_ternary") => {
-                    kernels::matmul_ternary_variant(gpu, kernel, x, &packed(), &out)
+                    kernels::matmul_ternary_variant(gpu, kernel, x, packed, out)
                 }
                 (Activations::Int8(x), "gemv_ternary_addsub") => {
-                    kernels::gemv_ternary_addsub_variant(gpu, kernel, x, &packed(), &out)
+                    kernels::gemv_ternary_addsub_variant(gpu, kernel, x, packed, out)
                 }
                 (Activations::Int8(x), "gemv_base3") => {
-                    kernels::gemv_base3_variant(gpu, kernel, x, &base3(), &out)
+                    kernels::gemv_base3_variant(gpu, kernel, x, base3, out)
                 }
                 (Activations::Int8(x), "matmul_base3") => {
-                    kernels::matmul_base3_variant(gpu, kernel, x, &base3(), &out)
+                    kernels::matmul_base3_variant(gpu, kernel, x, base3, out)
                 }
                 (Activations::Trits(x), "gemv_bitplane") => {
-                    let w = BitplaneTensor { words: w.clone(), cols };
-                    kernels::gemv_bitplane_variant(gpu, kernel, x, &w, &out)
+                    kernels::gemv_bitplane_variant(gpu, kernel, x, planes, out)
                 }
                 (_, other) => unreachable!("{other} is no product"),
             }
@@ -277,13 +314,22 @@ impl Product {
         self.copies.iter().map(copy).collect()
     }
 
+    /// [`Product::bind`], and the first of them held against the twin.
+    ///
+    /// # Errors
+    /// If the device failed, or an output differs.
+    pub fn checked(&self, gpu: &Gpu, kernel: &'static Kernel) -> Result<Vec<Vec<Op>>, MeasureError> {
+        let instances = self.bind(gpu, kernel);
+        self.check(gpu, kernel, &instances[0]).map(|()| instances)
+    }
+
     /// Runs one of them and holds every output against the twin.
     ///
     /// # Errors
     /// If the device failed, or an output differs.
-    pub fn check(&self, gpu: &Gpu, kernel: &'static Kernel, instance: &[Op]) -> Result<(), Failure> {
+    fn check(&self, gpu: &Gpu, kernel: &'static Kernel, instance: &[Op]) -> Result<(), MeasureError> {
         gpu.run(instance)?;
-        let ([_, rows, cols], [drawn_x, drawn_w]) = (self.shape, self.drawn);
+        let ([_, rows, cols], [drawn_x, drawn_w]) = (self.wanted.shape, self.drawn);
         let mut first = 0;
         for op in instance {
             let out = op.tensors().last().expect("every op writes something");
@@ -291,7 +337,7 @@ impl Product {
             let at = |i: usize| i / block % drawn_x * drawn_w + (first + i % block) % drawn_w;
             if let Some((i, got, want)) = self.twin.first_difference(gpu, out, at)? {
                 let row = first + i % block;
-                return Err(Failure::Wrong { kernel: kernel.name, rows, cols, row, got, want });
+                return Err(MeasureError::Wrong { kernel: kernel.name, rows, cols, row, got, want });
             }
             first += block;
         }
@@ -300,7 +346,7 @@ impl Product {
 
     /// Bytes that one product moves. Each block reads the activations, but the product moves them once.
     pub fn bytes(&self, instance: &[Op]) -> u64 {
-        let [batch, rows, _] = self.shape;
+        let [batch, rows, _] = self.wanted.shape;
         let first = &self.copies[0].blocks[0];
         let activations = instance[0].cost().bytes - first.bytes() - 4 * (batch * first.shape()[0]) as u64;
         let matrix: u64 = self.copies[0].blocks.iter().map(Tensor::bytes).sum();
@@ -315,7 +361,7 @@ struct Drawn {
 }
 
 /// Rows of activations and of a matrix, as the kernels take them, and their products.
-fn draw(format: Format, [batch, rows]: [usize; 2], cols: usize) -> (Drawn, Vec<u32>, Twin) {
+fn draw(format: WeightFormat, [batch, rows]: [usize; 2], cols: usize) -> (Drawn, Vec<u32>, Twin) {
     let floats = |words: Vec<u32>| Drawn { words, sums: Vec::new() };
     // Quantisation yields no -128.
     let int8 = || draws(0, batch * cols).map(|draw| (draw as i8).max(-127)).collect::<Vec<i8>>();
@@ -328,9 +374,9 @@ fn draw(format: Format, [batch, rows]: [usize; 2], cols: usize) -> (Drawn, Vec<u
         Packed::pack(&trits, rows, cols, 1.0)
     };
     match format {
-        Format::F32 | Format::F16 => {
+        WeightFormat::F32 | WeightFormat::F16 => {
             let (x, w) = (uniform(0, batch * cols), uniform(1, rows * cols));
-            let half = matches!(format, Format::F16);
+            let half = matches!(format, WeightFormat::F16);
             let product = if half { reference::matmul_f16 } else { reference::matmul_f32 };
             let words = |values: &[f32]| match half {
                 true => kernels::f16_words(values, cols),
@@ -339,21 +385,21 @@ fn draw(format: Format, [batch, rows]: [usize; 2], cols: usize) -> (Drawn, Vec<u
             let twin = Twin::float(|x, w| product(x, w, cols), &x, &w, cols);
             (floats(words(&x)), words(&w), twin)
         }
-        Format::Int8 => {
+        WeightFormat::Int8 => {
             let (q, w): (_, Vec<i8>) = (int8(), draws(1, rows * cols).map(|draw| draw as i8).collect());
             (drawn(&q), padded_words(&w, cols), Twin::Exact(reference::matmul_i8(&q, &w, cols)))
         }
-        Format::Ternary | Format::AddSub => {
+        WeightFormat::Ternary | WeightFormat::AddSub => {
             let (q, w) = (int8(), trits());
             let twin = Twin::Exact(reference::matmul_ternary(&q, &w));
             (drawn(&q), w.words, twin)
         }
-        Format::Base3 => {
+        WeightFormat::Base3 => {
             let (q, w) = (int8(), trits());
             let twin = Twin::Exact(reference::matmul_ternary(&q, &w));
             (drawn(&q), Base3::pack(&w).words, twin)
         }
-        Format::Bitplane => {
+        WeightFormat::Bitplane => {
             let x = Bitplanes::pack(&Packed::quantize(&uniform(0, batch * cols), batch, cols));
             let w = Bitplanes::pack(&trits());
             let twin = Twin::Exact(reference::gemv_bitplane(&x, &w));
@@ -382,19 +428,17 @@ pub fn rotation(
     [rows, cols]: [usize; 2],
     room: Room,
     most: u64,
-) -> Result<Result<Vec<Vec<Op>>, String>, Failure> {
-    let operations = Format::ALL.into_iter().filter_map(|format| format.operation(1));
+) -> Result<Result<Vec<Vec<Op>>, String>, MeasureError> {
+    let operations = WeightFormat::ALL.into_iter().filter_map(|format| format.operation(1));
     let mut own = operations.filter(|operation| kernels::variants(operation).contains(&kernel));
     let Some(operation) = own.next() else {
         return Ok(Err(format!("{} multiplies no matrix with one row", kernel.name)));
     };
-    let product = match Product::new(gpu, operation, [1, rows, cols], room, most.min(MOST_BUFFERS))? {
-        Ok(product) => product,
-        Err(reason) => return Ok(Err(reason)),
-    };
-    let instances = product.bind(gpu, kernel);
-    product.check(gpu, kernel, &instances[0])?;
-    Ok(Ok(instances))
+    let wanted = Wanted { operation, shape: [1, rows, cols] };
+    match Product::new(gpu, wanted, room, most.min(MOST_BUFFERS))? {
+        Ok(product) => product.checked(gpu, kernel).map(Ok),
+        Err(reason) => Ok(Err(reason)),
+    }
 }
 
 /// Random floats; none is so small that a device might count it as 0 in f16.
@@ -418,4 +462,46 @@ fn padded_words(q: &[i8], cols: usize) -> Vec<u32> {
         words.extend((0..4 * ternary::words(cols)).map(word));
     }
     words
+}
+
+/// `[rows, cols]` of the layers of BitNet b1.58 2B4T and of a 7B LLaMA, two matrices that no cache holds, and MNIST's.
+pub const GEMV_SHAPES: [[usize; 2]; 12] = [
+    [2560, 2560],
+    [640, 2560],
+    [6912, 2560],
+    [2560, 6912],
+    [4096, 4096],
+    [11_008, 4096],
+    [4096, 11_008],
+    [16_384, 16_384],
+    [28_672, 16_384],
+    [256, 784],
+    [128, 256],
+    [10, 128],
+];
+
+/// `[batch, rows, cols]` that are measured if nothing else is asked for: MNIST's layers in training, a batch as large as
+/// its matrix, and on a GPU what only a GPU is fast enough for.
+pub fn matmul_shapes(gpu: &Gpu) -> Vec<[usize; 3]> {
+    let mut shapes = vec![[128, 256, 784], [128, 128, 256], [128, 10, 128], [1024, 512, 1024]];
+    if !gpu.is_software() {
+        shapes.push([4096, 4096, 4096]);
+    }
+    shapes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_those_of_whole_blocks() {
+        let bytes = |rows, cols| WEIGHT_FORMATS.map(|format| format.bytes(rows, cols));
+        assert_eq!(bytes(2, 80), [640, 320, 160, 40, 32]);
+        assert_eq!(bytes(1, 81), [324, 176, 96, 24, 32]);
+        // 80 and 81 activations in f32, f16 and int8, a sum for trits, and outputs of four bytes.
+        let row = |rows, cols| WEIGHT_FORMATS.map(|format| format.row_bytes(rows, cols));
+        assert_eq!(row(2, 80), [328, 168, 88, 92, 92]);
+        assert_eq!(row(1, 81), [328, 180, 100, 104, 104]);
+    }
 }

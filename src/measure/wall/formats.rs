@@ -1,19 +1,46 @@
-//! Number formats, every figure from their bits. Pure numbers: no device.
+//! Number formats: every figure follows from their bits. Knows no device.
 
-use crate::wall::Format;
+use serde::{Deserialize, Serialize};
+
+/// One number format.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct NumberFormat {
+    /// Its name.
+    pub name: String,
+    /// Bits of a value as stored.
+    pub bits: f64,
+    /// Largest value.
+    pub max: f64,
+    /// Significant decimal digits: log10 of 2 to the bits that hold magnitude.
+    pub decimal_digits: f64,
+    /// Bits over 8.
+    pub bytes_per_parameter: f64,
+    /// log2 of the number of values.
+    pub information_bits: f64,
+    /// Bytes of the network for MNIST, of 234,752 parameters.
+    pub bytes_mnist: f64,
+    /// Bytes of 2e9 parameters.
+    pub bytes_2b: f64,
+    /// Bytes of 7e9 parameters.
+    pub bytes_7b: f64,
+    /// Bytes of 70e9 parameters.
+    pub bytes_70b: f64,
+    /// Bits over FP16's.
+    pub ratio_to_fp16: f64,
+}
 
 /// How a format spends its bits.
 enum Bits {
-    /// A sign, so many of exponent and of mantissa; IEEE's largest exponent is kept for infinities.
+    /// A sign, an exponent and a mantissa. The largest exponent is IEEE's infinity.
     Float { exponent: u32, mantissa: u32 },
     /// Symmetric two's complement: the lowest code is not used.
     Integer { bits: u32 },
-    /// So many values, the largest of them 1, in so many bits.
+    /// A few values, the largest of them 1.
     Few { values: u32, bits: f64 },
 }
 
-/// FP32, FP16, BF16, INT8, INT4, binary and ternary, the last one also with five trits to a byte.
-pub fn formats() -> Vec<Format> {
+/// FP32, FP16, BF16, INT8, INT4, binary, and ternary in two bits and with five trits to a byte.
+pub fn formats() -> Vec<NumberFormat> {
     let float = |exponent, mantissa| Bits::Float { exponent, mantissa };
     [
         ("FP32", float(8, 23)),
@@ -29,7 +56,7 @@ pub fn formats() -> Vec<Format> {
     .to_vec()
 }
 
-fn format(name: &str, bits: &Bits) -> Format {
+fn format(name: &str, bits: &Bits) -> NumberFormat {
     // Bits, the largest value, bits that hold magnitude, bits of information.
     let (stored, max, precision, information) = match *bits {
         Bits::Float { exponent, mantissa } => {
@@ -45,7 +72,7 @@ fn format(name: &str, bits: &Bits) -> Format {
         Bits::Few { values, bits } => (bits, 1.0, 0.0, f64::from(values).log2()),
     };
     let bytes = |parameters: f64| parameters * stored / 8.0;
-    Format {
+    NumberFormat {
         name: name.into(),
         bits: stored,
         max,

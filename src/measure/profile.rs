@@ -1,18 +1,19 @@
-//! Where the time of a step goes: the device's clock around each dispatch, summed by kernel and held against the
-//! adapter's ceilings; what is no dispatch is counted too, so that nothing hides.
+//! Where the time of a step goes: the device's clock is read around each dispatch, and dispatches are summed by kernel and
+//! held against the adapter's ceilings. What is no dispatch is counted too, so that nothing hides.
 
 use std::time::Instant;
 
-use super::Failure;
-use crate::gpu::{Dtype, Error, Gpu, Grain, Op, Profiler, Submitted};
-use crate::wall::{Ceilings, Floor, Probe};
+use super::MeasureError;
+use super::ceilings::{Ceilings, Floor};
+use super::sample::quartiles;
+use crate::gpu::{Arithmetic, Cost, Error, Gpu, Grain, Op, Profiler, Submitted};
 
 /// The ceilings that a profile is held against.
 pub const PROFILE_CEILINGS: [&str; 5] = ["read", "fma_f32", "add_i32", "dot4_i8", "dependent"];
 
 /// Steps to profile.
 pub struct Work<'a> {
-    /// The ops of a step; several lists do the same over buffers of their own, and take turns.
+    /// The ops of a step. Several lists do the same over buffers of their own, and take turns.
     pub instances: Vec<&'a [Op]>,
     /// Steps that may follow each other before `rewind`.
     pub most: usize,
@@ -36,14 +37,14 @@ impl<'a> Work<'a> {
 
 /// One profiled step.
 #[derive(Clone, Debug)]
-pub struct Step {
+pub struct Profiled {
     /// `step 1`.
     pub name: String,
     /// What host and device saw.
     pub seen: Submitted,
 }
 
-impl Step {
+impl Profiled {
     /// Seconds of all dispatches.
     pub fn kernels(&self) -> f64 {
         self.seen.dispatches.iter().map(|span| span.end - span.start).sum()
@@ -62,16 +63,79 @@ pub struct Profile {
     /// How finely the device's clock was read.
     pub grain: Grain,
     /// The profiled steps.
-    pub steps: Vec<Step>,
-    /// Wall seconds of the same steps, each submitted alone and not profiled; taken in turns with `steps`.
+    pub steps: Vec<Profiled>,
+    /// Wall seconds of unprofiled steps, each submitted alone, in turns with `steps`.
     pub plain: Vec<f64>,
-    /// Wall seconds of one step among `together_steps` in one submission, as training runs them; before, between and
-    /// after the others.
+    /// Wall seconds of one step among `together_steps` in one submission, as training runs them; measured before, between
+    /// and after the others.
     pub together: Vec<f64>,
-    /// See `together`.
+    /// Steps in such a submission.
     pub together_steps: usize,
     /// One row for each kernel, the one that takes most first.
     pub kernels: Vec<KernelRow>,
+}
+
+/// Where the wall time of a step goes, in seconds of a mean step.
+#[derive(Clone, Copy, Debug)]
+pub struct Parts {
+    /// Recording the commands, on the host.
+    pub recording: f64,
+    /// All dispatches.
+    pub dispatches: f64,
+    /// Between the first dispatch and the last, while none ran.
+    pub between: f64,
+    /// All of it.
+    pub wall: f64,
+}
+
+impl Parts {
+    /// From the submission to the first dispatch, and from the last one until the host knows.
+    pub fn around(&self) -> f64 {
+        self.wall - self.recording - self.dispatches - self.between
+    }
+}
+
+impl Profile {
+    /// Where the time of a mean step goes.
+    pub fn parts(&self) -> Parts {
+        let mean =
+            |of: &dyn Fn(&Profiled) -> f64| self.steps.iter().map(of).sum::<f64>() / self.steps.len() as f64;
+        Parts {
+            recording: mean(&|step| step.seen.recording.end - step.seen.recording.start),
+            dispatches: mean(&Profiled::kernels),
+            between: mean(&Profiled::between),
+            wall: mean(&|step| step.seen.wall()),
+        }
+    }
+
+    /// Median wall time of a profiled step over that of an unprofiled one.
+    pub fn overhead(&self) -> f64 {
+        median(self.steps.iter().map(|step| step.seen.wall())) / median(self.plain.iter().copied())
+    }
+
+    /// Median wall time of a step as it runs in training.
+    pub fn usual(&self) -> f64 {
+        median(self.together.iter().copied())
+    }
+
+    /// What to add to a second of the device's clock to get the host's, and how far that may be off: a dispatch begins
+    /// after its submission, and ends before the host knows of it.
+    pub fn offset(&self) -> (f64, f64) {
+        let (mut least, mut most) = (f64::NEG_INFINITY, f64::INFINITY);
+        for Profiled { seen, .. } in &self.steps {
+            if let (Some(first), Some(last)) = (seen.dispatches.first(), seen.dispatches.last()) {
+                least = least.max(seen.submitting.start - first.start);
+                most = most.min(seen.done - last.end);
+            }
+        }
+        (0.5 * (least + most), 0.5 * (most - least))
+    }
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    quartiles(&values)[1]
 }
 
 /// What all dispatches of one kernel took.
@@ -83,50 +147,45 @@ pub struct KernelRow {
     pub calls: usize,
     /// Device seconds of all of them.
     pub seconds: f64,
-    /// Of the shortest and of the longest.
+    /// Seconds of the shortest and of the longest.
     pub range: [f64; 2],
-    /// Device seconds from the end of the dispatch before to the start of each.
+    /// Device seconds between each dispatch and the end of the one before it, summed.
     pub waited: f64,
-    /// Bytes that all of them move.
-    pub bytes: u64,
-    /// Operations that all of them do.
-    pub ops: u64,
-    /// The ceiling that its arithmetic is held against.
-    pub rate: &'static str,
+    /// Bytes that all of them move, and operations that they do.
+    pub cost: Cost,
+    /// What most operations are.
+    pub arithmetic: Arithmetic,
 }
 
 impl KernelRow {
-    /// Bytes in 1e9 per second.
-    pub fn gb_per_s(&self) -> f64 {
-        1e-9 * self.bytes as f64 / self.seconds
+    /// Bytes per second.
+    pub fn bytes_per_second(&self) -> f64 {
+        self.cost.bytes as f64 / self.seconds
     }
 
-    /// Operations in 1e9 per second.
-    pub fn gops_per_s(&self) -> f64 {
-        1e-9 * self.ops as f64 / self.seconds
+    /// Operations per second.
+    pub fn ops_per_second(&self) -> f64 {
+        self.cost.ops as f64 / self.seconds
     }
 
-    /// What all calls would take at least, by the ceilings; none where one of them is missing.
+    /// What all calls would take at least by the ceilings; none where one of them is missing.
     pub fn floor(&self, ceilings: &Ceilings) -> Option<Floor> {
-        Some(Floor {
-            load_seconds: self.bytes as f64 / ceilings.read.value()?,
-            compute_seconds: self.ops as f64 / self.rate(ceilings).value()?,
-            launch_seconds: self.calls as f64 * ceilings.dependent.value()?,
-        })
-    }
-
-    /// The ceiling that its arithmetic is held against.
-    pub fn rate<'a>(&self, ceilings: &'a Ceilings) -> &'a Probe {
-        ceilings.probe(self.rate).expect("a row's rate is one of the ceilings")
+        let launch = ceilings.dependent.value().map(|launch| self.calls as f64 * launch);
+        ceilings.floor(self.cost, self.arithmetic, launch)
     }
 }
 
-/// Runs steps and asks the device how long each dispatch took; profiled steps take turns with the same unprofiled,
-/// for what profiling costs.
+/// Runs steps and asks the device how long each dispatch took. Profiled steps take turns with unprofiled ones, which
+/// tells what profiling costs.
 ///
 /// # Errors
 /// If the device failed, or has no timestamps.
-pub fn profile(gpu: &Gpu, mut profiler: Profiler, work: &Work, steps: usize) -> Result<Profile, Failure> {
+pub fn profile(
+    gpu: &Gpu,
+    mut profiler: Profiler,
+    work: &Work,
+    steps: usize,
+) -> Result<Profile, MeasureError> {
     let grain = profiler.grain().ok_or_else(|| Error::NoTimestamps { adapter: gpu.name() })?;
     let alone = |i: usize| {
         let start = Instant::now();
@@ -162,7 +221,7 @@ pub fn profile(gpu: &Gpu, mut profiler: Profiler, work: &Work, steps: usize) -> 
                 false => plain.push(alone(i)?),
                 true => {
                     let name = format!("step {}", i + 1);
-                    seen.push(Step { seen: profiler.run(&name, work.step(i))?, name });
+                    seen.push(Profiled { seen: profiler.run(&name, work.step(i))?, name });
                 }
             }
         }
@@ -172,7 +231,7 @@ pub fn profile(gpu: &Gpu, mut profiler: Profiler, work: &Work, steps: usize) -> 
     Ok(Profile { grain, steps: seen, plain, together, together_steps, kernels })
 }
 
-fn rows(work: &Work, steps: &[Step]) -> Vec<KernelRow> {
+fn rows(work: &Work, steps: &[Profiled]) -> Vec<KernelRow> {
     let mut rows: Vec<KernelRow> = Vec::new();
     for (i, step) in steps.iter().enumerate() {
         let mut before = None;
@@ -184,9 +243,8 @@ fn rows(work: &Work, steps: &[Step]) -> Vec<KernelRow> {
                     seconds: 0.0,
                     range: [f64::INFINITY, 0.0],
                     waited: 0.0,
-                    bytes: 0,
-                    ops: 0,
-                    rate: rate(op),
+                    cost: Cost::default(),
+                    arithmetic: op.kernel().arithmetic,
                 });
                 rows.len() - 1
             });
@@ -195,23 +253,11 @@ fn rows(work: &Work, steps: &[Step]) -> Vec<KernelRow> {
             row.seconds += seconds;
             row.range = [row.range[0].min(seconds), row.range[1].max(seconds)];
             row.waited += before.map_or(0.0, |end: f64| span.start - end);
-            row.bytes += op.cost().bytes;
-            row.ops += op.cost().ops;
+            row.cost.bytes += op.cost().bytes;
+            row.cost.ops += op.cost().ops;
             before = Some(span.end);
         }
     }
     rows.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
     rows
-}
-
-/// The ceiling of the arithmetic that a kernel does most: floats if it binds any, else integers; packed dot products
-/// where it calls them, unless it binds floats and only sums a row of codes: those do few operations for each byte.
-fn rate(op: &Op) -> &'static str {
-    let float = op.tensors().iter().any(|tensor| tensor.dtype() == Dtype::F32);
-    let dots = ["dot4I8Packed(", "dot4U8Packed("].iter().any(|call| op.kernel().wgsl.contains(call));
-    match dots && (!float || op.cost().ops > 4 * op.cost().bytes) {
-        true => "dot4_i8",
-        false if float => "fma_f32",
-        false => "add_i32",
-    }
 }

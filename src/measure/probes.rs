@@ -1,56 +1,32 @@
-//! The ceilings of an adapter: what no kernel exceeds, each by a probe that does one thing and whose result is
-//! looked at.
+//! Measures the ceilings of an adapter, each by a probe that does one thing and whose result is checked.
 
-use super::Failure;
-use super::pool::{Pool, Room};
-use super::sample::{Effort, Pairs, sample, sample_host, sample_pairs};
+use super::ceilings::{Ceilings, Measure, NOT_ASKED, Probe, STEADY, spread};
+use super::room::{Pool, Room};
+use super::sample::{Effort, Pairs, quartiles, sample, sample_host, sample_pairs};
+use super::{INTERRUPTED, MeasureError, Watch};
 use crate::gpu::{Clock, Dtype, Error, Gpu, Kernel, Op, Tensor};
 use crate::kernels;
 use crate::random::{self, Stream};
-use crate::wall::{Ceilings, Measure, NOT_ASKED, Probe, STEADY, quartiles, spread};
 
-/// The names of all ceilings.
-pub const CEILINGS: [&str; 12] = [
-    "read",
-    "write",
-    "copy",
-    "triad",
-    "fma_f32",
-    "fma_f16",
-    "add_i32",
-    "dot4_i8",
-    "launch",
-    "dependent",
-    "host_to_device",
-    "device_to_host",
-];
+/// The ceilings that are measured over buffers that no cache holds together.
+const STREAMS: [&str; 4] = ["read", "write", "copy", "triad"];
 
-/// Who follows a measurement.
-pub struct Watch<'a> {
-    /// Hears what was found.
-    pub tell: &'a mut dyn FnMut(String),
-    /// Whether to measure nothing more.
-    pub stop: &'a dyn Fn() -> bool,
-}
-
-/// Measures the ceilings of these names, about as long each; what fails leaves a gap with its reason.
+/// Measures the ceilings of these names, each for about so many seconds. What fails is missing, with its reason.
 pub fn ceilings(gpu: &Gpu, names: &[&str], room: Room, seconds: f64, watch: &mut Watch) -> Ceilings {
     let mut found = Ceilings::none(NOT_ASKED);
     let mut pool = None;
-    let streams = ["read", "write", "copy", "triad"];
-    for name in CEILINGS.into_iter().filter(|name| names.contains(name)) {
-        // The others need the memory.
-        pool = pool.filter(|_| streams.contains(&name));
-        let probe = if (watch.stop)() {
-            Probe::missing("interrupted")
-        } else {
-            match measure(gpu, name, &mut pool, room, seconds) {
-                Ok(measure) => Probe::Measured(measure),
-                Err(reason) => Probe::missing(reason),
+    for (name, place) in found.each_mut().into_iter().filter(|(name, _)| names.contains(name)) {
+        if !STREAMS.contains(&name) {
+            // The other probes need the memory.
+            pool = None;
+        }
+        *place = match (watch.stop)() {
+            true => Probe::missing(INTERRUPTED),
+            false => {
+                measure(gpu, name, &mut pool, room, seconds).map_or_else(Probe::missing, Probe::Measured)
             }
         };
-        (watch.tell)(told(name, &probe));
-        *found.by_name(name) = probe;
+        (watch.tell)(told(name, place));
     }
     found
 }
@@ -72,14 +48,13 @@ fn measure(
     pool: &mut Option<Pool>,
     room: Room,
     seconds: f64,
-) -> Result<Measure, Failure> {
+) -> Result<Measure, MeasureError> {
     match name {
-        "read" | "write" | "copy" | "triad" => {
-            let pool = match pool {
-                Some(pool) => pool,
-                None => pool.insert(Pool::new(gpu, room)?),
-            };
-            stream(gpu, name, pool, seconds)
+        _ if STREAMS.contains(&name) => {
+            if pool.is_none() {
+                *pool = Some(Pool::new(gpu, room)?);
+            }
+            stream(gpu, name, pool.as_ref().expect("it was just made"), seconds)
         }
         "launch" => launches(gpu, 256, seconds),
         "dependent" => launches(gpu, 1, seconds),
@@ -88,7 +63,7 @@ fn measure(
     }
 }
 
-/// The figure of two lengths of a work, the long one of `work` units and the other of half as many.
+/// The figure that two lengths of a work give. The long one is of `work` units, the short one of half as many.
 pub(super) fn figure(
     pairs: Pairs,
     unit: &str,
@@ -105,7 +80,7 @@ pub(super) fn figure(
     let short = sorted(&mut pairs.short.iter().copied());
     let apart = sorted(&mut pairs.long.iter().zip(&pairs.short).map(|(long, short)| long - short));
     let middle = |all: &[f64]| quartiles(all)[1];
-    // Half of the work takes half of the time, less what starting costs, which is little beside a lap.
+    // Half of the work takes half of the time. Starting costs little beside a lap.
     let sound = |apart: f64, long: f64| (0.25..=0.75).contains(&(apart / long));
     let differential = sound(middle(&apart), middle(&long));
     let seconds = |apart: f64, long: f64| if sound(apart, long) { 2.0 * apart } else { long };
@@ -129,13 +104,13 @@ pub(super) fn figure(
     }
 }
 
-/// The variant that runs its first few instances fastest.
+/// The variant that is the fastest over its first few instances.
 pub(super) fn fastest(
     gpu: &Gpu,
     variants: &[&'static Kernel],
     bind: &dyn Fn(&'static Kernel) -> Vec<Vec<Op>>,
     seconds: f64,
-) -> Result<&'static Kernel, Failure> {
+) -> Result<&'static Kernel, MeasureError> {
     let mut found: Option<(f64, &'static Kernel)> = None;
     for &kernel in variants {
         let mut instances = bind(kernel);
@@ -149,7 +124,7 @@ pub(super) fn fastest(
 }
 
 /// Bandwidth of memory that no cache holds.
-fn stream(gpu: &Gpu, name: &str, pool: &Pool, seconds: f64) -> Result<Measure, Failure> {
+fn stream(gpu: &Gpu, name: &str, pool: &Pool, seconds: f64) -> Result<Measure, MeasureError> {
     const SEED: u32 = 0x5eed_5eed;
     const SCALE: f32 = 0.5;
     let words = pool.content.len();
@@ -193,7 +168,7 @@ fn stream(gpu: &Gpu, name: &str, pool: &Pool, seconds: f64) -> Result<Measure, F
     if name == "read" {
         let [got, want] = [xor(&gpu.download::<u32>(&pool.digest)?), xor(&pool.content)];
         if got != want {
-            return Err(Failure::Unread { got, want });
+            return Err(MeasureError::Unread { got, want });
         }
     } else {
         let written: Vec<u32> = gpu.download(&pool.buffers[width - 1])?;
@@ -207,7 +182,7 @@ fn stream(gpu: &Gpu, name: &str, pool: &Pool, seconds: f64) -> Result<Measure, F
             };
             if got != want {
                 let [got, want] = [got, want].map(|word| format!("{word:08x} in word {i}"));
-                return Err(Failure::Idle { probe: kernel.name, got, want });
+                return Err(MeasureError::Idle { probe: kernel.name, got, want });
             }
         }
     }
@@ -216,17 +191,11 @@ fn stream(gpu: &Gpu, name: &str, pool: &Pool, seconds: f64) -> Result<Measure, F
     Ok(figure(pairs, "byte/s", long[0][0].cost().bytes as f64, kernel.settings(gpu.tuning()), pool.bytes()))
 }
 
-/// What the host says of one invocation's result.
-enum Twin {
-    Exact(i32),
-    /// With how far roundings may lead from it.
-    Within(f64, f64),
-}
-
 /// How far a point of the f32 probe turns in a step.
 const TURN: f32 = 0.05;
 
-fn arithmetic_twin(name: &str, x: u32, trips: u32) -> Twin {
+/// What one invocation of an arithmetic probe computes, and how far roundings may lead from it.
+fn arithmetic_twin(name: &str, x: u32, trips: u32) -> (f64, f64) {
     let rounds = 4 * trips;
     match name {
         "fma_f32" | "fma_f16" => {
@@ -248,8 +217,7 @@ fn arithmetic_twin(name: &str, x: u32, trips: u32) -> Twin {
             // A point that starts at (x + c, x - c) stays within 1.5 (c + 2.5) of 0. Each round adds two roundings, the
             // end one more; a turn stretches an error to less than twice its length.
             let size = (0..8).map(|c| 1.5 * (f64::from(c) + 2.5)).sum::<f64>() * starts.len() as f64;
-            let bound = 2.0 * size * f64::from(2 * rounds + 1) * unit;
-            Twin::Within(starts.iter().map(sum).sum(), bound)
+            (starts.iter().map(sum).sum(), 2.0 * size * f64::from(2 * rounds + 1) * unit)
         }
         "add_i32" => {
             let pair = |c: i32| {
@@ -261,7 +229,7 @@ fn arithmetic_twin(name: &str, x: u32, trips: u32) -> Twin {
                 }
                 u.wrapping_add(v)
             };
-            Twin::Exact((0..8).map(pair).fold(0, i32::wrapping_add))
+            (f64::from((0..8).map(pair).fold(0, i32::wrapping_add)), 0.0)
         }
         _ => {
             let dot = |c: i32| {
@@ -270,13 +238,13 @@ fn arithmetic_twin(name: &str, x: u32, trips: u32) -> Twin {
             };
             let chain =
                 |c: i32| (0..rounds).fold((x as i32).wrapping_add(c), |sum, _| sum.wrapping_add(dot(sum)));
-            Twin::Exact((0..8).map(chain).fold(0, i32::wrapping_add))
+            (f64::from((0..8).map(chain).fold(0, i32::wrapping_add)), 0.0)
         }
     }
 }
 
 /// Operations per second from registers.
-fn arithmetic(gpu: &Gpu, name: &str, seconds: f64) -> Result<Measure, Failure> {
+fn arithmetic(gpu: &Gpu, name: &str, seconds: f64) -> Result<Measure, MeasureError> {
     // Enough to fill the largest device several times; a CPU has few lanes.
     let lanes = if gpu.is_software() { 1 << 13 } else { 1 << 20 };
     let (probe, dtype) = match name {
@@ -304,7 +272,7 @@ fn arithmetic(gpu: &Gpu, name: &str, seconds: f64) -> Result<Measure, Failure> {
     };
     let variants = kernels::variants(probe);
     if let Some(reason) = gpu.lacks(variants[0]) {
-        return Err(Failure::Lacking(reason));
+        return Err(MeasureError::Lacking(reason));
     }
     // Long enough that starting and ending it is little beside it.
     let clock = Clock::new(gpu);
@@ -320,24 +288,16 @@ fn arithmetic(gpu: &Gpu, name: &str, seconds: f64) -> Result<Measure, Failure> {
     // Few enough that roundings in f16 do not hide a missing round.
     let few = if name == "fma_f16" { 1 } else { 16 };
     gpu.run(&bind(kernel, few)[0])?;
-    let words: Vec<u32> = match out_type {
-        Dtype::F32 => gpu.download::<f32>(&out)?.into_iter().map(f32::to_bits).collect(),
-        _ => gpu.download::<i32>(&out)?.into_iter().map(|value| value as u32).collect(),
+    let outputs: Vec<f64> = match out_type {
+        Dtype::F32 => gpu.download::<f32>(&out)?.into_iter().map(f64::from).collect(),
+        _ => gpu.download::<i32>(&out)?.into_iter().map(f64::from).collect(),
     };
-    for (&x, &got) in inputs.iter().zip(&words) {
-        let wrong = |got: String, want: String| Err(Failure::Idle { probe: kernel.name, got, want });
-        match arithmetic_twin(name, x, few) {
-            Twin::Exact(want) if got as i32 != want => {
-                return wrong((got as i32).to_string(), want.to_string());
-            }
-            Twin::Within(want, bound) => {
-                let got = f64::from(f32::from_bits(got));
-                // A NaN is within nothing.
-                if (got - want).abs().partial_cmp(&bound).is_none_or(|order| order.is_gt()) {
-                    return wrong(got.to_string(), format!("{want} within {bound:.1e}"));
-                }
-            }
-            Twin::Exact(_) => {}
+    for (&x, &got) in inputs.iter().zip(&outputs) {
+        let (want, bound) = arithmetic_twin(name, x, few);
+        // A NaN is within nothing.
+        if (got - want).abs().partial_cmp(&bound).is_none_or(|order| order.is_gt()) {
+            let want = if bound > 0.0 { format!("{want} within {bound:.1e}") } else { want.to_string() };
+            return Err(MeasureError::Idle { probe: kernel.name, got: got.to_string(), want });
         }
     }
     let [long, short] = [trips, trips / 2].map(|trips| bind(kernel, trips));
@@ -346,7 +306,7 @@ fn arithmetic(gpu: &Gpu, name: &str, seconds: f64) -> Result<Measure, Failure> {
 }
 
 /// Seconds of one dispatch, over so many counters: with one, each waits for the one before.
-fn launches(gpu: &Gpu, counters: usize, seconds: f64) -> Result<Measure, Failure> {
+fn launches(gpu: &Gpu, counters: usize, seconds: f64) -> Result<Measure, MeasureError> {
     const COUNT: usize = 512;
     let counter = |i| gpu.upload(&format!("probe.count.{i}"), &[1], &[0u32]);
     let counters = (0..counters).map(counter).collect::<Result<Vec<Tensor>, Error>>()?;
@@ -358,7 +318,7 @@ fn launches(gpu: &Gpu, counters: usize, seconds: f64) -> Result<Measure, Failure
         let got = gpu.download::<u32>(counter)?[0];
         if got != want {
             let [got, want] = [got, want].map(|count| format!("{count} dispatches"));
-            return Err(Failure::Idle { probe: long[0][0].name(), got, want });
+            return Err(MeasureError::Idle { probe: long[0][0].name(), got, want });
         }
     }
     let pairs = sample_pairs(gpu, [&long, &short], seconds)?;
@@ -366,7 +326,7 @@ fn launches(gpu: &Gpu, counters: usize, seconds: f64) -> Result<Measure, Failure
 }
 
 /// Copies between the host's memory and the device's, as this program makes them.
-fn transfer(gpu: &Gpu, name: &str, room: Room, seconds: f64) -> Result<Measure, Failure> {
+fn transfer(gpu: &Gpu, name: &str, room: Room, seconds: f64) -> Result<Measure, MeasureError> {
     let mut words = 1 << 24;
     while (gpu.fits("probe.copy", &[words]).is_err() || 8 * words as u64 > room.memory) && words > 1 << 10 {
         words /= 2;
@@ -384,7 +344,7 @@ fn transfer(gpu: &Gpu, name: &str, room: Room, seconds: f64) -> Result<Measure, 
     up(&long)?;
     if gpu.download::<u32>(&long)? != content {
         let [got, want] = ["other words".into(), "those that were sent".into()];
-        return Err(Failure::Idle { probe: "the copy to the device and back", got, want });
+        return Err(MeasureError::Idle { probe: "the copy to the device and back", got, want });
     }
     let work = |tensor: &Tensor| if name == "host_to_device" { up(tensor) } else { down(tensor) };
     let pairs = sample_host([&mut || work(&long), &mut || work(&short)], seconds)?;

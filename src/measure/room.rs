@@ -1,6 +1,6 @@
 //! Memory to measure over: how much there is, and buffers that no cache holds together.
 
-use super::Failure;
+use super::MeasureError;
 use crate::gpu::{Dtype, Error, Gpu, Op, Tensor};
 use crate::kernels::{PROBE_WORDS, PROBES, probe_read};
 use crate::random::{self, Stream};
@@ -88,7 +88,7 @@ pub(super) struct Pool {
 
 impl Pool {
     /// As many as there is room for, and at least three.
-    pub fn new(gpu: &Gpu, room: Room) -> Result<Pool, Failure> {
+    pub fn new(gpu: &Gpu, room: Room) -> Result<Pool, MeasureError> {
         // What hides the cost of a dispatch, which is small beside a gigabyte per second.
         let mut words: usize = if gpu.is_software() { 1 << 23 } else { 1 << 26 };
         let too_large =
@@ -117,7 +117,7 @@ impl Pool {
 
 /// Reads so many bytes, or a few more, of memory that nothing else uses: no cache holds anything else afterwards. Held
 /// against what it should have read.
-pub(super) fn sweep(gpu: &Gpu, bytes: u64) -> Result<Vec<Op>, Failure> {
+pub(super) fn sweep(gpu: &Gpu, bytes: u64) -> Result<Vec<Op>, MeasureError> {
     const MOST_WORDS: usize = 1 << 22;
     if bytes == 0 {
         return Ok(Vec::new());
@@ -136,5 +136,5 @@ pub(super) fn sweep(gpu: &Gpu, bytes: u64) -> Result<Vec<Op>, Failure> {
     gpu.run(&ops)?;
     let got = gpu.download::<u32>(&digest)?.iter().fold(0, |all, word| all ^ word);
     let want = (0..words).fold(0, |all, i| all ^ drawn[i % PERIOD]);
-    if got == want { Ok(ops) } else { Err(Failure::Unread { got, want }) }
+    if got == want { Ok(ops) } else { Err(MeasureError::Unread { got, want }) }
 }

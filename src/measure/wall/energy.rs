@@ -1,0 +1,435 @@
+//! Energy: by published tables of picojoules per operation and per byte, and by a counter of the machine. What no counter
+//! counted is not measured, and nothing stands in its place.
+
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::Gap;
+use super::counter::Counter;
+use crate::gpu::{Error, Gpu, Op};
+use crate::kernels;
+use crate::measure::{INTERRUPTED, Room, WEIGHT_FORMATS, Watch, WeightFormat, rotation};
+
+/// The tables, as files with their sources.
+pub const ENERGY_TABLES: [&str; 3] = [
+    include_str!("../../../assets/energy/jouppi.json"),
+    include_str!("../../../assets/energy/horowitz.json"),
+    include_str!("../../../assets/energy/course.json"),
+];
+
+/// What one format of weights costs by one table of energies, per weight of one matrix-vector product.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct EnergyRow {
+    /// One of [`WEIGHT_FORMATS`].
+    pub format: String,
+    /// Operations that the product needs, by kind, per weight.
+    pub operations_per_weight: Vec<(String, f64)>,
+    /// Energy of these operations, integers summed in 32 bits; none where the table lacks one of the kinds.
+    pub arithmetic_pj_per_weight: Option<f64>,
+    /// Energy of the operations as published, every sum as narrow as its operands.
+    pub published_pj_per_weight: Option<f64>,
+    /// Energy of moving the product's bytes (weights, activations, outputs) from and to the table's main memory, the
+    /// middle of its range.
+    pub memory_pj_per_weight: Option<f64>,
+    /// Energy of the bytes from DRAM: lowest and highest.
+    pub dram_pj_per_weight: Option<[f64; 2]>,
+    /// Energy of the bytes from HBM: lowest and highest.
+    pub hbm_pj_per_weight: Option<[f64; 2]>,
+    /// Energy of the bytes from SRAM on the chip: lowest and highest.
+    pub sram_pj_per_weight: Option<[f64; 2]>,
+    /// Energy of f16, arithmetic and memory together, over that of this format.
+    pub total_ratio_to_f16: Option<f64>,
+    /// Joules of one product by the machine's own counter, idle subtracted; none if this machine has no such counter.
+    pub measured_joules: Option<f64>,
+}
+
+/// One table of energies and what follows from it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct EnergyModel {
+    /// Its name.
+    pub name: String,
+    /// Its title, for people.
+    pub title: String,
+    /// Where its figures were published.
+    pub source: String,
+    /// Where they were quoted from.
+    pub quoted_via: String,
+    /// FP16 multiply and add against one INT8 add.
+    pub ratio_published: f64,
+    /// FP16 multiply alone against one INT8 add.
+    pub ratio_multiply: f64,
+    /// FP16 multiply and add against one INT32 add, which the sum really needs.
+    pub ratio_int32: Option<f64>,
+    /// Its main memory's name.
+    pub memory: Option<String>,
+    /// What is left of the ratio for 2-bit weights once the bytes are counted.
+    pub ratio_with_memory: Option<f64>,
+    /// Each format of weights.
+    pub rows: Vec<EnergyRow>,
+}
+
+/// Joules by a counter of this machine.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Joules {
+    /// One of [`WEIGHT_FORMATS`].
+    pub format: String,
+    /// Joules of one product, less what the idle machine used.
+    pub joules: f64,
+    /// Picojoules per weight.
+    pub pj_per_weight: f64,
+    /// Seconds that products ran.
+    pub window_seconds: f64,
+    /// How many products ran.
+    pub products: u64,
+}
+
+/// Energy, by tables and by counters.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Energy {
+    /// Rows and columns of the product that is counted.
+    pub shape: [usize; 2],
+    /// Every table.
+    pub models: Vec<EnergyModel>,
+    /// Which counter measured; or [`NOT_MEASURED`] and the reason.
+    pub measured: String,
+    /// Watts of the idle machine, by that counter.
+    pub idle_watts: Option<f64>,
+    /// Joules of each format, by that counter.
+    pub joules: Vec<Joules>,
+    /// Formats that could not be measured.
+    pub gaps: Vec<Gap>,
+}
+
+/// The words in place of a measured energy.
+pub const NOT_MEASURED: &str = "not measured on this machine";
+
+/// One file of `assets/energy`.
+#[derive(Deserialize)]
+struct Table {
+    name: String,
+    title: String,
+    source: String,
+    quoted_via: String,
+    pj_per_operation: std::collections::BTreeMap<String, f64>,
+    pj_per_64_bits: Memories,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Memories {
+    sram: Option<Memory>,
+    hbm: Option<Memory>,
+    dram: Option<Memory>,
+}
+
+#[derive(Deserialize)]
+struct Memory {
+    what: String,
+    low: f64,
+    high: f64,
+}
+
+impl Memory {
+    fn per_byte(&self) -> [f64; 2] {
+        [self.low, self.high].map(|pj| pj / 8.0)
+    }
+}
+
+/// Operations of a matrix times one row, by kind: as published, where a sum is as narrow as its operands; and as needed,
+/// where integers are summed in 32 bits and scaled once for each output.
+fn operations(format: WeightFormat, [rows, cols]: [usize; 2]) -> [Vec<(&'static str, usize)>; 2] {
+    let (weights, scale) = (rows * cols, ("fp32_multiply", rows));
+    let float = |multiply, add| [(); 2].map(|()| vec![(multiply, weights), (add, weights)]);
+    match format {
+        WeightFormat::F32 => float("fp32_multiply", "fp32_add"),
+        WeightFormat::F16 => float("fp16_multiply", "fp16_add"),
+        WeightFormat::Int8 => [
+            vec![("int8_multiply", weights), ("int8_add", weights)],
+            vec![("int8_multiply", weights), ("int32_add", weights), scale],
+        ],
+        _ => [vec![("int8_add", weights)], vec![("int32_add", weights), scale]],
+    }
+}
+
+impl Table {
+    /// Picojoules of these operations per weight; none where the table lacks one of the kinds.
+    fn energy(&self, operations: &[(&str, usize)], weights: usize) -> Option<f64> {
+        let each = operations
+            .iter()
+            .map(|(kind, count)| Some(self.pj_per_operation.get(*kind)? * *count as f64 / weights as f64));
+        each.sum()
+    }
+
+    fn model(&self, shape: [usize; 2], joules: &[Joules]) -> EnergyModel {
+        let of = |kind: &str| self.pj_per_operation.get(kind).copied();
+        let ([outputs, cols], weights) = (shape, shape[0] * shape[1]);
+        let known = "every table has FP16 and INT8 additions";
+        let [multiply, add, narrow] =
+            ["fp16_multiply", "fp16_add", "int8_add"].map(|kind| of(kind).expect(known));
+        let Memories { sram, hbm, dram } = &self.pj_per_64_bits;
+        let main = hbm.as_ref().or(dram.as_ref());
+        let row = |format: WeightFormat| {
+            let [published, needed] = operations(format, shape);
+            let bytes =
+                (format.bytes(outputs, cols) + format.row_bytes(outputs, cols)) as f64 / weights as f64;
+            let moved = |memory: &Option<Memory>| {
+                memory.as_ref().map(|memory| memory.per_byte().map(|pj| bytes * pj))
+            };
+            let per_weight = |(kind, count): (&str, usize)| (kind.into(), count as f64 / weights as f64);
+            let measured = joules.iter().find(|joules| joules.format == format.name());
+            EnergyRow {
+                format: format.name().into(),
+                arithmetic_pj_per_weight: self.energy(&needed, weights),
+                published_pj_per_weight: self.energy(&published, weights),
+                memory_pj_per_weight: main.map(|memory| bytes * memory.per_byte().iter().sum::<f64>() / 2.0),
+                dram_pj_per_weight: moved(dram),
+                hbm_pj_per_weight: moved(hbm),
+                sram_pj_per_weight: moved(sram),
+                operations_per_weight: needed.into_iter().map(per_weight).collect(),
+                total_ratio_to_f16: None,
+                measured_joules: measured.map(|measured| measured.joules),
+            }
+        };
+        let mut rows = WEIGHT_FORMATS.map(row);
+        let total = |row: &EnergyRow| Some(row.arithmetic_pj_per_weight? + row.memory_pj_per_weight?);
+        let at = |format: WeightFormat| {
+            WEIGHT_FORMATS.iter().position(|&known| known == format).expect("it is listed")
+        };
+        let dense = total(&rows[at(WeightFormat::F16)]);
+        for row in &mut rows {
+            row.total_ratio_to_f16 = dense.zip(total(row)).map(|(dense, own)| dense / own);
+        }
+        EnergyModel {
+            name: self.name.clone(),
+            title: self.title.clone(),
+            source: self.source.clone(),
+            quoted_via: self.quoted_via.clone(),
+            ratio_published: (multiply + add) / narrow,
+            ratio_multiply: multiply / narrow,
+            ratio_int32: of("int32_add").map(|wide| (multiply + add) / wide),
+            memory: main.map(|memory| memory.what.clone()),
+            ratio_with_memory: rows[at(WeightFormat::Ternary)].total_ratio_to_f16,
+            rows: rows.into(),
+        }
+    }
+}
+
+/// Energy of one product of this shape, by every table and as measured where the device has a counter. In the place of a
+/// device may stand the reason why nothing is to be measured.
+///
+/// # Panics
+/// If a table inside the program is broken.
+pub fn energy(shape: [usize; 2], device: Result<(&Gpu, Room), &str>, watch: &mut Watch) -> Energy {
+    let mut energy = Energy { shape, ..Energy::default() };
+    let counter = device.map_err(String::from).and_then(|(gpu, room)| Ok((Counter::of(gpu)?, gpu, room)));
+    let measured = counter.and_then(|(counter, gpu, room)| measure(gpu, counter, room, &mut energy, watch));
+    energy.measured = measured.unwrap_or_else(|reason| {
+        let words = format!("{NOT_MEASURED}: {reason}");
+        (watch.tell)(format!("energy: {words}"));
+        words
+    });
+    for text in ENERGY_TABLES {
+        let table: Table = serde_json::from_str(text).expect("a test reads every table");
+        energy.models.push(table.model(shape, &energy.joules));
+    }
+    energy
+}
+
+/// How long a counter is watched: it is renewed ten times a second, and this is long beside that.
+const WINDOW: Duration = Duration::from_secs(10);
+
+/// Measures every format, and says by which counter.
+fn measure(
+    gpu: &Gpu,
+    mut counter: Counter,
+    room: Room,
+    energy: &mut Energy,
+    watch: &mut Watch,
+) -> Result<String, String> {
+    (watch.tell)(format!("energy: the machine is left idle for {} s", WINDOW.as_secs()));
+    let name = counter.name();
+    let mut read = || counter.joules();
+    let idle = idle_watts(&mut read, WINDOW, watch.stop)?;
+    let [rows, cols] = energy.shape;
+    for format in WEIGHT_FORMATS {
+        let mut found = || {
+            let operation = format.operation(1).expect("every format has a product with one row");
+            let kernel = kernels::chosen(gpu, operation, [1, rows, cols]);
+            let ops = rotation(gpu, kernel, energy.shape, room, u64::MAX).map_err(|e| e.to_string())??;
+            let mut run = || {
+                if (watch.stop)() {
+                    return Err(INTERRUPTED.to_string());
+                }
+                let all: Vec<&Op> = ops.iter().flatten().collect();
+                let done = gpu.run(all).and_then(|done| gpu.wait(Some(done)));
+                done.map(|()| ops.len() as u64).map_err(|error: Error| error.to_string())
+            };
+            // The first run compiles, pages in and wakes the clocks.
+            run()?;
+            energy_per_product(&mut read, &mut run, idle, WINDOW)
+        };
+        match found() {
+            Ok((joules, products, window_seconds)) => {
+                (watch.tell)(format!("energy of {}: {joules:.3e} J a product", format.name()));
+                let pj_per_weight = 1e12 * joules / (rows * cols) as f64;
+                let format = format.name().into();
+                energy.joules.push(Joules { format, joules, pj_per_weight, window_seconds, products });
+            }
+            Err(reason) => energy.gaps.push(Gap { what: format!("energy of {}", format.name()), reason }),
+        }
+    }
+    match energy.gaps.first() {
+        Some(gap) if energy.joules.is_empty() => Err(gap.reason.clone()),
+        _ => {
+            energy.idle_watts = Some(idle);
+            Ok(name)
+        }
+    }
+}
+
+/// Watts of the idle machine, by a counter that grows.
+fn idle_watts(
+    read: &mut dyn FnMut() -> Result<f64, String>,
+    window: Duration,
+    stop: &dyn Fn() -> bool,
+) -> Result<f64, String> {
+    let (before, start) = (read()?, Instant::now());
+    while let Some(left) = window.checked_sub(start.elapsed()) {
+        if stop() {
+            return Err(INTERRUPTED.into());
+        }
+        std::thread::sleep(left.min(Duration::from_millis(100)));
+    }
+    Ok((read()? - before) / start.elapsed().as_secs_f64())
+}
+
+/// Joules of one product, less what the idle machine would have used; how many products ran, and for how many seconds.
+///
+/// `read` is a counter that grows; `run` runs some products and says how many.
+fn energy_per_product(
+    read: &mut dyn FnMut() -> Result<f64, String>,
+    run: &mut dyn FnMut() -> Result<u64, String>,
+    idle_watts: f64,
+    window: Duration,
+) -> Result<(f64, u64, f64), String> {
+    let (before, start, mut products) = (read()?, Instant::now(), 0);
+    while start.elapsed() < window {
+        products += run()?;
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    Ok(((read()? - before - idle_watts * seconds) / products as f64, products, seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tables() -> Energy {
+        energy([4096, 4096], Err("a test"), &mut Watch { tell: &mut |_| (), stop: &|| false })
+    }
+
+    #[test]
+    fn each_table_gives_the_ratio_that_was_published_with_it() {
+        let energy = tables();
+        let of = |name: &str| energy.models.iter().find(|model| model.name == name).expect("a table");
+        let close = |got: f64, want: f64| assert!((got - want).abs() < 1e-9 * want, "{got}, expected {want}");
+        close(of("jouppi").ratio_published, 0.5 / 0.007);
+        assert_eq!(format!("{:.1}", of("jouppi").ratio_published), "71.4");
+        assert_eq!(format!("{:.1}", of("jouppi").ratio_int32.unwrap()), "16.7");
+        close(of("horowitz").ratio_published, 50.0);
+        close(of("horowitz").ratio_int32.unwrap(), 15.0);
+        close(of("course").ratio_published, 16.0 / 0.03);
+        assert_eq!(format!("{:.0}", of("course").ratio_published), "533");
+        close(of("course").ratio_multiply, 500.0);
+        assert_eq!(of("course").ratio_int32, None);
+    }
+
+    #[test]
+    fn rows_are_the_files_figures_times_what_a_product_needs() {
+        for (text, model) in ENERGY_TABLES.iter().zip(tables().models) {
+            let file: serde_json::Value = serde_json::from_str(text).expect("JSON");
+            let pj = |kind: &str| file["pj_per_operation"][kind].as_f64();
+            let row = |format: &str| model.rows.iter().find(|row| row.format == format).expect("a row");
+            let near = |got: Option<f64>, want: Option<f64>| match (got, want) {
+                (Some(got), Some(want)) => assert!((got / want - 1.0).abs() < 1e-9, "{got}, expected {want}"),
+                both => assert_eq!(both, (None, None), "{}", model.name),
+            };
+            let sum = |kinds: &[&str]| kinds.iter().map(|kind| pj(kind)).sum::<Option<f64>>();
+            near(row("f16").arithmetic_pj_per_weight, sum(&["fp16_multiply", "fp16_add"]));
+            near(row("f32").arithmetic_pj_per_weight, sum(&["fp32_multiply", "fp32_add"]));
+            near(row("2-bit").published_pj_per_weight, sum(&["int8_add"]));
+            // One scale for each of 4096 columns.
+            let scaled = pj("int32_add").zip(pj("fp32_multiply")).map(|(add, scale)| add + scale / 4096.0);
+            near(row("2-bit").arithmetic_pj_per_weight, scaled);
+            assert!(!model.source.is_empty() && !model.quoted_via.is_empty());
+            // Once bytes are counted the ratio is near that of the bytes.
+            if let Some(left) = model.ratio_with_memory {
+                assert!((6.0..9.0).contains(&left), "{}: {left}", model.name);
+            }
+        }
+    }
+
+    /// Of 4096 x 4096 weights, from the figures in the files by hand. In 2 bits a product moves 4,194,304 B of weights,
+    /// 4096 + 4 of activations and 16,384 of outputs: 0.251221 B a weight.
+    #[test]
+    fn memory_costs_what_the_files_say_of_every_byte_that_moves() {
+        let models = tables().models;
+        let row = |table: &str, format: &str| {
+            let model = models.iter().find(|model| model.name == table).expect("a table");
+            model.rows.iter().find(|row| row.format == format).expect("a row").clone()
+        };
+        let close = |got: f64, want: f64| assert!((got / want - 1.0).abs() < 1e-6, "{got}, expected {want}");
+        let range = |got: Option<[f64; 2]>, [low, high]: [f64; 2]| {
+            let got = got.expect("a range");
+            close(got[0], low);
+            close(got[1], high);
+        };
+        // HBM2 at 250 to 450 pJ for 64 bits: 43.75 pJ a byte in the middle.
+        close(row("jouppi", "2-bit").memory_pj_per_weight.unwrap(), 10.990_916);
+        close(row("jouppi", "base-3").memory_pj_per_weight.unwrap(), 8.940_135);
+        close(row("jouppi", "int8").memory_pj_per_weight.unwrap(), 43.803_406);
+        close(row("jouppi", "f16").memory_pj_per_weight.unwrap(), 87.564_087);
+        range(row("jouppi", "2-bit").hbm_pj_per_weight, [7.850_654, 14.131_178]);
+        range(row("jouppi", "2-bit").dram_pj_per_weight, [10.990_916, 15.073_256]);
+        range(row("jouppi", "2-bit").sram_pj_per_weight, [0.439_637, 0.439_637]);
+        // DDR3 at 1300 to 2600: 243.75 pJ a byte.
+        close(row("horowitz", "f32").memory_pj_per_weight.unwrap(), 975.476_074);
+        assert!(row("horowitz", "f32").hbm_pj_per_weight.is_none());
+        assert!(row("course", "2-bit").memory_pj_per_weight.is_none());
+        // 88.064087 pJ of f16 against 11.021236.
+        close(models[0].ratio_with_memory.unwrap(), 7.990_400);
+    }
+
+    #[test]
+    fn nothing_stands_in_for_a_counter_that_is_not_there() {
+        let energy = tables();
+        assert_eq!(energy.measured, "not measured on this machine: a test");
+        assert!(energy.joules.is_empty() && energy.idle_watts.is_none());
+        assert!(energy.models.iter().flat_map(|m| &m.rows).all(|row| row.measured_joules.is_none()));
+    }
+
+    #[test]
+    fn what_the_idle_machine_uses_is_not_the_products() {
+        // 5 J a product on a machine that idles at 100 W.
+        let (start, done) = (Instant::now(), std::cell::Cell::new(0u64));
+        let mut read = || Ok(100.0 * start.elapsed().as_secs_f64() + 5.0 * done.get() as f64);
+        let idle = idle_watts(&mut read, Duration::from_millis(50), &|| false).expect("a counter");
+        assert!((idle - 100.0).abs() < 10.0, "{idle}");
+        let mut run = || {
+            done.set(done.get() + 2);
+            std::thread::sleep(Duration::from_millis(5));
+            Ok(2)
+        };
+        let found = energy_per_product(&mut read, &mut run, 100.0, Duration::from_millis(100));
+        let (joules, products, seconds) = found.expect("a counter");
+        assert_eq!(products, done.get());
+        assert!(seconds >= 0.1 && (joules - 5.0).abs() < 0.5, "{joules}");
+        let mut broken = || Err("gone".to_string());
+        assert!(energy_per_product(&mut broken, &mut run, 0.0, Duration::ZERO).is_err());
+        // Nobody who asked to stop waits for the rest of a window.
+        let began = Instant::now();
+        assert_eq!(idle_watts(&mut read, Duration::from_secs(60), &|| true), Err(INTERRUPTED.into()));
+        assert!(began.elapsed() < Duration::from_secs(10));
+    }
+}

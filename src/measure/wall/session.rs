@@ -1,0 +1,317 @@
+//! How a wall is measured: what, in which order, and what a reader must know of it.
+
+use std::time::{Duration, Instant};
+
+use super::models::{MODELS, models, to_tune};
+use super::{Energy, Gap, NOT_MEASURED, Products, Summary, Wall, energy, formats, staircase};
+use crate::checkpoint::SCHEMA;
+use crate::gpu::Gpu;
+use crate::measure::ceilings::{CEILINGS, Ceilings, Probe, STEADY};
+use crate::measure::measured::Chosen;
+use crate::measure::{INTERRUPTED, Room, SAMPLES, WORKING_SET, Wanted, Watch, probes};
+
+/// What to measure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Everything.
+    Whole,
+    /// How fast memory is read, written and copied, and by working set.
+    Bandwidth,
+    /// The ceilings of products, and products of every format held against them.
+    Roofline,
+}
+
+/// Tries kernels for products, so many seconds each, and says why it could not.
+pub type Tune<'a> = &'a dyn Fn(&[Wanted], f64, &mut Watch) -> Result<(), String>;
+
+/// An open device and how to measure it.
+pub struct Session<'a> {
+    /// The device.
+    pub gpu: &'a Gpu,
+    /// How much memory there is, as far as the device really gives it.
+    pub room: Room,
+    /// Whether the device refused more memory than that.
+    pub refused: bool,
+    /// Seconds for each point, warming up included.
+    pub seconds: f64,
+    /// Whether there is little time: fewer points, no tuning, no counter of joules.
+    pub quick: bool,
+    /// When it began, for people.
+    pub began: String,
+    /// Finds the fastest kernels for what nobody tuned on this adapter yet.
+    pub tune: Tune<'a>,
+    /// Why products may run by the default kernel of their operation, a clause; none where time alone decides.
+    pub untuned: Option<&'static str>,
+    /// Why no counter of joules is read, a clause; none where one is read if there is one.
+    pub uncounted: Option<&'static str>,
+    /// When the measurement began.
+    pub start: Instant,
+}
+
+/// Bytes of buffers in rotation on a processor: a cache of 32 MiB sixteen times, or four times where there is little time
+/// to fill them.
+const CPU_WORKING_SET: u64 = 512 << 20;
+const CPU_QUICK_WORKING_SET: u64 = 128 << 20;
+
+/// The small matrix, whose launch costs more than its work.
+const SMALL: [usize; 2] = [256, 784];
+
+/// Rows of activations to measure beside one.
+const BATCHES: [usize; 9] = [2, 4, 8, 16, 32, 64, 128, 256, 512];
+const QUICK_BATCHES: [usize; 3] = [8, 64, 512];
+
+/// Time for trying kernels. With it a full run takes less than six minutes on two cores.
+const TUNING: Duration = Duration::from_secs(30);
+
+/// Seconds of that for the kernels of one product.
+const TUNING_EACH: f64 = 0.5;
+
+/// The product whose energy is counted.
+pub const ENERGY_SHAPE: [usize; 2] = [4096, 4096];
+
+impl Session<'_> {
+    /// Bytes that should be in rotation.
+    fn wanted(&self) -> u64 {
+        match (self.gpu.is_software(), self.quick) {
+            (true, true) => CPU_QUICK_WORKING_SET,
+            (true, false) => CPU_WORKING_SET,
+            (false, _) => WORKING_SET,
+        }
+    }
+
+    /// The memory to measure over.
+    fn room(&self) -> Room {
+        Room { working_set: self.room.working_set.min(self.wanted()), ..self.room }
+    }
+
+    /// Whether there is less memory than should be in rotation.
+    fn shrunk(&self) -> bool {
+        self.room.working_set < self.wanted()
+    }
+
+    /// Measures, as far as it is not told to stop.
+    pub fn measure(&self, part: Part, watch: &mut Watch) -> Wall {
+        let (gpu, room, seconds) = (self.gpu, self.room(), self.seconds);
+        let memory = ["read", "write", "copy", "triad"];
+        let arithmetic = ["fma_f32", "fma_f16", "add_i32", "dot4_i8"];
+        let starting = ["launch", "dependent"];
+        let names = match part {
+            Part::Whole => CEILINGS.to_vec(),
+            Part::Bandwidth => [&memory[..], &starting, &["host_to_device", "device_to_host"]].concat(),
+            Part::Roofline => [&memory[..1], &arithmetic, &starting[..1]].concat(),
+        };
+        let mut wall = self.blank();
+        wall.ceilings = probes::ceilings(gpu, &names, room, seconds, watch);
+        if part != Part::Roofline {
+            wall.staircase = staircase(gpu, room, seconds / 2.0, watch);
+        }
+        if part != Part::Bandwidth {
+            let shapes = self.shapes(part);
+            let mut products = Products::default();
+            self.tune(&shapes, &mut products, watch);
+            products.measure(gpu, &shapes, room, seconds, watch);
+            // A machine whose other work ended meanwhile is faster now, and the better figure counts.
+            let again = ["read", "fma_f32", "dot4_i8", "launch"];
+            wall.ceilings = wall.ceilings.better(probes::ceilings(gpu, &again, room, seconds, watch));
+            wall.points.clone_from(&products.points);
+            wall.models = models(&wall.ceilings, &products);
+            wall.gaps = products.gaps;
+        }
+        if part == Part::Whole {
+            wall.formats = formats();
+            let stopped = (watch.stop)().then_some(INTERRUPTED);
+            let device = stopped.or(self.uncounted).map_or(Ok((gpu, room)), Err);
+            wall.energy = energy(ENERGY_SHAPE, device, watch);
+        }
+        for point in &mut wall.points {
+            point.judge(&wall.ceilings);
+        }
+        wall.summary =
+            Summary::of(&wall.ceilings, &wall.staircase, &wall.points, &wall.models, wall.roofline_shape);
+        wall.interrupted = (watch.stop)();
+        wall.seconds = self.start.elapsed().as_secs_f64();
+        wall.notes = self.notes(&wall);
+        wall
+    }
+
+    /// The shape of the roofline's products: large enough for a GPU, small enough for a processor.
+    fn shape(&self) -> [usize; 2] {
+        if self.gpu.is_software() { [2560, 2560] } else { [8192, 8192] }
+    }
+
+    /// Products `[batch, rows, cols]` to measure: one shape at every batch and a small one, and the models' matrices.
+    fn shapes(&self, part: Part) -> Vec<[usize; 3]> {
+        let [rows, cols] = self.shape();
+        let batches: &[usize] = if self.quick { &QUICK_BATCHES } else { &BATCHES };
+        let mut shapes = vec![[1, rows, cols], [1, SMALL[0], SMALL[1]]];
+        shapes.extend(batches.iter().map(|&batch| [batch, rows, cols]));
+        for &(_, [rows, cols]) in
+            MODELS.iter().flat_map(|model| model.matrices).filter(|_| part == Part::Whole)
+        {
+            if !shapes.contains(&[1, rows, cols]) {
+                shapes.push([1, rows, cols]);
+            }
+        }
+        shapes
+    }
+
+    /// Has kernels tried as far as the time allows. That takes buffers of its own: where there is too little memory for
+    /// the measurement there is none for it.
+    fn tune(&self, shapes: &[[usize; 3]], products: &mut Products, watch: &mut Watch) {
+        if self.quick || self.shrunk() {
+            return;
+        }
+        let end = Instant::now() + TUNING;
+        let stop = || (watch.stop)() || Instant::now() > end;
+        let mut brief = Watch { tell: &mut *watch.tell, stop: &stop };
+        if let Err(reason) = (self.tune)(&to_tune(self.gpu, shapes, self.room()), TUNING_EACH, &mut brief) {
+            products.gaps.push(Gap { what: "tuning".into(), reason });
+        }
+    }
+
+    /// A document with nothing measured yet.
+    fn blank(&self) -> Wall {
+        Wall {
+            command: "wall".into(),
+            adapter: self.gpu.name(),
+            backend: self.gpu.backend().into(),
+            device_type: self.gpu.device_type(),
+            software: self.gpu.is_software(),
+            quick: self.quick,
+            budget_seconds: self.seconds,
+            seconds: 0.0,
+            began: self.began.clone(),
+            interrupted: false,
+            notes: Vec::new(),
+            ceilings: Ceilings::none("not measured"),
+            staircase: Vec::new(),
+            roofline_shape: self.shape(),
+            small_shape: SMALL,
+            points: Vec::new(),
+            models: Vec::new(),
+            gaps: Vec::new(),
+            formats: Vec::new(),
+            energy: Energy { shape: ENERGY_SHAPE, measured: NOT_MEASURED.into(), ..Energy::default() },
+            summary: Summary::default(),
+            schema: SCHEMA,
+            sterna_version: env!("CARGO_PKG_VERSION").into(),
+        }
+    }
+
+    /// What a reader must know.
+    fn notes(&self, wall: &Wall) -> Vec<String> {
+        let mut notes: Vec<String> = Vec::new();
+        let mut note = |holds: bool, sentence: &dyn Fn() -> String| {
+            if holds {
+                notes.push(sentence());
+            }
+        };
+        let measured = wall.ceilings.each().into_iter().filter_map(|(name, probe)| match probe {
+            Probe::Measured(found) => Some((name, found)),
+            Probe::Missing { .. } => None,
+        });
+        let measured: Vec<_> = measured.collect();
+        let names = |of: &dyn Fn(&crate::measure::ceilings::Measure) -> bool| {
+            let named = measured.iter().filter(|(_, found)| of(found)).map(|(name, _)| *name);
+            named.collect::<Vec<_>>().join(", ")
+        };
+        let (whole, varies) = (names(&|found| !found.differential), names(&|found| !found.steady));
+        let copies = ["host_to_device", "device_to_host"];
+        let by_host =
+            measured.iter().any(|(name, one)| !copies.contains(name) && one.clock == "submit to done");
+        let points = &wall.points;
+        let count = |of: &dyn Fn(&crate::measure::measured::Measured) -> bool| {
+            points.iter().filter(|point| of(point)).count()
+        };
+        let all = format!("{} product{}", points.len(), if points.len() == 1 { "" } else { "s" });
+        let varying = count(&|point| point.spread > STEADY);
+        let poor = count(&|point| point.reached.is_some_and(|share| share < 0.5));
+        let [tuned, default, only] = [Chosen::Tuned, Chosen::Default, Chosen::Only]
+            .map(|chosen| count(&|point| point.chosen == Some(chosen)));
+        let mib = |bytes: u64| bytes >> 20;
+        let room = self.room();
+
+        note(self.gpu.is_software(), &|| {
+            "The driver is a software renderer: the device is a CPU, and no figure is one of a GPU.".into()
+        });
+        note(self.gpu.checked(), &|| "Shaders ran with their bounds checks: slower than usual.".into());
+        note(true, &|| {
+            format!(
+                "Ceilings: a work of length L and one of half that length took turns, {SAMPLES} pairs at most; the \
+                 difference of the two is what counts, so that the cost of starting either drops out. The device was \
+                 warmed up until laps repeated, or for half of its time."
+            )
+        });
+        note(by_host, &|| {
+            "This adapter gave no timestamps that can be trusted: ceilings are timed by the host, from the submission \
+             until it is done."
+                .into()
+        });
+        note(!whole.is_empty(), &|| {
+            format!(
+                "Other work disturbed so much that two lengths of a work did not differ by about half: {whole}. Their \
+                 long laps count whole."
+            )
+        });
+        note(!varies.is_empty(), &|| {
+            format!(
+                "Not steady, more than 5 % between the quartiles: {varies}. Other work may have run; measure again on a \
+                 quiet machine."
+            )
+        });
+        note(varying > 0, &|| {
+            format!("Of {all} {varying} varied by more than 5 % between the quartiles of their samples.")
+        });
+        note(!points.is_empty(), &|| {
+            let why = match (default, self.untuned) {
+                (0, _) => "",
+                (_, Some(why)) => why,
+                _ if self.shrunk() => "there is too little memory to tune in",
+                _ => "there was no time to tune them, which the next run goes on with",
+            };
+            let why = if why.is_empty() { String::new() } else { format!("; {why}") };
+            format!(
+                "Kernels: {tuned} of {all} ran the one that was the fastest here when it was tuned, {default} the default \
+                 of their operation{why}; for {only} there is only one."
+            )
+        });
+        note(!points.is_empty(), &|| {
+            "Read, multiply-add, dot product and launch were measured before the products and after them; the better \
+             figure counts. What reaches more than the whole of a ceiling was measured while the machine had less other \
+             work."
+                .into()
+        });
+        note(true, &|| {
+            "Products are timed from the submission until the host knows that they are done, each sample 2 ms or longer; \
+             the median counts. Before that a kernel is held against its twin on the CPU."
+                .into()
+        });
+        note(true, &|| {
+            format!(
+                "Matrices rotate through {} MiB; where their copies are fewer bytes, others are read before each sample \
+                 and whenever all had their turn, outside of the time that counts. A model is never in memory whole: each \
+                 distinct shape of its matrices is measured once and multiplied by its count.",
+                mib(room.working_set)
+            )
+        });
+        note(poor > 0, &|| {
+            format!(
+                "{poor} of {all} reach less than half of what the ceilings allow: those are limited by the kernel itself \
+                 more than by the ceiling that is named as binding them."
+            )
+        });
+        note(self.shrunk(), &|| {
+            format!(
+                "The working set was shrunk to {} MiB, since no more than {} MiB of memory {}; caches may have helped.",
+                mib(room.working_set),
+                mib(room.memory),
+                if self.refused { "can be had: the device refused more" } else { "may be used" }
+            )
+        });
+        note(count(&|point| point.parts > 1) > 0, &|| {
+            "Matrices larger than the memory were cut by rows into equal parts, one of which was measured."
+                .into()
+        });
+        notes
+    }
+}
