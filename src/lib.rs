@@ -58,11 +58,13 @@
 //!
 //! ## One operation, one twin
 //!
-//! `shaders/x.wgsl`, [`kernels`]`::x` and [`mod@reference`]`::x` carry one name, and one test body runs
+//! A shader `x.wgsl`, [`kernels`]`::x` and [`mod@reference`]`::x` carry one name, and one test body runs
 //! them against each other. Shaders bind `Params` at 0, then inputs in the order of the equation,
-//! then outputs; the WGSL alone declares the layout. Variants compute the same and share twin and test: `_wide` ones are
-//! register-tiled for adapters where a load costs as much as many operations, `_broadcast` ones and the `_subgroup` ones
-//! of matmul also share loads among 8 lanes; the `_subgroup` ones of gemv add up in subgroups of any size.
+//! then outputs; the WGSL alone declares the layout. Variants compute the same and share twin and test. A product
+//! is put together from an operation (what is bound), a skeleton (how lanes and tiles walk) and an operand (what a weight
+//! is). Its suffix names the skeleton: `_subgroup` adds up in subgroups of any size, `_large` has larger tiles, `_small` is
+//! for a batch of a few rows, and for software rasterisers lanes of `_broadcast` load for each other and those of `_wide`
+//! do not. `_nodot` is for GPUs without integer dot products.
 
 #![warn(missing_docs)]
 #![deny(unsafe_code)]

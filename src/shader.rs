@@ -10,16 +10,54 @@ use crate::gpu::{Kernel, Overrides};
 
 // --- the header ------------------------------------------------------------------------------------
 
-/// The comment that a shader starts with, without its slashes.
+/// What a shader says of itself, without the slashes: the comment that its text starts with, and that of its skeleton
+/// where it has one, which tells the grid.
 pub fn header(wgsl: &str) -> Vec<&str> {
-    wgsl.lines().map_while(|line| line.strip_prefix("//")).collect()
+    let comments = comments(wgsl);
+    let skeleton = |comment: &&Vec<&str>| is_title(comment[0]) && section(comment, "Grid").is_some();
+    let first = comments.iter().take(1);
+    first.chain(comments.iter().skip(1).filter(skeleton)).flatten().copied().collect()
 }
 
-/// What the first line says after the name: equation or idea, with the lines that go on with it.
+/// The comments that stand for themselves, lines at a time.
+fn comments(wgsl: &str) -> Vec<Vec<&str>> {
+    let mut comments: Vec<Vec<&str>> = Vec::new();
+    let mut inside = false;
+    for line in wgsl.lines() {
+        let text = line.strip_prefix("//");
+        match (text, comments.last_mut()) {
+            // A file that follows another starts with a title.
+            (Some(text), Some(comment)) if inside && !is_title(text) => comment.push(text),
+            (Some(text), _) => comments.push(vec![text]),
+            (None, _) => {}
+        }
+        inside = text.is_some();
+    }
+    comments
+}
+
+/// Whether a line names a file: ` gemv_f32 — `.
+fn is_title(line: &str) -> bool {
+    let name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    line.strip_prefix(' ')
+        .and_then(|line| line.split_once(" — "))
+        .is_some_and(|(stem, _)| stem.chars().all(name))
+}
+
+/// The names of the files that a text was put together from: operation or kernel, skeleton, operands, snippets.
+pub fn parts(wgsl: &str) -> Vec<&str> {
+    let titles = comments(wgsl).into_iter().map(|comment| comment[0]).filter(|line| is_title(line));
+    titles.filter_map(|line| line.split_once(" — ")).map(|(stem, _)| stem.trim_start()).collect()
+}
+
+/// What the first line says after the name: equation or idea, with the lines that go on with it, and the same of the
+/// skeleton.
 pub fn title<'a>(header: &[&'a str]) -> Vec<&'a str> {
-    let first = header.first().and_then(|line| line.split_once(" — ")).map(|(_, title)| title.trim());
+    let idea = |line: &&'a str| line.split_once(" — ").map(|(_, idea)| idea.trim());
+    let first = header.first().and_then(idea);
     let more = header.iter().skip(1).take_while(|line| !is_row(line)).map(|line| line.trim());
-    first.into_iter().chain(more.filter(|line| !line.is_empty())).collect()
+    let skeleton = header.iter().skip(1).filter(|line| is_title(line)).filter_map(idea);
+    first.into_iter().chain(more.filter(|line| !line.is_empty())).chain(skeleton).collect()
 }
 
 /// One row of the binding table.
@@ -145,7 +183,7 @@ fn factor(tokens: &mut &[&str], value: Value) -> Result<f64, String> {
 /// # Errors
 /// naga's own words, with the place in the file.
 pub fn parse(kernel: &Kernel, allowed: Capabilities) -> Result<(Module, ModuleInfo), String> {
-    let (text, path) = (kernel.wgsl, format!("shaders/{}.wgsl", kernel.name));
+    let (text, path) = (kernel.wgsl, format!("{}.wgsl", kernel.name));
     let module =
         naga::front::wgsl::parse_str(text).map_err(|error| error.emit_to_string_with_path(text, &path))?;
     let info = Validator::new(ValidationFlags::all(), allowed)

@@ -327,20 +327,26 @@ fn exports(text: &str, name: &str) -> bool {
     })
 }
 
-/// Every operation has its shaders, its host file, its twin and its test, and no file is an orphan.
-/// A probe has a shader and a host file, and neither twin nor test.
+/// Every operation has its shader, its host function, its twin and its test, and no host file is an orphan; that no
+/// shader is one, the tests of shaders hold. A probe has a shader and a host function, and neither twin nor test.
 fn twins(tree: &Tree, operations: &[Vec<&str>], probes: &[Vec<&str>]) -> Vec<String> {
     let text = |path: &str| tree.get(path).map(String::as_str).unwrap_or_default();
+    let hosts: Vec<(&String, &String)> = tree
+        .iter()
+        .filter(|(path, _)| {
+            path.starts_with("src/kernels/")
+                && !["src/kernels/mod.rs", "src/kernels/select.rs"].contains(&path.as_str())
+        })
+        .collect();
     let mut faults = Vec::new();
     let mut need = |there: bool, fault: String| faults.extend((!there).then_some(fault));
     for variants in operations.iter().chain(probes) {
         let base = variants[0];
-        for stem in variants {
-            let path = format!("shaders/{stem}.wgsl");
-            need(tree.contains_key(&path), format!("{base}: no {path}"));
-        }
-        let path = format!("src/kernels/{base}.rs");
-        need(tree.contains_key(&path), format!("{base}: no {path}"));
+        let file = format!("/{base}.wgsl");
+        let shader = tree.keys().any(|path| path.starts_with("shaders/") && path.ends_with(&file));
+        need(shader, format!("{base}: no {base}.wgsl under shaders"));
+        let host = hosts.iter().any(|(_, host)| exports(host, base));
+        need(host, format!("{base}: no `pub fn {base}` in src/kernels"));
         if probes.contains(variants) {
             continue;
         }
@@ -349,18 +355,9 @@ fn twins(tree: &Tree, operations: &[Vec<&str>], probes: &[Vec<&str>]) -> Vec<Str
         let body = format!("fn {base}(");
         need(text("tests/kernels.rs").contains(&body), format!("{base}: no `{body}` in tests/kernels.rs"));
     }
-    for path in tree.keys() {
-        let stem = path.rsplit('/').next().and_then(|name| name.split('.').next()).unwrap_or_default();
-        if path.starts_with("shaders/") {
-            let include = format!("include_str!(\"../../{path}\")");
-            let mut hosts = tree.iter().filter(|(host, _)| host.starts_with("src/kernels/"));
-            let used = operations.iter().chain(probes).flatten().any(|name| *name == stem)
-                || hosts.any(|(_, host)| host.contains(&include));
-            need(used, format!("{path}: neither a registered kernel nor a snippet of one"));
-        } else if path.starts_with("src/kernels/") && !["mod", "select"].contains(&stem) {
-            let used = operations.iter().chain(probes).any(|variants| variants[0] == stem);
-            need(used, format!("{path}: no operation in kernels::OPERATIONS, no probe in kernels::PROBES"));
-        }
+    for (path, host) in hosts {
+        let used = operations.iter().chain(probes).any(|variants| exports(host, variants[0]));
+        need(used, format!("{path}: no operation in kernels::OPERATIONS, no probe in kernels::PROBES"));
     }
     faults
 }
@@ -529,10 +526,9 @@ fn no_check_minds_a_good_text() {
 #[test]
 fn a_missing_or_orphaned_file_is_noticed() {
     let files = [
-        ("shaders/a.wgsl", ""),
-        ("shaders/a_wide.wgsl", ""),
-        ("shaders/snippet.wgsl", ""),
-        ("src/kernels/a.rs", "include_str!(\"../../shaders/snippet.wgsl\")"),
+        ("shaders/train/a.wgsl", ""),
+        ("shaders/snippets/b.wgsl", ""),
+        ("src/kernels/a.rs", "pub fn a() {}"),
         ("src/kernels/mod.rs", ""),
         ("src/reference.rs", "pub use crate::ternary::{a, b};"),
         ("tests/kernels.rs", "fn a(gpu: &Gpu) {}"),
@@ -543,20 +539,22 @@ fn a_missing_or_orphaned_file_is_noticed() {
     for (missing, _) in files {
         let mut tree = whole.clone();
         tree.remove(missing);
-        let harmless = ["shaders/snippet.wgsl", "src/kernels/mod.rs"].contains(&missing);
+        let harmless = ["shaders/snippets/b.wgsl", "src/kernels/mod.rs"].contains(&missing);
         assert_eq!(twins(&tree, &operations, &[]).is_empty(), harmless, "without {missing}");
     }
-    for orphan in ["shaders/b.wgsl", "src/kernels/b.rs"] {
-        let mut tree = whole.clone();
-        tree.insert(orphan.into(), String::new());
-        let faults = twins(&tree, &operations, &[]);
-        assert!(faults.len() == 1 && faults[0].starts_with(orphan), "{faults:?}");
-    }
-    // A probe needs its shader and its host file, and is no orphan then.
-    let probes = [vec!["b"]];
+    let orphan = "src/kernels/b.rs";
+    let mut tree = whole.clone();
+    tree.insert(orphan.into(), "pub fn b() {}".into());
+    let faults = twins(&tree, &operations, &[]);
+    assert!(faults.len() == 1 && faults[0].starts_with(orphan), "{faults:?}");
+    // A probe needs its shader and its host, and is no orphan then.
+    let probes = [vec!["p"]];
     let mut tree = whole.clone();
     assert_eq!(twins(&tree, &operations, &probes).len(), 2);
-    tree.extend(["shaders/b.wgsl", "src/kernels/b.rs"].map(|path| (path.to_string(), String::new())));
+    tree.extend(
+        [("shaders/probes/p.wgsl", ""), ("src/kernels/p.rs", "pub fn p() {}")]
+            .map(|(path, text)| (path.into(), text.into())),
+    );
     assert_eq!(twins(&tree, &operations, &probes), [""; 0]);
     assert!(!exports("fn a() {} pub fn ab() {} pub use c::d; a;", "a"));
 }

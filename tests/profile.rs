@@ -320,7 +320,7 @@ fn eval_and_gemv_are_profiled_too_and_bad_flags_are_refused() {
             "/nowhere",
         ),
         (&["kernels", "gemm"], "matmul_ternary"),
-        (&["kernels", "matmul_ternary_subgroup", "--emit", "glsl"], "subgroup"),
+        (&["kernels", "matmul_ternary_broadcast", "--emit", "glsl"], "subgroup"),
     ] {
         let output = sterna(args);
         assert_eq!(code(&output), 2, "{}", stderr(&output));
@@ -361,7 +361,7 @@ fn kernels_lists_them_all_and_prints_each_in_every_language() {
     assert_eq!(matmul["ops"], 2 * 128 * 256 * 784);
 
     let page = stdout(&sterna(&["kernels", "matmul_ternary", "--shape", "batch=2,rows=3,cols=20"]));
-    for part in ["acc[b, r] = sum_k", "[rows, words]", "Grid", "WG=", "Twin", "= 240 at", "_subgroup"] {
+    for part in ["acc[b, r] = sum_k", "[rows, words]", "Grid", "WG=", "Twin", "= 240 at", "_broadcast"] {
         assert!(page.contains(part), "{part:?} is missing in: {page}");
     }
     let relu =

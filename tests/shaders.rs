@@ -4,8 +4,11 @@
 //! A check takes a kernel and returns its faults; the last tests break shaders on purpose to see that
 //! the checks notice.
 
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use naga::back::hlsl;
 use naga::valid::{Capabilities, GlobalUse, ModuleInfo};
@@ -33,6 +36,44 @@ fn every(check: Check) {
         faults.extend(check(kernel).iter().map(|f| format!("{}: {f}", kernel.name)));
     }
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
+/// Every file under `shaders`, by its path there.
+fn files() -> &'static [(String, String)] {
+    static FILES: OnceLock<Vec<(String, String)>> = OnceLock::new();
+    FILES.get_or_init(|| {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");
+        let (mut folders, mut files) = (vec![root.clone()], Vec::new());
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    let name = path.strip_prefix(&root).unwrap().to_str().unwrap().replace('\\', "/");
+                    files.push((name, fs::read_to_string(&path).unwrap()));
+                }
+            }
+        }
+        // A longer file is tried before one that it starts with.
+        files.sort_by_key(|(_, text)| Reverse(text.len()));
+        files
+    })
+}
+
+fn stem(path: &str) -> &str {
+    path.rsplit('/').next().and_then(|name| name.strip_suffix(".wgsl")).expect("a shader")
+}
+
+/// The files that a kernel's text is made of, one after the other; or what comes after the last of them.
+fn files_of(wgsl: &str) -> Result<Vec<&'static str>, &str> {
+    let (mut rest, mut found) = (wgsl, Vec::new());
+    while !rest.is_empty() {
+        let next = files().iter().find(|(_, text)| rest.starts_with(text.as_str())).ok_or(rest)?;
+        rest = &rest[next.1.len()..];
+        found.push(next.0.as_str());
+    }
+    Ok(found)
 }
 
 fn read(path: &str) -> String {
@@ -336,11 +377,16 @@ fn titled(stem: &str, header: &[&str]) -> bool {
 fn headed(kernel: &Kernel) -> Vec<String> {
     let header = header(kernel.wgsl);
     let mut faults = Vec::new();
-    if !titled(kernel.name, &header) {
+    // The first file bears the operation's name: a variant of it may be the same with another skeleton.
+    let stem = shader::parts(kernel.wgsl).first().copied().unwrap_or_default();
+    let of = |variants: &&&[&Kernel]| variants.iter().any(|variant| variant.name == kernel.name);
+    let base = OPERATIONS.iter().chain(PROBES).find(of).expect("a registered kernel")[0].name;
+    if ![kernel.name, base].contains(&stem) || !titled(stem, &header) {
         faults.push(format!("the first line is not `// {} — ...`", kernel.name));
     }
-    if !kernel.wgsl.starts_with(&read(&format!("shaders/{}.wgsl", kernel.name))) {
-        faults.push(format!("it is not shaders/{}.wgsl", kernel.name));
+    if let Err(rest) = files_of(kernel.wgsl) {
+        faults
+            .push(format!("no file under shaders starts with {:?}", rest.lines().next().unwrap_or_default()));
     }
     let (module, info) = parsed(kernel);
     let row = |b: &Binding| format!("{} {} {} {}", b.index, b.name, b.ty, b.direction());
@@ -353,7 +399,8 @@ fn headed(kernel: &Kernel) -> Vec<String> {
     let words = ["Grid", "Moves", "Does", "Twin"];
     let first = |line: &&'static str| line.strip_prefix(' ')?.split("  ").next();
     let found: Vec<_> = header.iter().filter_map(first).filter(|w| words.contains(w)).collect();
-    if found != words {
+    // The skeleton of a product has the grid, after what the operation says.
+    if !words.iter().all(|word| found.iter().filter(|found| *found == word).count() == 1) {
         faults.push(format!("the header's sections are {found:?}, expected {words:?}"));
     }
     let needs = section(&header, "Needs").unwrap_or("nothing");
@@ -408,9 +455,17 @@ fn twinned(kernel: &Kernel) -> Vec<String> {
     faults
 }
 
-/// A snippet holds functions, constants and names of types, nothing that is the kernel's to declare.
-fn snippet(stem: &str, text: &str) -> Vec<String> {
+/// A snippet or an operand holds functions, constants and types, nothing that is the kernel's to declare. A skeleton
+/// declares the entry, its overrides and its workgroup memory, and with an entry it tells the grid.
+fn snippet(stem: &str, text: &str, skeleton: bool) -> Vec<String> {
     let mut faults = Vec::new();
+    let mut allowed = vec!["fn ", "const ", "alias ", "struct ", ";"];
+    if skeleton {
+        allowed.extend(["override ", "var<workgroup> ", "@compute "]);
+    }
+    if section(&header(text), "Grid").is_some() != text.contains("@compute ") {
+        faults.push("a skeleton with an entry tells its grid, and nothing else does".into());
+    }
     if !titled(stem, &header(text)) {
         faults.push(format!("the first line is not `// {stem} — ...`"));
     }
@@ -421,7 +476,7 @@ fn snippet(stem: &str, text: &str) -> Vec<String> {
         item.push(c);
         if depth == 0 && (c == '}' || c == ';') {
             let head = item.trim_start();
-            if !["fn ", "const ", "alias ", ";"].iter().any(|allowed| head.starts_with(allowed)) {
+            if !allowed.iter().any(|allowed| head.starts_with(allowed)) {
                 faults.push(format!("neither a function nor a constant nor a name of a type: {head}"));
             }
             item.clear();
@@ -430,23 +485,27 @@ fn snippet(stem: &str, text: &str) -> Vec<String> {
     faults
 }
 
-/// The loops of `main`, and all that they call, multiply and divide nothing.
+/// The loops of `main` and of every function, and all that they call, multiply and divide nothing.
 fn loops_without_products(kernel: &Kernel) -> Vec<String> {
     let (module, _) = parsed(kernel);
     let main = &module.entry_points[0].function;
     let (mut faults, mut loops) = (Vec::new(), 0);
-    let mut blocks = vec![(&main.body, false)];
-    while let Some((block, inside)) = blocks.pop() {
-        products(&module, main, block, inside, &mut faults);
-        for statement in block.iter() {
-            match statement {
-                Statement::Loop { body, continuing, .. } => {
-                    loops += 1;
-                    blocks.extend([(body, true), (continuing, true)]);
+    for function in module.functions.iter().map(|(_, function)| function).chain([main]) {
+        let mut blocks = vec![(&function.body, false)];
+        while let Some((block, inside)) = blocks.pop() {
+            products(&module, function, block, inside, &mut faults);
+            for statement in block.iter() {
+                match statement {
+                    Statement::Loop { body, continuing, .. } => {
+                        loops += 1;
+                        blocks.extend([(body, true), (continuing, true)]);
+                    }
+                    Statement::Block(block) => blocks.push((block, inside)),
+                    Statement::If { accept, reject, .. } => {
+                        blocks.extend([(accept, inside), (reject, inside)])
+                    }
+                    _ => {}
                 }
-                Statement::Block(block) => blocks.push((block, inside)),
-                Statement::If { accept, reject, .. } => blocks.extend([(accept, inside), (reject, inside)]),
-                _ => {}
             }
         }
     }
@@ -512,27 +571,66 @@ fn nested(module: &Module, function: &naga::Function, block: &naga::Block, fault
     }
 }
 
-/// Divisions and remainders of what was read of the weights, under any set of overrides: none in a function that
-/// `main` calls, and none in `main` of a value that comes from them.
+/// Divisions and remainders of what was read of the weights, under any set of overrides: in no function, of no value that
+/// comes from them, be it read there, given by a caller or returned by a callee.
 fn divisions_of_weights(kernel: &Kernel) -> Vec<String> {
     let mut faults = Vec::new();
     for (set, module) in resolved(kernel) {
         let (module, _) = module.unwrap_or_else(|error| panic!("{}: {error}", kernel.name));
-        for (_, function) in module.functions.iter() {
-            let name = function.name.as_deref().unwrap_or_default();
-            let all = divisions(function).map(|division| format!("{set}: {name} divides: {division:?}"));
-            faults.extend(all);
-        }
-        let main = &module.entry_points[0].function;
-        let weights = Weights::of(&module, main);
-        for division in divisions(main) {
-            let Expression::Binary { left, right, .. } = division else { continue };
-            if weights.reach(*left) || weights.reach(*right) {
-                faults.push(format!("{set}: main divides weights: {division:?}"));
+        let paths = Paths::of(&module);
+        for (handle, function) in paths.functions() {
+            let name = if handle.is_none() { "main" } else { function.name.as_deref().unwrap_or_default() };
+            let weights = Weights::of(&paths, handle, function);
+            for division in divisions(function) {
+                let Expression::Binary { left, right, .. } = division else { continue };
+                if weights.reach(*left) || weights.reach(*right) {
+                    faults.push(format!("{set}: {name} divides weights: {division:?}"));
+                }
             }
         }
     }
     faults
+}
+
+/// Ways of the weights from one function to another.
+struct Paths<'a> {
+    module: &'a Module,
+    /// Arguments that some caller gives something of the weights.
+    arguments: Vec<(Handle<naga::Function>, u32)>,
+    /// Functions that return something of them.
+    returns: Vec<Handle<naga::Function>>,
+}
+
+impl<'a> Paths<'a> {
+    fn of(module: &'a Module) -> Paths<'a> {
+        let mut paths = Paths { module, arguments: Vec::new(), returns: Vec::new() };
+        loop {
+            let before = paths.arguments.len() + paths.returns.len();
+            for (handle, function) in paths.functions() {
+                let weights = Weights::of(&paths, handle, function);
+                let (mut arguments, mut returns) = (Vec::new(), false);
+                weights.leave(&function.body, &mut arguments, &mut returns);
+                arguments.retain(|argument| !paths.arguments.contains(argument));
+                arguments.dedup();
+                paths.arguments.extend(arguments);
+                paths.returns.extend(handle.filter(|handle| returns && !paths.returns.contains(handle)));
+            }
+            if paths.arguments.len() + paths.returns.len() == before {
+                return paths;
+            }
+        }
+    }
+
+    /// All functions, and at last `main`.
+    fn functions(&self) -> Vec<(Option<Handle<naga::Function>>, &'a naga::Function)> {
+        let main = (None, &self.module.entry_points[0].function);
+        self.module
+            .functions
+            .iter()
+            .map(|(handle, function)| (Some(handle), function))
+            .chain([main])
+            .collect()
+    }
 }
 
 fn divisions(function: &naga::Function) -> impl Iterator<Item = &Expression> {
@@ -543,15 +641,20 @@ fn divisions(function: &naga::Function) -> impl Iterator<Item = &Expression> {
 
 /// Which expressions of a function come from the storage buffer `w`, by way of its local variables too.
 struct Weights<'a> {
-    module: &'a Module,
+    paths: &'a Paths<'a>,
+    handle: Option<Handle<naga::Function>>,
     function: &'a naga::Function,
     locals: Vec<Handle<naga::LocalVariable>>,
     calls: Vec<Handle<Expression>>,
 }
 
 impl<'a> Weights<'a> {
-    fn of(module: &'a Module, function: &'a naga::Function) -> Weights<'a> {
-        let mut found = Weights { module, function, locals: Vec::new(), calls: Vec::new() };
+    fn of(
+        paths: &'a Paths<'a>,
+        handle: Option<Handle<naga::Function>>,
+        function: &'a naga::Function,
+    ) -> Weights<'a> {
+        let mut found = Weights { paths, handle, function, locals: Vec::new(), calls: Vec::new() };
         loop {
             let before = found.locals.len() + found.calls.len();
             found.follow(&function.body);
@@ -566,7 +669,9 @@ impl<'a> Weights<'a> {
         for statement in block.iter() {
             match statement {
                 Statement::Store { pointer, value } if self.reach(*value) => self.note(*pointer),
-                Statement::Call { arguments, result, .. } if arguments.iter().any(|&a| self.reach(a)) => {
+                Statement::Call { function, arguments, result }
+                    if self.paths.returns.contains(function) || arguments.iter().any(|&a| self.reach(a)) =>
+                {
                     arguments.iter().for_each(|&argument| self.note(argument));
                     self.calls.extend(result.filter(|result| !self.calls.contains(result)));
                 }
@@ -576,6 +681,32 @@ impl<'a> Weights<'a> {
                 }
                 Statement::Loop { body, continuing, .. } => {
                     [body, continuing].into_iter().for_each(|block| self.follow(block))
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// What goes from here to callees and to the caller.
+    fn leave(
+        &self,
+        block: &naga::Block,
+        arguments: &mut Vec<(Handle<naga::Function>, u32)>,
+        returns: &mut bool,
+    ) {
+        for statement in block.iter() {
+            match statement {
+                Statement::Call { function, arguments: given, .. } => {
+                    let reached = (0..).zip(given).filter(|&(_, &argument)| self.reach(argument));
+                    arguments.extend(reached.map(|(i, _)| (*function, i)));
+                }
+                Statement::Return { value: Some(value) } => *returns |= self.reach(*value),
+                Statement::Block(block) => self.leave(block, arguments, returns),
+                Statement::If { accept, reject, .. } => {
+                    [accept, reject].into_iter().for_each(|block| self.leave(block, arguments, returns));
+                }
+                Statement::Loop { body, continuing, .. } => {
+                    [body, continuing].into_iter().for_each(|block| self.leave(block, arguments, returns));
                 }
                 _ => {}
             }
@@ -595,7 +726,12 @@ impl<'a> Weights<'a> {
         use Expression as E;
         let any = |handles: &[Handle<Expression>]| handles.iter().any(|&handle| self.reach(handle));
         match &self.function.expressions[handle] {
-            E::GlobalVariable(global) => self.module.global_variables[*global].name.as_deref() == Some("w"),
+            E::GlobalVariable(global) => {
+                self.paths.module.global_variables[*global].name.as_deref() == Some("w")
+            }
+            E::FunctionArgument(i) => {
+                self.handle.is_some_and(|handle| self.paths.arguments.contains(&(handle, *i)))
+            }
             E::LocalVariable(local) => self.locals.contains(local),
             E::CallResult(_) => self.calls.contains(&handle),
             // An index does not come out of what it points at.
@@ -659,15 +795,31 @@ fn twins_exist() {
 
 #[test]
 fn snippets_hold_functions_and_constants_only() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        let stem = path.file_stem().unwrap().to_str().unwrap();
+    for (path, text) in files() {
+        let stem = stem(path);
         if kernels().all(|kernel| kernel.name != stem) {
-            let faults = snippet(stem, &fs::read_to_string(&path).unwrap());
-            assert!(faults.is_empty(), "{}:\n{}", path.display(), faults.join("\n"));
+            // Rasterisers have theirs among their operands.
+            let skeleton =
+                path.contains("/skeletons/") || path.starts_with("software/") && text.contains("@compute ");
+            let faults = snippet(stem, text, skeleton);
+            assert!(faults.is_empty(), "{path}:\n{}", faults.join("\n"));
         }
     }
+}
+
+#[test]
+fn every_file_is_part_of_a_kernel() {
+    let mut used = BTreeSet::new();
+    for kernel in kernels() {
+        used.extend(files_of(kernel.wgsl).unwrap_or_default());
+    }
+    let orphans: Vec<&str> =
+        files().iter().map(|(path, _)| path.as_str()).filter(|path| !used.contains(path)).collect();
+    assert!(orphans.is_empty(), "no kernel is made of {orphans:?}");
+    // A text that is not whole files, one after the other, has none.
+    let relu = kernels().find(|kernel| kernel.name == "relu").expect("a kernel").wgsl;
+    assert_eq!(files_of(relu).map(|files| files[0]), Ok("train/relu.wgsl"));
+    assert_eq!(files_of(&format!("{relu}// more")), Err("// more"));
 }
 
 #[test]
@@ -698,13 +850,18 @@ fn base_3_is_decoded_without_a_division() {
     }
     // In the function that decodes, in either way; in main, of what it loads, keeps and is given.
     for (name, from, to, complaint) in [
-        ("gemv_base3", "return 3u * (half & BYTES)", "return 3u * (half / 3u)", "triple divides"),
-        ("gemv_base3", "return 3u * (half & BYTES)", "return half % 243u", "triple divides"),
-        ("matmul_base3_small", "return 3u * (half & BYTES)", "return half % 243u", "triple divides"),
-        ("matmul_base3_broadcast", "let whole = sum[b]", "let whole = sum[b] / 3", "store divides"),
-        ("gemv_base3", "dot80(w[w0 + k], x0", "dot80(w[w0 + k] / vec4<u32>(3u), x0", "main divides weights"),
-        ("matmul_base3", "decode(v.x)", "decode(v.x / 3u)", "main divides weights"),
-        ("matmul_base3", "= c0.first;", "= c0.first % vec4<u32>(3u);", "main divides weights"),
+        ("gemv_base3", "return 3u * (half & BYTES)", "return 3u * (half / 3u)", "triple divides weights"),
+        ("gemv_base3", "return 3u * (half & BYTES)", "return half % 243u", "triple divides weights"),
+        ("matmul_base3_small", "return 3u * (half & BYTES)", "return half % 243u", "triple divides weights"),
+        (
+            "matmul_base3_small_broadcast",
+            "even >> vec4<u32>(8u)",
+            "even / vec4<u32>(8u)",
+            "products divides weights",
+        ),
+        ("gemv_base3", "return w[row + k]", "return w[row + k] / vec4<u32>(3u)", "weights divides weights"),
+        ("matmul_base3", "decode(v.x)", "decode(v.x / 3u)", "eighty divides weights"),
+        ("matmul_base3", "= codes[0];", "= codes[0] % vec4<u32>(3u);", "unpack divides weights"),
     ] {
         notices(&divisions_of_weights(&broken(name, from, to)), complaint);
     }
@@ -727,8 +884,8 @@ fn notices(faults: &[String], complaint: &str) {
 fn every_check_notices_a_broken_shader() {
     #[rustfmt::skip]
     let cases: [(Check, &str, &str, &str, &str); 38] = [
-        (valid, "relu", "p.count", "p.cuont", "shaders/relu.wgsl:"),
-        (valid, "relu", "{ y[i] =", "{ y[i] = subgroupAdd(1.0) *", "shaders/relu.wgsl:"),
+        (valid, "relu", "p.count", "p.cuont", "relu.wgsl:"),
+        (valid, "relu", "{ y[i] =", "{ y[i] = subgroupAdd(1.0) *", "relu.wgsl:"),
         (valid, "relu", "fn main(", "fn other(", "expected one compute shader `main`"),
         (valid, "relu", "override WG", "enable f16; alias Half = vec2<f16>; override WG", "FLOAT16"),
         (params, "adamw", "beta1: f32, beta2: f32", "beta2: f32, beta1: f32", "the host"),
@@ -746,7 +903,7 @@ fn every_check_notices_a_broken_shader() {
         (layout, "rmsnorm_quantize", "struct", "@group(0) @binding(9) var<storage> a: array<u32>; struct", "9 storage buffers"),
         (limits, "softmax_xent", "LANES: u32 = 128u", "LANES: u32 = 512u", "a workgroup of [512, 1, 1]"),
         (limits, "rmsnorm", "array<f32, WG>", "array<f32, 65u * WG>", "gpu: 16640 workgroup bytes"),
-        (limits, "matmul_ternary_subgroup", "(WG)", "(WG / 2u)", "cpu: [4, 1, 1] splits"),
+        (limits, "matmul_ternary_broadcast", "(WG)", "(WG / 2u)", "cpu: [4, 1, 1] splits"),
         (shape, "matmul_ternary", "TILE_Y: u32 = 4u", "TILE_Y: u32 = 8u", "is Some(8) in WGSL"),
         (shape, "matmul_ternary", "TILE_Y: u32 = 4u", "TILE_Y = 4", "is None in WGSL"),
         (shape, "relu", "override WG: u32", "const WG: u32", "gpu sets WG, which the shader does not"),
@@ -754,17 +911,17 @@ fn every_check_notices_a_broken_shader() {
         (shape, "softmax_xent", "struct", "override WG: u32 = 1u; struct", "gpu does not set WG"),
         (translates, "relu", "override WG: u32 = 64u", "const WG: u32 = 64u", "not found in the shader"),
         (headed, "relu", "// relu — ", "// relu - ", "the first line is not"),
-        (headed, "relu", "max(x[i], 0.0)", "max(x[i], 1.0)", "it is not shaders/relu.wgsl"),
+        (headed, "relu", "max(x[i], 0.0)", "max(x[i], 1.0)", "no file under shaders starts with"),
         (headed, "relu", "//   1  x", "//   3  x", "the header lists"),
         (headed, "relu", "//   1  x", "//   1  z", "the header lists"),
         (headed, "relu", "x  f32  [count] ", "x  f32 ", "not `index name type [shape] direction`"),
         (headed, "relu", "y  f32  [count]    write", "y  f32  [count]    read and write", "the header lists"),
         (headed, "relu", "// Moves", "// Costs", "the header's sections"),
-        (headed, "matmul_ternary_subgroup", "at least 8", "at least 4", "the header needs"),
-        (headed, "gemv_f16_native", "f16 and subgroups", "subgroups", "the header needs"),
+        (headed, "matmul_ternary_broadcast", "at least 8", "at least 4", "the header needs"),
+        (headed, "probe_fma_f16", "Needs    f16.", "Needs    f32.", "the header needs"),
         (twinned, "relu", "reference::relu ", "ternary::relu ", "ternary::relu does not exist"),
         (twinned, "probe_read", "none — ", "none ", "expected `none — the reason`"),
-        (twinned, "matmul_ternary_wide", "— equal.", "— nearly equal.", "that of matmul_ternary"),
+        (twinned, "matmul_ternary_large", "— equal.", "— nearly equal.", "that of matmul_ternary"),
     ];
     for (check, name, from, to, complaint) in cases {
         notices(&check(&broken(name, from, to)), complaint);
@@ -778,11 +935,16 @@ fn every_check_notices_a_broken_shader() {
 
 #[test]
 fn the_snippet_check_notices_declarations() {
-    notices(&snippet("a", "// b — c\n"), "the first line");
+    notices(&snippet("a", "// b — c\n", false), "the first line");
     for text in ["var<private> x: f32;", "override A: u32 = 1u;", "@compute fn main() { }"] {
         let text = format!("// a — b\nfn f() {{ if true {{ }} }}\n{text}");
-        notices(&snippet("a", &text), "neither a function");
+        notices(&snippet("a", &text, false), "neither a function");
     }
-    let fine = "// a — b; {\nconst A: u32 = 1u;   // {\nfn f(\n) { return; }\n";
-    assert_eq!(snippet("a", fine), [""; 0]);
+    let fine = "// a — b; {\nconst A: u32 = 1u;   // {\nstruct S { a: u32 }\nfn f(\n) { return; }\n";
+    assert_eq!(snippet("a", fine, false), [""; 0]);
+    // A skeleton may, and says how it is dispatched.
+    let skeleton = "// a — b\n//\n// Grid     x over rows.\n\noverride A: u32 = 1u;\nvar<workgroup> s: f32;\n@compute fn main() { }\n";
+    assert_eq!(snippet("a", skeleton, true), [""; 0]);
+    notices(&snippet("a", &skeleton.replace("Grid", "Grit"), true), "tells its grid");
+    notices(&snippet("a", &fine.replace("b; {", "b\n//\n// Grid     none"), false), "tells its grid");
 }

@@ -51,7 +51,7 @@ Examples:
   sterna kernels matmul_ternary                      bindings, grid, overrides, cost, twin
   sterna kernels matmul_ternary --shape batch=1,rows=4096,cols=4096
   sterna kernels gemv_ternary --emit spirv           the disassembly that a Vulkan driver compiles
-  sterna kernels gemv_ternary_wide --emit hlsl --tuning software
+  sterna kernels gemv_base3_wide --emit hlsl --tuning software
   sterna kernels gemv_ternary --emit amd             what a card of AMD's would run, and its registers
   sterna kernels --emit amd --amd vega10             the same figures of every kernel, one line each";
 
@@ -247,7 +247,7 @@ impl Entry {
         lines.push(fact("Params", params.join(", ")));
         lines.push(fact("Twin", self.section("Twin").into()));
         lines.extend(shader::section(&header, "Source").map(|source| fact("Source", source.into())));
-        lines.push(fact("File", format!("shaders/{}.wgsl\n", kernel.name)));
+        lines.push(fact("Files", format!("{}\n", shader::parts(kernel.wgsl).join(", "))));
         lines.join("\n")
     }
 

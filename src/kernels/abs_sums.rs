@@ -1,4 +1,4 @@
-//! The sums that [`absmean`](super::absmean()) starts from. Shader: `shaders/abs_sums.wgsl`.
+//! The sums that [`absmean`](super::absmean()) starts from. Shader: `shaders/train/abs_sums.wgsl`.
 
 use super::expect;
 use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, params};
@@ -9,9 +9,9 @@ params! { count: u32 }
 pub static KERNEL: Kernel = Kernel::new::<Params>(
     "abs_sums",
     concat!(
-        include_str!("../../shaders/abs_sums.wgsl"),
-        include_str!("../../shaders/block_sum.wgsl"),
-        include_str!("../../shaders/grid.wgsl"),
+        include_str!("../../shaders/train/abs_sums.wgsl"),
+        include_str!("../../shaders/snippets/block_sum.wgsl"),
+        include_str!("../../shaders/snippets/grid.wgsl"),
     ),
 );
 

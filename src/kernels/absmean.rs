@@ -1,4 +1,4 @@
-//! The scales of ternary tensors. Shader: `shaders/absmean.wgsl`.
+//! The scales of ternary tensors. Shader: `shaders/train/absmean.wgsl`.
 
 use super::expect;
 use crate::gpu::{Cost, Dtype::*, Error, Gpu, Grid, Kernel, Op, PART, Tensor, params};
@@ -9,9 +9,9 @@ params! { matrices: u32, least: f32 }
 pub static KERNEL: Kernel = Kernel::new::<Params>(
     "absmean",
     concat!(
-        include_str!("../../shaders/absmean.wgsl"),
-        include_str!("../../shaders/block_sum.wgsl"),
-        include_str!("../../shaders/grid.wgsl"),
+        include_str!("../../shaders/train/absmean.wgsl"),
+        include_str!("../../shaders/snippets/block_sum.wgsl"),
+        include_str!("../../shaders/snippets/grid.wgsl"),
     ),
 );
 

@@ -1,4 +1,4 @@
-//! The optimizer, on the shadow weights. Shader: `shaders/adamw.wgsl`.
+//! The optimizer, on the shadow weights. Shader: `shaders/train/adamw.wgsl`.
 
 use super::expect;
 use crate::gpu::{Cost, Dtype::*, Error, Gpu, Grid, Kernel, Op, Tensor, params};
@@ -9,9 +9,9 @@ params! { count: u32, decayed: u32, beta1: f32, beta2: f32, eps: f32, decay: f32
 pub static KERNEL: Kernel = Kernel::new::<Params>(
     "adamw",
     concat!(
-        include_str!("../../shaders/adamw.wgsl"),
-        include_str!("../../shaders/block_sum.wgsl"),
-        include_str!("../../shaders/grid.wgsl"),
+        include_str!("../../shaders/train/adamw.wgsl"),
+        include_str!("../../shaders/snippets/block_sum.wgsl"),
+        include_str!("../../shaders/snippets/grid.wgsl"),
     ),
 );
 

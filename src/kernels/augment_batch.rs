@@ -1,4 +1,4 @@
-//! Draws a batch from the data set and varies each image afresh. Shader: `shaders/augment_batch.wgsl`.
+//! Draws a batch from the data set and varies each image afresh. Shader: `shaders/train/augment_batch.wgsl`.
 
 use super::{expect, matrix};
 use crate::augment::Distortion;
@@ -12,9 +12,9 @@ params! {
 pub static KERNEL: Kernel = Kernel::new::<Params>(
     "augment_batch",
     concat!(
-        include_str!("../../shaders/augment_batch.wgsl"),
-        include_str!("../../shaders/random.wgsl"),
-        include_str!("../../shaders/grid.wgsl"),
+        include_str!("../../shaders/train/augment_batch.wgsl"),
+        include_str!("../../shaders/snippets/random.wgsl"),
+        include_str!("../../shaders/snippets/grid.wgsl"),
     ),
 )
 .with(&[("WG", 64.0), ("SPAN", 4.0)], &[("WG", 8.0), ("SPAN", 32.0)])

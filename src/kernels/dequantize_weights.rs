@@ -1,4 +1,4 @@
-//! Trits back to floats. Shader: `shaders/dequantize_weights.wgsl`.
+//! Trits back to floats. Shader: `shaders/train/dequantize_weights.wgsl`.
 
 use super::{PackedTensor, expect};
 use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, params};
@@ -9,9 +9,9 @@ params! { count: u32, cols: u32, words: u32 }
 pub static KERNEL: Kernel = Kernel::new::<Params>(
     "dequantize_weights",
     concat!(
-        include_str!("../../shaders/dequantize_weights.wgsl"),
-        include_str!("../../shaders/ternary.wgsl"),
-        include_str!("../../shaders/grid.wgsl"),
+        include_str!("../../shaders/train/dequantize_weights.wgsl"),
+        include_str!("../../shaders/snippets/ternary.wgsl"),
+        include_str!("../../shaders/snippets/grid.wgsl"),
     ),
 );
 

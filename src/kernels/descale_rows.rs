@@ -1,4 +1,4 @@
-//! The accumulators of a linear layer to floats. Shader: `shaders/descale_rows.wgsl`.
+//! The accumulators of a linear layer to floats. Shader: `shaders/train/descale_rows.wgsl`.
 
 use super::{expect, matrix};
 use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, params};
@@ -7,7 +7,10 @@ params! { count: u32, rows: u32 }
 
 pub static KERNEL: Kernel = Kernel::new::<Params>(
     "descale_rows",
-    concat!(include_str!("../../shaders/descale_rows.wgsl"), include_str!("../../shaders/grid.wgsl")),
+    concat!(
+        include_str!("../../shaders/train/descale_rows.wgsl"),
+        include_str!("../../shaders/snippets/grid.wgsl")
+    ),
 );
 
 /// `y[batch, rows] <- acc[batch, rows] beta / scale[batch]`.

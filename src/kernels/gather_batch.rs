@@ -1,4 +1,4 @@
-//! Draws a batch from the data set that lives on the device. Shader: `shaders/gather_batch.wgsl`.
+//! Draws a batch from the data set that lives on the device. Shader: `shaders/train/gather_batch.wgsl`.
 
 use super::{expect, matrix};
 use crate::gpu::{Arithmetic, Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, params};
@@ -7,7 +7,10 @@ params! { batch: u32, pixels: u32, count: u32 }
 
 pub static KERNEL: Kernel = Kernel::new::<Params>(
     "gather_batch",
-    concat!(include_str!("../../shaders/gather_batch.wgsl"), include_str!("../../shaders/grid.wgsl")),
+    concat!(
+        include_str!("../../shaders/train/gather_batch.wgsl"),
+        include_str!("../../shaders/snippets/grid.wgsl")
+    ),
 )
 .tiled([4, 1])
 .doing(Arithmetic::AddI32);

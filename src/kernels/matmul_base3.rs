@@ -1,4 +1,4 @@
-//! Trits, five to a byte, times a batch of int8 activations. Shaders: `shaders/matmul_base3*.wgsl`, the base for GPUs,
+//! Trits, five to a byte, times a batch of int8 activations. Shaders: `shaders/products/matmul_base3*.wgsl`, the base for GPUs,
 //! `_broadcast` for software rasterisers; `_small` for a few rows of activations.
 
 use super::{Base3Tensor, Int8Tensor, MOST_COLS, SMALL, SMALL_CPU, batch_grid, chosen, expect};
@@ -10,7 +10,16 @@ params! { batch: u32, rows: u32, vectors: u32, words: u32 }
 const fn base() -> Kernel {
     Kernel::dot4::<Params>(
         "matmul_base3",
-        concat!(include_str!("../../shaders/matmul_base3.wgsl"), include_str!("../../shaders/base3.wgsl")),
+        text!(
+            "products/matmul_base3",
+            "products/skeletons/dots",
+            "products/skeletons/dots_slices",
+            "products/operands/dots_base3",
+            "products/operands/signed_bytes",
+            "snippets/base3_codes",
+            "snippets/base3",
+            "snippets/dot16",
+        ),
     )
     .tiled([4, 4])
 }
@@ -19,10 +28,15 @@ const fn base() -> Kernel {
 const fn small(overrides: Overrides) -> Kernel {
     Kernel::dot4::<Params>(
         "matmul_base3_small",
-        concat!(
-            include_str!("../../shaders/matmul_base3_small.wgsl"),
-            include_str!("../../shaders/base3.wgsl"),
-            include_str!("../../shaders/grid.wgsl"),
+        text!(
+            "products/matmul_base3",
+            "products/skeletons/small",
+            "products/operands/small_base3",
+            "products/operands/small_vectors",
+            "snippets/base3_codes",
+            "snippets/base3",
+            "snippets/dot16",
+            "snippets/grid",
         ),
     )
     .tiled([1, 2])
@@ -30,14 +44,16 @@ const fn small(overrides: Overrides) -> Kernel {
 }
 
 /// The same for software rasterisers, and for batches of any size.
-const fn broadcast(overrides: Overrides) -> Kernel {
+const fn small_broadcast(overrides: Overrides) -> Kernel {
     Kernel::dot4::<Params>(
-        "matmul_base3_broadcast",
-        concat!(
-            include_str!("../../shaders/matmul_base3_broadcast.wgsl"),
-            include_str!("../../shaders/base3.wgsl"),
-            include_str!("../../shaders/ternary_pairs.wgsl"),
-            include_str!("../../shaders/grid.wgsl"),
+        "matmul_base3_small_broadcast",
+        text!(
+            "products/matmul_base3",
+            "software/small_broadcast",
+            "software/small_base3_broadcast",
+            "snippets/base3",
+            "snippets/ternary_pairs",
+            "snippets/grid",
         ),
     )
     .tiled([4, 1])
@@ -54,9 +70,9 @@ pub static VARIANTS: &[&Kernel] = &[
     &small(SMALL[1]),
     &small(SMALL[2]),
     &small(SMALL[3]),
-    &broadcast(SMALL_CPU[0]),
-    &broadcast(SMALL_CPU[1]),
-    &broadcast(SMALL_CPU[2]),
+    &small_broadcast(SMALL_CPU[0]),
+    &small_broadcast(SMALL_CPU[1]),
+    &small_broadcast(SMALL_CPU[2]),
 ];
 
 /// `acc[batch, rows] <- sum_k T[rows, k] q[batch, k]`, in i32.

@@ -1,5 +1,5 @@
 //! The dense product in half precision, what a GPU runs a network in today without matrix units. Shaders:
-//! `shaders/matmul_f16*.wgsl`, the base and `_large` for GPUs, two register tiles for software rasterisers; `_small` and
+//! `shaders/products/matmul_f16*.wgsl`, the base and `_large` for GPUs, a register tile for software rasterisers; `_small` and
 //! `_small_broadcast` for a few rows of activations. Weights and activations are stored as f16 and summed in f32.
 
 use super::{BLOCK_8, BLOCK_16, BLOCK_CPU, SMALL, SMALL_CPU, batch_grid, expect, matrix, preferred_for};
@@ -8,38 +8,66 @@ use crate::gpu::{Cost, Dtype::*, Gpu, Kernel, Op, Overrides, Tensor, params};
 params! { batch: u32, rows: u32, vectors: u32 }
 
 const fn base() -> Kernel {
-    Kernel::new::<Params>("matmul_f16", include_str!("../../shaders/matmul_f16.wgsl")).tiled([4, 4])
+    Kernel::new::<Params>(
+        "matmul_f16",
+        text!(
+            "products/matmul_f16",
+            "products/skeletons/outer",
+            "products/skeletons/outer_slices",
+            "products/operands/outer_f16",
+            "products/operands/unscaled",
+        ),
+    )
+    .tiled([4, 4])
 }
 
 const fn large() -> Kernel {
-    Kernel::new::<Params>("matmul_f16_large", include_str!("../../shaders/matmul_f16_large.wgsl"))
-        .tiled([8, 8])
-}
-
-macro_rules! shader {
-    ($file:literal) => {
-        concat!(
-            include_str!(concat!("../../shaders/", $file)),
-            include_str!("../../shaders/f16.wgsl"),
-            include_str!("../../shaders/grid.wgsl"),
-        )
-    };
+    Kernel::new::<Params>(
+        "matmul_f16_large",
+        text!(
+            "products/matmul_f16",
+            "products/skeletons/outer_large",
+            "products/skeletons/outer_slices",
+            "products/operands/outer_f16",
+            "products/operands/unscaled",
+        ),
+    )
+    .tiled([8, 8])
 }
 
 /// For batches of a few rows, of which `COLUMNS` share one reading of the weights.
 const fn small(overrides: Overrides) -> Kernel {
-    Kernel::new::<Params>("matmul_f16_small", shader!("matmul_f16_small.wgsl"))
-        .tiled([1, 4])
-        .overridden(overrides)
+    Kernel::new::<Params>(
+        "matmul_f16_small",
+        text!(
+            "products/matmul_f16",
+            "products/skeletons/small",
+            "products/operands/small_f16",
+            "products/operands/small_vectors",
+            "snippets/halfs",
+            "snippets/grid",
+        ),
+    )
+    .tiled([1, 4])
+    .overridden(overrides)
 }
 
 /// The same for software rasterisers.
 const fn small_broadcast(overrides: Overrides) -> Kernel {
-    Kernel::new::<Params>("matmul_f16_small_broadcast", shader!("matmul_f16_small_broadcast.wgsl"))
-        .tiled([4, 1])
-        .subgroup(8)
-        .for_rasterisers()
-        .overridden(overrides)
+    Kernel::new::<Params>(
+        "matmul_f16_small_broadcast",
+        text!(
+            "products/matmul_f16",
+            "software/small_broadcast",
+            "software/small_f16_broadcast",
+            "snippets/halfs",
+            "snippets/grid",
+        ),
+    )
+    .tiled([4, 1])
+    .subgroup(8)
+    .for_rasterisers()
+    .overridden(overrides)
 }
 
 pub static VARIANTS: &[&Kernel] = &[
@@ -51,20 +79,17 @@ pub static VARIANTS: &[&Kernel] = &[
     &small(SMALL[1]),
     &small(SMALL[2]),
     &small(SMALL[3]),
-    &Kernel::new::<Params>(
-        "matmul_f16_wide",
-        concat!(include_str!("../../shaders/matmul_f16_wide.wgsl"), include_str!("../../shaders/f16.wgsl")),
-    )
-    .tiled([8, 16])
-    .for_rasterisers(),
     &small_broadcast(SMALL_CPU[0]),
     &small_broadcast(SMALL_CPU[1]),
     &small_broadcast(SMALL_CPU[2]),
     &Kernel::new::<Params>(
-        "matmul_f16_subgroup",
-        concat!(
-            include_str!("../../shaders/matmul_f16_subgroup.wgsl"),
-            include_str!("../../shaders/f16.wgsl")
+        "matmul_f16_broadcast",
+        text!(
+            "products/matmul_f16",
+            "software/tile",
+            "software/spread_rows",
+            "software/tile_f16",
+            "snippets/halfs",
         ),
     )
     .tiled([8, 16])

@@ -1,5 +1,5 @@
-//! The dense product that ternary ones are compared with. Shaders: `shaders/matmul_f32*.wgsl`, the base and
-//! `_large` for GPUs, two register tiles for software rasterisers; `_small` and `_small_broadcast` for a few rows of
+//! The dense product that ternary ones are compared with. Shaders: `shaders/products/matmul_f32*.wgsl`, the base and
+//! `_large` for GPUs, a register tile for software rasterisers; `_small` and `_small_broadcast` for a few rows of
 //! activations.
 
 use super::{BLOCK_8, BLOCK_16, BLOCK_CPU, SMALL, SMALL_CPU, batch_grid, expect, matrix, preferred_for};
@@ -8,19 +8,45 @@ use crate::gpu::{Cost, Dtype::*, Gpu, Kernel, Op, Overrides, Tensor, params};
 params! { batch: u32, rows: u32, cols: u32 }
 
 const fn base() -> Kernel {
-    Kernel::new::<Params>("matmul_f32", include_str!("../../shaders/matmul_f32.wgsl")).tiled([4, 4])
+    Kernel::new::<Params>(
+        "matmul_f32",
+        text!(
+            "products/matmul_f32",
+            "products/skeletons/outer",
+            "products/skeletons/outer_slices",
+            "products/operands/outer_f32",
+            "products/operands/outer_terms",
+            "products/operands/unscaled",
+        ),
+    )
+    .tiled([4, 4])
 }
 
 const fn large() -> Kernel {
-    Kernel::new::<Params>("matmul_f32_large", include_str!("../../shaders/matmul_f32_large.wgsl"))
-        .tiled([8, 8])
+    Kernel::new::<Params>(
+        "matmul_f32_large",
+        text!(
+            "products/matmul_f32",
+            "products/skeletons/outer_large",
+            "products/skeletons/outer_slices",
+            "products/operands/outer_f32",
+            "products/operands/outer_terms",
+            "products/operands/unscaled",
+        ),
+    )
+    .tiled([8, 8])
 }
 
 /// For batches of a few rows, of which `COLUMNS` share one reading of the weights.
 const fn small(overrides: Overrides) -> Kernel {
     Kernel::new::<Params>(
         "matmul_f32_small",
-        concat!(include_str!("../../shaders/matmul_f32_small.wgsl"), include_str!("../../shaders/grid.wgsl")),
+        text!(
+            "products/matmul_f32",
+            "products/skeletons/small",
+            "products/operands/small_f32",
+            "snippets/grid",
+        ),
     )
     .tiled([1, 4])
     .overridden(overrides)
@@ -30,9 +56,11 @@ const fn small(overrides: Overrides) -> Kernel {
 const fn small_broadcast(overrides: Overrides) -> Kernel {
     Kernel::new::<Params>(
         "matmul_f32_small_broadcast",
-        concat!(
-            include_str!("../../shaders/matmul_f32_small_broadcast.wgsl"),
-            include_str!("../../shaders/grid.wgsl"),
+        text!(
+            "products/matmul_f32",
+            "software/small_broadcast",
+            "software/small_f32_broadcast",
+            "snippets/grid",
         ),
     )
     .tiled([4, 1])
@@ -50,16 +78,16 @@ pub static VARIANTS: &[&Kernel] = &[
     &small(SMALL[1]),
     &small(SMALL[2]),
     &small(SMALL[3]),
-    &Kernel::new::<Params>("matmul_f32_wide", include_str!("../../shaders/matmul_f32_wide.wgsl"))
-        .tiled([8, 16])
-        .for_rasterisers(),
     &small_broadcast(SMALL_CPU[0]),
     &small_broadcast(SMALL_CPU[1]),
     &small_broadcast(SMALL_CPU[2]),
-    &Kernel::new::<Params>("matmul_f32_subgroup", include_str!("../../shaders/matmul_f32_subgroup.wgsl"))
-        .tiled([8, 16])
-        .subgroup(8)
-        .for_rasterisers(),
+    &Kernel::new::<Params>(
+        "matmul_f32_broadcast",
+        text!("products/matmul_f32", "software/tile", "software/spread_rows", "software/tile_f32",),
+    )
+    .tiled([8, 16])
+    .subgroup(8)
+    .for_rasterisers(),
 ];
 
 /// `y[batch, rows] <- x[batch, cols] W[rows, cols]^T`, in f32.

@@ -1,5 +1,5 @@
-//! Weight gradient of the dense product. Shaders: `shaders/matmul_f32_dw*.wgsl`, the base for GPUs and two
-//! register tiles for software rasterisers.
+//! Weight gradient of the dense product. Shaders: `shaders/products/matmul_f32_dw*.wgsl`, the base for GPUs and a
+//! register tile for software rasterisers.
 
 use super::{BLOCK_CPU, GRADIENT_8, expect, matrix, preferred};
 use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, params};
@@ -7,15 +7,22 @@ use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, params};
 params! { batch: u32, rows: u32, cols: u32 }
 
 pub static VARIANTS: &[&Kernel] = &[
-    &Kernel::new::<Params>("matmul_f32_dw", include_str!("../../shaders/matmul_f32_dw.wgsl"))
-        .tiled([4, 4])
-        .with(GRADIENT_8, BLOCK_CPU),
-    &Kernel::new::<Params>("matmul_f32_dw_wide", include_str!("../../shaders/matmul_f32_dw_wide.wgsl"))
-        .tiled([8, 16])
-        .for_rasterisers(),
     &Kernel::new::<Params>(
-        "matmul_f32_dw_subgroup",
-        include_str!("../../shaders/matmul_f32_dw_subgroup.wgsl"),
+        "matmul_f32_dw",
+        text!(
+            "products/matmul_f32_dw",
+            "products/skeletons/outer",
+            "products/skeletons/outer_slices",
+            "products/operands/outer_f32_dw",
+            "products/operands/outer_terms",
+            "products/operands/unscaled",
+        ),
+    )
+    .tiled([4, 4])
+    .with(GRADIENT_8, BLOCK_CPU),
+    &Kernel::new::<Params>(
+        "matmul_f32_dw_broadcast",
+        text!("products/matmul_f32_dw", "software/tile", "software/spread_fours", "software/tile_f32_dw",),
     )
     .tiled([8, 16])
     .subgroup(8)

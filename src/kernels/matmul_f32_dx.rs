@@ -1,5 +1,5 @@
-//! Input gradient of the dense product. Shaders: `shaders/matmul_f32_dx*.wgsl`, the base for GPUs and two
-//! register tiles for software rasterisers.
+//! Input gradient of the dense product. Shaders: `shaders/products/matmul_f32_dx*.wgsl`, the base for GPUs and a
+//! register tile for software rasterisers.
 
 use super::{BLOCK_CPU, GRADIENT_8, expect, matrix, preferred};
 use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, params};
@@ -7,15 +7,22 @@ use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, params};
 params! { batch: u32, rows: u32, cols: u32 }
 
 pub static VARIANTS: &[&Kernel] = &[
-    &Kernel::new::<Params>("matmul_f32_dx", include_str!("../../shaders/matmul_f32_dx.wgsl"))
-        .tiled([4, 4])
-        .with(GRADIENT_8, BLOCK_CPU),
-    &Kernel::new::<Params>("matmul_f32_dx_wide", include_str!("../../shaders/matmul_f32_dx_wide.wgsl"))
-        .tiled([8, 16])
-        .for_rasterisers(),
     &Kernel::new::<Params>(
-        "matmul_f32_dx_subgroup",
-        include_str!("../../shaders/matmul_f32_dx_subgroup.wgsl"),
+        "matmul_f32_dx",
+        text!(
+            "products/matmul_f32_dx",
+            "products/skeletons/outer",
+            "products/skeletons/outer_slices",
+            "products/operands/outer_f32_dx",
+            "products/operands/outer_terms",
+            "products/operands/unscaled",
+        ),
+    )
+    .tiled([4, 4])
+    .with(GRADIENT_8, BLOCK_CPU),
+    &Kernel::new::<Params>(
+        "matmul_f32_dx_broadcast",
+        text!("products/matmul_f32_dx", "software/tile", "software/spread_rows", "software/tile_f32_dx",),
     )
     .tiled([8, 16])
     .subgroup(8)

@@ -1,5 +1,5 @@
 //! Dense int8 weights times a batch of int8 activations: the format between f16 and trits. Shaders:
-//! `shaders/matmul_i8*.wgsl`, the base for GPUs, two register tiles for software rasterisers; `_small` and
+//! `shaders/products/matmul_i8*.wgsl`, the base for GPUs, a register tile for software rasterisers; `_small` and
 //! `_small_broadcast` for a few rows of activations.
 
 use super::{Int8Tensor, MOST_COLS_I8, SMALL, SMALL_CPU, batch_grid, chosen, expect, matrix};
@@ -8,14 +8,32 @@ use crate::gpu::{Cost, Dtype::*, Gpu, Kernel, Op, Overrides, Tensor, params};
 params! { batch: u32, rows: u32, vectors: u32 }
 
 const fn base() -> Kernel {
-    Kernel::dot4::<Params>("matmul_i8", include_str!("../../shaders/matmul_i8.wgsl")).tiled([4, 4])
+    Kernel::dot4::<Params>(
+        "matmul_i8",
+        text!(
+            "products/matmul_i8",
+            "products/skeletons/dots",
+            "products/skeletons/dots_slices",
+            "products/operands/dots_i8",
+            "products/operands/signed_bytes",
+            "snippets/dot16",
+        ),
+    )
+    .tiled([4, 4])
 }
 
 /// For batches of a few rows, of which `COLUMNS` share one reading of the weights.
 const fn small(overrides: Overrides) -> Kernel {
     Kernel::dot4::<Params>(
         "matmul_i8_small",
-        concat!(include_str!("../../shaders/matmul_i8_small.wgsl"), include_str!("../../shaders/grid.wgsl")),
+        text!(
+            "products/matmul_i8",
+            "products/skeletons/small",
+            "products/operands/small_i8",
+            "products/operands/small_vectors",
+            "snippets/dot16",
+            "snippets/grid",
+        ),
     )
     .tiled([1, 4])
     .overridden(overrides)
@@ -25,9 +43,12 @@ const fn small(overrides: Overrides) -> Kernel {
 const fn small_broadcast(overrides: Overrides) -> Kernel {
     Kernel::dot4::<Params>(
         "matmul_i8_small_broadcast",
-        concat!(
-            include_str!("../../shaders/matmul_i8_small_broadcast.wgsl"),
-            include_str!("../../shaders/grid.wgsl"),
+        text!(
+            "products/matmul_i8",
+            "software/small_broadcast",
+            "software/small_i8_broadcast",
+            "snippets/dot16",
+            "snippets/grid",
         ),
     )
     .tiled([4, 1])
@@ -44,16 +65,16 @@ pub static VARIANTS: &[&Kernel] = &[
     &small(SMALL[1]),
     &small(SMALL[2]),
     &small(SMALL[3]),
-    &Kernel::dot4::<Params>("matmul_i8_wide", include_str!("../../shaders/matmul_i8_wide.wgsl"))
-        .tiled([4, 4])
-        .for_rasterisers(),
     &small_broadcast(SMALL_CPU[0]),
     &small_broadcast(SMALL_CPU[1]),
     &small_broadcast(SMALL_CPU[2]),
-    &Kernel::dot4::<Params>("matmul_i8_subgroup", include_str!("../../shaders/matmul_i8_subgroup.wgsl"))
-        .tiled([8, 8])
-        .subgroup(8)
-        .for_rasterisers(),
+    &Kernel::dot4::<Params>(
+        "matmul_i8_broadcast",
+        text!("products/matmul_i8", "software/tile_dots", "software/tile_i8", "snippets/dot16",),
+    )
+    .tiled([8, 8])
+    .subgroup(8)
+    .for_rasterisers(),
 ];
 
 /// `acc[batch, rows] <- sum_k W[rows, k] q[batch, k]`, in i32, for int8 weights that lie as activations do: four a word,

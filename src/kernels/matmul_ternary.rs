@@ -1,6 +1,6 @@
-//! Int8 activations times packed trits. Shaders: `shaders/matmul_ternary*.wgsl`, the base and `_large` for GPUs, `_nodot` for
+//! Int8 activations times packed trits. Shaders: `shaders/products/matmul_ternary*.wgsl`, the base and `_large` for GPUs, `_nodot` for
 //! those without integer dot products,
-//! two register tiles for software rasterisers; `_small` and `_small_broadcast` for a few rows of activations.
+//! a register tile for software rasterisers; `_small` and `_small_broadcast` for a few rows of activations.
 
 use super::{Int8Tensor, PackedTensor, SMALL, SMALL_CPU, batch_grid, chosen, expect};
 use crate::gpu::{Arithmetic, Cost, Dtype::*, Gpu, Kernel, Op, Overrides, Tensor, params};
@@ -11,9 +11,14 @@ params! { batch: u32, rows: u32, words: u32 }
 const fn base() -> Kernel {
     Kernel::dot4::<Params>(
         "matmul_ternary",
-        concat!(
-            include_str!("../../shaders/matmul_ternary.wgsl"),
-            include_str!("../../shaders/ternary.wgsl")
+        text!(
+            "products/matmul_ternary",
+            "products/skeletons/dots",
+            "products/skeletons/dots_slices",
+            "products/operands/dots_ternary",
+            "products/operands/signed_bytes",
+            "snippets/ternary",
+            "snippets/dot16",
         ),
     )
     .tiled([4, 4])
@@ -22,9 +27,14 @@ const fn base() -> Kernel {
 const fn large() -> Kernel {
     Kernel::dot4::<Params>(
         "matmul_ternary_large",
-        concat!(
-            include_str!("../../shaders/matmul_ternary_large.wgsl"),
-            include_str!("../../shaders/ternary.wgsl")
+        text!(
+            "products/matmul_ternary",
+            "products/skeletons/dots_large",
+            "products/skeletons/dots_slices",
+            "products/operands/dots_ternary",
+            "products/operands/signed_bytes",
+            "snippets/ternary",
+            "snippets/dot16",
         ),
     )
     .tiled([8, 8])
@@ -34,9 +44,11 @@ const fn large() -> Kernel {
 const fn nodot() -> Kernel {
     Kernel::new::<Params>(
         "matmul_ternary_nodot",
-        concat!(
-            include_str!("../../shaders/matmul_ternary_nodot.wgsl"),
-            include_str!("../../shaders/row_pairs.wgsl")
+        text!(
+            "products/matmul_ternary",
+            "products/skeletons/dots_nodot",
+            "products/skeletons/dots_slices",
+            "snippets/row_pairs",
         ),
     )
     .tiled([4, 4])
@@ -48,10 +60,13 @@ const fn nodot() -> Kernel {
 const fn small(overrides: Overrides) -> Kernel {
     Kernel::dot4::<Params>(
         "matmul_ternary_small",
-        concat!(
-            include_str!("../../shaders/matmul_ternary_small.wgsl"),
-            include_str!("../../shaders/ternary.wgsl"),
-            include_str!("../../shaders/grid.wgsl"),
+        text!(
+            "products/matmul_ternary",
+            "products/skeletons/small",
+            "products/operands/small_ternary",
+            "snippets/dot16",
+            "snippets/ternary",
+            "snippets/grid",
         ),
     )
     .tiled([1, 4])
@@ -62,10 +77,12 @@ const fn small(overrides: Overrides) -> Kernel {
 const fn small_broadcast(overrides: Overrides) -> Kernel {
     Kernel::dot4::<Params>(
         "matmul_ternary_small_broadcast",
-        concat!(
-            include_str!("../../shaders/matmul_ternary_small_broadcast.wgsl"),
-            include_str!("../../shaders/ternary_pairs.wgsl"),
-            include_str!("../../shaders/grid.wgsl"),
+        text!(
+            "products/matmul_ternary",
+            "software/small_broadcast",
+            "software/small_ternary_broadcast",
+            "snippets/ternary_pairs",
+            "snippets/grid",
         ),
     )
     .tiled([4, 1])
@@ -86,23 +103,17 @@ pub static VARIANTS: &[&Kernel] = &[
     &small(SMALL[1]),
     &small(SMALL[2]),
     &small(SMALL[3]),
-    &Kernel::dot4::<Params>(
-        "matmul_ternary_wide",
-        concat!(
-            include_str!("../../shaders/matmul_ternary_wide.wgsl"),
-            include_str!("../../shaders/ternary.wgsl")
-        ),
-    )
-    .tiled([4, 4])
-    .for_rasterisers(),
     &small_broadcast(SMALL_CPU[0]),
     &small_broadcast(SMALL_CPU[1]),
     &small_broadcast(SMALL_CPU[2]),
     &Kernel::dot4::<Params>(
-        "matmul_ternary_subgroup",
-        concat!(
-            include_str!("../../shaders/matmul_ternary_subgroup.wgsl"),
-            include_str!("../../shaders/ternary.wgsl"),
+        "matmul_ternary_broadcast",
+        text!(
+            "products/matmul_ternary",
+            "software/tile_dots",
+            "software/tile_ternary",
+            "snippets/dot16",
+            "snippets/ternary",
         ),
     )
     .tiled([8, 8])

@@ -1,5 +1,5 @@
-//! Gradient of the shadow weights. Shaders: `shaders/matmul_ternary_dw*.wgsl`, the base for GPUs and two
-//! register tiles for software rasterisers.
+//! Gradient of the shadow weights. Shaders: `shaders/products/matmul_ternary_dw*.wgsl`, the base for GPUs and a
+//! register tile for software rasterisers.
 
 use super::{BLOCK_CPU, GRADIENT_8, Int8Tensor, expect, matrix, preferred};
 use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, params};
@@ -8,18 +8,27 @@ use crate::ternary;
 params! { batch: u32, rows: u32, cols: u32, words: u32 }
 
 pub static VARIANTS: &[&Kernel] = &[
-    &Kernel::new::<Params>("matmul_ternary_dw", include_str!("../../shaders/matmul_ternary_dw.wgsl"))
-        .tiled([4, 4])
-        .with(GRADIENT_8, BLOCK_CPU),
     &Kernel::new::<Params>(
-        "matmul_ternary_dw_wide",
-        include_str!("../../shaders/matmul_ternary_dw_wide.wgsl"),
+        "matmul_ternary_dw",
+        text!(
+            "products/matmul_ternary_dw",
+            "products/skeletons/outer",
+            "products/skeletons/outer_slices",
+            "products/operands/outer_ternary_dw",
+            "products/operands/outer_terms",
+            "products/operands/unscaled",
+        ),
     )
-    .tiled([16, 8])
-    .for_rasterisers(),
+    .tiled([4, 4])
+    .with(GRADIENT_8, BLOCK_CPU),
     &Kernel::new::<Params>(
-        "matmul_ternary_dw_subgroup",
-        include_str!("../../shaders/matmul_ternary_dw_subgroup.wgsl"),
+        "matmul_ternary_dw_broadcast",
+        text!(
+            "products/matmul_ternary_dw",
+            "software/tile",
+            "software/spread_fours",
+            "software/tile_ternary_dw",
+        ),
     )
     .tiled([8, 16])
     .subgroup(8)

@@ -1,5 +1,5 @@
-//! Input gradient of the ternary matmul. Shaders: `shaders/matmul_ternary_dx*.wgsl`, the base for GPUs and
-//! two register tiles for software rasterisers.
+//! Input gradient of the ternary matmul. Shaders: `shaders/products/matmul_ternary_dx*.wgsl`, the base for GPUs and
+//! a register tile for software rasterisers.
 
 use super::{BLOCK_CPU, GRADIENT_8, PackedTensor, expect, matrix, preferred};
 use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, params};
@@ -10,28 +10,20 @@ params! { batch: u32, rows: u32, cols: u32, words: u32 }
 pub static VARIANTS: &[&Kernel] = &[
     &Kernel::new::<Params>(
         "matmul_ternary_dx",
-        concat!(
-            include_str!("../../shaders/matmul_ternary_dx.wgsl"),
-            include_str!("../../shaders/ternary.wgsl")
+        text!(
+            "products/matmul_ternary_dx",
+            "products/skeletons/outer",
+            "products/skeletons/outer_slices",
+            "products/operands/outer_ternary_dx",
+            "products/operands/outer_terms",
+            "snippets/ternary",
         ),
     )
     .tiled([4, 4])
     .with(GRADIENT_8, BLOCK_CPU),
     &Kernel::new::<Params>(
-        "matmul_ternary_dx_wide",
-        concat!(
-            include_str!("../../shaders/matmul_ternary_dx_wide.wgsl"),
-            include_str!("../../shaders/ternary.wgsl"),
-        ),
-    )
-    .tiled([16, 8])
-    .for_rasterisers(),
-    &Kernel::new::<Params>(
-        "matmul_ternary_dx_subgroup",
-        concat!(
-            include_str!("../../shaders/matmul_ternary_dx_subgroup.wgsl"),
-            include_str!("../../shaders/ternary.wgsl"),
-        ),
+        "matmul_ternary_dx_broadcast",
+        text!("products/matmul_ternary_dx", "software/tile_ternary_dx", "snippets/ternary",),
     )
     .tiled([16, 8])
     .subgroup(8)

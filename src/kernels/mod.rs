@@ -1,11 +1,18 @@
-//! Every kernel's host side: one file per shader, same stem. Functions assert shapes, bind, and state
-//! the [`Cost`](crate::gpu::Cost); they enqueue nothing. Knows no network.
+//! Every kernel's host side: a file per operation, and one table for the products of one row. Functions assert shapes,
+//! bind, and state the [`Cost`](crate::gpu::Cost); they enqueue nothing. Knows no network.
 //!
 //! Two small groups of tensors recur in the signatures: a ternary matrix ([`PackedTensor`]) and a
 //! batch of int8 activations ([`Int8Tensor`]).
 
 use crate::gpu::{Dtype, Error, Gpu, Grid, Kernel, Overrides, Tensor, value};
 use crate::ternary::{self, Packed};
+
+/// The text of these files of `shaders`, one after the other.
+macro_rules! text {
+    ($($file:expr),+ $(,)?) => {
+        concat!($(include_str!(concat!("../../shaders/", $file, ".wgsl"))),+)
+    };
+}
 
 mod abs_sums;
 mod absmean;
@@ -14,13 +21,7 @@ mod augment_batch;
 mod dequantize_weights;
 mod descale_rows;
 mod gather_batch;
-mod gemv_base3;
-mod gemv_bitplane;
-mod gemv_f16;
-mod gemv_f32;
-mod gemv_i8;
-mod gemv_ternary;
-mod gemv_ternary_addsub;
+mod gemv;
 mod matmul_base3;
 mod matmul_f16;
 mod matmul_f32;
@@ -63,13 +64,11 @@ pub use augment_batch::augment_batch;
 pub use dequantize_weights::dequantize_weights;
 pub use descale_rows::descale_rows;
 pub use gather_batch::gather_batch;
-pub use gemv_base3::{Base3Tensor, gemv_base3, gemv_base3_variant};
-pub use gemv_bitplane::{BitplaneTensor, gemv_bitplane, gemv_bitplane_variant};
-pub use gemv_f16::{f16_vectors, f16_words, gemv_f16, gemv_f16_variant};
-pub use gemv_f32::{gemv_f32, gemv_f32_variant};
-pub use gemv_i8::{MOST_COLS_I8, gemv_i8, gemv_i8_variant};
-pub use gemv_ternary::{gemv_ternary, gemv_ternary_variant};
-pub use gemv_ternary_addsub::{gemv_ternary_addsub, gemv_ternary_addsub_variant};
+pub use gemv::{
+    Base3Tensor, BitplaneTensor, MOST_COLS_I8, f16_vectors, f16_words, gemv_base3, gemv_base3_variant,
+    gemv_bitplane, gemv_bitplane_variant, gemv_f16, gemv_f16_variant, gemv_f32, gemv_f32_variant, gemv_i8,
+    gemv_i8_variant, gemv_ternary, gemv_ternary_addsub, gemv_ternary_addsub_variant, gemv_ternary_variant,
+};
 pub use matmul_base3::{matmul_base3, matmul_base3_variant};
 pub use matmul_f16::{matmul_f16, matmul_f16_variant};
 pub use matmul_f32::{matmul_f32, matmul_f32_variant};
@@ -117,21 +116,21 @@ pub static OPERATIONS: &[&[&Kernel]] = &[
     quantize_activations::VARIANTS,
     rmsnorm_quantize::VARIANTS,
     matmul_ternary::VARIANTS,
-    gemv_ternary::VARIANTS,
-    gemv_ternary_addsub::VARIANTS,
+    gemv::GEMV_TERNARY,
+    gemv::GEMV_TERNARY_ADDSUB,
     matmul_base3::VARIANTS,
-    gemv_base3::VARIANTS,
-    gemv_bitplane::VARIANTS,
+    gemv::GEMV_BASE3,
+    gemv::GEMV_BITPLANE,
     matmul_i8::VARIANTS,
-    gemv_i8::VARIANTS,
+    gemv::GEMV_I8,
     &[&scale_rows::KERNEL],
     &[&descale_rows::KERNEL],
     &[&relu::KERNEL],
     &[&rmsnorm::KERNEL],
     matmul_f32::VARIANTS,
     matmul_f16::VARIANTS,
-    gemv_f32::VARIANTS,
-    gemv_f16::VARIANTS,
+    gemv::GEMV_F32,
+    gemv::GEMV_F16,
     &[&softmax_xent::KERNEL],
     &[&scale_softmax_xent::KERNEL],
     matmul_ternary_dx::VARIANTS,

@@ -1,4 +1,4 @@
-//! Additions of 32-bit integers. Shader: `shaders/probe_add_i32.wgsl`. A probe, without a twin.
+//! Additions of 32-bit integers. Shader: `shaders/probes/probe_add_i32.wgsl`. A probe, without a twin.
 
 use super::expect;
 use super::probe_fma_f32::every_size;
@@ -7,8 +7,10 @@ use crate::gpu::{Arithmetic, Cost, Dtype::*, Gpu, Grid, Kernel, Op, Overrides, T
 params! { trips: u32 }
 
 const fn tuned(overrides: Overrides) -> Kernel {
-    let wgsl =
-        concat!(include_str!("../../shaders/probe_add_i32.wgsl"), include_str!("../../shaders/grid.wgsl"));
+    let wgsl = concat!(
+        include_str!("../../shaders/probes/probe_add_i32.wgsl"),
+        include_str!("../../shaders/snippets/grid.wgsl")
+    );
     Kernel::new::<Params>("probe_add_i32", wgsl).overridden(overrides).doing(Arithmetic::AddI32)
 }
 

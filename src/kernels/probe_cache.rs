@@ -1,5 +1,5 @@
 //! How fast an adapter reads a working set again and again: where it falls as the set grows, a cache ends. Shader:
-//! `shaders/probe_cache.wgsl`. A probe, without a twin.
+//! `shaders/probes/probe_cache.wgsl`. A probe, without a twin.
 
 use super::probe_read::{every_order, spans};
 use super::{PROBE_WORDS, expect};
@@ -8,8 +8,10 @@ use crate::gpu::{Cost, Dtype::*, Gpu, Kernel, Op, Overrides, Tensor, params};
 params! { vectors: u32, ring: u32 }
 
 const fn tuned(overrides: Overrides) -> Kernel {
-    let wgsl =
-        concat!(include_str!("../../shaders/probe_cache.wgsl"), include_str!("../../shaders/grid.wgsl"));
+    let wgsl = concat!(
+        include_str!("../../shaders/probes/probe_cache.wgsl"),
+        include_str!("../../shaders/snippets/grid.wgsl")
+    );
     Kernel::new::<Params>("probe_cache", wgsl).overridden(overrides)
 }
 

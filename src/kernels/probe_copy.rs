@@ -1,4 +1,4 @@
-//! How fast an adapter copies memory. Shader: `shaders/probe_copy.wgsl`. A probe, without a twin.
+//! How fast an adapter copies memory. Shader: `shaders/probes/probe_copy.wgsl`. A probe, without a twin.
 
 use super::probe_read::{every_order, spans};
 use super::{PROBE_WORDS, expect};
@@ -7,8 +7,10 @@ use crate::gpu::{Cost, Dtype::*, Gpu, Kernel, Op, Overrides, Tensor, params};
 params! { vectors: u32 }
 
 const fn tuned(overrides: Overrides) -> Kernel {
-    let wgsl =
-        concat!(include_str!("../../shaders/probe_copy.wgsl"), include_str!("../../shaders/grid.wgsl"));
+    let wgsl = concat!(
+        include_str!("../../shaders/probes/probe_copy.wgsl"),
+        include_str!("../../shaders/snippets/grid.wgsl")
+    );
     Kernel::new::<Params>("probe_copy", wgsl).overridden(overrides)
 }
 

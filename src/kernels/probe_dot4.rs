@@ -1,4 +1,4 @@
-//! Packed dot products of int8. Shader: `shaders/probe_dot4.wgsl`. A probe, without a twin.
+//! Packed dot products of int8. Shader: `shaders/probes/probe_dot4.wgsl`. A probe, without a twin.
 
 use super::expect;
 use super::probe_fma_f32::every_size;
@@ -7,8 +7,10 @@ use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Overrides, Tensor, param
 params! { trips: u32 }
 
 const fn tuned(overrides: Overrides) -> Kernel {
-    let wgsl =
-        concat!(include_str!("../../shaders/probe_dot4.wgsl"), include_str!("../../shaders/grid.wgsl"));
+    let wgsl = concat!(
+        include_str!("../../shaders/probes/probe_dot4.wgsl"),
+        include_str!("../../shaders/snippets/grid.wgsl")
+    );
     Kernel::dot4::<Params>("probe_dot4", wgsl).overridden(overrides)
 }
 

@@ -1,4 +1,4 @@
-//! Fused multiply-adds in f16. Shader: `shaders/probe_fma_f16.wgsl`. A probe, without a twin.
+//! Fused multiply-adds in f16. Shader: `shaders/probes/probe_fma_f16.wgsl`. A probe, without a twin.
 
 use super::expect;
 use super::probe_fma_f32::every_size;
@@ -7,8 +7,7 @@ use crate::gpu::{Arithmetic, Cost, Dtype::*, Gpu, Grid, Kernel, Op, Overrides, T
 params! { trips: u32, a: f32 }
 
 const fn tuned(overrides: Overrides) -> Kernel {
-    let wgsl =
-        concat!(include_str!("../../shaders/probe_fma_f16.wgsl"), include_str!("../../shaders/grid.wgsl"));
+    let wgsl = text!("probes/probe_fma_f16", "probes/leapfrog", "snippets/grid");
     Kernel::new::<Params>("probe_fma_f16", wgsl).overridden(overrides).half().doing(Arithmetic::FmaF16)
 }
 

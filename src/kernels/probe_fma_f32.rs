@@ -1,4 +1,4 @@
-//! Fused multiply-adds in f32. Shader: `shaders/probe_fma_f32.wgsl`. A probe, without a twin.
+//! Fused multiply-adds in f32. Shader: `shaders/probes/probe_fma_f32.wgsl`. A probe, without a twin.
 
 use super::expect;
 use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Overrides, Tensor, params};
@@ -6,8 +6,7 @@ use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Overrides, Tensor, param
 params! { trips: u32, a: f32 }
 
 const fn tuned(overrides: Overrides) -> Kernel {
-    let wgsl =
-        concat!(include_str!("../../shaders/probe_fma_f32.wgsl"), include_str!("../../shaders/grid.wgsl"));
+    let wgsl = text!("probes/probe_fma_f32", "probes/leapfrog", "snippets/grid");
     Kernel::new::<Params>("probe_fma_f32", wgsl).overridden(overrides)
 }
 

@@ -1,5 +1,5 @@
 //! How fast an adapter reads memory: the yardstick of every kernel that is bound by it. Shader:
-//! `shaders/probe_read.wgsl`. A probe computes nothing that a network needs, so it has no twin.
+//! `shaders/probes/probe_read.wgsl`. A probe computes nothing that a network needs, so it has no twin.
 
 use super::expect;
 use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Overrides, Tensor, params, value};
@@ -10,25 +10,25 @@ params! { words: u32 }
 macro_rules! shader {
     ($load:expr) => {
         concat!(
-            include_str!("../../shaders/probe_read.wgsl"),
+            include_str!("../../shaders/probes/probe_read.wgsl"),
             $load,
-            include_str!("../../shaders/grid.wgsl"),
+            include_str!("../../shaders/snippets/grid.wgsl"),
         )
     };
 }
 
 const fn tuned(overrides: Overrides) -> Kernel {
-    Kernel::new::<Params>("probe_read", shader!(include_str!("../../shaders/load_vector.wgsl")))
+    Kernel::new::<Params>("probe_read", shader!(include_str!("../../shaders/probes/load_vector.wgsl")))
         .overridden(overrides)
 }
 
 const fn pairs(overrides: Overrides) -> Kernel {
-    Kernel::new::<Params>("probe_read", shader!(include_str!("../../shaders/load_pair.wgsl")))
+    Kernel::new::<Params>("probe_read", shader!(include_str!("../../shaders/probes/load_pair.wgsl")))
         .overridden(overrides)
 }
 
 const fn words(overrides: Overrides) -> Kernel {
-    Kernel::new::<Params>("probe_read", shader!(include_str!("../../shaders/load_word.wgsl")))
+    Kernel::new::<Params>("probe_read", shader!(include_str!("../../shaders/probes/load_word.wgsl")))
         .overridden(overrides)
 }
 

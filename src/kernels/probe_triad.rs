@@ -1,4 +1,4 @@
-//! How fast an adapter reads two streams while it writes a third. Shader: `shaders/probe_triad.wgsl`. A probe,
+//! How fast an adapter reads two streams while it writes a third. Shader: `shaders/probes/probe_triad.wgsl`. A probe,
 //! without a twin.
 
 use super::probe_read::{every_order, spans};
@@ -8,8 +8,10 @@ use crate::gpu::{Cost, Dtype::*, Gpu, Kernel, Op, Overrides, Tensor, params};
 params! { vectors: u32, s: f32 }
 
 const fn tuned(overrides: Overrides) -> Kernel {
-    let wgsl =
-        concat!(include_str!("../../shaders/probe_triad.wgsl"), include_str!("../../shaders/grid.wgsl"));
+    let wgsl = concat!(
+        include_str!("../../shaders/probes/probe_triad.wgsl"),
+        include_str!("../../shaders/snippets/grid.wgsl")
+    );
     Kernel::new::<Params>("probe_triad", wgsl).overridden(overrides)
 }
 

@@ -1,4 +1,4 @@
-//! Float activations to int8. Shader: `shaders/quantize_activations.wgsl`.
+//! Float activations to int8. Shader: `shaders/train/quantize_activations.wgsl`.
 
 use super::{Int8Tensor, expect, for_columns, matrix};
 use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, params};
@@ -9,10 +9,10 @@ params! { batch: u32, cols: u32, words: u32 }
 const BASE: Kernel = Kernel::new::<Params>(
     "quantize_activations",
     concat!(
-        include_str!("../../shaders/quantize_activations.wgsl"),
-        include_str!("../../shaders/quantize_row.wgsl"),
-        include_str!("../../shaders/int8.wgsl"),
-        include_str!("../../shaders/grid.wgsl"),
+        include_str!("../../shaders/train/quantize_activations.wgsl"),
+        include_str!("../../shaders/snippets/quantize_row.wgsl"),
+        include_str!("../../shaders/snippets/int8.wgsl"),
+        include_str!("../../shaders/snippets/grid.wgsl"),
     ),
 );
 

@@ -1,4 +1,4 @@
-//! Float shadow weights to packed trits. Shader: `shaders/quantize_weights.wgsl`.
+//! Float shadow weights to packed trits. Shader: `shaders/train/quantize_weights.wgsl`.
 
 use super::{PackedTensor, Stack, abs_sums, absmean, expect, matrix};
 use crate::gpu::{Cost, Dtype::*, Error, Gpu, Grid, Kernel, Op, Tensor, params};
@@ -8,7 +8,10 @@ params! { matrices: u32 }
 
 const BASE: Kernel = Kernel::new::<Params>(
     "quantize_weights",
-    concat!(include_str!("../../shaders/quantize_weights.wgsl"), include_str!("../../shaders/grid.wgsl")),
+    concat!(
+        include_str!("../../shaders/train/quantize_weights.wgsl"),
+        include_str!("../../shaders/snippets/grid.wgsl")
+    ),
 );
 
 /// For any rows, and for such as start at whole vectors of four.

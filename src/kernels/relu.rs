@@ -1,4 +1,4 @@
-//! ReLU on floats. Shader: `shaders/relu.wgsl`.
+//! ReLU on floats. Shader: `shaders/train/relu.wgsl`.
 
 use super::expect;
 use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, params};
@@ -7,7 +7,7 @@ params! { count: u32 }
 
 pub static KERNEL: Kernel = Kernel::new::<Params>(
     "relu",
-    concat!(include_str!("../../shaders/relu.wgsl"), include_str!("../../shaders/grid.wgsl")),
+    concat!(include_str!("../../shaders/train/relu.wgsl"), include_str!("../../shaders/snippets/grid.wgsl")),
 );
 
 /// `y <- max(x, 0)`, of any shape.

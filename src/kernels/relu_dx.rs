@@ -1,4 +1,4 @@
-//! Gradient of the ReLU. Shader: `shaders/relu_dx.wgsl`.
+//! Gradient of the ReLU. Shader: `shaders/train/relu_dx.wgsl`.
 
 use super::expect;
 use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, params};
@@ -7,7 +7,10 @@ params! { count: u32 }
 
 pub static KERNEL: Kernel = Kernel::new::<Params>(
     "relu_dx",
-    concat!(include_str!("../../shaders/relu_dx.wgsl"), include_str!("../../shaders/grid.wgsl")),
+    concat!(
+        include_str!("../../shaders/train/relu_dx.wgsl"),
+        include_str!("../../shaders/snippets/grid.wgsl")
+    ),
 );
 
 /// `dx <- dy where x > 0, else 0`, of any shape.

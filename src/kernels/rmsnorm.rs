@@ -1,4 +1,4 @@
-//! RMSNorm with gain, on floats. Shader: `shaders/rmsnorm.wgsl`.
+//! RMSNorm with gain, on floats. Shader: `shaders/train/rmsnorm.wgsl`.
 
 use super::{expect, matrix};
 use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, params};
@@ -8,9 +8,9 @@ params! { batch: u32, cols: u32, eps: f32 }
 pub static KERNEL: Kernel = Kernel::new::<Params>(
     "rmsnorm",
     concat!(
-        include_str!("../../shaders/rmsnorm.wgsl"),
-        include_str!("../../shaders/row_sum.wgsl"),
-        include_str!("../../shaders/grid.wgsl"),
+        include_str!("../../shaders/train/rmsnorm.wgsl"),
+        include_str!("../../shaders/snippets/row_sum.wgsl"),
+        include_str!("../../shaders/snippets/grid.wgsl"),
     ),
 )
 .rowwise();

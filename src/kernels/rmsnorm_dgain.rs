@@ -1,4 +1,4 @@
-//! Gain gradient of RMSNorm, on floats. Shader: `shaders/rmsnorm_dgain.wgsl`.
+//! Gain gradient of RMSNorm, on floats. Shader: `shaders/train/rmsnorm_dgain.wgsl`.
 
 use super::{expect, matrix};
 use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, params};
@@ -6,7 +6,8 @@ use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, params};
 params! { batch: u32, cols: u32 }
 
 pub static KERNEL: Kernel =
-    Kernel::new::<Params>("rmsnorm_dgain", include_str!("../../shaders/rmsnorm_dgain.wgsl")).columnwise();
+    Kernel::new::<Params>("rmsnorm_dgain", include_str!("../../shaders/train/rmsnorm_dgain.wgsl"))
+        .columnwise();
 
 /// `dgain[cols] <- sum_b dy[b, cols] x[b, cols] factor[b]`; `factor[batch]` is [`rmsnorm`](super::rmsnorm)'s.
 pub fn rmsnorm_dgain(gpu: &Gpu, x: &Tensor, factor: &Tensor, dy: &Tensor, dgain: &Tensor) -> Op {

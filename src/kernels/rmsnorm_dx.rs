@@ -1,4 +1,4 @@
-//! Input gradient of RMSNorm, on floats. Shader: `shaders/rmsnorm_dx.wgsl`.
+//! Input gradient of RMSNorm, on floats. Shader: `shaders/train/rmsnorm_dx.wgsl`.
 
 use super::{expect, matrix};
 use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, params};
@@ -8,9 +8,9 @@ params! { batch: u32, cols: u32 }
 pub static KERNEL: Kernel = Kernel::new::<Params>(
     "rmsnorm_dx",
     concat!(
-        include_str!("../../shaders/rmsnorm_dx.wgsl"),
-        include_str!("../../shaders/row_sum.wgsl"),
-        include_str!("../../shaders/grid.wgsl"),
+        include_str!("../../shaders/train/rmsnorm_dx.wgsl"),
+        include_str!("../../shaders/snippets/row_sum.wgsl"),
+        include_str!("../../shaders/snippets/grid.wgsl"),
     ),
 )
 .rowwise();

@@ -1,4 +1,4 @@
-//! Integers through ReLU and RMSNorm to int8: the exact path. Shader: `shaders/rmsnorm_quantize.wgsl`.
+//! Integers through ReLU and RMSNorm to int8: the exact path. Shader: `shaders/train/rmsnorm_quantize.wgsl`.
 
 use super::{Int8Tensor, expect, for_columns, matrix};
 use crate::gpu::{Cost, Dtype::*, Error, Gpu, Grid, Kernel, Op, PART, Tensor, params};
@@ -9,10 +9,10 @@ params! { batch: u32, cols: u32, words: u32, stride: u32, eps: f32 }
 const BASE: Kernel = Kernel::new::<Params>(
     "rmsnorm_quantize",
     concat!(
-        include_str!("../../shaders/rmsnorm_quantize.wgsl"),
-        include_str!("../../shaders/quantize_row.wgsl"),
-        include_str!("../../shaders/int8.wgsl"),
-        include_str!("../../shaders/grid.wgsl"),
+        include_str!("../../shaders/train/rmsnorm_quantize.wgsl"),
+        include_str!("../../shaders/snippets/quantize_row.wgsl"),
+        include_str!("../../shaders/snippets/int8.wgsl"),
+        include_str!("../../shaders/snippets/grid.wgsl"),
     ),
 );
 

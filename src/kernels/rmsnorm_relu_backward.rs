@@ -1,5 +1,5 @@
 //! Gradients through RMSNorm and ReLU, from the exact path's integers.
-//! Shader: `shaders/rmsnorm_relu_backward.wgsl`.
+//! Shader: `shaders/train/rmsnorm_relu_backward.wgsl`.
 
 use super::rmsnorm_relu_dgain::column_groups;
 use super::{SLICED, SLICED_WHOLE, expect, for_columns, matrix};
@@ -10,10 +10,10 @@ params! { batch: u32, cols: u32 }
 const BASE: Kernel = Kernel::new::<Params>(
     "rmsnorm_relu_backward",
     concat!(
-        include_str!("../../shaders/rmsnorm_relu_backward.wgsl"),
-        include_str!("../../shaders/dgain_columns.wgsl"),
-        include_str!("../../shaders/row_sum.wgsl"),
-        include_str!("../../shaders/grid.wgsl"),
+        include_str!("../../shaders/train/rmsnorm_relu_backward.wgsl"),
+        include_str!("../../shaders/snippets/dgain_columns.wgsl"),
+        include_str!("../../shaders/snippets/row_sum.wgsl"),
+        include_str!("../../shaders/snippets/grid.wgsl"),
     ),
 );
 

@@ -1,4 +1,4 @@
-//! Gain gradient of RMSNorm after ReLU, from the exact path's integers. Shader: `shaders/rmsnorm_relu_dgain.wgsl`.
+//! Gain gradient of RMSNorm after ReLU, from the exact path's integers. Shader: `shaders/train/rmsnorm_relu_dgain.wgsl`.
 
 use super::{SLICED, SLICED_WHOLE, expect, for_columns, matrix};
 use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Overrides, Tensor, params, value};
@@ -8,9 +8,9 @@ params! { batch: u32, cols: u32 }
 const BASE: Kernel = Kernel::new::<Params>(
     "rmsnorm_relu_dgain",
     concat!(
-        include_str!("../../shaders/rmsnorm_relu_dgain.wgsl"),
-        include_str!("../../shaders/dgain_columns.wgsl"),
-        include_str!("../../shaders/grid.wgsl"),
+        include_str!("../../shaders/train/rmsnorm_relu_dgain.wgsl"),
+        include_str!("../../shaders/snippets/dgain_columns.wgsl"),
+        include_str!("../../shaders/snippets/grid.wgsl"),
     ),
 );
 

@@ -1,4 +1,4 @@
-//! Integers to floats. Shader: `shaders/scale_rows.wgsl`.
+//! Integers to floats. Shader: `shaders/train/scale_rows.wgsl`.
 
 use super::{expect, matrix};
 use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, params};
@@ -7,7 +7,10 @@ params! { count: u32, rows: u32 }
 
 pub static KERNEL: Kernel = Kernel::new::<Params>(
     "scale_rows",
-    concat!(include_str!("../../shaders/scale_rows.wgsl"), include_str!("../../shaders/grid.wgsl")),
+    concat!(
+        include_str!("../../shaders/train/scale_rows.wgsl"),
+        include_str!("../../shaders/snippets/grid.wgsl")
+    ),
 );
 
 /// `y[batch, rows] <- scale[batch] acc[batch, rows]`.

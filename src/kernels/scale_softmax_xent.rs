@@ -1,4 +1,4 @@
-//! The loss from the last layer's accumulators. Shader: `shaders/scale_softmax_xent.wgsl`.
+//! The loss from the last layer's accumulators. Shader: `shaders/train/scale_softmax_xent.wgsl`.
 
 use super::{Totals, expect, matrix};
 use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, params};
@@ -7,7 +7,10 @@ params! { batch: u32, classes: u32, smoothing: f32, inverse_batch: f32 }
 
 pub static KERNEL: Kernel = Kernel::new::<Params>(
     "scale_softmax_xent",
-    concat!(include_str!("../../shaders/scale_softmax_xent.wgsl"), include_str!("../../shaders/xent.wgsl")),
+    concat!(
+        include_str!("../../shaders/train/scale_softmax_xent.wgsl"),
+        include_str!("../../shaders/snippets/xent.wgsl")
+    ),
 )
 .with(&[], &[]);
 

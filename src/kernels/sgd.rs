@@ -1,4 +1,4 @@
-//! The plainest optimizer, to compare with. Shader: `shaders/sgd.wgsl`.
+//! The plainest optimizer, to compare with. Shader: `shaders/train/sgd.wgsl`.
 
 use super::{Trainable, expect};
 use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, params};
@@ -8,9 +8,9 @@ params! { count: u32, decayed: u32, momentum: f32, decay: f32 }
 pub static KERNEL: Kernel = Kernel::new::<Params>(
     "sgd",
     concat!(
-        include_str!("../../shaders/sgd.wgsl"),
-        include_str!("../../shaders/block_sum.wgsl"),
-        include_str!("../../shaders/grid.wgsl"),
+        include_str!("../../shaders/train/sgd.wgsl"),
+        include_str!("../../shaders/snippets/block_sum.wgsl"),
+        include_str!("../../shaders/snippets/grid.wgsl"),
     ),
 );
 

@@ -1,4 +1,4 @@
-//! The loss, its gradient and the hits. Shader: `shaders/softmax_xent.wgsl`.
+//! The loss, its gradient and the hits. Shader: `shaders/train/softmax_xent.wgsl`.
 
 use super::{expect, matrix};
 use crate::gpu::{Cost, Dtype::*, Error, Gpu, Grid, Kernel, Op, Tensor, params};
@@ -7,7 +7,10 @@ params! { batch: u32, classes: u32, smoothing: f32, inverse_batch: f32 }
 
 pub static KERNEL: Kernel = Kernel::new::<Params>(
     "softmax_xent",
-    concat!(include_str!("../../shaders/softmax_xent.wgsl"), include_str!("../../shaders/xent.wgsl")),
+    concat!(
+        include_str!("../../shaders/train/softmax_xent.wgsl"),
+        include_str!("../../shaders/snippets/xent.wgsl")
+    ),
 )
 .with(&[], &[]);
 
