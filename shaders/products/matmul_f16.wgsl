@@ -11,7 +11,7 @@
 // Does     16 * batch * rows * vectors operations.
 // Twin     reference::matmul_f16 — within the rounding of a sum of cols terms.
 
-struct Params { batch: u32, rows: u32, vectors: u32 }
+struct Params { batch: u32, rows: u32, length: u32, words: u32 }
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<Load>;

@@ -9,7 +9,7 @@
 // Does     2 * batch * rows * cols operations.
 // Twin     reference::matmul_f32_dx — within the rounding of a sum of rows terms.
 
-struct Params { batch: u32, rows: u32, cols: u32 }
+struct Params { batch: u32, rows: u32, cols: u32, words: u32 }
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> w: array<Load>;

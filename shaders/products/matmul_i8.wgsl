@@ -9,7 +9,7 @@
 // Does     32 * batch * rows * vectors operations.
 // Twin     reference::matmul_i8 — equal.
 
-struct Params { batch: u32, rows: u32, vectors: u32 }
+struct Params { batch: u32, rows: u32, length: u32, words: u32 }
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> w: array<vec4<u32>>;

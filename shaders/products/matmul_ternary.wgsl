@@ -12,7 +12,7 @@
 // Does     2 * batch * rows * cols operations (one add, one multiply by a trit).
 // Twin     reference::matmul_ternary — equal.
 
-struct Params { batch: u32, rows: u32, words: u32 }
+struct Params { batch: u32, rows: u32, length: u32, words: u32 }
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> w: array<vec4<u32>>;

@@ -3,7 +3,7 @@
 alias Four = vec4<i32>;
 
 fn row_length() -> u32 {
-    return p.vectors;
+    return p.length;
 }
 
 fn batch_length() -> u32 {
@@ -102,7 +102,7 @@ fn totals(t: vec4<i32>) -> vec4<i32> {
 
 // A vector of each of the rows that start at these; past their end the last one, which meets activations of 0.
 fn rows_at(starts: vec4<u32>, k: u32) -> Rows {
-    let i = starts + min(k, p.vectors - 1u);
+    let i = starts + min(k, p.length - 1u);
     return Rows(w[i.x], w[i.y], w[i.z], w[i.w]);
 }
 
@@ -112,7 +112,7 @@ fn activations(start: u32, k: u32) -> vec4<u32> {
 }
 
 fn walk(a: ptr<function, Sums>, starts: vec4<u32>, start: u32, share: u32) {
-    for (var k = 0u; k < p.vectors; k += 8u / COLUMNS) {
+    for (var k = 0u; k < p.length; k += 8u / COLUMNS) {
         var v = Weights();
         v[0] = rows_at(starts, k);
         if COLUMNS < 8u { v[1] = rows_at(starts, k + 1u); }

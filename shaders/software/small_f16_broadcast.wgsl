@@ -4,11 +4,11 @@ alias Load = vec4<u32>;
 alias Four = vec4<f32>;
 
 fn row_length() -> u32 {
-    return p.vectors;
+    return p.length;
 }
 
 fn batch_length() -> u32 {
-    return p.vectors;
+    return p.length;
 }
 
 // Eight terms of each of four rows, [term][row].
@@ -39,18 +39,18 @@ fn add(a: ptr<function, Sums>, m: ptr<function, Weights>, v: vec4<u32>) {
 
 // A vector of each of the rows that start at these, zeros past their end.
 fn rows_at(starts: vec4<u32>, k: u32) -> Eight {
-    let i = starts + min(k, p.vectors - 1u);
+    let i = starts + min(k, p.length - 1u);
     let none = vec4<u32>(0u);
-    let v0 = select(none, w[i.x], k < p.vectors);
-    let v1 = select(none, w[i.y], k < p.vectors);
-    let v2 = select(none, w[i.z], k < p.vectors);
-    let v3 = select(none, w[i.w], k < p.vectors);
+    let v0 = select(none, w[i.x], k < p.length);
+    let v1 = select(none, w[i.y], k < p.length);
+    let v2 = select(none, w[i.z], k < p.length);
+    let v3 = select(none, w[i.w], k < p.length);
     return Eight(transpose(mat4x4<f32>(low_halfs(v0), low_halfs(v1), low_halfs(v2), low_halfs(v3))),
                  transpose(mat4x4<f32>(high_halfs(v0), high_halfs(v1), high_halfs(v2), high_halfs(v3))));
 }
 
 fn walk(a: ptr<function, Sums>, starts: vec4<u32>, start: u32, share: u32) {
-    for (var k = 0u; k < p.vectors; k += 8u / COLUMNS) {
+    for (var k = 0u; k < p.length; k += 8u / COLUMNS) {
         var m = Weights();
         m[0] = rows_at(starts, k);
         if COLUMNS < 8u { m[1] = rows_at(starts, k + 1u); }
@@ -58,7 +58,7 @@ fn walk(a: ptr<function, Sums>, starts: vec4<u32>, start: u32, share: u32) {
             m[2] = rows_at(starts, k + 2u);
             m[3] = rows_at(starts, k + 3u);
         }
-        let v = x[start + min(k + share, p.vectors - 1u)];
-        add(a, &m, select(vec4<u32>(0u), v, k + share < p.vectors));
+        let v = x[start + min(k + share, p.length - 1u)];
+        add(a, &m, select(vec4<u32>(0u), v, k + share < p.length));
     }
 }

@@ -4,11 +4,11 @@ alias Load = vec4<f32>;
 alias Four = vec4<f32>;
 
 fn row_length() -> u32 {
-    return p.cols;
+    return p.length;
 }
 
 fn batch_length() -> u32 {
-    return p.cols;
+    return p.length;
 }
 
 // Four terms of each of four rows, [term][row], at up to four places that follow each other.
@@ -39,16 +39,16 @@ fn rows_at(i: vec4<u32>) -> mat4x4<f32> {
 // Four terms of a row of w that starts at any element, 0 past its end.
 fn w_four(start: u32, k: u32) -> vec4<f32> {
     let at = vec4<u32>(k, k + 1u, k + 2u, k + 3u);
-    let i = start + min(at, vec4<u32>(p.cols - 1u));
+    let i = start + min(at, vec4<u32>(p.length - 1u));
     let four = vec4<f32>(w[i.x >> 2u][i.x & 3u], w[i.y >> 2u][i.y & 3u], w[i.z >> 2u][i.z & 3u], w[i.w >> 2u][i.w & 3u]);
-    return select(vec4<f32>(0.0), four, at < vec4<u32>(p.cols));
+    return select(vec4<f32>(0.0), four, at < vec4<u32>(p.length));
 }
 
 fn x_four(start: u32, k: u32) -> vec4<f32> {
     let at = vec4<u32>(k, k + 1u, k + 2u, k + 3u);
-    let i = start + min(at, vec4<u32>(p.cols - 1u));
+    let i = start + min(at, vec4<u32>(p.length - 1u));
     let four = vec4<f32>(x[i.x >> 2u][i.x & 3u], x[i.y >> 2u][i.y & 3u], x[i.z >> 2u][i.z & 3u], x[i.w >> 2u][i.w & 3u]);
-    return select(vec4<f32>(0.0), four, at < vec4<u32>(p.cols));
+    return select(vec4<f32>(0.0), four, at < vec4<u32>(p.length));
 }
 
 fn fours_at(starts: vec4<u32>, k: u32) -> mat4x4<f32> {
@@ -58,7 +58,7 @@ fn fours_at(starts: vec4<u32>, k: u32) -> mat4x4<f32> {
 fn walk(a: ptr<function, Sums>, starts: vec4<u32>, start: u32, share: u32) {
     let places = 8u / COLUMNS;
     // Loads of four need rows that start at multiples of four; other rows, and the last places, go one by one.
-    let vectors = select(0u, p.cols >> 2u, (p.cols & 3u) == 0u);
+    let vectors = select(0u, p.length >> 2u, (p.length & 3u) == 0u);
     let whole = vectors - vectors % places;
     let v0 = starts >> vec4<u32>(2u);
     for (var k = 0u; k < whole; k += places) {
@@ -71,7 +71,7 @@ fn walk(a: ptr<function, Sums>, starts: vec4<u32>, start: u32, share: u32) {
         }
         add(a, &m, x[(start >> 2u) + k + share]);
     }
-    for (var k = 4u * whole; k < p.cols; k += 4u * places) {
+    for (var k = 4u * whole; k < p.length; k += 4u * places) {
         var m = Weights();
         m[0] = fours_at(starts, k);
         if COLUMNS < 8u { m[1] = fours_at(starts, k + 4u); }

@@ -3,11 +3,11 @@
 alias Four = vec4<i32>;
 
 fn row_length() -> u32 {
-    return p.vectors;
+    return p.length;
 }
 
 fn batch_length() -> u32 {
-    return p.vectors;
+    return p.length;
 }
 
 // A vector of each of four rows.
@@ -19,7 +19,7 @@ fn terms(v: Rows, x: vec4<u32>) -> vec4<i32> {
 
 // A vector of each of the rows that start at these; past their end the last one, which meets activations of 0.
 fn rows_at(starts: vec4<u32>, k: u32) -> Rows {
-    let i = starts + min(k, p.vectors - 1u);
+    let i = starts + min(k, p.length - 1u);
     return Rows(w[i.x], w[i.y], w[i.z], w[i.w]);
 }
 
@@ -51,8 +51,8 @@ fn add(a: ptr<function, Sums>, starts: vec4<u32>, k: u32, x: vec4<u32>) {
 }
 
 fn walk(a: ptr<function, Sums>, starts: vec4<u32>, start: u32, share: u32) {
-    for (var k = 0u; k < p.vectors; k += 8u / COLUMNS) {
-        let x = q[start + min(k + share, p.vectors - 1u)];
-        add(a, starts, k, select(vec4<u32>(0u), x, k + share < p.vectors));
+    for (var k = 0u; k < p.length; k += 8u / COLUMNS) {
+        let x = q[start + min(k + share, p.length - 1u)];
+        add(a, starts, k, select(vec4<u32>(0u), x, k + share < p.length));
     }
 }

@@ -3,11 +3,11 @@
 alias Four = vec4<i32>;
 
 fn row_length() -> u32 {
-    return p.words;
+    return p.length;
 }
 
 fn batch_length() -> u32 {
-    return p.words;
+    return p.length;
 }
 
 // One word of each of four rows, for four words that follow each other.
@@ -15,10 +15,10 @@ alias Words = array<vec4<u32>, 4>;
 
 // One word of each of the four rows that start at these, 0 past their end.
 fn words_at(starts: vec4<u32>, k: u32) -> vec4<u32> {
-    let i = starts + min(k, p.words - 1u);
+    let i = starts + min(k, p.length - 1u);
     let words = vec4<u32>(w[i.x >> 2u][i.x & 3u], w[i.y >> 2u][i.y & 3u],
                           w[i.z >> 2u][i.z & 3u], w[i.w >> 2u][i.w & 3u]);
-    return select(vec4<u32>(0u), words, k < p.words);
+    return select(vec4<u32>(0u), words, k < p.length);
 }
 
 // Sixteen terms of each of the four rows.
@@ -48,7 +48,7 @@ fn add_eight(t: ptr<function, Sums>, c: ptr<function, Words>, first: u32, x: vec
 
 // This lane's activations, of word k plus its own share; those past the end meet words that are 0.
 fn activations(start: u32, k: u32) -> vec4<u32> {
-    return q[start + min(k, p.words - 1u)];
+    return q[start + min(k, p.length - 1u)];
 }
 
 // Four words of each row, from word k on, for every batch row: so many as a total may hold.
@@ -81,7 +81,7 @@ fn add(a: ptr<function, Sums>, c: ptr<function, Words>, start: u32, k: u32) {
 
 fn walk(a: ptr<function, Sums>, starts: vec4<u32>, start: u32, share: u32) {
     // Rows start at vectors if and only if they are whole vectors.
-    let vectors = select(0u, p.words >> 2u, (p.words & 3u) == 0u);
+    let vectors = select(0u, p.length >> 2u, (p.length & 3u) == 0u);
     let v = starts >> vec4<u32>(2u);
     for (var k = 0u; k < vectors; k++) {
         let four0 = w[v.x + k];
@@ -92,7 +92,7 @@ fn walk(a: ptr<function, Sums>, starts: vec4<u32>, start: u32, share: u32) {
                       vec4<u32>(four0.z, four1.z, four2.z, four3.z), vec4<u32>(four0.w, four1.w, four2.w, four3.w));
         add(a, &c, start, 4u * k + share);
     }
-    for (var k = 4u * vectors; k < p.words; k += 4u) {
+    for (var k = 4u * vectors; k < p.length; k += 4u) {
         var c = Words(words_at(starts, k), words_at(starts, k + 1u), words_at(starts, k + 2u), words_at(starts, k + 3u));
         add(a, &c, start, k + share);
     }

@@ -3,12 +3,12 @@
 alias Load = vec4<u32>;
 
 fn walk(t: ptr<function, Tile>, b: u32, row: u32, lane: u32) {
-    let near = min(b + lane, p.batch - 1u) * p.vectors;
-    let far = min(b + 8u + lane, p.batch - 1u) * p.vectors;
+    let near = min(b + lane, p.batch - 1u) * p.length;
+    let far = min(b + 8u + lane, p.batch - 1u) * p.length;
     let rows = eight_of(row, p.rows);
-    let low = rows.low * p.vectors;
-    let high = rows.high * p.vectors;
-    for (var k = 0u; k < p.vectors; k++) {
+    let low = rows.low * p.length;
+    let high = rows.high * p.length;
+    for (var k = 0u; k < p.length; k++) {
         let x_near = x[near + k];
         let x_far = x[far + k];
         let n = low_halfs(x_near);

@@ -11,13 +11,13 @@ fn w_at(i: u32) -> f32 {
 }
 
 fn walk(t: ptr<function, Tile>, b: u32, row: u32, lane: u32) {
-    let near = min(b + lane, p.batch - 1u) * p.cols;
-    let far = min(b + 8u + lane, p.batch - 1u) * p.cols;
+    let near = min(b + lane, p.batch - 1u) * p.length;
+    let far = min(b + 8u + lane, p.batch - 1u) * p.length;
     let rows = eight_of(row, p.rows);
-    let low = rows.low * p.cols;
-    let high = rows.high * p.cols;
+    let low = rows.low * p.length;
+    let high = rows.high * p.length;
     // Loads of four need rows that start at multiples of four; other rows go one by one.
-    let whole = select(0u, p.cols, p.cols % 4u == 0u);
+    let whole = select(0u, p.length, p.length % 4u == 0u);
     for (var k = 0u; k < whole; k += 4u) {
         let x_near = x[(near + k) / 4u];
         let x_far = x[(far + k) / 4u];
@@ -36,7 +36,7 @@ fn walk(t: ptr<function, Tile>, b: u32, row: u32, lane: u32) {
         (*t)[6] = plus((*t)[6], w[h.z], x0, x1, x2, x3);
         (*t)[7] = plus((*t)[7], w[h.w], x0, x1, x2, x3);
     }
-    for (var k = whole; k < p.cols; k++) {
+    for (var k = whole; k < p.length; k++) {
         let l = low + k;
         let h = high + k;
         add_one(t, vec4<f32>(w_at(l.x), w_at(l.y), w_at(l.z), w_at(l.w)),

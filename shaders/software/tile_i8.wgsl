@@ -3,7 +3,7 @@
 alias Weights = vec4<u32>;
 
 fn steps() -> u32 {
-    return p.vectors;
+    return p.length;
 }
 
 fn weights(row: u32, k: u32) -> Weights {

@@ -3,7 +3,7 @@
 alias Weights = u32;
 
 fn steps() -> u32 {
-    return p.words;
+    return p.length;
 }
 
 fn weights(row: u32, k: u32) -> Weights {

@@ -97,13 +97,16 @@ pub trait Parameters: bytemuck::Pod {
     const FIELDS: &'static [Field];
 }
 
-/// Declares `Params` and its field list from one text.
+/// Declares a `Params` struct and its field list from one text; a file with several gives each a name.
 macro_rules! params {
     ($($name:ident: $ty:ident),+ $(,)?) => {
+        $crate::gpu::params! { struct Params { $($name: $ty),+ } }
+    };
+    (struct $params:ident { $($name:ident: $ty:ident),+ $(,)? }) => {
         #[repr(C)]
         #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-        struct Params { $($name: $ty),+ }
-        impl $crate::gpu::Parameters for Params {
+        struct $params { $($name: $ty),+ }
+        impl $crate::gpu::Parameters for $params {
             const FIELDS: &'static [$crate::gpu::Field] = &[$((stringify!($name), stringify!($ty))),+];
         }
     };

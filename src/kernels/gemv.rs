@@ -8,7 +8,7 @@ use super::{Int8Tensor, MOST_COLS, PackedTensor, chosen, expect, matrix, preferr
 use crate::gpu::{Arithmetic, Cost, Dtype::*, Error, Gpu, Kernel, Op, Tensor, WG_CPU, params};
 use crate::ternary::{self, Base3, Bitplanes};
 
-// Length counts what a row is made of: columns, words or vectors.
+// Length counts what a row of the matrix is made of: columns, words or vectors.
 params! { rows: u32, length: u32, words: u32 }
 
 /// An operation whose lanes walk along the rows together, by this skeleton.
@@ -277,11 +277,23 @@ pub fn gemv_f32(gpu: &Gpu, x: &Tensor, w: &Tensor, y: &Tensor) -> Op {
 
 /// [`gemv_f32`] by a variant of one's choice.
 pub fn gemv_f32_variant(gpu: &Gpu, kernel: &'static Kernel, x: &Tensor, w: &Tensor, y: &Tensor) -> Op {
-    let [rows, cols] = matrix("gemv_f32", w);
-    expect("gemv_f32", x, F32, &[1, cols]);
-    expect("gemv_f32", w, F32, &[rows, cols]);
-    expect("gemv_f32", y, F32, &[1, rows]);
-    bind(gpu, kernel, [rows, cols, 0], cols, &[x, w, y])
+    let (row, cols) = floats("gemv_f32", 1, x, w, y);
+    bind(gpu, kernel, row, cols, &[x, w, y])
+}
+
+/// What `Params` says of a matrix of floats that fits a batch of `x` and `y`, and its columns.
+pub(super) fn floats(
+    operation: &str,
+    batch: usize,
+    x: &Tensor,
+    w: &Tensor,
+    y: &Tensor,
+) -> ([usize; 3], usize) {
+    let [rows, cols] = matrix(operation, w);
+    expect(operation, x, F32, &[batch, cols]);
+    expect(operation, w, F32, &[rows, cols]);
+    expect(operation, y, F32, &[batch, rows]);
+    ([rows, cols, 0], cols)
 }
 
 /// 16-byte vectors in a row of `cols` halfs.
@@ -309,13 +321,24 @@ pub fn gemv_f16(gpu: &Gpu, x: &Tensor, w: &Tensor, y: &Tensor) -> Op {
 
 /// [`gemv_f16`] by a variant of one's choice.
 pub fn gemv_f16_variant(gpu: &Gpu, kernel: &'static Kernel, x: &Tensor, w: &Tensor, y: &Tensor) -> Op {
-    let [rows, width] = matrix("gemv_f16", w);
+    let (row, cols) = halfs("gemv_f16", 1, x, w, y);
+    bind(gpu, kernel, row, cols, &[x, w, y])
+}
+
+/// [`floats`] of a matrix of halfs. It does not know its last column: the padding counts.
+pub(super) fn halfs(
+    operation: &str,
+    batch: usize,
+    x: &Tensor,
+    w: &Tensor,
+    y: &Tensor,
+) -> ([usize; 3], usize) {
+    let [rows, width] = matrix(operation, w);
     let vectors = width / 4;
-    expect("gemv_f16", x, U32, &[1, 4 * vectors]);
-    expect("gemv_f16", w, U32, &[rows, 4 * vectors]);
-    expect("gemv_f16", y, F32, &[1, rows]);
-    // The matrix does not know its last column: the padding counts.
-    bind(gpu, kernel, [rows, vectors, 0], 8 * vectors, &[x, w, y])
+    expect(operation, x, U32, &[batch, 4 * vectors]);
+    expect(operation, w, U32, &[rows, 4 * vectors]);
+    expect(operation, y, F32, &[batch, rows]);
+    ([rows, vectors, 0], 8 * vectors)
 }
 
 // --- int8 ------------------------------------------------------------------------------------------
@@ -332,14 +355,25 @@ pub fn gemv_i8(gpu: &Gpu, x: &Int8Tensor, w: &Tensor, acc: &Tensor) -> Op {
 
 /// [`gemv_i8`] by a variant of one's choice.
 pub fn gemv_i8_variant(gpu: &Gpu, kernel: &'static Kernel, x: &Int8Tensor, w: &Tensor, acc: &Tensor) -> Op {
-    let [rows, width] = matrix("gemv_i8", w);
+    let (row, cols) = int8("gemv_i8", 1, x, w, acc);
+    bind(gpu, kernel, row, cols, &[w, &x.q, acc])
+}
+
+/// [`floats`] of a matrix of int8. It does not know its last column: the padding counts.
+pub(super) fn int8(
+    operation: &str,
+    batch: usize,
+    x: &Int8Tensor,
+    w: &Tensor,
+    acc: &Tensor,
+) -> ([usize; 3], usize) {
+    let [rows, width] = matrix(operation, w);
     let vectors = width / 4;
-    assert!(16 * vectors <= MOST_COLS_I8, "gemv_i8: {} columns exceed {MOST_COLS_I8}", 16 * vectors);
-    expect("gemv_i8", w, U32, &[rows, 4 * vectors]);
-    expect("gemv_i8", &x.q, U32, &[1, 4 * vectors]);
-    expect("gemv_i8", acc, I32, &[1, rows]);
-    // The matrix does not know its last column: the padding counts.
-    bind(gpu, kernel, [rows, vectors, 0], 16 * vectors, &[w, &x.q, acc])
+    assert!(16 * vectors <= MOST_COLS_I8, "{operation}: {} columns exceed {MOST_COLS_I8}", 16 * vectors);
+    expect(operation, w, U32, &[rows, 4 * vectors]);
+    expect(operation, &x.q, U32, &[batch, 4 * vectors]);
+    expect(operation, acc, I32, &[batch, rows]);
+    ([rows, vectors, 0], 16 * vectors)
 }
 
 // --- two bits --------------------------------------------------------------------------------------
@@ -357,9 +391,8 @@ pub fn gemv_ternary_variant(
     w: &PackedTensor,
     acc: &Tensor,
 ) -> Op {
-    let shape = packed("gemv_ternary", x, w, acc);
-    expect("gemv_ternary", &x.sum, I32, &[1]);
-    bind(gpu, kernel, shape, w.cols, &[&w.words, &x.q, &x.sum, acc])
+    let row = packed("gemv_ternary", 1, x, w, acc);
+    bind(gpu, kernel, row, w.cols, &[&w.words, &x.q, &x.sum, acc])
 }
 
 /// `acc[1, rows] <- sum_k T[rows, k] q[1, k]`, in i32, by adding, subtracting and skipping.
@@ -375,17 +408,24 @@ pub fn gemv_ternary_addsub_variant(
     w: &PackedTensor,
     acc: &Tensor,
 ) -> Op {
-    let shape = packed("gemv_ternary_addsub", x, w, acc);
-    bind(gpu, kernel, shape, w.cols, &[&w.words, &x.q, acc])
+    let row = packed("gemv_ternary_addsub", 1, x, w, acc);
+    bind(gpu, kernel, row, w.cols, &[&w.words, &x.q, acc])
 }
 
-/// Rows and words of a packed matrix that fits these tensors.
-fn packed(operation: &str, x: &Int8Tensor, w: &PackedTensor, acc: &Tensor) -> [usize; 3] {
+/// What `Params` says of a packed matrix that fits a batch of `x` and `acc`.
+pub(super) fn packed(
+    operation: &str,
+    batch: usize,
+    x: &Int8Tensor,
+    w: &PackedTensor,
+    acc: &Tensor,
+) -> [usize; 3] {
     let (rows, words) = (w.rows(), ternary::words(w.cols));
     assert!(w.cols <= MOST_COLS, "{operation}: {} columns exceed {MOST_COLS}", w.cols);
     expect(operation, &w.words, U32, &[rows, words]);
-    expect(operation, &x.q, U32, &[1, 4 * words]);
-    expect(operation, acc, I32, &[1, rows]);
+    expect(operation, &x.q, U32, &[batch, 4 * words]);
+    expect(operation, &x.sum, I32, &[batch]);
+    expect(operation, acc, I32, &[batch, rows]);
     [rows, words, words]
 }
 
@@ -424,14 +464,26 @@ pub fn gemv_base3_variant(
     w: &Base3Tensor,
     acc: &Tensor,
 ) -> Op {
+    let row = base3("gemv_base3", 1, x, w, acc);
+    bind(gpu, kernel, row, w.cols, &[&w.words, &x.q, &x.sum, acc])
+}
+
+/// [`packed`] of a matrix in base 3.
+pub(super) fn base3(
+    operation: &str,
+    batch: usize,
+    x: &Int8Tensor,
+    w: &Base3Tensor,
+    acc: &Tensor,
+) -> [usize; 3] {
     let (rows, cols) = (w.words.shape()[0], w.cols);
     let (vectors, words) = (ternary::base3_vectors(cols), ternary::words(cols));
-    assert!(cols <= MOST_COLS, "gemv_base3: {cols} columns exceed {MOST_COLS}");
-    expect("gemv_base3", &w.words, U32, &[rows, 4 * vectors]);
-    expect("gemv_base3", &x.q, U32, &[1, 4 * words]);
-    expect("gemv_base3", &x.sum, I32, &[1]);
-    expect("gemv_base3", acc, I32, &[1, rows]);
-    bind(gpu, kernel, [rows, vectors, words], cols, &[&w.words, &x.q, &x.sum, acc])
+    assert!(cols <= MOST_COLS, "{operation}: {cols} columns exceed {MOST_COLS}");
+    expect(operation, &w.words, U32, &[rows, 4 * vectors]);
+    expect(operation, &x.q, U32, &[batch, 4 * words]);
+    expect(operation, &x.sum, I32, &[batch]);
+    expect(operation, acc, I32, &[batch, rows]);
+    [rows, vectors, words]
 }
 
 // --- bit planes ------------------------------------------------------------------------------------

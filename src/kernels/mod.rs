@@ -1,4 +1,4 @@
-//! Every kernel's host side: a file per operation, and one table for the products of one row. Functions assert shapes,
+//! The host side of every kernel: a file for each kind of operation. Functions assert shapes,
 //! bind, and state the [`Cost`](crate::gpu::Cost); they enqueue nothing. Knows no network.
 //!
 //! Two small groups of tensors recur in the signatures: a ternary matrix ([`PackedTensor`]) and a
@@ -14,150 +14,101 @@ macro_rules! text {
     };
 }
 
-mod abs_sums;
-mod absmean;
-mod adamw;
-mod augment_batch;
-mod dequantize_weights;
-mod descale_rows;
-mod gather_batch;
+mod batch;
+mod elementwise;
 mod gemv;
-mod matmul_base3;
-mod matmul_f16;
-mod matmul_f32;
-mod matmul_f32_dw;
-mod matmul_f32_dx;
-mod matmul_i8;
-mod matmul_ternary;
-mod matmul_ternary_dw;
-mod matmul_ternary_dx;
-mod probe_add_i32;
-mod probe_cache;
-mod probe_copy;
-mod probe_dot4;
-mod probe_fma_f16;
-mod probe_fma_f32;
-mod probe_launch;
-mod probe_read;
-mod probe_triad;
-mod probe_write;
-mod quantize_activations;
-mod quantize_weights;
-mod relu;
-mod relu_dx;
-mod rmsnorm;
-mod rmsnorm_dgain;
-mod rmsnorm_dx;
-mod rmsnorm_quantize;
-mod rmsnorm_relu_backward;
-mod rmsnorm_relu_dgain;
-mod scale_rows;
-mod scale_softmax_xent;
+mod gradients;
+mod loss;
+mod matmul;
+mod norm;
+mod optimizer;
+mod probes;
+mod quantize;
 mod select;
-mod sgd;
-mod softmax_xent;
 
-pub use abs_sums::abs_sums;
-pub use absmean::{Place, Stack, absmean};
-pub use adamw::{AdamW, Moments, Trainable, adamw};
-pub use augment_batch::augment_batch;
-pub use dequantize_weights::dequantize_weights;
-pub use descale_rows::descale_rows;
-pub use gather_batch::gather_batch;
+pub use batch::{augment_batch, gather_batch};
+pub use elementwise::{descale_rows, relu, relu_dx, scale_rows};
 pub use gemv::{
     Base3Tensor, BitplaneTensor, MOST_COLS_I8, f16_vectors, f16_words, gemv_base3, gemv_base3_variant,
     gemv_bitplane, gemv_bitplane_variant, gemv_f16, gemv_f16_variant, gemv_f32, gemv_f32_variant, gemv_i8,
     gemv_i8_variant, gemv_ternary, gemv_ternary_addsub, gemv_ternary_addsub_variant, gemv_ternary_variant,
 };
-pub use matmul_base3::{matmul_base3, matmul_base3_variant};
-pub use matmul_f16::{matmul_f16, matmul_f16_variant};
-pub use matmul_f32::{matmul_f32, matmul_f32_variant};
-pub use matmul_f32_dw::{matmul_f32_dw, matmul_f32_dw_variant};
-pub use matmul_f32_dx::{matmul_f32_dx, matmul_f32_dx_variant};
-pub use matmul_i8::{matmul_i8, matmul_i8_variant};
-pub use matmul_ternary::{MOST_COLS, matmul_ternary, matmul_ternary_variant};
-pub use matmul_ternary_dw::{matmul_ternary_dw, matmul_ternary_dw_variant};
-pub use matmul_ternary_dx::{matmul_ternary_dx, matmul_ternary_dx_variant};
-pub use probe_add_i32::probe_add_i32;
-pub use probe_cache::probe_cache;
-pub use probe_copy::probe_copy;
-pub use probe_dot4::probe_dot4;
-pub use probe_fma_f16::probe_fma_f16;
-pub use probe_fma_f32::probe_fma_f32;
-pub use probe_launch::probe_launch;
-pub use probe_read::{PROBE_WORDS, probe_read};
-pub use probe_triad::probe_triad;
-pub use probe_write::probe_write;
-pub use quantize_activations::quantize_activations;
-pub use quantize_weights::{quantize, quantize_weights};
-pub use relu::relu;
-pub use relu_dx::relu_dx;
-pub use rmsnorm::rmsnorm;
-pub use rmsnorm_dgain::rmsnorm_dgain;
-pub use rmsnorm_dx::rmsnorm_dx;
-pub use rmsnorm_quantize::{Factors, rmsnorm_quantize};
-pub use rmsnorm_relu_backward::rmsnorm_relu_backward;
-pub use rmsnorm_relu_dgain::rmsnorm_relu_dgain;
-pub use scale_rows::scale_rows;
-pub use scale_softmax_xent::scale_softmax_xent;
+pub use gradients::{
+    matmul_f32_dw, matmul_f32_dw_variant, matmul_f32_dx, matmul_f32_dx_variant, matmul_ternary_dw,
+    matmul_ternary_dw_variant, matmul_ternary_dx, matmul_ternary_dx_variant,
+};
+pub use loss::{Totals, scale_softmax_xent, softmax_xent};
+pub use matmul::{
+    MOST_COLS, matmul_base3, matmul_base3_variant, matmul_f16, matmul_f16_variant, matmul_f32,
+    matmul_f32_variant, matmul_i8, matmul_i8_variant, matmul_ternary, matmul_ternary_variant,
+};
+pub use norm::{
+    Factors, rmsnorm, rmsnorm_dgain, rmsnorm_dx, rmsnorm_quantize, rmsnorm_relu_backward, rmsnorm_relu_dgain,
+};
+pub use optimizer::{AdamW, Moments, Sgd, Trainable, adamw, sgd};
+pub use probes::{
+    PROBE_WORDS, probe_add_i32, probe_cache, probe_copy, probe_dot4, probe_fma_f16, probe_fma_f32,
+    probe_launch, probe_read, probe_triad, probe_write,
+};
+pub use quantize::{
+    Place, Stack, abs_sums, absmean, dequantize_weights, quantize, quantize_activations, quantize_weights,
+};
 pub use select::{chosen, class, default};
 use select::{columns, preferred, preferred_for};
-pub use sgd::{Sgd, sgd};
-pub use softmax_xent::{Totals, softmax_xent};
 
 /// Every operation with its variants, the portable base first; in the order of a training step.
 pub static OPERATIONS: &[&[&Kernel]] = &[
-    &[&gather_batch::KERNEL],
-    &[&augment_batch::KERNEL],
-    &[&abs_sums::KERNEL],
-    &[&absmean::KERNEL],
-    quantize_weights::VARIANTS,
-    &[&dequantize_weights::KERNEL],
-    quantize_activations::VARIANTS,
-    rmsnorm_quantize::VARIANTS,
-    matmul_ternary::VARIANTS,
+    &[&batch::GATHER_BATCH],
+    &[&batch::AUGMENT_BATCH],
+    &[&quantize::ABS_SUMS],
+    &[&quantize::ABSMEAN],
+    quantize::QUANTIZE_WEIGHTS,
+    &[&quantize::DEQUANTIZE_WEIGHTS],
+    quantize::QUANTIZE_ACTIVATIONS,
+    norm::RMSNORM_QUANTIZE,
+    matmul::MATMUL_TERNARY,
     gemv::GEMV_TERNARY,
     gemv::GEMV_TERNARY_ADDSUB,
-    matmul_base3::VARIANTS,
+    matmul::MATMUL_BASE3,
     gemv::GEMV_BASE3,
     gemv::GEMV_BITPLANE,
-    matmul_i8::VARIANTS,
+    matmul::MATMUL_I8,
     gemv::GEMV_I8,
-    &[&scale_rows::KERNEL],
-    &[&descale_rows::KERNEL],
-    &[&relu::KERNEL],
-    &[&rmsnorm::KERNEL],
-    matmul_f32::VARIANTS,
-    matmul_f16::VARIANTS,
+    &[&elementwise::SCALE_ROWS],
+    &[&elementwise::DESCALE_ROWS],
+    &[&elementwise::RELU],
+    &[&norm::RMSNORM],
+    matmul::MATMUL_F32,
+    matmul::MATMUL_F16,
     gemv::GEMV_F32,
     gemv::GEMV_F16,
-    &[&softmax_xent::KERNEL],
-    &[&scale_softmax_xent::KERNEL],
-    matmul_ternary_dx::VARIANTS,
-    matmul_ternary_dw::VARIANTS,
-    rmsnorm_relu_backward::VARIANTS,
-    rmsnorm_relu_dgain::VARIANTS,
-    &[&relu_dx::KERNEL],
-    matmul_f32_dx::VARIANTS,
-    matmul_f32_dw::VARIANTS,
-    &[&rmsnorm_dx::KERNEL],
-    &[&rmsnorm_dgain::KERNEL],
-    &[&adamw::KERNEL],
-    &[&sgd::KERNEL],
+    &[&loss::SOFTMAX_XENT],
+    &[&loss::SCALE_SOFTMAX_XENT],
+    gradients::MATMUL_TERNARY_DX,
+    gradients::MATMUL_TERNARY_DW,
+    norm::RMSNORM_RELU_BACKWARD,
+    norm::RMSNORM_RELU_DGAIN,
+    &[&elementwise::RELU_DX],
+    gradients::MATMUL_F32_DX,
+    gradients::MATMUL_F32_DW,
+    &[&norm::RMSNORM_DX],
+    &[&norm::RMSNORM_DGAIN],
+    &[&optimizer::ADAMW],
+    &[&optimizer::SGD],
 ];
 
 /// Shaders that measure the adapter and compute nothing that a network needs: they have no twin.
 pub static PROBES: &[&[&Kernel]] = &[
-    probe_read::VARIANTS,
-    probe_write::VARIANTS,
-    probe_copy::VARIANTS,
-    probe_triad::VARIANTS,
-    probe_cache::VARIANTS,
-    probe_fma_f32::VARIANTS,
-    probe_fma_f16::VARIANTS,
-    probe_add_i32::VARIANTS,
-    probe_dot4::VARIANTS,
-    &[&probe_launch::KERNEL],
+    probes::PROBE_READ,
+    probes::PROBE_WRITE,
+    probes::PROBE_COPY,
+    probes::PROBE_TRIAD,
+    probes::PROBE_CACHE,
+    probes::PROBE_FMA_F32,
+    probes::PROBE_FMA_F16,
+    probes::PROBE_ADD_I32,
+    probes::PROBE_DOT4,
+    &[&probes::PROBE_LAUNCH],
 ];
 
 /// The variants of one operation or probe, the base first.
@@ -183,29 +134,6 @@ fn batch_grid(gpu: &Gpu, kernel: &Kernel, batch: usize, rows: usize) -> Grid {
     };
     Grid::Groups(rows.div_ceil(rows_per_group) * batch.div_ceil(columns))
 }
-
-/// Blocks of batch rows for small batches, in a GPU's workgroups and in a CPU's.
-const SMALL: [Overrides; 4] = [
-    &[("WG", 64.0), ("COLUMNS", 2.0)],
-    &[("WG", 64.0), ("COLUMNS", 4.0)],
-    &[("WG", 64.0), ("COLUMNS", 8.0)],
-    &[("WG", 64.0), ("COLUMNS", 16.0)],
-];
-const SMALL_CPU: [Overrides; 3] =
-    [&[("WG", 8.0), ("COLUMNS", 2.0)], &[("WG", 8.0), ("COLUMNS", 4.0)], &[("WG", 8.0), ("COLUMNS", 8.0)]];
-
-/// Workgroups of products in blocks: square ones for a GPU, large or small, and one vector of a CPU.
-const BLOCK_16: Overrides = &[("WG", 16.0), ("WG_Y", 16.0), ("DEPTH", 16.0)];
-const BLOCK_8: Overrides = &[("WG", 8.0), ("WG_Y", 8.0), ("DEPTH", 32.0)];
-const BLOCK_CPU: Overrides = &[("WG", 8.0), ("WG_Y", 1.0), ("DEPTH", 8.0)];
-
-/// The same for gradients: slices of half the depth leave room in workgroup memory for twice as many of them.
-const GRADIENT_8: Overrides = &[("WG", 8.0), ("WG_Y", 8.0), ("DEPTH", 16.0)];
-
-/// Workgroups whose lanes take four columns each; on a GPU eight slices of the batch share them.
-const SLICED: [Overrides; 2] = [&[("WG", 64.0), ("SLICES", 8.0)], &[("WG", 8.0), ("SLICES", 1.0)]];
-const SLICED_WHOLE: [Overrides; 2] =
-    [&[("WG", 64.0), ("SLICES", 8.0), ("WHOLE", 1.0)], &[("WG", 8.0), ("SLICES", 1.0), ("WHOLE", 1.0)]];
 
 /// Of the variants for any rows and for such as start at whole vectors of four, the one for these columns.
 fn for_columns(variants: &[&'static Kernel], cols: usize) -> &'static Kernel {

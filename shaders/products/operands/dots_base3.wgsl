@@ -4,7 +4,7 @@ const UNIT: u32 = 5u;
 const ROWS_X: u32 = TILE_X;
 
 fn units() -> u32 {
-    return p.vectors;
+    return p.length;
 }
 
 fn vectors_of_q() -> u32 {
@@ -13,7 +13,7 @@ fn vectors_of_q() -> u32 {
 
 fn unpack(at: u32, row: u32, k: u32) {
     var v = vec4<u32>(0u);
-    if k < p.vectors { v = w[min(row, p.rows - 1u) * p.vectors + k]; }
+    if k < p.length { v = w[min(row, p.rows - 1u) * p.length + k]; }
     let codes = eighty(v);
     sh_w[at] = codes[0];
     sh_w[at + 1u] = codes[1];

@@ -3,7 +3,7 @@
 alias Load = u32;
 
 fn terms() -> u32 {
-    return 8u * p.vectors;
+    return 8u * p.length;
 }
 
 fn lower(words: vec4<u32>) -> vec4<f32> {
@@ -13,7 +13,7 @@ fn lower(words: vec4<u32>) -> vec4<f32> {
 
 // Where words k of four rows start; those past the last row repeat it and are not stored.
 fn words_of(first: u32, count: u32, k: u32) -> vec4<u32> {
-    return min(vec4<u32>(first, first + 1u, first + 2u, first + 3u), vec4<u32>(count - 1u)) * 4u * p.vectors + k;
+    return min(vec4<u32>(first, first + 1u, first + 2u, first + 3u), vec4<u32>(count - 1u)) * 4u * p.length + k;
 }
 
 fn fill_y(slice: u32, lane: u32, block: u32) {
@@ -22,7 +22,7 @@ fn fill_y(slice: u32, lane: u32, block: u32) {
         let k = i % (DEPTH / 2u);
         let four = i / (DEPTH / 2u);
         var words = vec4<u32>(0u);
-        if slice / 2u + k < 4u * p.vectors {
+        if slice / 2u + k < 4u * p.length {
             let at = words_of(block + 4u * four, p.batch, slice / 2u + k);
             words = vec4<u32>(x[at.x], x[at.y], x[at.z], x[at.w]);
         }
@@ -37,7 +37,7 @@ fn fill_x(slice: u32, lane: u32, block: u32) {
         let k = i % (DEPTH / 2u);
         let four = i / (DEPTH / 2u);
         var words = vec4<u32>(0u);
-        if slice / 2u + k < 4u * p.vectors {
+        if slice / 2u + k < 4u * p.length {
             let at = words_of(block + 4u * four, p.rows, slice / 2u + k);
             words = vec4<u32>(w[at.x], w[at.y], w[at.z], w[at.w]);
         }

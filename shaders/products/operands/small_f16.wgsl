@@ -22,6 +22,6 @@ fn dot8(a: Eight, b: Eight) -> f32 {
 }
 
 fn terms(v: Rows, b: u32, k: u32) -> Each {
-    let e = eight(x[min(b, p.batch - 1u) * p.vectors + k]);
+    let e = eight(x[min(b, p.batch - 1u) * p.length + k]);
     return Each(dot8(v.r0, e), dot8(v.r1, e), dot8(v.r2, e), dot8(v.r3, e));
 }

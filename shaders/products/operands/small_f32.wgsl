@@ -7,16 +7,16 @@ const TILE_Y: u32 = 4u;
 struct Rows { r0: vec4<f32>, r1: vec4<f32>, r2: vec4<f32>, r3: vec4<f32> }
 
 fn row_length() -> u32 {
-    return p.cols;
+    return p.length;
 }
 
 fn terms(v: Rows, b: u32, k: u32) -> Each {
-    let four = x[min(b, p.batch - 1u) * (p.cols >> 2u) + k];
+    let four = x[min(b, p.batch - 1u) * (p.length >> 2u) + k];
     return Each(dot(v.r0, four), dot(v.r1, four), dot(v.r2, four), dot(v.r3, four));
 }
 
 fn x_at(b: u32, k: u32) -> f32 {
-    let i = min(b, p.batch - 1u) * p.cols + k;
+    let i = min(b, p.batch - 1u) * p.length + k;
     return x[i >> 2u][i & 3u];
 }
 
@@ -46,12 +46,12 @@ fn add_one(a: ptr<function, Sums>, v: vec4<f32>, b: u32, k: u32) {
 
 fn walk(a: ptr<function, Sums>, starts: vec4<u32>, b: u32, lane: u32) {
     // Rows start at vectors if and only if they are whole vectors.
-    let vectors = select(0u, p.cols >> 2u, (p.cols & 3u) == 0u);
+    let vectors = select(0u, p.length >> 2u, (p.length & 3u) == 0u);
     let v = starts >> vec4<u32>(2u);
     for (var k = lane; k < vectors; k += WG) {
         add(a, Rows(w[v.x + k], w[v.y + k], w[v.z + k], w[v.w + k]), b, k);
     }
-    for (var k = 4u * vectors + lane; k < p.cols; k += WG) {
+    for (var k = 4u * vectors + lane; k < p.length; k += WG) {
         let i = starts + k;
         add_one(a, vec4<f32>(w_at(i.x), w_at(i.y), w_at(i.z), w_at(i.w)), b, k);
     }

@@ -11,6 +11,6 @@ fn rows_at(starts: vec4<u32>, k: u32) -> Rows {
 }
 
 fn terms(v: Rows, b: u32, k: u32) -> Each {
-    let x = q[min(b, p.batch - 1u) * p.vectors + k];
+    let x = q[min(b, p.batch - 1u) * p.length + k];
     return Each(dot16(v.r0, x), dot16(v.r1, x), dot16(v.r2, x), dot16(v.r3, x));
 }

@@ -6,7 +6,7 @@ const TILE_Y: u32 = 4u;
 struct Rows { r0: vec4<u32>, r1: vec4<u32>, r2: vec4<u32>, r3: vec4<u32> }
 
 fn row_length() -> u32 {
-    return p.words;
+    return p.length;
 }
 
 fn codes(words: vec4<u32>) -> Rows {
@@ -14,7 +14,7 @@ fn codes(words: vec4<u32>) -> Rows {
 }
 
 fn terms(c: Rows, b: u32, k: u32) -> Each {
-    let x = q[min(b, p.batch - 1u) * p.words + k];
+    let x = q[min(b, p.batch - 1u) * p.length + k];
     return Each(dot16(c.r0, x), dot16(c.r1, x), dot16(c.r2, x), dot16(c.r3, x));
 }
 
@@ -24,7 +24,7 @@ fn word_at(i: u32) -> u32 {
 
 fn walk(a: ptr<function, Sums>, starts: vec4<u32>, b: u32, lane: u32) {
     // Rows start at vectors if and only if they are whole vectors.
-    let vectors = select(0u, p.words >> 2u, (p.words & 3u) == 0u);
+    let vectors = select(0u, p.length >> 2u, (p.length & 3u) == 0u);
     let v = starts >> vec4<u32>(2u);
     for (var k = lane; k < vectors; k += WG) {
         var four0 = w[v.x + k];
@@ -40,7 +40,7 @@ fn walk(a: ptr<function, Sums>, starts: vec4<u32>, b: u32, lane: u32) {
             four3 = four3.yzwx;
         }
     }
-    for (var k = 4u * vectors + lane; k < p.words; k += WG) {
+    for (var k = 4u * vectors + lane; k < p.length; k += WG) {
         let i = starts + k;
         add(a, codes(vec4<u32>(word_at(i.x), word_at(i.y), word_at(i.z), word_at(i.w))), b, k);
     }

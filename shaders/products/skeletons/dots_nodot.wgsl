@@ -18,15 +18,15 @@ const UNIT: u32 = 1u;
 const ROWS_X: u32 = TILE_X / 2u;
 
 fn units() -> u32 {
-    return p.words;
+    return p.length;
 }
 
 fn vectors_of_q() -> u32 {
-    return p.words;
+    return p.length;
 }
 
 fn word_at(row: u32, k: u32) -> u32 {
-    let i = min(row, p.rows - 1u) * p.words + k;
+    let i = min(row, p.rows - 1u) * p.length + k;
     return w[i >> 2u][i & 3u];
 }
 
@@ -34,7 +34,7 @@ fn word_at(row: u32, k: u32) -> u32 {
 fn unpack(at: u32, row: u32, k: u32) {
     var w0 = 0u;
     var w1 = 0u;
-    if k < p.words {
+    if k < p.length {
         w0 = word_at(row, k);
         w1 = word_at(row + 2u * WG, k);
     }
@@ -78,7 +78,7 @@ fn main(
     var a1 = vec4<i32>(0);
     var a2 = vec4<i32>(0);
     var a3 = vec4<i32>(0);
-    for (var slice = 0u; slice < p.words; slice += DEPTH) {
+    for (var slice = 0u; slice < p.length; slice += DEPTH) {
         fill_w(slice, lane, row);
         fill_q(slice, lane, b);
         workgroupBarrier();

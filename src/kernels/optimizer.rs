@@ -1,19 +1,15 @@
-//! The optimizer, on the shadow weights. Shader: `shaders/train/adamw.wgsl`.
+//! What moves the parameters. Shaders: `shaders/train`.
 
-use super::expect;
+use super::{Trainable, expect};
 use crate::gpu::{Cost, Dtype::*, Error, Gpu, Grid, Kernel, Op, Tensor, params};
 use crate::ternary::BLOCK;
 
-params! { count: u32, decayed: u32, beta1: f32, beta2: f32, eps: f32, decay: f32 }
+// --- adamw ----------------------------------------------------------------------------------------
 
-pub static KERNEL: Kernel = Kernel::new::<Params>(
-    "adamw",
-    concat!(
-        include_str!("../../shaders/train/adamw.wgsl"),
-        include_str!("../../shaders/snippets/block_sum.wgsl"),
-        include_str!("../../shaders/snippets/grid.wgsl"),
-    ),
-);
+params! { struct AdamwParams { count: u32, decayed: u32, beta1: f32, beta2: f32, eps: f32, decay: f32 } }
+
+pub static ADAMW: Kernel =
+    Kernel::new::<AdamwParams>("adamw", text!("train/adamw", "snippets/block_sum", "snippets/grid"));
 
 /// AdamW's constants; the learning rate lives in the schedule.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -106,8 +102,38 @@ pub fn adamw(gpu: &Gpu, constants: AdamW, clock: &Tensor, schedule: &Tensor, on:
     on.expect("adamw");
     let AdamW { beta1, beta2, eps, decay } = constants;
     let (count, decayed) = (on.value.len() as u32, on.decayed as u32);
-    let params = Params { count, decayed, beta1, beta2, eps, decay };
+    let params = AdamwParams { count, decayed, beta1, beta2, eps, decay };
     let cost = Cost { bytes: 7 * on.value.bytes() + on.sums.bytes(), ops: 17 * u64::from(count) };
     let tensors = [clock, schedule, &on.grad, &on.value, &on.moments.m, &on.moments.v, &on.sums];
-    gpu.op(&KERNEL, params, &tensors, Grid::Groups(on.sums.len()), cost)
+    gpu.op(&ADAMW, params, &tensors, Grid::Groups(on.sums.len()), cost)
+}
+
+// --- sgd ------------------------------------------------------------------------------------------
+
+params! { struct SgdParams { count: u32, decayed: u32, momentum: f32, decay: f32 } }
+
+pub static SGD: Kernel =
+    Kernel::new::<SgdParams>("sgd", text!("train/sgd", "snippets/block_sum", "snippets/grid"));
+
+/// Constants of stochastic gradient descent; the learning rate lives in the schedule.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sgd {
+    /// Share of the last update that is made again.
+    pub momentum: f32,
+    /// Decoupled weight decay, times the learning rate per step.
+    pub decay: f32,
+}
+
+/// One step of `on.value` by `on.grad` with momentum: `m <- momentum m + g`, `w <- w - lr (m + decay w)`; the
+/// learning rate comes from the schedule as [`adamw`](super::adamw())'s.
+pub fn sgd(gpu: &Gpu, constants: Sgd, clock: &Tensor, schedule: &Tensor, on: &Trainable) -> Op {
+    expect("sgd", clock, U32, &[2]);
+    expect("sgd", schedule, F32, &[schedule.len() / 4, 4]);
+    on.expect("sgd");
+    let Sgd { momentum, decay } = constants;
+    let (count, decayed) = (on.value.len() as u32, on.decayed as u32);
+    let params = SgdParams { count, decayed, momentum, decay };
+    let cost = Cost { bytes: 5 * on.value.bytes() + on.sums.bytes(), ops: 8 * u64::from(count) };
+    let tensors = [clock, schedule, &on.grad, &on.value, &on.moments.m, &on.sums];
+    gpu.op(&SGD, params, &tensors, Grid::Groups(on.sums.len()), cost)
 }

@@ -1,0 +1,107 @@
+//! Draws of a batch from the data set, which lives on the device. Shaders: `shaders/train`.
+
+use super::{expect, matrix};
+use crate::augment::Distortion;
+use crate::gpu::{Arithmetic, Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, params, value};
+
+// --- gather_batch ---------------------------------------------------------------------------------
+
+params! { struct GatherParams { batch: u32, pixels: u32, count: u32 } }
+
+pub static GATHER_BATCH: Kernel =
+    Kernel::new::<GatherParams>("gather_batch", text!("train/gather_batch", "snippets/grid"))
+        .tiled([4, 1])
+        .doing(Arithmetic::AddI32);
+
+/// `x[b, c] = images[order[position + b], c]`, `y[b] = labels[order[position + b]]`, with
+/// `clock = {step, position}` and `x[batch, pixels]` as integers 0 to 255.
+///
+/// `images` is the data set's bytes as uploaded by [`Gpu::upload_bytes`].
+pub fn gather_batch(
+    gpu: &Gpu,
+    clock: &Tensor,
+    order: &Tensor,
+    images: &Tensor,
+    labels: &Tensor,
+    x: &Tensor,
+    y: &Tensor,
+) -> Op {
+    let [batch, pixels] = matrix("gather_batch", x);
+    let count = labels.len();
+    expect("gather_batch", clock, U32, &[2]);
+    expect("gather_batch", order, U32, &[count]);
+    expect("gather_batch", images, U32, &[(count * pixels).div_ceil(4)]);
+    expect("gather_batch", labels, U32, &[count]);
+    expect("gather_batch", x, I32, &[batch, pixels]);
+    expect("gather_batch", y, U32, &[batch]);
+    assert!(batch <= count, "gather_batch: a batch of {batch} from {count} images");
+    let params = GatherParams { batch: batch as u32, pixels: pixels as u32, count: count as u32 };
+    let cost = Cost { bytes: (batch * (5 * pixels + 12)) as u64, ops: 0 };
+    gpu.op(
+        &GATHER_BATCH,
+        params,
+        &[clock, order, images, labels, x, y],
+        Grid::Each(batch * pixels.next_multiple_of(4)),
+        cost,
+    )
+}
+
+// --- augment_batch --------------------------------------------------------------------------------
+
+params! { struct AugmentParams { batch: u32, height: u32, width: u32, count: u32, seed_low: u32, seed_high: u32, rotation: i32, scale: i32, shear: i32, shift: i32, grain: i32 } }
+
+pub static AUGMENT_BATCH: Kernel = Kernel::new::<AugmentParams>(
+    "augment_batch",
+    text!("train/augment_batch", "snippets/random", "snippets/grid"),
+)
+.with(&[("WG", 64.0), ("SPAN", 4.0)], &[("WG", 8.0), ("SPAN", 32.0)])
+.doing(Arithmetic::AddI32);
+
+/// `x[b, v, u] = bilinear(images[order[position + b]], A_b (u, v))`, `y[b] = labels[order[position + b]]`,
+/// with `clock = {step, position}`, `x[batch, height * width]` as integers 0 to 255, and `A_b` drawn from
+/// `by` for (seed, step, b).
+///
+/// `images` is the data set's bytes as uploaded by [`Gpu::upload_bytes`], `size` height and width of one.
+#[allow(clippy::too_many_arguments)] // what gather_batch takes, and how to vary it
+pub fn augment_batch(
+    gpu: &Gpu,
+    by: &Distortion,
+    seed: u64,
+    clock: &Tensor,
+    order: &Tensor,
+    images: &Tensor,
+    labels: &Tensor,
+    [height, width]: [usize; 2],
+    x: &Tensor,
+    y: &Tensor,
+) -> Op {
+    let [batch, pixels] = matrix("augment_batch", x);
+    let count = labels.len();
+    assert_eq!(pixels, height * width, "augment_batch: {pixels} pixels in {height} x {width}");
+    assert!(pixels <= super::MOST_COLS, "augment_batch: {pixels} pixels exceed {}", super::MOST_COLS);
+    expect("augment_batch", clock, U32, &[2]);
+    expect("augment_batch", order, U32, &[count]);
+    expect("augment_batch", images, U32, &[(count * pixels).div_ceil(4)]);
+    expect("augment_batch", labels, U32, &[count]);
+    expect("augment_batch", x, I32, &[batch, pixels]);
+    expect("augment_batch", y, U32, &[batch]);
+    assert!(batch <= count, "augment_batch: a batch of {batch} from {count} images");
+    let Distortion { rotation, scale, shear, shift, grain } = *by;
+    let params = AugmentParams {
+        batch: batch as u32,
+        height: height as u32,
+        width: width as u32,
+        count: count as u32,
+        seed_low: seed as u32,
+        seed_high: (seed >> 32) as u32,
+        rotation,
+        scale,
+        shear,
+        shift,
+        grain,
+    };
+    let cost = Cost { bytes: (batch * (8 * pixels + 12)) as u64, ops: 20 * (batch * pixels) as u64 };
+    let span = value(AUGMENT_BATCH.overrides(gpu.tuning()), "SPAN").expect("both sets have it");
+    let spans = batch * height * width.div_ceil(span);
+    gpu.op(&AUGMENT_BATCH, params, &[clock, order, images, labels, x, y], Grid::Each(spans), cost)
+}

@@ -1,0 +1,117 @@
+//! Softmax and cross-entropy: the loss, its gradient and the hits. Shaders: `shaders/train`.
+
+use super::{Totals, expect, matrix};
+use crate::gpu::{Cost, Dtype::*, Error, Gpu, Grid, Kernel, Op, Tensor, params};
+
+// --- softmax_xent ---------------------------------------------------------------------------------
+
+params! { struct LossParams { batch: u32, classes: u32, smoothing: f32, inverse_batch: f32 } }
+
+pub static SOFTMAX_XENT: Kernel =
+    Kernel::new::<LossParams>("softmax_xent", text!("train/softmax_xent", "snippets/xent")).with(&[], &[]);
+
+/// Running sums over the batches of an epoch, and where it stands.
+#[derive(Clone, Debug)]
+pub struct Totals {
+    /// `f32 [1]`: summed loss of the rows, not yet divided by their number.
+    pub loss: Tensor,
+    /// `u32 [1]`: rows whose largest logit is the label's.
+    pub hits: Tensor,
+    /// `u32 [2]`: `{step, position}`. Between loss and update of a step it counts that step already: AdamW's `t`.
+    pub clock: Tensor,
+}
+
+impl Totals {
+    /// Sums and a clock that start at zero.
+    ///
+    /// # Errors
+    /// If the adapter cannot bind them.
+    pub fn zeros(gpu: &Gpu, label: &str) -> Result<Totals, Error> {
+        Ok(Totals {
+            loss: gpu.zeros(&format!("{label}.loss"), F32, &[1])?,
+            hits: gpu.zeros(&format!("{label}.hits"), U32, &[1])?,
+            clock: gpu.zeros(&format!("{label}.clock"), U32, &[2])?,
+        })
+    }
+
+    pub(super) fn expect(&self, kernel: &str) {
+        expect(kernel, &self.loss, F32, &[1]);
+        expect(kernel, &self.hits, U32, &[1]);
+        expect(kernel, &self.clock, U32, &[2]);
+    }
+
+    /// Sums from zero again, after the work already submitted; the clock goes on.
+    pub fn clear(&self, gpu: &Gpu) {
+        gpu.write(&self.loss, &[0.0f32]);
+        gpu.write(&self.hits, &[0u32]);
+    }
+}
+
+/// `loss += sum_b xent(softmax(z[b, :]), labels[b])` with label smoothing, `hits += correct rows`, `clock += {1,
+/// batch}`, and `dz[batch, classes] <- ` the gradient of the batch's *mean* loss.
+pub fn softmax_xent(
+    gpu: &Gpu,
+    z: &Tensor,
+    labels: &Tensor,
+    smoothing: f32,
+    dz: &Tensor,
+    totals: &Totals,
+) -> Op {
+    let [batch, classes] = matrix("softmax_xent", z);
+    expect("softmax_xent", z, F32, &[batch, classes]);
+    expect("softmax_xent", labels, U32, &[batch]);
+    expect("softmax_xent", dz, F32, &[batch, classes]);
+    totals.expect("softmax_xent");
+    let Totals { loss, hits, clock } = totals;
+    let params = LossParams {
+        batch: batch as u32,
+        classes: classes as u32,
+        smoothing,
+        inverse_batch: 1.0 / batch as f32,
+    };
+    let cost = Cost { bytes: 2 * z.bytes() + labels.bytes() + 32, ops: 8 * (batch * classes) as u64 };
+    gpu.op(&SOFTMAX_XENT, params, &[z, labels, dz, loss, hits, clock], Grid::Groups(1), cost)
+}
+
+// --- scale_softmax_xent ---------------------------------------------------------------------------
+
+pub static SCALE_SOFTMAX_XENT: Kernel =
+    Kernel::new::<LossParams>("scale_softmax_xent", text!("train/scale_softmax_xent", "snippets/xent"))
+        .with(&[], &[]);
+
+/// `z[batch, classes] <- scale[batch] acc[batch, classes]`, then [`softmax_xent`](super::softmax_xent()) of `z`.
+#[allow(clippy::too_many_arguments)] // softmax_xent's, and what its logits are made of
+pub fn scale_softmax_xent(
+    gpu: &Gpu,
+    acc: &Tensor,
+    scale: &Tensor,
+    labels: &Tensor,
+    smoothing: f32,
+    z: &Tensor,
+    dz: &Tensor,
+    totals: &Totals,
+) -> Op {
+    let [batch, classes] = matrix("scale_softmax_xent", acc);
+    expect("scale_softmax_xent", acc, I32, &[batch, classes]);
+    expect("scale_softmax_xent", scale, F32, &[batch]);
+    expect("scale_softmax_xent", labels, U32, &[batch]);
+    for tensor in [z, dz] {
+        expect("scale_softmax_xent", tensor, F32, &[batch, classes]);
+    }
+    totals.expect("scale_softmax_xent");
+    let Totals { loss, hits, clock } = totals;
+    let params = LossParams {
+        batch: batch as u32,
+        classes: classes as u32,
+        smoothing,
+        inverse_batch: 1.0 / batch as f32,
+    };
+    let cost = Cost { bytes: 3 * z.bytes() + 2 * labels.bytes() + 32, ops: 9 * (batch * classes) as u64 };
+    gpu.op(
+        &SCALE_SOFTMAX_XENT,
+        params,
+        &[acc, scale, labels, z, dz, loss, hits, clock],
+        Grid::Groups(1),
+        cost,
+    )
+}

@@ -1,0 +1,226 @@
+//! RMSNorm and its gradients: on floats, and on the integers of the exact path. Shaders: `shaders/train`.
+
+use super::{Int8Tensor, expect, for_columns, matrix};
+use crate::gpu::{Cost, Dtype::*, Error, Gpu, Grid, Kernel, Op, Overrides, PART, Tensor, params, value};
+use crate::ternary;
+
+// --- rmsnorm --------------------------------------------------------------------------------------
+
+params! { struct NormParams { batch: u32, cols: u32, eps: f32 } }
+
+pub static RMSNORM: Kernel =
+    Kernel::new::<NormParams>("rmsnorm", text!("train/rmsnorm", "snippets/row_sum", "snippets/grid"))
+        .rowwise();
+
+/// `y[batch, cols] <- gain[cols] x[batch, cols] factor[batch]`,
+/// `factor[b] <- 1 / sqrt(mean_c x[b, c]^2 + eps)`.
+pub fn rmsnorm(gpu: &Gpu, x: &Tensor, gain: &Tensor, eps: f32, y: &Tensor, factor: &Tensor) -> Op {
+    let [batch, cols] = matrix("rmsnorm", x);
+    expect("rmsnorm", x, F32, &[batch, cols]);
+    expect("rmsnorm", gain, F32, &[cols]);
+    expect("rmsnorm", y, F32, &[batch, cols]);
+    expect("rmsnorm", factor, F32, &[batch]);
+    let params = NormParams { batch: batch as u32, cols: cols as u32, eps };
+    let cost = Cost { bytes: 2 * x.bytes() + gain.bytes() + factor.bytes(), ops: 4 * (batch * cols) as u64 };
+    gpu.op(&RMSNORM, params, &[x, gain, y, factor], Grid::Groups(batch), cost)
+}
+
+// --- rmsnorm_dx -----------------------------------------------------------------------------------
+
+params! { struct GradientParams { batch: u32, cols: u32 } }
+
+pub static RMSNORM_DX: Kernel = Kernel::new::<GradientParams>(
+    "rmsnorm_dx",
+    text!("train/rmsnorm_dx", "snippets/row_sum", "snippets/grid"),
+)
+.rowwise();
+
+/// `dx[batch, cols] <- factor (gain dy - n mean(gain dy n))`, `n = x factor`; `factor[batch]` is
+/// [`rmsnorm`](super::rmsnorm)'s.
+pub fn rmsnorm_dx(gpu: &Gpu, x: &Tensor, gain: &Tensor, factor: &Tensor, dy: &Tensor, dx: &Tensor) -> Op {
+    let [batch, cols] = matrix("rmsnorm_dx", x);
+    for tensor in [x, dy, dx] {
+        expect("rmsnorm_dx", tensor, F32, &[batch, cols]);
+    }
+    expect("rmsnorm_dx", gain, F32, &[cols]);
+    expect("rmsnorm_dx", factor, F32, &[batch]);
+    let params = GradientParams { batch: batch as u32, cols: cols as u32 };
+    let cost = Cost { bytes: 3 * x.bytes() + gain.bytes() + factor.bytes(), ops: 8 * (batch * cols) as u64 };
+    gpu.op(&RMSNORM_DX, params, &[x, gain, factor, dy, dx], Grid::Groups(batch), cost)
+}
+
+// --- rmsnorm_dgain --------------------------------------------------------------------------------
+
+pub static RMSNORM_DGAIN: Kernel =
+    Kernel::new::<GradientParams>("rmsnorm_dgain", text!("train/rmsnorm_dgain")).columnwise();
+
+/// `dgain[cols] <- sum_b dy[b, cols] x[b, cols] factor[b]`; `factor[batch]` is [`rmsnorm`](super::rmsnorm)'s.
+pub fn rmsnorm_dgain(gpu: &Gpu, x: &Tensor, factor: &Tensor, dy: &Tensor, dgain: &Tensor) -> Op {
+    let [batch, cols] = matrix("rmsnorm_dgain", x);
+    expect("rmsnorm_dgain", x, F32, &[batch, cols]);
+    expect("rmsnorm_dgain", factor, F32, &[batch]);
+    expect("rmsnorm_dgain", dy, F32, &[batch, cols]);
+    expect("rmsnorm_dgain", dgain, F32, &[cols]);
+    let params = GradientParams { batch: batch as u32, cols: cols as u32 };
+    let cost = Cost { bytes: 2 * x.bytes() + factor.bytes() + dgain.bytes(), ops: 3 * (batch * cols) as u64 };
+    gpu.op(&RMSNORM_DGAIN, params, &[x, factor, dy, dgain], Grid::Plane(cols, 1), cost)
+}
+
+// --- rmsnorm_quantize -----------------------------------------------------------------------------
+
+params! { struct QuantizeParams { batch: u32, cols: u32, words: u32, stride: u32, eps: f32 } }
+
+const ANY_RMSNORM_QUANTIZE: Kernel = Kernel::new::<QuantizeParams>(
+    "rmsnorm_quantize",
+    text!("train/rmsnorm_quantize", "snippets/quantize_row", "snippets/int8", "snippets/grid"),
+);
+
+/// For any rows, and for such as start at whole vectors of four.
+pub static RMSNORM_QUANTIZE: &[&Kernel] =
+    &[&ANY_RMSNORM_QUANTIZE.rowwise(), &ANY_RMSNORM_QUANTIZE.whole_rowwise()];
+
+/// The positive factors of each row of a layer, all `f32 [batch]`, parts of one tensor.
+#[derive(Clone, Debug)]
+pub struct Factors {
+    /// RMSNorm's output is `gain max(x, 0) norm`.
+    pub norm: Tensor,
+    /// Real value of one int8 step.
+    pub step: Tensor,
+    /// Real value of one unit of the layer's accumulators: the `r` of the next layer.
+    pub y_scale: Tensor,
+    all: Tensor,
+}
+
+impl Factors {
+    /// Room for `batch` rows.
+    ///
+    /// # Errors
+    /// If the adapter cannot bind it.
+    pub fn zeros(gpu: &Gpu, label: &str, batch: usize) -> Result<Factors, Error> {
+        let stride = batch.next_multiple_of(PART);
+        let all = gpu.zeros(&format!("{label}.factors"), F32, &[3, stride])?;
+        let part = |i: usize, name: &str| all.part(&format!("{label}.{name}"), i * stride, &[batch]);
+        Ok(Factors { norm: part(0, "norm"), step: part(1, "step"), y_scale: part(2, "y_scale"), all })
+    }
+}
+
+/// `q`, `scale` and `sum` of `gain max(x, 0)`, quantised by row, for integers `x[batch, cols]`, and beside them
+/// `norm[b] = r / sqrt(r^2 mean_c max(x[b, c], 0)^2 + eps)`, `step = norm / scale`, `y_scale = beta step`; one
+/// unit of `x` is worth `r[batch]`.
+#[allow(clippy::too_many_arguments)] // a norm and a quantiser
+pub fn rmsnorm_quantize(
+    gpu: &Gpu,
+    x: &Tensor,
+    r: &Tensor,
+    gain: &Tensor,
+    beta: &Tensor,
+    eps: f32,
+    out: &Int8Tensor,
+    factors: &Factors,
+) -> Op {
+    let [batch, cols] = matrix("rmsnorm_quantize", x);
+    let words = ternary::words(cols);
+    let stride = batch.next_multiple_of(PART);
+    expect("rmsnorm_quantize", x, I32, &[batch, cols]);
+    expect("rmsnorm_quantize", r, F32, &[batch]);
+    expect("rmsnorm_quantize", gain, F32, &[cols]);
+    expect("rmsnorm_quantize", beta, F32, &[1]);
+    expect("rmsnorm_quantize", &out.q, U32, &[batch, 4 * words]);
+    expect("rmsnorm_quantize", &out.scale, F32, &[batch]);
+    expect("rmsnorm_quantize", &out.sum, I32, &[batch]);
+    expect("rmsnorm_quantize", &factors.all, F32, &[3, stride]);
+    let [b, c, w, s] = [batch, cols, words, stride].map(|n| n as u32);
+    let params = QuantizeParams { batch: b, cols: c, words: w, stride: s, eps };
+    let cost = Cost {
+        bytes: x.bytes() + gain.bytes() + out.q.bytes() + 24 * batch as u64 + 4,
+        ops: 9 * (batch * cols) as u64,
+    };
+    let tensors = [x, r, gain, beta, &out.q, &out.scale, &out.sum, &factors.all];
+    let kernel = for_columns(RMSNORM_QUANTIZE, cols);
+    gpu.op(kernel, params, &tensors, Grid::Groups(batch), cost)
+}
+
+// --- rmsnorm_relu_backward ------------------------------------------------------------------------
+
+/// Workgroups whose lanes take four columns each; on a GPU eight slices of the batch share them.
+const SLICED: [Overrides; 2] = [&[("WG", 64.0), ("SLICES", 8.0)], &[("WG", 8.0), ("SLICES", 1.0)]];
+const SLICED_WHOLE: [Overrides; 2] =
+    [&[("WG", 64.0), ("SLICES", 8.0), ("WHOLE", 1.0)], &[("WG", 8.0), ("SLICES", 1.0), ("WHOLE", 1.0)]];
+
+const ANY_RMSNORM_RELU_BACKWARD: Kernel = Kernel::new::<GradientParams>(
+    "rmsnorm_relu_backward",
+    text!("train/rmsnorm_relu_backward", "snippets/dgain_columns", "snippets/row_sum", "snippets/grid"),
+);
+
+/// For any rows, and for such as start at whole vectors of four.
+pub static RMSNORM_RELU_BACKWARD: &[&Kernel] = &[
+    &ANY_RMSNORM_RELU_BACKWARD.with(SLICED[0], SLICED[1]),
+    &ANY_RMSNORM_RELU_BACKWARD.with(SLICED_WHOLE[0], SLICED_WHOLE[1]),
+];
+
+/// `dx[batch, cols] <- norm / r (gain dy - n mean(gain dy n)) where x > 0, else 0`, and `dgain[cols] <- sum_b dy n`,
+/// with `n = max(x, 0) norm`: the gradients of the real values `r x` and of the gain. `norm[batch]` is
+/// [`rmsnorm_quantize`](super::rmsnorm_quantize())'s, `r[batch]` its input.
+#[allow(clippy::too_many_arguments)] // two gradients of one function
+pub fn rmsnorm_relu_backward(
+    gpu: &Gpu,
+    x: &Tensor,
+    gain: &Tensor,
+    r: &Tensor,
+    norm: &Tensor,
+    dy: &Tensor,
+    dx: &Tensor,
+    dgain: &Tensor,
+) -> Op {
+    let [batch, cols] = matrix("rmsnorm_relu_backward", x);
+    expect("rmsnorm_relu_backward", x, I32, &[batch, cols]);
+    expect("rmsnorm_relu_backward", r, F32, &[batch]);
+    expect("rmsnorm_relu_backward", norm, F32, &[batch]);
+    for tensor in [gain, dgain] {
+        expect("rmsnorm_relu_backward", tensor, F32, &[cols]);
+    }
+    for tensor in [dy, dx] {
+        expect("rmsnorm_relu_backward", tensor, F32, &[batch, cols]);
+    }
+    let params = GradientParams { batch: batch as u32, cols: cols as u32 };
+    let cost =
+        Cost { bytes: 5 * x.bytes() + 2 * gain.bytes() + 3 * r.bytes(), ops: 13 * (batch * cols) as u64 };
+    let kernel = for_columns(RMSNORM_RELU_BACKWARD, cols);
+    let grid = Grid::Groups(batch + column_groups(kernel.overrides(gpu.tuning()), cols));
+    gpu.op(kernel, params, &[x, gain, r, norm, dy, dx, dgain], grid, cost)
+}
+
+// --- rmsnorm_relu_dgain ---------------------------------------------------------------------------
+
+const ANY_RMSNORM_RELU_DGAIN: Kernel = Kernel::new::<GradientParams>(
+    "rmsnorm_relu_dgain",
+    text!("train/rmsnorm_relu_dgain", "snippets/dgain_columns", "snippets/grid"),
+);
+
+/// For any rows, and for such as start at whole vectors of four.
+pub static RMSNORM_RELU_DGAIN: &[&Kernel] = &[
+    &ANY_RMSNORM_RELU_DGAIN.with(SLICED[0], SLICED[1]),
+    &ANY_RMSNORM_RELU_DGAIN.with(SLICED_WHOLE[0], SLICED_WHOLE[1]),
+];
+
+/// Workgroups that cover so many columns, four to a lane and `SLICES` lanes to a column.
+pub(super) fn column_groups(overrides: Overrides, cols: usize) -> usize {
+    let [lanes, slices] =
+        ["WG", "SLICES"].map(|name| value(overrides, name).expect("the kernel declares both"));
+    cols.div_ceil(4 * lanes / slices)
+}
+
+/// `dgain[cols] <- sum_b dy[b, cols] max(x[b, cols], 0) norm[b]`; `norm[batch]` is
+/// [`rmsnorm_quantize`](super::rmsnorm_quantize())'s.
+pub fn rmsnorm_relu_dgain(gpu: &Gpu, x: &Tensor, norm: &Tensor, dy: &Tensor, dgain: &Tensor) -> Op {
+    let [batch, cols] = matrix("rmsnorm_relu_dgain", x);
+    expect("rmsnorm_relu_dgain", x, I32, &[batch, cols]);
+    expect("rmsnorm_relu_dgain", norm, F32, &[batch]);
+    expect("rmsnorm_relu_dgain", dy, F32, &[batch, cols]);
+    expect("rmsnorm_relu_dgain", dgain, F32, &[cols]);
+    let params = GradientParams { batch: batch as u32, cols: cols as u32 };
+    let cost = Cost { bytes: 2 * x.bytes() + norm.bytes() + dgain.bytes(), ops: 4 * (batch * cols) as u64 };
+    let kernel = for_columns(RMSNORM_RELU_DGAIN, cols);
+    let grid = Grid::Groups(column_groups(kernel.overrides(gpu.tuning()), cols));
+    gpu.op(kernel, params, &[x, norm, dy, dgain], grid, cost)
+}

@@ -1,0 +1,224 @@
+//! Shaders that measure the adapter: memory, arithmetic and what a dispatch costs. Shaders: `shaders/probes`. A probe
+//! computes nothing that a network needs, so it has no twin.
+
+use super::expect;
+use crate::gpu::{
+    Arithmetic, Cost, Dtype, Dtype::*, Gpu, Grid, Kernel, Op, Overrides, Tensor, params, value,
+};
+
+// --- memory ----------------------------------------------------------------------------------------
+
+/// Words that every variant divides into whole workgroups.
+pub const PROBE_WORDS: usize = 4 * 8 * 1024;
+
+/// A probe of memory with every workgroup size, span and order of going through it that may be the fastest.
+macro_rules! every_order {
+    ($params:ident, $name:literal, [$($file:literal),+] $(, $more:expr)* $(,)?) => {
+        &[
+            &memory!($params, $name, [$($file),+], [("WG", 8.0), ("SPAN", 1024.0), ("OWN", 1.0)]),
+            &memory!($params, $name, [$($file),+], [("WG", 8.0), ("SPAN", 256.0), ("OWN", 1.0)]),
+            &memory!($params, $name, [$($file),+], [("WG", 8.0), ("SPAN", 64.0), ("OWN", 0.0)]),
+            &memory!($params, $name, [$($file),+], [("WG", 64.0), ("SPAN", 8.0), ("OWN", 0.0)]),
+            &memory!($params, $name, [$($file),+], [("WG", 64.0), ("SPAN", 32.0), ("OWN", 0.0)]),
+            &memory!($params, $name, [$($file),+], [("WG", 256.0), ("SPAN", 4.0), ("OWN", 0.0)]),
+            &memory!($params, $name, [$($file),+], [("WG", 256.0), ("SPAN", 16.0), ("OWN", 0.0)]),
+            $(&$more,)*
+        ]
+    };
+}
+
+macro_rules! memory {
+    ($params:ident, $name:literal, [$($file:literal),+], [$($set:expr),+]) => {
+        Kernel::new::<$params>($name, text!(concat!("probes/", $name), $($file),+)).overridden(&[$($set),+])
+    };
+}
+
+/// The probe of reads with a file that says what a load is.
+macro_rules! read {
+    ($load:literal, [$($set:expr),+]) => {
+        memory!(ReadParams, "probe_read", [$load, "snippets/grid"], [$($set),+])
+    };
+}
+
+params! { struct ReadParams { words: u32 } }
+
+/// The probe in every shape and order, and of those the likely ones with more loads at a time and with narrower ones.
+pub static PROBE_READ: &[&Kernel] = every_order!(
+    ReadParams,
+    "probe_read",
+    ["probes/load_vector", "snippets/grid"],
+    read!("probes/load_vector", [("WG", 8.0), ("SPAN", 1024.0), ("OWN", 1.0), ("TURN", 8.0)]),
+    read!("probes/load_vector", [("WG", 256.0), ("SPAN", 16.0), ("OWN", 0.0), ("TURN", 8.0)]),
+    read!("probes/load_pair", [("WG", 8.0), ("SPAN", 1024.0), ("OWN", 1.0), ("WORDS", 2.0)]),
+    read!("probes/load_pair", [("WG", 64.0), ("SPAN", 16.0), ("OWN", 0.0), ("WORDS", 2.0)]),
+    read!("probes/load_pair", [("WG", 256.0), ("SPAN", 32.0), ("OWN", 0.0), ("WORDS", 2.0)]),
+    read!("probes/load_word", [("WG", 8.0), ("SPAN", 1024.0), ("OWN", 1.0), ("WORDS", 1.0)]),
+    read!("probes/load_word", [("WG", 64.0), ("SPAN", 32.0), ("OWN", 0.0), ("WORDS", 1.0)]),
+    read!("probes/load_word", [("WG", 256.0), ("SPAN", 64.0), ("OWN", 0.0), ("WORDS", 1.0)]),
+);
+
+/// `digest[words / (SPAN WORDS)] <- xor of the words of each span of x[words]`; `digest` may be longer. The yardstick
+/// of every kernel that memory bounds.
+pub fn probe_read(gpu: &Gpu, kernel: &'static Kernel, x: &Tensor, digest: &Tensor) -> Op {
+    streams("probe_read", U32, &[x]);
+    expect("probe_read", digest, U32, digest.shape());
+    let wide = value(kernel.overrides(gpu.tuning()), "WORDS").unwrap_or(4);
+    let count = x.len() / (wide * set(gpu, kernel, "SPAN"));
+    assert!(digest.len() >= count, "probe_read: {} digests, expected {count}", digest.len());
+    let cost = Cost { bytes: x.bytes(), ops: x.len() as u64 };
+    let params = ReadParams { words: x.len() as u32 };
+    gpu.op(kernel, params, &[x, digest], spans(gpu, kernel, x.len() / wide), cost)
+}
+
+params! { struct WriteParams { vectors: u32, seed: u32 } }
+
+pub static PROBE_WRITE: &[&Kernel] = every_order!(WriteParams, "probe_write", ["snippets/grid"]);
+
+/// `x[words] <- seed ^ (i / 4)` in word `i`.
+pub fn probe_write(gpu: &Gpu, kernel: &'static Kernel, seed: u32, x: &Tensor) -> Op {
+    let vectors = streams("probe_write", U32, &[x]);
+    let cost = Cost { bytes: x.bytes(), ops: 0 };
+    gpu.op(kernel, WriteParams { vectors: vectors as u32, seed }, &[x], spans(gpu, kernel, vectors), cost)
+}
+
+params! { struct CopyParams { vectors: u32 } }
+
+pub static PROBE_COPY: &[&Kernel] = every_order!(CopyParams, "probe_copy", ["snippets/grid"]);
+
+/// `y[words] <- x[words]`.
+pub fn probe_copy(gpu: &Gpu, kernel: &'static Kernel, x: &Tensor, y: &Tensor) -> Op {
+    let vectors = streams("probe_copy", U32, &[x, y]);
+    let cost = Cost { bytes: 2 * x.bytes(), ops: 0 };
+    gpu.op(kernel, CopyParams { vectors: vectors as u32 }, &[x, y], spans(gpu, kernel, vectors), cost)
+}
+
+params! { struct TriadParams { vectors: u32, s: f32 } }
+
+pub static PROBE_TRIAD: &[&Kernel] = every_order!(TriadParams, "probe_triad", ["snippets/grid"]);
+
+/// `z[n] <- x[n] + s y[n]`, in f32: two streams are read while a third is written.
+pub fn probe_triad(gpu: &Gpu, kernel: &'static Kernel, s: f32, [x, y, z]: [&Tensor; 3]) -> Op {
+    let vectors = streams("probe_triad", F32, &[x, y, z]);
+    let cost = Cost { bytes: 3 * x.bytes(), ops: 2 * x.len() as u64 };
+    gpu.op(kernel, TriadParams { vectors: vectors as u32, s }, &[x, y, z], spans(gpu, kernel, vectors), cost)
+}
+
+params! { struct CacheParams { vectors: u32, ring: u32 } }
+
+/// In the order of [`PROBE_READ`]'s.
+pub static PROBE_CACHE: &[&Kernel] = every_order!(CacheParams, "probe_cache", ["snippets/grid"]);
+
+/// `digest[i] <- sum of the words of span i`, of `words` words read around the ring `x`, wrapping; `digest` may be
+/// longer. Where the speed falls as the ring grows, a cache ends.
+pub fn probe_cache(gpu: &Gpu, kernel: &'static Kernel, words: usize, x: &Tensor, digest: &Tensor) -> Op {
+    let (vectors, ring) = (words / 4, x.len() / 4);
+    assert!(ring.is_power_of_two(), "probe_cache: a ring of {ring} vectors is no power of two");
+    assert!(words.is_multiple_of(PROBE_WORDS), "probe_cache: {words} words, no multiple of {PROBE_WORDS}");
+    assert!(digest.len() >= words / 16, "probe_cache: {} digests, expected {}", digest.len(), words / 16);
+    expect("probe_cache", x, U32, x.shape());
+    expect("probe_cache", digest, U32, digest.shape());
+    let params = CacheParams { vectors: vectors as u32, ring: ring as u32 };
+    let cost = Cost { bytes: 4 * words as u64, ops: words as u64 };
+    gpu.op(kernel, params, &[x, digest], spans(gpu, kernel, vectors), cost)
+}
+
+/// Asserts that these have one length, which every variant divides, and says how many vectors of four it is.
+fn streams(kernel: &str, dtype: Dtype, tensors: &[&Tensor]) -> usize {
+    let length = tensors[0].len();
+    assert!(length.is_multiple_of(PROBE_WORDS), "{kernel}: {length} words, no multiple of {PROBE_WORDS}");
+    for tensor in tensors {
+        expect(kernel, tensor, dtype, tensors[0].shape());
+    }
+    length / 4
+}
+
+/// The grid over so many loads, each workgroup with its spans.
+fn spans(gpu: &Gpu, kernel: &Kernel, loads: usize) -> Grid {
+    Grid::Groups(loads / (set(gpu, kernel, "WG") * set(gpu, kernel, "SPAN")))
+}
+
+fn set(gpu: &Gpu, kernel: &Kernel, name: &str) -> usize {
+    value(kernel.overrides(gpu.tuning()), name).expect("a variant sets all of these")
+}
+
+// --- arithmetic ------------------------------------------------------------------------------------
+
+const SIZES: [Overrides; 3] = [&[("WG", 8.0)], &[("WG", 64.0)], &[("WG", 256.0)]];
+
+/// A probe of arithmetic with every workgroup size that may be the fastest.
+macro_rules! every_size {
+    ($kernel:expr) => {
+        &[&$kernel.overridden(SIZES[0]), &$kernel.overridden(SIZES[1]), &$kernel.overridden(SIZES[2])]
+    };
+}
+
+params! { struct TripsParams { trips: u32 } }
+params! { struct LeapfrogParams { trips: u32, a: f32 } }
+
+pub static PROBE_FMA_F32: &[&Kernel] = every_size!(Kernel::new::<LeapfrogParams>(
+    "probe_fma_f32",
+    text!("probes/probe_fma_f32", "probes/leapfrog", "snippets/grid")
+));
+
+/// `out[n] <- sum of eight points`, each started from `x` and turned by `a` in 4 `trips` steps of the leapfrog.
+pub fn probe_fma_f32(gpu: &Gpu, kernel: &'static Kernel, trips: u32, a: f32, x: &Tensor, out: &Tensor) -> Op {
+    let cost = invocations("probe_fma_f32", [(x, F32), (out, F32)], 128 * u64::from(trips));
+    gpu.op(kernel, LeapfrogParams { trips, a }, &[x, out], Grid::Each(x.len()), cost)
+}
+
+pub static PROBE_FMA_F16: &[&Kernel] = every_size!(
+    Kernel::new::<LeapfrogParams>(
+        "probe_fma_f16",
+        text!("probes/probe_fma_f16", "probes/leapfrog", "snippets/grid")
+    )
+    .half()
+    .doing(Arithmetic::FmaF16)
+);
+
+/// `out[n] <- sum of sixteen points`, each started from `x` and turned by `a` in 4 `trips` steps of the leapfrog.
+pub fn probe_fma_f16(gpu: &Gpu, kernel: &'static Kernel, trips: u32, a: f32, x: &Tensor, out: &Tensor) -> Op {
+    let cost = invocations("probe_fma_f16", [(x, F32), (out, F32)], 256 * u64::from(trips));
+    gpu.op(kernel, LeapfrogParams { trips, a }, &[x, out], Grid::Each(x.len()), cost)
+}
+
+pub static PROBE_ADD_I32: &[&Kernel] = every_size!(
+    Kernel::new::<TripsParams>("probe_add_i32", text!("probes/probe_add_i32", "snippets/grid"))
+        .doing(Arithmetic::AddI32)
+);
+
+/// `out[n] <- sum of eight pairs`, each started from `x` and added to itself crosswise 4 `trips` times.
+pub fn probe_add_i32(gpu: &Gpu, kernel: &'static Kernel, trips: u32, x: &Tensor, out: &Tensor) -> Op {
+    let cost = invocations("probe_add_i32", [(x, I32), (out, I32)], 64 * u64::from(trips));
+    gpu.op(kernel, TripsParams { trips }, &[x, out], Grid::Each(x.len()), cost)
+}
+
+pub static PROBE_DOT4: &[&Kernel] =
+    every_size!(Kernel::dot4::<TripsParams>("probe_dot4", text!("probes/probe_dot4", "snippets/grid")));
+
+/// `out[n] <- sum of eight accumulators`, each started from `x` and multiplied with it 4 `trips` times.
+pub fn probe_dot4(gpu: &Gpu, kernel: &'static Kernel, trips: u32, x: &Tensor, out: &Tensor) -> Op {
+    let cost = invocations("probe_dot4", [(x, U32), (out, I32)], 256 * u64::from(trips));
+    gpu.op(kernel, TripsParams { trips }, &[x, out], Grid::Each(x.len()), cost)
+}
+
+/// Asserts that whole workgroups take these, and says what so many operations of each invocation cost.
+fn invocations(kernel: &str, [(x, from), (out, to)]: [(&Tensor, Dtype); 2], ops: u64) -> Cost {
+    expect(kernel, x, from, x.shape());
+    expect(kernel, out, to, x.shape());
+    assert!(x.len().is_multiple_of(256), "{kernel}: {} invocations, no multiple of 256", x.len());
+    Cost { bytes: x.bytes() + out.bytes(), ops: ops * x.len() as u64 }
+}
+
+// --- launch ----------------------------------------------------------------------------------------
+
+params! { struct LaunchParams { step: u32 } }
+
+pub static PROBE_LAUNCH: Kernel =
+    Kernel::new::<LaunchParams>("probe_launch", text!("probes/probe_launch")).with(&[], &[]);
+
+/// `count[1] += step`, by one invocation: what a dispatch costs by itself.
+pub fn probe_launch(gpu: &Gpu, step: u32, count: &Tensor) -> Op {
+    expect("probe_launch", count, U32, &[1]);
+    let cost = Cost { bytes: 8, ops: 1 };
+    gpu.op(&PROBE_LAUNCH, LaunchParams { step }, &[count], Grid::Groups(1), cost)
+}
