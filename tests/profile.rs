@@ -60,12 +60,6 @@ fn trainers() -> Vec<Trainer> {
     configs.map(|config| Trainer::new(gpu(Shaders::Plain), &data(), &config).expect("the data fits")).into()
 }
 
-/// The first kernel of the operation that this one computes.
-fn base(kernel: &Kernel) -> &'static Kernel {
-    let of = |variants: &&&[&Kernel]| variants.iter().any(|variant| variant.name == kernel.name);
-    OPERATIONS.iter().chain(PROBES).find(of).expect("a registered kernel")[0]
-}
-
 /// The value of a header's formula at the shapes of an op's tensors; the name that they do not tell if there is one.
 fn formula(op: &Op, word: &str, cols: Option<u64>) -> Result<u64, String> {
     let header = shader::header(op.kernel().wgsl);
@@ -79,10 +73,7 @@ fn formula(op: &Op, word: &str, cols: Option<u64>) -> Result<u64, String> {
             _ => lengths.extend(names.into_iter().zip(shape.into_iter().map(Some))),
         }
     }
-    let own = shader::section(&header, word).expect("a header has it");
-    let same = own == format!("as {}.", base(op.kernel()).name);
-    let first = shader::header(base(op.kernel()).wgsl);
-    let said = if same { shader::section(&first, word).expect("a header has it") } else { own };
+    let said = shader::section(&header, word).expect("a header has it");
     let known = |name: &str| lengths.get(name).copied().flatten();
     // The shape words of src/lib.rs.
     let words = || known("cols").map(|cols| sterna::ternary::words(cols as usize) as u64);

@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
 
 use super::{Outcome, Verdict, failure, object};
-use crate::gpu::{Kernel, Overrides, Tuning};
+use crate::gpu::{Kernel, Machine, Overrides, Tuning};
 use crate::kernels::{OPERATIONS, PROBES};
 use crate::report::{columns, thousands};
 use crate::shader::{self, Language};
@@ -130,9 +130,7 @@ pub fn run(flags: &Flags) -> Outcome {
             lines.push(vec![entry.kernel.name.into(), shown(bytes), shown(ops)]);
         }
         for (line, entry) in columns(&lines).lines().zip([None].into_iter().chain(wanted.iter().map(Some))) {
-            let idea =
-                entry.and_then(|entry| shader::title(&shader::header(entry.kernel.wgsl)).first().copied());
-            super::say(format!("{line}  {}", idea.unwrap_or("computes")))?;
+            super::say(format!("{line}  {}", entry.map_or("computes".into(), Entry::idea)))?;
         }
         super::say(format!("\nof one dispatch at {}; - needs a length that --shape gives", flags.lengths()))?;
     }
@@ -179,9 +177,7 @@ impl Flags {
 /// A kernel with its operation.
 pub(super) struct Entry {
     pub(super) kernel: &'static Kernel,
-    /// The operation's first kernel.
-    base: &'static Kernel,
-    /// All of the operation's.
+    /// The operation's variants, the base first.
     pub(super) variants: &'static [&'static Kernel],
 }
 
@@ -190,20 +186,26 @@ fn entries(variants: &'static [&'static Kernel]) -> Vec<Entry> {
     let mut entries: Vec<Entry> = Vec::new();
     for &kernel in variants {
         if entries.iter().all(|entry| entry.kernel.name != kernel.name) {
-            entries.push(Entry { kernel, base: variants[0], variants });
+            entries.push(Entry { kernel, variants });
         }
     }
     entries
 }
 
 impl Entry {
-    /// A section of the header; `as NAME.` stands for that of the operation's first kernel.
     fn section(&self, word: &str) -> &'static str {
-        let of = |kernel: &Kernel| shader::section(&shader::header(kernel.wgsl), word).unwrap_or_default();
-        match of(self.kernel) {
-            same if same == format!("as {}.", self.base.name) => of(self.base),
-            own => own,
-        }
+        shader::section(&shader::header(self.kernel.wgsl), word).unwrap_or_default()
+    }
+
+    /// The equation, and for what the variant was written.
+    fn idea(&self) -> String {
+        let idea = shader::title(&shader::header(self.kernel.wgsl)).first().copied().unwrap_or_default();
+        let made_for = match self.kernel.made_for {
+            Machine::Gpu => "",
+            Machine::GpuWithoutDot => " (for GPUs without integer dot products)",
+            Machine::Rasteriser => " (for rasterisers on the CPU)",
+        };
+        format!("{idea}{made_for}")
     }
 
     fn cost(&self, word: &str, value: &dyn Fn(&str) -> Option<u64>) -> Result<u64, String> {
@@ -263,7 +265,7 @@ impl Entry {
             })
         });
         json!({
-            "kernel": kernel.name, "operation": self.base.name, "computes": shader::title(&header).join("; "),
+            "kernel": kernel.name, "operation": self.variants[0].name, "computes": shader::title(&header).join("; "),
             "bindings": bindings.collect::<Vec<_>>(), "grid": self.section("Grid"), "moves": self.section("Moves"),
             "does": self.section("Does"), "twin": self.section("Twin"), "subgroup": kernel.subgroup,
             "tile": kernel.tile, "overrides_gpu": overrides(kernel.gpu), "overrides_software": overrides(kernel.cpu),

@@ -3,16 +3,15 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use super::{DataFlags, DeviceFlags, Failure, Outcome, Verdict, failure, object, shown};
 use crate::gpu::{Capture, Choice, Gpu, Op, Profiler};
 use crate::kernels;
-use crate::measure::ceilings::{Bound, Ceilings, Probe};
-use crate::measure::profile::{self, KernelRow, PROFILE_CEILINGS, Profile, Work};
+use crate::measure::profile::{self, PROFILE_CEILINGS, Work};
 use crate::measure::{Room, Watch, probes, rotation};
 use crate::model::{Mlp, Precision};
-use crate::report::{Trace, columns, thousands};
+use crate::report::ProfileReport;
 use crate::store::replace;
 use crate::train::{Augment, Config, Evaluator, Trainer};
 
@@ -261,212 +260,18 @@ impl CommonFlags {
         let before = limits();
         let profile = profile::profile(gpu, profiler, work, steps).map_err(failure)?;
         let ceilings = before.better(limits());
-        let page = Page { what, gpu, work, ceilings: &ceilings, profile: &profile };
-        super::say(super::gpu_line(gpu))?;
-        super::say(page.limits())?;
-        super::say(page.kernels())?;
-        super::say(page.step())?;
+        let report = ProfileReport { what, gpu, work, ceilings: &ceilings, profile: &profile };
+        super::say(format!("{}\n{}", super::gpu_line(gpu), report.text()))?;
         if let Some(path) = &self.trace {
-            replace(path, page.trace().json().as_bytes()).map_err(failure)?;
+            replace(path, report.trace().json().as_bytes()).map_err(failure)?;
             super::tell(format!("{}: open it at https://ui.perfetto.dev or chrome://tracing", shown(path)));
         }
         if self.json {
             let mut line = super::device_json(gpu);
-            line.extend(page.json());
+            line.extend(report.json());
             line.insert("trace".into(), json!(self.trace.as_deref().map(shown)));
             super::print_json("profile", line)?;
         }
         Ok(Verdict::Yes)
     }
-}
-
-/// What is printed, and in which units.
-struct Page<'a> {
-    what: &'static str,
-    gpu: &'a Gpu,
-    work: &'a Work<'a>,
-    ceilings: &'a Ceilings,
-    profile: &'a Profile,
-}
-
-impl Page<'_> {
-    fn limits(&self) -> String {
-        let limit = |name: &str| match self.ceilings.probe(name).and_then(Probe::value) {
-            Some(value) if name == "read" => format!("reads {:.1} GB/s", 1e-9 * value),
-            Some(value) if name == "dependent" => {
-                format!("a dispatch that waits for another {:.1} us", 1e6 * value)
-            }
-            Some(value) => format!("{name} {:.1} Gops/s", 1e-9 * value),
-            None => format!("{name} not measured"),
-        };
-        format!("limits: {}\n", PROFILE_CEILINGS.map(limit).join(", "))
-    }
-
-    fn kernels(&self) -> String {
-        #[rustfmt::skip]
-        let head = [
-            "kernel", "calls", "ms", "share", "us each", "after", "bytes each", "GB/s", "%", "Gops/s", "%", "bound by", "",
-        ];
-        let mut lines = vec![head.map(String::from).to_vec()];
-        let total: f64 = self.profile.kernels.iter().map(|row| row.seconds).sum();
-        let steps = self.profile.steps.len() as f64;
-        let or_dash = |value: Option<f64>| value.map_or("-".into(), |value| format!("{value:.0}"));
-        for row in &self.profile.kernels {
-            let calls = row.calls as f64;
-            let floor = row.floor(self.ceilings);
-            let bound = floor.map_or("-".into(), |floor| match floor.bound() {
-                Bound::Bandwidth => "memory".to_string(),
-                Bound::Compute => row.arithmetic.ceiling().unwrap_or_default().to_string(),
-                Bound::Launch => "launch".to_string(),
-                Bound::Balanced => "balanced".to_string(),
-            });
-            lines.push(vec![
-                row.kernel.into(),
-                format!("{:.0}", calls / steps),
-                format!("{:.3}", 1e3 * row.seconds / steps),
-                format!("{:.1} %", 100.0 * row.seconds / total),
-                format!("{:.1}", 1e6 * row.seconds / calls),
-                format!("{:.1}", 1e6 * row.waited / calls),
-                thousands(row.cost.bytes as usize / row.calls),
-                format!("{:.2}", 1e-9 * row.bytes_per_second()),
-                or_dash(percent(row.bytes_per_second(), self.ceilings.read.value())),
-                format!("{:.2}", 1e-9 * row.ops_per_second()),
-                or_dash(percent(row.ops_per_second(), self.ceilings.rate(row.arithmetic))),
-                bound,
-                floor.map_or("-".into(), |floor| format!("{:.0} %", 100.0 * floor.seconds() / row.seconds)),
-            ]);
-        }
-        let over =
-            |row: &KernelRow| percent(row.bytes_per_second(), self.ceilings.read.value()) > Some(100.0);
-        let cached = match self.profile.kernels.iter().any(over) {
-            true => {
-                "\nabove 100 % of GB/s: what is used again lies in a cache, where the probe of the limit does not look"
-            }
-            false => "",
-        };
-        format!(
-            "{}calls and ms: of one step; after: us since the dispatch before ended; %: of the limit above; bound by: the\n\
-             limit that takes the kernel longest, with the share of it that was reached{cached}\n",
-            columns(&lines)
-        )
-    }
-
-    fn step(&self) -> String {
-        let parts = self.profile.parts();
-        let count = self.profile.steps.len();
-        let mut lines = vec![vec![format!("one step, mean of {count}"), "ms".into(), "share".into()]];
-        let mut line = |name: &str, seconds: f64| {
-            let share = format!("{:.1} %", 100.0 * seconds / parts.wall);
-            lines.push(vec![name.into(), format!("{:.3}", 1e3 * seconds), share]);
-        };
-        line("recording it, on the host", parts.recording);
-        line("from submitting to the first dispatch, and back from the last", parts.around());
-        line("dispatches", parts.dispatches);
-        line("between them", parts.between);
-        line("wall", parts.wall);
-        let each = self.profile.usual();
-        format!(
-            "{}as it runs unprofiled, {} to a submission: {:.3} ms a step; the dispatches above are {:.0} % of it\n\
-             profiling makes a step that is submitted alone {:.2} times as long (medians, in turns)",
-            columns(&lines),
-            self.profile.together_steps,
-            1e3 * each,
-            100.0 * parts.dispatches / each,
-            self.profile.overhead(),
-        )
-    }
-
-    fn trace(&self) -> Trace {
-        let mut trace = Trace::default();
-        let device = format!("device: {}", self.gpu.name());
-        let [recording, submitting, waiting] =
-            ["recording", "submitting", "waiting"].map(|name| trace.row("host: sterna", name));
-        let [passes, dispatches] = ["passes", "dispatches"].map(|name| trace.row(&device, name));
-        let (offset, within) = self.profile.offset();
-        for (i, step) in self.profile.steps.iter().enumerate() {
-            let ops = self.work.step(i);
-            let args = json!({"step": i + 1, "dispatches": ops.len()});
-            let seen = &step.seen;
-            trace.span(recording, &step.name, seen.recording.clone(), args.clone());
-            trace.span(submitting, &step.name, seen.submitting.clone(), args.clone());
-            trace.span(waiting, &step.name, seen.submitting.end..seen.done, args);
-            let on_host = |span: &std::ops::Range<f64>| span.start + offset..span.end + offset;
-            let timed: Vec<_> = ops.iter().zip(&seen.dispatches).collect();
-            for phase in timed.chunk_by(|a, b| a.0.phase() == b.0.phase()) {
-                let span = phase[0].1.start..phase[phase.len() - 1].1.end;
-                let name = format!("{} / {}", step.name, phase[0].0.phase());
-                trace.span(passes, &name, on_host(&span), json!({"dispatches": phase.len()}));
-            }
-            for (op, span) in timed {
-                trace.span(dispatches, op.name(), on_host(span), Value::Object(described(op)));
-            }
-        }
-        trace.about("profile", self.what);
-        trace.about("adapter", self.gpu.name());
-        trace.about("backend", self.gpu.backend());
-        trace.about("device_clock_within_us", 1e6 * within);
-        trace.about("schema", super::SCHEMA);
-        trace.about("sterna_version", env!("CARGO_PKG_VERSION"));
-        trace
-    }
-
-    fn json(&self) -> Map<String, Value> {
-        let parts = self.profile.parts();
-        let kernels = self.profile.kernels.iter().map(|row| {
-            let floor = row.floor(self.ceilings);
-            json!({
-                "kernel": row.kernel, "calls": row.calls, "seconds": row.seconds,
-                "mean_seconds": row.seconds / row.calls as f64, "min_seconds": row.range[0],
-                "max_seconds": row.range[1], "waited_seconds": row.waited, "bytes": row.cost.bytes, "ops": row.cost.ops,
-                "gb_per_s": 1e-9 * row.bytes_per_second(), "gops_per_s": 1e-9 * row.ops_per_second(),
-                "percent_of_read": percent(row.bytes_per_second(), self.ceilings.read.value()),
-                "rate": row.arithmetic.ceiling(), "percent_of_rate": percent(row.ops_per_second(), self.ceilings.rate(row.arithmetic)),
-                "bound_by": floor.map(|floor| floor.bound()),
-                "percent_of_bound": floor.map(|floor| 100.0 * floor.seconds() / row.seconds),
-            })
-        });
-        // One step, dispatch by dispatch: means over those steps that ran over the same buffers as the first.
-        let first = self.work.step(0);
-        let same: Vec<_> = self.profile.steps.iter().step_by(self.work.instances.len()).collect();
-        let dispatches = first.iter().enumerate().map(|(i, op)| {
-            let took = same.iter().map(|step| step.seen.dispatches[i].end - step.seen.dispatches[i].start);
-            let mut dispatch = described(op);
-            dispatch.insert("seconds".into(), json!(took.sum::<f64>() / same.len() as f64));
-            dispatch
-        });
-        let ceilings: Map<String, Value> = self
-            .ceilings
-            .each()
-            .into_iter()
-            .filter(|(name, _)| PROFILE_CEILINGS.contains(name))
-            .map(|(name, probe)| (name.to_string(), json!(probe.value())))
-            .collect();
-        object(json!({
-            "profile": self.what, "steps": self.profile.steps.len(), "checked": self.gpu.checked(),
-            "clock": self.profile.grain.name(),
-            "kernels": kernels.collect::<Vec<_>>(), "dispatches": dispatches.collect::<Vec<_>>(),
-            "step_seconds": {
-                "recording": parts.recording, "around": parts.around(), "dispatches": parts.dispatches,
-                "between": parts.between, "wall": parts.wall,
-            },
-            "device_seconds": self.profile.steps.iter().map(profile::Profiled::kernels).sum::<f64>(),
-            "unprofiled_seconds": self.profile.plain, "together_seconds": self.profile.together,
-            "together_steps": self.profile.together_steps, "profiling_costs": self.profile.overhead(),
-            "ceilings": ceilings,
-        }))
-    }
-}
-
-/// What a dispatch is, as arguments.
-fn described(op: &Op) -> Map<String, Value> {
-    let tensor = |tensor: &crate::Tensor| format!("{} {:?}", tensor.label(), tensor.shape());
-    object(json!({
-        "kernel": op.name(), "phase": op.phase(), "groups": op.groups(), "bytes": op.cost().bytes,
-        "ops": op.cost().ops, "tensors": op.tensors().iter().map(tensor).collect::<Vec<_>>(),
-    }))
-}
-
-/// A rate in percent of its limit.
-fn percent(rate: f64, limit: Option<f64>) -> Option<f64> {
-    limit.map(|limit| 100.0 * rate / limit)
 }

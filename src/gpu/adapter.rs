@@ -198,9 +198,9 @@ pub async fn adapters(choice: &Choice, everything: bool) -> Result<Vec<Adapter>,
         return Err(Error::NoAdapter { install: install_hint() });
     }
     let asked = match (&choice.backend, &choice.adapter) {
-        (Some(backend), Some(adapter)) => format!("--backend {backend} --adapter {adapter:?}"),
-        (Some(backend), None) => format!("--backend {backend}"),
-        _ => format!("--adapter {:?}", choice.adapter.as_deref().unwrap_or_default()),
+        (Some(backend), Some(adapter)) => format!("the adapter {adapter:?} of the backend {backend}"),
+        (Some(backend), None) => format!("the backend {backend}"),
+        _ => format!("the adapter {:?}", choice.adapter.as_deref().unwrap_or_default()),
     };
     Err(Error::NoMatch { asked, exist: all.iter().map(Adapter::description).collect() })
 }

@@ -82,7 +82,7 @@ impl Gpu {
                 _ => "it was lost",
             };
             let more = if message.is_empty() { message } else { format!(" ({message})") };
-            note(&fault, format!("{why}{more}; run again, or choose another with --adapter"));
+            note(&fault, format!("{why}{more}; run again, or choose another adapter"));
         });
         Ok(gpu)
     }

@@ -18,7 +18,7 @@ pub enum Error {
     /// Adapters exist, but none that was asked for.
     #[error("nothing matches {asked}; this machine has\n  {}", exist.join("\n  "))]
     NoMatch {
-        /// The flags as given.
+        /// What was asked for, in words.
         asked: String,
         /// Descriptions of what exists.
         exist: Vec<String>,
@@ -60,7 +60,7 @@ pub enum Error {
         advice: String,
     },
     /// Nothing to measure device time with.
-    #[error("{adapter} has no timestamps to profile with; `sterna bench` measures by the wall clock")]
+    #[error("{adapter} has no timestamps to profile with; a benchmark measures by the wall clock")]
     NoTimestamps {
         /// The adapter's name.
         adapter: String,

@@ -4,6 +4,20 @@ use super::{expect, matrix};
 use crate::augment::Distortion;
 use crate::gpu::{Arithmetic, Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, params, value};
 
+/// Rows of a batch, values of a row and rows of the data set that fit these tensors.
+fn drawn(kernel: &str, [clock, order, images, labels, x, y]: [&Tensor; 6]) -> [usize; 3] {
+    let [batch, pixels] = matrix(kernel, x);
+    let count = labels.len();
+    expect(kernel, clock, U32, &[2]);
+    expect(kernel, order, U32, &[count]);
+    expect(kernel, images, U32, &[(count * pixels).div_ceil(4)]);
+    expect(kernel, labels, U32, &[count]);
+    expect(kernel, x, I32, &[batch, pixels]);
+    expect(kernel, y, U32, &[batch]);
+    assert!(batch <= count, "{kernel}: a batch of {batch} from {count} images");
+    [batch, pixels, count]
+}
+
 // --- gather_batch ---------------------------------------------------------------------------------
 
 params! { struct GatherParams { batch: u32, pixels: u32, count: u32 } }
@@ -26,15 +40,7 @@ pub fn gather_batch(
     x: &Tensor,
     y: &Tensor,
 ) -> Op {
-    let [batch, pixels] = matrix("gather_batch", x);
-    let count = labels.len();
-    expect("gather_batch", clock, U32, &[2]);
-    expect("gather_batch", order, U32, &[count]);
-    expect("gather_batch", images, U32, &[(count * pixels).div_ceil(4)]);
-    expect("gather_batch", labels, U32, &[count]);
-    expect("gather_batch", x, I32, &[batch, pixels]);
-    expect("gather_batch", y, U32, &[batch]);
-    assert!(batch <= count, "gather_batch: a batch of {batch} from {count} images");
+    let [batch, pixels, count] = drawn("gather_batch", [clock, order, images, labels, x, y]);
     let params = GatherParams { batch: batch as u32, pixels: pixels as u32, count: count as u32 };
     let cost = Cost { bytes: (batch * (5 * pixels + 12)) as u64, ops: 0 };
     gpu.op(
@@ -75,17 +81,9 @@ pub fn augment_batch(
     x: &Tensor,
     y: &Tensor,
 ) -> Op {
-    let [batch, pixels] = matrix("augment_batch", x);
-    let count = labels.len();
+    let [batch, pixels, count] = drawn("augment_batch", [clock, order, images, labels, x, y]);
     assert_eq!(pixels, height * width, "augment_batch: {pixels} pixels in {height} x {width}");
     assert!(pixels <= super::MOST_COLS, "augment_batch: {pixels} pixels exceed {}", super::MOST_COLS);
-    expect("augment_batch", clock, U32, &[2]);
-    expect("augment_batch", order, U32, &[count]);
-    expect("augment_batch", images, U32, &[(count * pixels).div_ceil(4)]);
-    expect("augment_batch", labels, U32, &[count]);
-    expect("augment_batch", x, I32, &[batch, pixels]);
-    expect("augment_batch", y, U32, &[batch]);
-    assert!(batch <= count, "augment_batch: a batch of {batch} from {count} images");
     let Distortion { rotation, scale, shear, shift, grain } = *by;
     let params = AugmentParams {
         batch: batch as u32,

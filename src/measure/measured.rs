@@ -2,12 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::ceilings::{Bound, Ceilings, Floor, spread};
+use super::ceilings::{Bound, Ceilings, Floor, Measure, Probe, spread};
 use super::product::{Product, WeightFormat};
 use super::room::{MOST_BUFFERS, Room, sweep};
 use super::sample::{Effort, sample_cold};
 use super::tuning::LeftOut;
-use super::{MeasureError, Wanted, Watch};
+use super::{MeasureError, Wanted, Watch, probes};
 use crate::gpu::{Cost, Gpu, Kernel};
 use crate::kernels;
 
@@ -176,26 +176,55 @@ pub(super) fn measure(
     })
 }
 
-/// A benchmark of products.
+/// A benchmark of products, and of the ceilings that they are held against.
 #[derive(Clone, Debug)]
 pub struct Benchmark {
     /// `[batch, rows, cols]` each.
     pub shapes: Vec<[usize; 3]>,
-    /// How long to measure each kernel at each shape.
-    pub effort: Effort,
+    /// Seconds for each ceiling, and for each kernel at each shape; more where all samples take longer.
+    pub seconds: f64,
     /// Whether to measure every variant that runs here, not only the one that this device would choose.
     pub all: bool,
     /// How much memory to use.
     pub room: Room,
 }
 
+/// What a benchmark found.
+#[derive(Clone, Debug)]
+pub struct Benchmarked {
+    /// Every product, in the order of the shapes.
+    pub all: Vec<Measured>,
+    /// What was left out.
+    pub left_out: Vec<LeftOut>,
+    /// The ceilings.
+    pub ceilings: Ceilings,
+    /// The ceiling of reading, which every product is held against.
+    pub read: Measure,
+}
+
 impl Benchmark {
-    /// Measures every format at every shape. Results come in the order of the shapes; beside them stands what was left
-    /// out, with the reason.
+    /// Measures the ceilings and every format at every shape, and then reading once more, because a machine whose other
+    /// work ended meanwhile is faster now. If a product still seems faster than reading, the probe reads a third time.
     ///
     /// # Errors
-    /// If the device failed, or a kernel differs from its twin.
-    pub fn run(&self, gpu: &Gpu, watch: &mut Watch) -> Result<(Vec<Measured>, Vec<LeftOut>), MeasureError> {
+    /// If the device failed, a kernel differs from its twin, or reading cannot be measured.
+    pub fn run(&self, gpu: &Gpu, watch: &mut Watch) -> Result<Benchmarked, MeasureError> {
+        let limits = ["read", "fma_f32", "add_i32", "dot4_i8", "launch"];
+        let mut ceilings = probes::ceilings(gpu, &limits, self.room, self.seconds, watch);
+        let (mut all, left_out) = self.products(gpu, watch)?;
+        ceilings = ceilings.better(probes::ceilings(gpu, &limits[..1], self.room, self.seconds, watch));
+        if faster_than_reading(&all, &ceilings).next().is_some() {
+            (watch.tell)("a kernel seems faster than reading: the probe reads once more".into());
+            ceilings = ceilings.better(probes::ceilings(gpu, &limits[..1], self.room, self.seconds, watch));
+        }
+        all.iter_mut().for_each(|one| one.judge(&ceilings));
+        match ceilings.read.clone() {
+            Probe::Missing { missing } => Err(MeasureError::Lacking(missing)),
+            Probe::Measured(read) => Ok(Benchmarked { all, left_out, ceilings, read }),
+        }
+    }
+
+    fn products(&self, gpu: &Gpu, watch: &mut Watch) -> Result<(Vec<Measured>, Vec<LeftOut>), MeasureError> {
         let (mut found, mut left_out) = (Vec::new(), Vec::new());
         let mut skip = |wanted: Wanted, reason: String, watch: &mut Watch| {
             (watch.tell)(format!("{wanted} left out: {reason}"));
@@ -216,7 +245,8 @@ impl Benchmark {
                     skip(Wanted { operation: kernel.name, ..wanted }, reason, watch);
                     continue;
                 }
-                let measured = measure(gpu, wanted, &product, kernel, self.room, self.effort)?;
+                let measured =
+                    measure(gpu, wanted, &product, kernel, self.room, Effort::Whole(self.seconds))?;
                 let at = super::lengths(wanted.shape);
                 (watch.tell)(format!("{} {at}: {:.3} ms", measured.label(), 1e3 * measured.median_seconds));
                 found.push(measured);
@@ -236,7 +266,6 @@ pub fn faster_than_reading<'a>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::ceilings::Measure;
     use super::*;
 
     fn measured(bytes: u64, ops: u64, median_seconds: f64) -> Measured {

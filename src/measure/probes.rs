@@ -131,7 +131,7 @@ pub(super) fn fastest(
     Ok(found.expect("every probe has a variant").1)
 }
 
-/// Bandwidth of memory that no cache holds.
+/// Measures the bandwidth of memory that no cache holds.
 fn stream(gpu: &Gpu, name: &str, pool: &Pool, seconds: f64) -> Result<Measure, MeasureError> {
     const SEED: u32 = 0x5eed_5eed;
     const SCALE: f32 = 0.5;
@@ -140,7 +140,7 @@ fn stream(gpu: &Gpu, name: &str, pool: &Pool, seconds: f64) -> Result<Measure, M
         let buffer = pool.buffers[i % pool.buffers.len()].buffer().clone();
         Tensor::from_buffer("probe", buffer, dtype, &[words])
     };
-    // How many buffers one instance takes; the last of them is written.
+    // How many buffers one instance takes. The last of them is written.
     let width = match name {
         "copy" => 2,
         "triad" => 3,
@@ -185,7 +185,7 @@ fn stream(gpu: &Gpu, name: &str, pool: &Pool, seconds: f64) -> Result<Measure, M
             let want = match name {
                 "write" => SEED ^ (i / 4) as u32,
                 "copy" => pool.content[i],
-                // Half of a value is exact, and so is the fused result the same as that of two roundings.
+                // Half of a value is exact, so a fused multiply-add gives what two roundings give.
                 _ => (x + SCALE * x).to_bits(),
             };
             if got != want {
@@ -207,7 +207,7 @@ fn arithmetic_twin(name: &str, x: u32, trips: u32) -> (f64, f64) {
     let rounds = 4 * trips;
     match name {
         "fma_f32" | "fma_f16" => {
-            // What the operands are rounded to, and half of the last bit of a sum of one.
+            // How operands are rounded, and half of the last bit of 1.
             let half = name == "fma_f16";
             let round = |x: f32| if half { half::f16::from_f32(x).to_f64() } else { f64::from(x) };
             let unit = if half { 2f64.powi(-11) } else { 2f64.powi(-24) };
@@ -251,7 +251,7 @@ fn arithmetic_twin(name: &str, x: u32, trips: u32) -> (f64, f64) {
     }
 }
 
-/// Operations per second from registers.
+/// Measures operations per second on values in registers.
 fn arithmetic(gpu: &Gpu, name: &str, seconds: f64) -> Result<Measure, MeasureError> {
     // Enough to fill the largest device several times; a CPU has few lanes.
     let lanes = if gpu.is_software() { 1 << 13 } else { 1 << 20 };
@@ -282,7 +282,7 @@ fn arithmetic(gpu: &Gpu, name: &str, seconds: f64) -> Result<Measure, MeasureErr
     if let Some(reason) = gpu.lacks(variants[0]) {
         return Err(MeasureError::Lacking(reason));
     }
-    // Long enough that starting and ending it is little beside it.
+    // Until it takes long enough that starting and ending it does not show.
     let clock = Clock::new(gpu);
     let mut trips = 16;
     while trips < 1 << 20 {
@@ -293,7 +293,7 @@ fn arithmetic(gpu: &Gpu, name: &str, seconds: f64) -> Result<Measure, MeasureErr
         trips *= 2;
     }
     let kernel = fastest(gpu, variants, &|kernel| bind(kernel, trips), seconds)?;
-    // Few enough that roundings in f16 do not hide a missing round.
+    // Few rounds: the roundings of many would hide a missing one in f16.
     let few = if name == "fma_f16" { 1 } else { 16 };
     gpu.run(&bind(kernel, few)[0])?;
     let outputs: Vec<f64> = match out_type {
@@ -313,7 +313,8 @@ fn arithmetic(gpu: &Gpu, name: &str, seconds: f64) -> Result<Measure, MeasureErr
     Ok(figure(pairs, "op/s", long[0][0].cost().ops as f64, kernel.settings(gpu.tuning()), 2 * x.bytes()))
 }
 
-/// Seconds of one dispatch, over so many counters: with one, each waits for the one before.
+/// Measures the seconds of one dispatch that adds to one of so many counters. With a single counter each dispatch waits for
+/// the one before.
 fn launches(gpu: &Gpu, counters: usize, seconds: f64) -> Result<Measure, MeasureError> {
     const COUNT: usize = 512;
     let counter = |i| gpu.upload(&format!("probe.count.{i}"), &[1], &[0u32]);
@@ -333,7 +334,7 @@ fn launches(gpu: &Gpu, counters: usize, seconds: f64) -> Result<Measure, Measure
     Ok(figure(pairs, "s", COUNT as f64, String::new(), 4 * counters.len() as u64))
 }
 
-/// Copies between the host's memory and the device's, as this program makes them.
+/// Measures copies between the host's memory and the device's, as this program makes them.
 fn transfer(gpu: &Gpu, name: &str, room: Room, seconds: f64) -> Result<Measure, MeasureError> {
     let mut words = 1 << 24;
     while (gpu.fits("probe.copy", &[words]).is_err() || 8 * words as u64 > room.memory) && words > 1 << 10 {

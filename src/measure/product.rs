@@ -120,22 +120,22 @@ impl WeightFormat {
 /// What the twin says, `[batch, drawn rows]`.
 enum Twin {
     Exact(Vec<i32>),
-    /// With how far a float sum in another order may lie from it.
+    /// Floats, each with how far a sum in another order may lie from it.
     Within(Vec<(f32, f64)>),
 }
 
 impl Twin {
-    /// What a product in floats says, and how far another order of its sums may lie from that.
+    /// The product in floats, and how far a sum in another order may lie from it.
     fn float(product: impl Fn(&[f32], &[f32]) -> Vec<f32>, x: &[f32], w: &[f32], cols: usize) -> Twin {
         let absolute = |x: &[f32]| x.iter().map(|x| x.abs()).collect::<Vec<_>>();
-        // Two sides, each of cols roundings of half a unit: 2 cols 2^-24 of the terms' magnitude.
+        // Each of the two sums rounds cols times, by half a unit each: 2 cols 2^-24 of the magnitude of the terms.
         let bound = |m: f32| f64::from(m) * cols as f64 / f64::from(1 << 23);
         let bounds = product(&absolute(x), &absolute(w)).into_iter().map(bound);
         Twin::Within(product(x, w).into_iter().zip(bounds).collect())
     }
 
-    /// The first of a tensor's values that is not its twin's, which is at `at(i)`: where, what it is, and what it
-    /// should be.
+    /// The first value of a tensor that differs from its twin: where it is, what it is, and what it should be. The twin of
+    /// value `i` is at `at(i)`.
     fn first_difference(
         &self,
         gpu: &Gpu,
@@ -159,7 +159,7 @@ impl Twin {
     }
 }
 
-/// One product on the device as often as its buffers rotate, each matrix in blocks of rows that the adapter binds.
+/// One product with as many copies of its operands as rotate. Each matrix is cut into blocks of rows that the adapter binds.
 pub(super) struct Product {
     wanted: Wanted,
     copies: Vec<Operands>,
@@ -181,7 +181,7 @@ enum Activations {
     Trits(BitplaneTensor),
 }
 
-/// Most rows of activations that are drawn: a prime, so that neighbours in a tile are never the same row.
+/// The most rows of activations that are drawn: a prime, so that neighbours in a tile are never the same row.
 const DRAWN: usize = 17;
 
 impl Product {
@@ -408,7 +408,7 @@ fn draw(format: WeightFormat, [batch, rows]: [usize; 2], cols: usize) -> (Drawn,
     }
 }
 
-/// The rows over and over, until there are so many values.
+/// The rows repeated until there are so many values.
 fn repeated<T: Copy>(rows: &[T], count: usize) -> Vec<T> {
     let mut all = Vec::with_capacity(count);
     while all.len() < count {
@@ -417,8 +417,8 @@ fn repeated<T: Copy>(rows: &[T], count: usize) -> Vec<T> {
     all
 }
 
-/// One kernel's product with one row of activations over up to `most` matrices to take in rotation, held against its
-/// twin; or why there is none.
+/// One kernel's product with one row of activations, bound to up to `most` matrices that take turns and held against its
+/// twin; or the reason why there is none.
 ///
 /// # Errors
 /// If the device failed, or the kernel differs from its twin.
@@ -441,7 +441,7 @@ pub fn rotation(
     }
 }
 
-/// Random floats; none is so small that a device might count it as 0 in f16.
+/// Random floats. None is so small that a device might take it for 0 in f16.
 fn uniform(tensor: u32, count: usize) -> Vec<f32> {
     let normal = |x: f32| if x.abs() < 1.0 / 16_384.0 { 0.0 } else { x };
     random::uniform(1, Stream::Weights, tensor, count, 1.0).into_iter().map(normal).collect()

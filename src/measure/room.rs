@@ -5,17 +5,17 @@ use crate::gpu::{Dtype, Error, Gpu, Op, Tensor};
 use crate::kernels::{PROBE_WORDS, PROBES, probe_read};
 use crate::random::{self, Stream};
 
-/// Bytes that buffers in rotation hold together, where so many fit: more than any cache.
+/// Bytes that buffers in rotation hold together if so many fit: more than any cache.
 pub const WORKING_SET: u64 = 1 << 30;
 
-/// Most buffers in rotation: each costs a binding.
+/// The most buffers in rotation: each costs a binding.
 pub(super) const MOST_BUFFERS: u64 = 2048;
 
-/// Bytes of a software rasteriser, which takes the machine's own memory, at most: no matrix here needs more.
+/// The most bytes on a software rasteriser, which takes the machine's own memory. No matrix here needs more.
 const MOST_SOFTWARE: u64 = 2 << 30;
 
-/// Bytes that a benchmark may fill: on a software rasteriser a quarter of what is free, since [`Room::found`] tries
-/// three times as much, and some rasterisers touch what they give.
+/// Bytes that a benchmark may fill. On a software rasteriser it is a quarter of what is free: [`Room::found`] tries three
+/// times as much, and some rasterisers touch what they give.
 pub(super) fn memory(gpu: &Gpu) -> u64 {
     let free = || {
         let text = std::fs::read_to_string("/proc/meminfo").ok()?;
@@ -39,28 +39,28 @@ pub struct Room {
 }
 
 impl Room {
-    /// What there is, and of it the working set that exceeds every cache.
+    /// The memory that there is, and as much of it in rotation as exceeds every cache.
     pub fn of(gpu: &Gpu) -> Room {
         let memory = memory(gpu);
         Room { working_set: WORKING_SET.min(memory), memory }
     }
 
-    /// As much of it as the device really gives, by trial: half as much until buffers of so many bytes can be made.
-    /// Each trial opens a device of its own by `open`, since one that finds no memory is lost.
+    /// As much of it as the device really gives. It is tried, and halved until buffers of so many bytes can be made. Each
+    /// trial opens a device of its own by `open`, because a device that finds no memory is lost.
     ///
     /// # Errors
     /// If a device does not open.
     pub fn found(self, open: impl Fn() -> Result<Gpu, Error>) -> Result<Room, Error> {
         const LEAST: u64 = 1 << 22;
         let mut room = self;
-        // An upload holds what it carries beside the buffer until it is submitted, and so does a download.
+        // Until it is submitted, an upload holds its data beside the buffer, and so does a download.
         while room.memory > LEAST && !gives(&open()?, 3 * room.memory) {
             room = room.at_most(room.memory / 2);
         }
         Ok(room)
     }
 
-    /// No more than this.
+    /// The same with no more bytes than this.
     pub fn at_most(self, bytes: u64) -> Room {
         Room { working_set: self.working_set.min(bytes), memory: self.memory.min(bytes) }
     }
@@ -76,11 +76,11 @@ fn gives(gpu: &Gpu, bytes: u64) -> bool {
     (0..bytes.div_ceil(4 * words as u64)).map(make).collect::<Result<Vec<Tensor>, Error>>().is_ok()
 }
 
-/// Equal buffers with the same content, to go through in rotation.
+/// Buffers of one length and one content, to go through in rotation.
 pub(super) struct Pool {
     /// Words, all of them f32 between 1 and 2.
     pub buffers: Vec<Tensor>,
-    /// Room for a word per four vectors of a buffer.
+    /// A word for every four vectors of a buffer.
     pub digest: Tensor,
     /// What is in each buffer.
     pub content: Vec<u32>,
@@ -89,7 +89,7 @@ pub(super) struct Pool {
 impl Pool {
     /// As many as there is room for, and at least three.
     pub fn new(gpu: &Gpu, room: Room) -> Result<Pool, MeasureError> {
-        // What hides the cost of a dispatch, which is small beside a gigabyte per second.
+        // Long enough that the cost of a dispatch does not show.
         let mut words: usize = if gpu.is_software() { 1 << 23 } else { 1 << 26 };
         let too_large =
             |words: usize| gpu.fits("probe", &[words]).is_err() || 12 * words as u64 > room.working_set;
@@ -115,8 +115,8 @@ impl Pool {
     }
 }
 
-/// Reads so many bytes, or a few more, of memory that nothing else uses: no cache holds anything else afterwards. Held
-/// against what it should have read.
+/// Ops that read so many bytes, or a few more, of memory that nothing else uses: afterwards no cache holds anything else.
+/// What they read is checked once.
 pub(super) fn sweep(gpu: &Gpu, bytes: u64) -> Result<Vec<Op>, MeasureError> {
     const MOST_WORDS: usize = 1 << 22;
     if bytes == 0 {

@@ -3,17 +3,12 @@
 mod train;
 
 use clap::{Args, Subcommand};
-use serde_json::{Map, Value, json};
 
-use super::{DeviceFlags, Failure, MemoryFlags, Outcome, Verdict, failure, object};
+use super::{DeviceFlags, MemoryFlags, Outcome, Verdict, failure};
 use crate::gpu::Gpu;
-use crate::measure::ceilings::{Ceilings, Measure, Probe};
-use crate::measure::measured::{Benchmark, Measured, faster_than_reading};
-use crate::measure::tuning::LeftOut;
-use crate::measure::{
-    Effort, GEMV_SHAPES, SAMPLES, Wanted, Watch, WeightFormat, lengths, matmul_shapes, probes,
-};
-use crate::report::{columns, thousands};
+use crate::measure::measured::{Benchmark, faster_than_reading};
+use crate::measure::{GEMV_SHAPES, Wanted, Watch, lengths, matmul_shapes};
+use crate::report::BenchReport;
 
 #[derive(Args)]
 pub struct Flags {
@@ -99,15 +94,16 @@ struct CommonFlags {
     device: DeviceFlags,
 }
 
+/// Two or three lengths between `x`.
+fn lengths_of(text: &str) -> Option<Vec<usize>> {
+    let lengths: Option<Vec<usize>> = text.split('x').map(|length| length.parse().ok()).collect();
+    lengths.filter(|lengths| lengths.iter().all(|length| (1..=1 << 24).contains(length)))
+}
+
 /// `4096x4096`.
 pub fn shape(text: &str) -> Result<[usize; 2], String> {
-    let sizes = text.split_once('x').and_then(|(rows, cols)| Some([rows.parse().ok()?, cols.parse().ok()?]));
-    match sizes {
-        Some([rows, cols]) if (1..=1 << 24).contains(&rows) && (1..=1 << 24).contains(&cols) => {
-            Ok([rows, cols])
-        }
-        _ => Err("a shape is ROWSxCOLS, for instance 4096x4096".into()),
-    }
+    let shape = lengths_of(text).and_then(|lengths| lengths.try_into().ok());
+    shape.ok_or("a shape is ROWSxCOLS, for instance 4096x4096".into())
 }
 
 fn batch(text: &str) -> Result<usize, String> {
@@ -131,15 +127,10 @@ fn training_shape(text: &str) -> Result<[usize; 3], String> {
 }
 
 fn shape_or_at(text: &str, batch: usize) -> Result<[usize; 3], String> {
-    let lengths: Option<Vec<usize>> = text.split('x').map(|length| length.parse().ok()).collect();
-    let [rows, cols, batch] = match lengths.as_deref() {
-        Some(&[rows, cols]) => [rows, cols, batch],
-        Some(&[rows, cols, batch]) => [rows, cols, batch],
-        _ => [0; 3],
-    };
-    match [batch, rows, cols].iter().all(|length| (1..=1 << 24).contains(length)) {
-        true => Ok([batch, rows, cols]),
-        false => Err("a shape is ROWSxCOLS or ROWSxCOLSxBATCH, for instance 256x784x128".into()),
+    match lengths_of(text).as_deref() {
+        Some(&[rows, cols]) => Ok([batch, rows, cols]),
+        Some(&[rows, cols, batch]) => Ok([batch, rows, cols]),
+        _ => Err("a shape is ROWSxCOLS or ROWSxCOLSxBATCH, for instance 256x784x128".into()),
     }
 }
 
@@ -189,174 +180,28 @@ fn products(
         let each = if batch.is_some() { 1.0 } else { 2.0 };
         flags.device.tune(&gpu, &wanted, each)?;
     }
-    let found = Found::measure(&gpu, shapes, flags)?;
-    found.print()?;
+    let room = flags.device.found(flags.memory.room(&gpu))?;
+    let benchmark = Benchmark { shapes, seconds: flags.seconds, all: flags.all, room };
+    let mut watch = Watch { tell: &mut |line: String| super::tell(line), stop: &|| false };
+    let found = benchmark.run(&gpu, &mut watch).map_err(failure)?;
+    let report = BenchReport { gpu: &gpu, found: &found };
+    super::say(format!("{}\n{}", super::gpu_line(&gpu), report.text()))?;
     if flags.json {
-        super::print_json("bench", found.json(bench, batch))?;
+        let mut line = super::device_json(&gpu);
+        line.extend(report.json(bench, batch));
+        super::print_json("bench", line)?;
     }
-    found.verdict()
-}
-
-/// What a benchmark found, beside what this adapter can do at most.
-struct Found<'a> {
-    gpu: &'a Gpu,
-    all: Vec<Measured>,
-    left_out: Vec<LeftOut>,
-    ceilings: Ceilings,
-}
-
-/// The ceilings that products are held against.
-const LIMITS: [&str; 5] = ["read", "fma_f32", "add_i32", "dot4_i8", "launch"];
-
-impl Found<'_> {
-    /// Measures the ceilings and the products, and then reading once more: a machine whose other work ended meanwhile is
-    /// faster now. Whatever still seems faster than reading makes the probe read a third time.
-    fn measure<'a>(gpu: &'a Gpu, shapes: Vec<[usize; 3]>, flags: &CommonFlags) -> Result<Found<'a>, Failure> {
-        let (seconds, room) = (flags.seconds, flags.device.found(flags.memory.room(gpu))?);
-        let mut watch = Watch { tell: &mut |line: String| super::tell(line), stop: &|| false };
-        let mut ceilings = probes::ceilings(gpu, &LIMITS, room, seconds, &mut watch);
-        let benchmark = Benchmark { shapes, effort: Effort::Whole(seconds), all: flags.all, room };
-        let (mut all, left_out) = benchmark.run(gpu, &mut watch).map_err(failure)?;
-        ceilings = ceilings.better(probes::ceilings(gpu, &["read"], room, seconds, &mut watch));
-        if faster_than_reading(&all, &ceilings).next().is_some() {
-            (watch.tell)("a kernel seems faster than reading: the probe reads once more".into());
-            ceilings = ceilings.better(probes::ceilings(gpu, &["read"], room, seconds, &mut watch));
-        }
-        all.iter_mut().for_each(|one| one.judge(&ceilings));
-        match &ceilings.read {
-            Probe::Missing { missing } => Err(failure(missing)),
-            Probe::Measured(_) => Ok(Found { gpu, all, left_out, ceilings }),
-        }
+    // No kernel reads faster than the probe that only reads.
+    let mut verdict = Verdict::Yes;
+    for one in faster_than_reading(&found.all, &found.ceilings) {
+        super::tell(format!(
+            "{} {} reached {:.0} % of the read bandwidth: one of the two is wrong; \
+             run again with more --seconds on a quieter machine",
+            one.label(),
+            lengths(one.shape()),
+            report.percent(one),
+        ));
+        verdict = Verdict::No;
     }
-
-    fn read(&self) -> &Measure {
-        match &self.ceilings.read {
-            Probe::Measured(read) => read,
-            Probe::Missing { missing } => unreachable!("reading was measured: {missing}"),
-        }
-    }
-
-    /// Bytes per second of a product, in percent of reading.
-    fn percent(&self, one: &Measured) -> f64 {
-        100.0 * one.bytes_per_second / self.read().value
-    }
-
-    /// How many times as fast a product is as the fastest in f32, and in f16.
-    fn ratios(&self, one: &Measured) -> [Option<f64>; 2] {
-        [WeightFormat::F32, WeightFormat::F16].map(|dense| one.speedup_over(dense, &self.all))
-    }
-
-    /// The table, below what limits it.
-    fn print(&self) -> Result<(), Failure> {
-        #[rustfmt::skip]
-        let head = [
-            "kernel", "shape", "bytes", "median us", "min us", "device us", "GB/s", "% read", "Gops/s", "GMAC/s",
-            "Gweights/s", "x f32", "x f16", "bound by", "% of that",
-        ];
-        let mut lines = vec![head.map(String::from).to_vec()];
-        let or = |value: Option<String>| value.unwrap_or("-".into());
-        for one in &self.all {
-            let [f32, f16] = self.ratios(one).map(|ratio| or(ratio.map(|ratio| format!("{ratio:.2}"))));
-            lines.push(vec![
-                one.label(),
-                lengths(one.shape()),
-                thousands(one.bytes as usize),
-                format!("{:.1}", 1e6 * one.median_seconds),
-                format!("{:.1}", 1e6 * one.min_seconds),
-                or(one.device_median_seconds.map(|seconds| format!("{:.1}", 1e6 * seconds))),
-                format!("{:.2}", 1e-9 * one.bytes_per_second),
-                format!("{:.1}", self.percent(one)),
-                format!("{:.2}", 1e-9 * one.ops_per_second),
-                format!("{:.2}", 0.5e-9 * one.ops_per_second),
-                format!("{:.2}", 1e-9 * one.weights_per_second()),
-                f32,
-                f16,
-                or(one.bound_by.map(|bound| bound.word().into())),
-                or(one.reached.map(|reached| format!("{:.0}", 100.0 * reached))),
-            ]);
-        }
-        let (read, ceilings) = (self.read(), &self.ceilings);
-        super::say(super::gpu_line(self.gpu))?;
-        super::say(format!(
-            "reads {:.1} GB/s by probe_read {} over {} MiB",
-            1e-9 * read.value,
-            read.overrides,
-            read.working_set_bytes >> 20
-        ))?;
-        let rate = |name: &str, probe: &Probe, scale: f64, unit: &str| match probe.value() {
-            Some(value) => format!("{name} {:.1} {unit}", scale * value),
-            None => format!("{name} unknown"),
-        };
-        super::say(format!(
-            "computes {}, {}, {}; starts a dispatch in {}\n",
-            rate("f32", &ceilings.fma_f32, 1e-9, "Gops/s"),
-            rate("int8 dot products", &ceilings.dot4_i8, 1e-9, "Gops/s"),
-            rate("additions of i32", &ceilings.add_i32, 1e-9, "Gops/s"),
-            rate("", &ceilings.launch, 1e6, "us").trim(),
-        ))?;
-        super::say(columns(&lines))?;
-        super::say(format!(
-            "median of {SAMPLES} samples, from the submission until it is done; device: the same by its own clock"
-        ))?;
-        for (wanted, reason) in &self.left_out {
-            super::say(format!("{wanted} is left out: {reason}"))?;
-        }
-        Ok(())
-    }
-
-    fn json(&self, bench: &str, batch: Option<usize>) -> Map<String, Value> {
-        let (read, ceilings) = (self.read(), &self.ceilings);
-        let mut line = super::device_json(self.gpu);
-        line.extend(object(json!({"bench": bench})));
-        line.extend(batch.map(|batch| ("batch".to_string(), json!(batch))));
-        let shape = |[of, rows, cols]: [usize; 3]| match batch {
-            Some(_) => json!([rows, cols]),
-            None => json!([rows, cols, of]),
-        };
-        let row_json = |one: &Measured| {
-            let [f32, f16] = self.ratios(one);
-            json!({
-                "kernel": one.kernel, "overrides": one.overrides, "shape": shape(one.shape()), "bytes": one.bytes,
-                "median_seconds": one.median_seconds, "min_seconds": one.min_seconds,
-                "device_median_seconds": one.device_median_seconds, "sample_seconds": one.sample_seconds,
-                "settled": one.settled,
-                "gb_per_s": 1e-9 * one.bytes_per_second, "percent_of_read": self.percent(one),
-                "gops_per_s": 1e-9 * one.ops_per_second, "gmac_per_s": 0.5e-9 * one.ops_per_second,
-                "gweights_per_s": 1e-9 * one.weights_per_second(), "ratio_to_f32": f32, "ratio_to_f16": f16,
-                "bound_by": one.bound_by, "percent_of_bound": one.reached.map(|reached| 100.0 * reached),
-                "blocks": one.blocks, "working_set_bytes": one.working_set_bytes,
-            })
-        };
-        line.extend(object(json!({
-            "checked": self.gpu.checked(),
-            "read_gb_per_s": 1e-9 * read.value,
-            "read_overrides": read.overrides,
-            "read_working_set_bytes": read.working_set_bytes,
-            "fma_f32_ops_per_second": ceilings.fma_f32.value(),
-            "add_i32_ops_per_second": ceilings.add_i32.value(),
-            "dot4_i8_ops_per_second": ceilings.dot4_i8.value(),
-            "launch_seconds": ceilings.launch.value(),
-            "rows": self.all.iter().map(row_json).collect::<Vec<_>>(),
-            "left_out": self.left_out.iter().map(|(wanted, reason)| json!({
-                "operation": wanted.operation, "shape": shape(wanted.shape), "reason": reason,
-            })).collect::<Vec<_>>(),
-        })));
-        line
-    }
-
-    /// Whether no kernel reads faster than the probe that only reads.
-    fn verdict(&self) -> Outcome {
-        let mut verdict = Verdict::Yes;
-        for one in faster_than_reading(&self.all, &self.ceilings) {
-            super::tell(format!(
-                "{} {} reached {:.0} % of the read bandwidth: one of the two is wrong; \
-                 run again with more --seconds on a quieter machine",
-                one.label(),
-                lengths(one.shape()),
-                self.percent(one),
-            ));
-            verdict = Verdict::No;
-        }
-        Ok(verdict)
-    }
+    Ok(verdict)
 }

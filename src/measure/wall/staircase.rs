@@ -61,7 +61,7 @@ impl Ladder {
         let words = largest as usize / 4;
         let some: Vec<u32> = (0..1 << 14).flat_map(|i| random::draw(1, Stream::Order, 2, i)).collect();
         let content: Vec<u32> = (0..words).map(|i| some[i % some.len()] ^ (i / some.len()) as u32).collect();
-        // As many bytes as take a millisecond or more, from wherever they come.
+        // As many bytes as take a millisecond or more, whichever memory they come from.
         let least: usize = if gpu.is_software() { 1 << 23 } else { 1 << 27 };
         let buffer = gpu.upload("ring", &[words], &content)?;
         let digest = gpu.zeros("ring.digest", Dtype::U32, &[least.max(words) / 16])?;

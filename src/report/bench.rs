@@ -1,0 +1,120 @@
+//! `sterna bench` for people and machines: the table, and JSON. Says in which units; measures nothing.
+
+use serde_json::{Map, Value, json};
+
+use super::{columns, object, thousands};
+use crate::gpu::Gpu;
+use crate::measure::ceilings::Probe;
+use crate::measure::measured::{Benchmarked, Measured};
+use crate::measure::tuning::LeftOut;
+use crate::measure::{SAMPLES, WeightFormat, lengths};
+
+/// What a benchmark found, and on which device.
+pub struct BenchReport<'a> {
+    /// The device.
+    pub gpu: &'a Gpu,
+    /// What was found.
+    pub found: &'a Benchmarked,
+}
+
+impl BenchReport<'_> {
+    /// Bytes per second of a product, in percent of reading.
+    pub fn percent(&self, one: &Measured) -> f64 {
+        100.0 * one.bytes_per_second / self.found.read.value
+    }
+
+    /// How many times as fast a product is as the fastest in f32, and in f16.
+    fn ratios(&self, one: &Measured) -> [Option<f64>; 2] {
+        [WeightFormat::F32, WeightFormat::F16].map(|dense| one.speedup_over(dense, &self.found.all))
+    }
+
+    /// The table for a terminal, below what limits it.
+    pub fn text(&self) -> String {
+        #[rustfmt::skip]
+        let head = [
+            "kernel", "shape", "bytes", "median us", "min us", "device us", "GB/s", "% read", "Gops/s", "GMAC/s",
+            "Gweights/s", "x f32", "x f16", "bound by", "% of that",
+        ];
+        let mut lines = vec![head.map(String::from).to_vec()];
+        let or = |value: Option<String>| value.unwrap_or("-".into());
+        for one in &self.found.all {
+            let [f32, f16] = self.ratios(one).map(|ratio| or(ratio.map(|ratio| format!("{ratio:.2}"))));
+            lines.push(vec![
+                one.label(),
+                lengths(one.shape()),
+                thousands(one.bytes as usize),
+                format!("{:.1}", 1e6 * one.median_seconds),
+                format!("{:.1}", 1e6 * one.min_seconds),
+                or(one.device_median_seconds.map(|seconds| format!("{:.1}", 1e6 * seconds))),
+                format!("{:.2}", 1e-9 * one.bytes_per_second),
+                format!("{:.1}", self.percent(one)),
+                format!("{:.2}", 1e-9 * one.ops_per_second),
+                format!("{:.2}", 0.5e-9 * one.ops_per_second),
+                format!("{:.2}", 1e-9 * one.weights_per_second()),
+                f32,
+                f16,
+                or(one.bound_by.map(|bound| bound.word().into())),
+                or(one.reached.map(|reached| format!("{:.0}", 100.0 * reached))),
+            ]);
+        }
+        let Benchmarked { read, ceilings, .. } = self.found;
+        let rate = |name: &str, probe: &Probe, scale: f64, unit: &str| match probe.value() {
+            Some(value) => format!("{name} {:.1} {unit}", scale * value),
+            None => format!("{name} unknown"),
+        };
+        let left_out = |(wanted, reason): &LeftOut| format!("\n{wanted} is left out: {reason}");
+        format!(
+            "reads {:.1} GB/s by probe_read {} over {} MiB\ncomputes {}, {}, {}; starts a dispatch in {}\n\n{}\n\
+             median of {SAMPLES} samples, from the submission until it is done; device: the same by its own clock{}",
+            1e-9 * read.value,
+            read.overrides,
+            read.working_set_bytes >> 20,
+            rate("f32", &ceilings.fma_f32, 1e-9, "Gops/s"),
+            rate("int8 dot products", &ceilings.dot4_i8, 1e-9, "Gops/s"),
+            rate("additions of i32", &ceilings.add_i32, 1e-9, "Gops/s"),
+            rate("", &ceilings.launch, 1e6, "us").trim(),
+            columns(&lines),
+            self.found.left_out.iter().map(left_out).collect::<String>(),
+        )
+    }
+
+    /// Every figure, for machines; `batch` is that of all products, where they share one.
+    pub fn json(&self, bench: &str, batch: Option<usize>) -> Map<String, Value> {
+        let Benchmarked { read, ceilings, .. } = self.found;
+        let mut line = Map::from_iter([("bench".to_string(), json!(bench))]);
+        line.extend(batch.map(|batch| ("batch".to_string(), json!(batch))));
+        let shape = |[of, rows, cols]: [usize; 3]| match batch {
+            Some(_) => json!([rows, cols]),
+            None => json!([rows, cols, of]),
+        };
+        let row_json = |one: &Measured| {
+            let [f32, f16] = self.ratios(one);
+            json!({
+                "kernel": one.kernel, "overrides": one.overrides, "shape": shape(one.shape()), "bytes": one.bytes,
+                "median_seconds": one.median_seconds, "min_seconds": one.min_seconds,
+                "device_median_seconds": one.device_median_seconds, "sample_seconds": one.sample_seconds,
+                "settled": one.settled,
+                "gb_per_s": 1e-9 * one.bytes_per_second, "percent_of_read": self.percent(one),
+                "gops_per_s": 1e-9 * one.ops_per_second, "gmac_per_s": 0.5e-9 * one.ops_per_second,
+                "gweights_per_s": 1e-9 * one.weights_per_second(), "ratio_to_f32": f32, "ratio_to_f16": f16,
+                "bound_by": one.bound_by, "percent_of_bound": one.reached.map(|reached| 100.0 * reached),
+                "blocks": one.blocks, "working_set_bytes": one.working_set_bytes,
+            })
+        };
+        line.extend(object(json!({
+            "checked": self.gpu.checked(),
+            "read_gb_per_s": 1e-9 * read.value,
+            "read_overrides": read.overrides,
+            "read_working_set_bytes": read.working_set_bytes,
+            "fma_f32_ops_per_second": ceilings.fma_f32.value(),
+            "add_i32_ops_per_second": ceilings.add_i32.value(),
+            "dot4_i8_ops_per_second": ceilings.dot4_i8.value(),
+            "launch_seconds": ceilings.launch.value(),
+            "rows": self.found.all.iter().map(row_json).collect::<Vec<_>>(),
+            "left_out": self.found.left_out.iter().map(|(wanted, reason)| json!({
+                "operation": wanted.operation, "shape": shape(wanted.shape), "reason": reason,
+            })).collect::<Vec<_>>(),
+        })));
+        line
+    }
+}
