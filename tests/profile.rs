@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 use common::process::{adapter_flags, code, idx, stderr, stdout, text};
 use common::{Shaders, gpu};
 use serde_json::Value;
-use sterna::gpu::{Kernel, Op, Profiler};
+use sterna::gpu::{Op, Profiler};
 use sterna::kernels::{self, OPERATIONS, PROBES};
 use sterna::mnist::{Dataset, Split};
 use sterna::model::Precision;

@@ -1,6 +1,6 @@
 //! Softmax and cross-entropy: the loss, its gradient and the hits. Shaders: `shaders/train`.
 
-use super::{Totals, expect, matrix};
+use super::{expect, matrix};
 use crate::gpu::{Cost, Dtype::*, Error, Gpu, Grid, Kernel, Op, Tensor, params};
 
 // --- softmax_xent ---------------------------------------------------------------------------------

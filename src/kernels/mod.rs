@@ -4,7 +4,7 @@
 //! Two small groups of tensors recur in the signatures: a ternary matrix ([`PackedTensor`]) and a
 //! batch of int8 activations ([`Int8Tensor`]).
 
-use crate::gpu::{Dtype, Error, Gpu, Grid, Kernel, Overrides, Tensor, value};
+use crate::gpu::{Dtype, Error, Gpu, Grid, Kernel, Tensor, value};
 use crate::ternary::{self, Packed};
 
 /// The text of these files of `shaders`, one after the other.
@@ -54,7 +54,7 @@ pub use quantize::{
     Place, Stack, abs_sums, absmean, dequantize_weights, quantize, quantize_activations, quantize_weights,
 };
 pub use select::{chosen, class, default};
-use select::{columns, preferred, preferred_for};
+use select::{columns, preferred};
 
 /// Every operation with its variants, the portable base first; in the order of a training step.
 pub static OPERATIONS: &[&[&Kernel]] = &[

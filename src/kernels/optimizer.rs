@@ -1,6 +1,6 @@
 //! What moves the parameters. Shaders: `shaders/train`.
 
-use super::{Trainable, expect};
+use super::expect;
 use crate::gpu::{Cost, Dtype::*, Error, Gpu, Grid, Kernel, Op, Tensor, params};
 use crate::ternary::BLOCK;
 

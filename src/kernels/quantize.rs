@@ -1,9 +1,7 @@
 //! Floats to trits and int8, and back. Shaders: `shaders/train`.
 
-use super::{Int8Tensor, PackedTensor, Stack, abs_sums, absmean, expect, for_columns, matrix};
+use super::{Int8Tensor, PackedTensor, expect, for_columns, matrix};
 use crate::gpu::{Cost, Dtype::*, Error, Gpu, Grid, Kernel, Op, PART, Tensor, params};
-use crate::ternary;
-use crate::ternary::BLOCK;
 use crate::ternary::{self, BLOCK, LEAST, mean_factor};
 
 // --- abs_sums -------------------------------------------------------------------------------------
