@@ -28,6 +28,10 @@ fn four(v: vec4<u32>, x0: Pairs, x1: Pairs, x2: Pairs, x3: Pairs) -> i32 {
 
 fn eight(a: Two, rows: vec2<u32>, k: u32, x: Pairs) -> Two {
     let i = (rows + k) >> vec2<u32>(2u);
+    let low = w[i.x];
+    let high = w[i.x + 1u];
+    let next_low = w[i.y];
+    let next_high = w[i.y + 1u];
     let x0 = Pairs(subgroupBroadcast(x.even, 0u), subgroupBroadcast(x.odd, 0u));
     let x1 = Pairs(subgroupBroadcast(x.even, 1u), subgroupBroadcast(x.odd, 1u));
     let x2 = Pairs(subgroupBroadcast(x.even, 2u), subgroupBroadcast(x.odd, 2u));
@@ -36,8 +40,8 @@ fn eight(a: Two, rows: vec2<u32>, k: u32, x: Pairs) -> Two {
     let x5 = Pairs(subgroupBroadcast(x.even, 5u), subgroupBroadcast(x.odd, 5u));
     let x6 = Pairs(subgroupBroadcast(x.even, 6u), subgroupBroadcast(x.odd, 6u));
     let x7 = Pairs(subgroupBroadcast(x.even, 7u), subgroupBroadcast(x.odd, 7u));
-    return Two(a.x + four(w[i.x], x0, x1, x2, x3) + four(w[i.x + 1u], x4, x5, x6, x7),
-               a.y + four(w[i.y], x0, x1, x2, x3) + four(w[i.y + 1u], x4, x5, x6, x7));
+    return Two(a.x + four(low, x0, x1, x2, x3) + four(high, x4, x5, x6, x7),
+               a.y + four(next_low, x0, x1, x2, x3) + four(next_high, x4, x5, x6, x7));
 }
 
 fn word_at(i: u32) -> u32 {
