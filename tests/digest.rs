@@ -286,9 +286,7 @@ const DRIVER: &str = "llvmpipe Mesa 22.3.6 (LLVM 15.0.6)";
 
 fn recorded_cpu() -> bool {
     #[cfg(target_arch = "x86_64")]
-    return is_x86_feature_detected!("avx2")
-        && is_x86_feature_detected!("fma")
-        && !is_x86_feature_detected!("avx512f");
+    return is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
     #[cfg(not(target_arch = "x86_64"))]
     return false;
 }

@@ -285,7 +285,7 @@ fn what_computes_something_else_is_never_chosen() {
 fn the_slower_of_two_is_not_chosen() {
     let gpu = gpu(Shaders::Plain);
     let right = kernels::variants("gemv_ternary")[0];
-    let from = "a += vec4<i32>(dot16(";
+    let from = "a += sixteen_each(words, x);";
     // The same sums after two hundred rounds of nothing, for all that a compiler knows of `words`.
     let to = "for (var i = 0u; i < 200u; i++) { if i > p.words + 900u { a = -a; } }";
     let slow = changed(right, "gemv_ternary_slow", from, &format!("{to} {from}"));
