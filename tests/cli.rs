@@ -224,7 +224,7 @@ fn bench_matmul_holds_every_variant_against_its_limits() {
             }
         }
     }
-    for column in ["bytes", "device us", "% read", "Gweights/s", "bound by"] {
+    for column in ["bytes", "device µs", "% read", "Gweights/s", "bound by"] {
         assert!(stdout(&output).contains(column), "{}", stdout(&output));
     }
 }

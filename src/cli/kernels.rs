@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
 
-use super::{Outcome, Verdict, failure, object};
+use super::{Failure, Outcome, Verdict, failure, object};
 use crate::gpu::{Kernel, Machine, Overrides, Tuning};
 use crate::kernels::{OPERATIONS, PROBES};
 use crate::report::{columns, thousands};
@@ -20,44 +20,45 @@ pub struct Flags {
     ///
     /// `amd` is the machine code of AMD's compiler with its figures, no card needed; without a name it is a table of
     /// all kernels that a GPU may be given.
-    #[arg(long, value_enum, value_name = "LANGUAGE")]
-    emit: Option<Emit>,
-    /// The chip to compile for with `--emit amd`: any that the driver here knows, such as navi21, vega10, polaris10.
+    #[arg(long, alias = "emit", value_enum, value_name = "LANGUAGE")]
+    to: Option<To>,
+    /// The chip to compile for with `--to amd`: any that the driver here knows, such as navi21, vega10, polaris10.
     #[arg(long, value_name = "FAMILY", default_value = "navi21")]
     amd: String,
-    /// The overrides to emit with: those of a GPU, or of a software rasteriser on the CPU.
+    /// The overrides to translate with: those of a GPU, or of a software rasteriser on the CPU.
     #[arg(long, value_enum, default_value_t = Kind::Gpu)]
     tuning: Kind,
-    /// Emit with bounds checks and bounded loops, as `--checked` runs it.
+    /// Translate with bounds checks and bounded loops, as `--checked` runs it.
     #[arg(long)]
     checked: bool,
     /// Lengths to count bytes and operations for, as NAME=N, separated by commas. `words` and `count` follow from
     /// rows and cols where they are not given.
-    #[arg(long, value_name = "LENGTHS", value_delimiter = ',', value_parser = length, default_value = SHAPE)]
-    shape: Vec<(String, u64)>,
-    /// Print one JSON object as the last line of stdout.
+    #[arg(long, alias = "shape", value_name = "LENGTHS", value_delimiter = ',')]
+    #[arg(value_parser = length, default_value = LENGTHS)]
+    lengths: Vec<(String, u64)>,
+    /// Print one JSON object on one line, and nothing else.
     #[arg(long)]
     json: bool,
 }
 
 /// The first layer of the default network in training.
-const SHAPE: &str = "batch=128,rows=256,cols=784,classes=10,height=28,width=28";
+const LENGTHS: &str = "batch=128,rows=256,cols=784,classes=10,height=28,width=28";
 
 const EXAMPLES: &str = "\
 Bytes and operations come from the formulas in the shaders' headers.
 
 Examples:
-  sterna kernels                                     all of them, a line each
-  sterna kernels matmul_ternary                      bindings, grid, overrides, cost, twin
-  sterna kernels matmul_ternary --shape batch=1,rows=4096,cols=4096
-  sterna kernels gemv_ternary --emit spirv           the disassembly that a Vulkan driver compiles
-  sterna kernels gemv_base3_wide --emit hlsl --tuning software
-  sterna kernels gemv_ternary --emit amd             what a card of AMD's would run, and its registers
-  sterna kernels --emit amd --amd vega10             the same figures of every kernel, one line each";
+  sterna kernels                            all of them, by what they compute
+  sterna kernels matmul_ternary             bindings, grid, overrides, cost, twin
+  sterna kernels matmul_ternary --lengths batch=1,rows=4096,cols=4096
+  sterna kernels gemv_ternary --to spirv    what a Vulkan driver compiles
+  sterna kernels gemv_base3_wide --to hlsl --tuning software
+  sterna kernels gemv_ternary --to amd      what a card of AMD's would run
+  sterna kernels --to amd --amd vega10      registers and spills of every kernel";
 
 /// What to print of a shader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Emit {
+enum To {
     /// The text that a browser is given.
     Wgsl,
     /// For Vulkan: disassembled.
@@ -94,31 +95,30 @@ pub fn run(flags: &Flags) -> Outcome {
         Some(name) => {
             let of = |variants: &&&[&'static Kernel]| variants.iter().any(|kernel| kernel.name == name);
             let Some(variants) = all().find(of) else {
-                let known: Vec<&str> = all().map(|variants| variants[0].name).collect();
-                return Err(failure(format!("no kernel is called {name}: there are {}", known.join(", "))));
+                return Err(unknown(name));
             };
             // An operation stands for all its variants, a variant for itself.
-            let operation = variants[0].name == name && flags.emit.is_none();
+            let operation = variants[0].name == name && flags.to.is_none();
             entries(variants).into_iter().filter(|entry| operation || entry.kernel.name == name).collect()
         }
     };
-    let language = match flags.emit {
+    let language = match flags.to {
         None => None,
-        Some(Emit::Amd) => {
+        Some(To::Amd) => {
             let one = flags.name.is_some();
             return super::amd::run(&flags.amd, &wanted, one, flags.json);
         }
-        Some(Emit::Wgsl) => Some(Language::Wgsl),
-        Some(Emit::Spirv) => Some(Language::Spirv),
-        Some(Emit::Msl) => Some(Language::Msl),
-        Some(Emit::Hlsl) => Some(Language::Hlsl),
-        Some(Emit::Glsl) => Some(Language::Glsl),
+        Some(To::Wgsl) => Some(Language::Wgsl),
+        Some(To::Spirv) => Some(Language::Spirv),
+        Some(To::Msl) => Some(Language::Msl),
+        Some(To::Hlsl) => Some(Language::Hlsl),
+        Some(To::Glsl) => Some(Language::Glsl),
     };
     if let Some(language) = language {
         return match flags.name {
             Some(_) if !flags.json => emit(wanted[0].kernel, language, flags),
-            Some(_) => Err(failure("--emit prints a text, and --json has none of it: leave one of them out")),
-            None => Err(failure("--emit needs the name of a kernel, all languages but amd do")),
+            Some(_) => Err(failure("--to prints a text, and --json has none of it: leave one of them out")),
+            None => Err(failure("--to needs the name of a kernel, all languages but amd do")),
         };
     }
     let value = |name: &str| flags.value(name);
@@ -132,7 +132,7 @@ pub fn run(flags: &Flags) -> Outcome {
         for (line, entry) in columns(&lines).lines().zip([None].into_iter().chain(wanted.iter().map(Some))) {
             super::say(format!("{line}  {}", entry.map_or("computes".into(), Entry::idea)))?;
         }
-        super::say(format!("\nof one dispatch at {}; - needs a length that --shape gives", flags.lengths()))?;
+        super::say(format!("\nof one dispatch at {}; - needs a length that --lengths gives", flags.told_lengths()))?;
     }
     for entry in wanted.iter().filter(|_| flags.name.is_some()) {
         super::say(entry.page(flags))?;
@@ -140,10 +140,17 @@ pub fn run(flags: &Flags) -> Outcome {
     if flags.json {
         let kernels: Vec<Value> = wanted.iter().map(|entry| entry.json(&value)).collect();
         let shape: Map<String, Value> =
-            flags.shape.iter().map(|(name, n)| (name.clone(), json!(n))).collect();
+            flags.lengths.iter().map(|(name, n)| (name.clone(), json!(n))).collect();
         super::print_json("kernels", object(json!({"shape": shape, "kernels": kernels})))?;
     }
     Ok(Verdict::Yes)
+}
+
+/// What is said of a name that no kernel has.
+pub(super) fn unknown(name: &str) -> Failure {
+    let known: Vec<&str> = OPERATIONS.iter().chain(PROBES).copied().flatten().map(|kernel| kernel.name).collect();
+    let near = super::nearest(name, &known);
+    failure(format!("no kernel is called {name}{near}: `sterna kernels` lists them all"))
 }
 
 fn emit(kernel: &Kernel, language: Language, flags: &Flags) -> Outcome {
@@ -160,7 +167,7 @@ fn emit(kernel: &Kernel, language: Language, flags: &Flags) -> Outcome {
 
 impl Flags {
     fn value(&self, name: &str) -> Option<u64> {
-        let given = |name: &str| self.shape.iter().find(|(known, _)| known == name).map(|(_, n)| *n);
+        let given = |name: &str| self.lengths.iter().find(|(known, _)| known == name).map(|(_, n)| *n);
         given(name).or_else(|| match name {
             "words" => Some(ternary::words(given("cols")? as usize) as u64),
             "count" => Some(given("rows")? * given("cols")?),
@@ -169,8 +176,8 @@ impl Flags {
         })
     }
 
-    fn lengths(&self) -> String {
-        self.shape.iter().map(|(name, n)| format!("{name}={n}")).collect::<Vec<_>>().join(", ")
+    fn told_lengths(&self) -> String {
+        self.lengths.iter().map(|(name, n)| format!("{name}={n}")).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -234,8 +241,8 @@ impl Entry {
         lines.push(fact("Grid", self.section("Grid").into()));
         for word in ["Moves", "Does"] {
             let said = match self.cost(word, &|name| flags.value(name)) {
-                Ok(n) => format!("{} at {}", thousands(n as usize), flags.lengths()),
-                Err(missing) => format!("needs --shape {missing}=N"),
+                Ok(n) => format!("{} at {}", thousands(n as usize), flags.told_lengths()),
+                Err(missing) => format!("needs --lengths {missing}=N"),
             };
             lines.push(fact(word, self.section(word).into()));
             lines.push(fact("", format!("= {said}")));

@@ -20,7 +20,7 @@ pub struct Flags {
     /// Another file that must hold the same network.
     #[arg(long, value_name = "OTHER")]
     against: Option<PathBuf>,
-    /// Print one JSON object as the last line of stdout.
+    /// Print one JSON object on one line, and nothing else.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
