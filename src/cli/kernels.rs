@@ -237,16 +237,17 @@ impl Entry {
         let header = shader::header(kernel.wgsl);
         let mut lines =
             vec![format!("{} — {}", kernel.name, shader::title(&header).join("\n    ")), String::new()];
-        let mut rows = vec![["binding", "type", "shape", "access", ""].map(String::from).to_vec()];
+        let mut rows = vec![["binding", "type", "shape", "access"].map(String::from).to_vec()];
+        let mut notes = vec![""];
         for binding in shader::bindings(&header).into_iter().flatten() {
             let name = format!("{} {}", binding.index, binding.name);
-            rows.push(
-                [&name, binding.ty, binding.shape, binding.direction, binding.note]
-                    .map(String::from)
-                    .to_vec(),
-            );
+            rows.push([&name, binding.ty, binding.shape, binding.direction].map(String::from).to_vec());
+            notes.push(binding.note);
         }
-        lines.extend(aligned(&rows));
+        let rows = aligned(&rows);
+        let width = 2 + rows.iter().map(|row| row.chars().count()).max().unwrap_or(0);
+        let noted = |(row, note): (&String, &str)| format!("{row:<width$}{}", folded(note, width));
+        lines.extend(rows.iter().zip(notes).map(noted).map(|line| line.trim_end().to_string()));
         lines.push(String::new());
         let fact = |name: &str, text: String| format!("  {name:<10} {}", folded(&text, 13));
         let needs = shader::section(&header, "Needs");
