@@ -194,7 +194,7 @@ def beside(run):
             raise Unknown("no such shape")
         seconds = rows[0]["median_seconds"]
         ours = run.fastest(GEMV, "gemv_ternary", lambda other: other == shape)[shape][0]["median_seconds"]
-        return f"{figure(1e6 * seconds, 'us')}; trits here are {seconds / ours:.2f} times as fast"
+        return f"{figure(1e6 * seconds, 'µs')}; trits here are {seconds / ours:.2f} times as fast"
 
     add("read bandwidth", lambda: figure(run.products(GEMV)[0]["read_gb_per_s"], "GB/s"))
     for rows_, cols in [(8192, 8192), (16384, 16384)]:

@@ -1,5 +1,5 @@
 //! The program `sterna`. Everything it does lives in [`sterna::cli`].
 
 fn main() -> std::process::ExitCode {
-    sterna::cli::main()
+    sterna::cli::main(option_env!("STERNA_COMMIT"))
 }

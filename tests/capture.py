@@ -62,7 +62,7 @@ def listing(found, durations):
         before = groups[:-1]
         size = " x ".join(str(n) for n in action.dispatchDimension)
         took = 1e6 * durations.get(action.eventId, float("nan"))
-        print(f"{'  ' * len(before)}{action.eventId:>4}  {groups[-1]:<28} {size:<16} {took:>9.1f} us")
+        print(f"{'  ' * len(before)}{action.eventId:>4}  {groups[-1]:<28} {size:<16} {took:>9.1f} µs")
 
 
 def everything(replay, names, found, durations, folder, number, *wanted):

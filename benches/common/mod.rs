@@ -8,7 +8,7 @@ pub fn bench(kinds: &[&str]) -> ExitCode {
     let flags: Vec<OsString> = std::env::args_os().skip(1).filter(|flag| flag != "--bench").collect();
     for kind in kinds {
         let words = ["sterna", "bench", kind].map(OsString::from);
-        let code = sterna::cli::run(words.into_iter().chain(flags.iter().cloned()));
+        let code = sterna::cli::run(words.into_iter().chain(flags.iter().cloned()), None);
         if code != ExitCode::SUCCESS {
             return code;
         }

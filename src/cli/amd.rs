@@ -1,4 +1,4 @@
-//! `sterna kernels --emit amd`: what AMD's compiler makes of kernels, in a process of its own, for the driver reads the
+//! `sterna kernels --to amd`: what AMD's compiler makes of kernels, in a process of its own, for the driver reads the
 //! name of the chip once, when it is opened.
 
 use std::process::{Command, Stdio};
@@ -90,16 +90,16 @@ fn again(chip: &str) -> Outcome {
     let said = String::from_utf8_lossy(&output.stderr);
     if said.lines().any(|line| line.starts_with("radv: Unknown family")) {
         let knows = |name: &&&str| {
-            let asked = ["kernels", "relu", "--emit", "amd", "--amd", name].map(Into::into);
+            let asked = ["kernels", "relu", "--to", "amd", "--amd", name].map(Into::into);
             start(name, asked.to_vec()).is_ok_and(|output| output.status.success())
         };
         let known: Vec<&str> = FAMILIES.iter().filter(knows).copied().collect();
         return Err(failure(format!("{}: it knows {}", Error::Family(chip.into()), known.join(", "))));
     }
     for line in said.lines().filter(|line| !CHATTER.iter().any(|chatter| line.starts_with(chatter))) {
-        eprintln!("{line}");
+        super::warn(line);
     }
-    super::say(String::from_utf8_lossy(&output.stdout).trim_end())?;
+    super::print(String::from_utf8_lossy(&output.stdout).trim_end())?;
     match output.status.code() {
         Some(0) => Ok(Verdict::Yes),
         // The other process has said why.

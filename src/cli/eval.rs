@@ -19,7 +19,7 @@ pub struct Flags {
     model: PathBuf,
     #[command(flatten)]
     data: DataFlags,
-    /// Print one JSON object as the last line of stdout.
+    /// Print one JSON object on one line, and nothing else.
     #[arg(long)]
     json: bool,
     #[command(flatten)]

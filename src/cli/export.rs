@@ -18,7 +18,7 @@ pub struct Flags {
     #[arg(long, value_name = "FORMAT")]
     to: Exchange,
     /// The file to write.
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long = "out", alias = "output", value_name = "FILE")]
     output: PathBuf,
     /// What `weight_scale` is in an hf-bitnet file; `quantization_config.linear_class` in it says so. [default:
     /// multiply]
@@ -27,7 +27,7 @@ pub struct Flags {
     /// Replace the file if it exists.
     #[arg(long)]
     force: bool,
-    /// Print one JSON object as the last line of stdout.
+    /// Print one JSON object on one line, and nothing else.
     #[arg(long)]
     json: bool,
 }
@@ -40,8 +40,9 @@ optimizer state of a checkpoint are no part of a network and stay behind.
 
 Examples:
   sterna export runs/NAME/model.safetensors --to gguf-tq2_0 -o model.gguf
-  sterna export packed.safetensors --to hf-bitnet --weight-scale divide -o model.safetensors
-  sterna export packed.safetensors --to npy -o model.npz      numpy.load('model.npz')['layers.0.weight']";
+  sterna export packed.safetensors --to hf-bitnet -o model.safetensors
+  sterna export packed.safetensors --to npy -o model.npz
+                                  numpy.load('model.npz')['layers.0.weight']";
 
 pub fn run(flags: &Flags) -> Outcome {
     super::place(&flags.output, flags.force)?;
@@ -68,7 +69,7 @@ pub fn run(flags: &Flags) -> Outcome {
 /// Says what `who` will find changed.
 pub fn tell_lost(lost: &[Loss], who: &str) {
     for Loss { tensor, what, largest, mean } in lost {
-        super::tell(format!(
+        super::warn(format!(
             "{tensor}: {what}; {who} finds values changed by {largest:.3e} at most, {mean:.3e} on average"
         ));
     }

@@ -15,10 +15,10 @@ pub struct Flags {
     /// GGUF with TQ2_0 or TQ1_0 blocks, BitNet safetensors, npy or npz, or floats in safetensors, npy or GGUF.
     file: PathBuf,
     /// The packed file to write.
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long = "out", alias = "output", value_name = "FILE")]
     output: PathBuf,
     /// How trits lie in it: 2 bits each, as kernels read them, or five in a byte, a fifth smaller.
-    #[arg(long, value_name = "CODING", default_value = "2bit")]
+    #[arg(long = "to", alias = "format", value_name = "CODING", default_value = "2bit")]
     format: Coding,
     /// What `weight_scale` does in BitNet safetensors, whatever the file or the config.json beside it says.
     #[arg(long, value_name = "HOW")]
@@ -32,7 +32,7 @@ pub struct Flags {
     /// Replace the file if it exists.
     #[arg(long)]
     force: bool,
-    /// Print one JSON object as the last line of stdout.
+    /// Print one JSON object on one line, and nothing else.
     #[arg(long)]
     json: bool,
 }
@@ -45,9 +45,9 @@ written, stderr says what was assumed, what is left out, and by how much weights
 
 Examples:
   sterna import model.gguf -o model.safetensors
-  sterna import bitnet.safetensors --weight-scale divide -o model.safetensors
+  sterna import bitnet.safetensors --weight-scale divide -o out.safetensors
   sterna import llm.gguf --tensors blk.0.ffn_up.weight -o one.safetensors
-  sterna import trained-elsewhere.safetensors --tensors fc1.weight,fc2.weight -o model.safetensors";
+  sterna import floats.npz --tensors fc1.weight,fc2.weight -o out.safetensors";
 
 pub fn run(flags: &Flags) -> Outcome {
     super::place(&flags.output, flags.force)?;

@@ -4,70 +4,124 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::{DeviceFlags, Outcome, Verdict, failure};
-use crate::gpu::{Adapter, adapters};
+use crate::gpu::{Adapter, every_adapter, hidden_adapters, is_wsl};
+use crate::report::folded;
 
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Flags {
-    /// Print one JSON object as the last line of stdout.
+    /// Print one JSON object on one line, and nothing else.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     device: DeviceFlags,
 }
 
+const EXAMPLES: &str = "\
+The number before a name is what `--adapter` takes in every command; where two cards have one name, so is the PCI \
+address.
+
+Examples:
+  sterna info
+  sterna info --adapter 1               what the second of them is
+  sterna train --adapter 0000:01:00.0   use the card at this address
+  sterna info --json | jq .used";
+
 pub fn run(flags: &Flags) -> Outcome {
     let choice = flags.device.choice();
-    let found = pollster::block_on(adapters(&choice, true)).map_err(failure)?;
-    let why = reason(&found, choice.adapter.is_some() || choice.backend.is_some());
-    for (i, adapter) in found.iter().enumerate() {
-        let mark = if i == 0 { "->" } else { "  " };
-        super::say(format!("{mark} {}", adapter.info.name))?;
+    let all = pollster::block_on(every_adapter());
+    let hidden = pollster::block_on(hidden_adapters());
+    let notes = notes(&all, &hidden, is_wsl());
+    let Some(&used) = choice.fitting(&all).first() else {
+        notes.iter().for_each(super::warn);
+        return Err(failure(choice.unmet(&all)));
+    };
+    let why = reason(&all, used, choice.adapter.is_some() || choice.backend.is_some());
+    for (i, adapter) in all.iter().enumerate() {
+        let mark = if i == used { "->" } else { "  " };
+        super::say(format!("{mark} {i}  {}", adapter.info.name))?;
         for (key, value) in adapter.facts() {
-            super::say(format!("     {key:<22} {value}"))?;
+            super::say(format!("     {key:<22} {}", folded(&value, 28)))?;
         }
-        if i == 0 {
-            super::say(format!("     {:<22} {why}", "used because"))?;
+        if i == used {
+            super::say(format!("     {:<22} {}", "used because", folded(&why, 28)))?;
         }
         super::say("")?;
     }
+    for note in &notes {
+        super::say(folded(note, 0))?;
+    }
     if flags.json {
-        let all: Vec<Value> = found
-            .iter()
-            .map(|adapter| {
+        let told: Vec<Value> = (0..)
+            .zip(&all)
+            .map(|(number, adapter): (usize, _)| {
                 let facts =
                     adapter.facts().into_iter().map(|(key, value)| (key.replace(' ', "_"), json!(value)));
-                let mut all = serde_json::Map::from_iter(facts);
-                all.insert("name".into(), json!(adapter.info.name));
-                Value::Object(all)
+                let mut facts = serde_json::Map::from_iter(facts);
+                facts.insert("name".into(), json!(adapter.info.name));
+                facts.insert("number".into(), json!(number));
+                Value::Object(facts)
             })
             .collect();
-        let (used, backend) = (&found[0].info.name, found[0].backend());
-        let line = json!({"adapters": all, "used": used, "used_backend": backend, "why": why});
+        let hidden: Vec<String> = hidden.iter().map(Adapter::description).collect();
+        let line = json!({
+            "adapters": told, "used": all[used].info.name, "used_number": used, "used_backend": all[used].backend(),
+            "why": why, "hidden": hidden, "notes": notes,
+        });
         super::print_json("info", super::object(line))?;
     }
     Ok(Verdict::Yes)
 }
 
-fn reason(found: &[Adapter], asked: bool) -> String {
-    let kind = found[0].kind();
+fn reason(all: &[Adapter], used: usize, asked: bool) -> String {
+    let (adapter, kind) = (&all[used], all[used].kind());
     if asked {
         return "it is the best that fits --backend and --adapter".into();
     }
-    if found.len() == 1 {
+    if all.len() == 1 {
         return "it is the only adapter".into();
     }
-    let rivals: Vec<&Adapter> = found[1..].iter().filter(|adapter| adapter.kind() == kind).collect();
-    match rivals.first() {
-        None => format!("{kind} is the best kind here"),
-        Some(rival) if rival.backend() != found[0].backend() => {
-            format!(
-                "{} comes before {} for {kind}; --backend chooses another",
-                found[0].backend(),
-                rival.backend()
-            )
+    if let Some(better) = all.iter().find(|other| other.rank() < adapter.rank()) {
+        let (backend, name) = (better.backend(), &better.info.name);
+        return format!("{backend} is used only where it is asked for; --backend {backend} chooses {name}");
+    }
+    let rivals: Vec<&Adapter> = all.iter().filter(|other| other.rank() == adapter.rank()).collect();
+    match rivals[..] {
+        [_] => format!("{kind} is the best kind here"),
+        [_, rival, ..] if rival.backend() != adapter.backend() => {
+            let [own, other] = [adapter, rival].map(Adapter::backend);
+            format!("{own} comes before {other} for {kind}; --backend chooses another")
         }
-        Some(_) => {
-            format!("it is the first of {} adapters of its kind; --adapter chooses another", rivals.len() + 1)
-        }
+        _ => format!(
+            "it is the first of {} adapters of its kind; --adapter with a number chooses another",
+            rivals.len()
+        ),
     }
 }
+
+/// What people should know who miss an adapter, or who have one by a way round.
+fn notes(all: &[Adapter], hidden: &[Adapter], wsl: bool) -> Vec<String> {
+    let mut notes = Vec::new();
+    for adapter in hidden {
+        notes.push(format!(
+            "wgpu hides {}, because its driver says that it does not conform to Vulkan. \
+             WGPU_ALLOW_UNDERLYING_NONCOMPLIANT_ADAPTER=1 in the environment shows it; `sterna verify` then tells whether its integers are right.",
+            adapter.description()
+        ));
+    }
+    if all.iter().chain(hidden).any(Adapter::is_dzn) {
+        notes.push(DZN.into());
+    }
+    if wsl {
+        notes.push(WSL.into());
+    }
+    notes
+}
+
+const DZN: &str = "\
+dzn, which calls itself Dozen, is Mesa's Vulkan over Microsoft's DX12. Two translators stand between a shader and the \
+GPU: expect other times, and faults of its own.";
+
+const WSL: &str = "\
+This is WSL: a GPU of Windows is reached through Mesa alone, by dzn for Vulkan and by d3d12 for GL, where the \
+distribution's Mesa has them. Sterna for Windows speaks to the same GPU directly, by DX12 or Vulkan.";

@@ -17,9 +17,9 @@ pub struct Flags {
     /// A checkpoint, a packed file, or one of another format.
     file: PathBuf,
     /// Draw every ternary matrix into this folder, as weights.png.
-    #[arg(long, value_name = "DIR")]
+    #[arg(short = 'o', long = "out", alias = "png", value_name = "DIR")]
     png: Option<PathBuf>,
-    /// Print one JSON object as the last line of stdout.
+    /// Print one JSON object on one line, and nothing else.
     #[arg(long)]
     json: bool,
 }
@@ -31,7 +31,7 @@ stands for none, weights that are NaN for instance, stderr says why. The file is
 
 Examples:
   sterna inspect runs/NAME/model.safetensors
-  sterna inspect digits.safetensors --png pictures --json";
+  sterna inspect digits.safetensors -o pictures --json";
 
 /// A tensor, and the trits of the matrix that it stands for, or why it has none.
 struct Line<'a> {
@@ -170,11 +170,11 @@ fn printable(text: &str) -> String {
 /// The picture of all matrices, into a folder that is made where it is not there.
 fn draw(file: &Path, folder: &Path, layers: &[Packed], listing: &Listing) -> Result<PathBuf, Failure> {
     if layers.is_empty() {
-        return Err(failure(format!("{}: has no matrix to draw: leave --png out", shown(file))));
+        return Err(failure(format!("{}: has no matrix to draw: leave --out away", shown(file))));
     }
     let path = folder.join("weights.png");
     let made = std::fs::create_dir_all(folder);
-    made.map_err(|error| failure(format!("--png {} cannot be written: {error}", shown(folder))))?;
+    made.map_err(|error| failure(format!("--out {} cannot be written: {error}", shown(folder))))?;
     let image = image(&listing.metadata, layers[0].cols);
     replace(&path, &weights_png(&format!("Weights of {}", shown(file)), layers, image)).map_err(failure)?;
     Ok(path)

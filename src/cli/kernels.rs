@@ -3,10 +3,10 @@
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
 
-use super::{Outcome, Verdict, failure, object};
+use super::{Failure, Outcome, Verdict, failure, object};
 use crate::gpu::{Kernel, Machine, Overrides, Tuning};
 use crate::kernels::{OPERATIONS, PROBES};
-use crate::report::{columns, thousands};
+use crate::report::{columns, folded, thousands};
 use crate::shader::{self, Language};
 use crate::ternary;
 
@@ -20,44 +20,45 @@ pub struct Flags {
     ///
     /// `amd` is the machine code of AMD's compiler with its figures, no card needed; without a name it is a table of
     /// all kernels that a GPU may be given.
-    #[arg(long, value_enum, value_name = "LANGUAGE")]
-    emit: Option<Emit>,
-    /// The chip to compile for with `--emit amd`: any that the driver here knows, such as navi21, vega10, polaris10.
+    #[arg(long, alias = "emit", value_enum, value_name = "LANGUAGE")]
+    to: Option<To>,
+    /// The chip to compile for with `--to amd`: any that the driver here knows, such as navi21, vega10, polaris10.
     #[arg(long, value_name = "FAMILY", default_value = "navi21")]
     amd: String,
-    /// The overrides to emit with: those of a GPU, or of a software rasteriser on the CPU.
+    /// The overrides to translate with: those of a GPU, or of a software rasteriser on the CPU.
     #[arg(long, value_enum, default_value_t = Kind::Gpu)]
     tuning: Kind,
-    /// Emit with bounds checks and bounded loops, as `--checked` runs it.
+    /// Translate with bounds checks and bounded loops, as `--checked` runs it.
     #[arg(long)]
     checked: bool,
     /// Lengths to count bytes and operations for, as NAME=N, separated by commas. `words` and `count` follow from
     /// rows and cols where they are not given.
-    #[arg(long, value_name = "LENGTHS", value_delimiter = ',', value_parser = length, default_value = SHAPE)]
-    shape: Vec<(String, u64)>,
-    /// Print one JSON object as the last line of stdout.
+    #[arg(long, alias = "shape", value_name = "LENGTHS", value_delimiter = ',')]
+    #[arg(value_parser = length, default_value = LENGTHS)]
+    lengths: Vec<(String, u64)>,
+    /// Print one JSON object on one line, and nothing else.
     #[arg(long)]
     json: bool,
 }
 
 /// The first layer of the default network in training.
-const SHAPE: &str = "batch=128,rows=256,cols=784,classes=10,height=28,width=28";
+const LENGTHS: &str = "batch=128,rows=256,cols=784,classes=10,height=28,width=28";
 
 const EXAMPLES: &str = "\
 Bytes and operations come from the formulas in the shaders' headers.
 
 Examples:
-  sterna kernels                                     all of them, a line each
-  sterna kernels matmul_ternary                      bindings, grid, overrides, cost, twin
-  sterna kernels matmul_ternary --shape batch=1,rows=4096,cols=4096
-  sterna kernels gemv_ternary --emit spirv           the disassembly that a Vulkan driver compiles
-  sterna kernels gemv_base3_wide --emit hlsl --tuning software
-  sterna kernels gemv_ternary --emit amd             what a card of AMD's would run, and its registers
-  sterna kernels --emit amd --amd vega10             the same figures of every kernel, one line each";
+  sterna kernels                            all of them, by what they compute
+  sterna kernels matmul_ternary             bindings, grid, cost, twin
+  sterna kernels matmul_ternary --lengths batch=1,rows=4096,cols=4096
+  sterna kernels gemv_ternary --to spirv    what a Vulkan driver compiles
+  sterna kernels gemv_base3_wide --to hlsl --tuning software
+  sterna kernels gemv_ternary --to amd      what a card of AMD's would run
+  sterna kernels --to amd --amd vega10      registers and spills of every kernel";
 
 /// What to print of a shader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Emit {
+enum To {
     /// The text that a browser is given.
     Wgsl,
     /// For Vulkan: disassembled.
@@ -94,31 +95,30 @@ pub fn run(flags: &Flags) -> Outcome {
         Some(name) => {
             let of = |variants: &&&[&'static Kernel]| variants.iter().any(|kernel| kernel.name == name);
             let Some(variants) = all().find(of) else {
-                let known: Vec<&str> = all().map(|variants| variants[0].name).collect();
-                return Err(failure(format!("no kernel is called {name}: there are {}", known.join(", "))));
+                return Err(unknown(name));
             };
             // An operation stands for all its variants, a variant for itself.
-            let operation = variants[0].name == name && flags.emit.is_none();
+            let operation = variants[0].name == name && flags.to.is_none();
             entries(variants).into_iter().filter(|entry| operation || entry.kernel.name == name).collect()
         }
     };
-    let language = match flags.emit {
+    let language = match flags.to {
         None => None,
-        Some(Emit::Amd) => {
+        Some(To::Amd) => {
             let one = flags.name.is_some();
             return super::amd::run(&flags.amd, &wanted, one, flags.json);
         }
-        Some(Emit::Wgsl) => Some(Language::Wgsl),
-        Some(Emit::Spirv) => Some(Language::Spirv),
-        Some(Emit::Msl) => Some(Language::Msl),
-        Some(Emit::Hlsl) => Some(Language::Hlsl),
-        Some(Emit::Glsl) => Some(Language::Glsl),
+        Some(To::Wgsl) => Some(Language::Wgsl),
+        Some(To::Spirv) => Some(Language::Spirv),
+        Some(To::Msl) => Some(Language::Msl),
+        Some(To::Hlsl) => Some(Language::Hlsl),
+        Some(To::Glsl) => Some(Language::Glsl),
     };
     if let Some(language) = language {
         return match flags.name {
             Some(_) if !flags.json => emit(wanted[0].kernel, language, flags),
-            Some(_) => Err(failure("--emit prints a text, and --json has none of it: leave one of them out")),
-            None => Err(failure("--emit needs the name of a kernel, all languages but amd do")),
+            Some(_) => Err(failure("--to prints a text, and --json has none of it: leave one of them out")),
+            None => Err(failure("--to needs the name of a kernel, all languages but amd do")),
         };
     }
     let value = |name: &str| flags.value(name);
@@ -129,10 +129,20 @@ pub fn run(flags: &Flags) -> Outcome {
             let shown = |n: Result<u64, String>| n.map_or("-".into(), |n| thousands(n as usize));
             lines.push(vec![entry.kernel.name.into(), shown(bytes), shown(ops)]);
         }
-        for (line, entry) in columns(&lines).lines().zip([None].into_iter().chain(wanted.iter().map(Some))) {
-            super::say(format!("{line}  {}", entry.map_or("computes".into(), Entry::idea)))?;
+        let table = columns(&lines);
+        let mut lines = table.lines();
+        super::say(lines.next().unwrap_or_default())?;
+        let mut idea = "";
+        for (line, entry) in lines.zip(&wanted) {
+            if entry.idea() != idea {
+                idea = entry.idea();
+                super::say(folded(idea, 4))?;
+            }
+            super::say(format!("{line}{}", entry.made_for()))?;
         }
-        super::say(format!("\nof one dispatch at {}; - needs a length that --shape gives", flags.lengths()))?;
+        let lengths = flags.told_lengths();
+        let about = format!("of one dispatch at {lengths}; - needs a length that --lengths gives");
+        super::say(format!("\n{}", folded(&about, 0)))?;
     }
     for entry in wanted.iter().filter(|_| flags.name.is_some()) {
         super::say(entry.page(flags))?;
@@ -140,10 +150,18 @@ pub fn run(flags: &Flags) -> Outcome {
     if flags.json {
         let kernels: Vec<Value> = wanted.iter().map(|entry| entry.json(&value)).collect();
         let shape: Map<String, Value> =
-            flags.shape.iter().map(|(name, n)| (name.clone(), json!(n))).collect();
+            flags.lengths.iter().map(|(name, n)| (name.clone(), json!(n))).collect();
         super::print_json("kernels", object(json!({"shape": shape, "kernels": kernels})))?;
     }
     Ok(Verdict::Yes)
+}
+
+/// What is said of a name that no kernel has.
+pub(super) fn unknown(name: &str) -> Failure {
+    let known: Vec<&str> =
+        OPERATIONS.iter().chain(PROBES).copied().flatten().map(|kernel| kernel.name).collect();
+    let near = super::nearest(name, &known);
+    failure(format!("no kernel is called {name}{near}: `sterna kernels` lists them all"))
 }
 
 fn emit(kernel: &Kernel, language: Language, flags: &Flags) -> Outcome {
@@ -160,7 +178,7 @@ fn emit(kernel: &Kernel, language: Language, flags: &Flags) -> Outcome {
 
 impl Flags {
     fn value(&self, name: &str) -> Option<u64> {
-        let given = |name: &str| self.shape.iter().find(|(known, _)| known == name).map(|(_, n)| *n);
+        let given = |name: &str| self.lengths.iter().find(|(known, _)| known == name).map(|(_, n)| *n);
         given(name).or_else(|| match name {
             "words" => Some(ternary::words(given("cols")? as usize) as u64),
             "count" => Some(given("rows")? * given("cols")?),
@@ -169,8 +187,8 @@ impl Flags {
         })
     }
 
-    fn lengths(&self) -> String {
-        self.shape.iter().map(|(name, n)| format!("{name}={n}")).collect::<Vec<_>>().join(", ")
+    fn told_lengths(&self) -> String {
+        self.lengths.iter().map(|(name, n)| format!("{name}={n}")).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -197,15 +215,18 @@ impl Entry {
         shader::section(&shader::header(self.kernel.wgsl), word).unwrap_or_default()
     }
 
-    /// The equation, and for what the variant was written.
-    fn idea(&self) -> String {
-        let idea = shader::title(&shader::header(self.kernel.wgsl)).first().copied().unwrap_or_default();
-        let made_for = match self.kernel.made_for {
+    /// The equation.
+    fn idea(&self) -> &'static str {
+        shader::title(&shader::header(self.kernel.wgsl)).first().copied().unwrap_or_default()
+    }
+
+    /// For what the variant was written.
+    fn made_for(&self) -> &'static str {
+        match self.kernel.made_for {
             Machine::Gpu => "",
-            Machine::GpuWithoutDot => " (for GPUs without integer dot products)",
-            Machine::Rasteriser => " (for rasterisers on the CPU)",
-        };
-        format!("{idea}{made_for}")
+            Machine::GpuWithoutDot => "  without dot products",
+            Machine::Rasteriser => "  for the CPU",
+        }
     }
 
     fn cost(&self, word: &str, value: &dyn Fn(&str) -> Option<u64>) -> Result<u64, String> {
@@ -215,27 +236,31 @@ impl Entry {
     fn page(&self, flags: &Flags) -> String {
         let kernel = self.kernel;
         let header = shader::header(kernel.wgsl);
-        let mut lines =
-            vec![format!("{} — {}", kernel.name, shader::title(&header).join("\n    ")), String::new()];
-        let mut rows = vec![["binding", "type", "shape", "access", ""].map(String::from).to_vec()];
+        let mut title = shader::title(&header).into_iter();
+        let name = format!("{} — {}", kernel.name, title.next().unwrap_or_default());
+        let mut lines = vec![folded(&name, 4)];
+        lines.extend(title.map(|line| format!("    {}", folded(line, 4))));
+        lines.push(String::new());
+        let mut rows = vec![["binding", "type", "shape", "access"].map(String::from).to_vec()];
+        let mut notes = vec![""];
         for binding in shader::bindings(&header).into_iter().flatten() {
             let name = format!("{} {}", binding.index, binding.name);
-            rows.push(
-                [&name, binding.ty, binding.shape, binding.direction, binding.note]
-                    .map(String::from)
-                    .to_vec(),
-            );
+            rows.push([&name, binding.ty, binding.shape, binding.direction].map(String::from).to_vec());
+            notes.push(binding.note);
         }
-        lines.extend(aligned(&rows));
+        let rows = aligned(&rows);
+        let width = 2 + rows.iter().map(|row| row.chars().count()).max().unwrap_or(0);
+        let noted = |(row, note): (&String, &str)| format!("{row:<width$}{}", folded(note, width));
+        lines.extend(rows.iter().zip(notes).map(noted).map(|line| line.trim_end().to_string()));
         lines.push(String::new());
-        let fact = |name: &str, text: String| format!("  {name:<10} {text}");
+        let fact = |name: &str, text: String| format!("  {name:<10} {}", folded(&text, 13));
         let needs = shader::section(&header, "Needs");
         lines.extend(needs.map(|needs| fact("Needs", needs.into())));
         lines.push(fact("Grid", self.section("Grid").into()));
         for word in ["Moves", "Does"] {
             let said = match self.cost(word, &|name| flags.value(name)) {
-                Ok(n) => format!("{} at {}", thousands(n as usize), flags.lengths()),
-                Err(missing) => format!("needs --shape {missing}=N"),
+                Ok(n) => format!("{} at {}", thousands(n as usize), flags.told_lengths()),
+                Err(missing) => format!("needs --lengths {missing}=N"),
             };
             lines.push(fact(word, self.section(word).into()));
             lines.push(fact("", format!("= {said}")));
@@ -249,7 +274,8 @@ impl Entry {
         lines.push(fact("Params", params.join(", ")));
         lines.push(fact("Twin", self.section("Twin").into()));
         lines.extend(shader::section(&header, "Source").map(|source| fact("Source", source.into())));
-        lines.push(fact("Files", format!("{}\n", shader::parts(kernel.wgsl).join(", "))));
+        lines.push(fact("Files", shader::parts(kernel.wgsl).join(", ")));
+        lines.push(String::new());
         lines.join("\n")
     }
 

@@ -16,6 +16,7 @@ mod network;
 mod pack;
 mod predict;
 mod profile;
+mod shell;
 mod train;
 mod tune;
 mod verify;
@@ -26,12 +27,13 @@ use std::fmt::Display;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use serde_json::{Map, Value, json};
 
-use crate::gpu::{Choice, Error, Gpu};
+use crate::gpu::{Choice, Error, Gpu, WGPU_VERSION, backends};
 use crate::measure::{Room, tuning};
 use crate::mnist::Dataset;
 use crate::model::Shape;
@@ -47,29 +49,37 @@ use crate::train::{Config, ConfigError, Score};
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    /// Show no progress; results, warnings and errors stay.
+    #[arg(short, long, global = true)]
+    quiet: bool,
 }
+
+/// Whether stdout is for one JSON object alone, and whether stderr is spared the progress.
+static JSON: AtomicBool = AtomicBool::new(false);
+static QUIET: AtomicBool = AtomicBool::new(false);
 
 const EXAMPLES: &str = "\
 Examples:
-  sterna train                                MNIST, 784-256-128-10, 20 epochs
-  sterna train --resume runs/NAME/model.safetensors
-                                              go on after Ctrl-C or a power cut
-  sterna train --compare                      beside the same network in f32
-  sterna eval runs/NAME/model.safetensors     accuracy and confusion matrix
+  sterna train                          MNIST, 784-256-128-10, 20 epochs
+  sterna train --resume runs/NAME       go on after Ctrl-C or a power cut
+  sterna train --compare                beside the same network in f32
+  sterna eval runs/NAME/model.safetensors
+                                        accuracy and confusion matrix
   sterna predict runs/NAME/model.safetensors digit.png
-                                              which digit that is
+                                        which digit that is
   sterna pack runs/NAME/model.safetensors -o digits.safetensors
-                                              64 KB to deploy instead of 2.8 MB to train on
-  sterna verify digits.safetensors            every bit on this device against the CPU
-  sterna inspect digits.safetensors           what is inside
+                                        64 KB to deploy, not 2.8 MB to train on
+  sterna verify digits.safetensors      every bit on this device against the CPU
+  sterna inspect digits.safetensors     what is inside
   sterna export digits.safetensors --to gguf-tq2_0 -o digits.gguf
-                                              for other programs; `import` is the way back
-  sterna bench gemv                           how fast a matrix times one row is here
-  sterna profile train                        where the time of a training step goes
-  sterna kernels matmul_ternary               what a shader computes, moves and does
-  sterna tune                                 which kernels are the fastest here
-  sterna wall --quick                         the memory wall of this GPU on one page
-  sterna info                                 the GPUs of this machine";
+                                        for other programs; `import` reads them
+  sterna bench gemv                     how fast a matrix times one row is here
+  sterna profile train                  where the time of a training step goes
+  sterna kernels matmul_ternary         what a shader computes, moves and does
+  sterna tune                           which kernels are the fastest here
+  sterna wall --quick                   the memory wall of this GPU on one page
+  sterna info                           the GPUs of this machine
+  sterna completions bash               for the shell; `sterna man` for man";
 
 #[derive(Subcommand)]
 enum Command {
@@ -100,8 +110,10 @@ enum Command {
     /// Measure the memory wall of this adapter and put it on one page.
     Wall(wall::Flags),
     /// Its ceilings, and products of every format held against them.
+    #[command(after_help = wall::ROOFLINE)]
     Roofline(wall::MeasureFlags),
     /// How fast memory is read, written and copied, and by working set.
+    #[command(after_help = wall::BANDWIDTH)]
     Bandwidth(wall::MeasureFlags),
     /// Energy of every format: by published tables, and by this machine's counters.
     Energy(wall::EnergyFlags),
@@ -109,14 +121,19 @@ enum Command {
     Formats(wall::FormatsFlags),
     /// List every adapter, and say which one would be used and why.
     Info(info::Flags),
+    /// Print the script by which a shell completes commands and flags.
+    Completions(shell::CompletionsFlags),
+    /// Print the manual page of the program or of one of its commands.
+    Man(shell::ManFlags),
 }
 
 /// Which device to use.
 #[derive(Args)]
 #[command(next_help_heading = "Device")]
 struct DeviceFlags {
-    /// Use the adapter whose `backend name driver` contains this text, in any case.
-    #[arg(long, value_name = "TEXT")]
+    /// Use the adapter of this number or PCI address, as `sterna info` shows them, or whose `backend name driver`
+    /// contains this text, in any case.
+    #[arg(long, value_name = "WHICH")]
     adapter: Option<String>,
     /// Use this graphics interface.
     #[arg(long, value_parser = ["vulkan", "metal", "dx12", "gl"])]
@@ -277,18 +294,45 @@ enum Verdict {
 
 type Outcome = Result<Verdict, Failure>;
 
-/// Parses the arguments, runs the command and turns its outcome into an exit code.
-pub fn main() -> ExitCode {
-    run(std::env::args_os())
+/// Parses the arguments, runs the command and turns its outcome into an exit code. `commit` is what the program was
+/// built from, where that is known.
+pub fn main(commit: Option<&str>) -> ExitCode {
+    run(std::env::args_os(), commit)
+}
+
+/// The command line as clap knows it.
+fn parser(commit: Option<&str>) -> clap::Command {
+    let commit = commit.filter(|commit| !commit.is_empty()).unwrap_or("unknown");
+    let (version, backends) = (env!("CARGO_PKG_VERSION"), backends().join(", "));
+    let version = format!("{version}\ncommit {commit}\nwgpu {WGPU_VERSION}\nbackends {backends}");
+    // clap keeps texts for as long as the program runs.
+    Cli::command().long_version(&*version.leak())
 }
 
 /// [`main`] for arguments of one's own, the program's name first.
-pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+pub fn run(args: impl IntoIterator<Item = OsString>, commit: Option<&str>) -> ExitCode {
     crate::gpu::silence_device_select();
     // A second run finds the logger of the first.
     let _ = env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("error")).try_init();
-    let matches = Cli::command().get_matches_from(args);
-    let outcome = match Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()).command {
+    let parsed = parser(commit).try_get_matches_from(args);
+    let parsed = parsed.and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
+    let (cli, matches) = match parsed {
+        Ok(parsed) => parsed,
+        Err(error) if error.use_stderr() => {
+            let text = error.to_string();
+            let text = text.strip_prefix("error: ").map_or(text.clone(), |what| format!("sterna: {what}"));
+            warn(text.trim_end());
+            return ExitCode::from(2);
+        }
+        // Help, or the version.
+        Err(asked) => {
+            let _ = asked.print();
+            return ExitCode::SUCCESS;
+        }
+    };
+    QUIET.store(cli.quiet, Relaxed);
+    JSON.store(asks_for_json(&matches), Relaxed);
+    let outcome = match cli.command {
         Command::Train(flags) => train::run(&flags, &given(&matches)),
         Command::Eval(flags) => eval::run(&flags),
         Command::Predict(flags) => predict::run(&flags),
@@ -307,13 +351,15 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Energy(flags) => wall::energy(&flags),
         Command::Formats(flags) => wall::formats(&flags),
         Command::Info(flags) => info::run(&flags),
+        Command::Completions(flags) => shell::completions(&flags, parser(commit)),
+        Command::Man(flags) => shell::man(&flags, parser(commit)),
     };
     match outcome {
         Ok(Verdict::Yes) => ExitCode::SUCCESS,
         Ok(Verdict::No) => ExitCode::from(1),
         Ok(Verdict::Interrupted) => ExitCode::from(interrupt::EXIT_CODE),
         Err(Failure(sentence)) => {
-            tell(format!("sterna: {sentence}"));
+            warn(format!("sterna: {sentence}"));
             ExitCode::from(2)
         }
     }
@@ -324,6 +370,14 @@ fn given(matches: &ArgMatches) -> Vec<String> {
     let Some((_, matches)) = matches.subcommand() else { return Vec::new() };
     let given = |id: &&str| matches.value_source(id) == Some(ValueSource::CommandLine);
     matches.ids().map(|id| id.as_str()).filter(given).map(String::from).collect()
+}
+
+/// Whether the innermost subcommand was given `--json`.
+fn asks_for_json(matches: &ArgMatches) -> bool {
+    match matches.subcommand() {
+        Some((_, matches)) => asks_for_json(matches),
+        None => matches!(matches.try_get_one("json"), Ok(Some(true))),
+    }
 }
 
 /// A command of this program that people may copy: `words` after the program's own name.
@@ -337,8 +391,13 @@ fn command(words: &[&str]) -> String {
     [program.as_str()].iter().chain(words).map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
 }
 
-/// A line of the result on stdout. Who reads it may stop reading, `sterna info | head`; that is no error.
+/// A line of the result for people on stdout; nothing with `--json`.
 fn say(line: impl Display) -> Result<(), Failure> {
+    if JSON.load(Relaxed) { Ok(()) } else { print(line) }
+}
+
+/// A line on stdout, whoever reads it. They may stop reading, `sterna info | head`; that is no error.
+fn print(line: impl Display) -> Result<(), Failure> {
     match writeln!(std::io::stdout(), "{line}") {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(failure(format!("the result cannot be written to stdout: {error}")))
@@ -347,18 +406,26 @@ fn say(line: impl Display) -> Result<(), Failure> {
     }
 }
 
-/// A line for people on stderr. A run does not end because nobody listens.
+/// A line of progress on stderr; nothing with `--quiet`.
 fn tell(line: impl Display) {
+    if !QUIET.load(Relaxed) {
+        warn(line);
+    }
+}
+
+/// A line on stderr that nobody should miss: an error, a warning, the reason of an exit code. A run does not end because
+/// nobody listens.
+fn warn(line: impl Display) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// Prints the last line of stdout for machines.
+/// Prints the one line of stdout with `--json`.
 fn print_json(command: &str, result: Map<String, Value>) -> Result<(), Failure> {
     let mut line = object(json!({"command": command}));
     line.extend(result);
     line.insert("schema".into(), json!(SCHEMA));
     line.insert("sterna_version".into(), json!(env!("CARGO_PKG_VERSION")));
-    say(Value::Object(line))
+    print(Value::Object(line))
 }
 
 /// The keys that describe a device.
@@ -426,7 +493,7 @@ fn confusion(data: &Dataset, said: &[usize]) -> Vec<Vec<u32>> {
 /// What was assumed of a file and what is left out of it.
 fn tell_notes(path: &Path, notes: &[String]) {
     for note in notes {
-        tell(format!("{}: {note}", shown(path)));
+        warn(format!("{}: {note}", shown(path)));
     }
 }
 
@@ -487,6 +554,21 @@ fn lengths([batch, rows, cols]: [usize; 3]) -> Vec<usize> {
 /// `1 shape`, `3 shapes`.
 fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+/// ` (did you mean relu?)` where a known name is near the one that was asked for, else nothing.
+fn nearest(asked: &str, known: &[&str]) -> String {
+    let asked = asked.to_lowercase();
+    let mut near: Vec<_> = known.iter().map(|name| (strsim::jaro_winkler(&asked, name), *name)).collect();
+    near.retain(|(likeness, _)| *likeness > 0.8);
+    near.sort_by(|a, b| b.0.total_cmp(&a.0));
+    match near.first_chunk::<3>().map_or(&near[..], |three| three) {
+        [] => String::new(),
+        near => {
+            let near: Vec<&str> = near.iter().map(|(_, name)| *name).collect();
+            format!(" (did you mean {}?)", near.join(" or "))
+        }
+    }
 }
 
 fn shown(path: &Path) -> String {

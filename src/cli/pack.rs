@@ -15,15 +15,15 @@ pub struct Flags {
     /// A trained network: a model.safetensors of `sterna train`, or any file that `sterna eval` reads.
     model: PathBuf,
     /// The file to write.
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long = "out", alias = "output", value_name = "FILE")]
     output: PathBuf,
     /// How trits lie in it: 2 bits each, as kernels read them, or five in a byte, a fifth smaller.
-    #[arg(long, value_name = "CODING", default_value = "2bit")]
+    #[arg(long = "to", alias = "format", value_name = "CODING", default_value = "2bit")]
     format: Coding,
     /// Replace the file if it exists.
     #[arg(long)]
     force: bool,
-    /// Print one JSON object as the last line of stdout.
+    /// Print one JSON object on one line, and nothing else.
     #[arg(long)]
     json: bool,
 }
@@ -34,7 +34,7 @@ the bit, as what it was packed from; it cannot be trained on, so keep the checkp
 
 Examples:
   sterna pack runs/NAME/model.safetensors -o digits.safetensors
-  sterna pack digits.safetensors -o small.safetensors --format base3
+  sterna pack digits.safetensors -o small.safetensors --to base3
   sterna verify small.safetensors --against runs/NAME/model.safetensors";
 
 pub fn run(flags: &Flags) -> Outcome {

@@ -24,7 +24,7 @@ pub struct Flags {
     index: Vec<usize>,
     #[command(flatten)]
     data: DataFlags,
-    /// Print one JSON object as the last line of stdout.
+    /// Print one JSON object on one line, and nothing else.
     #[arg(long)]
     json: bool,
     #[command(flatten)]

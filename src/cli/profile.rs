@@ -39,10 +39,10 @@ limits binds it. Then the whole wall time of a step, so that nothing hides, and 
 Examples:
   sterna profile train
   sterna profile train --precision f32 --batch 512 --steps 50
-  sterna profile eval --trace eval.json                 a timeline for https://ui.perfetto.dev
+  sterna profile eval -o eval.json        a timeline for https://ui.perfetto.dev
   sterna profile gemv --shape 11008x4096 --kernel gemv_f32
   renderdoccmd capture -w -d . -c step sterna profile train --renderdoc
-                                                        one step as a capture for RenderDoc";
+                                          one step as a capture for RenderDoc";
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
@@ -107,19 +107,19 @@ struct CommonFlags {
     #[arg(long, value_name = "N")]
     steps: Option<usize>,
     /// Write a timeline to this file: recording and submission on the host, passes and dispatches on the device.
-    #[arg(long, value_name = "FILE", conflicts_with = "renderdoc")]
+    #[arg(short = 'o', long = "out", alias = "trace", value_name = "FILE", conflicts_with = "renderdoc")]
     trace: Option<PathBuf>,
     /// Under RenderDoc: make the steps one capture in which everything has its name, and say where it is.
     #[arg(long)]
     renderdoc: bool,
     /// Seconds for each of the adapter's limits, half of them before and half after the steps: the better counts;
     /// 0 leaves them out.
-    #[arg(long, value_name = "S", default_value_t = 0.3, value_parser = super::bench::seconds)]
-    seconds: f64,
+    #[arg(long, alias = "seconds", value_name = "S", default_value_t = 0.3, value_parser = super::bench::seconds)]
+    limit_seconds: f64,
     /// Give each dispatch a pass of its own, as is done by itself where a device reads its clock nowhere else.
     #[arg(long)]
     by_passes: bool,
-    /// Print one JSON object as the last line of stdout.
+    /// Print one JSON object on one line, and nothing else.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -156,10 +156,7 @@ pub fn run(flags: &Flags) -> Outcome {
         What::Gemv(flags) => {
             let all = || kernels::OPERATIONS.iter().copied().flatten();
             let Some(named) = all().find(|kernel| kernel.name == flags.kernel) else {
-                return Err(failure(format!(
-                    "--kernel {}: there is none; see `sterna kernels`",
-                    flags.kernel
-                )));
+                return Err(super::kernels::unknown(&flags.kernel));
             };
             let gpu = flags.common.open()?;
             let operation = kernels::OPERATIONS.iter().any(|variants| variants[0].name == named.name);
@@ -255,8 +252,9 @@ impl CommonFlags {
         };
         let profiler = profiler.map_err(failure)?;
         let mut watch = Watch { tell: &mut |line| super::tell(line), stop: &|| false };
-        let wanted = if self.seconds > 0.0 { &PROFILE_CEILINGS[..] } else { &[] };
-        let mut limits = || probes::ceilings(gpu, wanted, Room::of(gpu), self.seconds / 2.0, &mut watch);
+        let wanted = if self.limit_seconds > 0.0 { &PROFILE_CEILINGS[..] } else { &[] };
+        let mut limits =
+            || probes::ceilings(gpu, wanted, Room::of(gpu), self.limit_seconds / 2.0, &mut watch);
         let before = limits();
         let profile = profile::profile(gpu, profiler, work, steps).map_err(failure)?;
         let ceilings = before.better(limits());

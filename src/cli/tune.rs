@@ -18,20 +18,20 @@ use crate::report::columns;
 use crate::train::Config;
 
 const EXAMPLES: &str = "\
+An operation has several kernels, and a kernel several sizes of workgroup; which is the fastest depends on the \
+adapter and on the shape. Each is first held against its twin on the CPU, then timed, and those near the best once \
+more, in turns. The winner is kept in the user's cache folder, or in $STERNA_CACHE, for all shapes whose lengths \
+agree in their first three binary digits, rounded up. `train` and `bench` try by themselves, briefly, what they meet \
+for the first time; with --no-tune every command takes the defaults.
+
+It changes no result of a training run: in one, only operations are chosen whose kernels all compute the same \
+integers. Exit code 1: a kernel differs from its twin; it is not used.
+
 Examples:
-  sterna tune                                   the layers of MNIST, BitNet 2B4T and a 7B LLaMA
-  sterna tune --shapes 4096x4096                one matrix times one row of activations
-  sterna tune --shapes 256x784x128 --seconds 5  times a batch of 128, with time to measure
-
-An operation has several kernels, and a kernel several sizes of workgroup; which is the fastest
-depends on the adapter and on the shape. Each is first held against its twin on the CPU, then timed,
-and those near the best once more, in turns. The winner is kept in the user's cache folder, or in $STERNA_CACHE, for
-all shapes whose lengths agree in their first three binary digits, rounded up. `train` and `bench` try
-by themselves, briefly, what they meet for the first time; with --no-tune every command takes the
-defaults.
-
-It changes no result of a training run: in one, only operations are chosen whose kernels all compute
-the same integers. Exit code 1: a kernel differs from its twin; it is not used.";
+  sterna tune                         the layers of MNIST, BitNet and LLaMA
+  sterna tune --shapes 4096x4096      one matrix times one row of activations
+  sterna tune --shapes 256x784x128 --product-seconds 5
+                                      times a batch of 128, with time to measure";
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
@@ -40,9 +40,9 @@ pub struct Flags {
     #[arg(long, value_name = "SHAPES", value_delimiter = ',', value_parser = batched_shape)]
     shapes: Vec<[usize; 3]>,
     /// Seconds for all candidates of an operation at a shape.
-    #[arg(long, value_name = "S", default_value_t = 2.0, value_parser = seconds)]
-    seconds: f64,
-    /// Print one JSON object as the last line of stdout.
+    #[arg(long, alias = "seconds", value_name = "S", default_value_t = 2.0, value_parser = seconds)]
+    product_seconds: f64,
+    /// Print one JSON object on one line, and nothing else.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -74,7 +74,7 @@ pub fn run(flags: &Flags) -> super::Outcome {
     let wanted: Vec<Wanted> = shapes.iter().flat_map(|&shape| Wanted::at(&gpu, shape)).collect();
     let mut watch = Watch { tell: &mut |line| super::tell(line), stop: &|| false };
     let room = flags.device.found(room_to_tune(&gpu, &wanted))?;
-    let found = tuning::try_all(&gpu, &wanted, room, flags.seconds, &mut watch);
+    let found = tuning::try_all(&gpu, &wanted, room, flags.product_seconds, &mut watch);
     let (found, left_out) = found.map_err(failure)?;
 
     super::say(super::gpu_line(&gpu))?;
@@ -83,7 +83,7 @@ pub fn run(flags: &Flags) -> super::Outcome {
         super::say(format!("{wanted} is left out: {reason}"))?;
     }
     let kept = match flags.device.keeps_choices() {
-        true => keep(&gpu, &found).map_err(|sentence| super::tell(format!("sterna: {sentence}"))).ok(),
+        true => keep(&gpu, &found).map_err(|sentence| super::warn(format!("sterna: {sentence}"))).ok(),
         false => None,
     };
     super::say(kept.as_deref().map_or("\nnot kept".into(), |file| format!("\nkept in {}", shown(file))))?;
@@ -166,7 +166,7 @@ impl DeviceFlags {
 
 /// Candidates by time, the winner marked.
 fn table(gpu: &Gpu, found: &[Tuned]) -> String {
-    let mut lines = vec![["", "operation", "candidate", "us", "x best"].map(String::from).to_vec()];
+    let mut lines = vec![["", "operation", "candidate", "µs", "x best"].map(String::from).to_vec()];
     for tuned in found {
         let best = tuned.tried.iter().filter_map(Tried::seconds).fold(f64::INFINITY, f64::min);
         for tried in &tuned.tried {

@@ -20,7 +20,7 @@ pub struct Flags {
     /// Another file that must hold the same network.
     #[arg(long, value_name = "OTHER")]
     against: Option<PathBuf>,
-    /// Print one JSON object as the last line of stdout.
+    /// Print one JSON object on one line, and nothing else.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -38,7 +38,7 @@ Exit code 1 if anything differs; the first difference is named.
 
 Examples:
   sterna verify digits.safetensors
-  sterna verify digits.safetensors --against runs/NAME/model.safetensors --json";
+  sterna verify digits.safetensors --against runs/NAME/model.safetensors";
 
 pub fn run(flags: &Flags) -> Outcome {
     let network = network::open(&flags.file)?;

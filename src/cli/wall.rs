@@ -16,22 +16,22 @@ use crate::report::wall::{compare_page, tables, wall_page};
 use crate::store::SCHEMA;
 
 const EXAMPLES: &str = "\
-Examples:
-  sterna wall                                  everything, about five minutes
-  sterna wall --quick --out /tmp/wall          a quarter of the time, less steady figures
-  sterna wall --compare a/wall.json b/wall.json
-                                               two adapters on one page, compare.html
+Leaves wall.html, one page that needs nothing but itself, and wall.json, which holds every sample. Ctrl-C writes what \
+there is. Each figure is of a kernel whose result was looked at: the one that was the fastest here when it was tuned. \
+What nobody tuned yet is tuned first, for 30 seconds; with --quick, or after that, it runs by its default kernel, and \
+the page says so.
 
-Leaves wall.html, one page that needs nothing but itself, and wall.json, which holds every
-sample. Ctrl-C writes what there is. Each figure is of a kernel whose result was looked at: the
-one that was the fastest here when it was tuned. What nobody tuned yet is tuned first, for 30
-seconds; with --quick, or after that, it runs by its default kernel, and the page says so.";
+Examples:
+  sterna wall                           everything, about five minutes
+  sterna wall --quick -o /tmp/wall      in a quarter of the time, less steady
+  sterna wall --compare a/wall.json b/wall.json
+                                        two adapters on one page, compare.html";
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Flags {
     /// The folder for wall.html and wall.json, or for compare.html.
-    #[arg(long, value_name = "DIR", default_value = "wall")]
+    #[arg(short, long, value_name = "DIR", default_value = "wall")]
     out: PathBuf,
     /// Measure nothing: put these files on one page, compare.html in the folder.
     #[arg(
@@ -73,12 +73,35 @@ struct TimeFlags {
 struct SectionFlags {
     #[command(flatten)]
     memory: MemoryFlags,
-    /// Print one JSON object as the last line of stdout.
+    /// Print one JSON object on one line, and nothing else.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     device: DeviceFlags,
 }
+
+pub const ROOFLINE: &str = "\
+Examples:
+  sterna roofline                       some minutes
+  sterna roofline --quick --memory 256  less of both
+  sterna roofline --json > roofline.json";
+
+pub const BANDWIDTH: &str = "\
+Examples:
+  sterna bandwidth                      some minutes
+  sterna bandwidth --quick --seconds 0.1
+  sterna bandwidth --json | jq .ceilings";
+
+const ENERGY: &str = "\
+Examples:
+  sterna energy --tables-only                        at once, on any machine
+  sterna energy --tables-only --energy-model course  by the course's table
+  sudo sterna energy                                 where RAPL is root's alone";
+
+const FORMATS: &str = "\
+Examples:
+  sterna formats
+  sterna formats --json | jq '.formats[].name'";
 
 #[derive(Args)]
 pub struct MeasureFlags {
@@ -91,6 +114,7 @@ pub struct MeasureFlags {
 /// Where the machine has a counter (NVML, or RAPL if this user may read it), a minute: ten seconds for each format, and
 /// for the idle machine.
 #[derive(Args)]
+#[command(after_help = ENERGY)]
 pub struct EnergyFlags {
     #[command(flatten)]
     table: TableFlags,
@@ -102,8 +126,9 @@ pub struct EnergyFlags {
 }
 
 #[derive(Args)]
+#[command(after_help = FORMATS)]
 pub struct FormatsFlags {
-    /// Print one JSON object as the last line of stdout.
+    /// Print one JSON object on one line, and nothing else.
     #[arg(long)]
     json: bool,
 }

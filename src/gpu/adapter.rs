@@ -8,7 +8,7 @@ use super::kernel::Tuning;
 pub struct Choice {
     /// `vulkan`, `metal`, `dx12` or `gl`.
     pub backend: Option<String>,
-    /// Part of `backend name driver`, in any case.
+    /// Its number in [`every_adapter`], or part of `backend name driver PCI-address` in any case.
     pub adapter: Option<String>,
     /// Keep bounds checks and loop bounding in every shader.
     pub checked: bool,
@@ -35,13 +35,21 @@ const BACKENDS: [(&str, wgpu::Backends); 4] = [
     ("gl", wgpu::Backends::GL),
 ];
 
+/// The version of wgpu that this is built on.
+pub const WGPU_VERSION: &str = "30.0";
+
+/// The backends that are built in.
+pub fn backends() -> Vec<&'static str> {
+    let built = wgpu::Instance::enabled_backend_features();
+    BACKENDS.iter().filter(|(_, backend)| built.contains(*backend)).map(|(name, _)| *name).collect()
+}
+
 impl Adapter {
-    /// `vulkan llvmpipe (LLVM 15.0.6, 256 bits) llvmpipe Mesa 22.3.6`: what `--adapter` is matched against.
+    /// `vulkan llvmpipe (LLVM 15.0.6, 256 bits) llvmpipe Mesa 22.3.6`: what [`Choice::adapter`] is matched against.
     pub fn description(&self) -> String {
         let info = &self.info;
-        format!("{} {} {} {}", self.backend(), info.name, info.driver, info.driver_info)
-            .trim_end()
-            .to_string()
+        let words = [self.backend(), &info.name, &info.driver, &info.driver_info, &info.device_pci_bus_id];
+        words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
     }
 
     /// The backend's name on the command line.
@@ -58,6 +66,22 @@ impl Adapter {
             wgpu::DeviceType::Cpu => "a software rasteriser on the CPU",
             wgpu::DeviceType::Other => "a device of unknown kind",
         }
+    }
+
+    /// Real GPUs before software, fast before frugal. Lower is better.
+    pub fn rank(&self) -> u32 {
+        match self.info.device_type {
+            wgpu::DeviceType::DiscreteGpu => 0,
+            wgpu::DeviceType::IntegratedGpu => 1,
+            wgpu::DeviceType::VirtualGpu => 2,
+            wgpu::DeviceType::Other => 3,
+            wgpu::DeviceType::Cpu => 4,
+        }
+    }
+
+    /// Whether its driver is dzn, Mesa's Vulkan over Microsoft's DX12, which calls itself Dozen.
+    pub fn is_dzn(&self) -> bool {
+        self.info.driver == "Dozen"
     }
 
     /// What compiles the shaders.
@@ -83,7 +107,9 @@ impl Adapter {
         let yes = |feature: wgpu::Features| if features.contains(feature) { "yes" } else { "no" }.to_string();
         let mib = |bytes: u64| format!("{} MiB", bytes >> 20);
         let info = &self.info;
-        vec![
+        let pci =
+            Some(("PCI address", info.device_pci_bus_id.clone())).filter(|(_, address)| !address.is_empty());
+        let facts = vec![
             ("backend", self.backend().into()),
             ("kind", self.kind().into()),
             ("driver", format!("{} {}", info.driver, info.driver_info).trim().into()),
@@ -97,7 +123,8 @@ impl Adapter {
             ("storage buffers", limits.max_storage_buffers_per_shader_stage.to_string()),
             ("workgroup memory", format!("{} KiB", limits.max_compute_workgroup_storage_size >> 10)),
             ("workgroup size", limits.max_compute_invocations_per_workgroup.to_string()),
-        ]
+        ];
+        pci.into_iter().chain(facts).collect()
     }
 }
 
@@ -110,18 +137,6 @@ pub(super) fn backend_name(backend: wgpu::Backend) -> &'static str {
         wgpu::Backend::BrowserWebGpu => "webgpu",
         wgpu::Backend::Noop => "noop",
     }
-}
-
-/// Real GPUs before software, fast before frugal, GL last of its kind. Lower is better.
-fn rank(info: &wgpu::AdapterInfo) -> (u32, bool) {
-    let kind = match info.device_type {
-        wgpu::DeviceType::DiscreteGpu => 0,
-        wgpu::DeviceType::IntegratedGpu => 1,
-        wgpu::DeviceType::VirtualGpu => 2,
-        wgpu::DeviceType::Other => 3,
-        wgpu::DeviceType::Cpu => 4,
-    };
-    (kind, info.backend == wgpu::Backend::Gl)
 }
 
 /// Keeps Mesa's device-select layer out of this process, unless the user set it up. It picks a default
@@ -137,12 +152,12 @@ pub fn silence_device_select() {
     }
 }
 
-async fn enumerate(backends: wgpu::Backends, debug: bool) -> Vec<Adapter> {
-    let named = if debug { wgpu::InstanceFlags::DEBUG } else { wgpu::InstanceFlags::empty() };
+/// The adapters of these backends that compute, real GPUs before software.
+async fn enumerate(backends: wgpu::Backends, flags: wgpu::InstanceFlags) -> Vec<Adapter> {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
         backends,
         // Validating indirect dispatches, which Sterna has none of, caps buffers at 4 GiB on NVIDIA.
-        flags: ((wgpu::InstanceFlags::default() - wgpu::InstanceFlags::VALIDATION_INDIRECT_CALL) | named)
+        flags: ((wgpu::InstanceFlags::default() - wgpu::InstanceFlags::VALIDATION_INDIRECT_CALL) | flags)
             .with_env(),
         ..wgpu::InstanceDescriptor::new_without_display_handle()
     });
@@ -155,15 +170,79 @@ async fn enumerate(backends: wgpu::Backends, debug: bool) -> Vec<Adapter> {
         })
         .map(|handle| Adapter { info: handle.get_info(), handle })
         .collect();
-    found.sort_by_key(|adapter| rank(&adapter.info));
+    found.sort_by_key(Adapter::rank);
     found
+}
+
+/// Every adapter of this machine; its place in the list is its number. Those of GL come last, so that a number means the
+/// same whether GL is looked at or not.
+pub async fn every_adapter() -> Vec<Adapter> {
+    every(wgpu::InstanceFlags::empty()).await
+}
+
+async fn every(flags: wgpu::InstanceFlags) -> Vec<Adapter> {
+    let mut all = enumerate(wgpu::Backends::PRIMARY, flags).await;
+    all.extend(enumerate(wgpu::Backends::GL, flags).await);
+    all
+}
+
+/// The Vulkan adapters that wgpu shows to no program, for their drivers say that they do not conform to Vulkan.
+pub async fn hidden_adapters() -> Vec<Adapter> {
+    let shown = enumerate(wgpu::Backends::VULKAN, wgpu::InstanceFlags::empty()).await;
+    let noncompliant = wgpu::InstanceFlags::ALLOW_UNDERLYING_NONCOMPLIANT_ADAPTER;
+    let mut all = enumerate(wgpu::Backends::VULKAN, noncompliant).await;
+    all.retain(|adapter| shown.iter().all(|shown| shown.description() != adapter.description()));
+    all
+}
+
+impl Choice {
+    /// Where the adapters that fit stand in this list of all.
+    pub fn fitting(&self, all: &[Adapter]) -> Vec<usize> {
+        let described: Vec<_> =
+            all.iter().map(|adapter| (adapter.backend(), adapter.description())).collect();
+        self.fitting_these(&described)
+    }
+
+    /// The same of backends and descriptions.
+    fn fitting_these(&self, all: &[(&str, String)]) -> Vec<usize> {
+        let wanted = self.adapter.as_deref().unwrap_or("").to_lowercase();
+        // A larger number is text: there is an RTX 4090.
+        let number = self.number().filter(|&number| number < all.len());
+        let fits = |i: &usize| {
+            let (backend, description) = &all[*i];
+            self.backend.as_deref().is_none_or(|asked| asked == *backend)
+                && match number {
+                    Some(number) => number == *i,
+                    None => description.to_lowercase().contains(&wanted),
+                }
+        };
+        (0..all.len()).filter(fits).collect()
+    }
+
+    fn number(&self) -> Option<usize> {
+        self.adapter.as_deref()?.parse().ok()
+    }
+
+    /// The error where no adapter of all fits.
+    pub fn unmet(&self, all: &[Adapter]) -> Error {
+        if all.is_empty() {
+            return Error::NoAdapter { install: install_hint() };
+        }
+        let asked = match (&self.backend, &self.adapter) {
+            (Some(backend), Some(adapter)) => format!("the adapter {adapter:?} of the backend {backend}"),
+            (Some(backend), None) => format!("the backend {backend}"),
+            _ => format!("the adapter {:?}", self.adapter.as_deref().unwrap_or_default()),
+        };
+        let exist = (0..).zip(all).map(|(i, adapter)| format!("{i}: {}", adapter.description())).collect();
+        Error::NoMatch { asked, exist }
+    }
 }
 
 /// Every adapter that fits the choice, the one that would be used first.
 ///
-/// GL is initialised only where it is asked for (by `--backend gl`, or `everything`) or where
-/// nothing else has an adapter: it is slower, and its set-up can print to stderr.
-pub async fn adapters(choice: &Choice, everything: bool) -> Result<Vec<Adapter>, Error> {
+/// Only the backends that it takes are woken. GL is woken where it is asked for, where an adapter is asked for by its
+/// number, and where nothing else fits: it is slower, and its set-up can print to stderr.
+pub async fn adapters(choice: &Choice) -> Result<Vec<Adapter>, Error> {
     let backends = match &choice.backend {
         None => wgpu::Backends::PRIMARY,
         Some(name) => {
@@ -171,38 +250,23 @@ pub async fn adapters(choice: &Choice, everything: bool) -> Result<Vec<Adapter>,
             known.ok_or_else(|| Error::NoBackend { asked: name.clone() })?.1
         }
     };
-    let enumerate = |backends| enumerate(backends, choice.debug);
-    let mut found = enumerate(backends).await;
-    let with_gl = choice.backend.is_none() && (everything || found.is_empty());
-    if with_gl {
-        found.extend(enumerate(wgpu::Backends::GL).await);
-        found.sort_by_key(|adapter| rank(&adapter.info));
+    let flags = if choice.debug { wgpu::InstanceFlags::DEBUG } else { wgpu::InstanceFlags::empty() };
+    let pick = |all: &[Adapter]| choice.fitting(all).iter().map(|&i| all[i].clone()).collect::<Vec<_>>();
+    if choice.number().is_none() {
+        let fitting = pick(&enumerate(backends, flags).await);
+        if !fitting.is_empty() {
+            return Ok(fitting);
+        }
     }
-    let wanted = choice.adapter.as_deref().unwrap_or("").to_lowercase();
-    let fits = |adapter: &Adapter| adapter.description().to_lowercase().contains(&wanted);
-    let (fitting, others): (Vec<_>, Vec<_>) = found.into_iter().partition(fits);
-    if !fitting.is_empty() {
-        return Ok(fitting);
-    }
-    // Nothing fits: say what there is, looking at every backend this time.
-    let mut all = if choice.backend.is_some() { enumerate(wgpu::Backends::PRIMARY).await } else { others };
-    if !with_gl {
-        all.extend(enumerate(wgpu::Backends::GL).await);
-    }
-    if let Some(adapter) =
-        (choice.backend.is_none()).then(|| all.iter().find(|adapter| fits(adapter))).flatten()
-    {
-        return Ok(vec![adapter.clone()]);
-    }
-    if all.is_empty() {
-        return Err(Error::NoAdapter { install: install_hint() });
-    }
-    let asked = match (&choice.backend, &choice.adapter) {
-        (Some(backend), Some(adapter)) => format!("the adapter {adapter:?} of the backend {backend}"),
-        (Some(backend), None) => format!("the backend {backend}"),
-        _ => format!("the adapter {:?}", choice.adapter.as_deref().unwrap_or_default()),
-    };
-    Err(Error::NoMatch { asked, exist: all.iter().map(Adapter::description).collect() })
+    let all = every(flags).await;
+    let fitting = pick(&all);
+    if fitting.is_empty() { Err(choice.unmet(&all)) } else { Ok(fitting) }
+}
+
+/// Whether this is Linux inside Windows.
+pub fn is_wsl() -> bool {
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    cfg!(target_os = "linux") && kernel.to_lowercase().contains("microsoft")
 }
 
 /// The command that gives this system a Vulkan device, or the advice where there is none.
@@ -233,4 +297,37 @@ fn install_hint() -> String {
         "sudo apt-get install libvulkan1 mesa-vulkan-drivers"
     };
     format!("install a Vulkan driver: {command}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Choice;
+
+    #[test]
+    fn cards_of_one_name_are_told_apart_by_number_and_address() {
+        let all = [
+            ("vulkan", "vulkan NVIDIA GeForce RTX 4090 NVIDIA 580.1 0000:01:00.0"),
+            ("vulkan", "vulkan NVIDIA GeForce RTX 4090 NVIDIA 580.1 0000:4b:00.0"),
+            ("gl", "gl NVIDIA GeForce RTX 4090/PCIe/SSE2 4.6.0 NVIDIA 580.1"),
+        ]
+        .map(|(backend, description)| (backend, description.to_string()));
+        for (backend, adapter, fitting) in [
+            (None, None, &[0, 1, 2][..]),
+            (None, Some("1"), &[1]),
+            (None, Some("0000:4B:00.0"), &[1]),
+            (None, Some("01:00.0"), &[0]),
+            // More than there are adapters is text.
+            (None, Some("4090"), &[0, 1, 2]),
+            (None, Some("3"), &[]),
+            (Some("gl"), None, &[2]),
+            (Some("gl"), Some("geforce"), &[2]),
+            // A number means the same whatever the backend.
+            (Some("gl"), Some("2"), &[2]),
+            (Some("gl"), Some("0"), &[]),
+        ] {
+            let [backend, adapter] = [backend, adapter].map(|text: Option<&str>| text.map(String::from));
+            let choice = Choice { backend, adapter, ..Choice::default() };
+            assert_eq!(choice.fitting_these(&all), fitting, "{choice:?}");
+        }
+    }
 }

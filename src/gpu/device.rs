@@ -47,7 +47,7 @@ impl Gpu {
     /// # Errors
     /// If no adapter fits, or it does not open.
     pub async fn open(choice: &Choice) -> Result<Gpu, Error> {
-        let adapter = adapters(choice, false).await?.swap_remove(0);
+        let adapter = adapters(choice).await?.swap_remove(0);
         let (required_features, required_limits) = Gpu::required(&adapter.handle);
         let (device, queue) = adapter
             .handle
@@ -145,6 +145,11 @@ impl Gpu {
     /// The adapter's name.
     pub fn name(&self) -> String {
         self.0.info.name.clone()
+    }
+
+    /// `0000:01:00.0`, where wgpu knows it.
+    pub fn pci_address(&self) -> Option<&str> {
+        Some(self.0.info.device_pci_bus_id.as_str()).filter(|address| !address.is_empty())
     }
 
     /// The backend's name on the command line.

@@ -17,7 +17,8 @@ mod tensor;
 #[cfg(not(target_arch = "wasm32"))]
 mod time;
 
-pub use adapter::{Adapter, Choice, adapters, silence_device_select};
+pub use adapter::{Adapter, Choice, WGPU_VERSION, adapters, backends, silence_device_select};
+pub use adapter::{every_adapter, hidden_adapters, is_wsl};
 #[cfg(feature = "cli")]
 pub use capture::Capture;
 pub use device::{Gpu, Submission};

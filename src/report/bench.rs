@@ -32,7 +32,7 @@ impl BenchReport<'_> {
     pub fn text(&self) -> String {
         #[rustfmt::skip]
         let head = [
-            "kernel", "shape", "bytes", "median us", "min us", "device us", "GB/s", "% read", "Gops/s", "GMAC/s",
+            "kernel", "shape", "bytes", "median µs", "min µs", "device µs", "GB/s", "% read", "Gop/s", "GMAC/s",
             "Gweights/s", "x f32", "x f16", "bound by", "% of that",
         ];
         let mut lines = vec![head.map(String::from).to_vec()];
@@ -69,10 +69,10 @@ impl BenchReport<'_> {
             1e-9 * read.value,
             read.overrides,
             read.working_set_bytes >> 20,
-            rate("f32", &ceilings.fma_f32, 1e-9, "Gops/s"),
-            rate("int8 dot products", &ceilings.dot4_i8, 1e-9, "Gops/s"),
-            rate("additions of i32", &ceilings.add_i32, 1e-9, "Gops/s"),
-            rate("", &ceilings.launch, 1e6, "us").trim(),
+            rate("f32", &ceilings.fma_f32, 1e-9, "Gop/s"),
+            rate("int8 dot products", &ceilings.dot4_i8, 1e-9, "Gop/s"),
+            rate("additions of i32", &ceilings.add_i32, 1e-9, "Gop/s"),
+            rate("", &ceilings.launch, 1e6, "µs").trim(),
             columns(&lines),
             self.found.left_out.iter().map(left_out).collect::<String>(),
         )

@@ -32,9 +32,9 @@ impl ProfileReport<'_> {
         let limit = |name: &str| match self.ceilings.probe(name).and_then(Probe::value) {
             Some(value) if name == "read" => format!("reads {:.1} GB/s", 1e-9 * value),
             Some(value) if name == "dependent" => {
-                format!("a dispatch that waits for another {:.1} us", 1e6 * value)
+                format!("a dispatch that waits for another {:.1} µs", 1e6 * value)
             }
-            Some(value) => format!("{name} {:.1} Gops/s", 1e-9 * value),
+            Some(value) => format!("{name} {:.1} Gop/s", 1e-9 * value),
             None => format!("{name} not measured"),
         };
         format!("limits: {}\n", PROFILE_CEILINGS.map(limit).join(", "))
@@ -43,7 +43,7 @@ impl ProfileReport<'_> {
     fn kernels(&self) -> String {
         #[rustfmt::skip]
         let head = [
-            "kernel", "calls", "ms", "share", "us each", "after", "bytes each", "GB/s", "%", "Gops/s", "%", "bound by", "",
+            "kernel", "calls", "ms", "share", "µs each", "after", "bytes each", "GB/s", "%", "Gop/s", "%", "bound by", "",
         ];
         let mut lines = vec![head.map(String::from).to_vec()];
         let total: f64 = self.profile.kernels.iter().map(|row| row.seconds).sum();
@@ -83,7 +83,7 @@ impl ProfileReport<'_> {
             false => "",
         };
         format!(
-            "{}calls and ms: of one step; after: us since the dispatch before ended; %: of the limit above; bound by: the\n\
+            "{}calls and ms: of one step; after: µs since the dispatch before ended; %: of the limit above; bound by: the\n\
              limit that takes the kernel longest, with the share of it that was reached{cached}\n",
             columns(&lines)
         )

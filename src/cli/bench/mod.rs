@@ -27,32 +27,31 @@ enum What {
 }
 
 const EXAMPLES: &str = "\
+Each kernel is first held against its twin on the CPU, then timed over matrices in rotation that no cache holds \
+together (between runs of small ones, other memory is read), from the submission until it is done; the median is \
+what counts. `% read` is of the bandwidth that this adapter reached in the same run, before or after, by a kernel \
+that only reads. `x f32`: how many times as fast as the fastest f32 kernel; `x f16` likewise. `bound by` is the lowest \
+ceiling of those measured here (bandwidth, the arithmetic that a format is made for, or the cost of a dispatch), \
+beside it the share that was reached. Exit code 1: a kernel seems faster than reading, so the figures cannot be \
+trusted.
+
 Examples:
-  sterna bench gemv                             BitNet 2B4T, a 7B LLaMA, MNIST, and larger
+  sterna bench gemv                             BitNet, LLaMA, MNIST, and larger
   sterna bench gemv --shapes 4096x4096 --all    every variant at one shape
   sterna bench gemv --batch 4                   four rows of activations at once
-  sterna bench gemv --seconds 3 --json          steadier figures, for scripts
-
-Each kernel is first held against its twin on the CPU, then timed over matrices in rotation
-that no cache holds together (between runs of small ones, other memory is read), from the
-submission until it is done; the median is what counts. `% read` is of the bandwidth that this
-adapter reached in the same run, before or after, by a kernel that only reads. `x f32`: how many
-times as fast as the fastest f32 kernel; `x f16` likewise. `bound by` is the lowest ceiling of those
-measured here (bandwidth, the arithmetic that a format is made for, or the cost of a dispatch),
-beside it the share that was reached. Exit code 1: a kernel seems faster than reading, so the
-figures cannot be trusted.";
+  sterna bench gemv --seconds 3 --json          steadier figures, for scripts";
 
 const MATMUL_EXAMPLES: &str = "\
-Examples:
-  sterna bench matmul                                MNIST's layers in training, and larger
-  sterna bench matmul --shapes 4096x4096             at batch 128
-  sterna bench matmul --shapes 512x1024x1024 --all   every variant at one shape
-  sterna bench matmul --seconds 3 --json             steadier figures, for scripts
+A GMAC is 1e9 products of a weight and an activation, each a multiplication and an addition. Each kernel is first \
+held against its twin on the CPU, then timed over operands in rotation. `bound by` is the lowest ceiling of those \
+measured here, beside it the share that was reached: for trits that of int8 dot products, which a kernel that \
+multiplies otherwise may exceed.
 
-A GMAC is 1e9 products of a weight and an activation, each a multiplication and an addition. Each
-kernel is first held against its twin on the CPU, then timed over operands in rotation. `bound by` is
-the lowest ceiling of those measured here, beside it the share that was reached: for trits that of
-int8 dot products, which a kernel that multiplies otherwise may exceed.";
+Examples:
+  sterna bench matmul                               MNIST's layers, and larger
+  sterna bench matmul --shapes 4096x4096            at batch 128
+  sterna bench matmul --shapes 512x1024x1024 --all  every variant at one shape
+  sterna bench matmul --seconds 3 --json            steadier, for scripts";
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
@@ -79,7 +78,7 @@ struct MatmulFlags {
 
 #[derive(Args)]
 struct CommonFlags {
-    /// Seconds for each kernel at each shape, warming up included; more where 21 samples take longer.
+    /// Measure each kernel at each shape for so many seconds, warming up included; for more where 21 samples take longer.
     #[arg(long, value_name = "S", default_value_t = 1.0, value_parser = seconds)]
     seconds: f64,
     /// Every variant that runs here, not only the one that this adapter would use.
@@ -87,7 +86,7 @@ struct CommonFlags {
     all: bool,
     #[command(flatten)]
     memory: MemoryFlags,
-    /// Print one JSON object as the last line of stdout.
+    /// Print one JSON object on one line, and nothing else.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -194,7 +193,7 @@ fn products(
     // No kernel reads faster than the probe that only reads.
     let mut verdict = Verdict::Yes;
     for one in faster_than_reading(&found.all, &found.ceilings) {
-        super::tell(format!(
+        super::warn(format!(
             "{} {} reached {:.0} % of the read bandwidth: one of the two is wrong; \
              run again with more --seconds on a quieter machine",
             one.label(),

@@ -11,14 +11,14 @@ use crate::report::columns;
 use crate::train::{Config, Evaluator, Score, Trainer};
 
 const EXAMPLES: &str = "\
-Examples:
-  sterna bench train                  seven epochs of the default recipe
-  sterna bench train --epochs 3 --json
-  sterna bench train --seconds 10     as many as end within 10 s, at least two
+The schedule is that of a run of 20 epochs; --epochs and --train-seconds only stop earlier. The first epoch counts \
+the compilation of the shaders in, but for those that were tuned before it; the median is of the others. Exit code 1: \
+the network learned less than 94 %, so its seconds count for nothing.
 
-The schedule is that of a run of 20 epochs; --epochs and --seconds only stop earlier. The first epoch counts the
-compilation of the shaders in, but for those that were tuned before it; the median is of the others.
-Exit code 1: the network learned less than 94 %, so its seconds count for nothing.";
+Examples:
+  sterna bench train                     seven epochs of the default recipe
+  sterna bench train --epochs 3 --json
+  sterna bench train --train-seconds 10  as many as 10 s hold, at least two";
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
@@ -27,9 +27,9 @@ pub struct Flags {
     #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u32).range(2..=20))]
     epochs: u32,
     /// Start no epoch after so many seconds of training; two are timed in any case.
-    #[arg(long, value_name = "S", value_parser = super::seconds)]
-    seconds: Option<f64>,
-    /// Print one JSON object as the last line of stdout.
+    #[arg(long, alias = "seconds", value_name = "S", value_parser = super::seconds)]
+    train_seconds: Option<f64>,
+    /// Print one JSON object on one line, and nothing else.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -62,7 +62,7 @@ pub fn run(flags: &Flags) -> Outcome {
     let mut epochs: Vec<Epoch> = Vec::new();
     for number in 1..=flags.epochs {
         let spent: f64 = epochs.iter().map(|epoch| epoch.seconds).sum();
-        if number > 2 && flags.seconds.is_some_and(|most| spent >= most) {
+        if number > 2 && flags.train_seconds.is_some_and(|most| spent >= most) {
             break;
         }
         let began = Instant::now();
@@ -115,7 +115,7 @@ fn verdict(accuracy: f64) -> Verdict {
     if accuracy >= LEARNED {
         return Verdict::Yes;
     }
-    cli::tell(format!(
+    cli::warn(format!(
         "the network scores {:.2} %, less than the {:.0} % of one that learned: its seconds count for nothing",
         100.0 * accuracy,
         100.0 * LEARNED

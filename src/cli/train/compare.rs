@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::{
     Config, Finished, Flags, MODEL, Outcome, Precision, Score, Start, Verdict, failure, fresh, seconds,
 };
-use crate::cli::{print_json, say, score_json, shown, tell};
+use crate::cli::{print_json, say, score_json, shown, tell, warn};
 use crate::report::{Point, columns, compare_svg, thousands};
 use crate::store::replace;
 
@@ -73,7 +73,7 @@ pub fn run(flags: &Flags) -> Outcome {
                 Ok(finished) => side.runs.push(finished),
                 Err(verdict) => {
                     if let Verdict::Interrupted = verdict {
-                        tell(format!(
+                        warn(format!(
                             "or with the whole comparison: the same command with --out {}",
                             shown(&base)
                         ));

@@ -1,10 +1,11 @@
 //! A run as it goes on, for people: the bar, a line per epoch, the curve; and what could not be written.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering::Relaxed;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::super::{Failure, tell};
+use super::super::{Failure, QUIET, tell, warn};
 use super::seconds;
 use crate::report::{Point, curve_svg};
 use crate::store::FileError;
@@ -24,6 +25,9 @@ impl Log {
     /// Starts `at` so many images into the run, of whose whole epochs `done` are known.
     pub fn open(epochs: usize, images: usize, at: usize, done: &[Epoch]) -> Log {
         let bar = ProgressBar::new((epochs * images) as u64).with_position(at as u64);
+        if QUIET.load(Relaxed) {
+            bar.set_draw_target(ProgressDrawTarget::hidden());
+        }
         // Two lines, so that the numbers never squeeze the bar out of an 80-column terminal.
         let style = "{msg}\n{wide_bar} {percent} %  {per_sec}  {eta} left";
         let style = ProgressStyle::with_template(style).expect("the template is a constant");
@@ -98,12 +102,12 @@ impl Log {
         match written {
             Ok(()) => {
                 if self.trouble.remove(file).is_some() {
-                    self.bar.suspend(|| tell(format!("sterna: {file} is written again")));
+                    self.bar.suspend(|| warn(format!("sterna: {file} is written again")));
                 }
             }
             Err(error) => {
                 let sentence = error.to_string();
-                self.bar.suspend(|| tell(format!("sterna: {sentence}; training goes on")));
+                self.bar.suspend(|| warn(format!("sterna: {sentence}; training goes on")));
                 self.trouble.insert(file, sentence);
             }
         }

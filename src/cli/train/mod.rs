@@ -30,7 +30,7 @@ pub struct Flags {
     data: DataFlags,
     /// Folder for the run: config.json, metrics.jsonl, model.safetensors, and pictures of it.
     /// [default: runs/<time>-<seed>]
-    #[arg(long, value_name = "DIR")]
+    #[arg(short, long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Passes over the training set.
     #[arg(long, value_name = "N", default_value_t = Config::default().epochs)]
@@ -89,7 +89,7 @@ pub struct Flags {
     /// Exit with 1 if the test accuracy ends below this: 0.98, or 98 for percent.
     #[arg(long, value_name = "ACC")]
     require: Option<f64>,
-    /// Print one JSON object as the last line of stdout. Accuracies are 0 to 1, losses in nats.
+    /// Print one JSON object on one line, and nothing else. Accuracies are 0 to 1, losses in nats.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -106,15 +106,17 @@ Hardly any from the start: it is too low.
 Ctrl-C finishes the step, saves the run and says how to go on.
 
 Examples:
-  sterna train                                        20 epochs of MNIST, about 98.8 %
-  sterna train --epochs 2 --augment none              a quick look: about 97.6 %
+  sterna train                              20 epochs of MNIST, about 98.8 %
+  sterna train --epochs 2 --augment none    a quick look: about 97.6 %
   sterna train --hidden 1024,1024 --batch 256 --lr 2e-3
   sterna train --data ~/fashion-mnist --out runs/fashion
   sterna train --resume runs/fashion
-  sterna train --compare                              beside the same network in f32
-  sterna train --compare --seeds 3                    the means of three seeds
-  sterna train --compare --no-shadow --epochs 5       why shadow weights are needed
-  sterna train --epochs 2 --require 0.97 --json       for scripts: exit 1 below 97 %";
+  sterna train --compare                    beside the same network in f32
+  sterna train --compare --seeds 3          the means of three seeds
+  sterna train --compare --no-shadow --epochs 5
+                                            why shadow weights are needed
+  sterna train --epochs 2 --require 0.97 --json
+                                            for scripts: exit 1 below 97 %";
 
 pub fn run(flags: &Flags, given: &[String]) -> Outcome {
     flags.check()?;
@@ -200,7 +202,7 @@ impl Flags {
         if test.accuracy >= least {
             return Verdict::Yes;
         }
-        super::tell(format!("sterna: test accuracy {:.4} is below the required {least}", test.accuracy));
+        super::warn(format!("sterna: test accuracy {:.4} is below the required {least}", test.accuracy));
         Verdict::No
     }
 }
@@ -331,7 +333,7 @@ impl Start {
         let reopened = RunFolder::reopen(path, progress.epoch, progress.epoch == config.epochs);
         let (folder, epochs) = reopened.map_err(failure)?;
         if epochs.len() < progress.epoch {
-            super::tell(format!(
+            super::warn(format!(
                 "sterna: metrics.jsonl holds {} of {} epochs: the curve has no others",
                 epochs.len(),
                 progress.epoch
@@ -362,7 +364,7 @@ impl Start {
         });
         let here = ["adapter", "backend", "checked"].map(|key| start.run.description[key].clone());
         if epoch < epochs && begun != here {
-            super::tell(format!(
+            super::warn(format!(
                 "sterna: the run was begun on {} ({}): on another adapter its weights end a little different",
                 plain(&begun[0]),
                 plain(&begun[1])
@@ -416,7 +418,7 @@ impl Start {
 
     fn interrupted(&self, log: &Log, flags: &Flags) -> Result<Verdict, Failure> {
         log.complete()?;
-        super::tell(format!(
+        super::warn(format!(
             "Interrupted after epoch {}/{} and {} images of the next; nothing is lost. Go on with:\n  {}",
             self.run.trainer.epoch,
             self.config.epochs,
@@ -437,7 +439,7 @@ impl Start {
             }
             None => "the loss on the test set is no number any more".into(),
         };
-        super::tell(format!(
+        super::warn(format!(
             "sterna: the run diverged: {what}; the last good checkpoint is {}, after step {saved}; start a new \
              run with a smaller --lr or --weight-decay",
             shown(&self.run.folder.model())

@@ -27,7 +27,7 @@ impl Counter {
     pub fn of(gpu: &Gpu) -> Result<Counter, String> {
         match gpu.device_type().as_str() {
             "Cpu" | "IntegratedGpu" => Counter::rapl(Path::new("/sys/class/powercap")),
-            _ => Counter::nvml(&gpu.name()),
+            _ => Counter::nvml(&gpu.name(), gpu.pci_address()),
         }
     }
 
@@ -36,15 +36,18 @@ impl Counter {
     }
 
     #[cfg(feature = "nvml")]
-    fn nvml(name: &str) -> Result<Counter, String> {
+    fn nvml(name: &str, pci_address: Option<&str>) -> Result<Counter, String> {
         use nvml_wrapper::{Nvml, error::NvmlError};
         // Without NVIDIA's driver there is nothing to open.
         let Ok(nvml) = Nvml::init() else { return Err(NO_COUNTER.into()) };
         let matches = |&i: &u32| nvml.device_by_index(i).is_ok_and(|d| d.name().is_ok_and(|n| n == name));
         let devices: Vec<u32> = (0..nvml.device_count().map_err(unreadable)?).filter(matches).collect();
-        let only = match devices[..] {
-            [] => return Err(NO_COUNTER.into()),
-            [only] => only,
+        // Cards of one name are told apart by their addresses.
+        let at = pci_address.and_then(|address| nvml.device_by_pci_bus_id(address).ok()?.index().ok());
+        let only = match (at, &devices[..]) {
+            (Some(at), _) => at,
+            (None, []) => return Err(NO_COUNTER.into()),
+            (None, &[only]) => only,
             _ => {
                 return Err(format!(
                     "{} cards are called {name}, and nobody knows here which is which",
@@ -60,7 +63,7 @@ impl Counter {
     }
 
     #[cfg(not(feature = "nvml"))]
-    fn nvml(_name: &str) -> Result<Counter, String> {
+    fn nvml(_name: &str, _pci_address: Option<&str>) -> Result<Counter, String> {
         Err("this build knows no counter of cards; the feature nvml does".into())
     }
 
@@ -72,13 +75,14 @@ impl Counter {
         }
     }
 
-    pub fn joules(&mut self) -> Result<f64, String> {
+    /// Joules so far, by each of its counters.
+    pub fn joules(&mut self) -> Result<Vec<f64>, String> {
         match self {
             Counter::Rapl(rapl) => rapl.joules(),
             #[cfg(feature = "nvml")]
             Counter::Nvml(nvml, device) => {
                 let millijoules = nvml.device_by_index(*device).and_then(|d| d.total_energy_consumption());
-                millijoules.map(|mj| 1e-3 * mj as f64).map_err(|error| error.to_string())
+                millijoules.map(|mj| vec![1e-3 * mj as f64]).map_err(|error| error.to_string())
             }
         }
     }
@@ -116,7 +120,11 @@ impl Rapl {
             }
             let range = number(&path.join("max_energy_range_uj"))?;
             let file = path.join("energy_uj");
-            zones.push(Zone { last: number(&file)?, name, file, range, total: 0 });
+            let last = number(&file)?;
+            // Some processors show a counter of memory that never counts.
+            if last > 0 || name != "dram" {
+                zones.push(Zone { last, name, file, range, total: 0 });
+            }
         }
         zones.sort_by(|a, b| a.file.cmp(&b.file));
         Ok((!zones.is_empty()).then_some(Rapl { zones }))
@@ -127,18 +135,18 @@ impl Rapl {
         self.zones.iter().map(|zone| zone.name.as_str()).collect()
     }
 
-    /// Joules since it was opened. A counter comes around within minutes: ask more often than that.
-    fn joules(&mut self) -> Result<f64, String> {
+    /// Joules since it was opened, of each counter. A counter comes around within minutes: ask more often than that.
+    fn joules(&mut self) -> Result<Vec<f64>, String> {
         for zone in &mut self.zones {
-            let now = number(&zone.file)?;
-            let passed = match now.checked_sub(zone.last) {
-                Some(passed) => passed,
-                None => (zone.range + now).saturating_sub(zone.last),
-            };
-            zone.total += passed;
+            let (last, now) = (zone.last, number(&zone.file)?);
+            let passed = now.checked_sub(last).or_else(|| (zone.range + now).checked_sub(last));
+            // Nothing uses half of the range from one look to the next, so what seems to was a step back.
+            let passed = passed.filter(|&passed| now >= last || passed <= zone.range / 2);
+            let backwards = || format!("the counter {} ran backwards, from {last} to {now} µJ", zone.name);
+            zone.total += passed.ok_or_else(backwards)?;
             zone.last = now;
         }
-        Ok(1e-6 * self.zones.iter().map(|zone| zone.total as f64).sum::<f64>())
+        Ok(self.zones.iter().map(|zone| 1e-6 * zone.total as f64).collect())
     }
 }
 
@@ -174,16 +182,23 @@ mod tests {
         };
         let mut rapl = Rapl::open(folder.path()).expect("readable").expect("two counters");
         assert_eq!(rapl.names(), ["package-0", "dram"]);
-        assert_eq!(rapl.joules(), Ok(0.0));
+        let sum = |rapl: &mut Rapl| rapl.joules().expect("readable").iter().sum::<f64>();
+        assert_eq!(rapl.joules(), Ok(vec![0.0, 0.0]));
         set("intel-rapl:0", 950_000);
         set("intel-rapl:0:0", 999);
         set("intel-rapl:0:2", 250_100);
-        assert!((rapl.joules().unwrap() - 0.3).abs() < 1e-12);
+        assert!((sum(&mut rapl) - 0.3).abs() < 1e-12);
         // Past its range, from 950,000 over 1,000,000 to 30,000.
         set("intel-rapl:0", 30_000);
-        assert!((rapl.joules().unwrap() - 0.38).abs() < 1e-12);
+        assert!((sum(&mut rapl) - 0.38).abs() < 1e-12);
         set("intel-rapl:0", 30_001);
-        assert!((rapl.joules().unwrap() - 0.380_001).abs() < 1e-12);
+        assert!((sum(&mut rapl) - 0.380_001).abs() < 1e-12);
+        // A step back is no way around: 30,001 is far from the end of the range.
+        set("intel-rapl:0", 29_000);
+        assert!(rapl.joules().unwrap_err().contains("package-0 ran backwards, from 30001 to 29000 µJ"));
+        // Memory that never counted is left out.
+        set("intel-rapl:0:2", 0);
+        assert_eq!(Rapl::open(folder.path()).expect("readable").expect("one counter").names(), ["package-0"]);
         fs::write(folder.path().join("intel-rapl:0/energy_uj"), "much").expect("written");
         assert!(rapl.joules().unwrap_err().contains("no number"));
         // What may not be read is there all the same. (Root, who may run this, may read anything but a folder.)

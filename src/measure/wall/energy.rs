@@ -288,9 +288,22 @@ fn measure(
     }
 }
 
-/// Watts of the idle machine, by a counter that grows.
+/// Joules by counters that were read before and after so many seconds, all of which must have moved on.
+fn spent(before: &[f64], after: &[f64], seconds: f64) -> Result<f64, String> {
+    for (before, after) in before.iter().zip(after) {
+        if after < before {
+            return Err(format!("a counter ran backwards, from {before} to {after} J in {seconds:.1} s"));
+        }
+        if after == before {
+            return Err(format!("a counter stood still at {before} J for {seconds:.1} s"));
+        }
+    }
+    Ok(after.iter().sum::<f64>() - before.iter().sum::<f64>())
+}
+
+/// Watts of the idle machine, by counters that grow.
 fn idle_watts(
-    read: &mut dyn FnMut() -> Result<f64, String>,
+    read: &mut dyn FnMut() -> Result<Vec<f64>, String>,
     window: Duration,
     stop: &dyn Fn() -> bool,
 ) -> Result<f64, String> {
@@ -301,14 +314,15 @@ fn idle_watts(
         }
         std::thread::sleep(left.min(Duration::from_millis(100)));
     }
-    Ok((read()? - before) / start.elapsed().as_secs_f64())
+    let seconds = start.elapsed().as_secs_f64();
+    Ok(spent(&before, &read()?, seconds)? / seconds)
 }
 
 /// Joules of one product, less what the idle machine would have used; how many products ran, and for how many seconds.
 ///
-/// `read` is a counter that grows; `run` runs some products and says how many.
+/// `read` reads counters that grow; `run` runs some products and says how many.
 fn energy_per_product(
-    read: &mut dyn FnMut() -> Result<f64, String>,
+    read: &mut dyn FnMut() -> Result<Vec<f64>, String>,
     run: &mut dyn FnMut() -> Result<u64, String>,
     idle_watts: f64,
     window: Duration,
@@ -318,7 +332,13 @@ fn energy_per_product(
         products += run()?;
     }
     let seconds = start.elapsed().as_secs_f64();
-    Ok(((read()? - before - idle_watts * seconds) / products as f64, products, seconds))
+    let (spent, idle) = (spent(&before, &read()?, seconds)?, idle_watts * seconds);
+    if spent <= idle {
+        return Err(format!(
+            "{seconds:.1} s of products took {spent:.3} J, and as many idle seconds {idle:.3} J"
+        ));
+    }
+    Ok(((spent - idle) / products as f64, products, seconds))
 }
 
 #[cfg(test)]
@@ -413,7 +433,7 @@ mod tests {
     fn what_the_idle_machine_uses_is_not_the_products() {
         // 5 J a product on a machine that idles at 100 W.
         let (start, done) = (Instant::now(), std::cell::Cell::new(0u64));
-        let mut read = || Ok(100.0 * start.elapsed().as_secs_f64() + 5.0 * done.get() as f64);
+        let mut read = || Ok(vec![100.0 * start.elapsed().as_secs_f64() + 5.0 * done.get() as f64]);
         let idle = idle_watts(&mut read, Duration::from_millis(50), &|| false).expect("a counter");
         assert!((idle - 100.0).abs() < 10.0, "{idle}");
         let mut run = || {
@@ -427,9 +447,36 @@ mod tests {
         assert!(seconds >= 0.1 && (joules - 5.0).abs() < 0.5, "{joules}");
         let mut broken = || Err("gone".to_string());
         assert!(energy_per_product(&mut broken, &mut run, 0.0, Duration::ZERO).is_err());
+        // More than all of it cannot be the idle machine's.
+        let busy = energy_per_product(&mut read, &mut run, 1e6, Duration::from_millis(20));
+        assert!(busy.unwrap_err().contains("idle seconds"));
         // Nobody who asked to stop waits for the rest of a window.
         let began = Instant::now();
         assert_eq!(idle_watts(&mut read, Duration::from_secs(60), &|| true), Err(INTERRUPTED.into()));
         assert!(began.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn a_counter_that_does_not_count_measures_nothing() {
+        let idle = |mut read: &mut dyn FnMut() -> Result<Vec<f64>, String>| {
+            idle_watts(&mut read, Duration::from_millis(1), &|| false)
+        };
+        let busy = |mut read: &mut dyn FnMut() -> Result<Vec<f64>, String>| {
+            let found = energy_per_product(&mut read, &mut || Ok(1), 0.0, Duration::from_millis(1));
+            found.map(|(joules, ..)| joules)
+        };
+        for measure in [&idle as &dyn Fn(&mut dyn FnMut() -> Result<Vec<f64>, String>) -> _, &busy] {
+            // Joules of each look: one counter, or a second one beside it.
+            let made_up = |looks: [Vec<f64>; 2]| {
+                let mut looks = looks.into_iter();
+                measure(&mut || Ok(looks.next().expect("two looks")))
+            };
+            assert!(made_up([vec![7.0], vec![8.0]]).is_ok_and(|found| found > 0.0));
+            assert!(made_up([vec![7.0], vec![7.0]]).unwrap_err().contains("stood still at 7 J"));
+            assert!(made_up([vec![7.0], vec![6.5]]).unwrap_err().contains("ran backwards, from 7 to 6.5 J"));
+            // The other one does not make up for it.
+            assert!(made_up([vec![7.0, 1.0], vec![7.0, 2.0]]).unwrap_err().contains("stood still"));
+            assert!(made_up([vec![7.0, 1.0], vec![9.0, 0.0]]).unwrap_err().contains("ran backwards"));
+        }
     }
 }
