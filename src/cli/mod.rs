@@ -16,12 +16,13 @@ mod network;
 mod pack;
 mod predict;
 mod profile;
+mod runs;
 mod train;
 mod tune;
 mod verify;
 mod wall;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -36,7 +37,7 @@ use crate::measure::{Room, tuning};
 use crate::mnist::Dataset;
 use crate::model::Shape;
 use crate::report::{LayerCost, model_table, thousands};
-use crate::store::{FileError, SCHEMA, create, folder, replace, target};
+use crate::store::{FileError, SCHEMA, create, escaped, folder, replace, shown, taken, target};
 use crate::store::{Imported, Loss, Model, Reading};
 use crate::ternary::Packed;
 use crate::train::{Config, ConfigError, Score};
@@ -79,6 +80,8 @@ enum Command {
     Eval(eval::Flags),
     /// Say which digit is in a picture.
     Predict(predict::Flags),
+    /// List the runs: when, on what, how good, and whether they ended.
+    Runs(runs::Flags),
     /// Write the file that is deployed: trits, scales and gains alone.
     Pack(pack::Flags),
     /// Run a network on the device and in its CPU twin, and compare every bit.
@@ -287,11 +290,12 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     crate::gpu::silence_device_select();
     // A second run finds the logger of the first.
     let _ = env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("error")).try_init();
-    let matches = Cli::command().get_matches_from(args);
-    let outcome = match Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()).command {
+    let matches = Cli::command().try_get_matches_from(args).unwrap_or_else(|error| unparsed(error));
+    let outcome = match Cli::from_arg_matches(&matches).unwrap_or_else(|error| unparsed(error)).command {
         Command::Train(flags) => train::run(&flags, &given(&matches)),
         Command::Eval(flags) => eval::run(&flags),
         Command::Predict(flags) => predict::run(&flags),
+        Command::Runs(flags) => runs::run(&flags),
         Command::Export(flags) => export::run(&flags),
         Command::Import(flags) => import::run(&flags),
         Command::Pack(flags) => pack::run(&flags),
@@ -319,6 +323,18 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
+/// Ends the program with what clap says: help, or an argument that is none, in whose name a terminal must see no control.
+fn unparsed(error: clap::Error) -> ! {
+    let text = error.render().to_string();
+    match escaped(&text, LINES) == text {
+        true => error.exit(),
+        false => {
+            tell(text.trim_end());
+            std::process::exit(error.exit_code())
+        }
+    }
+}
+
 /// The ids of the subcommand's flags that were given, not left at their defaults.
 fn given(matches: &ArgMatches) -> Vec<String> {
     let Some((_, matches)) = matches.subcommand() else { return Vec::new() };
@@ -327,19 +343,31 @@ fn given(matches: &ArgMatches) -> Vec<String> {
 }
 
 /// A command of this program that people may copy: `words` after the program's own name.
-fn command(words: &[&str]) -> String {
-    let program = std::env::args().next().unwrap_or_else(|| "sterna".into());
+fn command(words: &[&dyn AsRef<OsStr>]) -> String {
+    let program = std::env::args_os().next().unwrap_or_else(|| "sterna".into());
+    let words = words.iter().map(|word| word.as_ref());
+    [program.as_os_str()].into_iter().chain(words).map(quoted).collect::<Vec<_>>().join(" ")
+}
+
+/// A word as a shell takes it: what is no printable text stands as the octal escapes of `$'...'`.
+fn quoted(word: &OsStr) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,~%".contains(c);
-    let quoted = |word: &str| match word.chars().all(plain) && !word.is_empty() {
-        true => word.to_string(),
-        false => format!("'{}'", word.replace('\'', r"'\''")),
-    };
-    [program.as_str()].iter().chain(words).map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
+    match word.to_str() {
+        Some(text) if text.chars().all(plain) && !text.is_empty() => text.into(),
+        Some(text) if !text.chars().any(char::is_control) => format!("'{}'", text.replace('\'', r"'\''")),
+        _ => {
+            let byte = |&byte: &u8| match byte {
+                b' '..=b'~' if !br"'\".contains(&byte) => char::from(byte).to_string(),
+                _ => format!("\\{byte:03o}"),
+            };
+            format!("$'{}'", word.as_encoded_bytes().iter().map(byte).collect::<String>())
+        }
+    }
 }
 
 /// A line of the result on stdout. Who reads it may stop reading, `sterna info | head`; that is no error.
 fn say(line: impl Display) -> Result<(), Failure> {
-    match writeln!(std::io::stdout(), "{line}") {
+    match writeln!(std::io::stdout(), "{}", escaped(&line.to_string(), LINES)) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(failure(format!("the result cannot be written to stdout: {error}")))
         }
@@ -349,8 +377,11 @@ fn say(line: impl Display) -> Result<(), Failure> {
 
 /// A line for people on stderr. A run does not end because nobody listens.
 fn tell(line: impl Display) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+    let _ = writeln!(std::io::stderr(), "{}", escaped(&line.to_string(), LINES));
 }
+
+/// The control characters of what is said; any other comes from a name out of a file or a folder.
+const LINES: &[char] = &['\n', '\t'];
 
 /// Prints the last line of stdout for machines.
 fn print_json(command: &str, result: Map<String, Value>) -> Result<(), Failure> {
@@ -443,17 +474,26 @@ fn deployed(path: &Path) -> Result<(Model, Vec<Loss>), Failure> {
     Ok((model, lost))
 }
 
+/// Refuses `-`, which is stdin where a file is read: what is written here is renamed into its place, or is a folder.
+fn no_dash(path: &Path) -> Result<(), Failure> {
+    match path == Path::new("-") {
+        true => Err(failure("- is no file to write: nothing is written to stdout; a file of that name is ./-")),
+        false => Ok(()),
+    }
+}
+
 /// Refuses a name that [`write`] would refuse, before anything is done for it.
 fn place(path: &Path, force: bool) -> Result<(), Failure> {
-    if !force && path.symlink_metadata().is_ok() {
-        return Err(taken(path));
+    no_dash(path)?;
+    if !force && taken(path) {
+        return Err(exists(path));
     }
     let target = target(path).map_err(failure)?;
     let there = std::fs::metadata(folder(&target));
     there.map(|_| ()).map_err(|reason| failure(FileError::Write { path: path.into(), reason }))
 }
 
-fn taken(path: &Path) -> Failure {
+fn exists(path: &Path) -> Failure {
     failure(format!("{} exists: choose another name, or replace it by --force", shown(path)))
 }
 
@@ -461,7 +501,7 @@ fn taken(path: &Path) -> Failure {
 fn write(path: &Path, bytes: &[u8], force: bool) -> Result<(), Failure> {
     let written = if force { replace(path, bytes) } else { create(path, bytes) };
     written.map_err(|error| match error {
-        FileError::Write { reason, .. } if reason.kind() == std::io::ErrorKind::AlreadyExists => taken(path),
+        FileError::Exists(path) => exists(&path),
         other => failure(other),
     })
 }
@@ -489,6 +529,13 @@ fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
-fn shown(path: &Path) -> String {
-    path.display().to_string()
+/// A path in JSON: its text or, where it is none, its bytes as `{"Unix": [...]}`, on Windows its numbers of 16 bits.
+fn named(path: &Path) -> Value {
+    path.to_str().map_or_else(|| json!(path.as_os_str()), |text| json!(text))
+}
+
+/// The path that [`named`] made a value of.
+fn path_of(name: &Value) -> Option<PathBuf> {
+    let bytes = || serde_json::from_value::<OsString>(name.clone()).ok().map(PathBuf::from);
+    serde_json::from_value(name.clone()).ok().or_else(bytes)
 }
