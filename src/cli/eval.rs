@@ -40,7 +40,7 @@ pub fn run(flags: &Flags) -> Outcome {
     let data = flags.data.load()?;
     let crc32 = json!(data.fingerprint());
     let trained_on_it = |run: &Found| run.about["data"]["crc32"] == crc32;
-    let what = format!("that was trained on this {}", data.name);
+    let what = format!("trained on {}", data.name);
     let model = runs::model_or_newest(flags.model.as_deref(), &what, trained_on_it)?;
     let network = network::open(&model)?;
     let dims = &network.shape.dims;
@@ -76,7 +76,9 @@ pub fn run(flags: &Flags) -> Outcome {
     let its = &network.about["data"];
     if its["crc32"].is_u64() && its["crc32"] != crc32 {
         let name = its["name"].as_str().unwrap_or("another data set");
-        super::tell(format!("sterna: the network was trained on another set ({name}) than it is scored on here"));
+        super::tell(format!(
+            "sterna: the network was trained on another set ({name}) than it is scored on here"
+        ));
     }
     super::print_model(&mlp.shape, &layers, test)?;
     if let Some(digest) = &digest {

@@ -477,7 +477,9 @@ fn deployed(path: &Path) -> Result<(Model, Vec<Loss>), Failure> {
 /// Refuses `-`, which is stdin where a file is read: what is written here is renamed into its place, or is a folder.
 fn no_dash(path: &Path) -> Result<(), Failure> {
     match path == Path::new("-") {
-        true => Err(failure("- is no file to write: nothing is written to stdout; a file of that name is ./-")),
+        true => {
+            Err(failure("- is no file to write: nothing is written to stdout; a file of that name is ./-"))
+        }
         false => Ok(()),
     }
 }

@@ -40,7 +40,7 @@ Examples:
 
 pub fn run(flags: &Flags) -> Outcome {
     super::place(&flags.output, flags.force)?;
-    let file = runs::model_or_newest(flags.model.as_deref(), "with trits", runs::ternary)?;
+    let file = runs::model_or_newest(flags.model.as_deref(), "with ternary weights", runs::ternary)?;
     let (model, lost) = super::deployed(&file)?;
     let bytes = model.to_packed(flags.format);
     super::write(&flags.output, &bytes, flags.force)?;

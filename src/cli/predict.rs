@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use super::{network, runs};
 use super::{DataFlags, DeviceFlags, Failure, Outcome, Verdict, failure, object, shown};
+use super::{network, runs};
 use crate::digit;
 use crate::mnist::Dataset;
 use crate::store::{Format, Mapped};
@@ -68,7 +68,7 @@ pub fn run(flags: &Flags) -> Outcome {
             runs::model_or_newest(named, &format!("with {inputs} inputs"), fits)?
         }
         Some(data) => {
-            let (crc32, what) = (json!(data.fingerprint()), format!("that was trained on this {}", data.name));
+            let (crc32, what) = (json!(data.fingerprint()), format!("trained on {}", data.name));
             runs::model_or_newest(named, &what, |run| run.about["data"]["crc32"] == crc32)?
         }
     };
@@ -118,7 +118,8 @@ impl Flags {
     fn taken_apart(&self) -> Result<(Option<&Path>, Vec<&Path>), Failure> {
         let first = self.model.as_deref();
         let (model, picture) = if first.is_some_and(is_network) { (first, None) } else { (None, first) };
-        let pictures: Vec<&Path> = picture.into_iter().chain(self.images.iter().map(PathBuf::as_path)).collect();
+        let pictures: Vec<&Path> =
+            picture.into_iter().chain(self.images.iter().map(PathBuf::as_path)).collect();
         if pictures.is_empty() && self.index.is_empty() {
             return Err(failure("there is nothing to look at: name a picture, or a test digit by --index"));
         }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use super::{network, runs};
 use super::{DeviceFlags, Failure, Outcome, Verdict, failure, shown};
+use super::{network, runs};
 use crate::digest::{self, Digest, IMAGES, Integers};
 use crate::model::logits;
 use crate::report::{columns, thousands};
@@ -42,7 +42,7 @@ Examples:
   sterna verify digits.safetensors --against runs/NAME --json";
 
 pub fn run(flags: &Flags) -> Outcome {
-    let file = runs::model_or_newest(flags.file.as_deref(), "with trits", runs::ternary)?;
+    let file = runs::model_or_newest(flags.file.as_deref(), "with ternary weights", runs::ternary)?;
     let network = network::open(&file)?;
     let model = network::model(&network, &file)?;
     let against = flags.against.as_deref().map(runs::model).transpose()?;

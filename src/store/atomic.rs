@@ -75,7 +75,9 @@ pub(crate) fn target(path: &Path) -> Result<PathBuf, FileError> {
 pub fn create(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     let written = write(path, bytes, |file| file.persist_noclobber(path).map_err(|error| error.error));
     written.map_err(|error| match error {
-        FileError::Write { path, reason } if reason.kind() == ErrorKind::AlreadyExists => FileError::Exists(path),
+        FileError::Write { path, reason } if reason.kind() == ErrorKind::AlreadyExists => {
+            FileError::Exists(path)
+        }
         other => other,
     })
 }

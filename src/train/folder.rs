@@ -150,11 +150,7 @@ impl RunFolder {
     ///
     /// # Errors
     /// If there is a file that the run will write and did not make, nothing can be written, or somebody trains in it.
-    pub fn reopen(
-        model: &Path,
-        from: Standing,
-        force: bool,
-    ) -> Result<(RunFolder, Vec<Epoch>), FolderError> {
+    pub fn reopen(model: &Path, from: Standing, force: bool) -> Result<(RunFolder, Vec<Epoch>), FolderError> {
         let path = model.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let mut metrics = None;
         if from.trains {

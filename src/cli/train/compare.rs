@@ -2,9 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{
-    Config, Finished, Flags, MODEL, Outcome, Precision, Score, Start, Verdict, fresh, seconds,
-};
+use super::{Config, Finished, Flags, MODEL, Outcome, Precision, Score, Start, Verdict, fresh, seconds};
 use crate::cli::{exists, print_json, say, score_json, tell, write};
 use crate::report::{Point, columns, compare_svg, thousands};
 use crate::store::{shown, taken};

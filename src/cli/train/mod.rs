@@ -348,7 +348,8 @@ impl Start {
         let evaluator = Evaluator::new(&gpu, &trainer.network, &data.test).map_err(failure)?;
         let mut plans = file.run["plans"].as_array().cloned().unwrap_or_default();
         if extended {
-            plans.push(json!({"epochs": planned, "until_epoch": progress.epoch, "until_step": progress.step}));
+            plans
+                .push(json!({"epochs": planned, "until_epoch": progress.epoch, "until_step": progress.step}));
         }
         let standing = Standing {
             epoch: progress.epoch,
@@ -489,7 +490,7 @@ impl Start {
     /// The last pictures, and what there is to say.
     fn finished(self, mut log: Log, layers: Vec<Packed>) -> Result<Finished, Failure> {
         let (size, title) = ([self.data.height, self.data.width], self.title());
-        let Run { trainer, mut folder, result, .. } = self.run;
+        let Run { trainer, mut folder, result, description, .. } = self.run;
         let logits = logits(&trainer.gpu, &trainer.network, &self.data.test.images).map_err(failure)?;
         let said = classes(&logits, self.data.classes);
         // A run that was finished before is left as it is.
@@ -510,6 +511,7 @@ impl Start {
             seconds_per_epoch: number("seconds_per_epoch"),
             shape: trainer.network.shape,
             folder: folder.path,
+            data: super::path_of(&description["data"]["folder"]),
             hits,
             layers,
             summary,
@@ -637,6 +639,8 @@ fn go_on(model: &Path, flags: &Flags) -> String {
 /// A run that came to its end.
 struct Finished {
     folder: PathBuf,
+    /// The data set's, if it is not inside the program.
+    data: Option<PathBuf>,
     shape: Shape,
     layers: Vec<Packed>,
     test: Score,
@@ -653,7 +657,11 @@ impl Finished {
         self.log.complete()?;
         let (time, folder) = (seconds(self.seconds_per_epoch), shown(&self.folder));
         super::say(format!("{time} s per epoch; the run is in {folder}"))?;
-        super::say(format!("Next: {}", super::command(&[&"eval", &self.folder.join(MODEL)])))
+        let mut next: Vec<&dyn AsRef<OsStr>> = vec![&"eval", &self.folder];
+        if let Some(data) = &self.data {
+            next.extend([&"--data" as &dyn AsRef<OsStr>, data]);
+        }
+        super::say(format!("Next: {}", super::command(&next)))
     }
 }
 
