@@ -199,8 +199,9 @@ fn a_run_that_is_taken_up_replaces_what_it_made_and_nothing_else() {
 fn no_command_writes_over_a_file_or_to_a_dash() {
     let folder = tempfile::tempdir().expect("a folder");
     let root = folder.path();
-    let network = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/digest/mnist.safetensors");
-    let network = text(&network);
+    set(root.join("set"), 6, 96);
+    done(root, &train("run", "1"));
+    let network = "run";
     done(root, &["export", network, "--to", "npy", "-o", "network.npz"]);
     let profile =
         ["profile", "eval", "--steps", "1", "--seconds", "0", "--no-tune", "--hidden", "16", "--trace"];
@@ -307,7 +308,7 @@ fn a_folder_of_a_run_is_its_model_everywhere() {
 fn without_a_name_the_newest_run_that_fits_is_taken_and_said() {
     let folder = tempfile::tempdir().expect("a folder");
     let root = folder.path();
-    refused(root, &["eval"], &["below runs/ there is no run", "sterna train"]);
+    refused(root, &["eval"], &["below runs/ there is no run trained on mnist", "sterna train"]);
     three_runs(root);
     // The newest of each kind: on this data, with trits, with the inputs of a picture.
     let commands: [(&[&str], &str); 6] = [
@@ -337,7 +338,6 @@ fn without_a_name_the_newest_run_that_fits_is_taken_and_said() {
     refused(root, &["predict", "photo.png", "packed"], &["packed is a network: name it first"]);
     refused(root, &["predict"], &["name a picture"]);
     refused(root, &["predict", "nothing.png"], &["nothing.png: cannot be read"]);
-    refused(root, &["eval"], &["no run trained on mnist"]);
     // A network that was trained on another set than it is scored on is told.
     let crossed = set(root.join("other"), 6, 48);
     let crossed = done(root, &["eval", "runs/first", "--data", text(&crossed), "--no-tune"]);
@@ -459,6 +459,19 @@ fn an_extended_run_that_is_broken_off_is_still_extended() {
     let broken = sterna_in(root, &[&extend("broken")[..], &["--destroy-device-after", "300"]].concat());
     assert_eq!(code(&broken), 2, "{}", stderr(&broken));
     assert_eq!(last_line(&done(root, &["runs", ".", "--json"]))["runs"][0]["state"], "interrupted");
+    // It can be shortened, too: the rate is near 0 at the new end.
+    let epoch =
+        last_line(&done(root, &["runs", ".", "--json"]))["runs"][0]["epochs_done"].as_u64().expect("a count");
+    fs::create_dir(root.join("short")).expect("created");
+    for file in fs::read_dir(root.join("broken")).expect("listed").flatten() {
+        fs::copy(file.path(), root.join("short").join(file.file_name())).expect("copied");
+    }
+    let total = (epoch + 1).to_string();
+    assert!(epoch + 1 < 8, "it was broken off too late");
+    done(root, &["train", "--resume", "short", "--epochs", &total, "--no-tune"]);
+    let metrics = fs::read_to_string(root.join("short/metrics.jsonl")).expect("read");
+    let last: Value = serde_json::from_str(metrics.lines().last().expect("a line")).expect("JSON");
+    assert!(last["epoch"] == epoch + 1 && last["lr"].as_f64().expect("a rate") < 1e-5, "{last}");
     done(root, &["train", "--resume", "broken", "--no-tune"]);
     let [a, b] = ["whole", "broken"]
         .map(|run| Checkpoint::load(&root.join(run).join("model.safetensors")).expect("loads"));
@@ -551,7 +564,7 @@ fn a_terminal_takes_a_name_for_nothing_else() {
     let wild = "a\u{1b}[31m\nb\u{9b}c";
     fs::write(root.join(wild), "no network").expect("written");
     fs::create_dir(root.join("set\u{7}")).expect("created");
-    let escaped = r"a\u001b[31m\u000ab\u009bc";
+    let escaped = r"a\u001b[31m\nb\u009bc";
     for args in [
         vec!["eval", wild],
         vec!["predict", wild, "-"],

@@ -53,13 +53,13 @@ struct Cli {
 const EXAMPLES: &str = "\
 Examples:
   sterna train                                MNIST, 784-256-128-10, 20 epochs
-  sterna train --resume runs/NAME/model.safetensors
-                                              go on after Ctrl-C or a power cut
+  sterna train --resume runs/NAME             go on after Ctrl-C or a power cut
+  sterna train --resume runs/NAME --epochs 40 extend it to 40 epochs
   sterna train --compare                      beside the same network in f32
-  sterna eval runs/NAME/model.safetensors     accuracy and confusion matrix
-  sterna predict runs/NAME/model.safetensors digit.png
-                                              which digit that is
-  sterna pack runs/NAME/model.safetensors -o digits.safetensors
+  sterna runs                                 every run, when, how good, how it ended
+  sterna eval                                 accuracy and confusion matrix of the newest run
+  sterna predict runs/NAME digit.png          which digit that is
+  sterna pack runs/NAME -o digits.safetensors
                                               64 KB to deploy instead of 2.8 MB to train on
   sterna verify digits.safetensors            every bit on this device against the CPU
   sterna inspect digits.safetensors           what is inside
@@ -215,7 +215,11 @@ impl DataFlags {
 
     fn load(&self) -> Result<Dataset, Failure> {
         match &self.data {
-            Some(folder) => Dataset::load(folder).map_err(failure),
+            // The name of a folder becomes a title in pictures and JSON.
+            Some(folder) => match Dataset::load(folder) {
+                Ok(data) => Ok(Dataset { name: escaped(&data.name, &[]), ..data }),
+                Err(error) => Err(failure(error)),
+            },
             None => Ok(Dataset::embedded()),
         }
     }

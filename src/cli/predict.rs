@@ -61,17 +61,21 @@ struct Input {
 pub fn run(flags: &Flags) -> Outcome {
     let (named, pictures) = flags.taken_apart()?;
     let data = if flags.index.is_empty() { None } else { Some(flags.data.load()?) };
-    let model = match &data {
-        None => {
-            let inputs = (digit::SIDE * digit::SIDE) as u64;
-            let fits = |run: &Found| run.dims().first() == Some(&inputs);
-            runs::model_or_newest(named, &format!("with {inputs} inputs"), fits)?
-        }
-        Some(data) => {
-            let (crc32, what) = (json!(data.fingerprint()), format!("trained on {}", data.name));
-            runs::model_or_newest(named, &what, |run| run.about["data"]["crc32"] == crc32)?
-        }
+    let wanted = (digit::SIDE * digit::SIDE) as u64;
+    let crc32 = data.as_ref().map(Dataset::fingerprint);
+    let fits = |run: &Found| match crc32 {
+        Some(crc32) => run.about["data"]["crc32"] == crc32,
+        None => run.dims().first() == Some(&wanted),
     };
+    let what =
+        data.as_ref().map_or(format!("with {wanted} inputs"), |data| format!("trained on {}", data.name));
+    let model =
+        runs::model_or_newest(named, &what, fits).map_err(|Failure(sentence)| match pictures.first() {
+            Some(first) if named.is_none() => {
+                failure(format!("{} is no network, and {sentence}", shown(first)))
+            }
+            _ => Failure(sentence),
+        })?;
     let network = network::open(&model)?;
     let wanted = network.shape.dims[0];
     let inputs = inputs(flags, &pictures, data.as_ref())?;
@@ -117,13 +121,16 @@ impl Flags {
     /// The network if one is named, and the pictures.
     fn taken_apart(&self) -> Result<(Option<&Path>, Vec<&Path>), Failure> {
         let first = self.model.as_deref();
+        if let Some(first) = first.filter(|first| *first != Path::new("-") && !first.exists()) {
+            Mapped::open(first).map_err(failure)?;
+        }
         let (model, picture) = if first.is_some_and(is_network) { (first, None) } else { (None, first) };
         let pictures: Vec<&Path> =
             picture.into_iter().chain(self.images.iter().map(PathBuf::as_path)).collect();
         if pictures.is_empty() && self.index.is_empty() {
             return Err(failure("there is nothing to look at: name a picture, or a test digit by --index"));
         }
-        match pictures[1.min(pictures.len())..].iter().find(|path| path.exists() && is_network(path)) {
+        match pictures.iter().skip(1).find(|path| path.exists() && is_network(path)) {
             Some(path) if model.is_none() => {
                 Err(failure(format!("{} is a network: name it first, then the pictures", shown(path))))
             }
@@ -132,12 +139,12 @@ impl Flags {
     }
 }
 
-/// Whether a name is meant for a network: that of a folder, of a file with one, or of no file at all.
+/// Whether a name is meant for a network: that of a folder, of a file with one, or of one that should hold one.
 fn is_network(path: &Path) -> bool {
     let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
     let known = ["safetensors", "gguf", "npy", "npz"].contains(&extension.to_ascii_lowercase().as_str());
     let holds = || Mapped::open(path).is_ok_and(|bytes| Format::of(&bytes).is_ok());
-    path != Path::new("-") && (known || path.is_dir() || !path.exists() || holds())
+    path != Path::new("-") && (known || path.is_dir() || holds())
 }
 
 /// The pictures, then the test digits.

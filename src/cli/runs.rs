@@ -111,8 +111,8 @@ pub fn model_or_newest(
     let (runs, _) = below(Path::new(RUNS));
     let Some(run) = runs.iter().find(|run| run.progress.epoch > 0 && fits(run)) else {
         return Err(failure(format!(
-            "no model is named, and below {RUNS}/ there is no run {what}: name the folder of a run or the file of a \
-             network, or train one with `sterna train`"
+            "below {RUNS}/ there is no run {what}: name the folder of a run or the file of a network, or train one with \
+             `sterna train`"
         )));
     };
     super::tell(format!(

@@ -49,9 +49,12 @@ pub fn shown(path: &Path) -> String {
 
 /// A text that a terminal takes for nothing else: its control characters, all but those `kept`, written as in JSON.
 pub fn escaped(text: &str, kept: &[char]) -> String {
-    let escape = |c: char| match c.is_control() && !kept.contains(&c) {
-        true => format!("\\u{:04x}", u32::from(c)),
-        false => c.into(),
+    let escape = |c: char| match c {
+        c if !c.is_control() || kept.contains(&c) => c.into(),
+        '\n' => r"\n".into(),
+        '\r' => r"\r".into(),
+        '\t' => r"\t".into(),
+        c => format!("\\u{:04x}", u32::from(c)),
     };
     text.chars().map(escape).collect()
 }
@@ -63,8 +66,8 @@ mod tests {
     #[test]
     fn names_are_told_on_one_line_without_control_characters() {
         assert_eq!(shown(Path::new("runs/é 1")), "runs/é 1");
-        assert_eq!(shown(Path::new("a\n\u{1b}[31m\u{9b}b")), "a\\u000a\\u001b[31m\\u009bb");
-        assert_eq!(escaped("a\nb\tc\r", &['\n', '\t']), "a\nb\tc\\u000d");
+        assert_eq!(shown(Path::new("a\n\u{1b}[31m\u{9b}b")), r"a\n\u001b[31m\u009bb");
+        assert_eq!(escaped("a\nb\tc\r", &['\n', '\t']), "a\nb\tc\\r");
     }
 
     #[test]
