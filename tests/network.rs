@@ -409,7 +409,7 @@ fn a_run_of_it_has_files_and_is_taken_up_again() {
     assert_eq!(file.run["result"], json!({"epochs": 3, "matrices": LAYERS}));
     let progress = file.progress.expect("it can be trained on");
     assert_eq!((progress.epoch, progress.step), (3, 0));
-    let from = Standing { epoch: 3, ended: false, trains: true };
+    let from = Standing { epoch: 3, planned: EPOCHS, total: EPOCHS, ended: false };
     let (again, epochs) = RunFolder::reopen(&path.join(MODEL), from, false).expect("reopened");
     assert_eq!(epochs.len(), 3);
     assert!(

@@ -189,6 +189,12 @@ fn a_run_that_is_taken_up_replaces_what_it_made_and_nothing_else() {
     done(root, &[&resume[..], &["--force"]].concat());
     assert!(!is_mine(&out.join("weights.png")) && fs::read(out.join("curve.svg")).expect("read") != curve);
     assert!(is_mine(&out.join(".sterna-notes")) && !out.join(".sterna-a1B2c3").exists());
+    // It came to its end, but the last checkpoint found no room: its pictures are its own.
+    let model = out.join("model.safetensors");
+    let mut file = Checkpoint::load(&model).expect("loads");
+    file.progress.as_mut().expect("it stands somewhere").epoch = 5;
+    file.save(&model).expect("saved");
+    done(root, &resume);
     // What is extended was finished: its pictures are its own.
     let before = fs::read(out.join("weights.png")).expect("read");
     done(root, &[&resume[..], &["--epochs", "7"]].concat());

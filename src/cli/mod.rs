@@ -327,7 +327,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Ends the program with what clap says: help, or an argument that is none, in whose name a terminal must see no control.
+/// Ends the program with what clap says: help, or what is wrong with an argument. A terminal gets none of the control
+/// characters that an argument may hold.
 fn unparsed(error: clap::Error) -> ! {
     let text = error.render().to_string();
     match escaped(&text, LINES) == text {

@@ -90,10 +90,12 @@ pub struct RunFolder {
 pub struct Standing {
     /// Whole epochs up to its checkpoint.
     pub epoch: usize,
-    /// Whether all epochs that it once had were done, so that the pictures of the end are its own.
+    /// Epochs in all, as its checkpoint has it.
+    pub planned: usize,
+    /// Epochs in all from now on. If they are done, the folder is only read.
+    pub total: usize,
+    /// Whether it ended before it was extended, so that the pictures of the end are its own.
     pub ended: bool,
-    /// Whether there is something left to train; if not, the folder is only read.
-    pub trains: bool,
 }
 
 impl RunFolder {
@@ -153,7 +155,8 @@ impl RunFolder {
     pub fn reopen(model: &Path, from: Standing, force: bool) -> Result<(RunFolder, Vec<Epoch>), FolderError> {
         let path = model.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let mut metrics = None;
-        if from.trains {
+        let trains = from.epoch < from.total;
+        if trains {
             writable(path).map_err(|error| FolderError::Unwritable(path.into(), error))?;
             metrics = Some(open(path)?);
             // What a killed process was just writing.
@@ -177,9 +180,12 @@ impl RunFolder {
         let mut own = BTreeSet::from(BEGUN);
         // The line of an epoch is written before its curve.
         own.extend(EPOCH.iter().filter(|_| force || !text.is_empty()));
-        own.extend(ENDED.iter().filter(|_| force || from.ended));
+        // It may have come to its end without room for its last checkpoint.
+        let last = text.lines().rev().find_map(|line| serde_json::from_str::<Epoch>(line).ok());
+        let ended = from.ended || last.is_some_and(|last| last.epoch >= from.planned);
+        own.extend(ENDED.iter().filter(|_| force || ended));
         let folder = RunFolder { path: path.to_path_buf(), metrics, written, waiting: String::new(), own };
-        if from.trains {
+        if trains {
             folder.free()?;
         }
         Ok((folder, epochs))

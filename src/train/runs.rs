@@ -63,12 +63,10 @@ impl Found {
         let changed = changed.map_err(|reason| FileError::Read { path: model.clone(), reason })?;
         let (about, Some(progress)) = Checkpoint::story(&model)? else { return Ok(None) };
         let all = about["config"]["epochs"].as_u64();
-        let locked = File::open(folder.join(METRICS)).and_then(|metrics| match metrics.try_lock_shared() {
-            Err(TryLockError::WouldBlock) => Ok(true),
-            _ => Ok(false),
-        });
+        let locked = File::open(folder.join(METRICS))
+            .is_ok_and(|metrics| matches!(metrics.try_lock_shared(), Err(TryLockError::WouldBlock)));
         let state = match locked {
-            Ok(true) => State::Running,
+            true => State::Running,
             _ if !about["diverged"].is_null() => State::Diverged,
             _ if all.is_none_or(|all| progress.epoch as u64 >= all) => State::Finished,
             _ => State::Interrupted,

@@ -353,8 +353,9 @@ impl Start {
         }
         let standing = Standing {
             epoch: progress.epoch,
+            planned,
+            total: config.epochs,
             ended: plans.iter().any(|plan| plan["epochs"] == plan["until_epoch"]),
-            trains: progress.epoch < config.epochs,
         };
         let (folder, epochs) = RunFolder::reopen(path, standing, flags.force).map_err(unopened)?;
         if epochs.len() < progress.epoch {
