@@ -696,9 +696,9 @@ fn inspect_counts_what_is_in_the_file() {
     // A terminal is told no more than that.
     let people = stdout(&sterna(&["inspect", text(&bare)]));
     let people = people.lines().find(|line| line.starts_with("  by")).expect("the metadata");
-    assert!(people.contains("\\u{1b}[31m\\nx") && people.contains("... (307 characters)"), "{people}");
+    assert!(people.contains("\\u001b[31m\\nx") && people.contains("... (307 characters)"), "{people}");
     assert_refused(
-        &sterna(&["inspect", text(&bare), "--out", text(&pictures)]),
+        &sterna(&["inspect", text(&bare), "--out", text(&pictures), "--force"]),
         &["bare", "no matrix to draw"],
     );
 }

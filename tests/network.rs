@@ -21,7 +21,9 @@ use sterna::store::{
     self, Arch, Checkpoint, Coding, Exchange, FileError, Format, Listing, Model, WeightScale,
 };
 use sterna::ternary::Packed;
-use sterna::train::{Ended, Epoch, Evaluator, MODEL, Observer, Recipe, Run, RunFolder, Source, Trainer};
+use sterna::train::{
+    Ended, Epoch, Evaluator, MODEL, Observer, Recipe, Run, RunFolder, Source, Standing, Trainer,
+};
 
 const VOCABULARY: usize = 128;
 const WIDTH: usize = 64;
@@ -368,7 +370,7 @@ impl Observer for Silent {
         json!({"epochs": epoch.epoch, "matrices": trits.len()})
     }
 
-    fn epoch(&mut self, epoch: &Epoch, _: &RunFolder) {
+    fn epoch(&mut self, epoch: &Epoch, _: &mut RunFolder) {
         self.epochs.push(epoch.clone());
     }
 
@@ -398,7 +400,8 @@ fn a_run_of_it_has_files_and_is_taken_up_again() {
             elapsed: 0.0,
         }
     };
-    let mut first = run(trainer(gpu, 0.01), RunFolder::create(&path).expect("created"));
+    let mut first = run(trainer(gpu, 0.01), RunFolder::create(&path, false).expect("created"));
+    first.begin().expect("saved");
     let mut observer = Silent { stop_after: 3, epochs: Vec::new() };
     assert!(matches!(first.train(None, &mut observer), Ok(Ended::Interrupted)));
     drop(first);
@@ -406,7 +409,8 @@ fn a_run_of_it_has_files_and_is_taken_up_again() {
     assert_eq!(file.run["result"], json!({"epochs": 3, "matrices": LAYERS}));
     let progress = file.progress.expect("it can be trained on");
     assert_eq!((progress.epoch, progress.step), (3, 0));
-    let (again, epochs) = RunFolder::reopen(&path.join(MODEL), 3, false).expect("reopened");
+    let from = Standing { epoch: 3, planned: EPOCHS, total: EPOCHS, ended: false };
+    let (again, epochs) = RunFolder::reopen(&path.join(MODEL), from, false).expect("reopened");
     assert_eq!(epochs.len(), 3);
     assert!(
         epochs[2].flips.is_some_and(|flips| flips > 0.0) && epochs[2].zeros.len() == LAYERS,

@@ -219,7 +219,7 @@ fn the_timeline_holds_every_dispatch_and_their_time() {
     for way in [&[][..], &["--by-passes"]] {
         let mut args =
             vec!["profile", "train", "--data", text(folder.path()), "--batch", "20", "--hidden", "17,9"];
-        args.extend(["--steps", "3", "--limit-seconds", "0", "--out", text(&trace), "--json"]);
+        args.extend(["--steps", "3", "--limit-seconds", "0", "--out", text(&trace), "--force", "--json"]);
         args.extend(way);
         let output = sterna(&args);
         assert_eq!(code(&output), 0, "{}", stderr(&output));

@@ -217,7 +217,7 @@ fn ctrl_c_saves_the_step_and_resume_goes_on_to_the_same_weights() {
     assert!(output.stdout.is_empty(), "an interrupted run has no result");
 
     // What contradicts the run is refused by name; what agrees is not.
-    for (flag, value) in [("--epochs", "9"), ("--hidden", "40"), ("--lr", "0.5"), ("--augment", "none")] {
+    for (flag, value) in [("--batch", "9"), ("--hidden", "40"), ("--lr", "0.5"), ("--augment", "none")] {
         let output = run(&["train", "--resume", text(&model), flag, value]);
         let said = stderr(&output);
         assert!(code(&output) == 2 && said.contains(&format!("{flag} {value} contradicts")), "{said}");

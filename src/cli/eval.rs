@@ -5,18 +5,19 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::network;
 use super::{DataFlags, DeviceFlags, Outcome, Verdict, failure, shown};
+use super::{network, runs};
 use crate::digest;
 use crate::model::{Precision, logits};
 use crate::report::confusion_table;
-use crate::train::{Evaluator, classes};
+use crate::train::{Evaluator, Found, classes};
 
 #[derive(Args)]
 #[command(after_help = NOTES)]
 pub struct Flags {
-    /// A model.safetensors that `sterna train` wrote, a packed file, or one of another format that holds a network.
-    model: PathBuf,
+    /// A run's folder, a packed file, or one of another format that holds a network. [default: the newest run below
+    /// runs/ that was trained on this data set]
+    model: Option<PathBuf>,
     #[command(flatten)]
     data: DataFlags,
     /// Print one JSON object on one line, and nothing else.
@@ -32,17 +33,22 @@ images. It depends on the model and the images alone: two machines that print th
 same integers, whatever their drivers.
 
 Example:
-  sterna eval runs/NAME/model.safetensors --json";
+  sterna eval                     the newest run
+  sterna eval runs/NAME --json";
 
 pub fn run(flags: &Flags) -> Outcome {
-    let network = network::open(&flags.model)?;
     let data = flags.data.load()?;
+    let crc32 = json!(data.fingerprint());
+    let trained_on_it = |run: &Found| run.about["data"]["crc32"] == crc32;
+    let what = format!("trained on {}", data.name);
+    let model = runs::model_or_newest(flags.model.as_deref(), &what, trained_on_it)?;
+    let network = network::open(&model)?;
     let dims = &network.shape.dims;
     if dims.first() != Some(&data.pixels()) || dims.last() != Some(&data.classes) {
         return Err(failure(format!(
             "{} maps {} pixels to {} classes, but {} has images of {} x {} pixels and {} classes: \
              use --data DIR with the set it was trained on",
-            shown(&flags.model),
+            shown(&model),
             dims[0],
             dims[dims.len() - 1],
             data.name,
@@ -57,7 +63,7 @@ pub fn run(flags: &Flags) -> Outcome {
     let test = evaluator.score().map_err(failure)?;
     let logits = logits(&gpu, &mlp, &data.test.images).map_err(failure)?;
     let image = |i: usize| format!("{} test image {i}", data.name);
-    network::finite(&flags.model, image, logits.chunks_exact(data.classes))?;
+    network::finite(&model, image, logits.chunks_exact(data.classes))?;
     let confusion = super::confusion(&data, &classes(&logits, data.classes));
     let layers = mlp.params.packed(&gpu).map_err(failure)?;
     // A float network has no integers.
@@ -66,7 +72,14 @@ pub fn run(flags: &Flags) -> Outcome {
         Precision::F32 => None,
     };
 
-    super::tell(format!("{} on {}", shown(&flags.model), super::gpu_line(&gpu)));
+    super::tell(format!("{} on {}", shown(&model), super::gpu_line(&gpu)));
+    let its = &network.about["data"];
+    if its["crc32"].is_u64() && its["crc32"] != crc32 {
+        let name = its["name"].as_str().unwrap_or("another data set");
+        super::tell(format!(
+            "sterna: the network was trained on another set ({name}) than it is scored on here"
+        ));
+    }
     super::print_model(&mlp.shape, &layers, test)?;
     if let Some(digest) = &digest {
         super::say(format!(
@@ -85,7 +98,7 @@ pub fn run(flags: &Flags) -> Outcome {
         out.extend(super::device_json(&gpu));
         out.extend(super::model_json(&mlp.shape, &layers));
         out.extend(super::score_json(test));
-        out.insert("checkpoint".into(), json!(shown(&flags.model)));
+        out.insert("checkpoint".into(), super::named(&model));
         out.insert("confusion".into(), json!(confusion));
         out.insert("digest".into(), json!(digest));
         super::print_json("eval", out)?;

@@ -5,15 +5,16 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use super::{Outcome, Verdict, failure, object, shown};
+use super::{Outcome, Verdict, failure, object, runs, shown};
 use crate::report::thousands;
 use crate::store::{Exchange, Loss, WeightScale};
 
 #[derive(Args)]
 #[command(after_help = NOTES)]
 pub struct Flags {
-    /// A network: a checkpoint, a packed file, or any file that `sterna import` takes without flags.
-    model: PathBuf,
+    /// A network: a run's folder, a packed file, or any file that `sterna import` takes without flags. [default: the
+    /// newest ternary run below runs/]
+    model: Option<PathBuf>,
     /// The format to write.
     #[arg(long, value_name = "FORMAT")]
     to: Exchange,
@@ -39,7 +40,7 @@ sterna.model, from where `sterna import` takes them: the network comes back to t
 optimizer state of a checkpoint are no part of a network and stay behind.
 
 Examples:
-  sterna export runs/NAME/model.safetensors --to gguf-tq2_0 -o model.gguf
+  sterna export runs/NAME --to gguf-tq2_0 -o model.gguf
   sterna export packed.safetensors --to hf-bitnet -o model.safetensors
   sterna export packed.safetensors --to npy -o model.npz
                                   numpy.load('model.npz')['layers.0.weight']";
@@ -50,9 +51,10 @@ pub fn run(flags: &Flags) -> Outcome {
         let to = flags.to.name();
         return Err(failure(format!("--weight-scale is for --to hf-bitnet, {to} has none: leave it out")));
     }
-    let (model, mut lost) = super::deployed(&flags.model)?;
+    let file = runs::model_or_newest(flags.model.as_deref(), "with ternary weights", runs::ternary)?;
+    let (model, mut lost) = super::deployed(&file)?;
     let written = model.to_exchange(flags.to, flags.weight_scale.unwrap_or(WeightScale::Multiply));
-    let (bytes, changed) = written.map_err(|what| failure(format!("{}: {what}", shown(&flags.model))))?;
+    let (bytes, changed) = written.map_err(|what| failure(format!("{}: {what}", shown(&file))))?;
     let keeper = format!("a reader of {} that does not know sterna.model", flags.to.name());
     tell_lost(&changed, &keeper);
     lost.extend(changed);
@@ -60,7 +62,7 @@ pub fn run(flags: &Flags) -> Outcome {
     let (path, size) = (shown(&flags.output), thousands(bytes.len()));
     super::say(format!("{path}: {size} bytes of {}, {} layers", flags.to.name(), model.matrices().count()))?;
     if flags.json {
-        let line = json!({"path": path, "bytes": bytes.len(), "format": flags.to.name(), "lost": lost});
+        let line = json!({"path": super::named(&flags.output), "bytes": bytes.len(), "format": flags.to.name(), "lost": lost});
         super::print_json("export", object(line))?;
     }
     Ok(Verdict::Yes)

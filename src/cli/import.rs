@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use super::{Outcome, Verdict, export, object, shown};
+use super::{Outcome, Verdict, export, object, runs, shown};
 use crate::report::thousands;
 use crate::store::{Coding, Imported, Model, Reading, WeightScale};
 
 #[derive(Args)]
 #[command(after_help = NOTES)]
 pub struct Flags {
-    /// GGUF with TQ2_0 or TQ1_0 blocks, BitNet safetensors, npy or npz, or floats in safetensors, npy or GGUF.
+    /// A file, or a folder with a model.safetensors: GGUF with TQ2_0 or TQ1_0 blocks, BitNet safetensors, npy or npz, or floats in safetensors, npy or GGUF.
     file: PathBuf,
     /// The packed file to write.
     #[arg(short, long = "out", alias = "output", value_name = "FILE")]
@@ -57,8 +57,9 @@ pub fn run(flags: &Flags) -> Outcome {
         floats: true,
         absmean: flags.absmean,
     };
-    let Imported { model, lost, notes } = Model::import(&flags.file, &reading).map_err(super::unread)?;
-    super::tell_notes(&flags.file, &notes);
+    let file = runs::model(&flags.file)?;
+    let Imported { model, lost, notes } = Model::import(&file, &reading).map_err(super::unread)?;
+    super::tell_notes(&file, &notes);
     export::tell_lost(&lost, "the packed file");
     let bytes = model.to_packed(flags.format);
     super::write(&flags.output, &bytes, flags.force)?;
@@ -67,7 +68,7 @@ pub fn run(flags: &Flags) -> Outcome {
     super::say(format!("{path}: {dims}, {size} bytes packed in {}", flags.format.name()))?;
     if flags.json {
         let line = json!({
-            "path": path, "bytes": bytes.len(), "format": flags.format.name(), "dims": model.dims(),
+            "path": super::named(&flags.output), "bytes": bytes.len(), "format": flags.format.name(), "dims": model.dims(),
             "lost": lost, "notes": notes,
         });
         super::print_json("import", object(line))?;

@@ -5,20 +5,22 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::{Failure, Outcome, Verdict, failure, shown};
+use super::{Failure, Outcome, Verdict, failure, runs, shown};
 use crate::report::{columns, thousands, weights_png};
-use crate::store::replace;
-use crate::store::{Listing, Scale, Stored};
+use crate::store::{Listing, Scale, Stored, escaped, folder, taken};
 use crate::ternary::Packed;
 
 #[derive(Args)]
 #[command(after_help = NOTES)]
 pub struct Flags {
-    /// A checkpoint, a packed file, or one of another format.
-    file: PathBuf,
+    /// A run's folder, a packed file, or one of another format. [default: the newest run below runs/]
+    file: Option<PathBuf>,
     /// Draw every ternary matrix into this folder, as weights.png.
     #[arg(short = 'o', long = "out", alias = "png", value_name = "DIR")]
     png: Option<PathBuf>,
+    /// Replace weights.png if it exists.
+    #[arg(long)]
+    force: bool,
     /// Print one JSON object on one line, and nothing else.
     #[arg(long)]
     json: bool,
@@ -30,7 +32,7 @@ Every matrix is shown as the ternary one that it holds or, of floats, that absme
 stands for none, weights that are NaN for instance, stderr says why. The file is mapped, not loaded.
 
 Examples:
-  sterna inspect runs/NAME/model.safetensors
+  sterna inspect runs/NAME
   sterna inspect digits.safetensors -o pictures --json";
 
 /// A tensor, and the trits of the matrix that it stands for, or why it has none.
@@ -59,7 +61,9 @@ impl Trits {
 }
 
 pub fn run(flags: &Flags) -> Outcome {
-    let listing = Listing::open(&flags.file).map_err(failure)?;
+    let file = &runs::model_or_newest(flags.file.as_deref(), "with a whole epoch", |_| true)?;
+    let listing = Listing::open(file).map_err(failure)?;
+    let picture = flags.png.as_deref().map(|folder| picture(folder, flags.force)).transpose()?;
     let mut lines = Vec::new();
     let mut drawn = Vec::new();
     for tensor in &listing.tensors {
@@ -67,7 +71,7 @@ pub fn run(flags: &Flags) -> Outcome {
             Ok(packed) => (packed, None),
             Err(fault) => (None, Some(fault)),
         };
-        super::tell_notes(&flags.file, fault.as_slice());
+        super::tell_notes(file, fault.as_slice());
         let said = tensor.matrix.is_some_and(|matrix| matrix.scale != Scale::Unsaid);
         let trits = packed
             .as_ref()
@@ -75,11 +79,12 @@ pub fn run(flags: &Flags) -> Outcome {
         lines.push(Line { tensor, trits, fault });
         drawn.extend(packed.filter(|_| flags.png.is_some()));
     }
-    let picture =
-        flags.png.as_deref().map(|folder| draw(&flags.file, folder, &drawn, &listing)).transpose()?;
+    if let Some(picture) = &picture {
+        draw(file, picture, &drawn, &listing, flags.force)?;
+    }
 
     let (format, bytes) = (listing.format.name(), thousands(listing.bytes()));
-    super::say(format!("{}: {format}, {bytes} B, {} tensors\n", shown(&flags.file), lines.len()))?;
+    super::say(format!("{}: {format}, {bytes} B, {} tensors\n", shown(file), lines.len()))?;
     super::say(table(&lines))?;
     let mut rows = Vec::new();
     for (key, value) in &listing.metadata {
@@ -94,9 +99,9 @@ pub fn run(flags: &Flags) -> Outcome {
     }
     if flags.json {
         let line = json!({
-            "path": shown(&flags.file), "format": format, "bytes": listing.bytes(),
+            "path": super::named(file), "format": format, "bytes": listing.bytes(),
             "tensors": lines.iter().map(Line::json).collect::<Vec<_>>(), "metadata": listing.metadata,
-            "picture": picture.as_deref().map(shown),
+            "picture": picture.as_deref().map(super::named),
         });
         super::print_json("inspect", super::object(line))?;
     }
@@ -159,25 +164,39 @@ fn facts(key: &str, value: &Value, rows: &mut Vec<[String; 2]>) {
 /// Text of a file as one line that a terminal takes for nothing else; what is long is cut.
 fn printable(text: &str) -> String {
     const MOST: usize = 160;
-    let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.into() };
-    let shown: String = text.chars().take(MOST).map(escaped).collect();
+    let shown = escaped(&text.chars().take(MOST).collect::<String>(), &[]);
     match text.chars().count() {
         count if count > MOST => format!("{shown}... ({} characters)", thousands(count)),
         _ => shown,
     }
 }
 
+/// The place of the picture in a folder, refused before the file is looked at.
+fn picture(folder: &Path, force: bool) -> Result<PathBuf, Failure> {
+    super::no_dash(folder)?;
+    let path = folder.join("weights.png");
+    match !force && taken(&path) {
+        true => Err(super::exists(&path)),
+        false => Ok(path),
+    }
+}
+
 /// The picture of all matrices, into a folder that is made where it is not there.
-fn draw(file: &Path, folder: &Path, layers: &[Packed], listing: &Listing) -> Result<PathBuf, Failure> {
+fn draw(
+    file: &Path,
+    picture: &Path,
+    layers: &[Packed],
+    listing: &Listing,
+    force: bool,
+) -> Result<(), Failure> {
     if layers.is_empty() {
         return Err(failure(format!("{}: has no matrix to draw: leave --out away", shown(file))));
     }
-    let path = folder.join("weights.png");
+    let folder = folder(picture);
     let made = std::fs::create_dir_all(folder);
     made.map_err(|error| failure(format!("--out {} cannot be written: {error}", shown(folder))))?;
     let image = image(&listing.metadata, layers[0].cols);
-    replace(&path, &weights_png(&format!("Weights of {}", shown(file)), layers, image)).map_err(failure)?;
-    Ok(path)
+    super::write(picture, &weights_png(&format!("Weights of {}", shown(file)), layers, image), force)
 }
 
 /// Height and width of what the first layer sees: as the run says, else a square if it is one.

@@ -16,13 +16,14 @@ mod network;
 mod pack;
 mod predict;
 mod profile;
+mod runs;
 mod shell;
 mod train;
 mod tune;
 mod verify;
 mod wall;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -38,7 +39,7 @@ use crate::measure::{Room, tuning};
 use crate::mnist::Dataset;
 use crate::model::Shape;
 use crate::report::{LayerCost, model_table, thousands};
-use crate::store::{FileError, SCHEMA, create, folder, replace, target};
+use crate::store::{FileError, SCHEMA, create, escaped, folder, replace, shown, taken, target};
 use crate::store::{Imported, Loss, Model, Reading};
 use crate::ternary::Packed;
 use crate::train::{Config, ConfigError, Score};
@@ -62,12 +63,13 @@ const EXAMPLES: &str = "\
 Examples:
   sterna train                          MNIST, 784-256-128-10, 20 epochs
   sterna train --resume runs/NAME       go on after Ctrl-C or a power cut
+  sterna train --resume runs/NAME --epochs 40
+                                        extend it to 40 epochs
   sterna train --compare                beside the same network in f32
-  sterna eval runs/NAME/model.safetensors
-                                        accuracy and confusion matrix
-  sterna predict runs/NAME/model.safetensors digit.png
-                                        which digit that is
-  sterna pack runs/NAME/model.safetensors -o digits.safetensors
+  sterna runs                           every run, how good, how it ended
+  sterna eval                           accuracy of the newest run
+  sterna predict runs/NAME digit.png    which digit that is
+  sterna pack runs/NAME -o digits.safetensors
                                         64 KB to deploy, not 2.8 MB to train on
   sterna verify digits.safetensors      every bit on this device against the CPU
   sterna inspect digits.safetensors     what is inside
@@ -89,6 +91,8 @@ enum Command {
     Eval(eval::Flags),
     /// Say which digit is in a picture.
     Predict(predict::Flags),
+    /// List the runs: when, on what, how good, and whether they ended.
+    Runs(runs::Flags),
     /// Write the file that is deployed: trits, scales and gains alone.
     Pack(pack::Flags),
     /// Run a network on the device and in its CPU twin, and compare every bit.
@@ -229,7 +233,11 @@ impl DataFlags {
 
     fn load(&self) -> Result<Dataset, Failure> {
         match &self.data {
-            Some(folder) => Dataset::load(folder).map_err(failure),
+            // The name of a folder becomes a title in pictures and JSON.
+            Some(folder) => match Dataset::load(folder) {
+                Ok(data) => Ok(Dataset { name: escaped(&data.name, &[]), ..data }),
+                Err(error) => Err(failure(error)),
+            },
             None => Ok(Dataset::embedded()),
         }
     }
@@ -336,6 +344,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, commit: Option<&str>) -> Ex
         Command::Train(flags) => train::run(&flags, &given(&matches)),
         Command::Eval(flags) => eval::run(&flags),
         Command::Predict(flags) => predict::run(&flags),
+        Command::Runs(flags) => runs::run(&flags),
         Command::Export(flags) => export::run(&flags),
         Command::Import(flags) => import::run(&flags),
         Command::Pack(flags) => pack::run(&flags),
@@ -381,14 +390,26 @@ fn asks_for_json(matches: &ArgMatches) -> bool {
 }
 
 /// A command of this program that people may copy: `words` after the program's own name.
-fn command(words: &[&str]) -> String {
-    let program = std::env::args().next().unwrap_or_else(|| "sterna".into());
+fn command(words: &[&dyn AsRef<OsStr>]) -> String {
+    let program = std::env::args_os().next().unwrap_or_else(|| "sterna".into());
+    let words = words.iter().map(|word| word.as_ref());
+    [program.as_os_str()].into_iter().chain(words).map(quoted).collect::<Vec<_>>().join(" ")
+}
+
+/// A word as a shell takes it: what is no printable text stands as the octal escapes of `$'...'`.
+fn quoted(word: &OsStr) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,~%".contains(c);
-    let quoted = |word: &str| match word.chars().all(plain) && !word.is_empty() {
-        true => word.to_string(),
-        false => format!("'{}'", word.replace('\'', r"'\''")),
-    };
-    [program.as_str()].iter().chain(words).map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
+    match word.to_str() {
+        Some(text) if text.chars().all(plain) && !text.is_empty() => text.into(),
+        Some(text) if !text.chars().any(char::is_control) => format!("'{}'", text.replace('\'', r"'\''")),
+        _ => {
+            let byte = |&byte: &u8| match byte {
+                b' '..=b'~' if !br"'\".contains(&byte) => char::from(byte).to_string(),
+                _ => format!("\\{byte:03o}"),
+            };
+            format!("$'{}'", word.as_encoded_bytes().iter().map(byte).collect::<String>())
+        }
+    }
 }
 
 /// A line of the result for people on stdout; nothing with `--json`.
@@ -398,7 +419,7 @@ fn say(line: impl Display) -> Result<(), Failure> {
 
 /// A line on stdout, whoever reads it. They may stop reading, `sterna info | head`; that is no error.
 fn print(line: impl Display) -> Result<(), Failure> {
-    match writeln!(std::io::stdout(), "{line}") {
+    match writeln!(std::io::stdout(), "{}", escaped(&line.to_string(), LINES)) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(failure(format!("the result cannot be written to stdout: {error}")))
         }
@@ -416,8 +437,11 @@ fn tell(line: impl Display) {
 /// A line on stderr that nobody should miss: an error, a warning, the reason of an exit code. A run does not end because
 /// nobody listens.
 fn warn(line: impl Display) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+    let _ = writeln!(std::io::stderr(), "{}", escaped(&line.to_string(), LINES));
 }
+
+/// The control characters of what is said; any other comes from a name out of a file or a folder.
+const LINES: &[char] = &['\n', '\t'];
 
 /// Prints the one line of stdout with `--json`.
 fn print_json(command: &str, result: Map<String, Value>) -> Result<(), Failure> {
@@ -510,17 +534,28 @@ fn deployed(path: &Path) -> Result<(Model, Vec<Loss>), Failure> {
     Ok((model, lost))
 }
 
+/// Refuses `-`, which is stdin where a file is read: what is written here is renamed into its place, or is a folder.
+fn no_dash(path: &Path) -> Result<(), Failure> {
+    match path == Path::new("-") {
+        true => {
+            Err(failure("- is no file to write: nothing is written to stdout; a file of that name is ./-"))
+        }
+        false => Ok(()),
+    }
+}
+
 /// Refuses a name that [`write`] would refuse, before anything is done for it.
 fn place(path: &Path, force: bool) -> Result<(), Failure> {
-    if !force && path.symlink_metadata().is_ok() {
-        return Err(taken(path));
+    no_dash(path)?;
+    if !force && taken(path) {
+        return Err(exists(path));
     }
     let target = target(path).map_err(failure)?;
     let there = std::fs::metadata(folder(&target));
     there.map(|_| ()).map_err(|reason| failure(FileError::Write { path: path.into(), reason }))
 }
 
-fn taken(path: &Path) -> Failure {
+fn exists(path: &Path) -> Failure {
     failure(format!("{} exists: choose another name, or replace it by --force", shown(path)))
 }
 
@@ -528,7 +563,7 @@ fn taken(path: &Path) -> Failure {
 fn write(path: &Path, bytes: &[u8], force: bool) -> Result<(), Failure> {
     let written = if force { replace(path, bytes) } else { create(path, bytes) };
     written.map_err(|error| match error {
-        FileError::Write { reason, .. } if reason.kind() == std::io::ErrorKind::AlreadyExists => taken(path),
+        FileError::Exists(path) => exists(&path),
         other => failure(other),
     })
 }
@@ -571,6 +606,13 @@ fn nearest(asked: &str, known: &[&str]) -> String {
     }
 }
 
-fn shown(path: &Path) -> String {
-    path.display().to_string()
+/// A path in JSON: its text or, where it is none, its bytes as `{"Unix": [...]}`, on Windows its numbers of 16 bits.
+fn named(path: &Path) -> Value {
+    path.to_str().map_or_else(|| json!(path.as_os_str()), |text| json!(text))
+}
+
+/// The path that [`named`] made a value of.
+fn path_of(name: &Value) -> Option<PathBuf> {
+    let bytes = || serde_json::from_value::<OsString>(name.clone()).ok().map(PathBuf::from);
+    serde_json::from_value(name.clone()).ok().or_else(bytes)
 }

@@ -5,15 +5,16 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use super::{Outcome, Verdict, shown};
+use super::{Outcome, Verdict, runs, shown};
 use crate::report::thousands;
 use crate::store::Coding;
 
 #[derive(Args)]
 #[command(after_help = NOTES)]
 pub struct Flags {
-    /// A trained network: a model.safetensors of `sterna train`, or any file that `sterna eval` reads.
-    model: PathBuf,
+    /// A trained network: a run's folder, or any file that `sterna eval` reads. [default: the newest ternary run below
+    /// runs/]
+    model: Option<PathBuf>,
     /// The file to write.
     #[arg(short, long = "out", alias = "output", value_name = "FILE")]
     output: PathBuf,
@@ -33,13 +34,14 @@ The packed file holds trits, scales, gains and what made it. It computes the sam
 the bit, as what it was packed from; it cannot be trained on, so keep the checkpoint.
 
 Examples:
-  sterna pack runs/NAME/model.safetensors -o digits.safetensors
+  sterna pack runs/NAME -o digits.safetensors
   sterna pack digits.safetensors -o small.safetensors --to base3
-  sterna verify small.safetensors --against runs/NAME/model.safetensors";
+  sterna verify small.safetensors --against runs/NAME";
 
 pub fn run(flags: &Flags) -> Outcome {
     super::place(&flags.output, flags.force)?;
-    let (model, lost) = super::deployed(&flags.model)?;
+    let file = runs::model_or_newest(flags.model.as_deref(), "with ternary weights", runs::ternary)?;
+    let (model, lost) = super::deployed(&file)?;
     let bytes = model.to_packed(flags.format);
     super::write(&flags.output, &bytes, flags.force)?;
 
@@ -52,10 +54,10 @@ pub fn run(flags: &Flags) -> Outcome {
         flags.format.name(),
         thousands(4 * weights),
     ))?;
-    let against = ["verify", &path, "--against", &shown(&flags.model)];
-    super::say(format!("Next: {}", super::command(&against)))?;
+    let against = super::command(&[&"verify", &flags.output, &"--against", &file]);
+    super::say(format!("Next: {against}"))?;
     if flags.json {
-        let line = json!({"path": path, "bytes": bytes.len(), "format": flags.format.name(), "lost": lost});
+        let line = json!({"path": super::named(&flags.output), "bytes": bytes.len(), "format": flags.format.name(), "lost": lost});
         super::print_json("pack", super::object(line))?;
     }
     Ok(Verdict::Yes)

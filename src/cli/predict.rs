@@ -6,18 +6,21 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use super::network;
 use super::{DataFlags, DeviceFlags, Failure, Outcome, Verdict, failure, object, shown};
+use super::{network, runs};
 use crate::digit;
-use crate::store::Mapped;
+use crate::mnist::Dataset;
+use crate::store::{Format, Mapped};
+use crate::train::Found;
 
 #[derive(Args)]
 #[command(after_help = NOTES)]
 pub struct Flags {
-    /// A network of any format that Sterna reads, float twins of `sterna train --precision f32` among them.
-    model: PathBuf,
+    /// A run's folder, or a network of any format that Sterna reads. If the first name is none of both, it is that of a
+    /// picture. [default: the newest run below runs/ with as many inputs]
+    model: Option<PathBuf>,
     /// PNG, JPEG or BMP files of one digit each, of up to 67 million pixels; `-` reads one from stdin.
-    #[arg(value_name = "IMAGE", required_unless_present = "index")]
+    #[arg(value_name = "IMAGE")]
     images: Vec<PathBuf>,
     /// Digits of the test set, counted from 0.
     #[arg(long, value_name = "N", value_delimiter = ',')]
@@ -41,7 +44,8 @@ All images go through the network as one batch; `milliseconds` is the time from 
 the logits, divided by their number, after one run to warm up.
 
 Examples:
-  sterna predict model.safetensors digit.png photo.jpg
+  sterna predict photo.jpg                      by the newest run
+  sterna predict runs/NAME digit.png photo.jpg
   sterna predict model.gguf - < digit.png
   sterna predict model.safetensors --index 0,1,2 --json";
 
@@ -55,14 +59,31 @@ struct Input {
 }
 
 pub fn run(flags: &Flags) -> Outcome {
-    let network = network::open(&flags.model)?;
+    let (named, pictures) = flags.taken_apart()?;
+    let data = if flags.index.is_empty() { None } else { Some(flags.data.load()?) };
+    let wanted = (digit::SIDE * digit::SIDE) as u64;
+    let crc32 = data.as_ref().map(Dataset::fingerprint);
+    let fits = |run: &Found| match crc32 {
+        Some(crc32) => run.about["data"]["crc32"] == crc32,
+        None => run.dims().first() == Some(&wanted),
+    };
+    let what =
+        data.as_ref().map_or(format!("with {wanted} inputs"), |data| format!("trained on {}", data.name));
+    let model =
+        runs::model_or_newest(named, &what, fits).map_err(|Failure(sentence)| match pictures.first() {
+            Some(first) if named.is_none() => {
+                failure(format!("{} is no network, and {sentence}", shown(first)))
+            }
+            _ => Failure(sentence),
+        })?;
+    let network = network::open(&model)?;
     let wanted = network.shape.dims[0];
-    let inputs = inputs(flags)?;
+    let inputs = inputs(flags, &pictures, data.as_ref())?;
     for Input { file, size: [width, height], .. } in &inputs {
         if width * height != wanted {
             return Err(failure(format!(
                 "{file}: {width} x {height} pixels, but {} has {wanted} inputs",
-                shown(&flags.model)
+                shown(&model)
             )));
         }
     }
@@ -70,9 +91,9 @@ pub fn run(flags: &Flags) -> Outcome {
     let mlp = network.upload(&gpu).map_err(failure)?;
     let images: Vec<u8> = inputs.iter().flat_map(|input| &input.pixels).copied().collect();
     let (logits, milliseconds) = network::logits(&gpu, &mlp, &images).map_err(failure)?;
-    network::finite(&flags.model, |i| inputs[i].file.clone(), logits.iter().map(|row| &row[..]))?;
+    network::finite(&model, |i| inputs[i].file.clone(), logits.iter().map(|row| &row[..]))?;
 
-    super::tell(format!("{} on {}", shown(&flags.model), super::gpu_line(&gpu)));
+    super::tell(format!("{} on {}", shown(&model), super::gpu_line(&gpu)));
     let mut predictions = Vec::new();
     for (input, logits) in inputs.iter().zip(&logits) {
         let probabilities = softmax(logits);
@@ -89,26 +110,56 @@ pub fn run(flags: &Flags) -> Outcome {
     }
     if flags.json {
         let mut line = super::device_json(&gpu);
-        line.insert("model".into(), json!(shown(&flags.model)));
+        line.insert("model".into(), super::named(&model));
         line.insert("predictions".into(), json!(predictions));
         super::print_json("predict", line)?;
     }
     Ok(Verdict::Yes)
 }
 
+impl Flags {
+    /// The network if one is named, and the pictures.
+    fn taken_apart(&self) -> Result<(Option<&Path>, Vec<&Path>), Failure> {
+        let first = self.model.as_deref();
+        if let Some(first) = first.filter(|first| *first != Path::new("-") && !first.exists()) {
+            Mapped::open(first).map_err(failure)?;
+        }
+        let (model, picture) = if first.is_some_and(is_network) { (first, None) } else { (None, first) };
+        let pictures: Vec<&Path> =
+            picture.into_iter().chain(self.images.iter().map(PathBuf::as_path)).collect();
+        if pictures.is_empty() && self.index.is_empty() {
+            return Err(failure("there is nothing to look at: name a picture, or a test digit by --index"));
+        }
+        match pictures.iter().skip(1).find(|path| path.exists() && is_network(path)) {
+            Some(path) if model.is_none() => {
+                Err(failure(format!("{} is a network: name it first, then the pictures", shown(path))))
+            }
+            _ => Ok((model, pictures)),
+        }
+    }
+}
+
+/// Whether a name is meant for a network: that of a folder, of a file with one, or of one that should hold one.
+fn is_network(path: &Path) -> bool {
+    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    let known = ["safetensors", "gguf", "npy", "npz"].contains(&extension.to_ascii_lowercase().as_str());
+    let holds = || Mapped::open(path).is_ok_and(|bytes| Format::of(&bytes).is_ok());
+    path != Path::new("-") && (known || path.is_dir() || holds())
+}
+
 /// The pictures, then the test digits.
-fn inputs(flags: &Flags) -> Result<Vec<Input>, Failure> {
+fn inputs(flags: &Flags, pictures: &[&Path], data: Option<&Dataset>) -> Result<Vec<Input>, Failure> {
     let mut inputs = Vec::new();
     if flags.data.data.is_some() && flags.index.is_empty() {
         return Err(failure(
             "--data is where --index takes its digits from, and there is none: leave it out",
         ));
     }
-    let dashes = flags.images.iter().filter(|path| *path == Path::new("-")).count();
+    let dashes = pictures.iter().filter(|path| **path == Path::new("-")).count();
     if dashes > 1 {
         return Err(failure(format!("- is given {dashes} times, but stdin holds 1 picture")));
     }
-    for path in &flags.images {
+    for &path in pictures {
         let picture = match path == Path::new("-") {
             true => digit::decode(&stdin()?),
             false => digit::decode(&Mapped::open(path).map_err(failure)?),
@@ -118,10 +169,7 @@ fn inputs(flags: &Flags) -> Result<Vec<Input>, Failure> {
         let pixels = pixels.map_err(|what| failure(format!("{file}: {what}")))?;
         inputs.push(Input { file, pixels, size: [digit::SIDE; 2], label: None });
     }
-    if flags.index.is_empty() {
-        return Ok(inputs);
-    }
-    let data = flags.data.load()?;
+    let Some(data) = data else { return Ok(inputs) };
     for &i in &flags.index {
         let Some(&label) = data.test.labels.get(i) else {
             let count = data.test.len();

@@ -1,5 +1,6 @@
 //! `sterna profile`: where the time of a step goes, as a table, on a timeline, or as a capture for RenderDoc.
 
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -12,7 +13,6 @@ use crate::measure::profile::{self, PROFILE_CEILINGS, Work};
 use crate::measure::{Room, Watch, probes, rotation};
 use crate::model::{Mlp, Precision};
 use crate::report::ProfileReport;
-use crate::store::replace;
 use crate::train::{Augment, Config, Evaluator, Trainer};
 
 #[derive(Args)]
@@ -109,6 +109,9 @@ struct CommonFlags {
     /// Write a timeline to this file: recording and submission on the host, passes and dispatches on the device.
     #[arg(short = 'o', long = "out", alias = "trace", value_name = "FILE", conflicts_with = "renderdoc")]
     trace: Option<PathBuf>,
+    /// Replace the file of --trace if it exists.
+    #[arg(long, requires = "trace")]
+    force: bool,
     /// Under RenderDoc: make the steps one capture in which everything has its name, and say where it is.
     #[arg(long)]
     renderdoc: bool,
@@ -185,6 +188,9 @@ pub fn run(flags: &Flags) -> Outcome {
 impl CommonFlags {
     /// Opens the device, with names for a debugger where one asks for them.
     fn open(&self) -> Result<Gpu, Failure> {
+        if let Some(path) = &self.trace {
+            super::place(path, self.force)?;
+        }
         // Vulkan's layer brings RenderDoc in with the first instance; without it, it must be here already.
         let layer = std::env::var_os("ENABLE_VULKAN_RENDERDOC_CAPTURE").is_some();
         if self.renderdoc && !layer {
@@ -195,8 +201,8 @@ impl CommonFlags {
 
     fn attach(&self) -> Result<Capture, Failure> {
         Capture::attach().ok_or_else(|| {
-            let args: Vec<String> = std::env::args().skip(1).collect();
-            let args: Vec<&str> = args.iter().map(String::as_str).collect();
+            let args: Vec<OsString> = std::env::args_os().skip(1).collect();
+            let args: Vec<&dyn AsRef<OsStr>> = args.iter().map(|arg| arg as &dyn AsRef<OsStr>).collect();
             failure(format!(
                 "--renderdoc captures under RenderDoc, which this is not; run: renderdoccmd capture -w -d . -c step {} \
                  (Debian has it in the package renderdoc; `make renderdoc` installs it and does this)",
@@ -238,7 +244,7 @@ impl CommonFlags {
         if self.json {
             let mut line = super::device_json(gpu);
             line.extend(object(json!({
-                "profile": what, "steps": steps, "capture": shown(&file), "dispatches": dispatches,
+                "profile": what, "steps": steps, "capture": super::named(&file), "dispatches": dispatches,
             })));
             super::print_json("profile", line)?;
         }
@@ -261,13 +267,13 @@ impl CommonFlags {
         let report = ProfileReport { what, gpu, work, ceilings: &ceilings, profile: &profile };
         super::say(format!("{}\n{}", super::gpu_line(gpu), report.text()))?;
         if let Some(path) = &self.trace {
-            replace(path, report.trace().json().as_bytes()).map_err(failure)?;
+            super::write(path, report.trace().json().as_bytes(), self.force)?;
             super::tell(format!("{}: open it at https://ui.perfetto.dev or chrome://tracing", shown(path)));
         }
         if self.json {
             let mut line = super::device_json(gpu);
             line.extend(report.json());
-            line.insert("trace".into(), json!(self.trace.as_deref().map(shown)));
+            line.insert("trace".into(), json!(self.trace.as_deref().map(super::named)));
             super::print_json("profile", line)?;
         }
         Ok(Verdict::Yes)

@@ -97,7 +97,7 @@ pub fn run(flags: &Flags) -> super::Outcome {
             "checked": gpu.checked(),
             "tuned": found.iter().map(|tuned| tuned_json(&gpu, tuned)).collect::<Vec<_>>(),
             "left_out": left_out.collect::<Vec<_>>(),
-            "kept_in": kept.as_deref().map(shown),
+            "kept_in": kept.as_deref().map(super::named),
         })));
         super::print_json("tune", line)?;
     }

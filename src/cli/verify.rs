@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use super::network;
 use super::{DeviceFlags, Failure, Outcome, Verdict, failure, shown};
+use super::{network, runs};
 use crate::digest::{self, Digest, IMAGES, Integers};
 use crate::model::logits;
 use crate::report::{columns, thousands};
@@ -15,8 +15,9 @@ use crate::store::{Difference, Model};
 #[derive(Args)]
 #[command(after_help = NOTES)]
 pub struct Flags {
-    /// A checkpoint, a packed file, or one of another format that holds a network.
-    file: PathBuf,
+    /// A run's folder, a packed file, or one of another format that holds a network. [default: the newest ternary run
+    /// below runs/]
+    file: Option<PathBuf>,
     /// Another file that must hold the same network.
     #[arg(long, value_name = "OTHER")]
     against: Option<PathBuf>,
@@ -38,23 +39,25 @@ Exit code 1 if anything differs; the first difference is named.
 
 Examples:
   sterna verify digits.safetensors
-  sterna verify digits.safetensors --against runs/NAME/model.safetensors";
+  sterna verify digits.safetensors --against runs/NAME";
 
 pub fn run(flags: &Flags) -> Outcome {
-    let network = network::open(&flags.file)?;
-    let model = network::model(&network, &flags.file)?;
-    let other = flags.against.as_deref().map(open).transpose()?;
+    let file = runs::model_or_newest(flags.file.as_deref(), "with ternary weights", runs::ternary)?;
+    let network = network::open(&file)?;
+    let model = network::model(&network, &file)?;
+    let against = flags.against.as_deref().map(runs::model).transpose()?;
+    let other = against.as_deref().map(open).transpose()?;
     let gpu = flags.device.open()?;
     let mlp = network.upload(&gpu).map_err(failure)?;
     let (packed, gains) = model.parts();
 
     let images = digest::fixed_images(packed[0].cols);
-    super::tell(format!("{} on {} and in the CPU twin", shown(&flags.file), super::gpu_line(&gpu)));
+    super::tell(format!("{} on {} and in the CPU twin", shown(&file), super::gpu_line(&gpu)));
     let device = digest::integers(&gpu, &mlp, &images).map_err(failure)?;
     let twin = digest::twin_integers(&packed, &gains, &images);
     // Integers do not see a scale under which no logit is a number.
     let floats = logits(&gpu, &mlp, &images).map_err(failure)?;
-    network::finite(&flags.file, |i| format!("fixed image {i}"), floats.chunks_exact(floats.len() / IMAGES))?;
+    network::finite(&file, |i| format!("fixed image {i}"), floats.chunks_exact(floats.len() / IMAGES))?;
     // What the device holds after all that, of a checkpoint what it made of the shadow weights itself.
     let mut held = model.clone();
     let trits = mlp.params.packed(&gpu).map_err(failure)?;
@@ -68,7 +71,7 @@ pub fn run(flags: &Flags) -> Outcome {
             .filter_map(|(difference, between)| Some((difference?, between)))
             .collect();
     if let Some((path, other)) = &other {
-        let between = (shown(&flags.file), shown(path));
+        let between = (shown(&file), shown(path));
         found.extend(model.first_difference(other).map(|difference| (difference, between)));
     }
 
@@ -99,8 +102,8 @@ pub fn run(flags: &Flags) -> Outcome {
             first
         });
         let line = json!({
-            "equal": found.is_empty(), "digest": digest, "first_difference": first, "path": shown(&flags.file),
-            "against": flags.against.as_deref().map(shown), "digest_against": digest_against, "images": IMAGES,
+            "equal": found.is_empty(), "digest": digest, "first_difference": first, "path": super::named(&file),
+            "against": against.as_deref().map(super::named), "digest_against": digest_against, "images": IMAGES,
         });
         let mut line = super::object(line);
         line.extend(super::device_json(&gpu));

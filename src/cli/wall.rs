@@ -13,7 +13,7 @@ use crate::measure::ceilings::spread;
 use crate::measure::wall::{self, ENERGY_SHAPE, Part, Session, Wall};
 use crate::measure::{Wanted, Watch};
 use crate::report::wall::{compare_page, tables, wall_page};
-use crate::store::SCHEMA;
+use crate::store::{FileError, SCHEMA, free_names, taken};
 
 const EXAMPLES: &str = "\
 Leaves wall.html, one page that needs nothing but itself, and wall.json, which holds every sample. Ctrl-C writes what \
@@ -33,6 +33,9 @@ pub struct Flags {
     /// The folder for wall.html and wall.json, or for compare.html.
     #[arg(short, long, value_name = "DIR", default_value = "wall")]
     out: PathBuf,
+    /// Replace the files of before, which otherwise get another name; with --compare also compare.html.
+    #[arg(long)]
+    force: bool,
     /// Measure nothing: put these files on one page, compare.html in the folder.
     #[arg(
         long, value_name = "WALL.JSON", num_args = 1..,
@@ -181,13 +184,14 @@ pub fn run(flags: &Flags) -> Outcome {
         return compare(flags);
     }
     // Before minutes are spent: whether there is a place for the result.
+    super::no_dash(&flags.out)?;
     folder(&flags.out)?;
     let gpu = flags.section.open()?;
     let wall = flags.section.measure(&gpu, &flags.time, Part::Whole, "wall")?;
-    let page = flags.out.join("wall.html");
-    super::write(&page, wall_page(&wall, &flags.table.energy_model).as_bytes(), true)?;
+    let [page, file] = places(flags, wall.interrupted)?;
+    super::write(&page, wall_page(&wall, &flags.table.energy_model).as_bytes(), flags.force)?;
     let value = serde_json::to_value(&wall).map_err(failure)?;
-    super::write(&flags.out.join("wall.json"), format!("{value}\n").as_bytes(), true)?;
+    super::write(&file, format!("{value}\n").as_bytes(), flags.force)?;
 
     super::say(super::gpu_line(&gpu))?;
     for (title, table) in [
@@ -206,6 +210,26 @@ pub fn run(flags: &Flags) -> Outcome {
         super::print_json("wall", object(value))?;
     }
     Ok(verdict())
+}
+
+/// Where page and file are written. What is there gets another name, but keeps its own if this wall was interrupted.
+fn places(flags: &Flags, interrupted: bool) -> Result<[PathBuf; 2], Failure> {
+    let wanted = ["wall.html", "wall.json"].map(|name| flags.out.join(name));
+    let there: Vec<&PathBuf> = wanted.iter().filter(|path| taken(path)).collect();
+    if there.is_empty() || flags.force && !interrupted {
+        return Ok(wanted);
+    }
+    let free = free_names(wanted.each_ref().map(PathBuf::as_path));
+    if interrupted {
+        super::tell(format!("sterna: {} of before stays in its place", shown(there[0])));
+        return Ok(free);
+    }
+    for (path, free) in wanted.iter().zip(&free).filter(|(path, _)| taken(path)) {
+        let moved = fs::rename(path, free);
+        moved.map_err(|reason| failure(FileError::Write { path: free.clone(), reason }))?;
+        super::tell(format!("sterna: {} of before is now {}", shown(path), shown(free)));
+    }
+    Ok(wanted)
 }
 
 fn folder(path: &Path) -> Result<(), Failure> {
@@ -298,16 +322,17 @@ pub fn formats(flags: &FormatsFlags) -> Outcome {
 /// Puts several files on one page.
 fn compare(flags: &Flags) -> Outcome {
     let walls = flags.compare.iter().map(|path| read(path)).collect::<Result<Vec<Wall>, Failure>>()?;
+    super::no_dash(&flags.out)?;
     folder(&flags.out)?;
     let page = flags.out.join("compare.html");
-    super::write(&page, compare_page(&walls).as_bytes(), true)?;
+    super::write(&page, compare_page(&walls).as_bytes(), flags.force)?;
     for wall in &walls {
         super::say(format!("{} ({}), {}", wall.adapter, wall.backend, wall.began))?;
         super::say(format!("{}\n", tables::models(&wall.models).to_string().trim_end()))?;
     }
     super::say(format!("the page is {}", shown(&page)))?;
     if flags.section.json {
-        super::print_json("wall", object(json!({"compared": walls, "page": shown(&page)})))?;
+        super::print_json("wall", object(json!({"compared": walls, "page": super::named(&page)})))?;
     }
     Ok(Verdict::Yes)
 }

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::tensors::{Sealed, deserialize, intact, no_json};
-use super::{Arch, FileError, Model, Values, Weights, chain, replace, schema};
+use super::{Arch, FileError, Mapped, Model, Values, Weights, chain, replace, schema};
 use crate::parameter::{Parameter, Role};
 use crate::ternary::{Packed, words};
 
@@ -123,6 +123,11 @@ impl Checkpoint {
     /// # Errors
     /// If the folder cannot be written or the disk is full; the old file is then untouched.
     pub fn save(&self, path: &Path) -> Result<(), FileError> {
+        replace(path, &self.to_bytes())
+    }
+
+    /// The bytes of the file.
+    pub fn to_bytes(&self) -> Vec<u8> {
         let mut file = Sealed::new(FORMAT, &self.arch, self.parameters.iter().map(|saved| &saved.parameter));
         for saved in &self.parameters {
             for (name, values) in saved.floats() {
@@ -138,7 +143,7 @@ impl Checkpoint {
         if let Some(progress) = &self.progress {
             file.text("progress", serde_json::to_string(progress).expect("numbers have a JSON form"));
         }
-        replace(path, &file.finish())
+        file.finish()
     }
 
     /// Reads a file.
@@ -150,6 +155,16 @@ impl Checkpoint {
         Checkpoint::from_bytes(&bytes).map_err(|what| FileError::Content { path: path.into(), what })
     }
 
+    /// What a file says of its run and where that stands. Its values are not looked at, and its checksum neither.
+    ///
+    /// # Errors
+    /// If it is unreadable, no safetensors, or says nothing that is understood.
+    pub fn story(path: &Path) -> Result<(Value, Option<Progress>), FileError> {
+        let bytes = Mapped::open(path)?;
+        let told = deserialize(&bytes).and_then(|(_, metadata)| story(&metadata));
+        told.map_err(|what| FileError::Content { path: path.into(), what })
+    }
+
     /// Reads the bytes of a file.
     ///
     /// # Errors
@@ -157,12 +172,7 @@ impl Checkpoint {
     pub fn from_bytes(bytes: &[u8]) -> Result<Checkpoint, String> {
         let (file, metadata) = deserialize(bytes)?;
         current(&file, &metadata)?;
-        let json = |key: &str| metadata.get(key).map(String::as_str).unwrap_or("null");
-        let misread = |key: &str, error| {
-            format!("its metadata `{key}` is no {}", no_json("JSON of a run", json(key).as_bytes(), &error))
-        };
-        let run = serde_json::from_str(json("run")).map_err(|error| misread("run", error))?;
-        let progress = serde_json::from_str(json("progress")).map_err(|error| misread("progress", error))?;
+        let (run, progress) = story(&metadata)?;
         let (arch, parameters) = match super::header(&metadata)? {
             Some(header) => header,
             None => chain::of_checkpoint(&file, &run)?,
@@ -208,6 +218,17 @@ impl Checkpoint {
         chain::check(&arch, parameters.iter().map(|saved| &saved.parameter), str::to_string)?;
         Ok(Checkpoint { arch, parameters, progress, run })
     }
+}
+
+/// What the metadata says of the run, and where it stands.
+fn story(metadata: &BTreeMap<String, String>) -> Result<(Value, Option<Progress>), String> {
+    let json = |key: &str| metadata.get(key).map(String::as_str).unwrap_or("null");
+    let misread = |key: &str, error| {
+        format!("its metadata `{key}` is no {}", no_json("JSON of a run", json(key).as_bytes(), &error))
+    };
+    let run = serde_json::from_str(json("run")).map_err(|error| misread("run", error))?;
+    let progress = serde_json::from_str(json("progress")).map_err(|error| misread("progress", error))?;
+    Ok((run, progress))
 }
 
 /// What tells our own files from others in safetensors form.

@@ -1,12 +1,13 @@
-//! What can be wrong with a file.
+//! What can be wrong with a file, and how its name is told.
 
-use std::path::PathBuf;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
 
 /// What can be wrong with a file; one plain sentence each.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// The file cannot be read.
-    #[error("{}: cannot be read: {reason}", path.display())]
+    #[error("{}: cannot be read: {reason}", shown(path))]
     Read {
         /// The file.
         path: PathBuf,
@@ -14,19 +15,66 @@ pub enum FileError {
         reason: std::io::Error,
     },
     /// The file cannot be written.
-    #[error("{}: cannot be written: {reason}", path.display())]
+    #[error("{}: cannot be written: {reason}", shown(path))]
     Write {
         /// The file.
         path: PathBuf,
         /// The system's reason.
         reason: std::io::Error,
     },
+    /// The file is there, and nobody said that it may be replaced.
+    #[error("{} exists already and is left as it is", shown(.0))]
+    Exists(PathBuf),
     /// The file is no model.
-    #[error("{}: {what}", path.display())]
+    #[error("{}: {what}", shown(path))]
     Content {
         /// The file.
         path: PathBuf,
         /// What was expected and what was found.
         what: String,
     },
+}
+
+/// A path for people, on one line: control characters and bytes that are no text are written as escapes.
+pub fn shown(path: &Path) -> String {
+    let mut text = String::new();
+    for chunk in path.as_os_str().as_encoded_bytes().utf8_chunks() {
+        text += &escaped(chunk.valid(), &[]);
+        for byte in chunk.invalid() {
+            let _ = write!(text, "\\x{byte:02x}");
+        }
+    }
+    text
+}
+
+/// A text that a terminal takes for nothing else: its control characters, all but those `kept`, written as in JSON.
+pub fn escaped(text: &str, kept: &[char]) -> String {
+    let escape = |c: char| match c {
+        c if !c.is_control() || kept.contains(&c) => c.into(),
+        '\n' => r"\n".into(),
+        '\r' => r"\r".into(),
+        '\t' => r"\t".into(),
+        c => format!("\\u{:04x}", u32::from(c)),
+    };
+    text.chars().map(escape).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_told_on_one_line_without_control_characters() {
+        assert_eq!(shown(Path::new("runs/é 1")), "runs/é 1");
+        assert_eq!(shown(Path::new("a\n\u{1b}[31m\u{9b}b")), r"a\n\u001b[31m\u009bb");
+        assert_eq!(escaped("a\nb\tc\r", &['\n', '\t']), "a\nb\tc\\r");
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn bytes_that_are_no_text_are_told_as_what_they_are() {
+        use std::os::unix::ffi::OsStrExt;
+        let name = std::ffi::OsStr::from_bytes(b"caf\xe9/set");
+        assert_eq!(shown(Path::new(name)), "caf\\xe9/set");
+    }
 }

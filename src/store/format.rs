@@ -8,7 +8,9 @@ use serde_json::Value;
 use super::checkpoint::{self, Checkpoint, Saved};
 use super::listing::safetensors;
 use super::tensors::{deserialize, no_json};
-use super::{FileError, Imported, Loss, Mapped, Model, Reading, Weights, foreign, gguf, npy, npz, packed};
+use super::{
+    FileError, Imported, Loss, Mapped, Model, Reading, Weights, escaped, foreign, gguf, npy, npz, packed,
+};
 
 /// A file format, told by the first bytes and the names inside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,8 +103,7 @@ pub(super) fn import(
 /// A clause that a terminal takes for nothing else, whatever names a file brings into it.
 pub(super) fn plain(clause: &str) -> String {
     const MOST: usize = 1000;
-    let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.into() };
-    let shown: String = clause.chars().take(MOST).map(escaped).collect();
+    let shown = escaped(&clause.chars().take(MOST).collect::<String>(), &[]);
     match clause.chars().count() {
         count if count > MOST => format!("{shown}... ({count} characters)"),
         _ => shown,

@@ -32,13 +32,13 @@ mod packed;
 mod tensors;
 
 pub use arch::{Arch, number};
-pub use atomic::{TEMPORARY, create, replace};
+pub use atomic::{create, free_names, is_temporary, replace, taken};
 #[cfg(feature = "cli")]
 pub(crate) use atomic::{folder, target};
 pub use bitnet::WeightScale;
 pub use chain::{MLP, mlp};
 pub use checkpoint::{Checkpoint, Moments, Progress, Saved};
-pub use error::FileError;
+pub use error::{FileError, escaped, shown};
 pub use exchange::Exchange;
 pub use foreign::{Imported, Loss, Reading, Record};
 pub use format::{Format, read, read_as};

@@ -1,28 +1,33 @@
 //! A run's folder: made and proved writable before anything is trained, or opened again to go on.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{Seek, Write};
+use std::io::{ErrorKind, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::store::{FileError, TEMPORARY, replace};
+use crate::store::{FileError, create, is_temporary, replace, shown, taken};
 
 /// The file that a run goes on from.
 pub const MODEL: &str = "model.safetensors";
-const METRICS: &str = "metrics.jsonl";
+pub(super) const METRICS: &str = "metrics.jsonl";
+/// What a run writes when it begins, at the end of every epoch, and when all its epochs are done.
+const BEGUN: [&str; 3] = [MODEL, "config.json", "augment.png"];
+const EPOCH: [&str; 1] = ["curve.svg"];
+const ENDED: [&str; 2] = ["weights.png", "confusion.png"];
 
 /// Why a run cannot have a folder.
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
     /// There is a run in it already.
-    #[error("{} already holds a run", .0.display())]
+    #[error("{} already holds a run", shown(.0))]
     Taken(PathBuf),
     /// Nothing can be written into it.
-    #[error("{} cannot be written: {}", .0.display(), .1)]
+    #[error("{} cannot be written: {}", shown(.0), .1)]
     Unwritable(PathBuf, std::io::Error),
     /// Somebody trains in it.
-    #[error("another process trains in {}", .0.display())]
+    #[error("another process trains in {}", shown(.0))]
     Locked(PathBuf),
     /// A file in it cannot be read or written.
     #[error(transparent)]
@@ -76,42 +81,87 @@ pub struct RunFolder {
     /// Bytes of whole lines in the file, and the lines that found no room yet.
     written: u64,
     waiting: String,
+    /// The files that this run made: it replaces no others.
+    own: BTreeSet<&'static str>,
+}
+
+/// How far a run came that is opened again.
+#[derive(Clone, Copy, Debug)]
+pub struct Standing {
+    /// Whole epochs up to its checkpoint.
+    pub epoch: usize,
+    /// Epochs in all, as its checkpoint has it.
+    pub planned: usize,
+    /// Epochs in all from now on. If they are done, the folder is only read.
+    pub total: usize,
+    /// Whether it ended before it was extended, so that the pictures of the end are its own.
+    pub ended: bool,
 }
 
 impl RunFolder {
-    /// Makes a folder for a run.
+    /// Makes a folder for a run. Files in it that the run will not write do not matter. With `force` those that it will
+    /// are removed, a whole run too.
     ///
     /// # Errors
-    /// If it holds a run already, nothing can be written into it, or somebody trains in it.
-    pub fn create(path: &Path) -> Result<RunFolder, FolderError> {
+    /// If it holds a run or such a file already, nothing can be written into it, or somebody trains in it.
+    pub fn create(path: &Path, force: bool) -> Result<RunFolder, FolderError> {
         // A run that was killed before its first save leaves an empty list of epochs: nothing to lose.
         let begun = fs::metadata(path.join(METRICS)).is_ok_and(|metrics| metrics.len() > 0);
-        if path.join(MODEL).exists() || begun {
+        if !force && (taken(&path.join(MODEL)) || begun) {
             return Err(FolderError::Taken(path.into()));
         }
+        let (waiting, own) = (String::new(), BTreeSet::new());
+        let mut folder = RunFolder { path: path.into(), metrics: None, written: 0, waiting, own };
+        if !force {
+            folder.free()?;
+        }
         writable(path).map_err(|error| FolderError::Unwritable(path.into(), error))?;
-        let metrics = Some(open(path)?);
-        Ok(RunFolder { path: path.into(), metrics, written: 0, waiting: String::new() })
+        let metrics = open(path)?;
+        if force {
+            folder.clear(&metrics)?;
+        }
+        folder.metrics = Some(metrics);
+        Ok(folder)
+    }
+
+    /// Takes away what a run of before left.
+    fn clear(&self, metrics: &File) -> Result<(), FileError> {
+        metrics.set_len(0).map_err(|reason| unwritable(&self.path, reason))?;
+        for path in names().map(|name| self.path.join(name)) {
+            match fs::remove_file(&path) {
+                Err(reason) if reason.kind() != ErrorKind::NotFound => {
+                    return Err(FileError::Write { path, reason });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether nobody else has a name that this run may write.
+    fn free(&self) -> Result<(), FileError> {
+        let others = names().filter(|name| !self.own.contains(name));
+        match others.map(|name| self.path.join(name)).find(|path| taken(path)) {
+            Some(path) => Err(FileError::Exists(path)),
+            None => Ok(()),
+        }
     }
 
     /// Opens the folder of a checkpoint to go on with, and returns the epochs up to it. Epochs after the
-    /// checkpoint, whose weights are lost, are cut off. A run that is `finished` is only read.
+    /// checkpoint, whose weights are lost, are cut off. With `force` the run takes the names that others have.
     ///
     /// # Errors
-    /// If nothing can be written into it, or somebody trains in it.
-    pub fn reopen(
-        model: &Path,
-        epoch: usize,
-        finished: bool,
-    ) -> Result<(RunFolder, Vec<Epoch>), FolderError> {
+    /// If there is a file that the run will write and did not make, nothing can be written, or somebody trains in it.
+    pub fn reopen(model: &Path, from: Standing, force: bool) -> Result<(RunFolder, Vec<Epoch>), FolderError> {
         let path = model.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let mut metrics = None;
-        if !finished {
+        let trains = from.epoch < from.total;
+        if trains {
             writable(path).map_err(|error| FolderError::Unwritable(path.into(), error))?;
             metrics = Some(open(path)?);
             // What a killed process was just writing.
             for entry in fs::read_dir(path).into_iter().flatten().flatten() {
-                if entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
+                if is_temporary(&entry.file_name()) {
                     let _ = fs::remove_file(entry.path());
                 }
             }
@@ -122,12 +172,23 @@ impl RunFolder {
         for line in text.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
             let before = epochs.last().map_or(0, |epoch| epoch.epoch);
             match serde_json::from_str::<Epoch>(line) {
-                Ok(next) if next.epoch > before && next.epoch <= epoch => epochs.push(next),
+                Ok(next) if next.epoch > before && next.epoch <= from.epoch => epochs.push(next),
                 _ => break,
             }
             written += line.len() as u64;
         }
-        Ok((RunFolder { path: path.to_path_buf(), metrics, written, waiting: String::new() }, epochs))
+        let mut own = BTreeSet::from(BEGUN);
+        // The line of an epoch is written before its curve.
+        own.extend(EPOCH.iter().filter(|_| force || !text.is_empty()));
+        // It may have come to its end without room for its last checkpoint.
+        let last = text.lines().rev().find_map(|line| serde_json::from_str::<Epoch>(line).ok());
+        let ended = from.ended || last.is_some_and(|last| last.epoch >= from.planned);
+        own.extend(ENDED.iter().filter(|_| force || ended));
+        let folder = RunFolder { path: path.to_path_buf(), metrics, written, waiting: String::new(), own };
+        if trains {
+            folder.free()?;
+        }
+        Ok((folder, epochs))
     }
 
     /// Appends a line to the metrics, after those that found no room before.
@@ -153,12 +214,18 @@ impl RunFolder {
         Ok(())
     }
 
-    /// Replaces a file of the folder.
+    /// Writes a file of the folder, over its own of before.
     ///
     /// # Errors
-    /// If it cannot be written.
-    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), FileError> {
-        replace(&self.path.join(name), bytes)
+    /// If it cannot be written, or if it is there and not the run's own.
+    pub fn write(&mut self, name: &'static str, bytes: &[u8]) -> Result<(), FileError> {
+        let path = self.path.join(name);
+        if self.own.contains(name) {
+            return replace(&path, bytes);
+        }
+        create(&path, bytes)?;
+        self.own.insert(name);
+        Ok(())
     }
 
     /// Whether there is something left to train.
@@ -170,6 +237,11 @@ impl RunFolder {
     pub fn model(&self) -> PathBuf {
         self.path.join(MODEL)
     }
+}
+
+/// All that a run writes, but for the list of epochs.
+fn names() -> impl Iterator<Item = &'static str> {
+    BEGUN.into_iter().chain(EPOCH).chain(ENDED)
 }
 
 fn writable(folder: &Path) -> std::io::Result<()> {

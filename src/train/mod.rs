@@ -9,15 +9,19 @@ mod folder;
 mod resume;
 #[cfg(feature = "files")]
 mod run;
+#[cfg(feature = "files")]
+mod runs;
 mod steps;
 mod trainer;
 
 pub use config::{Augment, Config, ConfigError, Optimizer};
 pub use digits::{Digits, Sample};
 #[cfg(feature = "files")]
-pub use folder::{Epoch, FolderError, MODEL, RunFolder};
+pub use folder::{Epoch, FolderError, MODEL, RunFolder, Standing};
 #[cfg(feature = "files")]
 pub use resume::Fault;
 #[cfg(feature = "files")]
 pub use run::{Ended, Observer, Run, RunError};
+#[cfg(feature = "files")]
+pub use runs::{Found, State, below};
 pub use trainer::{Evaluator, Recipe, Score, Source, Trainer, classes};

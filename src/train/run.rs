@@ -4,7 +4,7 @@
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Epoch, Evaluator, Fault, MODEL, RunFolder, Score, Source, Trainer};
 use crate::gpu::Error;
@@ -25,7 +25,7 @@ pub trait Observer {
     fn result(&mut self, epoch: &Epoch, trits: &[Packed]) -> Value;
 
     /// An epoch ended, and all its numbers are finite.
-    fn epoch(&mut self, epoch: &Epoch, folder: &RunFolder);
+    fn epoch(&mut self, epoch: &Epoch, folder: &mut RunFolder);
 
     /// A value is no number any more, and the step where that began is looked for.
     fn diverging(&mut self);
@@ -82,11 +82,25 @@ pub struct Run<N, S> {
 }
 
 impl<N: Network, S: Source> Run<N, S> {
-    /// Trains to the end, or says why it did not come to that. It saves after every epoch, and besides whenever so much
-    /// time has passed.
+    /// Saves the run where it stands, before it is trained: whatever happens then, there is a file to go on from.
     ///
     /// # Errors
-    /// If the device failed, or the first file cannot be written. The last checkpoint is whole then.
+    /// If the device failed, or the file cannot be written.
+    pub fn begin(&mut self) -> Result<(), RunError> {
+        let trits = match self.trits.take() {
+            Some(trits) => trits,
+            None => self.packed()?,
+        };
+        let file = self.snapshot(&trits)?.ok_or(RunError::FirstWeights)?;
+        self.trits = Some(trits);
+        Ok(self.folder.write(MODEL, &file.to_bytes())?)
+    }
+
+    /// Trains to the end, or says why it did not come to that. It saves after every epoch, and besides whenever so much
+    /// time has passed. A run that diverges says so in its file, under `diverged`.
+    ///
+    /// # Errors
+    /// If the device failed. The last checkpoint is whole then.
     pub fn train(&mut self, every: Option<Duration>, observer: &mut dyn Observer) -> Result<Ended, RunError> {
         let (begun, before) = (Instant::now(), self.elapsed + self.seconds);
         let epochs = self.trainer.recipe.epochs;
@@ -95,10 +109,6 @@ impl<N: Network, S: Source> Run<N, S> {
             None => self.packed()?,
         };
         let mut good = self.snapshot(&trits)?.ok_or(RunError::FirstWeights)?;
-        if self.trainer.steps() == 0 {
-            // Whatever happens from now on, there is a file to go on from.
-            good.save(&self.folder.model())?;
-        }
         let mut saved = (self.trainer.steps(), Instant::now());
         while self.trainer.epoch < epochs {
             let started = Instant::now();
@@ -126,14 +136,17 @@ impl<N: Network, S: Source> Run<N, S> {
                 None => {
                     let until = self.trainer.steps();
                     observer.diverging();
-                    return Ok(Ended::Diverged(self.trainer.first_fault(&good, until)?, saved.0));
+                    let fault = self.trainer.first_fault(&good, until)?;
+                    good.run["diverged"] = json!(fault.as_ref().map_or(until, |fault| fault.step));
+                    observer.written(MODEL, self.folder.write(MODEL, &good.to_bytes()));
+                    return Ok(Ended::Diverged(fault, saved.0));
                 }
             }
             if let Some(epoch) = epoch {
-                observer.epoch(&epoch, &self.folder);
                 observer.written("metrics.jsonl", self.folder.append(&epoch));
+                observer.epoch(&epoch, &mut self.folder);
             }
-            let written = good.save(&self.folder.model());
+            let written = self.folder.write(MODEL, &good.to_bytes());
             saved = (if written.is_ok() { self.trainer.steps() } else { saved.0 }, Instant::now());
             observer.written(MODEL, written);
             if observer.stop() && self.trainer.epoch < epochs {

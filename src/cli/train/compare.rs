@@ -2,12 +2,11 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{
-    Config, Finished, Flags, MODEL, Outcome, Precision, Score, Start, Verdict, failure, fresh, seconds,
-};
-use crate::cli::{print_json, say, score_json, shown, tell, warn};
+use super::{Config, Finished, Flags, MODEL, Outcome, Precision, Score, Start, Verdict, fresh, seconds};
+use crate::cli::{exists, print_json, say, score_json, tell, warn, write};
 use crate::report::{Point, columns, compare_svg, thousands};
-use crate::store::replace;
+use crate::store::{shown, taken};
+use crate::train::{Found, State};
 
 /// The network as the flags ask for it, and what it is held against, both from one seed.
 fn pair(flags: &Flags, seed: u64) -> [(&'static str, Config); 2] {
@@ -53,12 +52,20 @@ impl Side {
 pub fn run(flags: &Flags) -> Outcome {
     let base = flags.out.clone().unwrap_or_else(|| fresh(flags.seed));
     let mut sides = pair(flags, flags.seed).map(|(name, _)| Side { name, runs: Vec::new() });
+    let folder = |name: &str, seed: u64| base.join(format!("{}-{seed}", name.replace(' ', "-")));
+    // The picture is this comparison's own if its first pair has ended.
+    let picture = base.join("compare.svg");
+    let ended = |name| matches!(Found::open(&folder(name, flags.seed)), Ok(Some(run)) if run.state == State::Finished);
+    let replaces = flags.force || sides.iter().all(|side| ended(side.name));
+    if !replaces && taken(&picture) {
+        return Err(exists(&picture));
+    }
     let mut data = String::new();
     for seed in flags.seeds() {
         // Both, so that what a network lacks is said before the other is trained.
         let mut starts = Vec::new();
         for (name, config) in pair(flags, seed) {
-            let path = base.join(format!("{}-{seed}", name.replace(' ', "-")));
+            let path = folder(name, seed);
             let model = path.join(MODEL);
             // What an interrupted comparison left is taken up.
             starts.push(match model.exists() {
@@ -92,9 +99,8 @@ pub fn run(flags: &Flags) -> Outcome {
         seeds => format!(", mean of {seeds} seeds from {} on", flags.seed),
     };
     let title = format!("{data}, {} epochs{from}", flags.epochs);
-    let picture = base.join("compare.svg");
     let points: Vec<(&str, &[Point])> = curves.iter().map(|(name, points)| (*name, &points[..])).collect();
-    replace(&picture, compare_svg(&title, &points).as_bytes()).map_err(failure)?;
+    write(&picture, compare_svg(&title, &points).as_bytes(), replaces)?;
     for run in sides.iter().flat_map(|side| &side.runs) {
         run.log.complete()?;
     }

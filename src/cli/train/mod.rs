@@ -3,23 +3,24 @@
 mod compare;
 mod log;
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::{DataFlags, DeviceFlags, Failure, Outcome, Verdict, failure, interrupt, shown};
+use super::{DataFlags, DeviceFlags, Failure, Outcome, Verdict, failure, interrupt};
 use crate::gpu::Gpu;
 use crate::mnist::Dataset;
 use crate::model::{Mlp, Precision, Shape, logits};
 use crate::parameter::Role;
 use crate::report::{confusion_png, contact_sheet_png, weights_png};
-use crate::store::{Checkpoint, FileError, SCHEMA};
+use crate::store::{Checkpoint, FileError, Progress, SCHEMA, shown};
 use crate::ternary::{Packed, RMSNORM_EPS};
 use crate::train::{
     Augment, Config, Digits, Ended, Epoch, Evaluator, Fault, FolderError, MODEL, Observer, Optimizer, Run,
-    RunFolder, Score, Trainer, classes,
+    RunFolder, Score, Standing, Trainer, classes,
 };
 use log::Log;
 
@@ -77,9 +78,13 @@ pub struct Flags {
     #[arg(requires = "compare")]
     seeds: u64,
     /// Go on with an interrupted run, given by its folder or its model.safetensors, to the same weights as if it
-    /// had never stopped (on the same adapter). What determines the run comes from the file.
+    /// had never stopped (on the same adapter). What determines the run comes from the file. With --epochs the run
+    /// gets another number of epochs in all, also one that has ended.
     #[arg(long, value_name = "RUN", conflicts_with = "out")]
     resume: Option<PathBuf>,
+    /// Replace files that this run did not make where they have its names; of a folder that holds a run, the run.
+    #[arg(long)]
+    force: bool,
     /// Save the run this often, besides after every epoch; 0 for after epochs only.
     #[arg(long, value_name = "F", default_value_t = 60.0)]
     checkpoint_seconds: f64,
@@ -105,12 +110,18 @@ Hardly any from the start: it is too low.
 
 Ctrl-C finishes the step, saves the run and says how to go on.
 
+--resume RUN --epochs TOTAL extends a run, or shortens it. The rule: every step from there on has the learning rate \
+that it would have in a run of TOTAL epochs, and all else stays as it is. So the rate of a run that had come to 0 \
+jumps up once, and comes to 0 again at the end of epoch TOTAL.
+
 Examples:
   sterna train                              20 epochs of MNIST, about 98.8 %
   sterna train --epochs 2 --augment none    a quick look: about 97.6 %
   sterna train --hidden 1024,1024 --batch 256 --lr 2e-3
   sterna train --data ~/fashion-mnist --out runs/fashion
   sterna train --resume runs/fashion
+  sterna train --resume runs/fashion --epochs 40
+                                            extend it to 40 epochs in all
   sterna train --compare                    beside the same network in f32
   sterna train --compare --seeds 3          the means of three seeds
   sterna train --compare --no-shadow --epochs 5
@@ -120,6 +131,7 @@ Examples:
 
 pub fn run(flags: &Flags, given: &[String]) -> Outcome {
     flags.check()?;
+    flags.out.as_deref().map_or(Ok(()), super::no_dash)?;
     interrupt::listen()?;
     if flags.compare {
         return compare::run(flags);
@@ -175,7 +187,7 @@ impl Flags {
     }
 
     /// Refuses what is `asked`, as far as it was `given`, where the run that goes on has something else. Without
-    /// `given` all of it counts.
+    /// `given` all of it counts; with it epochs do not, for they may be others.
     fn agree(asked: &Config, given: Option<&[String]>, file: &Path, config: &Config) -> Result<(), Failure> {
         let [asked, its] = [asked, config].map(|config| json!(config));
         for (key, asked) in asked.as_object().into_iter().flatten() {
@@ -183,7 +195,7 @@ impl Flags {
                 "shadow" => ("no_shadow", "--no-shadow".to_string()),
                 key => (key, format!("--{} {}", key.replace('_', "-"), plain(asked))),
             };
-            let counts = given.is_none_or(|given| given.iter().any(|given| given == id));
+            let counts = given.is_none_or(|given| id != "epochs" && given.iter().any(|given| given == id));
             if counts && *asked != its[key] {
                 let its = if key == "shadow" { "shadow weights".into() } else { plain(&its[key]) };
                 return Err(failure(format!(
@@ -235,26 +247,13 @@ impl Start {
         let evaluator = Evaluator::new(&gpu, &trainer.network, &data.test).map_err(failure)?;
         // Last of what can be refused, so that a refusal leaves no empty folder behind.
         let path = out.map_or_else(|| fresh(config.seed), Path::to_path_buf);
-        let folder = RunFolder::create(&path).map_err(|error| match error {
-            FolderError::Taken(folder) => {
-                let folder = shown(&folder);
-                failure(format!(
-                    "--out {folder} already holds a run: go on with it by --resume {folder}, choose another folder, \
-                     or remove this one"
-                ))
-            }
+        let folder = RunFolder::create(&path, flags.force).map_err(|error| match error {
             FolderError::Unwritable(..) => failure(format!("--out {error}")),
-            other => failure(other),
+            other => unopened(other),
         })?;
         let description = describe(&gpu, &data, &config, &trainer, flags.data.folder());
-        folder.write("config.json", format!("{description:#}\n").as_bytes()).map_err(failure)?;
-        if let Some(samples) = trainer.source.samples(&gpu, 10, 9).map_err(failure)? {
-            let title = format!("{}, --augment {}", data.name, plain(&json!(config.augment)));
-            let sheet = contact_sheet_png(&title, &samples, [data.height, data.width]);
-            folder.write("augment.png", &sheet).map_err(failure)?;
-        }
         let arch = trainer.network.shape.arch();
-        let run = Run {
+        let mut run = Run {
             trainer,
             evaluator,
             folder,
@@ -265,6 +264,13 @@ impl Start {
             seconds: 0.0,
             elapsed: 0.0,
         };
+        run.begin().map_err(failure)?;
+        write_config(&mut run)?;
+        if let Some(samples) = run.trainer.source.samples(&gpu, 10, 9).map_err(failure)? {
+            let title = format!("{}, --augment {}", data.name, plain(&json!(config.augment)));
+            let sheet = contact_sheet_png(&title, &samples, [data.height, data.width]);
+            run.folder.write("augment.png", &sheet).map_err(failure)?;
+        }
         let start = Start { data, config, run, epochs: Vec::new() };
         start.introduce("into");
         Ok(start)
@@ -285,7 +291,7 @@ impl Start {
         }
         let mut file = Checkpoint::load(path).map_err(failure)?;
         let refuse = |what: String| failure(format!("{}: {what}", shown(path)));
-        let config: Config = serde_json::from_value(file.run["config"].clone()).map_err(|error| {
+        let mut config: Config = serde_json::from_value(file.run["config"].clone()).map_err(|error| {
             refuse(format!("has no config to go on with ({error}); `sterna eval` can use it"))
         })?;
         let (Some(progress), true) =
@@ -296,8 +302,21 @@ impl Start {
             ));
         };
         Flags::agree(asked, given, path, &config)?;
+        let told = given.is_some_and(|given| given.iter().any(|given| given == "epochs"));
+        let planned = config.epochs;
+        if told && asked.epochs != planned {
+            let (total, Progress { epoch, step, .. }) = (asked.epochs, progress);
+            if total <= epoch {
+                return Err(failure(format!(
+                    "--epochs {total}: {} has done {epoch} epochs and {step} steps: give a total above {epoch}",
+                    shown(path)
+                )));
+            }
+            config.epochs = total;
+        }
+        let extended = config.epochs != planned;
 
-        let known = file.run["data"]["folder"].as_str().map(PathBuf::from);
+        let known = super::path_of(&file.run["data"]["folder"]);
         let set = DataFlags::of(flags.data.folder().or(known));
         let data = set.load()?;
         if file.run["data"]["crc32"] != json!(data.fingerprint()) {
@@ -330,8 +349,18 @@ impl Start {
         let mut trainer = Trainer::new(&gpu, &data, &config).map_err(super::unfit(&gpu, &config, &data))?;
         trainer.restore(&file).map_err(failure)?;
         let evaluator = Evaluator::new(&gpu, &trainer.network, &data.test).map_err(failure)?;
-        let reopened = RunFolder::reopen(path, progress.epoch, progress.epoch == config.epochs);
-        let (folder, epochs) = reopened.map_err(failure)?;
+        let mut plans = file.run["plans"].as_array().cloned().unwrap_or_default();
+        if extended {
+            plans
+                .push(json!({"epochs": planned, "until_epoch": progress.epoch, "until_step": progress.step}));
+        }
+        let standing = Standing {
+            epoch: progress.epoch,
+            planned,
+            total: config.epochs,
+            ended: plans.iter().any(|plan| plan["epochs"] == plan["until_epoch"]),
+        };
+        let (folder, epochs) = RunFolder::reopen(path, standing, flags.force).map_err(unopened)?;
         if epochs.len() < progress.epoch {
             super::warn(format!(
                 "sterna: metrics.jsonl holds {} of {} epochs: the curve has no others",
@@ -345,7 +374,7 @@ impl Start {
             let [rows, cols] = saved.parameter.matrix();
             Some(Packed { rows, cols, scale: 1.0, words: saved.trits.take()? })
         });
-        let run = Run {
+        let mut run = Run {
             description: describe(&gpu, &data, &config, &trainer, set.folder()),
             trits: trits.collect(),
             result: file.run["result"].take(),
@@ -356,12 +385,27 @@ impl Start {
             evaluator,
             folder,
         };
+        if !plans.is_empty() {
+            run.description["plans"] = json!(plans);
+        }
+        if extended {
+            // From here on the run is one of so many epochs, whatever happens.
+            run.begin().map_err(failure)?;
+            write_config(&mut run)?;
+        }
         let start = Start { data, config, run, epochs };
         let (epoch, epochs) = (progress.epoch, start.config.epochs);
         start.introduce(&match epoch == epochs {
             true => format!("all {epochs} epochs are done, in"),
             false => format!("going on after epoch {epoch}/{epochs} and step {}/{steps}, in", progress.step),
         });
+        if extended {
+            let next = start.config.rate(start.data.train.len(), epoch * steps + progress.step);
+            super::tell(format!(
+                "{epochs} epochs in all instead of {planned}: the learning rate goes on at {next:.3e}, as in a run of \
+                 {epochs}"
+            ));
+        }
         let here = ["adapter", "backend", "checked"].map(|key| start.run.description[key].clone());
         if epoch < epochs && begun != here {
             super::warn(format!(
@@ -450,7 +494,7 @@ impl Start {
     /// The last pictures, and what there is to say.
     fn finished(self, mut log: Log, layers: Vec<Packed>) -> Result<Finished, Failure> {
         let (size, title) = ([self.data.height, self.data.width], self.title());
-        let Run { trainer, folder, result, .. } = self.run;
+        let Run { trainer, mut folder, result, description, .. } = self.run;
         let logits = logits(&trainer.gpu, &trainer.network, &self.data.test.images).map_err(failure)?;
         let said = classes(&logits, self.data.classes);
         // A run that was finished before is left as it is.
@@ -463,7 +507,7 @@ impl Start {
         }
         let number = |key: &str| result[key].as_f64().unwrap_or(f64::NAN);
         let mut summary = super::object(result.clone());
-        summary.insert("checkpoint".into(), json!(shown(&folder.model())));
+        summary.insert("checkpoint".into(), super::named(&folder.model()));
         let hits =
             said.iter().zip(&self.data.test.labels).map(|(&said, &is)| said == usize::from(is)).collect();
         Ok(Finished {
@@ -471,6 +515,7 @@ impl Start {
             seconds_per_epoch: number("seconds_per_epoch"),
             shape: trainer.network.shape,
             folder: folder.path,
+            data: super::path_of(&description["data"]["folder"]),
             hits,
             layers,
             summary,
@@ -535,10 +580,11 @@ impl Observer for Teller {
         Value::Object(result)
     }
 
-    fn epoch(&mut self, epoch: &Epoch, folder: &RunFolder) {
+    fn epoch(&mut self, epoch: &Epoch, folder: &mut RunFolder) {
         self.epoch = epoch.epoch;
         self.log.epoch(epoch);
-        self.log.note("curve.svg", folder.write("curve.svg", self.log.curve(&self.title).as_bytes()));
+        let written = folder.write("curve.svg", self.log.curve(&self.title).as_bytes());
+        self.log.note("curve.svg", written);
     }
 
     fn diverging(&mut self) {
@@ -551,24 +597,54 @@ impl Observer for Teller {
     }
 }
 
+/// Everything that determines the run, beside its checkpoint.
+fn write_config(run: &mut Run<Mlp, Digits>) -> Result<(), Failure> {
+    let text = format!("{:#}\n", run.description);
+    run.folder.write("config.json", text.as_bytes()).map_err(failure)
+}
+
+/// Why a run has no folder, in flags.
+fn unopened(error: FolderError) -> Failure {
+    match error {
+        FolderError::Taken(folder) => {
+            let folder = shown(&folder);
+            failure(format!(
+                "--out {folder} already holds a run: go on with it by --resume {folder}, choose another folder, or \
+                 replace it by --force"
+            ))
+        }
+        FolderError::File(FileError::Exists(file)) => failure(format!(
+            "{} exists, and this run did not make it: choose another folder, move the file away, or replace it by \
+             --force",
+            shown(&file)
+        )),
+        other => failure(other),
+    }
+}
+
 /// A folder name that nobody has.
 fn fresh(seed: u64) -> PathBuf {
     let time = jiff::Zoned::now().strftime("%Y-%m-%d-%H%M%S");
     let base = PathBuf::from("runs").join(format!("{time}-{seed}"));
     // Two runs may start in one second.
-    let numbered = (2..).map(|n| PathBuf::from(format!("{}.{n}", base.display())));
+    let numbered = (2..).map(|n| base.with_file_name(format!("{time}-{seed}.{n}")));
     let mut names = std::iter::once(base.clone()).chain(numbered);
     names.find(|path| !path.exists()).expect("the names do not end")
 }
 
 /// The command that goes on with a run on the same device.
 fn go_on(model: &Path, flags: &Flags) -> String {
-    super::command(&[&["train", "--resume", &shown(model)], &flags.device.words()[..]].concat())
+    let mut words: Vec<&dyn AsRef<OsStr>> = vec![&"train", &"--resume", &model];
+    let device = flags.device.words();
+    words.extend(device.iter().map(|word| word as &dyn AsRef<OsStr>));
+    super::command(&words)
 }
 
 /// A run that came to its end.
 struct Finished {
     folder: PathBuf,
+    /// The data set's, if it is not inside the program.
+    data: Option<PathBuf>,
     shape: Shape,
     layers: Vec<Packed>,
     test: Score,
@@ -585,7 +661,11 @@ impl Finished {
         self.log.complete()?;
         let (time, folder) = (seconds(self.seconds_per_epoch), shown(&self.folder));
         super::say(format!("{time} s per epoch; the run is in {folder}"))?;
-        super::say(format!("Next: {}", super::command(&["eval", &shown(&self.folder.join(MODEL))])))
+        let mut next: Vec<&dyn AsRef<OsStr>> = vec![&"eval", &self.folder];
+        if let Some(data) = &self.data {
+            next.extend([&"--data" as &dyn AsRef<OsStr>, data]);
+        }
+        super::say(format!("Next: {}", super::command(&next)))
     }
 }
 
@@ -602,7 +682,7 @@ fn describe(gpu: &Gpu, data: &Dataset, config: &Config, trainer: &Trainer, folde
         "data": {
             "name": data.name, "height": data.height, "width": data.width, "classes": data.classes,
             "train_images": data.train.len(), "test_images": data.test.len(),
-            "crc32": data.fingerprint(), "folder": folder,
+            "crc32": data.fingerprint(), "folder": folder.as_deref().map(super::named),
         },
         "adapter": gpu.name(),
         "backend": gpu.backend(),

@@ -1,0 +1,108 @@
+//! Runs by their folders: what each is, how far it came, and which of them was the last.
+
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use serde_json::Value;
+
+use super::folder::{METRICS, MODEL};
+use crate::store::{Checkpoint, FileError, Progress};
+
+/// Folders in folders that are looked into: a comparison keeps its runs one deeper.
+const DEPTH: usize = 2;
+
+/// A run as its checkpoint tells it.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// Its folder.
+    pub path: PathBuf,
+    /// When its checkpoint was last written.
+    pub changed: SystemTime,
+    /// What it says of itself: config, data, dims, the result of its last epoch.
+    pub about: Value,
+    /// Where it stands.
+    pub progress: Progress,
+    /// Whether it goes on, and how it ended.
+    pub state: State,
+}
+
+/// Whether a run goes on, and how it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Another process trains in its folder.
+    Running,
+    /// All its epochs are done.
+    Finished,
+    /// It can be gone on with.
+    Interrupted,
+    /// A value became no number.
+    Diverged,
+}
+
+impl State {
+    /// Its name in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            State::Running => "running",
+            State::Finished => "finished",
+            State::Interrupted => "interrupted",
+            State::Diverged => "diverged",
+        }
+    }
+}
+
+impl Found {
+    /// The run in a folder; none where the folder's network was not trained here.
+    ///
+    /// # Errors
+    /// If its checkpoint cannot be read.
+    pub fn open(folder: &Path) -> Result<Option<Found>, FileError> {
+        let model = folder.join(MODEL);
+        let changed = fs::metadata(&model).and_then(|file| file.modified());
+        let changed = changed.map_err(|reason| FileError::Read { path: model.clone(), reason })?;
+        let (about, Some(progress)) = Checkpoint::story(&model)? else { return Ok(None) };
+        let all = about["config"]["epochs"].as_u64();
+        let locked = File::open(folder.join(METRICS))
+            .is_ok_and(|metrics| matches!(metrics.try_lock_shared(), Err(TryLockError::WouldBlock)));
+        let state = match locked {
+            true => State::Running,
+            _ if !about["diverged"].is_null() => State::Diverged,
+            _ if all.is_none_or(|all| progress.epoch as u64 >= all) => State::Finished,
+            _ => State::Interrupted,
+        };
+        Ok(Some(Found { path: folder.into(), changed, about, progress, state }))
+    }
+
+    /// Share of hits on the test set after its last whole epoch.
+    pub fn accuracy(&self) -> Option<f64> {
+        self.about["result"]["test_accuracy"].as_f64()
+    }
+
+    /// Inputs, widths of the hidden layers, classes.
+    pub fn dims(&self) -> Vec<u64> {
+        self.about["dims"].as_array().into_iter().flatten().filter_map(Value::as_u64).collect()
+    }
+}
+
+/// The runs below a folder, the newest first, and the checkpoints there that cannot be read.
+pub fn below(folder: &Path) -> (Vec<Found>, Vec<FileError>) {
+    let (mut found, mut faults) = (Vec::new(), Vec::new());
+    walk(folder, DEPTH, &mut |run| match Found::open(run) {
+        Ok(run) => found.extend(run),
+        Err(fault) => faults.push(fault),
+    });
+    found.sort_by(|a, b| (b.changed, &b.path).cmp(&(a.changed, &a.path)));
+    (found, faults)
+}
+
+fn walk(folder: &Path, depth: usize, run: &mut dyn FnMut(&Path)) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.join(MODEL).is_file() {
+            run(&path);
+        } else if depth > 1 && path.is_dir() {
+            walk(&path, depth - 1, run);
+        }
+    }
+}
