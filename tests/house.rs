@@ -11,7 +11,7 @@ use sterna::kernels::{OPERATIONS, PROBES};
 
 /// The floors of `src/lib.rs`, the lowest first.
 const FLOORS: [&[&str]; 5] = [
-    &["ternary", "parameter", "mnist", "random", "augment", "digit", "store"],
+    &["ternary", "parameter", "mnist", "random", "augment", "digit", "store", "content"],
     &["gpu", "reference"],
     &["kernels", "model", "shader"],
     &["train", "digest", "report", "measure", "amd"],

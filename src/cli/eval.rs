@@ -36,7 +36,7 @@ Example:
 
 pub fn run(flags: &Flags) -> Outcome {
     let network = network::open(&flags.model)?;
-    let data = flags.data.load()?;
+    let data = flags.data.load_for(&network.about)?;
     let dims = &network.shape.dims;
     if dims.first() != Some(&data.pixels()) || dims.last() != Some(&data.classes) {
         return Err(failure(format!(

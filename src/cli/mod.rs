@@ -197,13 +197,17 @@ struct DataFlags {
     /// from them. Without this flag: the MNIST inside the program.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// The files of --data hold every image transposed, rows for columns: turn them upright, as `predict` expects
+    /// pictures.
+    ///
+    /// So do the files of EMNIST, which are known by their names; --transposed=false leaves images as they are. A
+    /// model remembers what was done when it was trained.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(requires = "data")]
+    transposed: Option<bool>,
 }
 
 impl DataFlags {
-    /// The flags that name a folder, or none.
-    fn of(folder: Option<PathBuf>) -> DataFlags {
-        DataFlags { data: folder }
-    }
 
     /// The folder, from wherever the program may be started next.
     fn folder(&self) -> Option<PathBuf> {
@@ -211,10 +215,25 @@ impl DataFlags {
     }
 
     fn load(&self) -> Result<Dataset, Failure> {
-        match &self.data {
-            Some(folder) => Dataset::load(folder).map_err(failure),
-            None => Ok(Dataset::embedded()),
+        self.load_for(&Value::Null)
+    }
+
+    /// The set, its images turned as they were for the run that says this of itself.
+    fn load_for(&self, run: &Value) -> Result<Dataset, Failure> {
+        let Some(folder) = &self.data else { return Ok(Dataset::embedded()) };
+        let mut data = Dataset::load(folder).map_err(failure)?;
+        match self.transposed {
+            Some(transposed) if transposed != data.transposed => data = data.turned(),
+            None if run["data"]["crc32"].is_u64() && run["data"]["crc32"] != json!(data.fingerprint()) => {
+                let other = data.clone().turned();
+                data = if run["data"]["crc32"] == json!(other.fingerprint()) { other } else { data };
+            }
+            _ => {}
         }
+        if data.transposed {
+            tell(format!("{}: its files hold every image transposed; here they are upright", data.name));
+        }
+        Ok(data)
     }
 }
 
@@ -227,13 +246,15 @@ fn failure(error: impl Display) -> Failure {
 
 /// What is wrong with a network's file, in the words of the command line: flags are fields of a [`Reading`].
 fn unread(error: FileError) -> Failure {
-    const WORDS: [[&str; 2]; 6] = [
+    const WORDS: [[&str; 2]; 8] = [
         ["a reading takes `weight_scale`", "`sterna import` takes --weight-scale"],
         ["a reading of `floats`", "`sterna import`"],
         ["a reading of `absmean`", "`sterna import --absmean`"],
         ["`weight_scale`", "--weight-scale"],
         ["`tensors`", "--tensors"],
         ["`absmean`", "--absmean"],
+        ["`transposed`", "`sterna import --transposed`"],
+        ["`drop`", "`sterna import --drop`"],
     ];
     failure(WORDS.iter().fold(error.to_string(), |sentence, [field, flag]| sentence.replace(field, flag)))
 }

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::network;
 use super::{DataFlags, DeviceFlags, Failure, Outcome, Verdict, failure, object, shown};
@@ -57,7 +57,7 @@ struct Input {
 pub fn run(flags: &Flags) -> Outcome {
     let network = network::open(&flags.model)?;
     let wanted = network.shape.dims[0];
-    let inputs = inputs(flags)?;
+    let inputs = inputs(flags, &network.about)?;
     for Input { file, size: [width, height], .. } in &inputs {
         if width * height != wanted {
             return Err(failure(format!(
@@ -97,7 +97,7 @@ pub fn run(flags: &Flags) -> Outcome {
 }
 
 /// The pictures, then the test digits.
-fn inputs(flags: &Flags) -> Result<Vec<Input>, Failure> {
+fn inputs(flags: &Flags, run: &Value) -> Result<Vec<Input>, Failure> {
     let mut inputs = Vec::new();
     if flags.data.data.is_some() && flags.index.is_empty() {
         return Err(failure(
@@ -121,7 +121,7 @@ fn inputs(flags: &Flags) -> Result<Vec<Input>, Failure> {
     if flags.index.is_empty() {
         return Ok(inputs);
     }
-    let data = flags.data.load()?;
+    let data = flags.data.load_for(run)?;
     for &i in &flags.index {
         let Some(&label) = data.test.labels.get(i) else {
             let count = data.test.len();

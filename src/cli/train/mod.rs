@@ -296,8 +296,8 @@ impl Start {
         Flags::agree(asked, given, path, &config)?;
 
         let known = file.run["data"]["folder"].as_str().map(PathBuf::from);
-        let set = DataFlags::of(flags.data.folder().or(known));
-        let data = set.load()?;
+        let set = DataFlags { data: flags.data.folder().or(known), ..flags.data };
+        let data = set.load_for(&file.run)?;
         if file.run["data"]["crc32"] != json!(data.fingerprint()) {
             let (its, size) = (&file.run["data"]["name"], data.train.len());
             return Err(refuse(format!(
@@ -600,7 +600,9 @@ fn describe(gpu: &Gpu, data: &Dataset, config: &Config, trainer: &Trainer, folde
         "data": {
             "name": data.name, "height": data.height, "width": data.width, "classes": data.classes,
             "train_images": data.train.len(), "test_images": data.test.len(),
-            "crc32": data.fingerprint(), "folder": folder,
+            "crc32": data.fingerprint(), "transposed": data.transposed,
+            // A name that is no text is not kept: --data gives it again.
+            "folder": folder.as_deref().and_then(Path::to_str),
         },
         "adapter": gpu.name(),
         "backend": gpu.backend(),
