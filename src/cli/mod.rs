@@ -452,16 +452,22 @@ fn tell_notes(path: &Path, notes: &[String]) {
 }
 
 /// The network of a file, to be given away: it tells no folder of the machine that made it. What stays behind in the
-/// file is said on stderr, and what weights lose is returned too.
-fn deployed(path: &Path) -> Result<(Model, Vec<Loss>), Failure> {
-    let Imported { mut model, lost, notes } = Model::import(path, &Reading::default()).map_err(unread)?;
+/// file is said on stderr, and what weights lose is returned too, with what is to be said of the result.
+fn deployed(path: &Path) -> Result<(Model, Vec<Loss>, Vec<String>), Failure> {
+    let Imported { mut model, lost, notes, warnings } =
+        Model::import(path, &Reading::default()).map_err(unread)?;
     tell_notes(path, &notes);
     if !lost.is_empty() {
         export::tell_lost(&lost, "the ternary network that they stand for");
     }
     let data = model.about.as_object_mut().and_then(|about| about.get_mut("data")?.as_object_mut());
     data.map(|data| data.shift_remove("folder"));
-    Ok((model, lost))
+    Ok((model, lost, warnings))
+}
+
+/// What makes a network another one than its file has, beside the result.
+fn say_warnings(warnings: &[String]) -> Result<(), Failure> {
+    warnings.iter().try_for_each(|warning| say(format!("Note: {warning}")))
 }
 
 /// Refuses a name that [`write`] would refuse, before anything is done for it.

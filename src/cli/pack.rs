@@ -39,7 +39,7 @@ Examples:
 
 pub fn run(flags: &Flags) -> Outcome {
     super::place(&flags.output, flags.force)?;
-    let (model, lost) = super::deployed(&flags.model)?;
+    let (model, lost, warnings) = super::deployed(&flags.model)?;
     let bytes = model.to_packed(flags.format);
     super::write(&flags.output, &bytes, flags.force)?;
 
@@ -52,10 +52,12 @@ pub fn run(flags: &Flags) -> Outcome {
         flags.format.name(),
         thousands(4 * weights),
     ))?;
+    super::say_warnings(&warnings)?;
     let against = ["verify", &path, "--against", &shown(&flags.model)];
     super::say(format!("Next: {}", super::command(&against)))?;
     if flags.json {
-        let line = json!({"path": path, "bytes": bytes.len(), "format": flags.format.name(), "lost": lost});
+        let line = json!({"path": path, "bytes": bytes.len(), "format": flags.format.name(), "lost": lost,
+            "warnings": warnings});
         super::print_json("pack", super::object(line))?;
     }
     Ok(Verdict::Yes)
