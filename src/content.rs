@@ -30,7 +30,12 @@ const ARRAYS: &str = "save its arrays by numpy.savez or as safetensors";
 
 /// Where a magic stands, the magic, what the file is, and what helps whoever expected another.
 const MAGICS: &[(usize, &[u8], &str, &str)] = &[
-    (0, b"version https://git-lfs", "a pointer of Git LFS, not the file itself", "`git lfs pull` fetches the file"),
+    (
+        0,
+        b"version https://git-lfs",
+        "a pointer of Git LFS, not the file itself",
+        "`git lfs pull` fetches the file",
+    ),
     (0, b"GGUF", GGUF, ""),
     (0, b"\x93NUMPY", NPY, ""),
     (0, b"PK\x03\x04", ZIP, UNPACK),
@@ -99,7 +104,8 @@ fn known(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
     if bytes.get(8..10) == Some(b"{\"") && !bytes.starts_with(b"PK") {
         return Some((SAFETENSORS, ""));
     }
-    let begins = |(at, magic, ..): &&(usize, &[u8], _, _)| bytes.get(*at..).is_some_and(|b| b.starts_with(magic));
+    let begins =
+        |(at, magic, ..): &&(usize, &[u8], _, _)| bytes.get(*at..).is_some_and(|b| b.starts_with(magic));
     if let Some(&(_, _, kind, advice)) = MAGICS.iter().find(begins) {
         // The names in an archive stand at its beginning and at its end.
         let ends = [&bytes[..bytes.len().min(SEEN)], &bytes[bytes.len().saturating_sub(SEEN)..]];
@@ -114,12 +120,19 @@ fn known(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
         return Some(("an ONNX model", ARRAYS));
     }
     let text = text(bytes)?.trim_start().to_ascii_lowercase();
-    Some(match text.as_bytes().first()? {
-        b'<' if text.contains("html") => ("a web page (HTML)", AGAIN),
-        b'<' => ("XML", AGAIN),
-        b'{' | b'[' => ("JSON", ""),
-        _ => ("text", AGAIN),
-    })
+    match text.as_bytes().first()? {
+        // A few bytes may be anything.
+        _ if bytes.len() < 4 => None,
+        b'<' if text.contains("html") => Some(("a web page (HTML)", AGAIN)),
+        b'<' => Some(("XML", AGAIN)),
+        b'{' | b'[' => Some(("JSON", "")),
+        _ => Some(("text", AGAIN)),
+    }
+}
+
+/// Whether bytes are text.
+pub fn is_text(bytes: &[u8]) -> bool {
+    text(bytes).is_some_and(|text| !text.is_empty())
 }
 
 /// Bytes that are looked at.
@@ -148,7 +161,9 @@ pub fn refusal(bytes: &[u8], expected: &str) -> Option<String> {
     if kind == "JSON" && text.contains("\"weight_map\"") {
         let part = text.split('"').find(|word| word.ends_with(".safetensors") || word.ends_with(".bin"));
         let part = part.map_or(String::new(), |part| format!(", such as {part}"));
-        return Some(format!("is an index of the parts of a model (JSON), expected {expected}: give one part{part}"));
+        return Some(format!(
+            "is an index of the parts of a model (JSON), expected {expected}: give one part{part}"
+        ));
     }
     if kind == "text" {
         let line: String = text.trim_start().lines().next().unwrap_or_default().chars().take(SHOWN).collect();

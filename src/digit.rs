@@ -273,17 +273,23 @@ fn unframed(picture: &Grey) -> Option<Grey> {
         (near as f32 >= MOST * greys.len() as f32).then_some(grey)
     };
     let most = ((*width).min(*height) / 8).min(RINGS);
-    let outer = ring(0).filter(|_| most > 0)?;
+    if most == 0 {
+        return None;
+    }
+    let outer = ring(0)?;
     let rings: Vec<Option<f32>> = (0..=most).map(ring).collect();
     let far = |grey: &f32| (grey - outer).abs() > NEAR;
     let first = (1..=most).find(|&inside| rings[inside].as_ref().is_some_and(far))?;
     rings[first.saturating_sub(SHARP)].filter(|grey| (grey - outer).abs() <= NEAR / 2.0)?;
     // Where two rings are alike again: one between two greys is a mixture.
     let alike = |&inside: &usize| Some((rings[inside]? - rings[inside - 1]?).abs() <= NEAR);
-    let cut = (first + 1..=most).find(|inside| alike(inside) == Some(true)).map_or(first, |inside| inside - 1);
+    let cut =
+        (first + 1..=most).find(|inside| alike(inside) == Some(true)).map_or(first, |inside| inside - 1);
     let (wide, high) = (width - 2 * cut, height - 2 * cut);
     let row = |y: usize| pixels[(y + cut) * width + cut..][..wide].iter().copied();
-    Some(Grey { width: wide, height: high, pixels: (0..high).flat_map(row).collect() })
+    let inside = Grey { width: wide, height: high, pixels: (0..high).flat_map(row).collect() };
+    // A frame may have a margin around it.
+    Some(unframed(&inside).unwrap_or(inside))
 }
 
 /// The means of squares of pixels, or of what a line of pixels has of them; what is left over at the right and at the
@@ -444,6 +450,42 @@ mod tests {
         let sheet = picture(40, 60, |x, y| if x < 12 && y > 20 { 30.0 } else { 230.0 });
         let digit = prepare(&sheet).expect("a bar");
         assert_eq!(digit.iter().filter(|&&value| value > 250).count(), 20 * 6);
+    }
+
+    #[test]
+    fn a_frame_is_no_background() {
+        let bar =
+            |x: usize, y: usize| if (40..60).contains(&x) && (30..70).contains(&y) { 20.0 } else { 240.0 };
+        let plain = prepare(&picture(100, 100, bar)).expect("a bar");
+        let outer = |x: usize, y: usize| x.min(y).min(99 - x).min(99 - y);
+        // Thin, thick, grey, light on a dark page, with a margin outside, and one that is drawn softly.
+        let frames: [&dyn Fn(usize) -> Option<f32>; 6] = [
+            &|at| (at < 1).then_some(0.0),
+            &|at| (at < 10).then_some(60.0),
+            &|at| (at < 2).then_some(150.0),
+            &|at| (at < 3).then_some(255.0),
+            &|at| (3..5).contains(&at).then_some(0.0),
+            &|at| (at < 3).then(|| [0.0, 80.0, 160.0][at]),
+        ];
+        for (i, frame) in frames.into_iter().enumerate() {
+            let page = |x, y| if i == 3 { 260.0 - bar(x, y) } else { bar(x, y) };
+            let framed = picture(100, 100, |x, y| frame(outer(x, y)).unwrap_or(page(x, y)));
+            let digit = prepare(&framed).expect("a bar");
+            let far = plain.iter().zip(&digit).map(|(a, b)| a.abs_diff(*b)).max();
+            assert!(far < Some(16), "frame {i}: {far:?}");
+        }
+        // A rectangle alone is a 0, though it is drawn like a frame.
+        let zero = picture(40, 60, |x, y| {
+            let at = x.min(y).min(39 - x).min(59 - y);
+            if (2..4).contains(&at) { 0.0 } else { 255.0 }
+        });
+        let digit = prepare(&zero).expect("a rectangle");
+        assert!(digit[14 * SIDE + 14] == 0 && digit.iter().any(|&value| value > 200));
+        // Light that fades to all sides is no frame, and neither is a digit that fills its picture.
+        let lamp = picture(200, 200, |x, y| 60.0 + x.min(y).min(199 - x).min(199 - y) as f32);
+        assert_eq!(unframed(&lamp), None);
+        let filled = picture(60, 100, |x, _| if (5..55).contains(&x) { 0.0 } else { 255.0 });
+        assert_eq!(unframed(&filled), None);
     }
 
     #[test]

@@ -203,7 +203,9 @@ fn there(others: &[PathBuf]) -> String {
     const SHOWN: usize = 4;
     match others.len() {
         0 => "the folder has no other files".into(),
-        count if count > SHOWN => format!("it has {} and {} more", paths(&others[..SHOWN], ", "), count - SHOWN),
+        count if count > SHOWN => {
+            format!("it has {} and {} more", paths(&others[..SHOWN], ", "), count - SHOWN)
+        }
         _ => format!("it has {}", paths(others, ", ")),
     }
 }
@@ -387,7 +389,8 @@ mod idx {
 
     fn folder_name(dir: &Path) -> String {
         // `.` and `..` have no name until they are resolved, and torchvision calls its folders `raw`.
-        let named = |dir: &Path| dir.file_name().filter(|name| *name != "raw").map(|name| name.to_os_string());
+        let named =
+            |dir: &Path| dir.file_name().filter(|name| *name != "raw").map(|name| name.to_os_string());
         let resolved = || {
             let whole = fs::canonicalize(dir).ok()?;
             named(&whole).or_else(|| named(whole.parent()?))

@@ -401,7 +401,7 @@ fn a_set_of_other_sizes_and_classes_trains_by_the_same_command() {
         assert_eq!(config["dims"], serde_json::json!([120, 64, 32, classes]));
         let told = serde_json::json!({
             "name": format!("letters-from-{first}"), "height": 10, "width": 12, "classes": classes,
-            "train_images": 26 * 40, "test_images": 26 * 7, "crc32": config["data"]["crc32"], "folder": data,
+            "train_images": 26 * 40, "test_images": 26 * 7, "crc32": config["data"]["crc32"], "transposed": false, "folder": data,
         });
         assert_eq!(config["data"], told);
 

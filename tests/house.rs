@@ -202,6 +202,8 @@ fn may_import(from: &str, to: &str) -> bool {
         _ if from == to => true,
         // A layer is a list of kernels, and files hold what the format defines.
         ("model", "kernels") | ("store", "ternary" | "parameter") => true,
+        // Every reader asks what a file is.
+        ("store" | "mnist" | "digit", "content") => true,
         // A page shows what was measured.
         ("report", "measure") => true,
         // Twins meet only where they are compared.

@@ -67,7 +67,8 @@ pub fn run(flags: &Flags) -> Outcome {
         transposed: flags.transposed,
         drop: flags.drop,
     };
-    let Imported { model, lost, notes, warnings } = Model::import(&flags.file, &reading).map_err(super::unread)?;
+    let Imported { model, lost, notes, warnings } =
+        Model::import(&flags.file, &reading).map_err(super::unread)?;
     super::tell_notes(&flags.file, &notes);
     export::tell_lost(&lost, "the packed file");
     let bytes = model.to_packed(flags.format);

@@ -208,7 +208,6 @@ struct DataFlags {
 }
 
 impl DataFlags {
-
     /// The folder, from wherever the program may be started next.
     fn folder(&self) -> Option<PathBuf> {
         self.data.as_ref().map(|folder| std::path::absolute(folder).unwrap_or_else(|_| folder.clone()))

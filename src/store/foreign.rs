@@ -26,6 +26,7 @@ use super::{
     Arch, Contents, Matrix, Model, NETWORK_SCHEMA, Scale, Stored, Values, Weights, chain, checked, exchange,
     schema,
 };
+use crate::content;
 use crate::parameter::{Parameter, Role};
 use crate::ternary::{LEAST, Packed, RMSNORM_EPS};
 
@@ -370,9 +371,7 @@ fn trits<const N: usize>(bytes: &[u8], rows: usize, cols: usize) -> Result<Packe
         Some((at, number)) => {
             Err(format!("row {}, column {} is {number}, expected -1, 0 or 1", at / cols, at % cols))
         }
-        None => {
-            Ok(Packed::pack(&numbers().map(|number| number as i8).collect::<Vec<_>>(), rows, cols, 1.0))
-        }
+        None => Ok(Packed::pack(&numbers().map(|number| number as i8).collect::<Vec<_>>(), rows, cols, 1.0)),
     }
 }
 
@@ -497,12 +496,12 @@ impl<'a> File<'a> {
             let Some(kind) = self.kind(tensor) else {
                 return Err(format!(
                     "{name} is {dtype}, expected floats, integers, TQ1_0, TQ2_0 or BitNet's uint8 with a scale; \
-                     `tensors` takes some matrices and leaves the others"
+                     `tensors` chooses what to take"
                 ));
             };
             let &[rows, cols] = &shape[..] else {
                 return Err(format!(
-                    "{name} has shape {shape:?}, expected a matrix; `tensors` takes some matrices and leaves the others"
+                    "{name} has shape {shape:?}, expected a matrix; `tensors` chooses what to take"
                 ));
             };
             if rows == 0 || cols == 0 {
@@ -533,13 +532,16 @@ impl<'a> File<'a> {
         Ok(all)
     }
 
-    /// Whether leaving a tensor out changes nothing: it is empty, adds zeros, or counts batches.
+    /// Whether leaving a tensor out changes nothing: it is empty, adds zeros, counts batches, or is text.
     fn adds_nothing(&self, tensor: &Stored) -> bool {
         let bytes = &self.bytes[tensor.at.clone()];
         match self.kind(tensor).filter(|kind| kind.is_float()) {
             _ if tensor.name.ends_with("num_batches_tracked") => true,
             Some(kind) => kind.values(bytes, 1).all(|value| value == 0.0),
-            None => bytes.iter().all(|&byte| byte == 0),
+            None => {
+                let text = ["U8", "|u1"].contains(&&tensor.dtype[..]) && content::is_text(bytes);
+                text || bytes.iter().all(|&byte| byte == 0)
+            }
         }
     }
 
@@ -763,7 +765,9 @@ pub(super) fn read(
         let near = |Found { tensor: matrix, rows, cols, .. }: &Found| {
             is_bias(tensor, matrix) || is_statistic(tensor) && [rows, cols].contains(&&size)
         };
-        file.record.is_none() && (reading.tensors.is_empty() || all.iter().any(near)) && !file.adds_nothing(tensor)
+        file.record.is_none()
+            && (reading.tensors.is_empty() || all.iter().any(near))
+            && !file.adds_nothing(tensor)
     };
     let mut dropped: Vec<&Stored> = left.iter().copied().filter(concerns).collect();
     // A BatchNorm is better told by its statistics than by its bias.
@@ -800,8 +804,9 @@ pub(super) fn read(
     let swapped = all.windows(2).all(|pair| pair[1].rows == pair[0].cols);
     let hint = |what: String| match all.len() {
         1 => what,
-        _ if swapped && !reading.transposed && what.contains(" inputs, but ") => format!(
-            "{what}: its matrices {} look transposed, [inputs, outputs] as Keras, JAX and Burn have them;              `transposed` reads them so",
+        _ if swapped && !reading.transposed => format!(
+            "{what} (layers are {}; `tensors` chooses others, and if they are [inputs, outputs], as Keras, JAX and Burn \
+             have them, `transposed` turns them)",
             names(&matrices)
         ),
         _ => format!("{what} (layers are {}; `tensors` chooses others)", names(&matrices)),

@@ -90,7 +90,9 @@ pub(super) fn import(
     for weights in &imported.model.parameters {
         if weights.values.trits().is_some_and(Packed::is_dead) {
             let place = place(&weights.parameter.name);
-            imported.warnings.push(format!("{place} is dead: all its weights are 0, and so is all that it gives"));
+            imported
+                .warnings
+                .push(format!("{place} is dead: all its weights are 0, and so is all that it gives"));
         }
     }
     imported.warnings.iter_mut().for_each(|warning| *warning = plain(warning));
@@ -115,8 +117,7 @@ fn import_raw(
     config: impl Fn() -> Result<Option<Value>, String>,
     reading: &Reading,
 ) -> Result<Imported, String> {
-    let alone =
-        |model| Imported { model, lost: Vec::new(), notes: Vec::new(), warnings: Vec::new() };
+    let alone = |model| Imported { model, lost: Vec::new(), notes: Vec::new(), warnings: Vec::new() };
     let format = Format::of(bytes)?;
     if let (Format::Packed | Format::Checkpoint, Some(field)) = (format, reading.said()) {
         return Err(format!(
@@ -128,7 +129,8 @@ fn import_raw(
         Format::Packed => alone(packed::read(bytes)?),
         Format::Checkpoint => {
             // The network computes with trits. What they were rounded from is for training alone.
-            let stays = "its shadow weights and the optimizer's state, which only training needs, stay behind";
+            let stays =
+                "its shadow weights and the optimizer's state, which only training needs, stay behind";
             Imported { notes: vec![stays.into()], ..alone(Checkpoint::from_bytes(bytes)?.deployed()?) }
         }
         Format::Gguf => foreign::read(bytes, &gguf::list(bytes)?, None, reading)?,

@@ -64,10 +64,9 @@ impl<'a> Npy<'a> {
         };
         let size = kind.trim_start_matches(['<', '|', 'f', 'i', 'u', 'b']).parse::<usize>();
         let size = size.ok().filter(|size| (1..=8).contains(size));
-        let size =
-            size.ok_or(format!(
-                "has the type {kind:?}, expected a little-endian number such as <f4 or |i1: save x.astype('<f4')"
-            ))?;
+        let size = size.ok_or(format!(
+            "has the type {kind:?}, expected a little-endian number such as <f4 or |i1: save x.astype('<f4')"
+        ))?;
         let bytes = shape.iter().try_fold(size, |product, &size| product.checked_mul(size));
         if bytes != Some(data.len()) {
             let bytes =
