@@ -645,7 +645,7 @@ fn eval_refuses_what_is_no_model_or_belongs_to_another_data_set() {
     assert_refused(&sterna(&["eval", text(&folder.path().join("none"))]), &["none", "cannot be read"]);
     let file = folder.path().join("file");
     fs::write(&file, "this is no model").expect("written");
-    assert_refused(&sterna(&["eval", text(&file)]), &["is no safetensors file"]);
+    assert_refused(&sterna(&["eval", text(&file)]), &["is text", "this is no model"]);
     let trained = sterna(&small_run(&data, &out));
     assert_eq!(code(&trained), 0, "{}", stderr(&trained));
     let output = sterna(&["eval", text(&out.join("model.safetensors"))]);

@@ -540,10 +540,13 @@ fn pack_writes_once_and_replaces_by_force() {
         vec!["pack", text(&at("foreign")), "-o", text(&at("again")), "--force"],
         vec!["verify", text(&at("foreign"))],
     ] {
-        let said = stderr(&sterna(&args));
-        assert!(said.contains("layers.0.weight has no gain: it is taken as 1"), "{said}");
-        assert!(said.contains("bytes are left out: Sterna.model, layers.0.pain"), "{said}");
+        assert_refused(&sterna(&args), &["layers.0.pain", "`sterna import --drop`"]);
     }
+    let dropped = sterna(&["import", text(&at("foreign")), "-o", text(&at("again")), "--drop", "--force"]);
+    let said = stderr(&dropped);
+    assert!(said.contains("layers.0.weight has no gain: it is taken as 1"), "{said}");
+    assert!(said.contains("bytes are left out: Sterna.model, layers.0.pain"), "{said}");
+    assert!(stdout(&dropped).contains("changes what is computed: layers.0.pain"), "{}", stdout(&dropped));
 
     // What knows nothing of its making still does not.
     for about in [Value::Null, json!("a text"), json!({"data": 3})] {

@@ -197,11 +197,11 @@ struct DataFlags {
     /// from them. Without this flag: the MNIST inside the program.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// The files of --data hold every image transposed, rows for columns: turn them upright, as `predict` expects
-    /// pictures.
+    /// The files of --data hold every image transposed, rows for columns: turn them upright, as pictures for
+    /// `predict` are.
     ///
-    /// So do the files of EMNIST, which are known by their names; --transposed=false leaves images as they are. A
-    /// model remembers what was done when it was trained.
+    /// EMNIST's files do, which are known by their names; --transposed=false leaves their images as they are. A model
+    /// remembers how the images of its set were turned.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     #[arg(requires = "data")]
     transposed: Option<bool>,
@@ -425,6 +425,9 @@ fn print_model(shape: &Shape, layers: &[Packed], test: Score) -> Result<(), Fail
             ))?;
         }
         layers => say(model_table(&costs(layers)))?,
+    }
+    for (i, _) in layers.iter().enumerate().filter(|(_, packed)| packed.is_dead()) {
+        say(format!("Note: layer {i} is dead: all its weights are 0, and so is all that it gives"))?;
     }
     say(format!(
         "Test accuracy {:.2} %, loss {:.4} nats, perplexity {:.3}",

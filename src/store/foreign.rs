@@ -539,8 +539,9 @@ impl<'a> File<'a> {
             _ if tensor.name.ends_with("num_batches_tracked") => true,
             Some(kind) => kind.values(bytes, 1).all(|value| value == 0.0),
             None => {
-                let text = ["U8", "|u1"].contains(&&tensor.dtype[..]) && content::is_text(bytes);
-                text || bytes.iter().all(|&byte| byte == 0)
+                let letters = ["U8", "|u1"].contains(&&tensor.dtype[..]) && content::is_text(bytes);
+                let texts = ["<U", ">U", "|S"].iter().any(|text| tensor.dtype.starts_with(text));
+                letters || texts || bytes.iter().all(|&byte| byte == 0)
             }
         }
     }
@@ -650,8 +651,8 @@ pub(super) fn read(
         let mut packed = packed.map_err(|what| format!("{name}: {what}"))?;
         if afresh && packed.is_dead() && values().any(|value| value != 0.0) {
             return Err(format!(
-                "{name}: absmean makes 0 of all its weights, which are no larger than {:e}: multiply the matrix by a                  number that makes them larger",
-                values().fold(0.0, |most, value| f64::max(most, value.abs()))
+                "{name}: absmean makes 0 of all its weights, of which the largest is {:e}: multiply the matrix",
+                values().fold(0.0, |most, value| f64::max(most, value.abs())) as f32
             ));
         }
         if packed.scale == 0.0 {
@@ -782,7 +783,7 @@ pub(super) fn read(
             ));
         }
         Some(_) => {
-            warnings.push(format!("{} are left out, and so another network is computed", names(&dropped)));
+            warnings.push(format!("left out, although that changes what is computed: {}", names(&dropped)));
         }
         None if reading.drop => {
             return Err("has no tensor that a network here has no place for: leave `drop` out".into());

@@ -62,6 +62,10 @@ impl<'a> Npy<'a> {
             Some("b1") => "|b1",
             _ => kind,
         };
+        if ["<U", ">U", "|S"].iter().any(|text| kind.starts_with(text)) {
+            // Texts, names of classes for instance, are no part of a network, and nobody reads them.
+            return Ok(Npy { kind, shape, at: file.len() - data.len()..file.len() });
+        }
         let size = kind.trim_start_matches(['<', '|', 'f', 'i', 'u', 'b']).parse::<usize>();
         let size = size.ok().filter(|size| (1..=8).contains(size));
         let size = size.ok_or(format!(

@@ -123,9 +123,8 @@ pub fn hex(bytes: &[u8]) -> String {
 /// A clause that says what is promised and what is there: the crate has no numbers.
 pub fn deserialize(bytes: &[u8]) -> Result<(SafeTensors<'_>, BTreeMap<String, String>), String> {
     let no_file = |what: String| match content::kind(bytes) {
-        None | Some(content::SAFETENSORS) => {
-            format!("is no safetensors file: {what}, and neither GGUF nor npy")
-        }
+        None => format!("is no safetensors file: {what}, and neither GGUF nor npy"),
+        Some(content::SAFETENSORS) => format!("is no safetensors file: {what}"),
         Some(_) => content::refusal(bytes, "a network in safetensors, GGUF, npy or npz").unwrap_or(what),
     };
     let Some(&length) = bytes.first_chunk() else {
