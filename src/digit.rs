@@ -1,8 +1,9 @@
 //! A picture of one digit, photo or drawing, as MNIST would have it. Bytes in, 28 x 28 pixels out; knows no network.
 //!
 //! What is done, in four bullets:
-//! - grey, transparency laid over black or white, whichever the drawing is farther from, turned as a camera says, and
-//!   averaged over squares of pixels until it is less than twice 224 on its longer side;
+//! - grey, transparency laid over black or white, whichever the drawing is farther from, turned as a camera says, cut
+//!   to what a frame of one colour holds, and averaged over squares of pixels until it is less than twice 224 on its
+//!   longer side;
 //! - the background is the plane that most of the border lies on, for light falls unevenly; the ink is what differs from
 //!   it by more than nine tenths of the border do, on the side on which more does: dark on light is inverted;
 //! - the box around the ink is scaled to 20 pixels on its longer side, each pixel the mean of the area it covers;
@@ -17,6 +18,8 @@ use std::io::{self, BufRead, Cursor, Read, Seek, SeekFrom};
 
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
+
+use crate::content;
 
 /// Pixels on a side of what comes out.
 pub const SIDE: usize = 28;
@@ -69,23 +72,19 @@ pub struct Grey {
 /// A clause that says what is wrong with the file. A size that takes more than [`most_memory`] is refused before any
 /// is taken for it.
 pub fn decode(bytes: &[u8]) -> Result<Grey, String> {
-    let name = match image::guess_format(bytes) {
-        Ok(ImageFormat::Png) => "PNG",
-        Ok(ImageFormat::Jpeg) => "JPEG",
-        Ok(ImageFormat::Bmp) => "BMP",
-        Ok(other) => {
-            let kind = other.extensions_str().first().unwrap_or(&"no name");
-            return Err(format!("is a picture of the kind {kind}, expected a PNG, JPEG or BMP"));
-        }
-        Err(_) if bytes.is_empty() => {
-            return Err("has 0 bytes, expected 1 or more of a PNG, JPEG or BMP".into());
-        }
-        Err(_) => {
+    let (name, format) = match content::kind(bytes) {
+        Some(content::PNG) => ("PNG", ImageFormat::Png),
+        Some(content::JPEG) => ("JPEG", ImageFormat::Jpeg),
+        Some(content::BMP) => ("BMP", ImageFormat::Bmp),
+        _ if bytes.is_empty() => return Err("has 0 bytes, expected 1 or more of a PNG, JPEG or BMP".into()),
+        _ => {
             let first: Vec<String> = bytes.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-            return Err(format!("starts with the bytes {}, expected a PNG, JPEG or BMP", first.join(" ")));
+            let unknown =
+                || format!("starts with the bytes {}, expected a PNG, JPEG or BMP", first.join(" "));
+            return Err(content::refusal(bytes, "a PNG, JPEG or BMP").unwrap_or_else(unknown));
         }
     };
-    if name == "JPEG" {
+    if format == ImageFormat::Jpeg {
         whole_jpeg(bytes)?;
     }
     let place = Cell::new(0);
@@ -103,11 +102,11 @@ pub fn decode(bytes: &[u8]) -> Result<Grey, String> {
             bytes.len()
         )
     };
-    let mut reader = ImageReader::new(Placed { bytes: Cursor::new(bytes), place: &place });
+    let source = Placed { bytes: Cursor::new(bytes), place: &place };
+    let mut reader = ImageReader::with_format(source, format);
     let mut limits = Limits::default();
     limits.max_alloc = Some(most_memory(bytes.len()) as u64);
     reader.limits(limits);
-    let reader = reader.with_guessed_format().map_err(|error| broken(error.into()))?;
     let mut decoder = reader.into_decoder().map_err(broken)?;
     let (width, height) = decoder.dimensions();
     let pixels = u64::from(width) * u64::from(height);
@@ -126,13 +125,16 @@ pub fn decode(bytes: &[u8]) -> Result<Grey, String> {
     picture.apply_orientation(orientation);
     let pairs = picture.into_luma_alpha8();
     let (width, height) = (pairs.width() as usize, pairs.height() as usize);
-    let opaque = |[grey, alpha]: [u8; 2]| f32::from(grey) * f32::from(alpha) / 255.0;
-    let (ink, cover) = pairs.pixels().fold((0.0f64, 0.0f64), |(ink, cover), pixel| {
-        (ink + f64::from(opaque(pixel.0)), cover + f64::from(pixel.0[1]) / 255.0)
+    // Programs leave the fourth byte of a BMP's pixels at 0, and viewers do not look at it then.
+    let unused = format == ImageFormat::Bmp && pairs.pixels().all(|pixel| pixel.0[1] == 0);
+    let cover = |alpha: u8| if unused { 1.0 } else { f32::from(alpha) / 255.0 };
+    let opaque = |[grey, alpha]: [u8; 2]| f32::from(grey) * cover(alpha);
+    let (ink, covered) = pairs.pixels().fold((0.0f64, 0.0f64), |(ink, covered), pixel| {
+        (ink + f64::from(opaque(pixel.0)), covered + f64::from(cover(pixel.0[1])))
     });
     // A light drawing on nothing is laid over black.
-    let paper = if ink > 127.5 * cover { 0.0 } else { 255.0 };
-    let over = |pair: [u8; 2]| opaque(pair) + paper * (1.0 - f32::from(pair[1]) / 255.0);
+    let paper = if ink > 127.5 * covered { 0.0 } else { 255.0 };
+    let over = |pair: [u8; 2]| opaque(pair) + paper * (1.0 - cover(pair[1]));
     let pixels = pairs.pixels().map(|pixel| over(pixel.0)).collect();
     Ok(Grey { width, height, pixels })
 }
@@ -201,6 +203,15 @@ fn whole_jpeg(bytes: &[u8]) -> Result<(), String> {
 /// # Errors
 /// If all of the picture is background.
 pub fn prepare(picture: &Grey) -> Result<Vec<u8>, String> {
+    // What looks like a frame may be all that there is: a rectangle is a 0.
+    match unframed(picture).map(|inside| placed(&inside)) {
+        Some(Ok(digit)) => Ok(digit),
+        _ => placed(picture),
+    }
+}
+
+/// [`prepare`] of a picture without a frame.
+fn placed(picture: &Grey) -> Result<Vec<u8>, String> {
     let picture = &shrunk(picture);
     let ink = ink(picture)?;
     let (width, height) = (picture.width, picture.height);
@@ -235,6 +246,50 @@ pub fn prepare(picture: &Grey) -> Result<Vec<u8>, String> {
         out[(top + i / wide) * SIDE + left + i % wide] = (255.0 * value / peak).round() as u8;
     }
     Ok(out)
+}
+
+/// What lies inside a frame, the outline of a canvas for instance; none where there is no frame. It is so many rings of
+/// one grey all around, after which comes another grey all around. A digit, cut closely, touches less of a ring.
+fn unframed(picture: &Grey) -> Option<Grey> {
+    /// Greys that are one grey, and the share of a ring that must have it.
+    const NEAR: f32 = 24.0;
+    const MOST: f32 = 0.9;
+    /// Rings that a frame has at most, and pixels of a ring that are looked at.
+    const RINGS: usize = 64;
+    const SEEN: usize = 4096;
+    /// Rings over which a frame ends; light that fades takes more.
+    const SHARP: usize = 3;
+    let Grey { width, height, pixels } = picture;
+    // The grey of the ring that is so far inside.
+    let ring = |inside: usize| {
+        let [right, bottom] = [width, height].map(|side| side - 1 - inside);
+        let across = (inside..=right).flat_map(|x| [[x, inside], [x, bottom]]);
+        let down = (inside..=bottom).flat_map(|y| [[inside, y], [right, y]]);
+        let step = (2 * (width + height) / SEEN).max(1);
+        let seen = across.step_by(step).chain(down.step_by(step));
+        let greys: Vec<f32> = seen.map(|[x, y]| pixels[y * width + x]).collect();
+        let grey = quantile(greys.iter().copied(), 0.5);
+        let near = greys.iter().filter(|other| (*other - grey).abs() <= NEAR).count();
+        (near as f32 >= MOST * greys.len() as f32).then_some(grey)
+    };
+    let most = ((*width).min(*height) / 8).min(RINGS);
+    if most == 0 {
+        return None;
+    }
+    let outer = ring(0)?;
+    let rings: Vec<Option<f32>> = (0..=most).map(ring).collect();
+    let far = |grey: &f32| (grey - outer).abs() > NEAR;
+    let first = (1..=most).find(|&inside| rings[inside].as_ref().is_some_and(far))?;
+    rings[first.saturating_sub(SHARP)].filter(|grey| (grey - outer).abs() <= NEAR / 2.0)?;
+    // Where two rings are alike again: one between two greys is a mixture.
+    let alike = |&inside: &usize| Some((rings[inside]? - rings[inside - 1]?).abs() <= NEAR);
+    let cut =
+        (first + 1..=most).find(|inside| alike(inside) == Some(true)).map_or(first, |inside| inside - 1);
+    let (wide, high) = (width - 2 * cut, height - 2 * cut);
+    let row = |y: usize| pixels[(y + cut) * width + cut..][..wide].iter().copied();
+    let inside = Grey { width: wide, height: high, pixels: (0..high).flat_map(row).collect() };
+    // A frame may have a margin around it.
+    Some(unframed(&inside).unwrap_or(inside))
 }
 
 /// The means of squares of pixels, or of what a line of pixels has of them; what is left over at the right and at the
@@ -395,6 +450,42 @@ mod tests {
         let sheet = picture(40, 60, |x, y| if x < 12 && y > 20 { 30.0 } else { 230.0 });
         let digit = prepare(&sheet).expect("a bar");
         assert_eq!(digit.iter().filter(|&&value| value > 250).count(), 20 * 6);
+    }
+
+    #[test]
+    fn a_frame_is_no_background() {
+        let bar =
+            |x: usize, y: usize| if (40..60).contains(&x) && (30..70).contains(&y) { 20.0 } else { 240.0 };
+        let plain = prepare(&picture(100, 100, bar)).expect("a bar");
+        let outer = |x: usize, y: usize| x.min(y).min(99 - x).min(99 - y);
+        // Thin, thick, grey, light on a dark page, with a margin outside, and one that is drawn softly.
+        let frames: [&dyn Fn(usize) -> Option<f32>; 6] = [
+            &|at| (at < 1).then_some(0.0),
+            &|at| (at < 10).then_some(60.0),
+            &|at| (at < 2).then_some(150.0),
+            &|at| (at < 3).then_some(255.0),
+            &|at| (3..5).contains(&at).then_some(0.0),
+            &|at| (at < 3).then(|| [0.0, 80.0, 160.0][at]),
+        ];
+        for (i, frame) in frames.into_iter().enumerate() {
+            let page = |x, y| if i == 3 { 260.0 - bar(x, y) } else { bar(x, y) };
+            let framed = picture(100, 100, |x, y| frame(outer(x, y)).unwrap_or(page(x, y)));
+            let digit = prepare(&framed).expect("a bar");
+            let far = plain.iter().zip(&digit).map(|(a, b)| a.abs_diff(*b)).max();
+            assert!(far < Some(16), "frame {i}: {far:?}");
+        }
+        // A rectangle alone is a 0, though it is drawn like a frame.
+        let zero = picture(40, 60, |x, y| {
+            let at = x.min(y).min(39 - x).min(59 - y);
+            if (2..4).contains(&at) { 0.0 } else { 255.0 }
+        });
+        let digit = prepare(&zero).expect("a rectangle");
+        assert!(digit[14 * SIDE + 14] == 0 && digit.iter().any(|&value| value > 200));
+        // Light that fades to all sides is no frame, and neither is a digit that fills its picture.
+        let lamp = picture(200, 200, |x, y| 60.0 + x.min(y).min(199 - x).min(199 - y) as f32);
+        assert_eq!(unframed(&lamp), None);
+        let filled = picture(60, 100, |x, _| if (5..55).contains(&x) { 0.0 } else { 255.0 });
+        assert_eq!(unframed(&filled), None);
     }
 
     #[test]

@@ -32,6 +32,7 @@
 //! 0  ternary  parameter  the format; names, shapes and roles
 //!    store/*             networks in files: one file per format
 //!    mnist  random  augment  digit    the digits, counter-based draws; pictures as digits
+//!    content             what a file is, by how it begins
 //! ```
 //!
 //! ## Shape words
@@ -74,6 +75,8 @@ pub mod amd;
 pub mod augment;
 #[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(any(feature = "files", feature = "mnist", feature = "pictures"))]
+pub mod content;
 #[cfg(feature = "files")]
 pub mod digest;
 #[cfg(feature = "pictures")]

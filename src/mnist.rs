@@ -43,6 +43,8 @@ pub struct Dataset {
     pub width: usize,
     /// Number of classes: the largest training label plus one.
     pub classes: usize,
+    /// Whether every image is transposed here against the files, which upright ones of EMNIST are.
+    pub transposed: bool,
     /// The half to train on.
     pub train: Split,
     /// The half to test with.
@@ -53,6 +55,20 @@ impl Dataset {
     /// Pixels of one image, `height * width`.
     pub fn pixels(&self) -> usize {
         self.height * self.width
+    }
+
+    /// The set with every image transposed, rows for columns.
+    pub fn turned(self) -> Dataset {
+        let Dataset { height, width, .. } = self;
+        let turned = |split: Split| {
+            let images = split.images.chunks_exact(height * width);
+            let turn = |image: &[u8]| -> Vec<u8> {
+                (0..image.len()).map(|at| image[at % height * width + at / height]).collect()
+            };
+            Split { images: images.flat_map(turn).collect(), labels: split.labels }
+        };
+        let (train, test) = (turned(self.train), turned(self.test));
+        Dataset { height: width, width: height, transposed: !self.transposed, train, test, ..self }
     }
 
     /// CRC-32 of all pixels and labels: tells whether two sets are the same.
@@ -78,10 +94,14 @@ pub enum DataError {
     /// Some of the four files are not there.
     #[error(
         "{}: expected the four IDX files of a data set, found {} of them; no {} (each may also end \
-         in `.gz`, be spelled `.idx` for `-idx`, and `test-` for `t10k-`)",
-        dir.display(), 4 - missing.len(), missing.join(", no ")
+         in `.gz`, be spelled `.idx` for `-idx`, and `test-` for `t10k-`); {}",
+        dir.display(), 4 - missing.len(), missing.join(", no "), there(others)
     )]
-    Missing { dir: PathBuf, missing: Vec<String> },
+    Missing { dir: PathBuf, missing: Vec<String>, others: Vec<PathBuf> },
+
+    /// The files lie in folders below.
+    #[error("{}: holds no data set itself; {} does: use that folder", dir.display(), paths(below, " or "))]
+    Below { dir: PathBuf, below: Vec<PathBuf> },
 
     /// The names in the folder carry more than one prefix.
     #[error(
@@ -93,11 +113,11 @@ pub enum DataError {
 
     /// Two files of one set claim the same part.
     #[error(
-        "{}: expected one file for each part of the data set, found both {first} and {second}; keep \
+        "{}: expected one file for each part of the data set, found both {} and {}; keep \
          one of them",
-        dir.display()
+        dir.display(), first.display(), second.display()
     )]
-    Twice { dir: PathBuf, first: String, second: String },
+    Twice { dir: PathBuf, first: PathBuf, second: PathBuf },
 
     /// The operating system would not give us the file's bytes.
     #[error("{}: expected a readable file, found: {reason}", file.display())]
@@ -121,6 +141,10 @@ pub enum DataError {
         file.display()
     )]
     TrailingBytes { file: PathBuf, expected: u128, found: u128 },
+
+    /// The file is something else that is known.
+    #[error("{}: {what}", file.display())]
+    Other { file: PathBuf, what: String },
 
     /// The file is not IDX, or not the kind of IDX that its name says.
     #[error(
@@ -169,10 +193,28 @@ fn by<T: ToString>(sizes: &[T]) -> String {
     sizes.join(" x ")
 }
 
+fn paths(paths: &[PathBuf], between: &str) -> String {
+    let shown: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+    shown.join(between)
+}
+
+/// What lies in a folder instead.
+fn there(others: &[PathBuf]) -> String {
+    const SHOWN: usize = 4;
+    match others.len() {
+        0 => "the folder has no other files".into(),
+        count if count > SHOWN => {
+            format!("it has {} and {} more", paths(&others[..SHOWN], ", "), count - SHOWN)
+        }
+        _ => format!("it has {}", paths(others, ", ")),
+    }
+}
+
 #[cfg(feature = "mnist")]
 mod idx {
     use super::{DataError, Dataset, Split};
-    use flate2::bufread::MultiGzDecoder;
+    use crate::content;
+    use flate2::bufread::GzDecoder;
     use std::collections::BTreeMap;
     use std::fs::{self, File};
     use std::io::{self, BufRead, BufReader, ErrorKind, Read};
@@ -189,6 +231,9 @@ mod idx {
     /// Deflate spends at least two bits on 258 bytes, so nothing unpacks to more than this many times
     /// its own length.
     const MAX_DEFLATE_RATIO: u64 = 1032;
+
+    /// How often a file may be packed by gzip: some files unpack to themselves.
+    const MAX_LAYERS: usize = 3;
 
     impl Dataset {
         /// The 60,000 + 10,000 handwritten digits of MNIST, 28 x 28 pixels in 10 classes, unpacked
@@ -225,13 +270,14 @@ mod idx {
         /// content and not by name.
         ///
         /// Names end in `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, and the same with
-        /// `t10k-` or `test-` for the test half; `.idx` may stand for `-idx`, and `.gz` may follow. A
-        /// prefix, the same for all four, names the set (`emnist-letters-train-images-...`); without
-        /// one it takes the name of the folder. Where a file lies there both plain and as `.gz`, the
-        /// plain one is read. Other files, hidden files and sub-folders are left alone.
+        /// `t10k-` or `test-` for the test half; `.idx` may stand for `-idx`, and `.gz` may follow, in
+        /// any case. A prefix, the same for all four, names the set (`emnist-letters-train-images-...`);
+        /// without one it takes the name of the folder. Where a file lies there both plain and as `.gz`,
+        /// the plain one is read. Other files, hidden files and sub-folders are left alone.
         ///
         /// Image size and class count come from the files. Labels that start at 1, as in EMNIST
-        /// letters, leave class 0 without images.
+        /// letters, leave class 0 without images. The files of EMNIST, told by their names, hold every
+        /// image transposed; they are turned upright.
         ///
         /// # Errors
         /// [`DataError`] when `dir` does not hold exactly one such set, or when a file is
@@ -244,44 +290,57 @@ mod idx {
                 prefix => prefix.to_string(),
             };
             let [a, b, c, d] = files.map(Source::open);
-            assemble(name, [a?, b?, c?, d?])
+            let data = assemble(name, [a?, b?, c?, d?])?;
+            Ok(if prefix.starts_with("emnist") { data.turned() } else { data })
         }
     }
 
-    /// The prefix and the four files, in the order of [`PARTS`], of the one set in `dir`.
-    fn find(dir: &Path) -> Result<(String, [PathBuf; 4]), DataError> {
-        let mut names = fs::read_dir(dir)
-            .and_then(|entries| {
-                entries
-                    .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
-                    .collect::<io::Result<Vec<String>>>()
-            })
-            .map_err(|reason| DataError::NotAFolder { dir: dir.into(), reason })?;
-        // Folders are listed in no particular order, and a message should not change between runs.
-        names.sort();
+    /// What is found of a set: each file's name without `.gz` and in lower case, and the name itself.
+    type Parts = [Option<(String, PathBuf)>; 4];
 
-        let mut sets: BTreeMap<String, [Option<String>; 4]> = BTreeMap::new();
-        for name in names {
-            // Unpackers leave folders named like the file, and macOS leaves `._` companions.
-            if name.starts_with('.') || !dir.join(&name).is_file() {
-                continue;
+    /// [`parts`], or a word on where the set lies.
+    fn find(dir: &Path) -> Result<(String, [PathBuf; 4]), DataError> {
+        parts(dir).map_err(|error| match (&error, below(dir)) {
+            (DataError::Missing { missing, .. }, below) if missing.len() == 4 && !below.is_empty() => {
+                DataError::Below { dir: dir.into(), below }
             }
-            let plain = name.strip_suffix(".gz").unwrap_or(&name);
-            let Some((prefix, part)) = place(plain) else {
+            _ => error,
+        })
+    }
+
+    /// The prefix and the four files, in the order of [`PARTS`], of the one set in `dir`.
+    fn parts(dir: &Path) -> Result<(String, [PathBuf; 4]), DataError> {
+        let mut files: Vec<(bool, String, PathBuf)> = Vec::new();
+        for path in listed(dir).map_err(|reason| DataError::NotAFolder { dir: dir.into(), reason })? {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+            // Unpackers leave folders named like the file, and macOS leaves `._` companions.
+            if !name.starts_with('.') && path.is_file() {
+                let plain = name.strip_suffix(".gz").unwrap_or(&name);
+                files.push((plain != name, plain.into(), path));
+            }
+        }
+        // Folders are listed in no particular order, and what is plain comes before what is packed.
+        files.sort();
+
+        let (mut sets, mut others) = (BTreeMap::<String, Parts>::new(), Vec::new());
+        for (packed, plain, path) in files {
+            let name = PathBuf::from(path.file_name().unwrap_or_default());
+            let Some((prefix, part)) = place(&plain) else {
+                others.push(name);
                 continue;
             };
-            if plain != name && dir.join(plain).is_file() {
-                continue;
+            match &mut sets.entry(prefix.to_string()).or_default()[part] {
+                Some((first, _)) if packed && *first == plain => {}
+                Some((_, first)) => {
+                    let first = std::mem::take(first);
+                    return Err(DataError::Twice { dir: dir.into(), first, second: name });
+                }
+                none => *none = Some((plain, name)),
             }
-            let set = sets.entry(prefix.to_string()).or_default();
-            if let Some(first) = set[part].take() {
-                return Err(DataError::Twice { dir: dir.into(), first, second: name });
-            }
-            set[part] = Some(name);
         }
 
         if sets.len() > 1 {
-            let title = |(prefix, parts): (&String, &[Option<String>; 4])| {
+            let title = |(prefix, parts): (&String, &Parts)| {
                 let count = parts.iter().flatten().count();
                 match prefix.strip_suffix('-').unwrap_or(prefix) {
                     "" => format!("one without a prefix: {count} of 4 files"),
@@ -292,9 +351,10 @@ mod idx {
         }
         match sets.pop_first().unwrap_or_default() {
             (prefix, [Some(a), Some(b), Some(c), Some(d)]) => {
-                Ok((prefix, [a, b, c, d].map(|name| dir.join(name))))
+                Ok((prefix, [a, b, c, d].map(|(_, name)| dir.join(name))))
             }
             (prefix, parts) => Err(DataError::Missing {
+                others,
                 dir: dir.into(),
                 missing: (PARTS.iter().zip(&parts))
                     .filter(|(_, found)| found.is_none())
@@ -302,6 +362,20 @@ mod idx {
                     .collect(),
             }),
         }
+    }
+
+    /// What lies in a folder.
+    fn listed(dir: &Path) -> io::Result<Vec<PathBuf>> {
+        fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect()
+    }
+
+    /// The folders up to two floors below that hold a set, where torchvision puts it for instance.
+    fn below(dir: &Path) -> Vec<PathBuf> {
+        let folders = |dir: &Path| listed(dir).unwrap_or_default().into_iter().filter(|path| path.is_dir());
+        let near = folders(dir).flat_map(|folder| folders(&folder).chain([folder]).collect::<Vec<_>>());
+        let mut found: Vec<PathBuf> = near.filter(|folder| parts(folder).is_ok()).collect();
+        found.sort();
+        found
     }
 
     /// The prefix of a file name without `.gz`, and which of [`PARTS`] it is.
@@ -314,11 +388,14 @@ mod idx {
     }
 
     fn folder_name(dir: &Path) -> String {
-        // `.` and `..` have no name until they are resolved.
-        let resolved = || fs::canonicalize(dir).ok()?.file_name().map(Into::into);
-        (dir.file_name().map(Into::into))
-            .or_else(resolved)
-            .map_or("data".into(), |name: PathBuf| name.display().to_string())
+        // `.` and `..` have no name until they are resolved, and torchvision calls its folders `raw`.
+        let named =
+            |dir: &Path| dir.file_name().filter(|name| *name != "raw").map(|name| name.to_os_string());
+        let resolved = || {
+            let whole = fs::canonicalize(dir).ok()?;
+            named(&whole).or_else(|| named(whole.parent()?))
+        };
+        named(dir).or_else(resolved).map_or("data".into(), |name| name.to_string_lossy().into_owned())
     }
 
     /// The bytes of one file, wherever they lie, not yet unpacked.
@@ -340,6 +417,31 @@ mod idx {
         }
     }
 
+    /// Members of a gzip file one after another, and the zeros of a tape or a block device after the last.
+    struct Members(Option<GzDecoder<Box<dyn BufRead>>>);
+
+    impl Read for Members {
+        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+            while let Some(member) = &mut self.0 {
+                let read = member.read(into)?;
+                if read > 0 || into.is_empty() {
+                    return Ok(read);
+                }
+                let mut rest = self.0.take().expect("a member").into_inner();
+                self.0 = loop {
+                    let bytes = rest.fill_buf()?;
+                    let (count, zeros) = (bytes.len(), bytes.iter().take_while(|byte| **byte == 0).count());
+                    match (count, zeros) {
+                        (0, _) => break None,
+                        (_, 0) => break Some(GzDecoder::new(rest)),
+                        _ => rest.consume(zeros),
+                    }
+                };
+            }
+            Ok(0)
+        }
+    }
+
     /// One file, read and checked: `N` sizes, none of them 0, and as many bytes as their product.
     struct Idx<const N: usize> {
         file: PathBuf,
@@ -355,18 +457,7 @@ mod idx {
         /// sizes, for messages.
         fn read(source: Source, what: &'static str) -> Result<Idx<N>, DataError> {
             let Source { file, length, mut input } = source;
-            let gzip = match input.fill_buf() {
-                Ok(start) => start.starts_with(&[0x1f, 0x8b]),
-                Err(reason) => return Err(DataError::Unreadable { file, reason }),
-            };
-            let (mut input, most): (Box<dyn Read>, u64) = if gzip {
-                let most = length.saturating_mul(MAX_DEFLATE_RATIO);
-                // Whatever follows the first gzip member must be another one, or it is an error.
-                (Box::new(MultiGzDecoder::new(input)), most)
-            } else {
-                (Box::new(input), length)
-            };
-            let failed = |reason: io::Error| {
+            let failed = |reason: io::Error, gzip: bool| {
                 use ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
                 let file = file.clone();
                 // The decoder reports damage with these kinds and passes errors of the disk through.
@@ -379,6 +470,22 @@ mod idx {
                     _ => DataError::Unreadable { file, reason },
                 }
             };
+            // Browsers pack once more what is packed already.
+            let (mut layers, mut most) = (0, length);
+            while layers < MAX_LAYERS
+                && content::kind(input.fill_buf().map_err(|reason| failed(reason, layers > 0))?)
+                    == Some(content::GZIP)
+            {
+                input = Box::new(BufReader::new(Members(Some(GzDecoder::new(input)))));
+                (layers, most) = (layers + 1, length.saturating_mul(MAX_DEFLATE_RATIO));
+            }
+            let failed = |reason| failed(reason, layers > 0);
+            let start = input.fill_buf().map_err(failed)?;
+            if !start.starts_with(&[0, 0])
+                && let Some(what) = content::refusal(start, &format!("an IDX file of {what}"))
+            {
+                return Err(DataError::Other { file, what });
+            }
 
             let mut header = Vec::with_capacity(Self::HEADER);
             (&mut input).take(Self::HEADER as u64).read_to_end(&mut header).map_err(failed)?;
@@ -479,6 +586,7 @@ mod idx {
             height,
             width,
             classes,
+            transposed: false,
             train: split(train_images, train_labels),
             test: split(test_images, test_labels),
         })

@@ -140,6 +140,17 @@ impl Packed {
         Ok(Packed::pack(&trits, rows, cols, 1.0))
     }
 
+    /// The matrix with rows for columns.
+    pub fn transposed(&self) -> Packed {
+        let column = |col| (0..self.rows).map(move |row| self.trit(row, col));
+        Packed::pack(&(0..self.cols).flat_map(column).collect::<Vec<_>>(), self.cols, self.rows, self.scale)
+    }
+
+    /// Whether all weights are 0.
+    pub fn is_dead(&self) -> bool {
+        self.words.iter().all(|&word| word == PADDING)
+    }
+
     /// How many weights are -1, 0 and 1.
     pub fn histogram(&self) -> [usize; 3] {
         let mut counts = [0; 3];

@@ -396,7 +396,7 @@ fn a_set_of_other_sizes_and_classes_trains_by_the_same_command() {
         assert_eq!(config["dims"], serde_json::json!([120, 64, 32, classes]));
         let told = serde_json::json!({
             "name": format!("letters-from-{first}"), "height": 10, "width": 12, "classes": classes,
-            "train_images": 26 * 40, "test_images": 26 * 7, "crc32": config["data"]["crc32"], "folder": data,
+            "train_images": 26 * 40, "test_images": 26 * 7, "crc32": config["data"]["crc32"], "transposed": false, "folder": data,
         });
         assert_eq!(config["data"], told);
 
@@ -640,7 +640,7 @@ fn eval_refuses_what_is_no_model_or_belongs_to_another_data_set() {
     assert_refused(&sterna(&["eval", text(&folder.path().join("none"))]), &["none", "cannot be read"]);
     let file = folder.path().join("file");
     fs::write(&file, "this is no model").expect("written");
-    assert_refused(&sterna(&["eval", text(&file)]), &["is no safetensors file"]);
+    assert_refused(&sterna(&["eval", text(&file)]), &["is text", "this is no model"]);
     let trained = sterna(&small_run(&data, &out));
     assert_eq!(code(&trained), 0, "{}", stderr(&trained));
     let output = sterna(&["eval", text(&out.join("model.safetensors"))]);

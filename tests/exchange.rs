@@ -352,7 +352,12 @@ fn floats_are_quantised_by_absmean_and_the_change_is_said() {
     assert_eq!(Format::of(&file), Ok(Format::Safetensors));
     assert!(store::read(&file).expect_err("refused").contains("`floats`"));
     let told = Reading { floats: true, ..Reading::default() };
-    let Imported { model, lost, notes } = store::read_as(&file, &told).expect("read");
+    // A bias changes what is computed.
+    let clause = store::read_as(&file, &told).expect_err("refused");
+    assert!(clause.contains("fc2.bias, F32 [6]") && clause.contains("`drop`"), "{clause}");
+    let dropping = Reading { drop: true, ..told.clone() };
+    let Imported { model, lost, notes, warnings } = store::read_as(&file, &dropping).expect("read");
+    assert!(warnings.len() == 1 && warnings[0].contains("fc2.bias"), "{warnings:?}");
     assert_eq!(model.dims(), [5, 6, 3]);
     assert_eq!(layers(&model)[0].packed, Packed::quantize(&first, 6, 5));
     let changes = first.iter().zip(layers(&model)[0].packed.unpack());
@@ -363,7 +368,10 @@ fn floats_are_quantised_by_absmean_and_the_change_is_said() {
     // The other order does not chain, and one alone need not.
     let chosen = |names: &[&str]| {
         let tensors = names.iter().map(|name| name.to_string()).collect();
-        store::read_as(&file, &Reading { floats: true, tensors, ..Reading::default() })
+        store::read_as(
+            &file,
+            &Reading { floats: true, tensors, drop: names.contains(&"fc2.weight"), ..Reading::default() },
+        )
     };
     let sentence = chosen(&["fc10.weight", "fc2.weight"]).expect_err("refused");
     assert!(
@@ -713,12 +721,12 @@ fn what_other_programs_write_is_read() {
 
     let trits: Vec<i8> = (0..3 * 512).map(|i| (i * 7 % 11 % 3) as i8 - 1).collect();
     for name in ["theirs.gguf", "theirs.npz", "floats.npy"] {
-        let told = Reading { floats: true, ..Reading::default() };
+        let tensors = if name == "theirs.gguf" { vec!["blk.0.ffn_up.weight".into()] } else { vec![] };
+        let told = Reading { tensors, ..Reading::default() };
         let imported = Model::import(&folder.path().join(name), &told).expect("read");
         let layer = &layers(&imported.model)[0];
         assert_eq!((layer.packed.unpack(), &layer.gain[..]), (trits.clone(), &[1.0; 512][..]), "{name}");
-        // Absmean counts the zeros.
-        assert!(name == "floats.npy" || layer.packed.scale == 0.375, "{name}");
+        assert_eq!(layer.packed.scale, 0.375, "{name}");
         assert_eq!(imported.model.eps(), if name == "theirs.gguf" { 0.125 } else { 1e-5 }, "{name}");
     }
 }
@@ -837,7 +845,9 @@ fn read_all(bytes: &[u8]) -> Vec<String> {
 /// Whether a clause is as those of a broken file are: one line of our own words, with a field, and with two numbers
 /// where sizes or places are at stake.
 fn form(name: &str, clause: &str) -> Result<(), TestCaseError> {
-    const FIELDS: [&str; 40] = [
+    const FIELDS: [&str; 42] = [
+        "expected a PNG, JPEG or BMP",
+        "has no place in a network",
         "header",
         "first 8 bytes",
         "it has",

@@ -11,7 +11,7 @@ use sterna::kernels::{OPERATIONS, PROBES};
 
 /// The floors of `src/lib.rs`, the lowest first.
 const FLOORS: [&[&str]; 5] = [
-    &["ternary", "parameter", "mnist", "random", "augment", "digit", "store"],
+    &["ternary", "parameter", "mnist", "random", "augment", "digit", "store", "content"],
     &["gpu", "reference"],
     &["kernels", "model", "shader"],
     &["train", "digest", "report", "measure", "amd"],
@@ -202,6 +202,8 @@ fn may_import(from: &str, to: &str) -> bool {
         _ if from == to => true,
         // A layer is a list of kernels, and files hold what the format defines.
         ("model", "kernels") | ("store", "ternary" | "parameter") => true,
+        // Every reader asks what a file is.
+        ("store" | "mnist" | "digit", "content") => true,
         // A page shows what was measured.
         ("report", "measure") => true,
         // Twins meet only where they are compared.

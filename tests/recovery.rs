@@ -26,7 +26,8 @@ fn set(images: usize) -> Dataset {
             .collect(),
         labels: (0..count).map(|i| (i % 3) as u8).collect(),
     };
-    Dataset { name: "bands".into(), height: 10, width: 12, classes: 3, train: split(images), test: split(30) }
+    let (name, train, test) = ("bands".into(), split(images), split(30));
+    Dataset { name, height: 10, width: 12, classes: 3, transposed: false, train, test }
 }
 
 /// A number below `most` that differs from run to run, told in case a test fails.

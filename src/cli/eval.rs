@@ -10,7 +10,7 @@ use super::{network, runs};
 use crate::digest;
 use crate::model::{Precision, logits};
 use crate::report::confusion_table;
-use crate::train::{Evaluator, Found, classes};
+use crate::train::{Evaluator, classes};
 
 #[derive(Args)]
 #[command(after_help = NOTES)]
@@ -37,12 +37,11 @@ Example:
   sterna eval runs/NAME --json";
 
 pub fn run(flags: &Flags) -> Outcome {
-    let data = flags.data.load()?;
-    let crc32 = json!(data.fingerprint());
-    let trained_on_it = |run: &Found| run.about["data"]["crc32"] == crc32;
+    let data = flags.data.read()?;
     let what = format!("trained on {}", data.name);
-    let model = runs::model_or_newest(flags.model.as_deref(), &what, trained_on_it)?;
+    let model = runs::model_or_newest(flags.model.as_deref(), &what, runs::trained_on(&data))?;
     let network = network::open(&model)?;
+    let data = flags.data.turned_for(data, &network.about);
     let dims = &network.shape.dims;
     if dims.first() != Some(&data.pixels()) || dims.last() != Some(&data.classes) {
         return Err(failure(format!(
@@ -74,7 +73,7 @@ pub fn run(flags: &Flags) -> Outcome {
 
     super::tell(format!("{} on {}", shown(&model), super::gpu_line(&gpu)));
     let its = &network.about["data"];
-    if its["crc32"].is_u64() && its["crc32"] != crc32 {
+    if its["crc32"].is_u64() && its["crc32"] != json!(data.fingerprint()) {
         let name = its["name"].as_str().unwrap_or("another data set");
         super::tell(format!(
             "sterna: the network was trained on another set ({name}) than it is scored on here"

@@ -52,7 +52,7 @@ pub fn run(flags: &Flags) -> Outcome {
         return Err(failure(format!("--weight-scale is for --to hf-bitnet, {to} has none: leave it out")));
     }
     let file = runs::model_or_newest(flags.model.as_deref(), "with ternary weights", runs::ternary)?;
-    let (model, mut lost) = super::deployed(&file)?;
+    let (model, mut lost, warnings) = super::deployed(&file)?;
     let written = model.to_exchange(flags.to, flags.weight_scale.unwrap_or(WeightScale::Multiply));
     let (bytes, changed) = written.map_err(|what| failure(format!("{}: {what}", shown(&file))))?;
     let keeper = format!("a reader of {} that does not know sterna.model", flags.to.name());
@@ -61,8 +61,10 @@ pub fn run(flags: &Flags) -> Outcome {
     super::write(&flags.output, &bytes, flags.force)?;
     let (path, size) = (shown(&flags.output), thousands(bytes.len()));
     super::say(format!("{path}: {size} bytes of {}, {} layers", flags.to.name(), model.matrices().count()))?;
+    super::say_warnings(&warnings)?;
     if flags.json {
-        let line = json!({"path": super::named(&flags.output), "bytes": bytes.len(), "format": flags.to.name(), "lost": lost});
+        let line = json!({"path": super::named(&flags.output), "bytes": bytes.len(), "format": flags.to.name(), "lost": lost,
+            "warnings": warnings});
         super::print_json("export", object(line))?;
     }
     Ok(Verdict::Yes)

@@ -29,6 +29,13 @@ pub struct Flags {
     /// Quantise the values of ggml's blocks by absmean, as floats are: for matrices whose blocks differ in scale.
     #[arg(long)]
     absmean: bool,
+    /// Matrices lie as [inputs, outputs], as Keras, JAX and Burn have them. Those called `kernel` do in any case.
+    #[arg(long)]
+    transposed: bool,
+    /// Leave out biases, a BatchNorm's statistics and what else a network here has no place for, although another
+    /// network is computed without them.
+    #[arg(long)]
+    drop: bool,
     /// Replace the file if it exists.
     #[arg(long)]
     force: bool,
@@ -38,8 +45,9 @@ pub struct Flags {
 }
 
 const NOTES: &str = "\
-Layers are the ternary matrices of the file in the order of their names, 2 before 10, or its float ones where \
-there are none; floats are quantised by absmean. A gain is found as BASE.gain, BASE_norm.weight, \
+Layers are all matrices of the file in the order of their names, 2 before 10, or those of --tensors; a file with a \
+matrix that cannot be read is refused. Floats that are one number times -1, 0 and 1 are kept, and others are quantised \
+by absmean. A gain is found as BASE.gain, BASE_norm.weight, \
 BASE.rms_norm.weight or BASE.norm.weight, BASE being the matrix's name without .weight. Before anything is \
 written, stderr says what was assumed, what is left out, and by how much weights change.
 
@@ -56,9 +64,11 @@ pub fn run(flags: &Flags) -> Outcome {
         tensors: flags.tensors.clone(),
         floats: true,
         absmean: flags.absmean,
+        transposed: flags.transposed,
+        drop: flags.drop,
     };
     let file = runs::model(&flags.file)?;
-    let Imported { model, lost, notes } = Model::import(&file, &reading).map_err(super::unread)?;
+    let Imported { model, lost, notes, warnings } = Model::import(&file, &reading).map_err(super::unread)?;
     super::tell_notes(&file, &notes);
     export::tell_lost(&lost, "the packed file");
     let bytes = model.to_packed(flags.format);
@@ -66,10 +76,11 @@ pub fn run(flags: &Flags) -> Outcome {
     let (path, size) = (shown(&flags.output), thousands(bytes.len()));
     let dims = model.dims().iter().map(usize::to_string).collect::<Vec<_>>().join("-");
     super::say(format!("{path}: {dims}, {size} bytes packed in {}", flags.format.name()))?;
+    super::say_warnings(&warnings)?;
     if flags.json {
         let line = json!({
             "path": super::named(&flags.output), "bytes": bytes.len(), "format": flags.format.name(), "dims": model.dims(),
-            "lost": lost, "notes": notes,
+            "lost": lost, "notes": notes, "warnings": warnings,
         });
         super::print_json("import", object(line))?;
     }

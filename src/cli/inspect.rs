@@ -86,6 +86,11 @@ pub fn run(flags: &Flags) -> Outcome {
     let (format, bytes) = (listing.format.name(), thousands(listing.bytes()));
     super::say(format!("{}: {format}, {bytes} B, {} tensors\n", shown(file), lines.len()))?;
     super::say(table(&lines))?;
+    for Line { tensor, trits, .. } in &lines {
+        if trits.as_ref().is_some_and(|trits| trits.counts[0] + trits.counts[2] == 0) {
+            super::say(format!("Note: {} is dead: all its weights are 0\n", printable(&tensor.name)))?;
+        }
+    }
     let mut rows = Vec::new();
     for (key, value) in &listing.metadata {
         facts(key, value, &mut rows);

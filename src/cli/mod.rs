@@ -218,28 +218,51 @@ struct DataFlags {
     /// from them. Without this flag: the MNIST inside the program.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// The files of --data hold every image transposed, rows for columns: turn them upright, as pictures for
+    /// `predict` are.
+    ///
+    /// EMNIST's files do, which are known by their names; --transposed=false leaves their images as they are. A model
+    /// remembers how the images of its set were turned.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(requires = "data")]
+    transposed: Option<bool>,
 }
 
 impl DataFlags {
-    /// The flags that name a folder, or none.
-    fn of(folder: Option<PathBuf>) -> DataFlags {
-        DataFlags { data: folder }
-    }
-
     /// The folder, from wherever the program may be started next.
     fn folder(&self) -> Option<PathBuf> {
         self.data.as_ref().map(|folder| std::path::absolute(folder).unwrap_or_else(|_| folder.clone()))
     }
 
+    /// The set as its files and the flags have it.
+    fn read(&self) -> Result<Dataset, Failure> {
+        let Some(folder) = &self.data else { return Ok(Dataset::embedded()) };
+        let data = Dataset::load(folder).map_err(failure)?;
+        // The name of a folder becomes a title in pictures and JSON.
+        let data = Dataset { name: escaped(&data.name, &[]), ..data };
+        Ok(if self.transposed.is_some_and(|wanted| wanted != data.transposed) { data.turned() } else { data })
+    }
+
     fn load(&self) -> Result<Dataset, Failure> {
-        match &self.data {
-            // The name of a folder becomes a title in pictures and JSON.
-            Some(folder) => match Dataset::load(folder) {
-                Ok(data) => Ok(Dataset { name: escaped(&data.name, &[]), ..data }),
-                Err(error) => Err(failure(error)),
-            },
-            None => Ok(Dataset::embedded()),
+        self.load_for(&Value::Null)
+    }
+
+    /// The set, its images turned as they were for the run that says this of itself.
+    fn load_for(&self, run: &Value) -> Result<Dataset, Failure> {
+        Ok(self.turned_for(self.read()?, run))
+    }
+
+    /// The set that was read, its images turned as they were for such a run, unless a flag says how.
+    fn turned_for(&self, mut data: Dataset, run: &Value) -> Dataset {
+        let crc32 = &run["data"]["crc32"];
+        if self.transposed.is_none() && crc32.is_u64() && *crc32 != json!(data.fingerprint()) {
+            let other = data.clone().turned();
+            data = if *crc32 == json!(other.fingerprint()) { other } else { data };
         }
+        if data.transposed {
+            tell(format!("{}: its files hold every image transposed; here they are upright", data.name));
+        }
+        data
     }
 }
 
@@ -252,13 +275,15 @@ fn failure(error: impl Display) -> Failure {
 
 /// What is wrong with a network's file, in the words of the command line: flags are fields of a [`Reading`].
 fn unread(error: FileError) -> Failure {
-    const WORDS: [[&str; 2]; 6] = [
+    const WORDS: [[&str; 2]; 8] = [
         ["a reading takes `weight_scale`", "`sterna import` takes --weight-scale"],
         ["a reading of `floats`", "`sterna import`"],
         ["a reading of `absmean`", "`sterna import --absmean`"],
         ["`weight_scale`", "--weight-scale"],
         ["`tensors`", "--tensors"],
         ["`absmean`", "--absmean"],
+        ["`transposed`", "`sterna import --transposed`"],
+        ["`drop`", "`sterna import --drop`"],
     ];
     failure(WORDS.iter().fold(error.to_string(), |sentence, [field, flag]| sentence.replace(field, flag)))
 }
@@ -497,6 +522,9 @@ fn print_model(shape: &Shape, layers: &[Packed], test: Score) -> Result<(), Fail
         }
         layers => say(model_table(&costs(layers)))?,
     }
+    for (i, _) in layers.iter().enumerate().filter(|(_, packed)| packed.is_dead()) {
+        say(format!("Note: layer {i} is dead: all its weights are 0, and so is all that it gives"))?;
+    }
     say(format!(
         "Test accuracy {:.2} %, loss {:.4} nats, perplexity {:.3}",
         100.0 * test.accuracy,
@@ -522,16 +550,22 @@ fn tell_notes(path: &Path, notes: &[String]) {
 }
 
 /// The network of a file, to be given away: it tells no folder of the machine that made it. What stays behind in the
-/// file is said on stderr, and what weights lose is returned too.
-fn deployed(path: &Path) -> Result<(Model, Vec<Loss>), Failure> {
-    let Imported { mut model, lost, notes } = Model::import(path, &Reading::default()).map_err(unread)?;
+/// file is said on stderr, and what weights lose is returned too, with what is to be said of the result.
+fn deployed(path: &Path) -> Result<(Model, Vec<Loss>, Vec<String>), Failure> {
+    let Imported { mut model, lost, notes, warnings } =
+        Model::import(path, &Reading::default()).map_err(unread)?;
     tell_notes(path, &notes);
     if !lost.is_empty() {
         export::tell_lost(&lost, "the ternary network that they stand for");
     }
     let data = model.about.as_object_mut().and_then(|about| about.get_mut("data")?.as_object_mut());
     data.map(|data| data.shift_remove("folder"));
-    Ok((model, lost))
+    Ok((model, lost, warnings))
+}
+
+/// What makes a network another one than its file has, beside the result.
+fn say_warnings(warnings: &[String]) -> Result<(), Failure> {
+    warnings.iter().try_for_each(|warning| say(format!("Note: {warning}")))
 }
 
 /// Refuses `-`, which is stdin where a file is read: what is written here is renamed into its place, or is a folder.

@@ -41,7 +41,7 @@ Examples:
 pub fn run(flags: &Flags) -> Outcome {
     super::place(&flags.output, flags.force)?;
     let file = runs::model_or_newest(flags.model.as_deref(), "with ternary weights", runs::ternary)?;
-    let (model, lost) = super::deployed(&file)?;
+    let (model, lost, warnings) = super::deployed(&file)?;
     let bytes = model.to_packed(flags.format);
     super::write(&flags.output, &bytes, flags.force)?;
 
@@ -54,10 +54,12 @@ pub fn run(flags: &Flags) -> Outcome {
         flags.format.name(),
         thousands(4 * weights),
     ))?;
+    super::say_warnings(&warnings)?;
     let against = super::command(&[&"verify", &flags.output, &"--against", &file]);
     super::say(format!("Next: {against}"))?;
     if flags.json {
-        let line = json!({"path": super::named(&flags.output), "bytes": bytes.len(), "format": flags.format.name(), "lost": lost});
+        let line = json!({"path": super::named(&flags.output), "bytes": bytes.len(), "format": flags.format.name(),
+            "lost": lost, "warnings": warnings});
         super::print_json("pack", super::object(line))?;
     }
     Ok(Verdict::Yes)

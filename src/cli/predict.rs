@@ -60,24 +60,26 @@ struct Input {
 
 pub fn run(flags: &Flags) -> Outcome {
     let (named, pictures) = flags.taken_apart()?;
-    let data = if flags.index.is_empty() { None } else { Some(flags.data.load()?) };
+    let data = if flags.index.is_empty() { None } else { Some(flags.data.read()?) };
     let wanted = (digit::SIDE * digit::SIDE) as u64;
-    let crc32 = data.as_ref().map(Dataset::fingerprint);
-    let fits = |run: &Found| match crc32 {
-        Some(crc32) => run.about["data"]["crc32"] == crc32,
-        None => run.dims().first() == Some(&wanted),
-    };
-    let what =
-        data.as_ref().map_or(format!("with {wanted} inputs"), |data| format!("trained on {}", data.name));
-    let model =
+    let model = {
+        let trained_on = data.as_ref().map(runs::trained_on);
+        let fits = |run: &Found| match &trained_on {
+            Some(trained_on) => trained_on(run),
+            None => run.dims().first() == Some(&wanted),
+        };
+        let what =
+            data.as_ref().map_or(format!("with {wanted} inputs"), |data| format!("trained on {}", data.name));
         runs::model_or_newest(named, &what, fits).map_err(|Failure(sentence)| match pictures.first() {
             Some(first) if named.is_none() => {
                 failure(format!("{} is no network, and {sentence}", shown(first)))
             }
             _ => Failure(sentence),
-        })?;
+        })?
+    };
     let network = network::open(&model)?;
     let wanted = network.shape.dims[0];
+    let data = data.map(|data| flags.data.turned_for(data, &network.about));
     let inputs = inputs(flags, &pictures, data.as_ref())?;
     for Input { file, size: [width, height], .. } in &inputs {
         if width * height != wanted {

@@ -1,11 +1,13 @@
 //! `sterna runs`: the runs of a folder, the newest first; and the one that is meant where none is named.
 
+use std::cell::LazyCell;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::{Value, json};
 
 use super::{Failure, Outcome, Verdict, failure, named, object, shown};
+use crate::mnist::Dataset;
 use crate::report::columns;
 use crate::train::{Found, MODEL, below};
 
@@ -129,4 +131,13 @@ pub fn model_or_newest(
 /// Whether a run has trits, which `verify`, `pack` and `export` are about.
 pub fn ternary(run: &Found) -> bool {
     run.about["config"]["precision"] == "ternary"
+}
+
+/// Whether a run was trained on this set, with its images turned either way.
+pub fn trained_on(data: &Dataset) -> impl Fn(&Found) -> bool {
+    let turned = LazyCell::new(|| data.clone().turned().fingerprint());
+    move |run| {
+        let crc32 = &run.about["data"]["crc32"];
+        *crc32 == data.fingerprint() || *crc32 == *turned
+    }
 }

@@ -58,7 +58,8 @@ impl Opened {
     }
 
     fn with_notes(imported: Imported) -> Result<Opened, String> {
-        let Imported { mut model, notes, .. } = imported;
+        let Imported { mut model, mut notes, warnings, .. } = imported;
+        notes.extend(warnings);
         let (shape, about) = (Shape::of(&model.arch)?, model.about.take());
         Ok(Opened { shape, about, notes, weights: Weights::Trits(model) })
     }

@@ -9,7 +9,7 @@
 //! - metadata, all strings: `format = "sterna"`, `schema`, `sterna_version`, `arch` and `parameters` (see
 //!   [`super`]), `run`, a JSON object, `progress`, where in the run it was written, and `sha256` over all of the above.
 //!
-//! A file without `arch`, of version 1 or from PyTorch say, holds an MLP whose tensors bear these names.
+//! A file of version 1, which has no `arch`, holds an MLP whose tensors bear these names.
 
 use std::collections::BTreeMap;
 use std::path::Path;

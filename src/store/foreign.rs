@@ -2,11 +2,13 @@
 //! tensors are called and what they mean; the containers are read by modules of their own.
 //!
 //! With `BASE` the name of a matrix without `.weight`:
-//! - ternary matrices are blocks of ggml, bytes of Hugging Face's BitNet beside a scale, or trits as int8; where a
-//!   file has none, float matrices, quantised by absmean; first layer first in the order of their names, in which
-//!   `2` comes before `10`;
-//! - the scale of a matrix is in its blocks, or in `BASE.weight_scale` or `BASE.scale`;
+//! - the layers are all matrices, first layer first in the order of their names, in which `2` comes before `10`:
+//!   blocks of ggml, bytes of Hugging Face's BitNet beside a scale, trits as integers, or floats. Floats that are
+//!   `s {-1, 0, 1}` keep their trits and `s`; others are quantised by absmean. A matrix of any other type is refused;
+//! - matrices called `kernel`, as Keras and JAX have them, are `[inputs, outputs]`;
+//! - the scale of a matrix is in its blocks, in `BASE.weight_scale` or `BASE.scale`, or in both, which are multiplied;
 //! - the gain is `BASE.gain`, `BASE_norm.weight`, `BASE.rms_norm.weight` or `BASE.norm.weight`, and 1 without one;
+//! - what is left over and changes what the network computes, a bias for instance, is refused;
 //! - `sterna.model` in the metadata is a [`Record`]: what the tensors cannot hold.
 
 use std::cmp::Ordering;
@@ -24,6 +26,7 @@ use super::{
     Arch, Contents, Matrix, Model, NETWORK_SCHEMA, Scale, Stored, Values, Weights, chain, checked, exchange,
     schema,
 };
+use crate::content;
 use crate::parameter::{Parameter, Role};
 use crate::ternary::{LEAST, Packed, RMSNORM_EPS};
 
@@ -142,6 +145,10 @@ pub struct Reading {
     pub floats: bool,
     /// Whether blocks of ggml are floats too: those of one matrix may then differ in scale.
     pub absmean: bool,
+    /// Whether matrices are `[inputs, outputs]`, whatever they are called.
+    pub transposed: bool,
+    /// Whether tensors that a network here has no place for may be left out although they change what it computes.
+    pub drop: bool,
 }
 
 impl Reading {
@@ -151,6 +158,8 @@ impl Reading {
             ("weight_scale", self.weight_scale.is_some()),
             ("tensors", !self.tensors.is_empty()),
             ("absmean", self.absmean),
+            ("transposed", self.transposed),
+            ("drop", self.drop),
         ];
         given.into_iter().find_map(|(field, given)| given.then_some(field))
     }
@@ -180,7 +189,7 @@ impl Loss {
     }
 
     /// The changes of the float weights from which a matrix was quantised.
-    pub(super) fn by_absmean(
+    fn by_weight(
         tensor: &str,
         what: &str,
         weight: impl Iterator<Item = f64>,
@@ -188,7 +197,7 @@ impl Loss {
     ) -> Option<Loss> {
         let changes = weight.zip(packed.unpack());
         let changes = changes.map(|(w, t)| w - f64::from(packed.scale * f32::from(t)));
-        Loss::of(tensor, format!("{what} quantised by absmean"), changes)
+        Loss::of(tensor, what.into(), changes)
     }
 
     /// The changes of all weights of a matrix whose scale changes by so much. A weight that is 0 stays 0.
@@ -206,11 +215,13 @@ pub struct Imported {
     pub lost: Vec<Loss>,
     /// What was assumed and what was left out, a clause each.
     pub notes: Vec<String>,
+    /// What of it makes another network than the file has, a clause each.
+    pub warnings: Vec<String>,
 }
 
 /// How the values of a tensor lie.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Kind {
+enum Kind {
     F64,
     F32,
     F16,
@@ -218,7 +229,8 @@ pub(super) enum Kind {
     Blocks(Blocks),
     /// BitNet's bytes.
     Quarters,
-    Trits,
+    /// Trits as integers of so many bytes.
+    Trits(usize),
 }
 
 impl Kind {
@@ -229,7 +241,10 @@ impl Kind {
             "F32" | "<f4" => Kind::F32,
             "F16" | "<f2" => Kind::F16,
             "BF16" => Kind::Bf16,
-            "I8" | "|i1" => Kind::Trits,
+            "I8" | "|i1" => Kind::Trits(1),
+            "I16" | "<i2" => Kind::Trits(2),
+            "I32" | "<i4" => Kind::Trits(4),
+            "I64" | "<i8" => Kind::Trits(8),
             "U8" if scaled => Kind::Quarters,
             "TQ1_0" => Kind::Blocks(Blocks::Tq1_0),
             "TQ2_0" => Kind::Blocks(Blocks::Tq2_0),
@@ -239,6 +254,11 @@ impl Kind {
 
     fn is_float(self) -> bool {
         matches!(self, Kind::F64 | Kind::F32 | Kind::F16 | Kind::Bf16)
+    }
+
+    /// Whether each value has a place of its own, so that rows and columns may change places.
+    fn lies_flat(self) -> bool {
+        self.is_float() || matches!(self, Kind::Trits(_))
     }
 
     /// The values of a float tensor or of blocks, as f64 because f32 may not hold them. The padding of blocks past
@@ -261,12 +281,12 @@ impl Kind {
                     rows.flat_map(move |row| blocks.dequantize(row).into_iter().take(cols).map(f64::from)),
                 )
             }
-            Kind::Quarters | Kind::Trits => Box::new(std::iter::empty()),
+            Kind::Quarters | Kind::Trits(_) => Box::new(std::iter::empty()),
         }
     }
 
     /// Reads a matrix, with the scale 1 where another tensor has it.
-    pub(super) fn read(self) -> fn(&[u8], usize, usize) -> Result<Packed, String> {
+    fn read(self) -> fn(&[u8], usize, usize) -> Result<Packed, String> {
         match self {
             Kind::F64 => |bytes, rows, cols| quantized(Kind::F64, bytes, rows, cols),
             Kind::F32 => |bytes, rows, cols| quantized(Kind::F32, bytes, rows, cols),
@@ -275,7 +295,10 @@ impl Kind {
             Kind::Blocks(Blocks::Tq1_0) => |bytes, rows, cols| Blocks::Tq1_0.unpack(bytes, rows, cols),
             Kind::Blocks(Blocks::Tq2_0) => |bytes, rows, cols| Blocks::Tq2_0.unpack(bytes, rows, cols),
             Kind::Quarters => bitnet::unpack,
-            Kind::Trits => trits,
+            Kind::Trits(1) => trits::<1>,
+            Kind::Trits(2) => trits::<2>,
+            Kind::Trits(4) => trits::<4>,
+            Kind::Trits(_) => trits::<8>,
         }
     }
 
@@ -289,8 +312,29 @@ impl Kind {
     }
 }
 
-/// A matrix of floats, by absmean.
+/// A matrix of floats, by absmean unless they are `s {-1, 0, 1}`.
 fn quantized(kind: Kind, bytes: &[u8], rows: usize, cols: usize) -> Result<Packed, String> {
+    if let Some(scale) = ternary_already(kind.values(bytes, cols)) {
+        let trits: Vec<i8> = kind.values(bytes, cols).map(|value| (value / scale) as i8).collect();
+        return Ok(Packed::pack(&trits, rows, cols, scale as f32));
+    }
+    absmean(kind, bytes, rows, cols)
+}
+
+/// A matrix of shadow weights, as training quantises it.
+pub(super) fn shadows(bytes: &[u8], rows: usize, cols: usize) -> Result<Packed, String> {
+    absmean(Kind::F32, bytes, rows, cols)
+}
+
+/// The one size that all values have that are not 0, if f32 holds it.
+fn ternary_already(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let mut sizes = values.map(f64::abs).filter(|size| *size != 0.0);
+    let scale = sizes.next().filter(|&scale| scale as f32 > 0.0 && (scale as f32).is_finite())?;
+    sizes.all(|size| size == scale).then_some(scale)
+}
+
+/// A matrix of floats, by absmean.
+fn absmean(kind: Kind, bytes: &[u8], rows: usize, cols: usize) -> Result<Packed, String> {
     let weight: Vec<f32> = kind.values(bytes, cols).map(|value| value as f32).collect();
     let Some(at) = weight.iter().position(|weight| !weight.is_finite()) else {
         return Ok(Packed::quantize(&weight, rows, cols));
@@ -316,14 +360,18 @@ fn rounded(tensor: &Stored, values: &[f64]) -> Result<(Vec<f32>, Option<Loss>), 
     Ok((floats, loss))
 }
 
-/// A matrix of int8.
-fn trits(bytes: &[u8], rows: usize, cols: usize) -> Result<Packed, String> {
-    let trits: &[i8] = bytemuck::cast_slice(bytes);
-    match trits.iter().position(|trit| !(-1..=1).contains(trit)) {
-        Some(at) => {
-            Err(format!("row {}, column {} is {}, expected -1, 0 or 1", at / cols, at % cols, trits[at]))
+/// A matrix of integers of `N` bytes.
+fn trits<const N: usize>(bytes: &[u8], rows: usize, cols: usize) -> Result<Packed, String> {
+    let number = |bytes: &[u8; N]| {
+        let bits = bytes.iter().rev().fold(0i64, |bits, &byte| bits << 8 | i64::from(byte));
+        bits << (64 - 8 * N) >> (64 - 8 * N)
+    };
+    let numbers = || bytes.as_chunks().0.iter().map(number);
+    match numbers().enumerate().find(|(_, number)| !(-1..=1).contains(number)) {
+        Some((at, number)) => {
+            Err(format!("row {}, column {} is {number}, expected -1, 0 or 1", at / cols, at % cols))
         }
-        None => Ok(Packed::pack(trits, rows, cols, 1.0)),
+        None => Ok(Packed::pack(&numbers().map(|number| number as i8).collect::<Vec<_>>(), rows, cols, 1.0)),
     }
 }
 
@@ -341,8 +389,19 @@ struct Found<'a> {
     kind: Kind,
     rows: usize,
     cols: usize,
+    /// Whether it lies as `[cols, rows]`.
+    transposed: bool,
     scale: Option<&'a Stored>,
     gain: Option<&'a Stored>,
+}
+
+/// What the scale of `BASE.weight` may be called, and its gain.
+const SCALES: [&str; 3] = ["BASE.weight_scale", "BASE_scale", "BASE.scale"];
+const GAINS: [&str; 4] = ["BASE.gain", "BASE_norm.weight", "BASE.rms_norm.weight", "BASE.norm.weight"];
+
+/// The name of what goes with a matrix, in which `BASE` stands for the matrix's own.
+fn called(matrix: &Stored, name: &str) -> String {
+    name.replace("BASE", matrix.name.strip_suffix(".weight").unwrap_or(&matrix.name))
 }
 
 impl<'a> File<'a> {
@@ -388,8 +447,7 @@ impl<'a> File<'a> {
 
     /// The tensor that goes with a matrix under the first of these names, in which `BASE` stands for its own.
     fn beside(&self, matrix: &Stored, names: &[&str]) -> Option<&'a Stored> {
-        let base = matrix.name.strip_suffix(".weight").unwrap_or(&matrix.name);
-        names.iter().find_map(|name| self.tensors.get(&name.replace("BASE", base)[..]).copied())
+        names.iter().find_map(|name| self.tensors.get(&called(matrix, name)[..]).copied())
     }
 
     /// The tensor of a parameter in a file that was written here.
@@ -405,27 +463,24 @@ impl<'a> File<'a> {
         Some(&record.parameters)
     }
 
-    /// The matrices of the network: those that the record names, the ternary ones, or the float ones where there are
-    /// none.
+    /// The matrices of the network: those that the record names, or all tensors of two sizes or more that are neither
+    /// scale nor gain of another.
     fn matrices(&self) -> Vec<&'a Stored> {
         if let Some(parameters) = self.recorded() {
             let ternary = parameters.iter().filter(|parameter| parameter.role == Role::Ternary);
             return ternary.filter_map(|parameter| self.of(parameter).ok()).collect();
         }
-        let some = |float: bool| {
-            let fits = |tensor: &&Stored| {
-                tensor.shape.len() == 2 && self.kind(tensor).is_some_and(|kind| kind.is_float() == float)
-            };
-            let mut found: Vec<&Stored> = self.tensors.values().copied().filter(fits).collect();
-            found.sort_by(|a, b| natural(&a.name, &b.name));
-            found
-        };
-        let ternary = some(false);
-        if ternary.is_empty() { some(true) } else { ternary }
+        let mut all: Vec<&Stored> =
+            self.tensors.values().copied().filter(|tensor| tensor.shape.len() > 1).collect();
+        let names = |matrix| SCALES.iter().chain(&GAINS).map(move |name| called(matrix, name));
+        let beside: HashSet<String> = all.iter().flat_map(|matrix| names(matrix)).collect();
+        all.retain(|tensor| !beside.contains(&tensor.name));
+        all.sort_by(|a, b| natural(&a.name, &b.name));
+        all
     }
 
     /// What there is of each matrix; what its shape does not say comes from the record, its gain or its neighbours.
-    fn found(&self, matrices: &[&'a Stored]) -> Result<Vec<Found<'a>>, String> {
+    fn found(&self, matrices: &[&'a Stored], transposed: bool) -> Result<Vec<Found<'a>>, String> {
         if let Some(Record { scales, .. }) =
             self.record.as_ref().filter(|record| record.scales.len() != matrices.len())
         {
@@ -440,20 +495,22 @@ impl<'a> File<'a> {
             let Stored { name, dtype, shape, .. } = tensor;
             let Some(kind) = self.kind(tensor) else {
                 return Err(format!(
-                    "{name} is {dtype}, expected floats, int8, TQ1_0, TQ2_0 or BitNet's uint8 with a scale"
+                    "{name} is {dtype}, expected floats, integers, TQ1_0, TQ2_0 or BitNet's uint8 with a scale; \
+                     `tensors` chooses what to take"
                 ));
             };
             let &[rows, cols] = &shape[..] else {
-                return Err(format!("{name} has shape {shape:?}, expected a matrix"));
+                return Err(format!(
+                    "{name} has shape {shape:?}, expected a matrix; `tensors` chooses what to take"
+                ));
             };
             if rows == 0 || cols == 0 {
                 return Err(format!("{name} has shape {shape:?}, expected at least [1, 1]"));
             }
-            let gain = self.beside(
-                tensor,
-                &["BASE.gain", "BASE_norm.weight", "BASE.rms_norm.weight", "BASE.norm.weight"],
-            );
+            let gain = self.beside(tensor, &GAINS);
             let recorded = self.record.as_ref().and_then(|record| record.matrices().nth(i));
+            let transposed = (transposed || is_kernel(name)) && kind.lies_flat();
+            let (rows, cols) = if transposed { (cols, rows) } else { (rows, cols) };
             let (rows, cols) = match kind {
                 Kind::Blocks(_) => {
                     let gains = gain.map(|gain| gain.shape.iter().product());
@@ -469,10 +526,24 @@ impl<'a> File<'a> {
                 }
                 _ => (rows, cols),
             };
-            let scale = self.beside(tensor, &["BASE.weight_scale", "BASE_scale", "BASE.scale"]);
-            all.push(Found { tensor, kind, rows, cols, scale, gain });
+            let scale = self.beside(tensor, &SCALES);
+            all.push(Found { tensor, kind, rows, cols, transposed, scale, gain });
         }
         Ok(all)
+    }
+
+    /// Whether leaving a tensor out changes nothing: it is empty, adds zeros, counts batches, or is text.
+    fn adds_nothing(&self, tensor: &Stored) -> bool {
+        let bytes = &self.bytes[tensor.at.clone()];
+        match self.kind(tensor).filter(|kind| kind.is_float()) {
+            _ if tensor.name.ends_with("num_batches_tracked") => true,
+            Some(kind) => kind.values(bytes, 1).all(|value| value == 0.0),
+            None => {
+                let letters = ["U8", "|u1"].contains(&&tensor.dtype[..]) && content::is_text(bytes);
+                let texts = ["<U", ">U", "|S"].iter().any(|text| tensor.dtype.starts_with(text));
+                letters || texts || bytes.iter().all(|&byte| byte == 0)
+            }
+        }
     }
 
     /// RMSNorm's epsilon, where the file says one.
@@ -487,6 +558,24 @@ impl<'a> File<'a> {
             [Some(self.metadata), quantization.and_then(Value::as_object), config.and_then(Value::as_object)];
         places.into_iter().flatten().find_map(said)
     }
+}
+
+/// Whether a matrix is `[inputs, outputs]` by its name, which is that of Keras and JAX.
+fn is_kernel(name: &str) -> bool {
+    let name = name.strip_suffix(":0").unwrap_or(name);
+    name.rsplit(['/', '.']).next() == Some("kernel")
+}
+
+/// Whether a tensor is the bias of a matrix: `fc1.bias` of `fc1.weight`.
+fn is_bias(tensor: &Stored, matrix: &Stored) -> bool {
+    let name = matrix.name.strip_suffix(":0").unwrap_or(&matrix.name);
+    let stem = name.strip_suffix("weight").or(name.strip_suffix("kernel"));
+    stem.and_then(|stem| tensor.name.strip_prefix(stem)).is_some_and(|rest| rest.starts_with("bias"))
+}
+
+/// Whether a tensor is what a BatchNorm found of its inputs.
+fn is_statistic(tensor: &Stored) -> bool {
+    ["running_", "moving_"].iter().any(|word| tensor.name.contains(word))
 }
 
 /// The `quantization_config` of the file, or of the `config.json` beside it.
@@ -520,12 +609,12 @@ pub(super) fn read(
             format!(", of which the first is {name}, {dtype} {shape:?}")
         });
         return Err(format!(
-            "holds no matrix of floats, int8, TQ1_0, TQ2_0 or BitNet's uint8 among its {} tensors{}",
+            "holds no matrix of floats, integers, TQ1_0, TQ2_0 or BitNet's uint8 among its {} tensors{}",
             tensors.len(),
             first.unwrap_or_default()
         ));
     }
-    let all = file.found(&matrices)?;
+    let all = file.found(&matrices, reading.transposed)?;
     let needless = |field: &str, what: &str| {
         let names = names(&matrices);
         Err(format!("`{field}` is for a matrix of {what}, and none of {names} is one: leave it out"))
@@ -537,21 +626,41 @@ pub(super) fn read(
     if reading.absmean && !some(|kind| kind.is_float() || matches!(kind, Kind::Blocks(_))) {
         return needless("absmean", "ggml's blocks or of floats");
     }
+    if reading.transposed && !some(Kind::lies_flat) {
+        return needless("transposed", "floats or of integers");
+    }
     let quantization = quantization(metadata, config);
-    let (mut layers, mut lost, mut notes) = (Vec::new(), Vec::new(), Vec::new());
-    for (i, Found { tensor, kind, rows, cols, scale, gain }) in all.iter().enumerate() {
+    let (mut layers, mut lost, mut notes, mut warnings) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    if all.len() > 1 && file.record.is_none() {
+        notes.push(format!("its layers are {}, in this order", names(&matrices)));
+    }
+    for (i, Found { tensor, kind, rows, cols, transposed, scale, gain }) in all.iter().enumerate() {
         let name = &tensor.name;
         let data = &bytes[tensor.at.clone()];
-        if kind.is_float() && !reading.floats {
+        let values = || kind.values(data, *cols);
+        let afresh = kind.is_float() || reading.absmean && matches!(kind, Kind::Blocks(_));
+        let ternary = afresh && ternary_already(values()).is_some();
+        if kind.is_float() && !ternary && !reading.floats {
             return Err(format!("holds floats in {name}: a reading of `floats` quantises them"));
         }
-        let afresh = kind.is_float() || reading.absmean && matches!(kind, Kind::Blocks(_));
+        let [down, across] = if *transposed { [*cols, *rows] } else { [*rows, *cols] };
         let packed = match afresh {
-            true => quantized(*kind, data, *rows, *cols),
-            false => kind.read()(data, *rows, *cols),
+            true => quantized(*kind, data, down, across),
+            false => kind.read()(data, down, across),
         };
         let mut packed = packed.map_err(|what| format!("{name}: {what}"))?;
+        if afresh && packed.is_dead() && values().any(|value| value != 0.0) {
+            return Err(format!(
+                "{name}: absmean makes 0 of all its weights, of which the largest is {:e}: multiply the matrix",
+                values().fold(0.0, |most, value| f64::max(most, value.abs())) as f32
+            ));
+        }
+        if packed.scale == 0.0 {
+            // ggml's blocks of zeros alone.
+            packed.scale = LEAST;
+        }
         let (mut convention, mut worth) = (None, None);
+        let own = f64::from(packed.scale);
         match (kind, scale) {
             (Kind::Quarters, Some(scale)) => {
                 let said = match reading.weight_scale {
@@ -561,18 +670,19 @@ pub(super) fn read(
                 worth = Some(file.scale(scale, said)?);
                 convention = Some(said);
             }
-            (Kind::Trits, Some(scale)) => worth = Some(file.scale(scale, WeightScale::Multiply)?),
-            (Kind::Trits, None) => notes.push(format!("{name} has no scale: a trit of it is worth 1")),
-            (Kind::Blocks(_), _) if packed.scale == 0.0 => packed.scale = LEAST,
+            (_, Some(scale)) => worth = Some(own * file.scale(scale, WeightScale::Multiply)?),
+            (Kind::Trits(_), None) => notes.push(format!("{name} has no scale: a trit of it is worth 1")),
             _ => {}
         }
         packed.scale = worth.map_or(packed.scale, |worth| worth as f32);
         if afresh {
             // The checksum of the record is that of other trits.
             file.record.iter_mut().for_each(|record| record.sha256 = None);
-            lost.extend(Loss::by_absmean(name, "floats", kind.values(data, *cols), &packed));
+            let what = if ternary { "its scale taken as f32" } else { "floats quantised by absmean" };
+            let factor = worth.map_or(1.0, |worth| worth / own);
+            lost.extend(Loss::by_weight(name, what, values().map(|value| value * factor), &packed));
         } else if let Some(record) = &file.record {
-            let (exact, zeros) = (record.scales[i], packed.histogram()[1] == rows * cols);
+            let (exact, zeros) = (record.scales[i], packed.is_dead());
             let stored = kind.stores(exact, convention);
             // Blocks of zeros alone say nothing of their scale.
             if stored.to_bits() != packed.scale.to_bits() && !(zeros && matches!(kind, Kind::Blocks(_))) {
@@ -589,6 +699,10 @@ pub(super) fn read(
         } else if let Some(worth) = worth {
             let what = format!("scale {worth} taken as f32: {}", packed.scale);
             lost.extend(Loss::by_scale(name, what, worth - f64::from(packed.scale), &packed));
+        }
+        if *transposed {
+            notes.push(format!("{name} is taken as [inputs, outputs]"));
+            packed = packed.transposed();
         }
         let gain = match gain {
             _ if file.recorded().is_some() => Vec::new(),
@@ -647,6 +761,35 @@ pub(super) fn read(
     };
     let mut left: Vec<&Stored> = tensors.iter().filter(|tensor| !used.contains(&tensor.name[..])).collect();
     left.sort_by(|a, b| natural(&a.name, &b.name));
+    let concerns = |tensor: &&Stored| {
+        let size = tensor.shape.iter().product::<usize>();
+        let near = |Found { tensor: matrix, rows, cols, .. }: &Found| {
+            is_bias(tensor, matrix) || is_statistic(tensor) && [rows, cols].contains(&&size)
+        };
+        file.record.is_none()
+            && (reading.tensors.is_empty() || all.iter().any(near))
+            && !file.adds_nothing(tensor)
+    };
+    let mut dropped: Vec<&Stored> = left.iter().copied().filter(concerns).collect();
+    // A BatchNorm is better told by its statistics than by its bias.
+    dropped.sort_by_key(|tensor| !is_statistic(tensor));
+    match dropped.first() {
+        Some(first) if !reading.drop => {
+            let Stored { name, dtype, shape, .. } = first;
+            let what = if is_statistic(first) { "a statistic of a BatchNorm, " } else { "" };
+            return Err(format!(
+                "{name}, {what}{dtype} {shape:?}, has no place in a network here, which would compute something else \
+                 without it: `drop` leaves such tensors out all the same"
+            ));
+        }
+        Some(_) => {
+            warnings.push(format!("left out, although that changes what is computed: {}", names(&dropped)));
+        }
+        None if reading.drop => {
+            return Err("has no tensor that a network here has no place for: leave `drop` out".into());
+        }
+        None => {}
+    }
     if !left.is_empty() {
         let bytes: usize = left.iter().map(|tensor| tensor.at.len()).sum();
         notes.push(format!("{bytes} bytes are left out: {}", names(&left)));
@@ -659,8 +802,14 @@ pub(super) fn read(
         Some(record) => (record.about, record.sha256, Some(record.arch).filter(|_| chosen)),
         None => (Value::Null, None, None),
     };
+    let swapped = all.windows(2).all(|pair| pair[1].rows == pair[0].cols);
     let hint = |what: String| match all.len() {
         1 => what,
+        _ if swapped && !reading.transposed => format!(
+            "{what} (layers are {}; `tensors` chooses others, and if they are [inputs, outputs], as Keras, JAX and Burn \
+             have them, `transposed` turns them)",
+            names(&matrices)
+        ),
         _ => format!("{what} (layers are {}; `tensors` chooses others)", names(&matrices)),
     };
     let model = match arch {
@@ -671,12 +820,11 @@ pub(super) fn read(
     let found = digest(&model);
     match stated.filter(|stated| *stated != found) {
         Some(stated) => Err(damaged(&format!("the `sha256` in its metadata `{RECORD}`"), &stated, &found)),
-        None => Ok(Imported { model, lost, notes }),
+        None => Ok(Imported { model, lost, notes, warnings }),
     }
 }
 
-/// Notes for each ternary matrix of a file how it is read, or for each float matrix where none is ternary. Blocks whose
-/// scales differ are read as trits.
+/// Notes for each matrix of a file that can be read how that is done. Blocks whose scales differ are read as trits.
 pub(super) fn mark(
     bytes: &[u8],
     (tensors, metadata): &mut Contents,
@@ -685,16 +833,19 @@ pub(super) fn mark(
     let file = File::new(bytes, tensors, metadata)?;
     let convention = quantization(metadata, config).and_then(|config| WeightScale::of(config).ok());
     let mut matrices = HashMap::new();
-    let some: Vec<&Stored> =
-        file.matrices().into_iter().filter(|matrix| !matrix.shape.contains(&0)).collect();
-    for Found { tensor, kind, rows, cols, scale, .. } in file.found(&some)? {
+    let readable = |matrix: &&Stored| {
+        matrix.shape.len() == 2 && !matrix.shape.contains(&0) && file.kind(matrix).is_some()
+    };
+    let some: Vec<&Stored> = file.matrices().into_iter().filter(readable).collect();
+    for Found { tensor, kind, rows, cols, transposed, scale, .. } in file.found(&some, false)? {
+        let [rows, cols] = if transposed { [cols, rows] } else { [rows, cols] };
         let said = |scale, how: WeightScale| {
             Ok::<_, String>(Scale::Said(how.turn(file.values(scale, 1)?[0]) as f32))
         };
         let scale = match (kind, scale, convention) {
             (Kind::Quarters, Some(scale), Some(convention)) => said(scale, convention)?,
             (Kind::Quarters, ..) => Scale::Unsaid,
-            (Kind::Trits, Some(scale), _) => said(scale, WeightScale::Multiply)?,
+            (_, Some(scale), _) => said(scale, WeightScale::Multiply)?,
             _ => Scale::Own,
         };
         let read = match kind {

@@ -5,14 +5,15 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::checkpoint::{self, Checkpoint, Saved};
+use super::checkpoint::{self, Checkpoint};
 use super::listing::safetensors;
+use super::model::place;
 use super::tensors::{deserialize, no_json};
-use super::{
-    FileError, Imported, Loss, Mapped, Model, Reading, Weights, escaped, foreign, gguf, npy, npz, packed,
-};
+use super::{FileError, Imported, Mapped, Model, Reading, escaped, foreign, gguf, npy, packed};
+use crate::content;
+use crate::ternary::Packed;
 
-/// A file format, told by the first bytes and the names inside.
+/// A file format, told by the content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// What `sterna pack` writes.
@@ -35,26 +36,16 @@ impl Format {
     /// # Errors
     /// If it is none of them.
     pub fn of(bytes: &[u8]) -> Result<Format, String> {
-        if bytes.starts_with(&gguf::MAGIC) {
-            return Ok(Format::Gguf);
+        match content::kind(bytes) {
+            Some(content::GGUF) => return Ok(Format::Gguf),
+            Some(content::NPY | content::ZIP) => return Ok(Format::Npy),
+            _ => {}
         }
-        if bytes.starts_with(&npy::MAGIC) || bytes.starts_with(&npz::MAGIC) {
-            return Ok(Format::Npy);
-        }
-        let (file, metadata) = deserialize(bytes).map_err(|what| {
-            let pictures = [(&b"\x89PNG"[..], "PNG"), (b"\xff\xd8\xff", "JPEG"), (b"BM", "BMP")];
-            match pictures.iter().find(|(magic, _)| bytes.starts_with(magic)) {
-                Some((_, kind)) => {
-                    format!("is no safetensors file but a picture, {kind}: expected a network")
-                }
-                None => format!("{what}, and neither GGUF nor npy"),
-            }
-        })?;
+        let (file, metadata) = deserialize(bytes)?;
         let has = |name: &str| file.tensor(name).is_ok();
         Ok(match metadata.get("format").map(String::as_str) {
             Some(packed::FORMAT) => Format::Packed,
             Some(checkpoint::FORMAT) => Format::Checkpoint,
-            _ if has("layers.0.weight") && has("layers.0.gain") => Format::Checkpoint,
             _ if file.names().iter().any(|name| has(&format!("{name}_scale"))) => Format::HfBitnet,
             _ => Format::Safetensors,
         })
@@ -96,6 +87,15 @@ pub(super) fn import(
 ) -> Result<Imported, String> {
     let mut imported = import_raw(bytes, config, reading).map_err(|what| plain(&what))?;
     imported.notes.iter_mut().for_each(|note| *note = plain(note));
+    for weights in &imported.model.parameters {
+        if weights.values.trits().is_some_and(Packed::is_dead) {
+            let place = place(&weights.parameter.name);
+            imported
+                .warnings
+                .push(format!("{place} is dead: all its weights are 0, and so is all that it gives"));
+        }
+    }
+    imported.warnings.iter_mut().for_each(|warning| *warning = plain(warning));
     imported.lost.iter_mut().for_each(|loss| loss.tensor = plain(&loss.tensor));
     Ok(imported)
 }
@@ -116,7 +116,7 @@ fn import_raw(
     config: impl Fn() -> Result<Option<Value>, String>,
     reading: &Reading,
 ) -> Result<Imported, String> {
-    let alone = |model| Imported { model, lost: Vec::new(), notes: Vec::new() };
+    let alone = |model| Imported { model, lost: Vec::new(), notes: Vec::new(), warnings: Vec::new() };
     let format = Format::of(bytes)?;
     if let (Format::Packed | Format::Checkpoint, Some(field)) = (format, reading.said()) {
         return Err(format!(
@@ -127,16 +127,10 @@ fn import_raw(
     Ok(match format {
         Format::Packed => alone(packed::read(bytes)?),
         Format::Checkpoint => {
-            let file = Checkpoint::from_bytes(bytes)?;
-            let model = file.deployed()?;
-            let loss = |(weights, saved): (&Weights, &Saved)| {
-                let shadow = saved.values.iter().map(|&weight| f64::from(weight));
-                Loss::by_absmean(&saved.parameter.name, "shadow weights", shadow, weights.values.trits()?)
-            };
-            let lost = model.parameters.iter().zip(&file.parameters).filter_map(loss).collect();
-            let trained = file.parameters.iter().any(|saved| saved.moments.is_some());
-            let notes = trained.then(|| "the optimizer's moments are left out".to_string());
-            Imported { lost, notes: notes.into_iter().collect(), ..alone(model) }
+            // The network computes with trits. What they were rounded from is for training alone.
+            let stays =
+                "its shadow weights and the optimizer's state, which only training needs, stay behind";
+            Imported { notes: vec![stays.into()], ..alone(Checkpoint::from_bytes(bytes)?.deployed()?) }
         }
         Format::Gguf => foreign::read(bytes, &gguf::list(bytes)?, None, reading)?,
         Format::Npy => foreign::read(bytes, &npy::list(bytes)?, None, reading)?,

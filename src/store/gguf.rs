@@ -90,7 +90,12 @@ pub(super) fn list(bytes: &[u8]) -> Result<Contents, String> {
     let known = |kind: u32| KINDS.iter().find(|known| known.0 == kind);
     let stored = |tensor: Tensor| Stored {
         name: tensor.name.into(),
-        dtype: known(tensor.kind).map_or(format!("type {}", tensor.kind), |known| known.1.into()),
+        dtype: match (known(tensor.kind), tensor.kind) {
+            (Some(known), _) => known.1.into(),
+            // Not ggml's own, and of no fixed size.
+            (None, 36) => "I2_S of bitnet.cpp (type 36)".into(),
+            (None, kind) => format!("type {kind}"),
+        },
         shape: tensor.shape,
         at: tensor.at,
         matrix: None,

@@ -56,7 +56,7 @@ pub struct Matrix {
 pub enum Scale {
     /// What [`Matrix::read`] finds.
     Own,
-    /// What another tensor says.
+    /// So many times that, as another tensor says; trits alone are worth 1.
     Said(f32),
     /// Nobody knows: the file does not say what BitNet's `weight_scale` does.
     Unsaid,
@@ -64,9 +64,9 @@ pub enum Scale {
 
 impl Scale {
     /// For a matrix whose own scale is this.
-    pub(super) fn or(self, own: f32) -> f32 {
+    pub(super) fn times(self, own: f32) -> f32 {
         match self {
-            Scale::Said(scale) => scale,
+            Scale::Said(scale) => scale * own,
             Scale::Own | Scale::Unsaid => own,
         }
     }
@@ -130,7 +130,7 @@ impl Listing {
         tensor.matrix.map(|Matrix { rows, cols, scale, read }| {
             let packed = read(&self.bytes[tensor.at.clone()], rows, cols);
             let packed = packed.map_err(|what| plain(&format!("{}: {what}", tensor.name)))?;
-            Ok(Packed { scale: scale.or(packed.scale), ..packed })
+            Ok(Packed { scale: scale.times(packed.scale), ..packed })
         })
     }
 }
@@ -143,7 +143,7 @@ fn shadows(bytes: &[u8]) -> Result<Contents, String> {
     for tensor in &mut tensors {
         if let (&[rows, cols], "F32") = (&tensor.shape[..], &tensor.dtype[..]) {
             let moment = tensor.name.ends_with(".m") || tensor.name.ends_with(".v");
-            let matrix = Matrix { rows, cols, scale: Scale::Own, read: foreign::Kind::F32.read() };
+            let matrix = Matrix { rows, cols, scale: Scale::Own, read: foreign::shadows };
             tensor.matrix = (!moment && rows * cols > 0).then_some(matrix);
         }
     }

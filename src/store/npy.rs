@@ -55,10 +55,22 @@ impl<'a> Npy<'a> {
         let header = std::str::from_utf8(header)
             .map_err(|error| format!("its header is no UTF-8 at byte {} of {length}", error.valid_up_to()))?;
         let (kind, shape) = fields(header)?;
+        // A byte has no order, in which way ever it is spelt.
+        let kind = match kind.strip_prefix(['<', '>', '=']) {
+            Some("i1") => "|i1",
+            Some("u1") => "|u1",
+            Some("b1") => "|b1",
+            _ => kind,
+        };
+        if ["<U", ">U", "|S"].iter().any(|text| kind.starts_with(text)) {
+            // Texts, names of classes for instance, are no part of a network, and nobody reads them.
+            return Ok(Npy { kind, shape, at: file.len() - data.len()..file.len() });
+        }
         let size = kind.trim_start_matches(['<', '|', 'f', 'i', 'u', 'b']).parse::<usize>();
         let size = size.ok().filter(|size| (1..=8).contains(size));
-        let size =
-            size.ok_or(format!("has the type {kind:?}, expected a little-endian number such as <f4 or |i1"))?;
+        let size = size.ok_or(format!(
+            "has the type {kind:?}, expected a little-endian number such as <f4 or |i1: save x.astype('<f4')"
+        ))?;
         let bytes = shape.iter().try_fold(size, |product, &size| product.checked_mul(size));
         if bytes != Some(data.len()) {
             let bytes =

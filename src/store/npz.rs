@@ -53,6 +53,9 @@ pub fn entries(file: &[u8]) -> Result<Vec<(String, Range<usize>)>, String> {
         let name = bytes.and_then(|bytes| std::str::from_utf8(bytes).ok());
         let name =
             name.ok_or_else(|| format!("entry {i} of {count} of its directory has no name in UTF-8"))?;
+        let Some(array) = name.strip_suffix(".npy") else {
+            return Err(format!("is an archive with {name}, expected the arrays NAME.npy of a .npz alone"));
+        };
         let (method, packed, size) = (number(at + 10, 2), number(at + 20, 4), number(at + 24, 4));
         if method != 0 || packed != size {
             return Err(format!(
@@ -84,11 +87,10 @@ pub fn entries(file: &[u8]) -> Result<Vec<(String, Range<usize>)>, String> {
                 crc.sum()
             ));
         }
-        let name = name.strip_suffix(".npy").unwrap_or(name);
-        if !names.insert(name) {
-            return Err(format!("has the array {name} twice"));
+        if !names.insert(array) {
+            return Err(format!("has the array {array} twice"));
         }
-        found.push((name.into(), start..start + size));
+        found.push((array.into(), start..start + size));
         at += ENTRY_BYTES + bytes.map_or(0, <[u8]>::len) + extra + comment;
     }
     Ok(found)

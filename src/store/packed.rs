@@ -132,7 +132,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Model, String> {
                 let (name, Matrix { rows, cols, scale, read }) = file.matrix(parameter)?;
                 let packed = read(file.tensor(&name)?.data(), rows, cols);
                 let packed = packed.map_err(|what| format!("{name}: {what}"))?;
-                Values::Trits(Packed { scale: scale.or(packed.scale), ..packed })
+                Values::Trits(Packed { scale: scale.times(packed.scale), ..packed })
             }
             Role::Gain | Role::Float => Values::Floats(file.floats(&parameter.name, &parameter.shape)?),
         };

@@ -9,6 +9,7 @@ use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use sha2::{Digest, Sha256};
 
 use super::{Arch, NETWORK_SCHEMA};
+use crate::content;
 use crate::parameter::Parameter;
 
 /// A tensor on its way into a file: name, element type, shape, bytes.
@@ -121,7 +122,11 @@ pub fn hex(bytes: &[u8]) -> String {
 /// # Errors
 /// A clause that says what is promised and what is there: the crate has no numbers.
 pub fn deserialize(bytes: &[u8]) -> Result<(SafeTensors<'_>, BTreeMap<String, String>), String> {
-    let no_file = |what: String| format!("is no safetensors file: {what}");
+    let no_file = |what: String| match content::kind(bytes) {
+        None => format!("is no safetensors file: {what}, and neither GGUF nor npy"),
+        Some(content::SAFETENSORS) => format!("is no safetensors file: {what}"),
+        Some(_) => content::refusal(bytes, "a network in safetensors, GGUF, npy or npz").unwrap_or(what),
+    };
     let Some(&length) = bytes.first_chunk() else {
         return Err(no_file(format!("it has {} bytes, expected at least 8", bytes.len())));
     };

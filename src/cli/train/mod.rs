@@ -317,8 +317,8 @@ impl Start {
         let extended = config.epochs != planned;
 
         let known = super::path_of(&file.run["data"]["folder"]);
-        let set = DataFlags::of(flags.data.folder().or(known));
-        let data = set.load()?;
+        let set = DataFlags { data: flags.data.folder().or(known), ..flags.data };
+        let data = set.load_for(&file.run)?;
         if file.run["data"]["crc32"] != json!(data.fingerprint()) {
             let (its, size) = (&file.run["data"]["name"], data.train.len());
             return Err(refuse(format!(
@@ -682,7 +682,8 @@ fn describe(gpu: &Gpu, data: &Dataset, config: &Config, trainer: &Trainer, folde
         "data": {
             "name": data.name, "height": data.height, "width": data.width, "classes": data.classes,
             "train_images": data.train.len(), "test_images": data.test.len(),
-            "crc32": data.fingerprint(), "folder": folder.as_deref().map(super::named),
+            "crc32": data.fingerprint(), "transposed": data.transposed,
+            "folder": folder.as_deref().map(super::named),
         },
         "adapter": gpu.name(),
         "backend": gpu.backend(),
