@@ -21,7 +21,7 @@ use sterna::store::{
     self, Arch, Checkpoint, Coding, Exchange, FileError, Format, Listing, Model, WeightScale,
 };
 use sterna::ternary::Packed;
-use sterna::train::{Ended, Epoch, Evaluator, MODEL, Observer, Recipe, Run, RunFolder, Source, Trainer};
+use sterna::train::{Ended, Epoch, Evaluator, Heard, MODEL, Observer, Recipe, Run, RunFolder, Source, Trainer};
 
 const VOCABULARY: usize = 128;
 const WIDTH: usize = 64;
@@ -325,7 +325,7 @@ fn it_goes_on_to_the_bit() {
         let mut trainer = trainer(gpu(Shaders::Plain), 0.01);
         while trainer.steps() < stop {
             let left = (stop - trainer.steps()) * 64;
-            let mut heard = |items: usize| match items >= left {
+            let mut heard = |heard: &Heard| match heard.items >= left {
                 true => ControlFlow::Break(()),
                 false => ControlFlow::Continue(()),
             };
@@ -358,7 +358,7 @@ struct Silent {
 }
 
 impl Observer for Silent {
-    fn progress(&mut self, _: usize) {}
+    fn progress(&mut self, _: &Heard) {}
 
     fn stop(&mut self) -> bool {
         self.epochs.last().is_some_and(|epoch| epoch.epoch >= self.stop_after)

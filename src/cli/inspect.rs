@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::{Failure, Outcome, Verdict, failure, shown};
-use crate::report::{columns, thousands, weights_png};
+use crate::report::{Weights, columns, thousands, weights_png};
 use crate::store::replace;
 use crate::store::{Listing, Scale, Stored};
 use crate::ternary::Packed;
@@ -176,7 +176,8 @@ fn draw(file: &Path, folder: &Path, layers: &[Packed], listing: &Listing) -> Res
     let made = std::fs::create_dir_all(folder);
     made.map_err(|error| failure(format!("--png {} cannot be written: {error}", shown(folder))))?;
     let image = image(&listing.metadata, layers[0].cols);
-    replace(&path, &weights_png(&format!("Weights of {}", shown(file)), layers, image)).map_err(failure)?;
+    let drawn: Vec<Weights> = layers.iter().map(Weights::Trits).collect();
+    replace(&path, &weights_png(&format!("Weights of {}", shown(file)), &drawn, image)).map_err(failure)?;
     Ok(path)
 }
 

@@ -6,6 +6,7 @@
 mod amd;
 mod bench;
 mod eval;
+mod explain;
 mod export;
 mod import;
 mod info;
@@ -16,10 +17,12 @@ mod network;
 mod pack;
 mod predict;
 mod profile;
+mod trace;
 mod train;
 mod tune;
 mod verify;
 mod wall;
+mod watch;
 
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -75,10 +78,16 @@ Examples:
 enum Command {
     /// Train a ternary network, on MNIST unless told otherwise.
     Train(train::Flags),
+    /// Watch a run that another terminal trains: curves, flips, weights.
+    Watch(watch::Flags),
     /// Score a trained network on a test set.
     Eval(eval::Flags),
     /// Say which digit is in a picture.
     Predict(predict::Flags),
+    /// Explain an idea in ten lines, with the numbers of this machine and of the last run.
+    Explain(explain::Flags),
+    /// Follow one test image through a network, layer by layer, term by term.
+    Trace(trace::Flags),
     /// Write the file that is deployed: trits, scales and gains alone.
     Pack(pack::Flags),
     /// Run a network on the device and in its CPU twin, and compare every bit.
@@ -290,8 +299,11 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let matches = Cli::command().get_matches_from(args);
     let outcome = match Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()).command {
         Command::Train(flags) => train::run(&flags, &given(&matches)),
+        Command::Watch(flags) => watch::run(&flags),
         Command::Eval(flags) => eval::run(&flags),
         Command::Predict(flags) => predict::run(&flags),
+        Command::Explain(flags) => explain::run(&flags),
+        Command::Trace(flags) => trace::run(&flags),
         Command::Export(flags) => export::run(&flags),
         Command::Import(flags) => import::run(&flags),
         Command::Pack(flags) => pack::run(&flags),

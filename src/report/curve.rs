@@ -4,7 +4,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
 use super::chart::{
-    Area, Axis, COLORS, DrawError, INK, Line, MUTED, PALE, Scale, axes, bold, short, step, svg, text,
+    Area, Axis, COLORS, DrawError, INK, Line, MUTED, PALE, RULE, Scale, axes, bold, short, step, svg, text,
 };
 
 /// One epoch of the curve.
@@ -20,6 +20,15 @@ pub struct Point {
     pub flips: Option<f64>,
     /// Share of each layer's trits that are 0, the first layer first; empty without trits.
     pub zeros: Vec<f64>,
+    /// The training loss within the epoch: epochs done, a fraction, and the mean loss of the steps before that.
+    pub steps: Vec<(f64, f64)>,
+}
+
+impl Point {
+    /// Of an epoch of which nothing is known.
+    pub fn missing() -> Point {
+        Point { loss: [f64::NAN; 2], accuracy: [f64::NAN; 2], lr: f64::NAN, ..Point::default() }
+    }
 }
 
 const TEST: RGBColor = COLORS[0];
@@ -42,13 +51,19 @@ pub fn curve_svg(title: &str, points: &[Point]) -> String {
     };
     let one = |name: String, color, values| vec![series(name, values, color, false)];
 
+    let mut losses = both(&|point| point.loss, &|loss| format!("{loss:.4}"));
+    let within: Vec<(f64, f64)> = points.iter().flat_map(|point| point.steps.iter().copied()).collect();
+    if !within.is_empty() {
+        let name = "train, step by step".into();
+        losses.insert(0, Line { name, at: within, color: RULE, dashed: false });
+    }
     let mut panels = vec![
         Panel {
             name: "loss: cross-entropy in nats, log scale",
             note: "train: the mean over an epoch, while the network learns",
             scale: Scale::Log,
             unit: "",
-            lines: both(&|point| point.loss, &|loss| format!("{loss:.4}")),
+            lines: losses,
         },
         Panel {
             name: "accuracy",
@@ -174,7 +189,8 @@ fn figure(title: &str, panels: &[Panel]) -> String {
         let fits = 1.7 * f64::from(WIDTH - 2 * MARGIN) / title.chars().count().max(1) as f64;
         root.draw_text(title, &bold(fits.clamp(11.0, 20.0) as i32, &INK), (MARGIN, 16))?;
         let lines = || panels.iter().flat_map(|panel| &panel.lines);
-        let epochs = lines().map(|line| line.at.len()).max().unwrap_or(0);
+        let last = lines().flat_map(|line| &line.at).map(|at| at.0).fold(0.0, f64::max);
+        let epochs = last.ceil() as usize;
         let longest = lines().map(|line| line.name.chars().count()).max().unwrap_or(0);
         let legend = (longest as i32 * TEXT * 6 / 10 + 44).clamp(120, 380);
         let (_, mut rest) = root.split_vertically(TITLE);
@@ -193,13 +209,12 @@ impl Panel {
         area.draw_text(self.note, &text(TEXT, &MUTED, HPos::Right, VPos::Top), (WIDTH - MARGIN, 5))?;
 
         let (body, key) = area.margin(28, 14, 0, 0).split_horizontally(WIDTH - legend);
-        let (low, high) = self.scale.ends(self.lines.iter().flat_map(|line| line.at.iter().map(|at| at.1)));
-        let last = epochs.max(2) as f64;
-        // Every epoch has its label up to 20, then round ones and the first.
+        let (low, high) = self.scale.labelled_ends(self.lines.iter().flat_map(|line| line.at.iter().map(|at| at.1)));
+        let last = epochs.max(1) as f64;
+        // Every epoch has its label up to 20, then round ones.
         let every = if last <= 20.0 { 1.0 } else { step(last / 2.0) };
-        let epoch = |i: usize| (i as f64 * every).max(1.0);
-        let round = (usize::from(every == 1.0)..).map(epoch).take_while(|epoch| *epoch <= last);
-        let across = Axis { ends: 1.0..last, ticks: round.map(|epoch| (epoch, epoch.to_string())).collect() };
+        let round = (0..).map(|i| f64::from(i) * every).take_while(|epoch| *epoch <= last);
+        let across = Axis { ends: 0.0..last, ticks: round.map(|epoch| (epoch, epoch.to_string())).collect() };
         let ticks = self.scale.ticks(low, high).into_iter();
         let up = Axis {
             ends: low..high,
@@ -209,7 +224,7 @@ impl Panel {
         let place = |(epoch, y)| Some((epoch, self.scale.place(y)?.clamp(low, high)));
         for line in &self.lines {
             let at = line.draw(&mut chart, place)?;
-            if !line.dashed && epochs <= MARKED {
+            if !line.dashed && epochs <= MARKED && at.len() <= epochs {
                 chart.draw_series(at.into_iter().map(|at| Circle::new(at, 3, line.color.filled())))?;
             }
         }
@@ -245,6 +260,7 @@ mod tests {
                 lr: 3e-3 * left,
                 flips: (i > 0).then_some(0.2 * left),
                 zeros: vec![0.3, 0.35, 0.2],
+                steps: (1..=4).map(|k| (i as f64 + f64::from(k) / 4.0, 0.4 * left)).collect(),
             }
         };
         (0..epochs).map(point).collect()
@@ -253,7 +269,8 @@ mod tests {
     #[test]
     fn a_curve_is_drawn_whatever_the_numbers() {
         let same = |loss: [f64; 2], accuracy: [f64; 2], n: usize| {
-            vec![Point { loss, accuracy, lr: 1e-3, flips: Some(0.0), zeros: vec![f64::NAN, 0.0] }; n]
+            let zeros = vec![f64::NAN, 0.0];
+            vec![Point { loss, accuracy, lr: 1e-3, flips: Some(0.0), zeros, steps: vec![(0.5, loss[0])] }; n]
         };
         let runs = [
             vec![],

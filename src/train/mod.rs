@@ -15,9 +15,9 @@ mod trainer;
 pub use config::{Augment, Config, ConfigError, Optimizer};
 pub use digits::{Digits, Sample};
 #[cfg(feature = "files")]
-pub use folder::{Epoch, FolderError, MODEL, RunFolder};
+pub use folder::{Epoch, FolderError, MODEL, RunFolder, epochs, newest, trained_in};
 #[cfg(feature = "files")]
 pub use resume::Fault;
 #[cfg(feature = "files")]
 pub use run::{Ended, Observer, Run, RunError};
-pub use trainer::{Evaluator, Recipe, Score, Source, Trainer, classes};
+pub use trainer::{Evaluator, Heard, Recipe, Score, Source, Trainer, classes};

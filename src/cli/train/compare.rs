@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::{
     Config, Finished, Flags, MODEL, Outcome, Precision, Score, Start, Verdict, failure, fresh, seconds,
 };
-use crate::cli::{print_json, say, score_json, shown, tell};
+use crate::cli::{counted, print_json, say, score_json, shown, tell};
 use crate::report::{Point, columns, compare_svg, thousands};
 use crate::store::replace;
 
@@ -91,7 +91,7 @@ pub fn run(flags: &Flags) -> Outcome {
         1 => format!(" from seed {}", flags.seed),
         seeds => format!(", mean of {seeds} seeds from {} on", flags.seed),
     };
-    let title = format!("{data}, {} epochs{from}", flags.epochs);
+    let title = format!("{data}, {}{from}", counted(flags.epochs, "epoch"));
     let picture = base.join("compare.svg");
     let points: Vec<(&str, &[Point])> = curves.iter().map(|(name, points)| (*name, &points[..])).collect();
     replace(&picture, compare_svg(&title, &points).as_bytes()).map_err(failure)?;
