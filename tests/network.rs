@@ -21,7 +21,9 @@ use sterna::store::{
     self, Arch, Checkpoint, Coding, Exchange, FileError, Format, Listing, Model, WeightScale,
 };
 use sterna::ternary::Packed;
-use sterna::train::{Ended, Epoch, Evaluator, Heard, MODEL, Observer, Recipe, Run, RunFolder, Source, Trainer};
+use sterna::train::{
+    Ended, Epoch, Evaluator, Heard, MODEL, Observer, Recipe, Run, RunFolder, Source, Trainer,
+};
 
 const VOCABULARY: usize = 128;
 const WIDTH: usize = 64;

@@ -72,17 +72,17 @@ impl Topic {
 pub fn run(flags: &Flags) -> Outcome {
     let Some(topic) = flags.topic else { return list(flags.json) };
     let facts = Facts { run: Ran::find(flags.run.as_deref())?, wall: measured() };
-    let (sentences, see) = facts.explain(topic);
+    let (sentences, numbers, see) = facts.explain(topic);
     if flags.json {
         let line = json!({
-            "topic": topic.words().0, "sentences": sentences, "see": see,
+            "topic": topic.words().0, "sentences": sentences, "numbers": numbers, "see": see,
             "run": facts.run.as_ref().map(|run| shown(&run.path)),
             "wall": facts.wall.as_ref().map(|(path, _)| shown(path)),
         });
         super::print_json("explain", super::object(line))?;
     } else {
-        let text: Vec<String> = sentences.iter().map(|sentence| wrapped(sentence)).collect();
-        super::say(format!("{}\n\nSee it: {see}", text.join("\n")))?;
+        let numbers: Vec<String> = numbers.iter().map(|sentence| wrapped(sentence)).collect();
+        super::say(format!("{}\n\n{}\n\nSee it: {see}", wrapped(&sentences.join(" ")), numbers.join("\n")))?;
     }
     Ok(Verdict::Yes)
 }
@@ -90,7 +90,8 @@ pub fn run(flags: &Flags) -> Outcome {
 fn list(as_json: bool) -> Outcome {
     let topics: Vec<(String, String)> = Topic::value_variants().iter().map(|topic| topic.words()).collect();
     if as_json {
-        let topics: serde_json::Map<_, _> = topics.into_iter().map(|(name, about)| (name, json!(about))).collect();
+        let topics: serde_json::Map<_, _> =
+            topics.into_iter().map(|(name, about)| (name, json!(about))).collect();
         super::print_json("explain", super::object(json!({"topics": topics})))?;
         return Ok(Verdict::Yes);
     }
@@ -101,7 +102,7 @@ fn list(as_json: bool) -> Outcome {
     Ok(Verdict::Yes)
 }
 
-/// A sentence in lines of at most 80 columns.
+/// Sentences in lines of at most 80 columns.
 fn wrapped(sentence: &str) -> String {
     let mut lines = vec![String::new()];
     for word in sentence.split(' ') {
@@ -195,31 +196,37 @@ impl Facts {
     /// A sentence with numbers of the run, or the command that makes them.
     fn run(&self, told: impl Fn(&Ran) -> Option<String>) -> String {
         match self.run.as_ref().and_then(|run| Some((run, told(run)?))) {
-            Some((run, told)) => format!("In {} {told}", shown(&run.path)),
-            None => format!("No run here has numbers for this; to make them: {}", command(&["train", "--epochs", "2"])),
+            Some((run, told)) => format!("In {}, {told}", shown(&run.path)),
+            None => format!(
+                "No run here has numbers for this; to make them: {}",
+                command(&["train", "--epochs", "2"])
+            ),
         }
     }
 
     /// A sentence with numbers of this machine, or the command that makes them.
     fn wall(&self, told: impl Fn(&Wall) -> Option<String>) -> String {
         match self.wall.as_ref().and_then(|(path, wall)| Some((path, wall, told(wall)?))) {
-            Some((path, wall, told)) => format!("On {} (from {}) {told}", wall.adapter, shown(path)),
-            None => format!("No wall.json here has numbers for this; to make them: {}", command(&["wall", "--quick"])),
+            Some((path, wall, told)) => format!("On {} (from {}), {told}", wall.adapter, shown(path)),
+            None => format!(
+                "No wall.json here has numbers for this; to make them: {}",
+                command(&["wall", "--quick"])
+            ),
         }
     }
 
-    /// What is said of a topic, and the command that shows it.
-    fn explain(&self, topic: Topic) -> (Vec<String>, String) {
+    /// What is said of a topic in general and of the numbers here, and the command that shows it.
+    fn explain(&self, topic: Topic) -> (Vec<String>, Vec<String>, String) {
         let run = self.run.as_ref().map_or("runs/NAME".into(), |run| shown(&run.path));
         let trace = || command(&["trace", &run, "--index", "0"]);
-        let (mut sentences, numbers, see) = match topic {
+        let (sentences, mut numbers, see) = match topic {
             Topic::Trit => (
                 vec![
                     "A trit is a weight that is -1, 0 or 1.".into(),
                     "It costs no multiplication: 1 adds its input, -1 subtracts it, 0 skips it.".into(),
                     format!("It carries log2 3 = {:.3} bits. It is stored in 2, or in 1.6, five to a byte.", 3f64.log2()),
                     "A matrix has one float beside its trits, beta: a weight is worth beta times its trit.".into(),
-                    "Training keeps a float W for each trit. The trit is W / beta, rounded and cut to -1 .. 1.".into(),
+                    "Training keeps a float W for each trit. The trit is W / beta, rounded, but -1 at least and 1 at most.".into(),
                     "beta is the mean of |W|, so every W below half the mean becomes 0.".into(),
                 ],
                 vec![self.run(|run| {
@@ -342,8 +349,7 @@ impl Facts {
                     "Perplexity is e to the power of the cross-entropy.".into(),
                     "It says between how many equally likely classes a network hesitates.".into(),
                     "1 is sure and right. 10 of ten classes is a guess. More than 10 is sure and wrong.".into(),
-                    "Language models are measured by it. Their classes are tens of thousands of pieces of words,".into(),
-                    "and a good one hesitates between about ten.".into(),
+                    "Language models are measured by it: they hesitate between ten or twenty of tens of thousands of words.".into(),
                     "Of ten digits it says no more than the loss does, on a scale that can be pictured.".into(),
                 ],
                 vec![self.run(|run| {
@@ -426,16 +432,16 @@ impl Facts {
                 let tables = energy(ENERGY_SHAPE, Err("only the tables are shown"), &mut watch).models;
                 let mut sentences = vec![
                     "Adding costs less energy than multiplying, and few bits cost less than many.".to_string(),
-                    "How much an f16 multiply-add costs beside an int8 addition stands in published tables:".into(),
+                    "Published tables say how much an f16 multiply-add costs beside an int8 addition.".into(),
                 ];
                 sentences.extend(tables.iter().map(|model| {
                     let whole = model.ratio_with_memory.zip(model.memory.as_ref());
-                    let whole = whole.map(|(ratio, memory)| format!("; with weights read from {memory} {ratio:.1} times"));
-                    format!("  {}: {:.1} times{}", model.title, model.ratio_published, whole.unwrap_or_default())
+                    let whole = whole.map(|(ratio, memory)| format!(", and with weights read from {memory} {ratio:.1} times"));
+                    format!("By {} it is {:.1} times{}.", model.title, model.ratio_published, whole.unwrap_or_default())
                 }));
                 sentences.extend([
                     "A weight must be read before it is used, and reading it costs more than any arithmetic.".to_string(),
-                    "So whatever the arithmetic saves, the whole saves little more than the bits: 16 to 2, a factor of 8.".into(),
+                    "So whatever factor the arithmetic has, 50 or 500, the whole ends near that of the bits: 16 to 2, 8 times.".into(),
                 ]);
                 let numbers = vec![self.wall(|wall| {
                     let of = |format: &str| wall.energy.joules.iter().find(|joules| joules.format == format);
@@ -450,8 +456,8 @@ impl Facts {
                 (sentences, numbers, command(&["energy", "--tables-only"]))
             }
         };
-        sentences.extend(numbers);
-        (sentences, see)
+        numbers.dedup();
+        (sentences, numbers, see)
     }
 }
 
@@ -481,22 +487,29 @@ mod tests {
     fn every_topic_is_short_and_has_the_numbers_that_there_are() {
         let (with, without) = (facts(), Facts { run: None, wall: None });
         for &topic in Topic::value_variants() {
-            let (sentences, see) = with.explain(topic);
-            let text = sentences.join("\n");
-            assert!(text.contains("In runs/one ") || text.contains("On llvmpipe "), "{topic:?}: {text}");
-            assert!(!text.contains("No run here") && !text.contains("No wall.json here"), "{topic:?}: {text}");
-            assert!(!text.contains("NaN") && (6..=11).contains(&sentences.len()), "{topic:?}: {text}");
-            assert!(sentences.iter().all(|line| wrapped(line).lines().all(|line| line.chars().count() <= 80)));
+            let (sentences, numbers, see) = with.explain(topic);
+            let text = numbers.join("\n");
+            assert!(text.contains("In runs/one, ") || text.contains("On llvmpipe "), "{topic:?}: {text}");
+            assert!(
+                !text.contains("No run here") && !text.contains("No wall.json here"),
+                "{topic:?}: {text}"
+            );
+            let lines = wrapped(&sentences.join(" "));
+            assert!((4..=10).contains(&lines.lines().count()) && !text.contains("NaN"), "{topic:?}: {lines}");
+            assert!(lines.lines().all(|line| line.chars().count() <= 80), "{topic:?}: {lines}");
             assert!(see.contains(' '), "{topic:?}: {see}");
-            let (sentences, _) = without.explain(topic);
+            let (_, numbers, _) = without.explain(topic);
             let told = ["No run here", "No wall.json here"];
-            assert!(sentences.iter().any(|line| told.iter().any(|told| line.starts_with(told))), "{topic:?}");
+            assert!(numbers.iter().all(|line| told.iter().any(|told| line.starts_with(told))), "{topic:?}");
         }
-        let said = |topic| with.explain(topic).0.join(" ");
+        let said = |topic| {
+            let (sentences, numbers, _) = with.explain(topic);
+            [sentences, numbers].concat().join(" ")
+        };
         // 12 weights of which half are 0, and 6 of which a quarter are.
         assert!(said(Topic::Trit).contains("41.67 % of 18 weights are 0, layer by layer 50.0, 25.0 %"));
         assert!(said(Topic::Linear).contains("2 layers have 18 weights, 7 gains and no bias"));
         assert!(said(Topic::Perplexity).contains("e^0.1000 = 1.105 of 2 classes"));
-        assert!(said(Topic::Energy).contains("71.4 times") && said(Topic::Energy).contains("8.0 times"));
+        assert!(said(Topic::Energy).contains("71.4 times, and with weights read from HBM2 8.0 times"));
     }
 }

@@ -34,7 +34,7 @@ pub struct Flags {
     force: bool,
     #[command(flatten)]
     data: DataFlags,
-    /// Print one JSON object as the last line of stdout.
+    /// Print one JSON object and nothing else on stdout.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -75,10 +75,16 @@ pub fn run(flags: &Flags) -> Outcome {
         match dims.get(layer + 1) {
             None => {
                 let count = dims.len() - 1;
-                return Err(failure(format!("--neuron names {} neurons, but there are {count} layers", flags.neuron.len())));
+                return Err(failure(format!(
+                    "--neuron names {} neurons, but there are {count} layers",
+                    flags.neuron.len()
+                )));
             }
             Some(rows) if neuron >= *rows => {
-                return Err(failure(format!("--neuron {neuron}: layer {layer} has neurons 0 to {}", rows - 1)));
+                return Err(failure(format!(
+                    "--neuron {neuron}: layer {layer} has neurons 0 to {}",
+                    rows - 1
+                )));
             }
             Some(_) => {}
         }
@@ -104,23 +110,29 @@ pub fn run(flags: &Flags) -> Outcome {
         }
         Precision::F32 => {
             let values = mlp.params.download(&gpu).map_err(failure)?;
-            let [weights, gains] = [0, 1].map(|i| values.iter().skip(i).step_by(2).cloned().collect::<Vec<_>>());
+            let [weights, gains] =
+                [0, 1].map(|i| values.iter().skip(i).step_by(2).cloned().collect::<Vec<_>>());
             (Walk::float(&weights, &gains, eps, chosen, image), None)
         }
     };
     let walk = walk.labelled(name, [data.height, data.width], usize::from(label));
     super::tell(format!("{} in the CPU twin and on {}", shown(&path), super::gpu_line(&gpu)));
-    super::say(walk.text(flags.terms))?;
     let apart = walk.logits.iter().zip(&device).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     let integers = dims.iter().sum::<usize>() + dims[1..dims.len() - 1].iter().sum::<usize>();
-    super::say(match (network.shape.precision, &difference) {
-        (Precision::F32, _) => format!("The device computes the same logits within {apart:.1e}; floats are rounded"),
-        (_, None) => format!("The device computes the same {integers} integers; its logits are the same within {apart:.1e}"),
-        (_, Some(difference)) => format!("Not equal: the device and the CPU twin differ first in {difference}"),
-    })?;
+    let near = if apart == 0.0 { "to the bit".into() } else { format!("within {apart:.1e}") };
+    let verdict = match (network.shape.precision, &difference) {
+        (Precision::F32, _) => {
+            format!("The device computes the same logits {near}; floats are rounded on the way")
+        }
+        (_, None) => {
+            format!("The device computes the same {integers} integers, and its logits are the same {near}")
+        }
+        (_, Some(difference)) => {
+            format!("Not equal: the device and the CPU twin differ first in {difference}")
+        }
+    };
     if let Some(png) = &flags.png {
         super::write(png, &walk.png(), flags.force)?;
-        super::say(format!("Picture: {}", shown(png)))?;
     }
     if flags.json {
         let mut line = super::device_json(&gpu);
@@ -131,6 +143,11 @@ pub fn run(flags: &Flags) -> Outcome {
         line.insert("logits_apart".into(), json!(apart));
         line.insert("picture".into(), json!(flags.png.as_deref().map(shown)));
         super::print_json("trace", line)?;
+    } else {
+        super::say(format!("{}\n{verdict}", walk.text(flags.terms)))?;
+        if let Some(png) = &flags.png {
+            super::say(format!("Picture: {}", shown(png)))?;
+        }
     }
     Ok(if difference.is_none() { Verdict::Yes } else { Verdict::No })
 }

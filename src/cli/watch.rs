@@ -75,7 +75,8 @@ impl Watched {
         let config: Value = read.map_err(|what| {
             failure(format!("{} is no run's folder: {}: {what}", shown(&path), shown(&config)))
         })?;
-        let dims: Vec<String> = config["dims"].as_array().into_iter().flatten().map(Value::to_string).collect();
+        let dims: Vec<String> =
+            config["dims"].as_array().into_iter().flatten().map(Value::to_string).collect();
         let word = |value: &Value| value.as_str().unwrap_or_default().to_string();
         let side = |key: &str| config["data"][key].as_u64().unwrap_or(0) as usize;
         let live = Live {
@@ -107,7 +108,8 @@ impl Watched {
             && let Ok(file) = Checkpoint::load(&model)
         {
             self.saved = written;
-            let done = file.progress.as_ref().map_or(0.0, |at| at.epoch as f64 + at.step as f64 / steps as f64);
+            let done =
+                file.progress.as_ref().map_or(0.0, |at| at.epoch as f64 + at.step as f64 / steps as f64);
             self.live.at = done;
             if let Some(first) = file.parameters.iter().find(|saved| saved.parameter.role != Role::Gain) {
                 let [rows, cols] = first.parameter.matrix();
@@ -207,7 +209,9 @@ impl View {
         match size() {
             Ok((width, height)) if width >= columns && height >= rows => {}
             Ok((width, height)) => {
-                return Err(format!("no live view: it needs {columns} x {rows} characters, here are {width} x {height}"));
+                return Err(format!(
+                    "no live view: it needs {columns} x {rows} characters, here are {width} x {height}"
+                ));
             }
             Err(error) => return Err(format!("no live view: the terminal does not say its size ({error})")),
         }

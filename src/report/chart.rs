@@ -110,7 +110,7 @@ impl Scale {
             Scale::Logit => self.ends(values),
             Scale::Linear => even(low, high),
             // So narrow that its labels are even.
-            Scale::Log if high - low < 0.6 => {
+            Scale::Log if high - low < 0.3 => {
                 let (low, high) = even(10f64.powf(low), 10f64.powf(high));
                 if low > 0.0 { (low.log10(), high.log10()) } else { self.ends(values) }
             }

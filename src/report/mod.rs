@@ -9,8 +9,8 @@ mod profile;
 mod table;
 mod trace;
 mod walk;
-mod watch;
 pub mod wall;
+mod watch;
 
 pub use bench::BenchReport;
 pub use curve::{Point, compare_svg, curve_svg};

@@ -255,7 +255,8 @@ fn fields(page: &mut Page, y: usize, layer: &Weights, [height, width]: [usize; 2
     let told =
         format!("Each tile is one neuron: its {width} x {height} weights, laid over the image's pixels.");
     y = page.paragraph(y, &told, PLAIN, MUTED);
-    let border = "A pixel that is 0 in every image teaches nothing: its weights stay as random as they began.";
+    let border =
+        "A pixel that is 0 in every image teaches nothing: its weights stay as random as they began.";
     y = page.paragraph(y, border, PLAIN, MUTED) + 4;
     let share = layer.share();
     let tile = [width * scale, height * scale];
@@ -280,7 +281,8 @@ fn matrix(page: &mut Page, y: usize, i: usize, layer: &Weights, tall: usize) -> 
             format!("{zeros:.1} % zeros")
         }
         Weights::Floats(values, _) => {
-            let [least, most] = [f32::min, f32::max].map(|of| values.iter().copied().reduce(of).unwrap_or(0.0));
+            let [least, most] =
+                [f32::min, f32::max].map(|of| values.iter().copied().reduce(of).unwrap_or(0.0));
             format!("from {least:.3} to {most:.3}")
         }
     };
@@ -472,11 +474,17 @@ pub(super) fn walk_png(walk: &Walk) -> Vec<u8> {
             page.text([left, y], name, STRONG, INK);
             page.fill([left - 1, y + 23], tile.map(|side| side + 2), RULE);
             for at in 0..height * width {
-                page.fill([left + at % width * scale, y + 24 + at / width * scale], [scale, scale], color(at));
+                page.fill(
+                    [left + at % width * scale, y + 24 + at / width * scale],
+                    [scale, scale],
+                    color(at),
+                );
             }
         }
         y += if fits { tile[1] + 48 } else { 0 };
     }
+    let told = "Orange adds or is above 0, blue subtracts or is below 0; the stronger, the larger beside its neighbours.";
+    y = page.paragraph(y, told, PLAIN, MUTED) + 8;
     for (i, stage) in walk.layers.iter().enumerate() {
         let sums = Weights::Floats(&stage.sums, stage.sums.len());
         let share = sums.share();
@@ -596,7 +604,8 @@ mod tests {
 
     #[test]
     fn floats_are_drawn_as_strongly_as_they_are_large() {
-        let bytes = super::weights_png("floats", &[Weights::Floats(&[0.5, -0.25, 0.0, 0.5, 0.25, -0.5], 3)], [1, 1]);
+        let bytes =
+            super::weights_png("floats", &[Weights::Floats(&[0.5, -0.25, 0.0, 0.5, 0.25, -0.5], 3)], [1, 1]);
         let swatch = 14 * 14;
         assert_eq!(area(&bytes, PLUS), 2 * 256 + swatch);
         assert_eq!(area(&bytes, MINUS), 256 + swatch);

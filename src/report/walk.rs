@@ -89,13 +89,7 @@ impl Walk {
     ///
     /// # Panics
     /// As [`Walk::ternary`].
-    pub fn float(
-        weights: &[Vec<f32>],
-        gains: &[Vec<f32>],
-        eps: f32,
-        chosen: &[usize],
-        image: &[u8],
-    ) -> Walk {
+    pub fn float(weights: &[Vec<f32>], gains: &[Vec<f32>], eps: f32, chosen: &[usize], image: &[u8]) -> Walk {
         let stage = |((i, (input, sums)), weights): ((usize, (Vec<f32>, Vec<f32>)), &Vec<f32>)| {
             let neuron = chosen.get(i).copied().unwrap_or_else(|| largest(&sums));
             let row = weights[neuron * input.len()..][..input.len()].to_vec();
@@ -132,7 +126,7 @@ impl Walk {
 
     /// All of it for a terminal of 80 columns, with so many terms of each neuron.
     pub fn text(&self, terms: usize) -> String {
-        let mut out = format!("{}: it is a {}\n", self.title, self.label);
+        let mut out = format!("{}: it is a {}, the network says {}\n", self.title, self.label, self.said());
         let last = self.layers.len() - 1;
         for (i, stage) in self.layers.iter().enumerate() {
             stage.text(&mut out, i, i == last, terms);
@@ -169,9 +163,13 @@ impl Walk {
     pub fn json(&self) -> Value {
         let stage = |stage: &Stage| {
             let [adds, subtracts, skips] = stage.counts(0..stage.row.len());
+            let whole = |values: &[f32]| match stage.units {
+                Some(_) => json!(values.iter().map(|&value| value as i64).collect::<Vec<_>>()),
+                None => json!(values),
+            };
             let mut line = json!({
-                "rows": stage.sums.len(), "cols": stage.row.len(), "neuron": stage.neuron, "row": stage.row,
-                "input": stage.input, "sums": stage.sums,
+                "rows": stage.sums.len(), "cols": stage.row.len(), "neuron": stage.neuron, "row": whole(&stage.row),
+                "input": whole(&stage.input), "sums": whole(&stage.sums),
                 "step": stage.units.map(|units| units.step), "beta": stage.units.map(|units| units.beta),
                 "unit": stage.units.map(|units| units.unit),
             });
@@ -250,12 +248,24 @@ impl Stage {
                 sum += x * w;
                 match self.units {
                     Some(_) => {
-                        let does = if w > 0.0 { "add" } else if w < 0.0 { "subtract" } else { "skip" };
+                        let does = if w > 0.0 {
+                            "add"
+                        } else if w < 0.0 {
+                            "subtract"
+                        } else {
+                            "skip"
+                        };
                         vec![i.to_string(), x.to_string(), w.to_string(), does.into(), signed(sum)]
                     }
                     None => {
                         let product = format!("{:.5}", x * w);
-                        vec![i.to_string(), format!("{x:.5}"), format!("{w:.5}"), product, format!("{sum:.5}")]
+                        vec![
+                            i.to_string(),
+                            format!("{x:.5}"),
+                            format!("{w:.5}"),
+                            product,
+                            format!("{sum:.5}"),
+                        ]
                     }
                 }
             })
@@ -339,7 +349,11 @@ mod tests {
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
         assert!(walk.text(1).contains("and 1 terms more"));
         // Another neuron is shown where it is asked for.
-        assert_eq!(Walk::ternary(&[Packed::pack(&[1, -1], 2, 1, 1.0)], &[vec![1.0]], 1e-5, &[1], &[9]).layers[0].neuron, 1);
+        assert_eq!(
+            Walk::ternary(&[Packed::pack(&[1, -1], 2, 1, 1.0)], &[vec![1.0]], 1e-5, &[1], &[9]).layers[0]
+                .neuron,
+            1
+        );
         assert!(walk.png().starts_with(b"\x89PNG"));
     }
 }

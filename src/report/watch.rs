@@ -95,7 +95,11 @@ impl Live {
         }
         let [bar, text] =
             Layout::horizontal([Constraint::Fill(1), Constraint::Length(told.len() as u16 + 1)]).areas(area);
-        let gauge = Gauge::default().ratio(share).label("").use_unicode(true).gauge_style(Style::new().fg(Color::Blue));
+        let gauge = Gauge::default()
+            .ratio(share)
+            .label("")
+            .use_unicode(true)
+            .gauge_style(Style::new().fg(Color::Blue));
         frame.render_widget(gauge, bar);
         frame.render_widget(Line::from(told).right_aligned(), text);
     }
@@ -108,7 +112,8 @@ impl Live {
         let within = self.points.iter().flat_map(|point| &point.steps).chain(&self.now).copied();
         let train = log(within.collect());
         let test = log(self.ends(|point| point.loss[1]));
-        let last = |line: &[(f64, f64)]| line.last().map_or(String::new(), |at| format!(" {:.4}", 10f64.powf(at.1)));
+        let last =
+            |line: &[(f64, f64)]| line.last().map_or(String::new(), |at| format!(" {:.4}", 10f64.powf(at.1)));
         let told = format!("loss, log scale: train{}, test{}", last(&train), last(&test));
         self.chart(frame, area, told, [train, test], |y| short(10f64.powf(y)));
     }
@@ -137,16 +142,25 @@ impl Live {
     ) {
         let all = || lines.iter().flatten().map(|at| at.1);
         let (low, high) = (all().fold(f64::INFINITY, f64::min), all().fold(f64::NEG_INFINITY, f64::max));
-        let (low, high) = if low <= high { (low, high) } else { (0.0, 1.0) };
+        if low > high {
+            let none = Line::from("after the first epoch").dim();
+            let [name, below] = Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(area);
+            frame.render_widget(Line::from(told), name);
+            return frame.render_widget(none, below);
+        }
         let margin = 0.05 * (high - low).max(0.02);
         let (low, high) = (low - margin, high + margin);
         let marker = if self.color { Marker::Braille } else { Marker::Dot };
         let line = |i: usize, color| {
-            Dataset::default().data(&lines[i]).marker(marker).graph_type(GraphType::Line).style(Style::new().fg(color))
+            Dataset::default()
+                .data(&lines[i])
+                .marker(marker)
+                .graph_type(GraphType::Line)
+                .style(Style::new().fg(color))
         };
         let [name, area] = Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(area);
         frame.render_widget(Line::from(told), name);
-        let last = self.epochs.max(1) as f64;
+        let last = self.at.ceil().max(1.0);
         let chart = Chart::new(vec![line(0, Color::Gray), line(1, Color::LightBlue)])
             .x_axis(Axis::default().bounds([0.0, last]).labels(["0".to_string(), format!("{last}")]))
             .y_axis(Axis::default().bounds([low, high]).labels([low, (low + high) / 2.0, high].map(label)));
@@ -179,7 +193,10 @@ impl Live {
         for (i, field) in self.fields.iter().take(shown).enumerate() {
             let [left, top] = [(i % across * wide) as u16, (i / across * tall) as u16];
             let name = Line::from(format!("neuron {i}")).dim();
-            frame.render_widget(name, Rect { x: area.x + left, y: area.y + top, width: width as u16, height: 1 });
+            frame.render_widget(
+                name,
+                Rect { x: area.x + left, y: area.y + top, width: width as u16, height: 1 },
+            );
             for y in (0..height).step_by(2) {
                 for x in 0..width {
                     let upper = sign(field.get(y * width + x));
@@ -189,7 +206,9 @@ impl Live {
                     if self.color {
                         cell.set_symbol("▀").set_fg(COLORS[upper]).set_bg(COLORS[lower]);
                     } else {
-                        cell.set_symbol([[" ", "▄"], ["▀", "█"]][usize::from(upper == 2)][usize::from(lower == 2)]);
+                        cell.set_symbol(
+                            [[" ", "▄"], ["▀", "█"]][usize::from(upper == 2)][usize::from(lower == 2)],
+                        );
                     }
                 }
             }
@@ -226,7 +245,8 @@ mod tests {
         let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("a terminal in memory");
         terminal.draw(|frame| live.draw(frame)).expect("drawn");
         let buffer = terminal.backend().buffer().clone();
-        let row = |y: u16| (0..width).map(|x| buffer[(x, y)].symbol()).collect::<String>().trim_end().to_string();
+        let row =
+            |y: u16| (0..width).map(|x| buffer[(x, y)].symbol()).collect::<String>().trim_end().to_string();
         (0..height).map(row).collect()
     }
 
@@ -282,7 +302,8 @@ mod tests {
     fn it_is_drawn_whatever_the_terminal_and_the_run() {
         let [least_width, least_height] = LEAST;
         let many = Live { flips: vec![1.5; 40], ..live() };
-        let odd = Live { points: vec![Point::missing(); 3], now: vec![(0.1, f64::NAN), (0.2, 0.0)], ..live() };
+        let odd =
+            Live { points: vec![Point::missing(); 3], now: vec![(0.1, f64::NAN), (0.2, 0.0)], ..live() };
         for live in [Live::default(), live(), many, odd] {
             for (width, height) in [(least_width, least_height), (120, 40), (300, 100), (10, 5), (1, 1)] {
                 assert_eq!(drawn(&live, width, height).len(), usize::from(height));

@@ -242,7 +242,8 @@ mod tests {
                 parameter,
             }
         };
-        let progress = Progress { epoch: 1, step: 7, loss: 0.1, hits: 3, noted: vec![0.05, 0.1], seconds: 0.7 };
+        let progress =
+            Progress { epoch: 1, step: 7, loss: 0.1, hits: 3, noted: vec![0.05, 0.1], seconds: 0.7 };
         let parameters = chain::parameters(&[5, 3, 2], Role::Ternary).into_iter().map(saved).collect();
         let arch = chain::mlp(&[5, 3, 2], 1e-5, "ternary");
         Checkpoint { arch, parameters, progress: Some(progress), run: serde_json::json!({"seed": 7}) }

@@ -183,8 +183,10 @@ impl RunFolder {
 
 /// The run below a folder that was written to last; those of a comparison lie one folder deeper.
 pub fn newest(below: &Path) -> Option<PathBuf> {
-    let within = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    let runs = within(below).flat_map(|path| [path.clone()].into_iter().chain(within(&path)).collect::<Vec<_>>());
+    let within =
+        |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let runs =
+        within(below).flat_map(|path| [path.clone()].into_iter().chain(within(&path)).collect::<Vec<_>>());
     let written = |run: &PathBuf| fs::metadata(run.join(METRICS)).and_then(|metrics| metrics.modified()).ok();
     runs.filter(|run| run.join(MODEL).is_file()).max_by_key(written)
 }

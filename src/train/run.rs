@@ -178,7 +178,11 @@ impl<N: Network, S: Source> Run<N, S> {
             test_loss: test.loss,
             test_accuracy: test.accuracy,
             flips: (!trits.is_empty()).then(|| share(flips.iter().sum(), weights.iter().sum())),
-            layer_flips: flips.into_iter().zip(weights).map(|(flips, weights)| share(flips, weights)).collect(),
+            layer_flips: flips
+                .into_iter()
+                .zip(weights)
+                .map(|(flips, weights)| share(flips, weights))
+                .collect(),
             zeros: trits.iter().map(zeros).collect(),
             losses_every: self.trainer.losses_every(),
             losses: self.trainer.losses.clone(),

@@ -67,9 +67,7 @@ impl Steps {
             let end = range.end.min(submitted + pace.steps);
             let submission = self.submit(gpu, submitted..end, notes)?;
             submitted = end;
-            asked.extend(
-                notes.map(|notes| (notes.count(end), gpu.download_async::<f32>(&notes.sums))),
-            );
+            asked.extend(notes.map(|notes| (notes.count(end), gpu.download_async::<f32>(&notes.sums))));
             // One submission runs while the next is recorded; waiting for the one before keeps the
             // queue short enough to stop, and the progress honest.
             if let Some((before, done)) = in_flight.replace((submission, end)) {

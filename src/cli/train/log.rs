@@ -144,7 +144,8 @@ impl Log {
         if let Some((_, live)) = &mut self.view {
             let every = heard.losses_every as f64 / self.steps as f64;
             let place = |i: usize| self.points.len() as f64 + (i + 1) as f64 * every;
-            live.now = heard.losses.iter().enumerate().map(|(i, &loss)| (place(i), f64::from(loss))).collect();
+            live.now =
+                heard.losses.iter().enumerate().map(|(i, &loss)| (place(i), f64::from(loss))).collect();
         }
         self.draw();
     }

@@ -18,8 +18,8 @@ use crate::report::{Weights, confusion_png, contact_sheet_png, weights_png};
 use crate::store::{Checkpoint, FileError, SCHEMA};
 use crate::ternary::{Packed, RMSNORM_EPS};
 use crate::train::{
-    Augment, Config, Digits, Ended, Epoch, Evaluator, Fault, FolderError, Heard, MODEL, Observer, Optimizer, Run,
-    RunFolder, Score, Trainer, classes,
+    Augment, Config, Digits, Ended, Epoch, Evaluator, Fault, FolderError, Heard, MODEL, Observer, Optimizer,
+    Run, RunFolder, Score, Trainer, classes,
 };
 use log::Log;
 
@@ -390,7 +390,8 @@ impl Start {
         let at = trainer.epoch * images + trainer.position();
         let mut log = Log::open(epochs, images, trainer.steps_per_epoch(), at, &self.epochs);
         if flags.watch && self.run.folder.trains() {
-            let title = format!("{} on {}, {}", self.title(), trainer.gpu.name(), shown(&self.run.folder.path));
+            let title =
+                format!("{} on {}, {}", self.title(), trainer.gpu.name(), shown(&self.run.folder.path));
             log.watch(title, [self.data.height, self.data.width]);
         }
         let mut teller = Teller {
@@ -534,7 +535,10 @@ impl Teller {
             None => {
                 // A device that failed says so where it is used next.
                 let weights = self.network.weights(&self.gpu).unwrap_or_default();
-                weights.first().into_iter().for_each(|(first, cols)| self.log.look(&Weights::Floats(first, *cols)));
+                weights
+                    .first()
+                    .into_iter()
+                    .for_each(|(first, cols)| self.log.look(&Weights::Floats(first, *cols)));
             }
         }
     }
