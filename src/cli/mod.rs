@@ -413,7 +413,7 @@ fn print_model(shape: &Shape, layers: &[Packed], test: Score) -> Result<(), Fail
             let weights = thousands(shape.weights());
             let bytes = thousands(4 * shape.weights());
             say(format!(
-                "{weights} weights in f32, {bytes} B; one inference multiplies and adds as many times\n"
+                "{weights} weights in f32, {bytes} B; one inference multiplies and adds as many times; there are no biases\n"
             ))?;
         }
         layers => say(model_table(&costs(layers)))?,

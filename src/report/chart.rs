@@ -106,6 +106,8 @@ impl Scale {
             })
         };
         match self {
+            // One value alone is seen against 0.
+            Scale::Linear if low == high && low > 0.0 => even(0.0, high),
             _ if high - low < 1e-3 * self.least(high) => self.ends(values),
             Scale::Logit => self.ends(values),
             Scale::Linear => even(low, high),
@@ -289,6 +291,7 @@ mod tests {
         for (scale, values) in [
             (Scale::Linear, [86.3, 98.99]),
             (Scale::Linear, [0.0, 3e-3]),
+            (Scale::Linear, [4.47e-8, 4.47e-8]),
             (Scale::Log, [0.0327, 0.489]),
             (Scale::Log, [0.1, 45.11]),
             (Scale::Log, [2.0, 2.303]),

@@ -32,7 +32,7 @@ impl Point {
 }
 
 const TEST: RGBColor = COLORS[0];
-const FAINT: RGBColor = RGBColor(0xd3, 0xd8, 0xde);
+const FAINT: RGBColor = RGBColor(0xc4, 0xcb, 0xd3);
 
 const WIDTH: i32 = 900;
 const MARGIN: i32 = 20;

@@ -277,7 +277,7 @@ impl Stage {
         }
         let rest = lit.len().saturating_sub(terms);
         if rest > 0 {
-            let _ = writeln!(out, "          and {} terms more", thousands(rest));
+            let _ = writeln!(out, "          and {} more", thousands(rest));
         }
         let total = self.sums[self.neuron];
         match self.units {
@@ -347,7 +347,7 @@ mod tests {
             assert!(text.lines().any(line), "{words:?} is missing in {text}");
         }
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
-        assert!(walk.text(1).contains("and 1 terms more"));
+        assert!(walk.text(1).contains("and 1 more"));
         // Another neuron is shown where it is asked for.
         assert_eq!(
             Walk::ternary(&[Packed::pack(&[1, -1], 2, 1, 1.0)], &[vec![1.0]], 1e-5, &[1], &[9]).layers[0]

@@ -6,7 +6,7 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Style, Stylize};
 use ratatui::symbols::Marker;
 use ratatui::text::Line;
-use ratatui::widgets::{Axis, Chart, Dataset, Gauge, GraphType};
+use ratatui::widgets::{Axis, Chart, Dataset, GraphType};
 
 use super::chart::short;
 use super::{Point, Weights};
@@ -59,10 +59,11 @@ impl Live {
         let tile = self.size[0].div_ceil(2) as u16;
         let flips = self.flips.len().min(6) as u16;
         let fixed = 3 + if flips > 0 { flips + 1 } else { 0 };
-        // The weights get room if the curves keep theirs.
-        let fields = match self.fields.is_empty() || fixed + tile + 1 + 8 > frame.area().height {
+        // The weights get room if the curves keep theirs: a line above, and one or two rows of neurons.
+        let room = frame.area().height.saturating_sub(fixed + 8 + 1) / (tile + 1);
+        let fields = match self.fields.is_empty() || room == 0 {
             true => 0,
-            false => (frame.area().height - fixed - 8).min(2 * (tile + 1) + 1) / (tile + 1) * (tile + 1),
+            false => 1 + room.min(2) * (tile + 1),
         };
         let [title, progress, curves, layers, weights, footer] = Layout::vertical([
             Constraint::Length(1),
@@ -95,12 +96,8 @@ impl Live {
         }
         let [bar, text] =
             Layout::horizontal([Constraint::Fill(1), Constraint::Length(told.len() as u16 + 1)]).areas(area);
-        let gauge = Gauge::default()
-            .ratio(share)
-            .label("")
-            .use_unicode(true)
-            .gauge_style(Style::new().fg(Color::Blue));
-        frame.render_widget(gauge, bar);
+        let done = "█".repeat((share * f64::from(bar.width)).round() as usize);
+        frame.render_widget(Line::from(done).fg(Color::LightBlue), bar);
         frame.render_widget(Line::from(told).right_aligned(), text);
     }
 
@@ -114,14 +111,14 @@ impl Live {
         let test = log(self.ends(|point| point.loss[1]));
         let last =
             |line: &[(f64, f64)]| line.last().map_or(String::new(), |at| format!(" {:.4}", 10f64.powf(at.1)));
-        let told = format!("loss, log scale: train{}, test{}", last(&train), last(&test));
+        let told = ["loss, log scale".into(), last(&train), last(&test)];
         self.chart(frame, area, told, [train, test], |y| short(10f64.powf(y)));
     }
 
     fn accuracies(&self, frame: &mut Frame, area: Rect) {
         let [train, test] = [0, 1].map(|i| self.ends(|point| 100.0 * point.accuracy[i]));
         let last = |line: &[(f64, f64)]| line.last().map_or(String::new(), |at| format!(" {:.2} %", at.1));
-        let told = format!("accuracy: train{}, test{}", last(&train), last(&test));
+        let told = ["accuracy".into(), last(&train), last(&test)];
         self.chart(frame, area, told, [train, test], |y| format!("{y:.1}"));
     }
 
@@ -136,17 +133,17 @@ impl Live {
         &self,
         frame: &mut Frame,
         area: Rect,
-        told: String,
+        [name, train, test]: [String; 3],
         lines: [Vec<(f64, f64)>; 2],
         label: impl Fn(f64) -> String,
     ) {
         let all = || lines.iter().flatten().map(|at| at.1);
         let (low, high) = (all().fold(f64::INFINITY, f64::min), all().fold(f64::NEG_INFINITY, f64::max));
+        let [head, area] = Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(area);
+        let told = vec![name.into(), format!("  train{train}").fg(TRAIN), format!("  test{test}").fg(TEST)];
+        frame.render_widget(Line::from(told), head);
         if low > high {
-            let none = Line::from("after the first epoch").dim();
-            let [name, below] = Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(area);
-            frame.render_widget(Line::from(told), name);
-            return frame.render_widget(none, below);
+            return frame.render_widget(Line::from("nothing yet").dim(), area);
         }
         let margin = 0.05 * (high - low).max(0.02);
         let (low, high) = (low - margin, high + margin);
@@ -158,10 +155,8 @@ impl Live {
                 .graph_type(GraphType::Line)
                 .style(Style::new().fg(color))
         };
-        let [name, area] = Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(area);
-        frame.render_widget(Line::from(told), name);
         let last = self.at.ceil().max(1.0);
-        let chart = Chart::new(vec![line(0, Color::Gray), line(1, Color::LightBlue)])
+        let chart = Chart::new(vec![line(0, TRAIN), line(1, TEST)])
             .x_axis(Axis::default().bounds([0.0, last]).labels(["0".to_string(), format!("{last}")]))
             .y_axis(Axis::default().bounds([low, high]).labels([low, (low + high) / 2.0, high].map(label)));
         frame.render_widget(chart, area);
@@ -188,6 +183,12 @@ impl Live {
         if area.height == 0 || height * width == 0 {
             return;
         }
+        let told = match self.color {
+            true => "what the first neurons look for: yellow adds, blue subtracts",
+            false => "what the first neurons look for: a block adds its input",
+        };
+        let [head, area] = Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(area);
+        frame.render_widget(Line::from(told), head);
         let across = usize::from(area.width) / wide;
         let shown = (across * (usize::from(area.height) / tall)).min(self.fields.len());
         for (i, field) in self.fields.iter().take(shown).enumerate() {
@@ -215,6 +216,9 @@ impl Live {
         }
     }
 }
+
+const TRAIN: Color = Color::Gray;
+const TEST: Color = Color::LightBlue;
 
 /// Of a weight that is negative, near 0, positive: every eye tells them apart.
 const COLORS: [Color; 3] = [Color::Blue, Color::Black, Color::Yellow];
@@ -282,8 +286,9 @@ mod tests {
         for part in [
             "784-256-10 in ternary",
             "epoch 3/4  62 %  12345 images/s  1:15 min left",
-            "loss, log scale: train 0.4000, test 0.1000",
-            "accuracy: train 90.00 %, test 95.00 %",
+            "loss, log scale  train 0.4000  test 0.1000",
+            "accuracy  train 90.00 %  test 95.00 %",
+            "what the first neurons look for: yellow adds, blue subtracts",
             "layer 0   45.00 %",
             "layer 1   20.00 %",
             "neuron 0",

@@ -60,7 +60,9 @@ pub struct Log {
 impl Log {
     /// Starts `at` so many images into the run, of whose whole epochs `done` are known.
     pub fn open(epochs: usize, images: usize, steps: usize, at: usize, done: &[Epoch]) -> Log {
-        let bar = ProgressBar::new((epochs * images) as u64).with_position(at as u64);
+        // Nothing is drawn before it is known who draws.
+        let bar = ProgressBar::with_draw_target(Some((epochs * images) as u64), ProgressDrawTarget::hidden());
+        let bar = bar.with_position(at as u64);
         // Two lines, so that the numbers never squeeze the bar out of an 80-column terminal.
         let style = "{wide_msg}\n{wide_bar} {percent} %  {per_sec}  {eta} left";
         let style = ProgressStyle::with_template(style).expect("the template is a constant");
@@ -86,12 +88,20 @@ impl Log {
         let footer = "q, Esc: leave this view, the run goes on   Ctrl-C: save the run and stop".into();
         match View::open() {
             Ok(view) => {
-                self.bar.set_draw_target(ProgressDrawTarget::hidden());
                 let (epochs, points) = (self.epochs, self.points.clone());
                 self.view = Some((view, Live { title, epochs, points, size, footer, ..Live::default() }));
             }
-            Err(reason) => tell(format!("{reason}; the plain line instead")),
+            Err(reason) => {
+                tell(format!("{reason}; the plain line instead"));
+                self.show();
+            }
         }
+    }
+
+    /// Shows the bar.
+    pub fn show(&self) {
+        self.bar.set_draw_target(ProgressDrawTarget::stderr());
+        self.bar.tick();
     }
 
     /// Whether the whole terminal is taken.
@@ -124,7 +134,7 @@ impl Log {
     /// Gives the terminal back, and goes on with the bar.
     fn leave(&mut self) {
         if self.view.take().is_some() {
-            self.bar.set_draw_target(ProgressDrawTarget::stderr());
+            self.show();
         }
     }
 

@@ -393,6 +393,8 @@ impl Start {
             let title =
                 format!("{} on {}, {}", self.title(), trainer.gpu.name(), shown(&self.run.folder.path));
             log.watch(title, [self.data.height, self.data.width]);
+        } else {
+            log.show();
         }
         let mut teller = Teller {
             log,
