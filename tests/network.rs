@@ -406,7 +406,7 @@ fn a_run_of_it_has_files_and_is_taken_up_again() {
     drop(first);
     let file = Checkpoint::load(&path.join(MODEL)).expect("loaded");
     assert_eq!(file.run["result"], json!({"epochs": 3, "matrices": LAYERS}));
-    let progress = file.progress.expect("it can be trained on");
+    let progress = file.progress.as_ref().expect("it can be trained on");
     assert_eq!((progress.epoch, progress.step), (3, 0));
     let (again, epochs) = RunFolder::reopen(&path.join(MODEL), 3, false).expect("reopened");
     assert_eq!(epochs.len(), 3);

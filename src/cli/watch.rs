@@ -34,7 +34,7 @@ pub struct Flags {
 const NOTES: &str = "\
 Shows loss and accuracy, the trits that flip in each layer, and what the first neurons look for. It reads metrics.jsonl \
 and the checkpoint, which grow after every epoch, and writes nothing: q, Esc and Ctrl-C leave the run alone. Where \
-there is no terminal of 60 x 20 characters, it prints a line for each epoch until nobody trains any more.
+there is no terminal of 80 x 20 characters, it prints a line for each epoch until nobody trains any more.
 
 Examples:
   sterna watch

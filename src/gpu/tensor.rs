@@ -276,6 +276,9 @@ impl Gpu {
     ) -> impl Future<Output = Result<Vec<T>, Error>> + use<T> {
         assert_eq!(T::DTYPE, tensor.dtype(), "download {}: element type", tensor.label());
         let bytes = tensor.bytes();
+        // A lost device says so when it is polled, and a buffer of it is then no mistake of ours.
+        #[cfg(not(target_arch = "wasm32"))]
+        let _ = self.device().poll(wgpu::PollType::Poll);
         let staging = self.device().create_buffer(&wgpu::BufferDescriptor {
             label: Some("download"),
             size: bytes.max(4),

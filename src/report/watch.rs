@@ -12,7 +12,7 @@ use super::chart::short;
 use super::{Point, Weights};
 
 /// Columns and rows of the smallest terminal that it is drawn on.
-pub const LEAST: [u16; 2] = [60, 20];
+pub const LEAST: [u16; 2] = [80, 20];
 
 /// What is known of a run.
 #[derive(Clone, Debug, Default)]
@@ -111,7 +111,7 @@ impl Live {
         let test = log(self.ends(|point| point.loss[1]));
         let last =
             |line: &[(f64, f64)]| line.last().map_or(String::new(), |at| format!(" {:.4}", 10f64.powf(at.1)));
-        let told = ["loss, log scale".into(), last(&train), last(&test)];
+        let told = ["loss, log".into(), last(&train), last(&test)];
         self.chart(frame, area, told, [train, test], |y| short(10f64.powf(y)));
     }
 
@@ -268,15 +268,15 @@ mod tests {
             points: (0..2).map(point).collect(),
             now: vec![(2.25, 0.4)],
             flips: vec![0.45, 0.2],
-            size: [4, 6],
+            size: [4, 10],
             speed: Some(12_345.0),
             left: Some(75.0),
             footer: "q leaves".into(),
             color: true,
             ..Live::default()
         };
-        let trits: Vec<i8> = (0..48).map(|i| if i < 24 { 1 } else { -1 }).collect();
-        live.look(&Weights::Trits(&Packed::pack(&trits, 2, 24, 1.0)));
+        let trits: Vec<i8> = (0..80).map(|i| if i < 40 { 1 } else { -1 }).collect();
+        live.look(&Weights::Trits(&Packed::pack(&trits, 2, 40, 1.0)));
         live
     }
 
@@ -286,21 +286,22 @@ mod tests {
         for part in [
             "784-256-10 in ternary",
             "epoch 3/4  62 %  12345 images/s  1:15 min left",
-            "loss, log scale  train 0.4000  test 0.1000",
+            "loss, log  train 0.4000  test 0.1000",
             "accuracy  train 90.00 %  test 95.00 %",
             "what the first neurons look for: yellow adds, blue subtracts",
             "layer 0   45.00 %",
             "layer 1   20.00 %",
             "neuron 0",
             "neuron 1",
-            "▀▀▀▀▀▀",
+            "▀▀▀▀▀▀▀▀▀▀ ▀▀▀▀▀▀▀▀▀▀",
             "q leaves",
         ] {
             assert!(text.contains(part), "{part:?} is missing in\n{text}");
         }
         // Without colours a weight above 0 is a block, and the other neuron is blank.
-        let blocks = drawn(&Live { color: false, ..live() }, 80, 30).join("\n");
-        assert_eq!(blocks.matches("██████").count() - blocks.matches("layer").count(), 2, "{blocks}");
+        let blocks = drawn(&Live { color: false, ..live() }, 80, 30);
+        let names = blocks.iter().position(|line| line.starts_with("neuron 0")).expect("the neurons");
+        assert_eq!(blocks[names + 1..names + 3], ["██████████", "██████████"], "{blocks:?}");
     }
 
     #[test]
