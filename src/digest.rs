@@ -15,7 +15,7 @@ use crate::model::{BATCH, Network, each_batch};
 use crate::random::{self, Stream};
 use crate::reference;
 use crate::store::Difference;
-use crate::ternary::{Packed, TRITS, words};
+use crate::ternary::{Packed, RMSNORM_EPS, TRITS, words};
 
 /// The integers of one product for a batch.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -117,8 +117,8 @@ pub fn twin(packed: &[Packed], gains: &[Vec<f32>], images: &[u8]) -> String {
 /// # Panics
 /// If shapes do not chain.
 pub fn twin_integers(packed: &[Packed], gains: &[Vec<f32>], images: &[u8]) -> Vec<Integers> {
-    let layers = reference::mlp(packed, gains, images);
-    layers.into_iter().map(|(codes, acc)| Integers { codes, acc }).collect()
+    let layers = reference::mlp(packed, gains, RMSNORM_EPS as f32, images);
+    layers.into_iter().map(|layer| Integers { codes: layer.codes.q, acc: layer.acc }).collect()
 }
 
 fn append(all: &mut Vec<Integers>, layers: Vec<Integers>) {

@@ -22,7 +22,7 @@ use sterna::store::{
 };
 use sterna::ternary::Packed;
 use sterna::train::{
-    Ended, Epoch, Evaluator, MODEL, Observer, Recipe, Run, RunFolder, Source, Standing, Trainer,
+    Ended, Epoch, Evaluator, Heard, MODEL, Observer, Recipe, Run, RunFolder, Source, Standing, Trainer,
 };
 
 const VOCABULARY: usize = 128;
@@ -327,7 +327,7 @@ fn it_goes_on_to_the_bit() {
         let mut trainer = trainer(gpu(Shaders::Plain), 0.01);
         while trainer.steps() < stop {
             let left = (stop - trainer.steps()) * 64;
-            let mut heard = |items: usize| match items >= left {
+            let mut heard = |heard: &Heard| match heard.items >= left {
                 true => ControlFlow::Break(()),
                 false => ControlFlow::Continue(()),
             };
@@ -360,7 +360,7 @@ struct Silent {
 }
 
 impl Observer for Silent {
-    fn progress(&mut self, _: usize) {}
+    fn progress(&mut self, _: &Heard) {}
 
     fn stop(&mut self) -> bool {
         self.epochs.last().is_some_and(|epoch| epoch.epoch >= self.stop_after)
@@ -407,7 +407,7 @@ fn a_run_of_it_has_files_and_is_taken_up_again() {
     drop(first);
     let file = Checkpoint::load(&path.join(MODEL)).expect("loaded");
     assert_eq!(file.run["result"], json!({"epochs": 3, "matrices": LAYERS}));
-    let progress = file.progress.expect("it can be trained on");
+    let progress = file.progress.as_ref().expect("it can be trained on");
     assert_eq!((progress.epoch, progress.step), (3, 0));
     let from = Standing { epoch: 3, planned: EPOCHS, total: EPOCHS, ended: false };
     let (again, epochs) = RunFolder::reopen(&path.join(MODEL), from, false).expect("reopened");

@@ -16,7 +16,7 @@ use sterna::mnist::{Dataset, Split};
 use sterna::model::Precision;
 use sterna::random::{self, Stream};
 use sterna::store::{Checkpoint, Progress};
-use sterna::train::{Augment, Config, Optimizer, Trainer};
+use sterna::train::{Augment, Config, Heard, Optimizer, Trainer};
 
 /// Images of 10 x 12 in three classes, which a network learns in a few steps.
 fn set(images: usize) -> Dataset {
@@ -55,8 +55,8 @@ fn trained(data: &Dataset, config: &Config, stops: &[usize]) -> Checkpoint {
     while trainer.epoch < config.epochs {
         let before = trainer.steps();
         let next = stops.iter().copied().find(|&stop| stop > before).unwrap_or(usize::MAX);
-        let mut heard = |images: usize| {
-            let step = before / steps * steps + images.div_ceil(config.batch);
+        let mut heard = |heard: &Heard| {
+            let step = before / steps * steps + heard.items.div_ceil(config.batch);
             if step >= next { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         trainer.run(&mut heard).expect("the device works");
@@ -97,7 +97,11 @@ fn the_score_of_an_epoch_does_not_depend_on_a_pause_in_it() {
     let data = set(230);
     let gpu = gpu(Shaders::Plain);
     let config = Config { epochs: 1, batch: 10, hidden: vec![20], ..Config::default() };
-    let whole = Trainer::new(gpu, &data, &config).expect("fits").run_epoch(&mut |_| {}).expect("an epoch");
+    let mut trainer = Trainer::new(gpu, &data, &config).expect("fits");
+    let (whole, losses) = (trainer.run_epoch(&mut |_| {}).expect("an epoch"), trainer.losses);
+    assert_eq!(losses.len(), 23, "of each step, for there are few: {losses:?}");
+    let mean = losses.iter().map(|&loss| f64::from(loss)).sum::<f64>() / 23.0;
+    assert!((mean - whole.loss).abs() < 1e-5 * whole.loss, "{mean} of the steps, {} in all", whole.loss);
     let mut first = Trainer::new(gpu, &data, &config).expect("fits");
     let none = first.run(&mut |_| ControlFlow::Break(())).expect("the device works");
     assert!(none.is_none() && first.position() > 0 && first.position() < 230, "{}", first.position());
@@ -105,6 +109,7 @@ fn the_score_of_an_epoch_does_not_depend_on_a_pause_in_it() {
     let mut second = Trainer::new(gpu, &data, &config).expect("fits");
     second.restore(&file).expect("restored");
     assert_eq!(second.run_epoch(&mut |_| {}).expect("the rest"), whole);
+    assert_eq!(second.losses, losses);
 }
 
 #[test]
@@ -541,6 +546,6 @@ fn checkpoints_that_cannot_be_gone_on_with_are_refused_by_name() {
     let mut other = whole.clone();
     other.run["config"]["epochs"] = serde_json::json!("many");
     resume("a config that is none", &other, "has no config to go on with");
-    let beyond = whole.progress.map(|progress| Progress { epoch: 7, ..progress });
+    let beyond = whole.progress.clone().map(|progress| Progress { epoch: 7, ..progress });
     resume("a place past the end", &Checkpoint { progress: beyond, ..whole.clone() }, "stands after epoch 7");
 }

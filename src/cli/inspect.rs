@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::{Failure, Outcome, Verdict, failure, runs, shown};
-use crate::report::{columns, thousands, weights_png};
+use crate::report::{Weights, columns, thousands, weights_png};
 use crate::store::{Listing, Scale, Stored, escaped, folder, taken};
 use crate::ternary::Packed;
 
@@ -201,7 +201,8 @@ fn draw(
     let made = std::fs::create_dir_all(folder);
     made.map_err(|error| failure(format!("--out {} cannot be written: {error}", shown(folder))))?;
     let image = image(&listing.metadata, layers[0].cols);
-    super::write(picture, &weights_png(&format!("Weights of {}", shown(file)), layers, image), force)
+    let drawn: Vec<Weights> = layers.iter().map(Weights::Trits).collect();
+    super::write(picture, &weights_png(&format!("Weights of {}", shown(file)), &drawn, image), force)
 }
 
 /// Height and width of what the first layer sees: as the run says, else a square if it is one.

@@ -16,15 +16,17 @@ static ASKED: Mutex<Option<Instant>> = Mutex::new(None);
 
 /// Notes the first signal from now on, ignores what follows within a second, and ends at once at the next.
 pub fn listen() -> Result<(), Failure> {
-    ctrlc::set_handler(|| {
-        let mut asked = ASKED.lock().expect("nobody panics while it looks at a clock");
-        match *asked {
-            None => *asked = Some(Instant::now()),
-            Some(first) if first.elapsed() < SAME => {}
-            Some(_) => std::process::exit(EXIT_CODE.into()),
-        }
-    })
-    .map_err(super::failure)
+    ctrlc::set_handler(ask).map_err(super::failure)
+}
+
+/// What a signal does, for a key that is none.
+pub fn ask() {
+    let mut asked = ASKED.lock().expect("nobody panics while it looks at a clock");
+    match *asked {
+        None => *asked = Some(Instant::now()),
+        Some(first) if first.elapsed() < SAME => {}
+        Some(_) => std::process::exit(EXIT_CODE.into()),
+    }
 }
 
 /// Whether the program was asked to end.

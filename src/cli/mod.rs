@@ -6,6 +6,7 @@
 mod amd;
 mod bench;
 mod eval;
+mod explain;
 mod export;
 mod import;
 mod info;
@@ -18,10 +19,12 @@ mod predict;
 mod profile;
 mod runs;
 mod shell;
+mod trace;
 mod train;
 mod tune;
 mod verify;
 mod wall;
+mod watch;
 
 use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
@@ -87,12 +90,18 @@ Examples:
 enum Command {
     /// Train a ternary network, on MNIST unless told otherwise.
     Train(train::Flags),
+    /// Watch a run that another terminal trains: curves, flips, weights.
+    Watch(watch::Flags),
     /// Score a trained network on a test set.
     Eval(eval::Flags),
     /// Say which digit is in a picture.
     Predict(predict::Flags),
     /// List the runs: when, on what, how good, and whether they ended.
     Runs(runs::Flags),
+    /// Explain an idea in ten lines, with the numbers of this machine and of the last run.
+    Explain(explain::Flags),
+    /// Follow one test image through a network, layer by layer, term by term.
+    Trace(trace::Flags),
     /// Write the file that is deployed: trits, scales and gains alone.
     Pack(pack::Flags),
     /// Run a network on the device and in its CPU twin, and compare every bit.
@@ -367,9 +376,12 @@ pub fn run(args: impl IntoIterator<Item = OsString>, commit: Option<&str>) -> Ex
     JSON.store(asks_for_json(&matches), Relaxed);
     let outcome = match cli.command {
         Command::Train(flags) => train::run(&flags, &given(&matches)),
+        Command::Watch(flags) => watch::run(&flags),
         Command::Eval(flags) => eval::run(&flags),
         Command::Predict(flags) => predict::run(&flags),
         Command::Runs(flags) => runs::run(&flags),
+        Command::Explain(flags) => explain::run(&flags),
+        Command::Trace(flags) => trace::run(&flags),
         Command::Export(flags) => export::run(&flags),
         Command::Import(flags) => import::run(&flags),
         Command::Pack(flags) => pack::run(&flags),
@@ -517,7 +529,7 @@ fn print_model(shape: &Shape, layers: &[Packed], test: Score) -> Result<(), Fail
             let weights = thousands(shape.weights());
             let bytes = thousands(4 * shape.weights());
             say(format!(
-                "{weights} weights in f32, {bytes} B; one inference multiplies and adds as many times\n"
+                "{weights} weights in f32, {bytes} B; one inference multiplies and adds as many times; there are no biases\n"
             ))?;
         }
         layers => say(model_table(&costs(layers)))?,

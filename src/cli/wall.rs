@@ -338,7 +338,7 @@ fn compare(flags: &Flags) -> Outcome {
 }
 
 /// A wall.json of this version.
-fn read(path: &Path) -> Result<Wall, Failure> {
+pub(super) fn read(path: &Path) -> Result<Wall, Failure> {
     let text = fs::read_to_string(path).map_err(|error| failure(format!("{}: {error}", shown(path))))?;
     let value: Value = serde_json::from_str(&text)
         .map_err(|error| failure(format!("{} is no JSON ({error}); give a wall.json", shown(path))))?;

@@ -191,9 +191,21 @@ impl Gpu {
     /// # Errors
     /// If the device reported a fault before.
     pub fn run<'a>(&self, ops: impl IntoIterator<Item = &'a Op>) -> Result<Submission, Error> {
-        let label = wgpu::CommandEncoderDescriptor { label: Some("run") };
-        let mut encoder = self.device().create_command_encoder(&label);
+        let mut encoder = self.encoder();
         self.record(ops, &mut encoder);
+        self.submit(encoder)
+    }
+
+    /// An encoder for [`Gpu::record`] and [`Gpu::copy`].
+    pub(crate) fn encoder(&self) -> wgpu::CommandEncoder {
+        self.device().create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("run") })
+    }
+
+    /// Submits what was recorded.
+    ///
+    /// # Errors
+    /// If the device reported a fault before.
+    pub(crate) fn submit(&self, encoder: wgpu::CommandEncoder) -> Result<Submission, Error> {
         let submission = self.queue().submit([encoder.finish()]);
         self.fault().map_or(Ok(submission), Err)
     }

@@ -257,6 +257,17 @@ impl Gpu {
         self.queue().write_buffer(&tensor.buffer, tensor.offset(), &vec![0; tensor.bytes() as usize]);
     }
 
+    /// Encodes a copy of all elements of a tensor into another one, from its element `first` on.
+    ///
+    /// # Panics
+    /// If the other has another type or no room for them.
+    pub(crate) fn copy(&self, from: &Tensor, to: &Tensor, first: usize, encoder: &mut wgpu::CommandEncoder) {
+        let fits = from.dtype == to.dtype && first + from.len() <= to.len();
+        assert!(fits, "copy {} into {} from element {first}", from.label, to.label);
+        let at = to.offset() + 4 * first as u64;
+        encoder.copy_buffer_to_buffer(&from.buffer, from.offset(), &to.buffer, at, from.bytes());
+    }
+
     /// Starts reading a tensor back; the future resolves once the device was polled past the copy.
     /// Browsers poll by themselves; elsewhere the caller does, or uses [`Gpu::download`].
     pub fn download_async<T: Element>(
@@ -265,6 +276,9 @@ impl Gpu {
     ) -> impl Future<Output = Result<Vec<T>, Error>> + use<T> {
         assert_eq!(T::DTYPE, tensor.dtype(), "download {}: element type", tensor.label());
         let bytes = tensor.bytes();
+        // A lost device says so when it is polled, and a buffer of it is then no mistake of ours.
+        #[cfg(not(target_arch = "wasm32"))]
+        let _ = self.device().poll(wgpu::PollType::Poll);
         let staging = self.device().create_buffer(&wgpu::BufferDescriptor {
             label: Some("download"),
             size: bytes.max(4),

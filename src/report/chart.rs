@@ -90,25 +90,67 @@ impl Scale {
 
     /// The ends of an axis on which all of these are seen, in places.
     pub fn ends(self, values: impl Iterator<Item = f64>) -> (f64, f64) {
+        let (low, high) = self.span(values);
+        let margin = 0.07 * (high - low).max(self.least(high));
+        (low - margin, high + margin)
+    }
+
+    /// [`Scale::ends`] that lie at labels, so that every value lies between two of them.
+    pub fn labelled_ends(self, values: impl Iterator<Item = f64> + Clone) -> (f64, f64) {
+        let (low, high) = self.span(values.clone());
+        // A wider axis may have wider steps.
+        let even = |low: f64, high: f64| {
+            (0..2).fold((low, high), |(low, high), _| {
+                let step = step(high - low);
+                ((low / step + 1e-9).floor() * step, (high / step - 1e-9).ceil() * step)
+            })
+        };
+        match self {
+            // One value alone is seen against 0.
+            Scale::Linear if low == high && low > 0.0 => even(0.0, high),
+            _ if high - low < 1e-3 * self.least(high) => self.ends(values),
+            Scale::Logit => self.ends(values),
+            Scale::Linear => even(low, high),
+            // So narrow that its labels are even.
+            Scale::Log if high - low < 0.3 => {
+                let (low, high) = even(10f64.powf(low), 10f64.powf(high));
+                if low > 0.0 { (low.log10(), high.log10()) } else { self.ends(values) }
+            }
+            Scale::Log => {
+                let factors: &[f64] = if high - low < 2.0 { &[1.0, 2.0, 5.0, 10.0] } else { &[1.0, 10.0] };
+                let places = |at: f64| factors.iter().map(move |f| at.floor() + f.log10());
+                let below = places(low).filter(|at| *at <= low).fold(f64::NEG_INFINITY, f64::max);
+                let above = places(high).filter(|at| *at >= high).fold(f64::INFINITY, f64::min);
+                (below, above)
+            }
+        }
+    }
+
+    /// The least and the largest place of these.
+    fn span(self, values: impl Iterator<Item = f64>) -> (f64, f64) {
         let places = values.filter(|y| self != Scale::Log || *y > 0.0).filter_map(|y| self.place(y));
         let widen = |ends: Option<(f64, f64)>, at: f64| {
             Some(ends.map_or((at, at), |(low, high)| (low.min(at), high.max(at))))
         };
-        let (low, high) = places.fold(None, widen).unwrap_or((-1.0, 0.0));
-        let least = match self {
+        places.fold(None, widen).unwrap_or((-1.0, 0.0))
+    }
+
+    /// The width below which values count as one.
+    fn least(self, high: f64) -> f64 {
+        match self {
             Scale::Linear => (0.02 * high.abs()).max(1e-9),
             Scale::Log => 0.3,
             Scale::Logit => 0.5,
-        };
-        let margin = 0.07 * (high - low).max(least);
-        (low - margin, high + margin)
+        }
     }
 
     /// The values worth a label between two places, about six of them, with their places.
     pub fn ticks(self, low: f64, high: f64) -> Vec<(f64, f64)> {
         let inside = |values: &mut dyn Iterator<Item = f64>| -> Vec<(f64, f64)> {
             let placed = values.filter_map(|y| Some((self.place(y)?, y)));
-            placed.filter(|(at, _)| (low..=high).contains(at)).collect()
+            // An end may lie at a label, but for a rounding.
+            let near = 1e-9 * (high - low);
+            placed.filter(|(at, _)| (low - near..=high + near).contains(at)).collect()
         };
         let decades = |factors: &'static [f64], step: usize| {
             let exponents = (low.floor() as i32..=high.ceil() as i32).step_by(step);
@@ -116,7 +158,7 @@ impl Scale {
         };
         let even = |low: f64, high: f64| {
             let step = step(high - low);
-            inside(&mut (0..=12).map(|i| ((low / step).ceil() + f64::from(i)) * step))
+            inside(&mut (0..=12).map(|i| ((low / step - 1e-9).ceil() + f64::from(i)) * step))
         };
         match self {
             Scale::Linear => even(low, high),
@@ -243,6 +285,24 @@ impl Line {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_value_lies_between_two_labels() {
+        for (scale, values) in [
+            (Scale::Linear, [86.3, 98.99]),
+            (Scale::Linear, [0.0, 3e-3]),
+            (Scale::Linear, [4.47e-8, 4.47e-8]),
+            (Scale::Log, [0.0327, 0.489]),
+            (Scale::Log, [0.1, 45.11]),
+            (Scale::Log, [2.0, 2.303]),
+        ] {
+            let (low, high) = scale.labelled_ends(values.into_iter());
+            let ticks = scale.ticks(low, high);
+            let [least, most] = values.map(|value| scale.place(value).expect("a place"));
+            assert!(ticks.iter().any(|tick| tick.0 <= least + 1e-9), "{values:?}: {ticks:?}");
+            assert!(ticks.iter().any(|tick| tick.0 >= most - 1e-9), "{values:?}: {ticks:?}");
+        }
+    }
 
     #[test]
     fn labels_are_round_and_few() {

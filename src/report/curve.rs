@@ -20,9 +20,19 @@ pub struct Point {
     pub flips: Option<f64>,
     /// Share of each layer's trits that are 0, the first layer first; empty without trits.
     pub zeros: Vec<f64>,
+    /// The training loss within the epoch: epochs done, a fraction, and the mean loss of the steps before that.
+    pub steps: Vec<(f64, f64)>,
+}
+
+impl Point {
+    /// Of an epoch of which nothing is known.
+    pub fn missing() -> Point {
+        Point { loss: [f64::NAN; 2], accuracy: [f64::NAN; 2], lr: f64::NAN, ..Point::default() }
+    }
 }
 
 const TEST: RGBColor = COLORS[0];
+const FAINT: RGBColor = RGBColor(0xc4, 0xcb, 0xd3);
 
 const WIDTH: i32 = 900;
 const MARGIN: i32 = 20;
@@ -42,13 +52,19 @@ pub fn curve_svg(title: &str, points: &[Point]) -> String {
     };
     let one = |name: String, color, values| vec![series(name, values, color, false)];
 
+    let mut losses = both(&|point| point.loss, &|loss| format!("{loss:.4}"));
+    let within: Vec<(f64, f64)> = points.iter().flat_map(|point| point.steps.iter().copied()).collect();
+    if !within.is_empty() {
+        let name = "train, a few steps".into();
+        losses.insert(0, Line { name, at: within, color: FAINT, dashed: false });
+    }
     let mut panels = vec![
         Panel {
             name: "loss: cross-entropy in nats, log scale",
-            note: "train: the mean over an epoch, while the network learns",
+            note: "train: the mean over an epoch or a few steps, while the network learns",
             scale: Scale::Log,
             unit: "",
-            lines: both(&|point| point.loss, &|loss| format!("{loss:.4}")),
+            lines: losses,
         },
         Panel {
             name: "accuracy",
@@ -108,9 +124,9 @@ pub fn compare_svg(title: &str, runs: &[(&str, &[Point])]) -> String {
         series(name, values, color(run), false)
     });
     // The dashed lines first: they lie below.
-    let train = runs.iter().enumerate().map(|(run, (_, points))| {
+    let train = runs.iter().enumerate().map(|(run, (name, points))| {
         let values = points.iter().map(|point| point.loss[0]).collect();
-        series(String::new(), values, lighter(color(run)), true)
+        series(format!("{name}, train"), values, lighter(color(run)), true)
     });
     let test = runs.iter().enumerate().map(|(run, (name, points))| {
         let values: Vec<f64> = points.iter().map(|point| point.loss[1]).collect();
@@ -167,20 +183,19 @@ struct Panel {
 
 /// The panels below each other, all over the same epochs.
 fn figure(title: &str, panels: &[Panel]) -> String {
-    let tall = if panels.len() > 2 { 220 } else { 290 };
+    let tall = if panels.len() > 2 { 240 } else { 310 };
     let size = (WIDTH, TITLE + tall * panels.len() as i32 + MARGIN / 2);
     svg(size, |root| {
         // A long title is set smaller rather than cut off.
         let fits = 1.7 * f64::from(WIDTH - 2 * MARGIN) / title.chars().count().max(1) as f64;
         root.draw_text(title, &bold(fits.clamp(11.0, 20.0) as i32, &INK), (MARGIN, 16))?;
         let lines = || panels.iter().flat_map(|panel| &panel.lines);
-        let epochs = lines().map(|line| line.at.len()).max().unwrap_or(0);
-        let longest = lines().map(|line| line.name.chars().count()).max().unwrap_or(0);
-        let legend = (longest as i32 * TEXT * 6 / 10 + 44).clamp(120, 380);
+        let last = lines().flat_map(|line| &line.at).map(|at| at.0).fold(0.0, f64::max);
+        let epochs = last.ceil() as usize;
         let (_, mut rest) = root.split_vertically(TITLE);
         for panel in panels {
             let (area, below) = rest.split_vertically(tall);
-            panel.draw(&area, epochs, legend)?;
+            panel.draw(&area, epochs)?;
             rest = below;
         }
         Ok(())
@@ -188,45 +203,54 @@ fn figure(title: &str, panels: &[Panel]) -> String {
 }
 
 impl Panel {
-    fn draw(&self, area: &Area, epochs: usize, legend: i32) -> Result<(), DrawError> {
+    fn draw(&self, area: &Area, epochs: usize) -> Result<(), DrawError> {
         area.draw_text(self.name, &bold(15, &INK), (MARGIN, 4))?;
         area.draw_text(self.note, &text(TEXT, &MUTED, HPos::Right, VPos::Top), (WIDTH - MARGIN, 5))?;
 
-        let (body, key) = area.margin(28, 14, 0, 0).split_horizontally(WIDTH - legend);
-        let (low, high) = self.scale.ends(self.lines.iter().flat_map(|line| line.at.iter().map(|at| at.1)));
-        let last = epochs.max(2) as f64;
-        // Every epoch has its label up to 20, then round ones and the first.
+        self.legend(area)?;
+        let body = area.margin(48, 14, 0, 0);
+        let (low, high) =
+            self.scale.labelled_ends(self.lines.iter().flat_map(|line| line.at.iter().map(|at| at.1)));
+        let last = epochs.max(1) as f64;
+        // Every epoch has its label up to 20, then round ones.
         let every = if last <= 20.0 { 1.0 } else { step(last / 2.0) };
-        let epoch = |i: usize| (i as f64 * every).max(1.0);
-        let round = (usize::from(every == 1.0)..).map(epoch).take_while(|epoch| *epoch <= last);
-        let across = Axis { ends: 1.0..last, ticks: round.map(|epoch| (epoch, epoch.to_string())).collect() };
+        let round = (0..).map(|i| f64::from(i) * every).take_while(|epoch| *epoch <= last);
+        let across = Axis { ends: 0.0..last, ticks: round.map(|epoch| (epoch, epoch.to_string())).collect() };
         let ticks = self.scale.ticks(low, high).into_iter();
         let up = Axis {
             ends: low..high,
             ticks: ticks.map(|(at, y)| (at, format!("{}{}", short(y), self.unit))).collect(),
         };
-        let mut chart = axes(&body, [across, up], [4, 0, MARGIN - 8, 10], [24, 64], TEXT)?;
+        let mut chart = axes(&body, [across, up], [4, 0, MARGIN - 8, MARGIN + 50], [24, 64], TEXT)?;
         let place = |(epoch, y)| Some((epoch, self.scale.place(y)?.clamp(low, high)));
         for line in &self.lines {
             let at = line.draw(&mut chart, place)?;
-            if !line.dashed && epochs <= MARKED {
+            if !line.dashed && epochs <= MARKED && at.len() <= epochs {
                 chart.draw_series(at.into_iter().map(|at| Circle::new(at, 3, line.color.filled())))?;
             }
         }
 
-        let height = key.dim_in_pixel().1 as i32;
-        let words = |color| text(TEXT, color, HPos::Left, VPos::Center);
-        key.draw_text("epoch", &words(&MUTED), (10, height - 9))?;
-        let named = self.lines.iter().filter(|line| !line.name.is_empty()).collect::<Vec<_>>();
-        let room = (height as usize).saturating_sub(40) / 20;
-        for (i, line) in named.iter().enumerate().take(room) {
-            let y = 12 + 20 * i as i32;
-            if i + 1 == room && named.len() > room {
-                key.draw_text(&format!("and {} more", named.len() - i), &words(&INK), (26, y))?;
-                break;
+        let below = area.dim_in_pixel().1 as i32 - 23;
+        area.draw_text("epoch", &text(TEXT, &MUTED, HPos::Right, VPos::Center), (WIDTH - MARGIN, below))
+    }
+
+    /// The names of the lines side by side, as many as there is room for.
+    fn legend(&self, area: &Area) -> Result<(), DrawError> {
+        let words = text(TEXT, &INK, HPos::Left, VPos::Center);
+        let (mut x, y) = (MARGIN, 38);
+        let named: Vec<&Line> = self.lines.iter().filter(|line| !line.name.is_empty()).collect();
+        for (i, line) in named.iter().enumerate() {
+            let wide = 26 + line.name.chars().count() as i32 * TEXT * 6 / 10 + 20;
+            if x + wide > WIDTH - 100 {
+                return area.draw_text(&format!("and {} more", named.len() - i), &words, (x, y));
             }
-            key.draw(&PathElement::new([(0, y), (18, y)], line.color.stroke_width(3)))?;
-            key.draw_text(&line.name, &words(&INK), (26, y))?;
+            // A gap makes a dash of each half.
+            let gap = if line.dashed { 2 } else { 0 };
+            for ends in [[(x, y), (x + 9 - gap, y)], [(x + 9 + gap, y), (x + 18, y)]] {
+                area.draw(&PathElement::new(ends, line.color.stroke_width(3)))?;
+            }
+            area.draw_text(&line.name, &words, (x + 26, y))?;
+            x += wide;
         }
         Ok(())
     }
@@ -245,6 +269,7 @@ mod tests {
                 lr: 3e-3 * left,
                 flips: (i > 0).then_some(0.2 * left),
                 zeros: vec![0.3, 0.35, 0.2],
+                steps: (1..=4).map(|k| (i as f64 + f64::from(k) / 4.0, 0.4 * left)).collect(),
             }
         };
         (0..epochs).map(point).collect()
@@ -253,7 +278,8 @@ mod tests {
     #[test]
     fn a_curve_is_drawn_whatever_the_numbers() {
         let same = |loss: [f64; 2], accuracy: [f64; 2], n: usize| {
-            vec![Point { loss, accuracy, lr: 1e-3, flips: Some(0.0), zeros: vec![f64::NAN, 0.0] }; n]
+            let zeros = vec![f64::NAN, 0.0];
+            vec![Point { loss, accuracy, lr: 1e-3, flips: Some(0.0), zeros, steps: vec![(0.5, loss[0])] }; n]
         };
         let runs = [
             vec![],

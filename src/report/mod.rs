@@ -8,14 +8,18 @@ mod picture;
 mod profile;
 mod table;
 mod trace;
+mod walk;
 pub mod wall;
+mod watch;
 
 pub use bench::BenchReport;
 pub use curve::{Point, compare_svg, curve_svg};
-pub use picture::{confusion_png, contact_sheet_png, weights_png};
+pub use picture::{Weights, confusion_png, contact_sheet_png, weights_png};
 pub use profile::ProfileReport;
 pub use table::{LayerCost, columns, confusion_table, folded, model_table, thousands};
 pub use trace::{Trace, TraceRow};
+pub use walk::{Stage, Units, Walk};
+pub use watch::{LEAST, Live};
 
 /// The keys of an object.
 fn object(value: serde_json::Value) -> serde_json::Map<String, serde_json::Value> {

@@ -1,9 +1,9 @@
-//! Pictures as PNG bytes: the ternary matrices, the confusion matrix, what a network is shown. Knows trits,
+//! Pictures as PNG bytes: the matrices, the confusion matrix, what a network is shown. Knows trits,
 //! counts and pixels; draws its own text, so that no font of the system is asked for.
 
 use noto_sans_mono_bitmap::{FontWeight, RasterHeight, get_raster, get_raster_width};
 
-use super::thousands;
+use super::{Walk, thousands};
 use crate::ternary::Packed;
 
 type Color = [u8; 3];
@@ -168,20 +168,53 @@ fn first(shown: usize, all: usize) -> String {
 const FIELDS: usize = 256;
 const GAP: usize = 4;
 
-fn shade(trit: i8) -> Color {
-    [MINUS, ZERO, PLUS][(trit + 1) as usize]
+/// The color of a weight from -1 to 1.
+fn shade(share: f64) -> Color {
+    mix(ZERO, if share < 0.0 { MINUS } else { PLUS }, share.abs())
 }
 
-/// Every layer's ternary matrix, and for the first layer what each neuron looks for in an image of this
+/// A matrix to be drawn.
+pub enum Weights<'a> {
+    /// Of trits.
+    Trits(&'a Packed),
+    /// Of floats, row after row, of so many columns each.
+    Floats(&'a [f32], usize),
+}
+
+impl Weights<'_> {
+    /// Rows and columns.
+    pub fn shape(&self) -> [usize; 2] {
+        match self {
+            Weights::Trits(packed) => [packed.rows, packed.cols],
+            Weights::Floats(values, cols) => [values.len() / (*cols).max(1), *cols],
+        }
+    }
+
+    /// From -1 to 1: the trit, or how far a float goes to the largest of its matrix.
+    pub fn share(&self) -> impl Fn(usize, usize) -> f64 {
+        let largest = match self {
+            Weights::Trits(_) => 1.0,
+            Weights::Floats(values, _) => values.iter().fold(f32::MIN_POSITIVE, |most, w| most.max(w.abs())),
+        };
+        move |row, col| match self {
+            Weights::Trits(packed) => f64::from(packed.trit(row, col)),
+            Weights::Floats(values, cols) => f64::from(values[row * cols + col] / largest),
+        }
+    }
+}
+
+/// Every layer's matrix, and for the first layer what each neuron looks for in an image of this
 /// height and width. What is too large is shown in part, and the picture says so.
-pub fn weights_png(title: &str, layers: &[Packed], image: [usize; 2]) -> Vec<u8> {
+pub fn weights_png(title: &str, layers: &[Weights], image: [usize; 2]) -> Vec<u8> {
     let mut page = Page::new(SIDE + 2 * MARGIN);
     let mut y = page.title(title) + 4;
     let mut x = MARGIN;
-    for (trit, meaning) in
-        [(-1, "-1 subtracts its input"), (0, "0 skips its input"), (1, "+1 adds its input")]
-    {
-        swatch(&mut page, [x, y], shade(trit));
+    let meanings = match layers.first() {
+        Some(Weights::Floats(..)) => ["the most negative of a matrix", "0", "the most positive"],
+        _ => ["-1 subtracts its input", "0 skips its input", "+1 adds its input"],
+    };
+    for (share, meaning) in [-1.0, 0.0, 1.0].into_iter().zip(meanings) {
+        swatch(&mut page, [x, y], shade(share));
         page.text([x + 24, y], meaning, PLAIN, INK);
         x += 24 + measure(meaning, PLAIN) + 28;
     }
@@ -203,42 +236,57 @@ fn swatch(page: &mut Page, [x, y]: [usize; 2], color: Color) {
 }
 
 /// A grid of the first layer's rows, each laid out as the image; returns the y below it.
-fn fields(page: &mut Page, y: usize, layer: &Packed, [height, width]: [usize; 2]) -> usize {
-    if height * width != layer.cols || layer.cols * layer.rows == 0 || height.max(width) > SIDE - 2 * GAP {
+fn fields(page: &mut Page, y: usize, layer: &Weights, [height, width]: [usize; 2]) -> usize {
+    let [rows, cols] = layer.shape();
+    if height * width != cols || cols * rows == 0 || height.max(width) > SIDE - 2 * GAP {
         return y;
     }
     // The largest tiles of which all that are asked for fit on the page.
     let fit = |side: usize, scale: usize| (SIDE - GAP) / (side * scale + GAP);
-    let asked = layer.rows.min(FIELDS);
+    let asked = rows.min(FIELDS);
     let scale = (1..=8).rev().find(|&scale| fit(width, scale) * fit(height, scale) >= asked).unwrap_or(1);
     let across = fit(width, scale);
     let shown = asked.min(across * fit(height, scale));
     // As many rows, evenly filled.
     let across = shown.div_ceil(shown.div_ceil(across));
 
-    let heading = format!("What layer 0 looks for: {} neurons", first(shown, layer.rows));
+    let heading = format!("What layer 0 looks for: {} neurons", first(shown, rows));
     let mut y = page.paragraph(y, &heading, STRONG, INK);
     let told =
         format!("Each tile is one neuron: its {width} x {height} weights, laid over the image's pixels.");
-    y = page.paragraph(y, &told, PLAIN, MUTED) + 4;
+    y = page.paragraph(y, &told, PLAIN, MUTED);
+    let border =
+        "A pixel that is 0 in every image teaches nothing: its weights stay as random as they began.";
+    y = page.paragraph(y, border, PLAIN, MUTED) + 4;
+    let share = layer.share();
     let tile = [width * scale, height * scale];
     for row in 0..shown {
         let left = MARGIN + GAP + row % across * (tile[0] + GAP);
         let top = y + GAP + row / across * (tile[1] + GAP);
         page.fill([left - GAP, top - GAP], tile.map(|side| side + 2 * GAP), RULE);
-        for col in 0..layer.cols {
+        for col in 0..cols {
             let at = [left + col % width * scale, top + col / width * scale];
-            page.fill(at, [scale, scale], shade(layer.trit(row, col)));
+            page.fill(at, [scale, scale], shade(share(row, col)));
         }
     }
     y + shown.div_ceil(across) * (tile[1] + GAP) + GAP + 28
 }
 
 /// One matrix under its caption; returns the y below it.
-fn matrix(page: &mut Page, y: usize, i: usize, layer: &Packed, tall: usize) -> usize {
-    let (rows, cols) = (layer.rows, layer.cols);
-    let zeros = 100.0 * layer.histogram()[1] as f64 / (rows * cols).max(1) as f64;
-    let caption = format!("layer {i}: {} x {}, {zeros:.1} % zeros", thousands(rows), thousands(cols));
+fn matrix(page: &mut Page, y: usize, i: usize, layer: &Weights, tall: usize) -> usize {
+    let [rows, cols] = layer.shape();
+    let what = match layer {
+        Weights::Trits(packed) => {
+            let zeros = 100.0 * packed.histogram()[1] as f64 / (rows * cols).max(1) as f64;
+            format!("{zeros:.1} % zeros")
+        }
+        Weights::Floats(values, _) => {
+            let [least, most] =
+                [f32::min, f32::max].map(|of| values.iter().copied().reduce(of).unwrap_or(0.0));
+            format!("from {least:.3} to {most:.3}")
+        }
+    };
+    let caption = format!("layer {i}: {} x {}, {what}", thousands(rows), thousands(cols));
     let mut y = page.paragraph(y, &caption, STRONG, INK);
     let shown = [cols.min(SIDE), rows.min(tall)];
     let mut told = format!(
@@ -253,10 +301,11 @@ fn matrix(page: &mut Page, y: usize, i: usize, layer: &Packed, tall: usize) -> u
     y = page.paragraph(y, &told, PLAIN, MUTED) + 4;
     let scale = (SIDE / shown[0].max(1)).min(tall / shown[1].max(1)).clamp(1, 16);
     page.fill([MARGIN - 1, y], [shown[0] * scale + 2, shown[1] * scale + 2], RULE);
+    let share = layer.share();
     for row in 0..shown[1] {
         for col in 0..shown[0] {
             let at = [MARGIN + col * scale, y + 1 + row * scale];
-            page.fill(at, [scale, scale], shade(layer.trit(row, col)));
+            page.fill(at, [scale, scale], shade(share(row, col)));
         }
     }
     y + shown[1] * scale + 28
@@ -396,6 +445,73 @@ fn ramp(page: &mut Page, y: usize, name: &str, ends: [&str; 2], shades: [Color; 
     y + 24
 }
 
+// --- one image ------------------------------------------------------------------------------------
+
+/// An image, the first layer's neuron over it, every layer's sums, and the shares of the classes.
+pub(super) fn walk_png(walk: &Walk) -> Vec<u8> {
+    let [height, width] = walk.size;
+    let scale = (224 / height.max(width).max(1)).clamp(1, 16);
+    let tile = [width * scale, height * scale];
+    let mut page = Page::new(SIDE + 2 * MARGIN);
+    let told = format!("{}: it is a {}, the network says {}", walk.title, walk.label, walk.said());
+    let mut y = page.title(&told) + 4;
+    if let Some(first) = walk.layers.first().filter(|first| first.row.len() == height * width) {
+        let row = Weights::Floats(&first.row, first.row.len());
+        let share = row.share();
+        let most = first.input.iter().fold(f32::MIN_POSITIVE, |most, x| most.max(x.abs()));
+        let grey = |at: usize| [walk.image[at]; 3];
+        let weight = |at: usize| shade(share(0, at));
+        let term = |at: usize| shade(share(0, at) * f64::from(first.input[at] / most));
+        let tiles: [(String, &dyn Fn(usize) -> Color); 3] = [
+            ("the image".into(), &grey),
+            (format!("weights of neuron {} in layer 0", first.neuron), &weight),
+            ("what it adds and subtracts".into(), &term),
+        ];
+        let across = SIDE / 3;
+        let fits = tile[0] <= across && tile[1] <= SIDE;
+        for (i, (name, color)) in tiles.iter().enumerate().filter(|_| fits) {
+            let left = MARGIN + i * across;
+            page.text([left, y], name, STRONG, INK);
+            page.fill([left - 1, y + 23], tile.map(|side| side + 2), RULE);
+            for at in 0..height * width {
+                page.fill(
+                    [left + at % width * scale, y + 24 + at / width * scale],
+                    [scale, scale],
+                    color(at),
+                );
+            }
+        }
+        y += if fits { tile[1] + 48 } else { 0 };
+    }
+    let told = "Orange adds or is above 0, blue subtracts or is below 0; the stronger, the larger beside its neighbours.";
+    y = page.paragraph(y, told, PLAIN, MUTED) + 8;
+    for (i, stage) in walk.layers.iter().enumerate() {
+        let sums = Weights::Floats(&stage.sums, stage.sums.len());
+        let share = sums.share();
+        let caption = format!("layer {i}: what its {} sum up", plural(stage.sums.len(), "neuron"));
+        y = page.paragraph(y, &caption, STRONG, INK) + 4;
+        let side = (SIDE / stage.sums.len().max(1)).clamp(8, 32);
+        let across = SIDE / side;
+        for at in 0..stage.sums.len().min(64 * across) {
+            let place = [MARGIN + at % across * side, y + at / across * side];
+            page.fill(place, [side, side], RULE);
+            page.fill(place, [side - 1, side - 1], shade(share(0, at)));
+        }
+        y += stage.sums.len().min(64 * across).div_ceil(across) * side + 20;
+    }
+    let told = format!("shares of the classes; cross-entropy {:.4} nats", walk.loss);
+    y = page.paragraph(y, &told, STRONG, INK) + 4;
+    for (class, share) in walk.probabilities.iter().enumerate().take(64) {
+        page.text([MARGIN, y], &format!("{class:>3}"), PLAIN, INK);
+        let color = if class == walk.label { RIGHT[1] } else { WRONG[1] };
+        page.fill([MARGIN + 40, y + 2], [(600.0 * share) as usize + 1, 14], color);
+        let told = format!("{:6.2} %  logit {:.4}", 100.0 * share, walk.logits[class]);
+        page.text([MARGIN + 660, y], &told, PLAIN, INK);
+        y += 20;
+    }
+    page.png()
+}
+
 // --- contact sheet ---------------------------------------------------------------------------------
 
 /// Most pixels that a contact sheet takes in either direction, titles aside.
@@ -479,6 +595,22 @@ mod tests {
     fn wave(rows: usize, cols: usize) -> Packed {
         let w: Vec<f32> = (0..rows * cols).map(|i| (i as f32 * 0.7).sin()).collect();
         Packed::quantize(&w, rows, cols)
+    }
+
+    /// [`super::weights_png`] of trits.
+    fn weights_png(title: &str, layers: &[Packed], image: [usize; 2]) -> Vec<u8> {
+        super::weights_png(title, &layers.iter().map(Weights::Trits).collect::<Vec<_>>(), image)
+    }
+
+    #[test]
+    fn floats_are_drawn_as_strongly_as_they_are_large() {
+        let bytes =
+            super::weights_png("floats", &[Weights::Floats(&[0.5, -0.25, 0.0, 0.5, 0.25, -0.5], 3)], [1, 1]);
+        let swatch = 14 * 14;
+        assert_eq!(area(&bytes, PLUS), 2 * 256 + swatch);
+        assert_eq!(area(&bytes, MINUS), 256 + swatch);
+        assert_eq!(area(&bytes, ZERO), 256 + swatch);
+        assert_eq!([area(&bytes, mix(ZERO, MINUS, 0.5)), area(&bytes, mix(ZERO, PLUS, 0.5))], [256, 256]);
     }
 
     #[test]

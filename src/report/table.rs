@@ -155,7 +155,7 @@ pub fn model_table(layers: &[LayerCost]) -> String {
 
     format!(
         "Memory of the weights\n{}\nOne inference: +1 adds, -1 subtracts, 0 skips; the multiplications left are gain, \
-         int8 scale and norm\nof each input, and the scale of each logit\n{}",
+         int8 scale and norm\nof each input, and the scale of each logit; there are no biases\n{}",
         columns(&memory),
         columns(&work)
     )

@@ -58,7 +58,7 @@ impl Saved {
 }
 
 /// Where in a run a file was written: with the seed, all that is random follows from it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
     /// Epochs done.
     pub epoch: usize,
@@ -68,6 +68,9 @@ pub struct Progress {
     pub loss: f32,
     /// Hits counted over these steps.
     pub hits: u32,
+    /// The summed loss as it stood from time to time in these steps, for the curve.
+    #[serde(default)]
+    pub noted: Vec<f32>,
     /// Seconds these steps took.
     pub seconds: f64,
 }
@@ -88,7 +91,7 @@ pub struct Checkpoint {
 impl Checkpoint {
     /// Whether every value is a number; nothing else should be saved, and nothing else is loaded.
     pub fn is_finite(&self) -> bool {
-        let sum = self.progress.is_none_or(|progress| progress.loss.is_finite());
+        let sum = self.progress.as_ref().is_none_or(|progress| progress.loss.is_finite());
         sum && self
             .parameters
             .iter()
@@ -260,7 +263,8 @@ mod tests {
                 parameter,
             }
         };
-        let progress = Progress { epoch: 1, step: 7, loss: 0.1, hits: 3, seconds: 0.7 };
+        let progress =
+            Progress { epoch: 1, step: 7, loss: 0.1, hits: 3, noted: vec![0.05, 0.1], seconds: 0.7 };
         let parameters = chain::parameters(&[5, 3, 2], Role::Ternary).into_iter().map(saved).collect();
         let arch = chain::mlp(&[5, 3, 2], 1e-5, "ternary");
         Checkpoint { arch, parameters, progress: Some(progress), run: serde_json::json!({"seed": 7}) }

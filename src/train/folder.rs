@@ -53,8 +53,17 @@ pub struct Epoch {
     pub test_accuracy: f64,
     /// Share of trits that differ from those at the end of the epoch before; none in a float network.
     pub flips: Option<f64>,
+    /// The same of each layer; empty for a float network.
+    #[serde(default)]
+    pub layer_flips: Vec<f64>,
     /// Share of zeros of each layer; empty for a float network.
     pub zeros: Vec<f64>,
+    /// Steps that one of `losses` is the mean of.
+    #[serde(default)]
+    pub losses_every: usize,
+    /// The mean loss of every so many steps, as the weights moved, nats. The steps that are left at the end have none.
+    #[serde(default)]
+    pub losses: Vec<f32>,
     /// Seconds of training in this epoch.
     pub seconds: f64,
     /// Seconds of training and evaluation since the run began, pauses left out.
@@ -242,6 +251,23 @@ impl RunFolder {
 /// All that a run writes, but for the list of epochs.
 fn names() -> impl Iterator<Item = &'static str> {
     BEGUN.into_iter().chain(EPOCH).chain(ENDED)
+}
+
+/// The epochs of a run, as far as they were written, whether or not somebody trains in the folder.
+///
+/// # Errors
+/// If the file cannot be read.
+pub fn epochs(folder: &Path) -> Result<Vec<Epoch>, FileError> {
+    let path = folder.join(METRICS);
+    let text = fs::read_to_string(&path).map_err(|reason| FileError::Read { path, reason })?;
+    let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+    Ok(whole.map_while(|line| serde_json::from_str(line).ok()).collect())
+}
+
+/// Whether somebody trains in a folder. File systems without locks do not tell.
+pub fn trained_in(folder: &Path) -> bool {
+    let metrics = File::open(folder.join(METRICS));
+    metrics.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 
 fn writable(folder: &Path) -> std::io::Result<()> {

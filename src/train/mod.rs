@@ -17,11 +17,11 @@ mod trainer;
 pub use config::{Augment, Config, ConfigError, Optimizer};
 pub use digits::{Digits, Sample};
 #[cfg(feature = "files")]
-pub use folder::{Epoch, FolderError, MODEL, RunFolder, Standing};
+pub use folder::{Epoch, FolderError, MODEL, RunFolder, Standing, epochs, trained_in};
 #[cfg(feature = "files")]
 pub use resume::Fault;
 #[cfg(feature = "files")]
 pub use run::{Ended, Observer, Run, RunError};
 #[cfg(feature = "files")]
-pub use runs::{Found, State, below};
-pub use trainer::{Evaluator, Recipe, Score, Source, Trainer, classes};
+pub use runs::{Found, State, below, newest};
+pub use trainer::{Evaluator, Heard, Recipe, Score, Source, Trainer, classes};

@@ -39,6 +39,7 @@ impl<N: Network, S: Source> Trainer<N, S> {
             step: self.done,
             loss: if self.done > 0 { gpu.download(&self.totals.loss)?[0] } else { 0.0 },
             hits: if self.done > 0 { gpu.download(&self.totals.hits)?[0] } else { 0 },
+            noted: gpu.download(&self.notes.sums)?[..self.notes.count(self.done)].to_vec(),
             seconds: 0.0,
         };
         Ok(Checkpoint { arch: arch.clone(), parameters, progress: Some(progress), run })
@@ -58,7 +59,7 @@ impl<N: Network, S: Source> Trainer<N, S> {
             from.parameters.iter().map(|saved| &saved.parameter).collect(),
         ];
         assert_eq!(own, its, "Trainer::restore: the parameters");
-        let progress = from.progress.expect("the caller has a file that can be trained on");
+        let progress = from.progress.as_ref().expect("the caller has a file that can be trained on");
         let gpu = &self.gpu;
         for (param, saved) in params.iter().zip(&from.parameters) {
             let moments = saved.moments.as_ref().expect("the caller has a file with moments");
@@ -68,6 +69,15 @@ impl<N: Network, S: Source> Trainer<N, S> {
         }
         gpu.write(&self.totals.loss, &[progress.loss]);
         gpu.write(&self.totals.hits, &[progress.hits]);
+        // Where a file has no notes, its loss counts as one that grew evenly.
+        let count = self.notes.count(progress.step);
+        let even = |i: usize| progress.loss * (i * self.notes.every) as f32 / progress.step as f32;
+        let mut noted = progress.noted.clone();
+        noted.extend((noted.len() + 1..=count).map(even));
+        noted.truncate(count);
+        self.losses = self.means()(&noted);
+        noted.resize(self.notes.sums.len(), 0.0);
+        gpu.write(&self.notes.sums, &noted);
         gpu.run(&params.quantize(gpu))?;
         (self.epoch, self.done) = (progress.epoch, progress.step);
         Ok(())

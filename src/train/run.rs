@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{Epoch, Evaluator, Fault, MODEL, RunFolder, Score, Source, Trainer};
+use super::{Epoch, Evaluator, Fault, Heard, MODEL, RunFolder, Score, Source, Trainer};
 use crate::gpu::Error;
 use crate::model::Network;
 use crate::parameter::Role;
@@ -15,8 +15,8 @@ use crate::ternary::Packed;
 
 /// Who watches a run.
 pub trait Observer {
-    /// So many items of this epoch are done.
-    fn progress(&mut self, items: usize);
+    /// What is done of this epoch.
+    fn progress(&mut self, heard: &Heard);
 
     /// Whether the run shall stop after the step that it is at.
     fn stop(&mut self) -> bool;
@@ -114,8 +114,8 @@ impl<N: Network, S: Source> Run<N, S> {
             let started = Instant::now();
             let train = match observer.stop() {
                 true => None,
-                false => self.trainer.run(&mut |items| {
-                    observer.progress(items);
+                false => self.trainer.run(&mut |heard| {
+                    observer.progress(heard);
                     match observer.stop() || every.is_some_and(|every| saved.1.elapsed() >= every) {
                         true => ControlFlow::Break(()),
                         false => ControlFlow::Continue(()),
@@ -178,8 +178,9 @@ impl<N: Network, S: Source> Run<N, S> {
     fn score(&mut self, train: Score, trits: &mut Vec<Packed>, elapsed_seconds: f64) -> Result<Epoch, Error> {
         let test = self.evaluator.score()?;
         let before = std::mem::replace(trits, self.packed()?);
-        let flips: usize = trits.iter().zip(&before).map(|(now, before)| now.flips(before)).sum();
-        let weights: usize = trits.iter().map(|packed| packed.rows * packed.cols).sum();
+        let flips: Vec<usize> = trits.iter().zip(&before).map(|(now, before)| now.flips(before)).collect();
+        let weights: Vec<usize> = trits.iter().map(|packed| packed.rows * packed.cols).collect();
+        let share = |flips: usize, weights: usize| flips as f64 / weights as f64;
         let zeros = |packed: &Packed| packed.histogram()[1] as f64 / (packed.rows * packed.cols) as f64;
         Ok(Epoch {
             epoch: self.trainer.epoch,
@@ -189,8 +190,15 @@ impl<N: Network, S: Source> Run<N, S> {
             train_accuracy: train.accuracy,
             test_loss: test.loss,
             test_accuracy: test.accuracy,
-            flips: (!trits.is_empty()).then(|| flips as f64 / weights as f64),
+            flips: (!trits.is_empty()).then(|| share(flips.iter().sum(), weights.iter().sum())),
+            layer_flips: flips
+                .into_iter()
+                .zip(weights)
+                .map(|(flips, weights)| share(flips, weights))
+                .collect(),
             zeros: trits.iter().map(zeros).collect(),
+            losses_every: self.trainer.losses_every(),
+            losses: self.trainer.losses.clone(),
             seconds: std::mem::take(&mut self.seconds),
             elapsed_seconds,
             schema: SCHEMA,

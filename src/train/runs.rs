@@ -1,12 +1,12 @@
 //! Runs by their folders: what each is, how far it came, and which of them was the last.
 
-use std::fs::{self, File, TryLockError};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use serde_json::Value;
 
-use super::folder::{METRICS, MODEL};
+use super::folder::{MODEL, trained_in};
 use crate::store::{Checkpoint, FileError, Progress};
 
 /// Folders in folders that are looked into: a comparison keeps its runs one deeper.
@@ -63,9 +63,7 @@ impl Found {
         let changed = changed.map_err(|reason| FileError::Read { path: model.clone(), reason })?;
         let (about, Some(progress)) = Checkpoint::story(&model)? else { return Ok(None) };
         let all = about["config"]["epochs"].as_u64();
-        let locked = File::open(folder.join(METRICS))
-            .is_ok_and(|metrics| matches!(metrics.try_lock_shared(), Err(TryLockError::WouldBlock)));
-        let state = match locked {
+        let state = match trained_in(folder) {
             true => State::Running,
             _ if !about["diverged"].is_null() => State::Diverged,
             _ if all.is_none_or(|all| progress.epoch as u64 >= all) => State::Finished,
@@ -94,6 +92,11 @@ pub fn below(folder: &Path) -> (Vec<Found>, Vec<FileError>) {
     });
     found.sort_by(|a, b| (b.changed, &b.path).cmp(&(a.changed, &a.path)));
     (found, faults)
+}
+
+/// The newest run below a folder.
+pub fn newest(folder: &Path) -> Option<PathBuf> {
+    below(folder).0.into_iter().next().map(|run| run.path)
 }
 
 fn walk(folder: &Path, depth: usize, run: &mut dyn FnMut(&Path)) {

@@ -1,9 +1,10 @@
 //! A walk through all items once, as steps that are bound before: many in one submit, none longer than people wait.
 
+use std::collections::VecDeque;
 use std::ops::{ControlFlow, Range};
 use std::time::{Duration, Instant};
 
-use crate::gpu::{Error, Gpu, Op, Submission};
+use crate::gpu::{Dtype, Error, Gpu, Op, Submission, Tensor};
 
 /// The steps of an epoch: full batches, then the short one that is left.
 pub(super) struct Steps {
@@ -49,27 +50,37 @@ impl Steps {
     /// Runs some of the steps, many per submit; waits for the last, and returns how many of them all are then
     /// done.
     ///
-    /// `progress` hears that number a few times a second, and may break off: what was submitted is
-    /// finished, nothing more is.
+    /// `progress` hears a few times a second how many are done, and what `notes` hold of them. It may break off: what
+    /// was submitted is finished, nothing more is.
     pub fn run(
         &self,
         gpu: &Gpu,
         range: Range<usize>,
         pace: &mut Pace,
-        progress: &mut dyn FnMut(usize) -> ControlFlow<()>,
+        notes: Option<&Notes>,
+        progress: &mut dyn FnMut(usize, &[f32]) -> ControlFlow<()>,
     ) -> Result<usize, Error> {
         let mut submitted = range.start;
         let mut in_flight: Option<(Submission, usize)> = None;
+        let (mut noted, mut asked) = (Vec::new(), VecDeque::new());
         while submitted < range.end {
             let end = range.end.min(submitted + pace.steps);
-            let submission = gpu.run((submitted..end).flat_map(|i| self.step(i)))?;
+            let submission = self.submit(gpu, submitted..end, notes)?;
             submitted = end;
+            asked.extend(notes.map(|notes| (notes.count(end), gpu.download_async::<f32>(&notes.sums))));
             // One submission runs while the next is recorded; waiting for the one before keeps the
             // queue short enough to stop, and the progress honest.
             if let Some((before, done)) = in_flight.replace((submission, end)) {
                 gpu.wait(Some(before))?;
                 pace.note(done);
-                if progress(done).is_break() {
+                // What was asked for before this submission has arrived: nobody waits for it.
+                if asked.len() > 2
+                    && let Some((count, values)) = asked.pop_front()
+                {
+                    noted = pollster::block_on(values)?;
+                    noted.truncate(count);
+                }
+                if progress(done, &noted).is_break() {
                     break;
                 }
             }
@@ -77,7 +88,48 @@ impl Steps {
         gpu.wait(None)?;
         Ok(submitted)
     }
+
+    /// Submits some of the steps, with copies of the sum between them.
+    fn submit(&self, gpu: &Gpu, range: Range<usize>, notes: Option<&Notes>) -> Result<Submission, Error> {
+        let mut encoder = gpu.encoder();
+        let mut at = range.start;
+        while at < range.end {
+            let end = notes.map_or(range.end, |notes| range.end.min((at / notes.every + 1) * notes.every));
+            gpu.record((at..end).flat_map(|i| self.step(i)), &mut encoder);
+            if let Some(notes) = notes.filter(|notes| end % notes.every == 0) {
+                gpu.copy(&notes.sum, &notes.sums, end / notes.every - 1, &mut encoder);
+            }
+            at = end;
+        }
+        gpu.submit(encoder)
+    }
 }
+
+/// A running sum as it stood after every so many steps of a walk. It stays on the device until it is read.
+pub(super) struct Notes {
+    sum: Tensor,
+    /// A value for each note, `f32`.
+    pub sums: Tensor,
+    /// Steps from note to note.
+    pub every: usize,
+}
+
+impl Notes {
+    /// For so many steps.
+    pub fn new(gpu: &Gpu, sum: &Tensor, steps: usize) -> Result<Notes, Error> {
+        let every = steps.div_ceil(NOTES);
+        let sums = gpu.zeros(&format!("{}.noted", sum.label()), Dtype::F32, &[steps / every])?;
+        Ok(Notes { sum: sum.clone(), sums, every })
+    }
+
+    /// Notes of which so many steps have made.
+    pub fn count(&self, done: usize) -> usize {
+        done / self.every
+    }
+}
+
+/// Notes of a walk at most: as many points as a curve of one epoch needs.
+const NOTES: usize = 50;
 
 /// Chooses the steps per submit: about a tenth of a second of work.
 pub(super) struct Pace {

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use super::steps::{Pace, Steps};
+use super::steps::{Notes, Pace, Steps};
 use super::{Config, Digits};
 use crate::gpu::{Error, Fill, Gpu, Host, Op, Plan, Tensor};
 use crate::kernels::Totals;
@@ -53,6 +53,17 @@ impl Score {
     pub fn perplexity(&self) -> f64 {
         self.loss.exp()
     }
+}
+
+/// What is known of an epoch that goes on.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Heard {
+    /// Items done.
+    pub items: usize,
+    /// As [`Trainer::losses`], as far as the device has told so far.
+    pub losses: Vec<f32>,
+    /// As [`Trainer::losses_every`].
+    pub losses_every: usize,
 }
 
 /// Reads the summed loss and hits of so many labels.
@@ -139,7 +150,7 @@ impl Evaluator {
         self.rewind();
         self.totals.clear(&self.gpu);
         let all = 0..self.steps.len();
-        self.steps.run(&self.gpu, all, &mut Pace::new(), &mut |_| ControlFlow::Continue(()))?;
+        self.steps.run(&self.gpu, all, &mut Pace::new(), None, &mut |_, _| ControlFlow::Continue(()))?;
         read(&self.gpu, &self.totals, self.labels)
     }
 }
@@ -158,8 +169,13 @@ pub struct Trainer<N = Mlp, S = Digits> {
     pub epoch: usize,
     /// Steps done of the epoch after them.
     pub(super) done: usize,
+    /// The mean loss of every [`Trainer::losses_every`] steps of the epoch that goes on or, before the next one begins,
+    /// of the one that ended. The steps that are left at the end have none.
+    pub losses: Vec<f32>,
     pub(super) totals: Totals,
     pub(super) steps: Steps,
+    /// The summed loss as the epoch goes on.
+    pub(super) notes: Notes,
     /// Labels of an item.
     labels: usize,
     pace: Pace,
@@ -210,8 +226,22 @@ impl<N: Network, S: Source> Trainer<N, S> {
             Ok(ops)
         })?;
         assert_eq!(recipe.rates.len(), recipe.epochs * steps.len(), "Trainer: a rate for each step");
+        let notes = Notes::new(gpu, &totals.loss, steps.len())?;
         let (gpu, labels, pace) = (gpu.clone(), labels.get(), Pace::new());
-        Ok(Trainer { gpu, network, source, recipe, epoch: 0, done: 0, totals, steps, labels, pace })
+        Ok(Trainer {
+            gpu,
+            network,
+            source,
+            recipe,
+            epoch: 0,
+            done: 0,
+            losses: Vec::new(),
+            totals,
+            steps,
+            notes,
+            labels,
+            pace,
+        })
     }
 
     /// The ops of one full step, for those who want to look or to time.
@@ -244,13 +274,31 @@ impl<N: Network, S: Source> Trainer<N, S> {
         (self.done * self.recipe.batch).min(self.items())
     }
 
+    /// Steps that one of [`Trainer::losses`] is the mean of: an epoch has at most 50.
+    pub fn losses_every(&self) -> usize {
+        self.notes.every
+    }
+
+    /// The mean losses between notes of their sum.
+    pub(super) fn means(&self) -> impl Fn(&[f32]) -> Vec<f32> + use<N, S> {
+        let [each, count, labels] = [self.notes.every * self.recipe.batch, self.items(), self.labels];
+        move |sums| {
+            let before = std::iter::once(&0.0).chain(sums);
+            let mean = |(i, (sum, before)): (usize, (&f32, &f32))| {
+                // The last step of an epoch may be short.
+                (sum - before) / (labels * each.min(count - i * each)) as f32
+            };
+            sums.iter().zip(before).enumerate().map(mean).collect()
+        }
+    }
+
     /// Puts the clock where the next step is, so that [`Trainer::step`] finds its items.
     pub fn rewind(&self) {
         self.gpu.write(&self.totals.clock, &[self.steps() as u32, self.position() as u32]);
     }
 
-    /// Trains what is left of the epoch; `progress` hears how many of its items are done, and may break off
-    /// between two steps: then there is no score yet, and the next call goes on from there. The score is the
+    /// Trains what is left of the epoch; `progress` hears how many of its items are done and with which loss, and may
+    /// break off between two steps: then there is no score yet, and the next call goes on from there. The score is the
     /// mean over the epoch as the weights moved, with the loss that was minimised.
     ///
     /// # Errors
@@ -260,7 +308,7 @@ impl<N: Network, S: Source> Trainer<N, S> {
     /// If all epochs of the schedule are done.
     pub fn run(
         &mut self,
-        progress: &mut dyn FnMut(usize) -> ControlFlow<()>,
+        progress: &mut dyn FnMut(&Heard) -> ControlFlow<()>,
     ) -> Result<Option<Score>, Error> {
         self.run_to(self.steps.len(), progress)
     }
@@ -269,12 +317,18 @@ impl<N: Network, S: Source> Trainer<N, S> {
     pub(super) fn run_to(
         &mut self,
         end: usize,
-        progress: &mut dyn FnMut(usize) -> ControlFlow<()>,
+        progress: &mut dyn FnMut(&Heard) -> ControlFlow<()>,
     ) -> Result<Option<Score>, Error> {
         self.aim();
         let (batch, count) = (self.recipe.batch, self.items());
-        let mut heard = |done: usize| progress((done * batch).min(count));
-        self.done = self.steps.run(&self.gpu, self.done..end, &mut self.pace, &mut heard)?;
+        let (means, losses_every) = (self.means(), self.notes.every);
+        let mut heard = |done: usize, sums: &[f32]| {
+            progress(&Heard { items: (done * batch).min(count), losses: means(sums), losses_every })
+        };
+        let notes = Some(&self.notes);
+        self.done = self.steps.run(&self.gpu, self.done..end, &mut self.pace, notes, &mut heard)?;
+        let sums = self.gpu.download::<f32>(&self.notes.sums)?;
+        self.losses = means(&sums[..self.notes.count(self.done)]);
         if self.done < self.steps.len() {
             return Ok(None);
         }
@@ -323,8 +377,8 @@ impl<N: Network, S: Source> Trainer<N, S> {
     /// # Panics
     /// If all epochs of the schedule are done.
     pub fn run_epoch(&mut self, progress: &mut dyn FnMut(usize)) -> Result<Score, Error> {
-        let mut heard = |items: usize| {
-            progress(items);
+        let mut heard = |heard: &Heard| {
+            progress(heard.items);
             ControlFlow::Continue(())
         };
         Ok(self.run(&mut heard)?.expect("nobody breaks off"))

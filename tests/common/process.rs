@@ -9,8 +9,19 @@ use std::process::{Command, Output};
 /// Flags that choose the adapter of `STERNA_TEST_BACKEND` and `STERNA_TEST_ADAPTER` for a command that opens
 /// one, unless it chooses its own.
 pub fn adapter_flags(args: &[&str]) -> Vec<String> {
-    let opens =
-        ["train", "eval", "verify", "predict", "bench", "profile", "tune", "wall", "roofline", "bandwidth"];
+    let opens = [
+        "train",
+        "eval",
+        "verify",
+        "trace",
+        "predict",
+        "bench",
+        "profile",
+        "tune",
+        "wall",
+        "roofline",
+        "bandwidth",
+    ];
     if !args.first().is_some_and(|command| opens.contains(command)) {
         return Vec::new();
     }

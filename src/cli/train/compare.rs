@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{Config, Finished, Flags, MODEL, Outcome, Precision, Score, Start, Verdict, fresh, seconds};
-use crate::cli::{exists, print_json, say, score_json, tell, warn, write};
+use crate::cli::{counted, exists, print_json, say, score_json, tell, warn, write};
 use crate::report::{Point, columns, compare_svg, thousands};
 use crate::store::{shown, taken};
 use crate::train::{Found, State};
@@ -98,7 +98,7 @@ pub fn run(flags: &Flags) -> Outcome {
         1 => format!(" from seed {}", flags.seed),
         seeds => format!(", mean of {seeds} seeds from {} on", flags.seed),
     };
-    let title = format!("{data}, {} epochs{from}", flags.epochs);
+    let title = format!("{data}, {}{from}", counted(flags.epochs, "epoch"));
     let points: Vec<(&str, &[Point])> = curves.iter().map(|(name, points)| (*name, &points[..])).collect();
     write(&picture, compare_svg(&title, &points).as_bytes(), replaces)?;
     for run in sides.iter().flat_map(|side| &side.runs) {

@@ -2,14 +2,46 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::super::{Failure, QUIET, tell, warn};
+use super::super::watch::{Key, View};
+use super::super::{Failure, QUIET, interrupt, tell, warn};
 use super::seconds;
-use crate::report::{Point, curve_svg};
+use crate::report::{Live, Point, Weights, curve_svg};
 use crate::store::FileError;
-use crate::train::Epoch;
+use crate::train::{Epoch, Heard};
+
+/// An epoch in the curve, of so many steps.
+pub fn point(epoch: &Epoch, steps: usize) -> Point {
+    let place = |i: usize| (epoch.epoch - 1) as f64 + ((i + 1) * epoch.losses_every) as f64 / steps as f64;
+    Point {
+        loss: [epoch.train_loss, epoch.test_loss],
+        accuracy: [epoch.train_accuracy, epoch.test_accuracy],
+        lr: epoch.lr,
+        flips: epoch.flips,
+        zeros: epoch.zeros.clone(),
+        steps: epoch.losses.iter().enumerate().map(|(i, &loss)| (place(i), f64::from(loss))).collect(),
+    }
+}
+
+/// An epoch in one line of at most 80 columns: loss and accuracy while it trained and on the test set.
+pub fn line(epoch: &Epoch, epochs: usize) -> String {
+    let [train, test] = percent([epoch.train_accuracy, epoch.test_accuracy]);
+    let flips = epoch.flips.map(|flips| format!("flips {:5.2} %  ", 100.0 * flips)).unwrap_or_default();
+    format!(
+        "epoch {:>2}/{epochs}  train {:.4} {train:.2} %  test {:.4} {test:.2} %  {flips}{} s",
+        epoch.epoch,
+        epoch.train_loss,
+        epoch.test_loss,
+        seconds(epoch.seconds),
+    )
+}
+
+fn percent(shares: [f64; 2]) -> [f64; 2] {
+    shares.map(|share| 100.0 * share)
+}
 
 pub struct Log {
     bar: ProgressBar,
@@ -17,19 +49,22 @@ pub struct Log {
     pub times: Vec<f64>,
     epochs: usize,
     images: usize,
+    /// Steps of an epoch.
+    steps: usize,
     /// What is not on disk as it should be, and why.
     trouble: BTreeMap<&'static str, String>,
+    /// The whole terminal in the place of the bar.
+    view: Option<(View, Live)>,
 }
 
 impl Log {
     /// Starts `at` so many images into the run, of whose whole epochs `done` are known.
-    pub fn open(epochs: usize, images: usize, at: usize, done: &[Epoch]) -> Log {
-        let bar = ProgressBar::new((epochs * images) as u64).with_position(at as u64);
-        if QUIET.load(Relaxed) {
-            bar.set_draw_target(ProgressDrawTarget::hidden());
-        }
+    pub fn open(epochs: usize, images: usize, steps: usize, at: usize, done: &[Epoch]) -> Log {
+        // Nothing is drawn before it is known who draws.
+        let bar = ProgressBar::with_draw_target(Some((epochs * images) as u64), ProgressDrawTarget::hidden());
+        let bar = bar.with_position(at as u64);
         // Two lines, so that the numbers never squeeze the bar out of an 80-column terminal.
-        let style = "{msg}\n{wide_bar} {percent} %  {per_sec}  {eta} left";
+        let style = "{wide_msg}\n{wide_bar} {percent} %  {per_sec}  {eta} left";
         let style = ProgressStyle::with_template(style).expect("the template is a constant");
         bar.set_style(style.with_key(
             "per_sec",
@@ -38,8 +73,8 @@ impl Log {
             },
         ));
         bar.reset_elapsed();
-        let mut log =
-            Log { bar, points: Vec::new(), times: Vec::new(), epochs, images, trouble: BTreeMap::new() };
+        let (points, times, trouble, view) = Default::default();
+        let mut log = Log { bar, points, times, epochs, images, steps, trouble, view };
         log.bar.set_message(format!("epoch {}/{epochs}", (at / images + 1).min(epochs)));
         for epoch in done {
             log.note_epoch(epoch);
@@ -48,52 +83,120 @@ impl Log {
         log
     }
 
-    pub fn progress(&self, images: usize) {
-        self.bar.set_position((self.points.len() * self.images + images) as u64);
+    /// Takes the whole terminal, if it is large enough and one at all.
+    pub fn watch(&mut self, title: String, size: [usize; 2]) {
+        let footer = "q, Esc: leave this view, the run goes on   Ctrl-C: save the run and stop".into();
+        match View::open() {
+            Ok(view) => {
+                let (epochs, points) = (self.epochs, self.points.clone());
+                self.view = Some((view, Live { title, epochs, points, size, footer, ..Live::default() }));
+            }
+            Err(reason) => {
+                tell(format!("{reason}; the plain line instead"));
+                self.show();
+            }
+        }
+    }
+
+    /// Shows the bar.
+    pub fn show(&self) {
+        if QUIET.load(Relaxed) {
+            return;
+        }
+        self.bar.set_draw_target(ProgressDrawTarget::stderr());
+        self.bar.tick();
+    }
+
+    /// Whether the whole terminal is taken.
+    pub fn watched(&self) -> bool {
+        self.view.is_some()
+    }
+
+    /// Shows what the first layer looks for.
+    pub fn look(&mut self, first: &Weights) {
+        if let Some((_, live)) = &mut self.view {
+            live.look(first);
+        }
+    }
+
+    /// Draws the view and does what its keys ask for.
+    fn draw(&mut self) {
+        let Some((view, live)) = &mut self.view else { return };
+        live.at = self.bar.position() as f64 / self.images as f64;
+        live.speed = Some(self.bar.per_sec()).filter(|speed| *speed > 0.0);
+        live.left = Some(self.bar.eta().as_secs_f64());
+        view.draw(live);
+        if let Some(key) = view.key(Duration::ZERO) {
+            if key == Key::Interrupt {
+                interrupt::ask();
+            }
+            self.leave();
+        }
+    }
+
+    /// Gives the terminal back, and goes on with the bar.
+    fn leave(&mut self) {
+        if self.view.take().is_some() {
+            self.show();
+        }
+    }
+
+    /// A line for people, at once or when the terminal is given back.
+    fn tell(&mut self, line: String, tell: fn(String)) {
+        match &mut self.view {
+            Some((view, _)) => view.hold(line),
+            None => self.bar.suspend(|| tell(line)),
+        }
+    }
+
+    pub fn progress(&mut self, heard: &Heard) {
+        self.bar.set_position((self.points.len() * self.images + heard.items) as u64);
+        if let Some(&loss) = heard.losses.last() {
+            self.say(self.points.len() + 1, f64::from(loss));
+        }
+        if let Some((_, live)) = &mut self.view {
+            let every = heard.losses_every as f64 / self.steps as f64;
+            let place = |i: usize| self.points.len() as f64 + (i + 1) as f64 * every;
+            live.now =
+                heard.losses.iter().enumerate().map(|(i, &loss)| (place(i), f64::from(loss))).collect();
+        }
+        self.draw();
+    }
+
+    /// The epoch that goes on with its loss of late, and the scores of the one before it: at most 80 columns.
+    fn say(&self, epoch: usize, loss: f64) {
+        let before = self.points.last().filter(|point| point.accuracy[1].is_finite()).map(|point| {
+            let [train, test] = percent(point.accuracy);
+            let flips = point.flips.map(|flips| format!("  flips {:.2} %", 100.0 * flips));
+            format!("  train {train:.2} %  test {test:.2} %{}", flips.unwrap_or_default())
+        });
+        let epoch = epoch.min(self.epochs);
+        self.bar.set_message(format!(
+            "epoch {epoch}/{}  loss {loss:.4}{}",
+            self.epochs,
+            before.unwrap_or_default()
+        ));
     }
 
     /// Epochs whose line was lost have no point in the curve, but their place.
     fn skip_to(&mut self, epoch: usize) {
-        let nothing =
-            Point { loss: [f64::NAN; 2], accuracy: [f64::NAN; 2], lr: f64::NAN, ..Point::default() };
-        self.points.resize(epoch.max(self.points.len()), nothing);
+        self.points.resize(epoch.max(self.points.len()), Point::missing());
     }
 
     fn note_epoch(&mut self, epoch: &Epoch) {
         self.skip_to(epoch.epoch - 1);
-        self.points.push(Point {
-            loss: [epoch.train_loss, epoch.test_loss],
-            accuracy: [epoch.train_accuracy, epoch.test_accuracy],
-            lr: epoch.lr,
-            flips: epoch.flips,
-            zeros: epoch.zeros.clone(),
-        });
+        self.points.push(point(epoch, self.steps));
         self.times.push(epoch.seconds);
-        let next = (epoch.epoch + 1).min(self.epochs);
-        let flips = epoch.flips.map(|flips| format!("  flips {:.2} %", 100.0 * flips)).unwrap_or_default();
-        self.bar.set_message(format!(
-            "epoch {next}/{}  loss {:.4}  train {:.2} %  test {:.2} %{flips}",
-            self.epochs,
-            epoch.train_loss,
-            100.0 * epoch.train_accuracy,
-            100.0 * epoch.test_accuracy
-        ));
+        self.say(epoch.epoch + 1, epoch.train_loss);
     }
 
     pub fn epoch(&mut self, epoch: &Epoch) {
         self.note_epoch(epoch);
-        let [train, test] = [epoch.train_accuracy, epoch.test_accuracy].map(|share| 100.0 * share);
-        let flips = epoch.flips.map(|flips| format!("flips {:5.2} %   ", 100.0 * flips)).unwrap_or_default();
-        let told = format!(
-            "epoch {:>2}/{}  train loss {:.4}  {train:.2} %   test loss {:.4}  {test:.2} %   {flips}{} s  {:.0} images/s",
-            epoch.epoch,
-            self.epochs,
-            epoch.train_loss,
-            epoch.test_loss,
-            seconds(epoch.seconds),
-            self.images as f64 / epoch.seconds,
-        );
-        self.bar.suspend(|| tell(&told));
+        self.tell(line(epoch, self.epochs), tell);
+        if let Some((_, live)) = &mut self.view {
+            (live.points, live.flips) = (self.points.clone(), epoch.layer_flips.clone());
+            live.now.clear();
+        }
         self.bar.set_position((epoch.epoch * self.images) as u64);
     }
 
@@ -102,19 +205,20 @@ impl Log {
         match written {
             Ok(()) => {
                 if self.trouble.remove(file).is_some() {
-                    self.bar.suspend(|| warn(format!("sterna: {file} is written again")));
+                    self.tell(format!("sterna: {file} is written again"), warn);
                 }
             }
             Err(error) => {
                 let sentence = error.to_string();
-                self.bar.suspend(|| warn(format!("sterna: {sentence}; training goes on")));
+                self.tell(format!("sterna: {sentence}; training goes on"), warn);
                 self.trouble.insert(file, sentence);
             }
         }
     }
 
-    /// Takes the bar away.
-    pub fn close(&self) {
+    /// Takes view and bar away.
+    pub fn close(&mut self) {
+        self.leave();
         self.bar.finish_and_clear();
     }
 
@@ -128,6 +232,7 @@ impl Log {
 
     pub fn curve(&self, name: &str) -> String {
         let last = self.points.last().map_or(0.0, |point| 100.0 * point.accuracy[1]);
-        curve_svg(&format!("{name}: {last:.2} % after {} epochs", self.points.len()), &self.points)
+        let epochs = super::super::counted(self.points.len(), "epoch");
+        curve_svg(&format!("{name}: {last:.2} % after {epochs}"), &self.points)
     }
 }

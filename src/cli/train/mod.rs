@@ -1,7 +1,7 @@
 //! `sterna train`: flags, the run from its first step to its last, and what it says at the end.
 
 mod compare;
-mod log;
+pub(super) mod log;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -15,12 +15,12 @@ use crate::gpu::Gpu;
 use crate::mnist::Dataset;
 use crate::model::{Mlp, Precision, Shape, logits};
 use crate::parameter::Role;
-use crate::report::{confusion_png, contact_sheet_png, weights_png};
+use crate::report::{Weights, confusion_png, contact_sheet_png, weights_png};
 use crate::store::{Checkpoint, FileError, Progress, SCHEMA, shown};
 use crate::ternary::{Packed, RMSNORM_EPS};
 use crate::train::{
-    Augment, Config, Digits, Ended, Epoch, Evaluator, Fault, FolderError, MODEL, Observer, Optimizer, Run,
-    RunFolder, Score, Standing, Trainer, classes,
+    Augment, Config, Digits, Ended, Epoch, Evaluator, Fault, FolderError, Heard, MODEL, Observer, Optimizer,
+    Run, RunFolder, Score, Standing, Trainer, classes,
 };
 use log::Log;
 
@@ -91,6 +91,9 @@ pub struct Flags {
     /// For tests of what a lost device does: destroys it after so many steps.
     #[arg(long, hide = true)]
     destroy_device_after: Option<usize>,
+    /// Show the run on the whole terminal as it goes on: curves, flips, weights. q leaves that and not the run.
+    #[arg(long)]
+    watch: bool,
     /// Exit with 1 if the test accuracy ends below this: 0.98, or 98 for percent.
     #[arg(long, value_name = "ACC")]
     require: Option<f64>,
@@ -122,6 +125,7 @@ Examples:
   sterna train --resume runs/fashion
   sterna train --resume runs/fashion --epochs 40
                                             extend it to 40 epochs in all
+  sterna train --watch                      curves and weights on the whole terminal
   sterna train --compare                    beside the same network in f32
   sterna train --compare --seeds 3          the means of three seeds
   sterna train --compare --no-shadow --epochs 5
@@ -295,7 +299,7 @@ impl Start {
             refuse(format!("has no config to go on with ({error}); `sterna eval` can use it"))
         })?;
         let (Some(progress), true) =
-            (file.progress, file.parameters.iter().all(|saved| saved.moments.is_some()))
+            (file.progress.clone(), file.parameters.iter().all(|saved| saved.moments.is_some()))
         else {
             return Err(refuse(
                 "has weights, but not where its training stands; `sterna eval` can use it".into(),
@@ -305,8 +309,8 @@ impl Start {
         let told = given.is_some_and(|given| given.iter().any(|given| given == "epochs"));
         let planned = config.epochs;
         if told && asked.epochs != planned {
-            let (total, Progress { epoch, step, .. }) = (asked.epochs, progress);
-            if total <= epoch {
+            let (total, Progress { epoch, step, .. }) = (asked.epochs, &progress);
+            if total <= *epoch {
                 return Err(failure(format!(
                     "--epochs {total}: {} has done {epoch} epochs and {step} steps: give a total above {epoch}",
                     shown(path)
@@ -430,16 +434,25 @@ impl Start {
         let (epochs, images) = (self.config.epochs, self.data.train.len());
         let trainer = &self.run.trainer;
         let at = trainer.epoch * images + trainer.position();
+        let mut log = Log::open(epochs, images, trainer.steps_per_epoch(), at, &self.epochs);
+        if flags.watch && self.run.folder.trains() {
+            let title =
+                format!("{} on {}, {}", self.title(), trainer.gpu.name(), shown(&self.run.folder.path));
+            log.watch(title, [self.data.height, self.data.width]);
+        } else {
+            log.show();
+        }
         let mut teller = Teller {
-            log: Log::open(epochs, images, at, &self.epochs),
+            log,
             title: self.title(),
             gpu: trainer.gpu.clone(),
-            shape: trainer.network.shape.clone(),
+            network: trainer.network.clone(),
             config: self.config.clone(),
             images,
             epoch: trainer.epoch,
             destroy_after: flags.destroy_device_after,
         };
+        teller.look(&self.run.trainer.network.params.packed(&teller.gpu).map_err(failure)?);
         let period = Some(flags.checkpoint_seconds).filter(|&s| s > 0.0).map(Duration::from_secs_f64);
         let ended = self.run.train(period, &mut teller).map_err(failure)?;
         teller.log.close();
@@ -499,9 +512,13 @@ impl Start {
         let said = classes(&logits, self.data.classes);
         // A run that was finished before is left as it is.
         if folder.trains() {
-            if !layers.is_empty() {
-                log.note("weights.png", folder.write("weights.png", &weights_png(&title, &layers, size)));
-            }
+            let floats = match layers.is_empty() {
+                true => trainer.network.weights(&trainer.gpu).map_err(failure)?,
+                false => Vec::new(),
+            };
+            let floats = floats.iter().map(|(values, cols)| Weights::Floats(values, *cols));
+            let drawn: Vec<Weights> = layers.iter().map(Weights::Trits).chain(floats).collect();
+            log.note("weights.png", folder.write("weights.png", &weights_png(&title, &drawn, size)));
             let picture = confusion_png(&title, &super::confusion(&self.data, &said));
             log.note("confusion.png", folder.write("confusion.png", &picture));
         }
@@ -549,7 +566,7 @@ struct Teller {
     log: Log,
     title: String,
     gpu: Gpu,
-    shape: Shape,
+    network: Mlp,
     config: Config,
     /// Images of an epoch, and epochs done.
     images: usize,
@@ -558,10 +575,28 @@ struct Teller {
     destroy_after: Option<usize>,
 }
 
+impl Teller {
+    /// Shows who watches the first layer, by its trits or, of a float network, its weights.
+    fn look(&mut self, trits: &[Packed]) {
+        match trits.first() {
+            _ if !self.log.watched() => {}
+            Some(first) => self.log.look(&Weights::Trits(first)),
+            None => {
+                // A device that failed says so where it is used next.
+                let weights = self.network.weights(&self.gpu).unwrap_or_default();
+                weights
+                    .first()
+                    .into_iter()
+                    .for_each(|(first, cols)| self.log.look(&Weights::Floats(first, *cols)));
+            }
+        }
+    }
+}
+
 impl Observer for Teller {
-    fn progress(&mut self, images: usize) {
-        self.log.progress(images);
-        let done = self.epoch * self.config.steps_per_epoch(self.images) + images / self.config.batch;
+    fn progress(&mut self, heard: &Heard) {
+        self.log.progress(heard);
+        let done = self.epoch * self.config.steps_per_epoch(self.images) + heard.items / self.config.batch;
         if self.destroy_after.is_some_and(|steps| done >= steps) {
             self.gpu.device().destroy();
         }
@@ -572,9 +607,10 @@ impl Observer for Teller {
     }
 
     fn result(&mut self, epoch: &Epoch, layers: &[Packed]) -> Value {
+        self.look(layers);
         let times = [&self.log.times[..], &[epoch.seconds]].concat();
         let mut result = super::device_json(&self.gpu);
-        result.extend(super::model_json(&self.shape, layers));
+        result.extend(super::model_json(&self.network.shape, layers));
         result.extend(super::object(run_json(epoch, &self.config, self.images, &times)));
         result.extend(super::score_json(Score { loss: epoch.test_loss, accuracy: epoch.test_accuracy }));
         Value::Object(result)

@@ -220,6 +220,16 @@ impl Mlp {
         Mlp { layers: (0..shape.dims.len() - 1).map(layer).collect(), shape, params }
     }
 
+    /// Reads the floats of each matrix back, with its columns; of a ternary network the shadow weights.
+    ///
+    /// # Errors
+    /// If the device failed.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn weights(&self, gpu: &Gpu) -> Result<Vec<(Vec<f32>, usize)>, Error> {
+        let read = |([_, cols], layer): ([usize; 2], &Layer)| Ok((gpu.download(&layer.weight.value)?, cols));
+        self.shape.layers().into_iter().zip(&self.layers).map(read).collect()
+    }
+
     /// Tensors for batches of one size. Two sizes share nothing, so both plans stay bound.
     ///
     /// # Errors

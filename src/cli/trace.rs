@@ -1,0 +1,152 @@
+//! `sterna trace`: one test image on its way through a network, layer by layer, on the CPU twin; and whether the device
+//! computes the same.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use super::{DataFlags, DeviceFlags, Outcome, Verdict, failure, network, runs, shown};
+use crate::digest;
+use crate::model::{Precision, logits};
+use crate::report::Walk;
+
+#[derive(Args)]
+#[command(after_help = NOTES)]
+pub struct Flags {
+    /// A run's folder, or a file with a network, float twins among them.
+    run: PathBuf,
+    /// The test image, counted from 0.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    index: usize,
+    /// The neurons whose rows are shown, the first layer's first. [default: those with the largest sums]
+    #[arg(long, value_name = "N,N", value_delimiter = ',')]
+    neuron: Vec<usize>,
+    /// Show so many terms of each neuron's sum.
+    #[arg(long, value_name = "N", default_value_t = 12)]
+    terms: usize,
+    /// Draw the image, the first neuron over it, and what every layer sums up.
+    #[arg(long, value_name = "FILE")]
+    png: Option<PathBuf>,
+    /// Replace a picture that is there.
+    #[arg(long, requires = "png")]
+    force: bool,
+    #[command(flatten)]
+    data: DataFlags,
+    /// Print one JSON object and nothing else on stdout.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    device: DeviceFlags,
+}
+
+const NOTES: &str = "\
+The CPU twin computes it, in plain additions. The device computes it too: the integers of a ternary network must be the \
+same, or the exit code is 1. Without --data the images come from the set that the run was trained on, where it says \
+which.
+
+Examples:
+  sterna trace runs/NAME --index 3
+  sterna trace runs/NAME --index 3 --neuron 17,4 --terms 100
+  sterna trace digits.safetensors --index 3 --png trace.png --json";
+
+pub fn run(flags: &Flags) -> Outcome {
+    let path = runs::model(&flags.run)?;
+    let network = network::open(&path)?;
+    let known = super::path_of(&network.about["data"]["folder"]);
+    let data = DataFlags { data: flags.data.folder().or(known), ..flags.data }.load_for(&network.about)?;
+    let dims = &network.shape.dims;
+    if dims.first() != Some(&data.pixels()) || dims.last() != Some(&data.classes) {
+        return Err(failure(format!(
+            "{} has layers of {dims:?}, but {} has {} pixels and {} classes: use --data DIR with the set it was \
+             trained on",
+            shown(&path),
+            data.name,
+            data.pixels(),
+            data.classes
+        )));
+    }
+    let Some(&label) = data.test.labels.get(flags.index) else {
+        let last = data.test.len() - 1;
+        return Err(failure(format!("--index {}: {} has test images 0 to {last}", flags.index, data.name)));
+    };
+    for (layer, &neuron) in flags.neuron.iter().enumerate() {
+        match dims.get(layer + 1) {
+            None => {
+                let count = dims.len() - 1;
+                return Err(failure(format!(
+                    "--neuron names {} neurons, but there are {count} layers",
+                    flags.neuron.len()
+                )));
+            }
+            Some(rows) if neuron >= *rows => {
+                return Err(failure(format!(
+                    "--neuron {neuron}: layer {layer} has neurons 0 to {}",
+                    rows - 1
+                )));
+            }
+            Some(_) => {}
+        }
+    }
+    if let Some(png) = &flags.png {
+        super::place(png, flags.force)?;
+    }
+    let image = &data.test.images[flags.index * data.pixels()..][..data.pixels()];
+    let gpu = flags.device.open()?;
+    let mlp = network.upload(&gpu).map_err(failure)?;
+    let device = logits(&gpu, &mlp, image).map_err(failure)?;
+    let name = format!("{} test image {}", data.name, flags.index);
+    network::finite(&path, |_| name.clone(), std::iter::once(&device[..]))?;
+
+    let (eps, chosen) = (network.shape.eps, &flags.neuron[..]);
+    let (walk, difference) = match network.shape.precision {
+        Precision::Ternary => {
+            let (packed, gains) = network::model(&network, &path)?.parts();
+            let twin = digest::twin_integers(&packed, &gains, image);
+            let found = digest::integers(&gpu, &mlp, image).map_err(failure)?;
+            let difference = digest::first_difference(&found, &twin, 1);
+            (Walk::ternary(&packed, &gains, eps, chosen, image), difference)
+        }
+        Precision::F32 => {
+            let values = mlp.params.download(&gpu).map_err(failure)?;
+            let [weights, gains] =
+                [0, 1].map(|i| values.iter().skip(i).step_by(2).cloned().collect::<Vec<_>>());
+            (Walk::float(&weights, &gains, eps, chosen, image), None)
+        }
+    };
+    let walk = walk.labelled(name, [data.height, data.width], usize::from(label));
+    super::tell(format!("{} in the CPU twin and on {}", shown(&path), super::gpu_line(&gpu)));
+    let apart = walk.logits.iter().zip(&device).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    let integers = dims.iter().sum::<usize>() + dims[1..dims.len() - 1].iter().sum::<usize>();
+    let near = if apart == 0.0 { "to the bit".into() } else { format!("within {apart:.1e}") };
+    let verdict = match (network.shape.precision, &difference) {
+        (Precision::F32, _) => {
+            format!("The device computes the same logits {near}; floats are rounded on the way")
+        }
+        (_, None) => {
+            format!("The device computes the same {integers} integers, and its logits are the same {near}")
+        }
+        (_, Some(difference)) => {
+            format!("Not equal: the device and the CPU twin differ first in {difference}")
+        }
+    };
+    if let Some(png) = &flags.png {
+        super::write(png, &walk.png(), flags.force)?;
+    }
+    if flags.json {
+        let mut line = super::device_json(&gpu);
+        line.insert("model".into(), json!(shown(&path)));
+        line.insert("index".into(), json!(flags.index));
+        line.extend(super::object(walk.json()));
+        line.insert("first_difference".into(), json!(difference));
+        line.insert("logits_apart".into(), json!(apart));
+        line.insert("picture".into(), json!(flags.png.as_deref().map(shown)));
+        super::print_json("trace", line)?;
+    } else {
+        super::say(format!("{}\n{verdict}", walk.text(flags.terms)))?;
+        if let Some(png) = &flags.png {
+            super::say(format!("Picture: {}", shown(png)))?;
+        }
+    }
+    Ok(if difference.is_none() { Verdict::Yes } else { Verdict::No })
+}

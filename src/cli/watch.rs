@@ -1,0 +1,282 @@
+//! `sterna watch`: a run as it goes on, on the whole terminal; and the terminal that `sterna train --watch` draws on too.
+//! It reads the run's folder and touches nothing in it.
+
+use std::io::{IsTerminal, Stderr, Write, stderr};
+use std::path::{Path, PathBuf};
+use std::sync::Once;
+use std::time::{Duration, Instant, SystemTime};
+
+use clap::Args;
+use ratatui::Terminal;
+use ratatui::backend::CrosstermBackend;
+use ratatui::crossterm::event::{Event, KeyCode, KeyEventKind, KeyModifiers, poll, read};
+use ratatui::crossterm::execute;
+use ratatui::crossterm::terminal::{
+    EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode, size,
+};
+use serde_json::Value;
+
+use super::train::log::{line, point};
+use super::{Failure, Outcome, Verdict, command, failure, interrupt, shown};
+use crate::parameter::Role;
+use crate::report::{LEAST, Live, Weights};
+use crate::store::Checkpoint;
+use crate::ternary::Packed;
+use crate::train::{Epoch, MODEL, epochs, newest, trained_in};
+
+#[derive(Args)]
+#[command(after_help = NOTES)]
+pub struct Flags {
+    /// The run's folder. [default: the newest below runs/]
+    run: Option<PathBuf>,
+}
+
+const NOTES: &str = "\
+Shows loss and accuracy, the trits that flip in each layer, and what the first neurons look for. It reads metrics.jsonl \
+and the checkpoint, which grow after every epoch, and writes nothing: q, Esc and Ctrl-C leave the run alone. Where \
+there is no terminal of 80 x 20 characters, it prints a line for each epoch until nobody trains any more.
+
+Examples:
+  sterna watch
+  sterna watch runs/NAME";
+
+/// How often a run's folder is looked at.
+const PERIOD: Duration = Duration::from_millis(500);
+
+pub fn run(flags: &Flags) -> Outcome {
+    let none = || failure("runs/ holds no run: name its folder, or start one with `sterna train`");
+    let path = flags.run.clone().or_else(|| newest(Path::new("runs"))).ok_or_else(none)?;
+    let mut run = Watched::open(path)?;
+    interrupt::listen()?;
+    match View::open() {
+        Ok(view) => run.show(view),
+        Err(reason) => {
+            super::tell(format!("{reason}; a line for each epoch instead"));
+            run.follow()
+        }
+    }
+}
+
+/// A run's folder as somebody else fills it.
+struct Watched {
+    path: PathBuf,
+    config: Value,
+    epochs: Vec<Epoch>,
+    live: Live,
+    /// When the checkpoint was written that was read last.
+    saved: Option<SystemTime>,
+}
+
+impl Watched {
+    fn open(path: PathBuf) -> Result<Watched, Failure> {
+        let config = path.join("config.json");
+        let read = std::fs::read(&config).map_err(|error| error.to_string());
+        let read = read.and_then(|bytes| serde_json::from_slice(&bytes).map_err(|error| error.to_string()));
+        let config: Value = read.map_err(|what| {
+            failure(format!("{} is no run's folder: {}: {what}", shown(&path), shown(&config)))
+        })?;
+        let dims: Vec<String> =
+            config["dims"].as_array().into_iter().flatten().map(Value::to_string).collect();
+        let word = |value: &Value| value.as_str().unwrap_or_default().to_string();
+        let side = |key: &str| config["data"][key].as_u64().unwrap_or(0) as usize;
+        let live = Live {
+            title: format!(
+                "{} in {}, {} on {}, {}",
+                dims.join("-"),
+                word(&config["config"]["precision"]),
+                word(&config["data"]["name"]),
+                word(&config["adapter"]),
+                shown(&path)
+            ),
+            epochs: config["config"]["epochs"].as_u64().unwrap_or(0) as usize,
+            size: [side("height"), side("width")],
+            ..Live::default()
+        };
+        let mut run = Watched { path, config, epochs: Vec::new(), live, saved: None };
+        run.look();
+        Ok(run)
+    }
+
+    /// Reads what is new in the folder.
+    fn look(&mut self) {
+        let steps = self.config["steps_per_epoch"].as_u64().unwrap_or(1).max(1) as usize;
+        self.epochs = epochs(&self.path).unwrap_or_default();
+        let model = self.path.join(MODEL);
+        let written = std::fs::metadata(&model).and_then(|file| file.modified()).ok();
+        // A file that cannot be read now is read the next time.
+        if written != self.saved
+            && let Ok(file) = Checkpoint::load(&model)
+        {
+            self.saved = written;
+            let done =
+                file.progress.as_ref().map_or(0.0, |at| at.epoch as f64 + at.step as f64 / steps as f64);
+            self.live.at = done;
+            if let Some(first) = file.parameters.iter().find(|saved| saved.parameter.role != Role::Gain) {
+                let [rows, cols] = first.parameter.matrix();
+                match first.parameter.role {
+                    Role::Ternary => {
+                        self.live.look(&Weights::Trits(&Packed::quantize(&first.values, rows, cols)));
+                    }
+                    _ => self.live.look(&Weights::Floats(&first.values, cols)),
+                }
+            }
+        }
+        self.live.points = self.epochs.iter().map(|epoch| point(epoch, steps)).collect();
+        if let Some(last) = self.epochs.last() {
+            let images = self.config["data"]["train_images"].as_f64().unwrap_or(f64::NAN);
+            self.live.at = self.live.at.max(last.epoch as f64);
+            self.live.flips = last.layer_flips.clone();
+            self.live.speed = Some(images / last.seconds).filter(|speed| speed.is_finite());
+            let each = last.elapsed_seconds / last.epoch as f64;
+            self.live.left = Some(each * (self.live.epochs as f64 - self.live.at));
+        }
+    }
+
+    /// What is going on, and how to go on.
+    fn state(&self) -> String {
+        if self.epochs.last().is_some_and(|last| last.epoch >= self.live.epochs) {
+            return "finished".into();
+        }
+        match trained_in(&self.path) {
+            true => "training".into(),
+            false => {
+                format!("nobody trains; go on: {}", command(&[&"train", &"--resume", &shown(&self.path)]))
+            }
+        }
+    }
+
+    fn show(&mut self, mut view: View) -> Outcome {
+        loop {
+            self.look();
+            self.live.footer = format!("q, Esc: leave the run alone   {}", self.state());
+            view.draw(&mut self.live);
+            let next = Instant::now() + PERIOD;
+            while let Some(left) = next.checked_duration_since(Instant::now()) {
+                if view.key(left).is_some() || interrupt::asked() {
+                    return Ok(Verdict::Yes);
+                }
+            }
+        }
+    }
+
+    /// A line for each epoch, until nobody trains.
+    fn follow(&mut self) -> Outcome {
+        let mut told = 0;
+        loop {
+            let state = self.state();
+            self.look();
+            for epoch in &self.epochs[told.min(self.epochs.len())..] {
+                super::say(line(epoch, self.live.epochs))?;
+            }
+            told = self.epochs.len();
+            if state != "training" || interrupt::asked() {
+                super::tell(format!("{}: {state}", shown(&self.path)));
+                return Ok(Verdict::Yes);
+            }
+            std::thread::sleep(PERIOD);
+        }
+    }
+}
+
+/// What a key asks for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Key {
+    /// q and Esc.
+    Leave,
+    /// Ctrl-C, which is no signal while the whole terminal is ours.
+    Interrupt,
+}
+
+/// The whole terminal, on stderr: the result has stdout for itself. It is given back when this is dropped.
+pub struct View {
+    terminal: Terminal<CrosstermBackend<Stderr>>,
+    /// Lines that are printed once the terminal is given back.
+    held: Vec<String>,
+}
+
+impl View {
+    /// Takes the terminal.
+    ///
+    /// # Errors
+    /// A clause, if there is none that it can be drawn on.
+    pub fn open() -> Result<View, String> {
+        let [columns, rows] = LEAST;
+        let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb") && !cfg!(windows);
+        if !stderr().is_terminal() || !std::io::stdin().is_terminal() {
+            return Err("no live view: stdin and stderr are no terminal".into());
+        }
+        if dumb {
+            return Err("no live view: the terminal is dumb, says TERM".into());
+        }
+        match size() {
+            Ok((width, height)) if width >= columns && height >= rows => {}
+            Ok((width, height)) => {
+                return Err(format!(
+                    "no live view: it needs {columns} x {rows} characters, here are {width} x {height}"
+                ));
+            }
+            Err(error) => return Err(format!("no live view: the terminal does not say its size ({error})")),
+        }
+        let broken = |error: std::io::Error| {
+            restore();
+            format!("no live view: {error}")
+        };
+        static HOOK: Once = Once::new();
+        HOOK.call_once(|| {
+            let before = std::panic::take_hook();
+            std::panic::set_hook(Box::new(move |panic| {
+                restore();
+                before(panic);
+            }));
+        });
+        enable_raw_mode().map_err(broken)?;
+        execute!(stderr(), EnterAlternateScreen).map_err(broken)?;
+        let terminal = Terminal::new(CrosstermBackend::new(stderr())).map_err(broken)?;
+        Ok(View { terminal, held: Vec::new() })
+    }
+
+    /// Draws a run. A terminal that takes nothing for a moment is no reason to stop it.
+    pub fn draw(&mut self, live: &mut Live) {
+        live.color = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let _ = self.terminal.draw(|frame| live.draw(frame));
+    }
+
+    /// The next key that asks for something, if one comes in time.
+    pub fn key(&mut self, wait: Duration) -> Option<Key> {
+        let until = Instant::now() + wait;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if !poll(left).unwrap_or(false) {
+                return None;
+            }
+            let Ok(Event::Key(key)) = read() else { continue };
+            match key.code {
+                _ if key.kind == KeyEventKind::Release => {}
+                KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => {
+                    return Some(Key::Interrupt);
+                }
+                KeyCode::Char('q') | KeyCode::Esc => return Some(Key::Leave),
+                _ => {}
+            }
+        }
+    }
+
+    /// Keeps a line for later.
+    pub fn hold(&mut self, line: String) {
+        self.held.push(line);
+    }
+}
+
+impl Drop for View {
+    fn drop(&mut self) {
+        restore();
+        self.held.drain(..).for_each(super::tell);
+    }
+}
+
+/// Gives the terminal back as it was.
+fn restore() {
+    let _ = execute!(stderr(), LeaveAlternateScreen, ratatui::crossterm::cursor::Show);
+    let _ = disable_raw_mode();
+    let _ = stderr().flush();
+}

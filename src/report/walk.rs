@@ -1,0 +1,359 @@
+//! One image on its way through a network, layer by layer: as text, as JSON and as a picture. Knows numbers only; the
+//! CPU twin made them.
+
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+
+use super::picture;
+use super::{columns, thousands};
+use crate::reference;
+use crate::ternary::Packed;
+
+/// An image, what each layer makes of it, and what the loss says.
+pub struct Walk {
+    /// Which image of which set, and through which network.
+    pub title: String,
+    /// Pixels from 0 to 255.
+    pub image: Vec<u8>,
+    /// Its height and width.
+    pub size: [usize; 2],
+    /// Its class.
+    pub label: usize,
+    /// The layers, first to last.
+    pub layers: Vec<Stage>,
+    /// What comes out, one for each class.
+    pub logits: Vec<f32>,
+    /// Shares of the classes: softmax of the logits.
+    pub probabilities: Vec<f64>,
+    /// Cross-entropy against the label, nats.
+    pub loss: f64,
+}
+
+/// One layer, and one of its neurons term by term.
+pub struct Stage {
+    /// The neuron that is shown.
+    pub neuron: usize,
+    /// Its weights: trits, or floats.
+    pub row: Vec<f32>,
+    /// What they meet: int8 codes, or floats.
+    pub input: Vec<f32>,
+    /// What every neuron sums up: accumulators, or floats.
+    pub sums: Vec<f32>,
+    /// Of a ternary layer, what its integers are worth.
+    pub units: Option<Units>,
+}
+
+/// The floats beside the integers of a ternary layer.
+#[derive(Clone, Copy)]
+pub struct Units {
+    /// One step of a code, RMSNorm's output being so many of them.
+    pub step: f32,
+    /// What a trit is worth: the layer's scale.
+    pub beta: f32,
+    /// One unit of an accumulator: `beta step`.
+    pub unit: f32,
+}
+
+impl Walk {
+    /// An image through a ternary network. `chosen` are the neurons to show, the first layer's first; where it has none,
+    /// it is the one with the largest sum.
+    ///
+    /// # Panics
+    /// If shapes do not chain, or a layer has no such neuron.
+    pub fn ternary(packed: &[Packed], gains: &[Vec<f32>], eps: f32, chosen: &[usize], image: &[u8]) -> Walk {
+        let stage = |((i, layer), packed): ((usize, reference::Layer), &Packed)| {
+            let sums: Vec<f32> = layer.acc.iter().map(|&sum| sum as f32).collect();
+            let neuron = chosen.get(i).copied().unwrap_or_else(|| largest(&sums));
+            Stage {
+                neuron,
+                row: (0..packed.cols).map(|col| f32::from(packed.trit(neuron, col))).collect(),
+                input: layer.codes.q.iter().map(|&code| f32::from(code)).collect(),
+                sums,
+                units: Some(Units {
+                    step: layer.factors.step[0],
+                    beta: packed.scale,
+                    unit: layer.factors.y_scale[0],
+                }),
+            }
+        };
+        let layers = reference::mlp(packed, gains, eps, image);
+        let layers: Vec<Stage> = layers.into_iter().enumerate().zip(packed).map(stage).collect();
+        let last = layers.last().expect("a network has a layer");
+        let unit = last.units.map_or(1.0, |units| units.unit);
+        let logits = last.sums.iter().map(|sum| unit * sum).collect();
+        Walk::of(image, layers, logits)
+    }
+
+    /// [`Walk::ternary`] through the float twin.
+    ///
+    /// # Panics
+    /// As [`Walk::ternary`].
+    pub fn float(weights: &[Vec<f32>], gains: &[Vec<f32>], eps: f32, chosen: &[usize], image: &[u8]) -> Walk {
+        let stage = |((i, (input, sums)), weights): ((usize, (Vec<f32>, Vec<f32>)), &Vec<f32>)| {
+            let neuron = chosen.get(i).copied().unwrap_or_else(|| largest(&sums));
+            let row = weights[neuron * input.len()..][..input.len()].to_vec();
+            Stage { neuron, row, input, sums, units: None }
+        };
+        let layers = reference::mlp_f32(weights, gains, eps, image);
+        let layers: Vec<Stage> = layers.into_iter().enumerate().zip(weights).map(stage).collect();
+        let logits = layers.last().expect("a network has a layer").sums.clone();
+        Walk::of(image, layers, logits)
+    }
+
+    /// Whose it is, is not known yet.
+    fn of(image: &[u8], layers: Vec<Stage>, logits: Vec<f32>) -> Walk {
+        let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let powers: Vec<f64> = logits.iter().map(|logit| f64::from(logit - most).exp()).collect();
+        let sum: f64 = powers.iter().sum();
+        let probabilities = powers.into_iter().map(|power| power / sum).collect();
+        let image = image.to_vec();
+        let size = [1, image.len()];
+        Walk { title: String::new(), image, size, label: 0, layers, logits, probabilities, loss: 0.0 }
+    }
+
+    /// Says what the image is.
+    #[must_use]
+    pub fn labelled(self, title: String, size: [usize; 2], label: usize) -> Walk {
+        let (loss, _, _) = reference::softmax_xent(&self.logits, &[label as u32], 0.0);
+        Walk { title, size, label, loss: f64::from(loss), ..self }
+    }
+
+    /// The class that the network says.
+    pub fn said(&self) -> usize {
+        largest(&self.logits)
+    }
+
+    /// All of it for a terminal of 80 columns, with so many terms of each neuron.
+    pub fn text(&self, terms: usize) -> String {
+        let mut out = format!("{}: it is a {}, the network says {}\n", self.title, self.label, self.said());
+        let last = self.layers.len() - 1;
+        for (i, stage) in self.layers.iter().enumerate() {
+            stage.text(&mut out, i, i == last, terms);
+        }
+        let integers = self.layers[last].units.is_some();
+        let mut rows = vec![vec!["class".to_string(), "logit".into(), "softmax".into()]];
+        if integers {
+            rows[0].insert(1, "accumulator".into());
+        }
+        for (class, (logit, share)) in self.logits.iter().zip(&self.probabilities).enumerate() {
+            let mut row = vec![class.to_string(), format!("{logit:.4}"), format!("{:.2} %", 100.0 * share)];
+            if integers {
+                row.insert(1, signed(self.layers[last].sums[class]));
+            }
+            rows.push(row);
+        }
+        let exponentials = 1.0 / self.probabilities[self.said()];
+        let _ = write!(
+            out,
+            "\n{}\nsoftmax        e^(logit - largest logit), divided by the sum of all: {exponentials:.4}\n\
+             cross-entropy  against the label {}: -ln {:.6} = {:.4} nats\n\
+             \x20              (who knows nothing pays ln {} = {:.4})\n",
+            columns(&rows).trim_end(),
+            self.label,
+            self.probabilities[self.label],
+            self.loss,
+            self.logits.len(),
+            (self.logits.len() as f64).ln(),
+        );
+        out
+    }
+
+    /// All of it for a program.
+    pub fn json(&self) -> Value {
+        let stage = |stage: &Stage| {
+            let [adds, subtracts, skips] = stage.counts(0..stage.row.len());
+            let whole = |values: &[f32]| match stage.units {
+                Some(_) => json!(values.iter().map(|&value| value as i64).collect::<Vec<_>>()),
+                None => json!(values),
+            };
+            let mut line = json!({
+                "rows": stage.sums.len(), "cols": stage.row.len(), "neuron": stage.neuron, "row": whole(&stage.row),
+                "input": whole(&stage.input), "sums": whole(&stage.sums),
+                "step": stage.units.map(|units| units.step), "beta": stage.units.map(|units| units.beta),
+                "unit": stage.units.map(|units| units.unit),
+            });
+            if stage.units.is_some() {
+                line["counts"] = json!({"add": adds, "subtract": subtracts, "skip": skips});
+            }
+            line
+        };
+        json!({
+            "label": self.label, "said": self.said(), "loss": self.loss, "logits": self.logits,
+            "probabilities": self.probabilities, "layers": self.layers.iter().map(stage).collect::<Vec<_>>(),
+        })
+    }
+
+    /// The image, the first layer's neuron over it, every layer's sums, and the shares of the classes.
+    pub fn png(&self) -> Vec<u8> {
+        picture::walk_png(self)
+    }
+}
+
+/// The first of the largest.
+fn largest(values: &[f32]) -> usize {
+    (0..values.len()).rev().max_by(|&a, &b| values[a].total_cmp(&values[b])).unwrap_or(0)
+}
+
+/// An integer in a float.
+fn signed(value: f32) -> String {
+    format!("{}{}", if value < 0.0 { "-" } else { "" }, thousands(value.abs() as usize))
+}
+
+impl Stage {
+    /// Of these inputs, how many weights add theirs, subtract it, skip it.
+    fn counts(&self, inputs: impl Iterator<Item = usize> + Clone) -> [usize; 3] {
+        let of = |sign: f32| inputs.clone().filter(|&i| self.row[i] == sign).count();
+        [of(1.0), of(-1.0), of(0.0)]
+    }
+
+    fn text(&self, out: &mut String, layer: usize, last: bool, terms: usize) {
+        let (rows, cols) = (thousands(self.sums.len()), thousands(self.row.len()));
+        let lit: Vec<usize> = (0..self.input.len()).filter(|&i| self.input[i] != 0.0).collect();
+        let [least, most] =
+            [f32::min, f32::max].map(|of| self.input.iter().copied().reduce(of).unwrap_or(0.0));
+        let _ = writeln!(out, "\nlayer {layer}   {rows} neurons <- {cols} inputs, no bias");
+        let told = match self.units {
+            Some(Units { step, .. }) => format!(
+                "int8 codes from {least} to {most}; a step of them is worth {step:.5}\n          after RMSNorm"
+            ),
+            None => format!("floats from {least:.4} to {most:.4}, after RMSNorm"),
+        };
+        let _ = writeln!(out, "  input   {told}; {} are not 0", thousands(lit.len()));
+        let chosen = if last { "the class with the largest sum" } else { "the one with the largest sum" };
+        let chosen = if self.neuron == largest(&self.sums) { format!(", {chosen}") } else { String::new() };
+        let [adds, subtracts, skips] = self.counts(0..self.row.len());
+        match self.units {
+            Some(_) => {
+                let _ = writeln!(
+                    out,
+                    "  row     neuron {}{chosen}\n          {adds} weights add their input, {subtracts} subtract it, {skips} skip it",
+                    self.neuron
+                );
+            }
+            None => {
+                let _ = writeln!(out, "  row     neuron {}{chosen}", self.neuron);
+            }
+        }
+        let mut sum = 0.0f32;
+        let mut lines = vec![match self.units {
+            Some(_) => vec!["input", "code", "weight", "does", "sum"],
+            None => vec!["input", "value", "weight", "product", "sum"],
+        }];
+        let cells: Vec<Vec<String>> = lit
+            .iter()
+            .take(terms)
+            .map(|&i| {
+                let (x, w) = (self.input[i], self.row[i]);
+                sum += x * w;
+                match self.units {
+                    Some(_) => {
+                        let does = if w > 0.0 {
+                            "add"
+                        } else if w < 0.0 {
+                            "subtract"
+                        } else {
+                            "skip"
+                        };
+                        vec![i.to_string(), x.to_string(), w.to_string(), does.into(), signed(sum)]
+                    }
+                    None => {
+                        let product = format!("{:.5}", x * w);
+                        vec![
+                            i.to_string(),
+                            format!("{x:.5}"),
+                            format!("{w:.5}"),
+                            product,
+                            format!("{sum:.5}"),
+                        ]
+                    }
+                }
+            })
+            .collect();
+        let head = lines.remove(0).into_iter().map(String::from).collect();
+        let table = columns(&[vec![head], cells].concat());
+        for line in table.lines() {
+            let _ = writeln!(out, "        {line}");
+        }
+        let rest = lit.len().saturating_sub(terms);
+        if rest > 0 {
+            let _ = writeln!(out, "          and {} more", thousands(rest));
+        }
+        let total = self.sums[self.neuron];
+        match self.units {
+            Some(Units { beta, unit, step }) => {
+                let [adds, subtracts, skips] = self.counts(lit.iter().copied());
+                let _ = writeln!(
+                    out,
+                    "  sum     of the inputs that are not 0, {adds} added, {subtracts} subtracted, {skips} skipped:\n          \
+                     accumulator {}, worth {:.4}\n  scales  one unit of it is worth {unit:.3e} = beta {beta:.5} x step {step:.5}",
+                    signed(total),
+                    unit * total,
+                );
+            }
+            None => {
+                let _ = writeln!(out, "  sum     {total:.5}: every term is a multiplication and an addition");
+            }
+        }
+        let [least, most] =
+            [f32::min, f32::max].map(|of| self.sums.iter().copied().reduce(of).unwrap_or(0.0));
+        let [least, most] = [least, most].map(|sum| match self.units {
+            Some(_) => signed(sum),
+            None => format!("{sum:.4}"),
+        });
+        let positive = self.sums.iter().filter(|sum| **sum > 0.0).count();
+        let next = match last {
+            true => "the scale makes logits of them".to_string(),
+            false => format!("ReLU keeps the {} above 0", thousands(positive)),
+        };
+        let what = if self.units.is_some() { "accumulators, i32" } else { "floats" };
+        let _ = writeln!(out, "  output  {rows} {what} from {least} to {most}; {next}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_walk_says_what_each_term_does() {
+        // Pixels 255, 0 and 51 under gains of 1: codes 127, 0 and 25.
+        let first = Packed::pack(&[1, 1, -1, 0, -1, 1], 2, 3, 0.5);
+        let second = Packed::pack(&[1, 0, -1, 1], 2, 2, 0.25);
+        let gains = [vec![1.0; 3], vec![1.0; 2]];
+        let walk = Walk::ternary(&[first, second], &gains, 1e-5, &[], &[255, 0, 51]);
+        let walk = walk.labelled("one".into(), [1, 3], 1);
+        assert_eq!(walk.layers[0].input, [127.0, 0.0, 25.0]);
+        assert_eq!((walk.layers[0].neuron, &walk.layers[0].sums[..]), (0, &[102.0, 25.0][..]));
+        assert_eq!(walk.layers[1].input, [127.0, 31.0]);
+        assert_eq!(walk.layers[1].sums, [127.0, -96.0]);
+        assert_eq!(walk.said(), 0);
+        let share: f64 = walk.probabilities.iter().sum();
+        assert!((share - 1.0).abs() < 1e-12 && (walk.loss + walk.probabilities[1].ln()).abs() < 1e-5);
+        let text = walk.text(12);
+        for part in [
+            "2 neurons <- 3 inputs, no bias",
+            "2 weights add their input, 1 subtract it, 0 skip it",
+            "1 added, 1 subtracted, 0 skipped",
+            "accumulator 102",
+            "against the label 1",
+        ] {
+            assert!(text.contains(part), "{part:?} is missing in {text}");
+        }
+        let terms = [[("0", "127"), ("1", "add")], [("2", "25"), ("-1", "subtract")]];
+        for [(input, code), (weight, does)] in terms {
+            let words = [input, code, weight, does];
+            let line = |line: &str| line.split_whitespace().collect::<Vec<_>>().starts_with(&words);
+            assert!(text.lines().any(line), "{words:?} is missing in {text}");
+        }
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        assert!(walk.text(1).contains("and 1 more"));
+        // Another neuron is shown where it is asked for.
+        assert_eq!(
+            Walk::ternary(&[Packed::pack(&[1, -1], 2, 1, 1.0)], &[vec![1.0]], 1e-5, &[1], &[9]).layers[0]
+                .neuron,
+            1
+        );
+        assert!(walk.png().starts_with(b"\x89PNG"));
+    }
+}

@@ -1,0 +1,322 @@
+//! A run as it goes on, on a whole terminal: curves, flips by layer, the weights of the first layer. Draws into a frame;
+//! knows no terminal and no file.
+
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::style::{Color, Style, Stylize};
+use ratatui::symbols::Marker;
+use ratatui::text::Line;
+use ratatui::widgets::{Axis, Chart, Dataset, GraphType};
+
+use super::chart::short;
+use super::{Point, Weights};
+
+/// Columns and rows of the smallest terminal that it is drawn on.
+pub const LEAST: [u16; 2] = [80, 20];
+
+/// What is known of a run.
+#[derive(Clone, Debug, Default)]
+pub struct Live {
+    /// What is trained, and where.
+    pub title: String,
+    /// Epochs in all.
+    pub epochs: usize,
+    /// Epochs done, with what is done of the next.
+    pub at: f64,
+    /// The epochs that are done.
+    pub points: Vec<Point>,
+    /// The training loss of the epoch that goes on, as in [`Point::steps`].
+    pub now: Vec<(f64, f64)>,
+    /// Share of each layer's trits that flipped in the last epoch.
+    pub flips: Vec<f64>,
+    /// Of neurons of the first layer, each weight from -1 to 1.
+    pub fields: Vec<Vec<f64>>,
+    /// Height and width of what they look at.
+    pub size: [usize; 2],
+    /// Images a second.
+    pub speed: Option<f64>,
+    /// Seconds to the end.
+    pub left: Option<f64>,
+    /// Whether somebody trains, and which key does what.
+    pub footer: String,
+    /// Whether colours are seen.
+    pub color: bool,
+}
+
+/// Neurons that no terminal shows more of.
+const FIELDS: usize = 64;
+
+impl Live {
+    /// Takes over what the first layer looks for.
+    pub fn look(&mut self, first: &Weights) {
+        let ([rows, cols], share) = (first.shape(), first.share());
+        let field = |row| (0..cols).map(|col| share(row, col)).collect();
+        self.fields = (0..rows.min(FIELDS)).map(field).collect();
+    }
+
+    /// Draws all of it.
+    pub fn draw(&self, frame: &mut Frame) {
+        let tile = self.size[0].div_ceil(2) as u16;
+        let flips = self.flips.len().min(6) as u16;
+        let fixed = 3 + if flips > 0 { flips + 1 } else { 0 };
+        // The weights get room if the curves keep theirs: a line above, and one or two rows of neurons.
+        let room = frame.area().height.saturating_sub(fixed + 8 + 1) / (tile + 1);
+        let fields = match self.fields.is_empty() || room == 0 {
+            true => 0,
+            false => 1 + room.min(2) * (tile + 1),
+        };
+        let [title, progress, curves, layers, weights, footer] = Layout::vertical([
+            Constraint::Length(1),
+            Constraint::Length(1),
+            Constraint::Min(8),
+            Constraint::Length(if flips > 0 { flips + 1 } else { 0 }),
+            Constraint::Length(fields),
+            Constraint::Length(1),
+        ])
+        .areas(frame.area());
+        frame.render_widget(Line::from(self.title.as_str()).bold(), title);
+        self.progress(frame, progress);
+        let [loss, accuracy] = Layout::horizontal([Constraint::Fill(1); 2]).areas(curves);
+        self.losses(frame, loss);
+        self.accuracies(frame, accuracy);
+        self.flipped(frame, layers);
+        self.weights(frame, weights);
+        frame.render_widget(Line::from(self.footer.as_str()).dim(), footer);
+    }
+
+    fn progress(&self, frame: &mut Frame, area: Rect) {
+        let share = (self.at / self.epochs.max(1) as f64).clamp(0.0, 1.0);
+        let epoch = (self.at.floor() as usize + 1).min(self.epochs);
+        let mut told = format!("epoch {epoch}/{}  {:.0} %", self.epochs, 100.0 * share);
+        if let Some(speed) = self.speed {
+            told += &format!("  {speed:.0} images/s");
+        }
+        if let Some(left) = self.left.filter(|_| share < 1.0) {
+            told += &format!("  {} left", clock(left));
+        }
+        let [bar, text] =
+            Layout::horizontal([Constraint::Fill(1), Constraint::Length(told.len() as u16 + 1)]).areas(area);
+        let done = "█".repeat((share * f64::from(bar.width)).round() as usize);
+        frame.render_widget(Line::from(done).fg(Color::LightBlue), bar);
+        frame.render_widget(Line::from(told).right_aligned(), text);
+    }
+
+    fn losses(&self, frame: &mut Frame, area: Rect) {
+        let log = |points: Vec<(f64, f64)>| -> Vec<(f64, f64)> {
+            let real = points.into_iter().filter(|(_, loss)| *loss > 0.0 && loss.is_finite());
+            real.map(|(at, loss)| (at, loss.log10())).collect()
+        };
+        let within = self.points.iter().flat_map(|point| &point.steps).chain(&self.now).copied();
+        let train = log(within.collect());
+        let test = log(self.ends(|point| point.loss[1]));
+        let last =
+            |line: &[(f64, f64)]| line.last().map_or(String::new(), |at| format!(" {:.4}", 10f64.powf(at.1)));
+        let told = ["loss, log".into(), last(&train), last(&test)];
+        self.chart(frame, area, told, [train, test], |y| short(10f64.powf(y)));
+    }
+
+    fn accuracies(&self, frame: &mut Frame, area: Rect) {
+        let [train, test] = [0, 1].map(|i| self.ends(|point| 100.0 * point.accuracy[i]));
+        let last = |line: &[(f64, f64)]| line.last().map_or(String::new(), |at| format!(" {:.2} %", at.1));
+        let told = ["accuracy".into(), last(&train), last(&test)];
+        self.chart(frame, area, told, [train, test], |y| format!("{y:.1}"));
+    }
+
+    /// A value of each epoch at its end.
+    fn ends(&self, of: impl Fn(&Point) -> f64) -> Vec<(f64, f64)> {
+        let at = self.points.iter().enumerate().map(|(i, point)| ((i + 1) as f64, of(point)));
+        at.filter(|(_, value)| value.is_finite()).collect()
+    }
+
+    /// Training and test over the epochs.
+    fn chart(
+        &self,
+        frame: &mut Frame,
+        area: Rect,
+        [name, train, test]: [String; 3],
+        lines: [Vec<(f64, f64)>; 2],
+        label: impl Fn(f64) -> String,
+    ) {
+        let all = || lines.iter().flatten().map(|at| at.1);
+        let (low, high) = (all().fold(f64::INFINITY, f64::min), all().fold(f64::NEG_INFINITY, f64::max));
+        let [head, area] = Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(area);
+        let told = vec![name.into(), format!("  train{train}").fg(TRAIN), format!("  test{test}").fg(TEST)];
+        frame.render_widget(Line::from(told), head);
+        if low > high {
+            return frame.render_widget(Line::from("nothing yet").dim(), area);
+        }
+        let margin = 0.05 * (high - low).max(0.02);
+        let (low, high) = (low - margin, high + margin);
+        let marker = if self.color { Marker::Braille } else { Marker::Dot };
+        let line = |i: usize, color| {
+            Dataset::default()
+                .data(&lines[i])
+                .marker(marker)
+                .graph_type(GraphType::Line)
+                .style(Style::new().fg(color))
+        };
+        let last = self.at.ceil().max(1.0);
+        let chart = Chart::new(vec![line(0, TRAIN), line(1, TEST)])
+            .x_axis(Axis::default().bounds([0.0, last]).labels(["0".to_string(), format!("{last}")]))
+            .y_axis(Axis::default().bounds([low, high]).labels([low, (low + high) / 2.0, high].map(label)));
+        frame.render_widget(chart, area);
+    }
+
+    fn flipped(&self, frame: &mut Frame, area: Rect) {
+        if area.height == 0 {
+            return;
+        }
+        let rows = Layout::vertical(vec![Constraint::Length(1); area.height.into()]).split(area);
+        frame.render_widget(Line::from("trits that flipped in the last epoch"), rows[0]);
+        for (layer, (share, row)) in self.flips.iter().zip(&rows[1..]).enumerate() {
+            let told = format!("layer {layer}  {:6.2} %  ", 100.0 * share);
+            let room = f64::from(row.width.saturating_sub(told.len() as u16));
+            let bar = "█".repeat((share.clamp(0.0, 1.0) * room).round() as usize);
+            frame.render_widget(Line::from(vec![told.into(), bar.fg(Color::LightBlue)]), *row);
+        }
+    }
+
+    /// As many neurons as there is room for, a row of characters for two rows of weights.
+    fn weights(&self, frame: &mut Frame, area: Rect) {
+        let [height, width] = self.size;
+        let [tall, wide] = [height.div_ceil(2) + 1, width + 1];
+        if area.height == 0 || height * width == 0 {
+            return;
+        }
+        let told = match self.color {
+            true => "what the first neurons look for: yellow adds, blue subtracts",
+            false => "what the first neurons look for: a block adds its input",
+        };
+        let [head, area] = Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(area);
+        frame.render_widget(Line::from(told), head);
+        let across = usize::from(area.width) / wide;
+        let shown = (across * (usize::from(area.height) / tall)).min(self.fields.len());
+        for (i, field) in self.fields.iter().take(shown).enumerate() {
+            let [left, top] = [(i % across * wide) as u16, (i / across * tall) as u16];
+            let name = Line::from(format!("neuron {i}")).dim();
+            frame.render_widget(
+                name,
+                Rect { x: area.x + left, y: area.y + top, width: width as u16, height: 1 },
+            );
+            for y in (0..height).step_by(2) {
+                for x in 0..width {
+                    let upper = sign(field.get(y * width + x));
+                    let lower = sign(field.get((y + 1) * width + x));
+                    let at = (area.x + left + x as u16, area.y + top + 1 + (y / 2) as u16);
+                    let Some(cell) = frame.buffer_mut().cell_mut(at) else { continue };
+                    if self.color {
+                        cell.set_symbol("▀").set_fg(COLORS[upper]).set_bg(COLORS[lower]);
+                    } else {
+                        cell.set_symbol(
+                            [[" ", "▄"], ["▀", "█"]][usize::from(upper == 2)][usize::from(lower == 2)],
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+const TRAIN: Color = Color::Gray;
+const TEST: Color = Color::LightBlue;
+
+/// Of a weight that is negative, near 0, positive: every eye tells them apart.
+const COLORS: [Color; 3] = [Color::Blue, Color::Black, Color::Yellow];
+
+fn sign(weight: Option<&f64>) -> usize {
+    weight.map_or(1, |weight| 1 + usize::from(*weight > 0.25) - usize::from(*weight < -0.25))
+}
+
+/// Seconds as people say them.
+fn clock(seconds: f64) -> String {
+    let whole = seconds.round() as u64;
+    match (whole / 3600, whole / 60 % 60, whole % 60) {
+        (0, 0, seconds) => format!("{seconds} s"),
+        (0, minutes, seconds) => format!("{minutes}:{seconds:02} min"),
+        (hours, minutes, _) => format!("{hours}:{minutes:02} h"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ratatui::Terminal;
+    use ratatui::backend::TestBackend;
+
+    use super::*;
+    use crate::ternary::Packed;
+
+    fn drawn(live: &Live, width: u16, height: u16) -> Vec<String> {
+        let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("a terminal in memory");
+        terminal.draw(|frame| live.draw(frame)).expect("drawn");
+        let buffer = terminal.backend().buffer().clone();
+        let row =
+            |y: u16| (0..width).map(|x| buffer[(x, y)].symbol()).collect::<String>().trim_end().to_string();
+        (0..height).map(row).collect()
+    }
+
+    fn live() -> Live {
+        let point = |i: usize| Point {
+            loss: [0.5 / (i + 1) as f64, 0.2 / (i + 1) as f64],
+            accuracy: [0.9, 0.95],
+            steps: (1..=4).map(|k| (i as f64 + f64::from(k) / 4.0, 2.0 / (i + k as usize) as f64)).collect(),
+            ..Point::default()
+        };
+        let mut live = Live {
+            title: "784-256-10 in ternary".into(),
+            epochs: 4,
+            at: 2.5,
+            points: (0..2).map(point).collect(),
+            now: vec![(2.25, 0.4)],
+            flips: vec![0.45, 0.2],
+            size: [4, 10],
+            speed: Some(12_345.0),
+            left: Some(75.0),
+            footer: "q leaves".into(),
+            color: true,
+            ..Live::default()
+        };
+        let trits: Vec<i8> = (0..80).map(|i| if i < 40 { 1 } else { -1 }).collect();
+        live.look(&Weights::Trits(&Packed::pack(&trits, 2, 40, 1.0)));
+        live
+    }
+
+    #[test]
+    fn all_of_it_is_on_the_screen() {
+        let text = drawn(&live(), 80, 30).join("\n");
+        for part in [
+            "784-256-10 in ternary",
+            "epoch 3/4  62 %  12345 images/s  1:15 min left",
+            "loss, log  train 0.4000  test 0.1000",
+            "accuracy  train 90.00 %  test 95.00 %",
+            "what the first neurons look for: yellow adds, blue subtracts",
+            "layer 0   45.00 %",
+            "layer 1   20.00 %",
+            "neuron 0",
+            "neuron 1",
+            "▀▀▀▀▀▀▀▀▀▀ ▀▀▀▀▀▀▀▀▀▀",
+            "q leaves",
+        ] {
+            assert!(text.contains(part), "{part:?} is missing in\n{text}");
+        }
+        // Without colours a weight above 0 is a block, and the other neuron is blank.
+        let blocks = drawn(&Live { color: false, ..live() }, 80, 30);
+        let names = blocks.iter().position(|line| line.starts_with("neuron 0")).expect("the neurons");
+        assert_eq!(blocks[names + 1..names + 3], ["██████████", "██████████"], "{blocks:?}");
+    }
+
+    #[test]
+    fn it_is_drawn_whatever_the_terminal_and_the_run() {
+        let [least_width, least_height] = LEAST;
+        let many = Live { flips: vec![1.5; 40], ..live() };
+        let odd =
+            Live { points: vec![Point::missing(); 3], now: vec![(0.1, f64::NAN), (0.2, 0.0)], ..live() };
+        for live in [Live::default(), live(), many, odd] {
+            for (width, height) in [(least_width, least_height), (120, 40), (300, 100), (10, 5), (1, 1)] {
+                assert_eq!(drawn(&live, width, height).len(), usize::from(height));
+            }
+        }
+        let small = drawn(&Live { size: [28, 28], ..live() }, least_width, least_height).join("\n");
+        assert!(small.contains("loss, log") && !small.contains("neuron"), "curves come first:\n{small}");
+        assert_eq!([3.2, 75.0, 7300.0].map(clock), ["3 s", "1:15 min", "2:01 h"]);
+    }
+}
