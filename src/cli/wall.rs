@@ -12,7 +12,7 @@ use crate::gpu::Gpu;
 use crate::measure::ceilings::spread;
 use crate::measure::wall::{self, ENERGY_SHAPE, Part, Session, Wall};
 use crate::measure::{Wanted, Watch};
-use crate::report::wall::{compare_page, tables, wall_page};
+use crate::report::wall::{compare_page, questions_text, reasons, tables, wall_page};
 use crate::store::SCHEMA;
 
 const EXAMPLES: &str = "\
@@ -144,11 +144,16 @@ impl SectionFlags {
     }
 }
 
-/// Measures something that tells its progress and can be stopped.
+/// Measures something that tells its progress and can be stopped: on one line of a terminal, elsewhere line by line.
 fn watched<T>(measure: impl FnOnce(&mut Watch) -> T) -> T {
-    let start = Instant::now();
-    let mut tell = |line: String| super::tell(format!("{:>5.0} s  {line}", start.elapsed().as_secs_f64()));
-    measure(&mut Watch { tell: &mut tell, stop: &interrupt::asked })
+    let (start, bar) = (Instant::now(), super::spinner());
+    let mut tell = |line: String| match bar.is_hidden() {
+        true => super::tell(format!("{:>5.0} s  {line}", start.elapsed().as_secs_f64())),
+        false => bar.set_message(line),
+    };
+    let found = measure(&mut Watch { tell: &mut tell, stop: &interrupt::asked });
+    bar.finish_and_clear();
+    found
 }
 
 pub fn run(flags: &Flags) -> Outcome {
@@ -176,6 +181,7 @@ pub fn run(flags: &Flags) -> Outcome {
         super::say(format!("\n{title}\n{}", table.trim_end()))?;
     }
     say_notes(&wall)?;
+    super::say(format!("\n{}", questions_text(&wall, &flags.table.energy_model).trim_end()))?;
     super::say(format!("\n{} s; the page is {}", wall.seconds.round(), shown(&page)))?;
     if flags.section.json {
         super::print_json("wall", object(value))?;
@@ -191,8 +197,8 @@ fn say_notes(wall: &Wall) -> Result<(), Failure> {
     for note in &wall.notes {
         super::say(format!("\n{note}"))?;
     }
-    for gap in &wall.gaps {
-        super::say(format!("left out: {}: {}", gap.what, gap.reason))?;
+    for (reason, whats) in reasons(&wall.gaps) {
+        super::say(format!("left out, {reason}: {whats}"))?;
     }
     Ok(())
 }
@@ -248,8 +254,8 @@ pub fn energy(flags: &EnergyFlags) -> Outcome {
         }
     };
     super::say(tables::energy_text(&energy, &flags.table.energy_model).trim_end())?;
-    for gap in &energy.gaps {
-        super::say(format!("left out: {}: {}", gap.what, gap.reason))?;
+    for (reason, whats) in reasons(&energy.gaps) {
+        super::say(format!("left out, {reason}: {whats}"))?;
     }
     if flags.section.json {
         let mut line = gpu.as_ref().map(super::device_json).unwrap_or_default();
