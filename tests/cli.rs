@@ -154,7 +154,7 @@ fn bench_gemv_measures_every_variant_and_says_what_it_found() {
             }
         }
     }
-    assert!(stdout(&output).contains("% read") && stderr(&output).contains("read: "));
+    assert!(stdout(&output).contains("% read") && stderr(&output).contains("bench gemv: "));
 }
 
 #[test]

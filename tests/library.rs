@@ -184,7 +184,7 @@ fn a_program_tunes_its_products_once_and_keeps_the_choice_where_it_likes() {
         }
     });
     let (again, winner) = (again.expect("sure at last"), found[0].winner);
-    assert!(found[0].sure, "{found:?}");
+    assert!(found[0].sure, "it spread by {}", found[0].spread);
     assert_eq!(kernels::chosen(&again, wanted.operation, shape), winner);
     // Without a file nothing is kept.
     let other = open();

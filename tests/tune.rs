@@ -211,6 +211,47 @@ fn bench_measures_the_kept_choice() {
 }
 
 #[test]
+fn a_benchmark_keeps_its_ceilings_and_says_when_it_used_kept_ones() {
+    let cache = tempfile::tempdir().expect("a folder");
+    let measured_over = |memory: &str, flags: &[&str]| {
+        let args = ["bench", "gemv", "--shapes", SHAPE, "--memory", memory, "--no-tune", "--json"];
+        let output = sterna(cache.path(), &[&args, flags].concat());
+        // What is faster than a ceiling that was measured beside other work is another test's.
+        assert!([0, 1].contains(&code(&output)), "{}", stderr(&output));
+        let said = stderr(&output);
+        assert!(
+            said.lines().filter(|line| line.starts_with("bench gemv: 7 products at 1 shape")).count() == 1,
+            "{said}"
+        );
+        // Beside it a line for each figure that cannot be trusted, and none of progress.
+        assert!(said.lines().skip(1).all(|line| line.contains("of the read bandwidth")), "{said}");
+        let line = result(&output);
+        (line["read_gb_per_s"].as_f64().expect("a figure"), line["ceilings_kept_seconds"].as_f64(), said)
+    };
+    let run = |flags: &[&str]| measured_over("16", flags);
+    let (first, kept, said) = run(&["--seconds", "0.02"]);
+    assert!(kept.is_none() && said.contains("ceilings measured"), "{said}");
+    let (again, kept, said) = run(&["--seconds", "0.01"]);
+    assert!(kept.is_some_and(|age| age > 0.0) && said.contains("--fresh measures again"), "{said}");
+    assert!(again >= first, "the better figure counts");
+    // What is asked for more time, over other memory, or anew, is measured.
+    for flags in [&["--seconds", "0.03"][..], &["--seconds", "0.01", "--fresh"]] {
+        assert_eq!(run(flags).1, None, "{flags:?}");
+    }
+    assert_eq!(measured_over("8", &["--seconds", "0.01"]).1, None, "a cache may hold less memory");
+    assert_eq!(run(&["--seconds", "0", "--checked"]).1, None, "with checks nothing is kept");
+    // Nor does a file of yesterday count, or a broken one.
+    let files = fs::read_dir(cache.path()).expect("the folder").map(|entry| entry.expect("an entry").path());
+    let file = files.filter(|path| text(path).ends_with(".json")).next().expect("a file");
+    let mut old: Value = serde_json::from_str(&fs::read_to_string(&file).expect("text")).expect("JSON");
+    old["unix_seconds"] = json!(old["unix_seconds"].as_f64().expect("a time") - 86_400.0);
+    for broken in [old.to_string(), old.to_string()[..99].to_string()] {
+        fs::write(&file, broken).expect("written");
+        assert_eq!(run(&["--seconds", "0"]).1, None);
+    }
+}
+
+#[test]
 fn what_is_wrong_with_the_file_is_put_right_without_a_word() {
     let folder = tempfile::tempdir().expect("a folder");
     let (data, cache) = (data(folder.path()), folder.path().join("cache"));
@@ -295,15 +336,13 @@ fn what_computes_something_else_is_never_chosen() {
 fn the_slower_of_two_is_not_chosen() {
     let gpu = gpu(Shaders::Plain);
     let right = kernels::variants("gemv_ternary")[0];
-    let from = "a += vec4<i32>(dot16(";
-    // The same sums after two hundred rounds of nothing, for all that a compiler knows of `words`.
-    let to = "for (var i = 0u; i < 200u; i++) { if i > p.words + 900u { a = -a; } }";
-    let slow = changed(right, "gemv_ternary_slow", from, &format!("{to} {from}"));
-    let wanted = Wanted { operation: "gemv_ternary", shape: [1, 300, 1000] };
+    let slow = slow();
+    let wanted = Wanted { operation: "gemv_ternary", shape: [1, 300, 1024] };
     let tuned = try_candidates(gpu, wanted, &[slow, right], Room::of(gpu), AMPLE)
         .expect("both are right")
         .expect("it fits");
-    assert!(tuned.winner == right, "{:?}", tuned.tried);
+    let times: Vec<_> = tuned.tried.iter().map(|tried| (tried.kernel.name, tried.seconds())).collect();
+    assert!(tuned.winner == right, "{times:?}");
 }
 
 /// A device of one's own, since what is chosen on it stays.
@@ -317,10 +356,11 @@ fn device() -> sterna::Gpu {
     sterna::Gpu::from_device(adapter.get_info(), device, queue, false)
 }
 
-/// A kernel that takes several times as long as the default, and computes the same.
+/// A kernel that takes several times as long as others where rows are whole vectors, and computes the same.
 fn slow() -> &'static Kernel {
-    let from = "a += vec4<i32>(dot16(";
-    let to = "for (var i = 0u; i < 400u; i++) { if i > p.words + 900u { a = -a; } }";
+    let from = "a = plus(a, v0, v1, v2, v3, activations(k));";
+    // Rounds of nothing, for all that a compiler knows of `words`.
+    let to = "for (var i = 0u; i < 4000u; i++) { if i > p.words + 900u { a = Sums(); } }";
     changed(kernels::variants("gemv_ternary")[0], "gemv_ternary_slow", from, &format!("{to} {from}"))
 }
 
@@ -329,11 +369,11 @@ fn a_kept_choice_that_the_default_beats_is_tried_again() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("kernels.txt");
     let gpu = device();
-    let wanted = Wanted { operation: "gemv_ternary", shape: [1, 300, 1000] };
+    let wanted = Wanted { operation: "gemv_ternary", shape: [1, 300, 1024] };
     let default = candidates(&gpu, wanted)[0];
     let found = try_candidates(&gpu, wanted, &[default, slow()], Room::of(&gpu), AMPLE);
     let mut tuned = found.expect("both are right").expect("it fits");
-    assert!(tuned.winner == default && tuned.sure && tuned.spread < 1.0, "{tuned:?}");
+    assert!(tuned.winner == default && tuned.sure, "{} {}", tuned.winner.name, tuned.spread);
     // As if another had won: whoever kept it was sure, or was not, or saw rounds that spread as far as anything.
     tuned.winner = slow();
     for (spread, sure, why) in
@@ -346,7 +386,7 @@ fn a_kept_choice_that_the_default_beats_is_tried_again() {
         assert_eq!(open, why.map(|why| (wanted, why)).into_iter().collect::<Vec<_>>(), "{spread} {sure}");
     }
     // What nobody chose is new, and the default need not be held against itself.
-    let other = Wanted { shape: [1, 40, 1000], ..wanted };
+    let other = Wanted { shape: [1, 40, 1024], ..wanted };
     assert_eq!(open(&gpu, Some(&file), &[other]).expect("the device works"), [(other, Why::New)]);
     (tuned.winner, tuned.spread, tuned.sure) = (default, 0.0, true);
     keep(&gpu, &file, &[tuned]).expect("written");

@@ -347,7 +347,7 @@ fn the_page_says_only_what_its_numbers_say() {
         assert!(fall != Fall::None || page.contains("No cache helps"));
     }
     // What is faster than its ceiling says that the ceiling was disturbed, in the table, the bars and the answers.
-    let disturbed = ", ceiling disturbed";
+    let disturbed = ", disturbed";
     let drawn = [wall.roofline_shape, wall.small_shape];
     for point in &mut wall.points {
         point.reached = Some(0.9);

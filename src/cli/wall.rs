@@ -144,16 +144,11 @@ impl SectionFlags {
     }
 }
 
-/// Measures something that tells its progress and can be stopped: on one line of a terminal, elsewhere line by line.
+/// Measures something that tells its progress and can be stopped.
 fn watched<T>(measure: impl FnOnce(&mut Watch) -> T) -> T {
-    let (start, bar) = (Instant::now(), super::spinner());
-    let mut tell = |line: String| match bar.is_hidden() {
-        true => super::tell(format!("{:>5.0} s  {line}", start.elapsed().as_secs_f64())),
-        false => bar.set_message(line),
-    };
-    let found = measure(&mut Watch { tell: &mut tell, stop: &interrupt::asked });
-    bar.finish_and_clear();
-    found
+    let start = Instant::now();
+    let mut tell = |line: String| super::tell(format!("{:>5.0} s  {line}", start.elapsed().as_secs_f64()));
+    measure(&mut Watch { tell: &mut tell, stop: &interrupt::asked })
 }
 
 pub fn run(flags: &Flags) -> Outcome {

@@ -1,5 +1,5 @@
 //! Ceilings that a file keeps for some hours, so that not every benchmark spends its time on them. They count for the
-//! same device, driver and kernels, and where they were measured at least as long over at least as much memory.
+//! same device, driver and kernels, over the same memory, and where they were measured at least as long.
 
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -48,7 +48,7 @@ impl Kept {
         let serves = kept.device == heading(gpu)
             && (0.0..3600.0 * HOURS).contains(&kept.age())
             && kept.seconds >= seconds
-            && kept.working_set >= working_set
+            && kept.working_set == working_set
             && names.iter().all(known);
         serves.then_some(kept)
     }

@@ -39,7 +39,8 @@ const WORTH: f64 = 1.25;
 impl Fall {
     /// What steps in the order of their sets say, and the first set beyond the fall. There is one if the faster half of the
     /// scale, above the geometric mean of the best step and the last, is one run of two steps or more, two or more follow
-    /// it, and the middle halves of the samples of the best step and of the last two keep to their side of that mean.
+    /// it, and the middle halves of the samples of the best step and of the last two keep to their side of that mean. Steps
+    /// past the best one that rise again as far as a fall worth the name say that chance moves them.
     pub(super) fn of(steps: &[Stair]) -> (Fall, Option<u64>) {
         let rate = |step: &Stair| step.probe.value();
         let steps: Vec<&Stair> = steps.iter().filter(|step| rate(step).is_some()).collect();
@@ -58,7 +59,14 @@ impl Fall {
             Probe::Measured(found) => holds(middle_half(found)),
             Probe::Missing { .. } => false,
         };
-        let told = run >= 2
+        let mut least = high;
+        let past = steps.iter().skip_while(|step| rate(step) != Some(high)).filter_map(|step| rate(step));
+        let rises = past.fold(false, |rises, rate| {
+            least = least.min(rate);
+            rises || rate > WORTH * least
+        });
+        let told = !rises
+            && run >= 2
             && beyond.len() >= 2
             && !beyond.iter().any(fast)
             && keep(best, &|[least, _]| least > middle)
@@ -186,6 +194,7 @@ mod tests {
         assert_eq!(of(&[10.0, 10.4, 9.9, 10.1, 9.8], 0.02), (Fall::None, None));
         for (what, rates, noise) in [
             ("up and down by chance", &[10.0, 14.0, 9.0, 13.0, 8.0, 14.0, 9.0, 8.5][..], 0.02),
+            ("dips before the end", &[35.0, 41.0, 30.0, 42.0, 41.0, 27.0, 40.0, 36.0, 19.0, 17.0], 0.02),
             ("one step by chance", &[10.0, 10.0, 19.0, 10.0, 10.0, 10.0], 0.02),
             ("the last step by chance", &[10.0, 10.0, 10.0, 10.0, 5.0], 0.02),
             ("samples that spread over the fall", &[10.0, 10.0, 10.0, 6.0, 6.0], 0.9),

@@ -39,7 +39,11 @@ pub fn wall_page(wall: &Wall, energy_model: &str) -> String {
 
 fn formats(wall: &Wall) -> Markup {
     html! {
-        p { "What a parameter takes and what it can say. A trit holds less than two bits; five of them fit a byte." }
+        p {
+            "What a parameter takes and what it can say. A trit holds less than two bits; five of them fit a byte. Digits are \
+             those of decimal numbers that the bits can tell apart; integers and trits are exact. Weights and activations in \
+             INT8 leave the smallest value unused, so that their range is the same on both sides."
+        }
         (tables::formats(&wall.formats).html(html! {}))
     }
 }
@@ -183,8 +187,8 @@ fn roofline(wall: &Wall) -> Markup {
         (tables::points(&points).html(html! {
             "The points. What binds one is the ceiling that would take it longest; balanced are those of which two ceilings \
              would take within a tenth of equally long. The spread is of the middle half of the samples; ≈ says that it is \
-             more than a twentieth. What reaches more than the whole of the roof was measured when the machine had less \
-             other work than at the ceiling: the ceiling was disturbed."
+             more than a twentieth. What reaches more than the whole of the roof says that its ceiling was disturbed: \
+             other work ran while that was measured."
         }))
         (gaps(&wall.gaps))
     }

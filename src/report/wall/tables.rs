@@ -46,7 +46,8 @@ impl fmt::Display for Table {
 
 /// The words of a cell or of an answer, without tags.
 pub(super) fn words(cell: &Markup) -> String {
-    let pieces = cell.0.split('<').enumerate();
+    let plain = cell.0.replace("<code>", "`").replace("</code>", "`");
+    let pieces = plain.split('<').enumerate();
     let text: String =
         pieces.filter_map(|(i, piece)| if i == 0 { Some(piece) } else { piece.split('>').nth(1) }).collect();
     let signs = [("–", "-"), ("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("\u{a0}", " "), ("&amp;", "&")];
@@ -61,7 +62,7 @@ fn spread(spread: f64) -> Markup {
 
 /// A share of what the ceilings allow. What is more than the whole says that one of them is too low.
 fn reached(found: f64) -> Markup {
-    html! { (share(found)) @if found > 1.0 { ", ceiling disturbed" } }
+    html! { (share(found)) @if found > 1.0 { ", disturbed" } }
 }
 
 fn seconds(seconds: Option<f64>) -> Markup {
@@ -123,14 +124,13 @@ pub fn points(points: &[&Measured]) -> Table {
             spread(point.spread),
             plain(point.intensity),
             unit(point.ops_per_second, "op/s"),
-            unit(point.bytes_per_second, "B/s"),
             or(point.bound_by, |bound| html! { (Bound::word(bound)) }),
             or(point.reached, reached),
         ]
     };
     #[rustfmt::skip]
     let head = [
-        "weights", "shape", "batch", "kernel", "median", "best", "spread", "op/B", "op/s", "B/s", "bound by", "of the roof",
+        "weights", "shape", "batch", "kernel", "median", "best", "spread", "op/B", "op/s", "bound by", "of the roof",
     ];
     Table::new(&head, points.iter().map(line))
 }
@@ -163,8 +163,9 @@ pub fn models(models: &[TokenCost]) -> Table {
 /// Number formats.
 pub fn formats(formats: &[NumberFormat]) -> Table {
     let line = |format: &NumberFormat| {
-        let NumberFormat { bits, max, decimal_digits, bytes_per_parameter, information_bits, .. } = *format;
-        let figures = [bits, max, decimal_digits, bytes_per_parameter, information_bits].map(trimmed);
+        let NumberFormat { bits, min, max, decimal_digits, bytes_per_parameter, information_bits, .. } =
+            *format;
+        let figures = [bits, min, max, decimal_digits, bytes_per_parameter, information_bits].map(trimmed);
         let bytes = [format.bytes_mnist, format.bytes_2b, format.bytes_7b, format.bytes_70b];
         let bytes = bytes.map(|bytes| unit(bytes, "B"));
         let name = html! { (format.name) };
@@ -172,7 +173,7 @@ pub fn formats(formats: &[NumberFormat]) -> Table {
     };
     #[rustfmt::skip]
     let head = [
-        "format", "bits", "largest", "digits", "bytes/parameter", "log2 of values", "MNIST’s", "2B", "7B", "70B", "of FP16",
+        "format", "bits", "smallest", "largest", "digits", "bytes/parameter", "log2 of values", "MNIST’s", "2B", "7B", "70B", "of FP16",
     ];
     Table::new(&head, formats.iter().map(line))
 }
