@@ -241,8 +241,9 @@ fn a_benchmark_keeps_its_ceilings_and_says_when_it_used_kept_ones() {
     assert_eq!(measured_over("8", &["--seconds", "0.01"]).1, None, "a cache may hold less memory");
     assert_eq!(run(&["--seconds", "0", "--checked"]).1, None, "with checks nothing is kept");
     // Nor does a file of yesterday count, or a broken one.
-    let files = fs::read_dir(cache.path()).expect("the folder").map(|entry| entry.expect("an entry").path());
-    let file = files.filter(|path| text(path).ends_with(".json")).next().expect("a file");
+    let mut files =
+        fs::read_dir(cache.path()).expect("the folder").map(|entry| entry.expect("an entry").path());
+    let file = files.find(|path| text(path).ends_with(".json")).expect("a file");
     let mut old: Value = serde_json::from_str(&fs::read_to_string(&file).expect("text")).expect("JSON");
     old["unix_seconds"] = json!(old["unix_seconds"].as_f64().expect("a time") - 86_400.0);
     for broken in [old.to_string(), old.to_string()[..99].to_string()] {

@@ -82,7 +82,7 @@ struct MatmulFlags {
 #[derive(Args)]
 struct CommonFlags {
     /// Seconds for each kernel at each shape, warming up included; more where 21 samples take longer.
-    #[arg(long, value_name = "S", default_value_t = 0.5, value_parser = seconds)]
+    #[arg(long, value_name = "S", default_value_t = 0.3, value_parser = seconds)]
     seconds: f64,
     /// Every variant that runs here, not only the one that this adapter would use.
     #[arg(long)]
@@ -182,7 +182,7 @@ fn products(
     if !flags.all {
         let wanted: Vec<Wanted> = shapes.iter().flat_map(|&shape| Wanted::at(&gpu, shape)).collect();
         // A product with a batch takes longer.
-        let each = if batch.is_some() { 0.5 } else { 1.0 };
+        let each = if batch.is_some() { 0.3 } else { 1.0 };
         flags.device.tune(&gpu, &wanted, each)?;
     }
     let room = flags.device.found(flags.memory.room(&gpu))?;
