@@ -29,7 +29,6 @@ use std::process::ExitCode;
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
 
 use crate::gpu::{Choice, Error, Gpu};
@@ -351,12 +350,6 @@ fn say(line: impl Display) -> Result<(), Failure> {
 /// A line for people on stderr. A run does not end because nobody listens.
 fn tell(line: impl Display) {
     let _ = writeln!(std::io::stderr(), "{line}");
-}
-
-/// What a long measurement does just now, on one line of a terminal; elsewhere it is hidden.
-fn spinner() -> ProgressBar {
-    let style = ProgressStyle::with_template("{spinner} {elapsed} {wide_msg}").expect("a constant");
-    ProgressBar::new_spinner().with_style(style)
 }
 
 /// Prints the last line of stdout for machines.

@@ -5,6 +5,7 @@ mod train;
 use std::time::Instant;
 
 use clap::{Args, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{DeviceFlags, MemoryFlags, Outcome, Verdict, failure};
 use crate::gpu::Gpu;
@@ -169,6 +170,12 @@ fn matmul(flags: &MatmulFlags) -> Outcome {
     products("matmul", &flags.common, shapes, None)
 }
 
+/// What a long measurement does just now, on one line of a terminal; elsewhere it is hidden.
+fn spinner() -> ProgressBar {
+    let style = ProgressStyle::with_template("{spinner} {elapsed} {wide_msg}").expect("a constant");
+    ProgressBar::new_spinner().with_style(style)
+}
+
 /// Measures products; `batch` is that of all, where they share one.
 fn products(
     bench: &str,
@@ -177,7 +184,7 @@ fn products(
     batch: Option<usize>,
 ) -> Outcome {
     let gpu = flags.device.open()?;
-    let (start, bar) = (Instant::now(), super::spinner());
+    let (start, bar) = (Instant::now(), spinner());
     let shapes = shapes(&gpu);
     if !flags.all {
         let wanted: Vec<Wanted> = shapes.iter().flat_map(|&shape| Wanted::at(&gpu, shape)).collect();
