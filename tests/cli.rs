@@ -153,7 +153,7 @@ fn bench_gemv_measures_every_variant_and_says_what_it_found() {
             }
         }
     }
-    assert!(stderr(&output).contains("read: "), "{}", stderr(&output));
+    assert!(stderr(&output).contains("bench gemv: "), "{}", stderr(&output));
 }
 
 #[test]

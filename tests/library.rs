@@ -169,12 +169,22 @@ fn a_program_tunes_its_products_once_and_keeps_the_choice_where_it_likes() {
     assert_eq!(kernels::chosen(&gpu, wanted.operation, shape), candidates(&gpu, wanted)[0], "the default");
     let found = tune(&gpu, &[wanted, wanted], 0.1, Some(&file)).expect("a candidate is right");
     assert_eq!(found.len(), 1, "once for both");
-    let winner = found[0].winner;
-    assert_eq!(kernels::chosen(&gpu, wanted.operation, shape), winner);
+    assert_eq!(kernels::chosen(&gpu, wanted.operation, shape), found[0].winner);
 
-    // The next start finds the choice, and tries nothing.
-    let again = open();
-    assert!(tune(&again, &[wanted], 0.1, Some(&file)).expect("nothing to do").is_empty());
+    // A next start finds the choice, and tries nothing: the first one that does not doubt it.
+    let mut found = found;
+    let again = (0..20).find_map(|_| {
+        let next = open();
+        let tried = tune(&next, &[wanted], 0.1, Some(&file)).expect("a candidate is right");
+        if tried.is_empty() {
+            Some(next)
+        } else {
+            found = tried;
+            None
+        }
+    });
+    let (again, winner) = (again.expect("sure at last"), found[0].winner);
+    assert!(found[0].sure, "it spread by {}", found[0].spread);
     assert_eq!(kernels::chosen(&again, wanted.operation, shape), winner);
     // Without a file nothing is kept.
     let other = open();

@@ -15,9 +15,9 @@ use serde_json::{Value, json};
 use sterna::Gpu;
 use sterna::gpu::wgpu;
 use sterna::measure::ceilings::{Bound, CEILINGS, Ceilings, Measure, Probe, STEADY, spread};
-use sterna::measure::wall::{Products, Wall, staircase};
+use sterna::measure::wall::{Fall, Products, Wall, staircase};
 use sterna::measure::{Room, WEIGHT_FORMATS, Watch, WeightFormat, probes};
-use sterna::report::wall::{compare_page, wall_page};
+use sterna::report::wall::{compare_page, questions_text, wall_page};
 
 // --- the probes ------------------------------------------------------------------------------------
 
@@ -150,6 +150,21 @@ fn whole() -> &'static (tempfile::TempDir, Value) {
     })
 }
 
+#[test]
+fn the_answers_fit_a_terminal() {
+    let text = fs::read_to_string(whole().0.path().join("new/wall/wall.json")).expect("the file");
+    let answers = questions_text(&serde_json::from_str(&text).expect("whole"), "jouppi");
+    for asked in [
+        "1. What does one trit cost",
+        "2. Where is the wall",
+        "6. Why does the course",
+        "8. What does perplexity say",
+    ] {
+        assert!(answers.contains(asked), "no {asked:?}: {answers}");
+    }
+    assert!(answers.lines().all(|line| line.chars().count() <= 80), "{answers}");
+}
+
 fn page() -> String {
     fs::read_to_string(whole().0.path().join("new/wall/wall.html")).expect("the page")
 }
@@ -245,8 +260,9 @@ fn strangers(page: &str, json: &Value) -> Vec<String> {
     }
     let (body, _) = cut(&body, "<", ">");
     let body = body.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&amp;", "&");
-    // Names of formats, of a logarithm and of a model's size.
+    // Names of formats, of a logarithm and of a model's size; and the factor that the course is asked about.
     let names = [
+        "500",
         "FP16",
         "INT8",
         "INT32",
@@ -290,21 +306,68 @@ fn what_varies_says_so_in_every_table() {
     let probes =
         probes.filter(|probe| probe.value().is_some()).map(|probe| measured("a probe", probe).spread);
     let varying = models.chain(points).chain(probes).filter(|&spread| spread > STEADY).count();
-    assert_eq!(page().matches("<b>varies</b>").count(), varying);
+    assert_eq!(page().matches("<span class=\"varies\">").count(), varying);
     // A point made steady, and one made to vary.
     let mut forged = wall.clone();
     let point =
         forged.points.iter_mut().find(|point| drawn.contains(&[point.rows, point.cols])).expect("one");
     point.spread = if point.spread > STEADY { 0.0 } else { 0.5 };
-    assert_ne!(wall_page(&forged, "jouppi").matches("<b>varies</b>").count(), varying);
-    assert_eq!(page().matches("<th>spread</th>").count(), 4, "ceilings, staircase, points, models");
+    assert_ne!(wall_page(&forged, "jouppi").matches("<span class=\"varies\">").count(), varying);
+    assert_eq!(
+        page().matches("<th scope=\"col\">spread</th>").count(),
+        4,
+        "ceilings, staircase, points, models"
+    );
 }
 
 #[test]
 fn quick_reads_no_counter_and_says_so() {
     let words = "not measured on this machine: --quick reads no counter, `sterna energy` does";
     assert_eq!(whole().1["energy"]["measured"], words);
-    assert!(page().contains(words), "the page says it too");
+    let shown = words.replacen('`', "<code>", 1).replacen('`', "</code>", 1);
+    assert!(page().contains(&shown) && !page().contains('`'), "the page says it too");
+}
+
+#[test]
+fn the_page_says_only_what_its_numbers_say() {
+    let mut wall: Wall = serde_json::from_value(whole().1.clone()).expect("it reads what it wrote");
+    let (told, untold) = ("there the caches end", "Where the caches end cannot be told here");
+    for (fall, set, says) in [
+        (Fall::There, Some(1 << 20), [true, false]),
+        (Fall::Untold, None, [false, true]),
+        (Fall::None, None, [false, false]),
+    ] {
+        (wall.summary.fall, wall.summary.wall_set_bytes) = (fall, set);
+        let page = wall_page(&wall, "jouppi");
+        assert_eq!([told, untold].map(|words| page.contains(words)), says, "{fall:?}");
+        assert!(fall != Fall::None || page.contains("No cache helps"));
+    }
+    // What is faster than its ceiling says that the ceiling was disturbed, in the table, the bars and the answers.
+    let disturbed = ", disturbed";
+    let drawn = [wall.roofline_shape, wall.small_shape];
+    for point in &mut wall.points {
+        point.reached = Some(0.9);
+    }
+    for model in &mut wall.models {
+        (model.measured_seconds, model.predicted_seconds) = (Some(2.0), Some(1.0));
+    }
+    wall.summary.reached_7b = Some(0.5);
+    let quiet = wall_page(&wall, "jouppi");
+    for words in [disturbed, "was disturbed</text>", "disturbed a ceiling"] {
+        assert!(!quiet.contains(words), "{words}");
+    }
+    wall.points.iter_mut().find(|p| drawn.contains(&[p.rows, p.cols])).expect("one").reached = Some(1.2);
+    wall.models[0].predicted_seconds = Some(2.5);
+    wall.summary.reached_7b = Some(1.1);
+    let faster = wall_page(&wall, "jouppi");
+    assert_eq!(faster.matches(disturbed).count(), 1);
+    assert!(
+        faster.contains("; the ceiling, 2.50 s, was disturbed") && faster.contains("disturbed a ceiling")
+    );
+    // One baseline: no ratio is one to f32.
+    assert!(
+        !faster.contains("× f32") && !faster.contains("over f32") && faster.contains("over f16 by batch")
+    );
 }
 
 #[test]
@@ -418,7 +481,11 @@ fn the_page_explains_itself_and_needs_nothing_else() {
         assert!(page.contains(&format!("<section id=\"{id}\">")), "no section {id}");
     }
     let questions = page.split("<section id=\"questions\">").nth(1).expect("questions");
-    assert_eq!(questions.split("</section>").next().expect("an end").matches("<li>").count(), 5);
+    assert_eq!(questions.split("</section>").next().expect("an end").matches("<li>").count(), 8);
+    // They come first, and the contents lead to all sections.
+    assert!(page.find("<section id=\"questions\">") < page.find("<section id=\"sum\">"));
+    let contents = page.split("<nav").nth(1).and_then(|rest| rest.split("</nav>").next()).expect("contents");
+    assert_eq!(contents.matches("href=\"#").count(), page.matches("<section id=").count());
     for link in ["#formats", "#energy", "#staircase", "#roofline", "#models"] {
         assert!(questions.contains(&format!("href=\"{link}\"")), "no question leads to {link}");
     }
@@ -426,6 +493,10 @@ fn the_page_explains_itself_and_needs_nothing_else() {
         assert_eq!(page.matches(shown).count(), 4, "each of four plots says {shown:?}");
     }
     assert_eq!(page.matches("<svg").count(), 4);
+    // Whoever listens to it hears what a plot is, and what heads a column.
+    assert_eq!(page.matches(" role=\"img\"><title>").count(), 4);
+    assert!(!page.contains("<th>"));
+    assert!(page.contains("prefers-color-scheme: dark") && page.contains("width=device-width"));
     assert!(page.contains("not measured on this machine") || !whole().1["energy"]["joules"].is_null());
     let elsewhere = page.replace("http://www.w3.org/2000/svg", "");
     for what in ["<script", "http://", "https://", "@import", "src="] {
@@ -492,7 +563,7 @@ fn a_page_without_anything_measured_still_stands() {
     wall.interrupted = true;
     let page = wall_page(&wall, "course");
     assert!(page.contains("missing: the device failed: it was lost"));
-    assert!(page.contains("<b>Interrupted.</b>") && page.contains("This table knows no memory"));
+    assert!(page.contains("<b>Interrupted.</b>") && page.contains("since this table has none"));
     assert!(!page.contains("NaN") && !page.contains("inf"), "{page}");
 }
 
@@ -553,21 +624,26 @@ fn adapters_are_compared_and_other_files_refused_by_name() {
 fn an_interrupted_wall_writes_what_there_is() {
     let folder = tempfile::tempdir().expect("a folder");
     let args = ["wall", "--seconds", "0.2", "--memory", "16", "--out", text(folder.path())];
-    let mut child = command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("started");
+    let out = fs::File::create(folder.path().join("stdout")).expect("created");
+    let mut child = command(&args).stdout(out).stderr(Stdio::piped()).spawn().expect("started");
     let lines = BufReader::new(child.stderr.take().expect("piped")).lines();
-    let mut interrupted = false;
+    let (mut interrupted, mut after) = (false, 0);
     for line in lines.map_while(Result::ok) {
+        after += usize::from(interrupted);
         if line.contains("read: ") && !interrupted {
             let id = child.id().to_string();
             assert!(Command::new("kill").args(["-INT", &id]).status().expect("kill runs").success());
             interrupted = true;
         }
     }
-    let output = child.wait_with_output().expect("it ends");
-    assert_eq!(code(&output), 130);
+    assert_eq!(child.wait().expect("it ends").code(), Some(130));
+    // What there was no time for is one line, not a hundred.
+    let said = fs::read_to_string(folder.path().join("stdout")).expect("text");
+    assert_eq!(said.lines().filter(|line| line.starts_with("left out")).count(), 1, "{said}");
     for title in ["Ceilings", "Roofline", "One token's matrix work", "Number formats", "Energy"] {
-        assert!(stdout(&output).contains(title), "no {title}: {}", stdout(&output));
+        assert!(said.contains(title), "no {title}: {said}");
     }
+    assert!(after < 10, "{after} lines after the signal");
     let text = fs::read_to_string(folder.path().join("wall.json")).expect("the file");
     let wall: Wall = serde_json::from_str(&text).expect("whole");
     assert!(wall.interrupted && wall.ceilings.read.value().is_some());
@@ -591,7 +667,9 @@ fn every_section_stands_alone() {
     let line = last_line(&output);
     let said = stdout(&sterna(&["energy", "--tables-only", "--energy-model", "course"]));
     assert!(
-        said.contains("533") && said.contains("500") && said.contains("not measured on this machine"),
+        ["533", "500", "9.40", "since this table has none", "not measured on this machine"]
+            .iter()
+            .all(|words| said.contains(words)),
         "{said}"
     );
     let output = sterna(&["energy", "--tables-only"]);

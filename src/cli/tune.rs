@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use super::bench::{batched_shape, seconds};
 use super::{DeviceFlags, Failure, Verdict, failure, object, shown};
 use crate::gpu::Gpu;
-use crate::measure::tuning::{self, Attempt, Tried, Tuned, room_to_tune, shapes_to_tune};
-use crate::measure::{Wanted, Watch};
+use crate::measure::tuning::{self, Attempt, Tried, Tuned, Why, room_to_tune, shapes_to_tune};
+use crate::measure::{Effort, Wanted, Watch};
 use crate::mnist::Dataset;
 use crate::model::Precision;
 use crate::report::columns;
@@ -20,9 +20,13 @@ use crate::train::Config;
 const EXAMPLES: &str = "\
 An operation has several kernels, and a kernel several sizes of workgroup; which is the fastest depends on the \
 adapter and on the shape. Each is first held against its twin on the CPU, then timed, and those near the best once \
-more, in turns. The winner is kept in the user's cache folder, or in $STERNA_CACHE, for all shapes whose lengths \
-agree in their first three binary digits, rounded up. `train` and `bench` try by themselves, briefly, what they meet \
-for the first time; with --no-tune every command takes the defaults.
+more, in turns with the default. The winner is kept in the user's cache folder, or in $STERNA_CACHE, for all shapes \
+whose lengths agree in their first three binary digits, rounded up. `train`, `bench` and `wall` try by themselves, \
+briefly, what they meet for the first time; with --no-tune every command takes the defaults.
+
+Where other work blurs the times, or there was no time for every candidate, a choice is provisional: the next command \
+that needs it tries again. It is sure once a second try finds the same kernel. A kept choice is timed against the \
+default for a few milliseconds when a command first needs it, and tried again if the default is clearly faster.
 
 It changes no result of a training run: in one, only operations are chosen whose kernels all compute the same \
 integers. Exit code 1: a kernel differs from its twin; it is not used.
@@ -49,8 +53,13 @@ pub struct Flags {
     device: DeviceFlags,
 }
 
-/// The file of choices of this device, in `STERNA_CACHE` or else in the user's folder for caches.
+/// The file of choices of this device.
 pub fn choices(gpu: &Gpu) -> Option<PathBuf> {
+    cache(gpu, "tune", "txt")
+}
+
+/// A file about this device in `STERNA_CACHE` or else in the user's folder for caches.
+fn cache(gpu: &Gpu, what: &str, extension: &str) -> Option<PathBuf> {
     let folder = match std::env::var_os("STERNA_CACHE").filter(|folder| !folder.is_empty()) {
         Some(folder) => PathBuf::from(folder),
         None => etcetera::BaseStrategy::cache_dir(&etcetera::choose_base_strategy().ok()?).join("sterna"),
@@ -58,7 +67,7 @@ pub fn choices(gpu: &Gpu) -> Option<PathBuf> {
     let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
     let words: String = format!("{} {}", gpu.backend(), gpu.name()).chars().map(plain).collect();
     let name: Vec<&str> = words.split('-').filter(|word| !word.is_empty()).collect();
-    Some(folder.join(format!("tune-{}.txt", name.join("-"))))
+    Some(folder.join(format!("{what}-{}.{extension}", name.join("-"))))
 }
 
 /// Keeps what was found for the next command, and says where.
@@ -74,7 +83,7 @@ pub fn run(flags: &Flags) -> super::Outcome {
     let wanted: Vec<Wanted> = shapes.iter().flat_map(|&shape| Wanted::at(&gpu, shape)).collect();
     let mut watch = Watch { tell: &mut |line| super::tell(line), stop: &|| false };
     let room = flags.device.found(room_to_tune(&gpu, &wanted))?;
-    let found = tuning::try_all(&gpu, &wanted, room, flags.product_seconds, &mut watch);
+    let found = tuning::try_all(&gpu, &wanted, room, Effort::Within(flags.product_seconds), &mut watch);
     let (found, left_out) = found.map_err(failure)?;
 
     super::say(super::gpu_line(&gpu))?;
@@ -107,6 +116,12 @@ pub fn run(flags: &Flags) -> super::Outcome {
 }
 
 impl DeviceFlags {
+    /// The file that keeps something of this device for the next command. Shaders with checks are slower, so what they
+    /// reach is not kept.
+    pub fn cache(&self, gpu: &Gpu, what: &str, extension: &str) -> Option<PathBuf> {
+        cache(gpu, what, extension).filter(|_| !self.checked)
+    }
+
     /// Has the device find its fastest kernels for the products of a step, before any is bound. All of them compute the
     /// same integers, so whatever is found, the run ends with the same weights.
     pub fn tune_training(&self, gpu: &Gpu, config: &Config, data: &Dataset) -> Result<(), Failure> {
@@ -122,8 +137,8 @@ impl DeviceFlags {
         self.tune(gpu, &wanted, 1.0)
     }
 
-    /// Finds the fastest kernels for the products that this device has no choice for yet, in so many seconds each, has the
-    /// device use them, and keeps the choices.
+    /// Finds the fastest kernels for the products that this device has no choice for that can be trusted, in so many seconds
+    /// each, has the device use them, and keeps the choices.
     pub fn tune(&self, gpu: &Gpu, wanted: &[Wanted], seconds: f64) -> Result<(), Failure> {
         let mut tell = |line| log::info!("{line}");
         self.tune_watched(gpu, wanted, seconds, &mut Watch { tell: &mut tell, stop: &|| false })
@@ -140,21 +155,35 @@ impl DeviceFlags {
         if !self.keeps_choices() {
             return Ok(());
         }
-        let missing = tuning::missing(gpu, wanted);
-        if missing.is_empty() {
+        let open = tuning::open(gpu, choices(gpu).as_deref(), wanted).map_err(failure)?;
+        if open.is_empty() {
             return Ok(());
         }
         let start = Instant::now();
+        let of = |why: Why, words: &str| {
+            let count = open.iter().filter(|(_, other)| *other == why).count();
+            (count > 0).then(|| format!("{} {words}", super::counted(count, "product")))
+        };
+        let why = [
+            of(Why::New, "not seen on this adapter before"),
+            of(Why::Provisional, "whose kernel was chosen while other work ran"),
+            of(Why::Slower, "whose kept kernel is slower than the default now"),
+        ];
         super::tell(format!(
-            "sterna: {} not seen on this adapter before: trying which kernels are fastest (--no-tune does without)",
-            super::counted(missing.len(), "product")
+            "sterna: {}: trying which kernels are fastest (--no-tune does without)",
+            why.into_iter().flatten().collect::<Vec<_>>().join(", ")
         ));
-        let room = self.found(room_to_tune(gpu, &missing))?;
-        let (found, _) = tuning::try_all(gpu, &missing, room, seconds, watch).map_err(failure)?;
-        tuning::choose(gpu, &found);
+        let wanted: Vec<Wanted> = open.iter().map(|&(wanted, _)| wanted).collect();
+        let room = self.found(room_to_tune(gpu, &wanted))?;
+        let found = tuning::try_open(gpu, &open, room, seconds, watch).map_err(failure)?;
+        let unsure = found.iter().filter(|tuned| !tuned.sure).count();
+        let unsure = match unsure {
+            0 => String::new(),
+            _ => format!(", {unsure} of {} provisional until the next run tries again", found.len()),
+        };
         match keep(gpu, &found) {
             Ok(file) => super::tell(format!(
-                "sterna: tuned in {:.1} s, kept in {}; `sterna tune` shows more",
+                "sterna: tuned in {:.1} s, kept in {}{unsure}; `sterna tune` shows more",
                 start.elapsed().as_secs_f64(),
                 shown(&file)
             )),
@@ -166,11 +195,15 @@ impl DeviceFlags {
 
 /// Candidates by time, the winner marked.
 fn table(gpu: &Gpu, found: &[Tuned]) -> String {
-    let mut lines = vec![["", "operation", "candidate", "µs", "x best"].map(String::from).to_vec()];
+    let mut lines = vec![["", "operation", "candidate", "µs", "x best", ""].map(String::from).to_vec()];
     for tuned in found {
         let best = tuned.tried.iter().filter_map(Tried::seconds).fold(f64::INFINITY, f64::min);
         for tried in &tuned.tried {
-            let mark = if tried.kernel == tuned.winner { "->" } else { "" };
+            let [mark, trust] = match tried.kernel == tuned.winner {
+                true if tuned.sure => ["->".into(), format!("± {:.0} %", 50.0 * tuned.spread)],
+                true => ["->".into(), format!("± {:.0} %, provisional", 50.0 * tuned.spread)],
+                false => [String::new(), String::new()],
+            };
             let [time, ratio] = match &tried.outcome {
                 Attempt::Seconds(seconds) => {
                     [format!("{:.1}", 1e6 * seconds), format!("{:.2}", seconds / best)]
@@ -179,7 +212,7 @@ fn table(gpu: &Gpu, found: &[Tuned]) -> String {
                 Attempt::Untried => ["no time left".into(), String::new()],
             };
             let candidate = tried.kernel.described(gpu.tuning());
-            lines.push(vec![mark.into(), tuned.wanted.to_string(), candidate, time, ratio]);
+            lines.push(vec![mark, tuned.wanted.to_string(), candidate, time, ratio, trust]);
         }
     }
     columns(&lines)
@@ -194,7 +227,7 @@ fn tuned_json(gpu: &Gpu, tuned: &Tuned) -> Value {
     };
     json!({
         "operation": tuned.wanted.operation, "shape": super::lengths(tuned.wanted.shape),
-        "winner": tuned.winner.described(gpu.tuning()),
+        "winner": tuned.winner.described(gpu.tuning()), "spread": tuned.spread, "provisional": !tuned.sure,
         "candidates": tuned.tried.iter().map(tried).collect::<Vec<_>>(),
     })
 }

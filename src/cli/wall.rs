@@ -12,7 +12,7 @@ use crate::gpu::Gpu;
 use crate::measure::ceilings::spread;
 use crate::measure::wall::{self, ENERGY_SHAPE, Part, Session, Wall};
 use crate::measure::{Wanted, Watch};
-use crate::report::wall::{compare_page, tables, wall_page};
+use crate::report::wall::{compare_page, questions_text, reasons, tables, wall_page};
 use crate::store::{FileError, SCHEMA, free_names, taken};
 
 const EXAMPLES: &str = "\
@@ -205,6 +205,7 @@ pub fn run(flags: &Flags) -> Outcome {
         super::say(format!("\n{title}\n{}", table.trim_end()))?;
     }
     say_notes(&wall)?;
+    super::say(format!("\n{}", questions_text(&wall, &flags.table.energy_model).trim_end()))?;
     super::say(format!("\n{} s; the page is {}", wall.seconds.round(), shown(&page)))?;
     if flags.section.json {
         super::print_json("wall", object(value))?;
@@ -240,8 +241,8 @@ fn say_notes(wall: &Wall) -> Result<(), Failure> {
     for note in &wall.notes {
         super::say(format!("\n{note}"))?;
     }
-    for gap in &wall.gaps {
-        super::say(format!("left out: {}: {}", gap.what, gap.reason))?;
+    for (reason, whats) in reasons(&wall.gaps) {
+        super::say(format!("left out, {reason}: {whats}"))?;
     }
     Ok(())
 }
@@ -297,8 +298,8 @@ pub fn energy(flags: &EnergyFlags) -> Outcome {
         }
     };
     super::say(tables::energy_text(&energy, &flags.table.energy_model).trim_end())?;
-    for gap in &energy.gaps {
-        super::say(format!("left out: {}: {}", gap.what, gap.reason))?;
+    for (reason, whats) in reasons(&energy.gaps) {
+        super::say(format!("left out, {reason}: {whats}"))?;
     }
     if flags.section.json {
         let mut line = gpu.as_ref().map(super::device_json).unwrap_or_default();

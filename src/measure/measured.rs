@@ -1,8 +1,11 @@
 //! One product, measured: one row of activations, as a token has, a few rows, or a batch, as training has.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use super::ceilings::{Bound, Ceilings, Floor, Measure, Probe, spread};
+use super::kept::Kept;
 use super::product::{Product, WeightFormat};
 use super::room::{MOST_BUFFERS, Room, sweep};
 use super::sample::{Effort, sample_cold};
@@ -89,6 +92,11 @@ impl Measured {
         self.floor = format.and_then(|format| ceilings.floor(cost, format.arithmetic(), launch));
         self.bound_by = self.floor.map(|floor| floor.bound());
         self.reached = self.floor.map(|floor| floor.seconds() / self.median_seconds);
+    }
+
+    /// Whether it took less time than the ceilings allow: then one of them was disturbed when it was measured.
+    pub fn beats_ceilings(&self) -> bool {
+        self.reached.is_some_and(|share| share > 1.0)
     }
 
     /// The operation that it computes.
@@ -187,6 +195,10 @@ pub struct Benchmark {
     pub all: bool,
     /// How much memory to use.
     pub room: Room,
+    /// Where ceilings are kept.
+    pub file: Option<PathBuf>,
+    /// Whether to measure ceilings that are kept once more.
+    pub fresh: bool,
 }
 
 /// What a benchmark found.
@@ -200,27 +212,45 @@ pub struct Benchmarked {
     pub ceilings: Ceilings,
     /// The ceiling of reading, which every product is held against.
     pub read: Measure,
+    /// Seconds since the ceilings were measured, if they were kept.
+    pub kept_seconds: Option<f64>,
 }
 
 impl Benchmark {
-    /// Measures the ceilings and every format at every shape, and then reading once more, because a machine whose other
-    /// work ended meanwhile is faster now. If a product still seems faster than reading, the probe reads a third time.
+    /// Measures the ceilings, unless they are kept, and every format at every shape; and then reading once more, because a
+    /// machine whose other work ended meanwhile is faster now. If a product still seems faster than reading, the probe
+    /// reads another time.
     ///
     /// # Errors
     /// If the device failed, a kernel differs from its twin, or reading cannot be measured.
     pub fn run(&self, gpu: &Gpu, watch: &mut Watch) -> Result<Benchmarked, MeasureError> {
         let limits = ["read", "fma_f32", "add_i32", "dot4_i8", "launch"];
-        let mut ceilings = probes::ceilings(gpu, &limits, self.room, self.seconds, watch);
+        let (seconds, set) = (self.seconds, self.room.working_set);
+        let file = self.file.as_deref().filter(|_| !self.fresh);
+        let known = file.and_then(|file| Kept::read(gpu, file, &limits, seconds, set));
+        let kept_seconds = known.as_ref().map(Kept::age);
+        let mut kept = known.unwrap_or_else(|| {
+            Kept::new(gpu, probes::ceilings(gpu, &limits, self.room, seconds, watch), seconds, set)
+        });
         let (mut all, left_out) = self.products(gpu, watch)?;
-        ceilings = ceilings.better(probes::ceilings(gpu, &limits[..1], self.room, self.seconds, watch));
-        if faster_than_reading(&all, &ceilings).next().is_some() {
-            (watch.tell)("a kernel seems faster than reading: the probe reads once more".into());
-            ceilings = ceilings.better(probes::ceilings(gpu, &limits[..1], self.room, self.seconds, watch));
+        let mut again = |kept: &mut Kept| {
+            let read = probes::ceilings(gpu, &limits[..1], self.room, seconds, watch);
+            kept.ceilings = kept.ceilings.clone().better(read);
+        };
+        if kept_seconds.is_none() {
+            again(&mut kept);
         }
+        if faster_than_reading(&all, &kept.ceilings).next().is_some() {
+            again(&mut kept);
+        }
+        if let Some(file) = &self.file {
+            kept.write(file);
+        }
+        let ceilings = kept.ceilings;
         all.iter_mut().for_each(|one| one.judge(&ceilings));
         match ceilings.read.clone() {
             Probe::Missing { missing } => Err(MeasureError::Lacking(missing)),
-            Probe::Measured(read) => Ok(Benchmarked { all, left_out, ceilings, read }),
+            Probe::Measured(read) => Ok(Benchmarked { all, left_out, ceilings, read, kept_seconds }),
         }
     }
 

@@ -1,5 +1,6 @@
 //! How fast an adapter is, and how near to its limits the kernels come. Each figure is of a kernel that just equalled its
-//! twin, on data that no cache holds. Prints nothing, and keeps no file but the choices of [`tuning`].
+//! twin, on data that no cache holds. Prints nothing, and keeps no files but the choices of [`tuning`] and the ceilings of
+//! [`kept`].
 //!
 //! [`tuning`] is for every program. The rest is what `sterna bench`, `profile` and `wall` show: [`ceilings`](mod@ceilings)
 //! by [`probes`], products held against them ([`measured`]), where a step's time goes ([`profile`](mod@profile)), and all
@@ -10,6 +11,8 @@
 
 #[cfg(feature = "cli")]
 pub mod ceilings;
+#[cfg(feature = "cli")]
+pub mod kept;
 #[cfg(feature = "cli")]
 pub mod measured;
 #[cfg(feature = "cli")]
@@ -24,7 +27,7 @@ pub mod tuning;
 pub mod wall;
 
 pub use product::{GEMV_SHAPES, WEIGHT_FORMATS, WeightFormat, matmul_shapes, rotation};
-pub use room::{Room, WORKING_SET};
+pub use room::{Room, WORKING_SET, WORKING_SET_ON_CPU};
 pub use sample::{Effort, SAMPLES, quartiles};
 pub use tuning::Wanted;
 

@@ -20,12 +20,11 @@ pub fn ceilings(gpu: &Gpu, names: &[&str], room: Room, seconds: f64, watch: &mut
             // The other probes need the memory.
             pool = None;
         }
-        *place = match (watch.stop)() {
-            true => Probe::missing(INTERRUPTED),
-            false => {
-                measure(gpu, name, &mut pool, room, seconds).map_or_else(Probe::missing, Probe::Measured)
-            }
-        };
+        if (watch.stop)() {
+            *place = Probe::missing(INTERRUPTED);
+            continue;
+        }
+        *place = measure(gpu, name, &mut pool, room, seconds).map_or_else(Probe::missing, Probe::Measured);
         (watch.tell)(told(name, place));
     }
     found

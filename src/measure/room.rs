@@ -8,6 +8,9 @@ use crate::random::{self, Stream};
 /// Bytes that buffers in rotation hold together if so many fit: more than any cache.
 pub const WORKING_SET: u64 = 1 << 30;
 
+/// The same on a processor, which takes long to fill them: four times a cache of 32 MiB.
+pub const WORKING_SET_ON_CPU: u64 = 128 << 20;
+
 /// The most buffers in rotation: each costs a binding.
 pub(super) const MOST_BUFFERS: u64 = 2048;
 
@@ -42,7 +45,8 @@ impl Room {
     /// The memory that there is, and as much of it in rotation as exceeds every cache.
     pub fn of(gpu: &Gpu) -> Room {
         let memory = memory(gpu);
-        Room { working_set: WORKING_SET.min(memory), memory }
+        let working_set = if gpu.is_software() { WORKING_SET_ON_CPU } else { WORKING_SET };
+        Room { working_set: working_set.min(memory), memory }
     }
 
     /// As much of it as the device really gives. It is tried, and halved until buffers of so many bytes can be made. Each

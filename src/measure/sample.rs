@@ -21,7 +21,7 @@ pub enum Effort {
 }
 
 impl Effort {
-    fn seconds(self) -> f64 {
+    pub(super) fn seconds(self) -> f64 {
         let (Effort::Within(seconds) | Effort::Whole(seconds)) = self;
         seconds
     }
@@ -193,10 +193,10 @@ pub(super) fn sample_cold<E: From<Error>>(
     Ok(samples)
 }
 
-/// Runs rivals in turns for about `seconds`, and says how long each takes. Whatever else the machine does then meets all
-/// of them. They work on the same buffers. Each goes on where the one before it stopped, because what that one left in a
-/// cache would make it look faster.
-pub(super) fn sample_turns(gpu: &Gpu, rivals: &[&[Vec<Op>]], seconds: f64) -> Result<Vec<f64>, Error> {
+/// Runs rivals in turns for about `seconds`. Whatever else the machine does then meets all of them. They work on the same
+/// buffers. Each goes on where the one before it stopped, because what that one left in a cache would make it look
+/// faster.
+pub(super) fn sample_turns(gpu: &Gpu, rivals: &[&[Vec<Op>]], seconds: f64) -> Result<Turns, Error> {
     let start = Instant::now();
     let mut rotations: Vec<Rotation> = rivals.iter().map(|instances| Rotation::new(gpu, instances)).collect();
     let mut counts = Vec::new();
@@ -214,20 +214,32 @@ pub(super) fn sample_turns(gpu: &Gpu, rivals: &[&[Vec<Op>]], seconds: f64) -> Re
         }
         rounds.push(laps);
     }
-    Ok(shares(&rounds))
+    Ok(Turns(rounds))
 }
 
-/// How long each rival takes: its median share of a round, times the median round. A machine that is twice as fast in
-/// every other round changes no share, and a disturbance in one round changes no median.
-fn shares(rounds: &[Vec<f64>]) -> Vec<f64> {
-    let median = |mut all: Vec<f64>| {
+/// Seconds of every rival, round by round.
+pub(super) struct Turns(pub Vec<Vec<f64>>);
+
+impl Turns {
+    /// How long each rival takes: its median share of a round, times the median round. A machine that is twice as fast in
+    /// every other round changes no share, and a disturbance in one round changes no median.
+    pub fn seconds(&self) -> Vec<f64> {
+        let whole = |laps: &Vec<f64>| laps.iter().sum::<f64>();
+        let [_, round, _] = self.quartiles(&whole);
+        let share = |i: usize| self.quartiles(&|laps| laps[i] / whole(laps))[1];
+        (0..self.0[0].len()).map(|i| round * share(i)).collect()
+    }
+
+    /// How many times as long one rival takes as another within a round: the quartiles of all rounds.
+    pub fn ratio(&self, one: usize, other: usize) -> [f64; 3] {
+        self.quartiles(&|laps| laps[one] / laps[other])
+    }
+
+    fn quartiles(&self, of: &dyn Fn(&Vec<f64>) -> f64) -> [f64; 3] {
+        let mut all: Vec<f64> = self.0.iter().map(of).collect();
         all.sort_by(f64::total_cmp);
-        quartiles(&all)[1]
-    };
-    let whole = |laps: &Vec<f64>| laps.iter().sum::<f64>();
-    let round = median(rounds.iter().map(whole).collect());
-    let share = |i: usize| median(rounds.iter().map(|laps| laps[i] / whole(laps)).collect());
-    (0..rounds[0].len()).map(|i| round * share(i)).collect()
+        quartiles(&all)
+    }
 }
 
 /// Seconds of one instance of a long work and of one half as long, in the order of measuring.
@@ -287,7 +299,9 @@ mod tests {
         let mut rounds: Vec<Vec<f64>> =
             (0..21).map(|i| if i % 2 == 0 { vec![2.0, 2.2] } else { vec![1.0, 1.1] }).collect();
         (rounds[3][0], rounds[8][1]) = (2.0, 4.4);
-        let found = shares(&rounds);
+        let turns = Turns(rounds);
+        let found = turns.seconds();
         assert!((found[1] / found[0] - 1.1).abs() < 1e-9, "{found:?}");
+        assert!(turns.ratio(1, 0).iter().all(|ratio| (ratio - 1.1).abs() < 1e-9));
     }
 }

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use super::product::{GEMV_SHAPES, Product, WeightFormat, matmul_shapes};
 use super::room::Room;
-use super::sample::sample_turns;
+use super::sample::{Effort, Turns, sample_turns};
 use super::{MeasureError, Watch};
 use crate::gpu::{Clock, Gpu, Kernel, Machine, Op, Tuning};
 use crate::kernels;
@@ -55,8 +55,8 @@ pub type LeftOut = (Wanted, String);
 
 /// Has the device run the fastest kernels that it has for these products.
 ///
-/// What `file` keeps for this device counts as it stands. What it lacks is tried, for so many seconds each, and kept
-/// there. Without a file the choices last as long as the device.
+/// What `file` keeps for this device counts, unless it is [open](Why). What is open is tried, for so many seconds each,
+/// and kept there. Without a file the choices last as long as the device.
 ///
 /// ```no_run
 /// use sterna::gpu::{Choice, Gpu};
@@ -82,32 +82,99 @@ pub fn tune(
     if let Some(file) = file {
         recall(gpu, file);
     }
-    let missing = missing(gpu, products);
+    let open = open(gpu, file, products)?;
+    let wanted: Vec<Wanted> = open.iter().map(|&(wanted, _)| wanted).collect();
     let mut watch = Watch { tell: &mut |line| log::info!("{line}"), stop: &|| false };
-    let (found, _) = try_all(gpu, &missing, room_to_tune(gpu, &missing), seconds, &mut watch)?;
-    choose(gpu, &found);
+    let found = try_open(gpu, &open, room_to_tune(gpu, &wanted), seconds, &mut watch)?;
     if let Some(file) = file.filter(|_| !found.is_empty()) {
         keep(gpu, file, &found).map_err(MeasureError::Lacking)?;
     }
     Ok(found)
 }
 
-/// The products for which the device has a choice of kernels and nobody has chosen yet, one for each class of shapes.
-pub fn missing(gpu: &Gpu, products: &[Wanted]) -> Vec<Wanted> {
-    let mut missing: Vec<Wanted> = Vec::new();
-    for wanted in products {
+/// Why a product is to be tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// Nobody has chosen yet.
+    New,
+    /// The choice is provisional: when it was made, rivals could not be told apart, or there was no time for all.
+    Provisional,
+    /// A few laps just now say that the default is faster than the kernel that was kept.
+    Slower,
+}
+
+/// The products that have to be tried, one for each class of shapes: those for which the device has a choice of kernels,
+/// and no choice that can be trusted. A kept choice is timed against the default for a few milliseconds.
+///
+/// # Errors
+/// If the device failed.
+pub fn open(gpu: &Gpu, file: Option<&Path>, products: &[Wanted]) -> Result<Vec<(Wanted, Why)>, MeasureError> {
+    let kept = file.map(|file| lines(gpu, file)).unwrap_or_default();
+    let mut open: Vec<(Wanted, Option<Why>)> = Vec::new();
+    for &wanted in products {
         let same = |other: &Wanted| other.operation == wanted.operation && other.class() == wanted.class();
-        let open =
-            gpu.choice(wanted.operation, wanted.class()).is_none() && candidates(gpu, *wanted).len() > 1;
-        if open && !missing.iter().any(same) {
-            missing.push(*wanted);
+        if open.iter().any(|(other, _)| same(other)) || candidates(gpu, wanted).len() < 2 {
+            continue;
         }
+        let line = kept.get(&at(&wanted));
+        let why = match (gpu.choice(wanted.operation, wanted.class()), line) {
+            (None, _) => Some(Why::New),
+            (_, Some(line)) if !line.sure => Some(Why::Provisional),
+            (Some(kernel), Some(line)) => beaten(gpu, wanted, kernel, line.spread)?.then_some(Why::Slower),
+            (Some(_), None) => None,
+        };
+        open.push((wanted, why));
     }
-    missing
+    Ok(open.into_iter().filter_map(|(wanted, why)| Some((wanted, why?))).collect())
+}
+
+/// Bytes of a matrix, and seconds of laps, in which a kept choice is checked.
+const CHECK_BYTES: u64 = 16 << 20;
+const CHECK_SECONDS: f64 = 0.02;
+
+/// Whether the default takes less time than this kernel, by more than the rounds differed that chose the kernel.
+fn beaten(gpu: &Gpu, wanted: Wanted, kernel: &'static Kernel, spread: f64) -> Result<bool, MeasureError> {
+    let [batch, mut rows, cols] = wanted.shape;
+    let default = kernels::default(gpu, wanted.operation, batch);
+    if kernel == default {
+        return Ok(false);
+    }
+    while 4 * (rows * cols) as u64 > CHECK_BYTES && rows > 1 {
+        rows = rows.div_ceil(2);
+    }
+    let part = Wanted { shape: [batch, rows, cols], ..wanted };
+    let room = Room { working_set: CHECK_BYTES, memory: 16 * CHECK_BYTES };
+    let Ok(product) = Product::new(gpu, part, room, 4)? else { return Ok(false) };
+    let [one, other] = [kernel, default].map(|kernel| product.bind(gpu, kernel));
+    let [_, ratio, _] = sample_turns(gpu, &[&one, &other], CHECK_SECONDS)?.ratio(0, 1);
+    Ok(ratio > 1.0 + spread.max(SAME))
+}
+
+/// Tries what is [`open`], has the device run the winners, and returns them. What is tried once more is tried whole,
+/// however long that takes.
+///
+/// # Errors
+/// If the device failed, or no candidate of a product is right.
+pub fn try_open(
+    gpu: &Gpu,
+    open: &[(Wanted, Why)],
+    room: Room,
+    seconds: f64,
+    watch: &mut Watch,
+) -> Result<Vec<Tuned>, MeasureError> {
+    let mut all = Vec::new();
+    for &(wanted, why) in open {
+        let effort = if why == Why::New { Effort::Within(seconds) } else { Effort::Whole(seconds) };
+        let (found, _) = try_all(gpu, &[wanted], room, effort, watch)?;
+        choose(gpu, &found);
+        all.extend(found);
+    }
+    Ok(all)
 }
 
 /// Tries the candidates of every product, each product for so many seconds, until it is told to stop. What it could not
-/// try stands beside the results, with the reason.
+/// try stands beside the results, with the reason. A winner that the device ran before was found twice, which makes sure
+/// of it.
 ///
 /// # Errors
 /// If the device failed, or no candidate of a product is right.
@@ -115,7 +182,7 @@ pub fn try_all(
     gpu: &Gpu,
     products: &[Wanted],
     room: Room,
-    seconds: f64,
+    effort: Effort,
     watch: &mut Watch,
 ) -> Result<(Vec<Tuned>, Vec<LeftOut>), MeasureError> {
     let (mut found, mut left_out) = (Vec::new(), Vec::new());
@@ -123,8 +190,10 @@ pub fn try_all(
         if (watch.stop)() {
             break;
         }
-        match try_candidates(gpu, wanted, &candidates(gpu, wanted), room, seconds)? {
-            Ok(tuned) => {
+        match try_candidates(gpu, wanted, &candidates(gpu, wanted), room, effort)? {
+            Ok(mut tuned) => {
+                let before = gpu.choice(wanted.operation, wanted.class());
+                tuned.sure |= tuned.all_tried() && before == Some(tuned.winner);
                 (watch.tell)(format!("{wanted}: {}", tuned.winner.described(gpu.tuning())));
                 found.push(tuned);
             }
@@ -165,6 +234,18 @@ pub struct Tuned {
     pub tried: Vec<Tried>,
     /// The fastest of those that are right.
     pub winner: &'static Kernel,
+    /// How far the rounds spread in which it ran beside the default, or beside the second if it is the default itself:
+    /// the middle half of the ratios of their times, over the median.
+    pub spread: f64,
+    /// Whether all were tried, and in three of four rounds no rival was faster. Else the choice is provisional.
+    pub sure: bool,
+}
+
+impl Tuned {
+    /// Whether there was time for every candidate.
+    fn all_tried(&self) -> bool {
+        self.tried.iter().all(|tried| !matches!(tried.outcome, Attempt::Untried))
+    }
 }
 
 /// One candidate.
@@ -228,8 +309,12 @@ const SHORT: f64 = 1e-3;
 /// Share of the time that the first runs leave for the turns.
 const FOR_TURNS: f64 = 0.4;
 
-/// A candidate within this factor of the best is measured once more; so is the second, however far it is.
+/// A candidate within this factor of the best is measured once more; so are the second and the default, however far they
+/// are.
 const CLOSE: f64 = 1.2;
+
+/// Kernels whose times differ by less than this share are equally good.
+const SAME: f64 = 0.05;
 
 /// The variants of an operation that run here, the default first and then the likeliest: time may be short.
 pub fn candidates(gpu: &Gpu, wanted: Wanted) -> Vec<&'static Kernel> {
@@ -248,8 +333,8 @@ pub fn candidates(gpu: &Gpu, wanted: Wanted) -> Vec<&'static Kernel> {
     found
 }
 
-/// Tries candidates of one product in about `seconds`, and the best of them again; or says why it cannot. The first one
-/// is always tried, and rivals always have three turns.
+/// Tries candidates of one product, and the best of them again; or says why it cannot. The first one, the default, is
+/// always tried and never dropped, and rivals always have three turns.
 ///
 /// # Errors
 /// If the device failed, or no candidate is right.
@@ -261,8 +346,9 @@ pub fn try_candidates(
     wanted: Wanted,
     candidates: &[&'static Kernel],
     room: Room,
-    seconds: f64,
+    effort: Effort,
 ) -> Result<Result<Tuned, String>, MeasureError> {
+    let (seconds, whole) = (effort.seconds(), matches!(effort, Effort::Whole(_)));
     let (start, clock) = (Instant::now(), Clock::new(gpu));
     let left = || seconds - start.elapsed().as_secs_f64();
     let room = Room { working_set: room.working_set.min(working_set(gpu, wanted)), ..room };
@@ -272,7 +358,7 @@ pub fn try_candidates(
     };
     let (mut tried, mut rivals, mut wrong) = (Vec::new(), Vec::new(), None);
     for (i, &kernel) in candidates.iter().enumerate() {
-        let outcome = if rivals.is_empty() || left() > FOR_TURNS * seconds {
+        let outcome = if rivals.is_empty() || whole || left() > FOR_TURNS * seconds {
             match product.checked(gpu, kernel) {
                 Ok(instances) => {
                     // Three times, because the machine may hesitate once.
@@ -297,31 +383,49 @@ pub fn try_candidates(
         tried.push(Tried { kernel, outcome });
     }
     // Those that may win run in turns, so that whatever else the machine does meets all of them. The first two and those
-    // near them do so once more.
+    // near them do so once more. The default always takes part: nothing is chosen that did not beat it in the same rounds.
     let time = |tried: &[Tried], i: usize| tried[i].seconds().expect("a rival was timed");
+    let (mut spread, mut sure) = (0.0, true);
     for (within, short, share) in [(HOPELESS, SHORT, 0.6), (CLOSE, 0.0, 1.0)] {
         rivals.sort_by(|&(a, _), &(b, _)| time(&tried, a).total_cmp(&time(&tried, b)));
-        let Some(best) = rivals.first().map(|&(i, _)| time(&tried, i)) else { break };
-        let near = rivals.iter().filter(|&&(i, _)| time(&tried, i) <= (within * best).max(short)).count();
-        rivals.truncate(near.max(2));
-        if rivals.len() == 1 {
-            break;
-        }
+        let times: Vec<f64> = rivals.iter().map(|&(i, _)| time(&tried, i)).collect();
+        let [Some(&best), Some(&second)] = [times.first(), times.get(1)] else { break };
+        let most = (within * best).max(short).max(second);
+        rivals.retain(|&(i, _)| i == 0 || time(&tried, i) <= most);
         let all: Vec<&[Vec<Op>]> = rivals.iter().map(|(_, instances)| &instances[..]).collect();
-        for ((i, _), seconds) in rivals.iter().zip(sample_turns(gpu, &all, share * left())?) {
+        // Three rounds however short the time is, and as many as there is time for.
+        let turns = sample_turns(gpu, &all, share * if whole { left().max(seconds / 2.0) } else { left() })?;
+        for ((i, _), seconds) in rivals.iter().zip(turns.seconds()) {
             tried[*i].outcome = Attempt::Seconds(seconds);
         }
+        (spread, sure) = trust(&turns, rivals.iter().position(|&(i, _)| i == 0));
     }
     rivals.sort_by(|&(a, _), &(b, _)| time(&tried, a).total_cmp(&time(&tried, b)));
     match (rivals.first(), wrong) {
-        (Some(&(i, _)), _) => Ok(Ok(Tuned { wanted, winner: tried[i].kernel, tried })),
+        (Some(&(i, _)), _) => {
+            let mut tuned = Tuned { wanted, winner: tried[i].kernel, tried, spread, sure };
+            tuned.sure &= tuned.all_tried();
+            Ok(Ok(tuned))
+        }
         (None, Some(wrong)) => Err(wrong),
         (None, None) => panic!("{}: no candidate", wanted.operation),
     }
 }
 
+/// How sure it is which of several was the fastest in turns: see [`Tuned::spread`] and [`Tuned::sure`].
+fn trust(turns: &Turns, default: Option<usize>) -> (f64, bool) {
+    let seconds = turns.seconds();
+    let mut order: Vec<usize> = (0..seconds.len()).collect();
+    order.sort_by(|&a, &b| seconds[a].total_cmp(&seconds[b]));
+    let [winner, second, ..] = order[..] else { return (0.0, true) };
+    let beside = default.filter(|&default| default != winner).unwrap_or(second);
+    let [low, middle, high] = turns.ratio(beside, winner);
+    let beaten = |&rival: &usize| turns.ratio(rival, winner)[0] >= 1.0 - SAME;
+    ((high - low) / middle, order[1..].iter().all(beaten))
+}
+
 /// What must be as it was for kept choices to count: the first lines of their file.
-fn heading(gpu: &Gpu) -> String {
+pub(super) fn heading(gpu: &Gpu) -> String {
     // Of every kernel's text and settings. Another compiler may hash otherwise: then kernels are tried again.
     let mut hasher = DefaultHasher::new();
     for kernel in kernels::OPERATIONS.iter().copied().flatten() {
@@ -329,7 +433,7 @@ fn heading(gpu: &Gpu) -> String {
     }
     format!(
         "The fastest kernels of an adapter, as sterna found them. Without this file they are tried again.\n\
-         schema 2\nsterna_version {}\nadapter {}\nbackend {}\ndriver {}\nkernels {:016x}\n",
+         schema 3\nsterna_version {}\nadapter {}\nbackend {}\ndriver {}\nkernels {:016x}\n",
         env!("CARGO_PKG_VERSION"),
         gpu.name(),
         gpu.backend(),
@@ -338,15 +442,48 @@ fn heading(gpu: &Gpu) -> String {
     )
 }
 
-/// The lines of choices in a file, by operation and class, if the file is this device's and today's. Whatever is wrong
-/// with it is no error: it is read as empty, and written anew.
-fn lines(gpu: &Gpu, file: &Path) -> BTreeMap<String, String> {
-    let text = std::fs::read_to_string(file).unwrap_or_default();
-    let choices = text.strip_prefix(&heading(gpu)).unwrap_or_default().lines();
-    choices.filter_map(|line| line.split_once(": ")).map(|(at, kernel)| (at.into(), kernel.into())).collect()
+/// What a file keeps of one choice: `sure 0.031 matmul_ternary_large WG=8`, or `provisional` in the place of `sure`.
+#[derive(Clone, Debug, PartialEq)]
+struct Line {
+    kernel: String,
+    spread: f64,
+    sure: bool,
 }
 
-/// What a line `matmul_ternary 256x896x128: matmul_ternary_large WG=8` names.
+impl Line {
+    fn read(text: &str) -> Option<Line> {
+        let (trust, rest) = text.split_once(' ')?;
+        let (spread, kernel) = rest.split_once(' ')?;
+        let sure = trust == "sure";
+        let known = sure || trust == "provisional";
+        let spread = spread.parse().ok().filter(|spread: &f64| known && *spread >= 0.0)?;
+        Some(Line { kernel: kernel.into(), spread, sure })
+    }
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let trust = if self.sure { "sure" } else { "provisional" };
+        write!(f, "{trust} {:.3} {}", self.spread, self.kernel)
+    }
+}
+
+/// The name of a product in a file: `matmul_ternary 256x896x128`.
+fn at(wanted: &Wanted) -> String {
+    let [batch, rows, cols] = wanted.class();
+    format!("{} {rows}x{cols}x{batch}", wanted.operation)
+}
+
+/// The lines of choices in a file, by operation and class, if the file is this device's and today's. Whatever is wrong
+/// with it is no error: it is read as empty, and written anew.
+fn lines(gpu: &Gpu, file: &Path) -> BTreeMap<String, Line> {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let choices = text.strip_prefix(&heading(gpu)).unwrap_or_default().lines();
+    let choices = choices.filter_map(|line| line.split_once(": "));
+    choices.filter_map(|(at, line)| Some((at.into(), Line::read(line)?))).collect()
+}
+
+/// What a line `matmul_ternary 256x896x128: sure 0.031 matmul_ternary_large WG=8` names.
 fn resolve(gpu: &Gpu, at: &str, kernel: &str) -> Option<(&'static str, [usize; 3], &'static Kernel)> {
     let (operation, class) = at.split_once(' ')?;
     let lengths: Option<Vec<usize>> = class.split('x').map(|length| length.parse().ok()).collect();
@@ -360,7 +497,7 @@ fn resolve(gpu: &Gpu, at: &str, kernel: &str) -> Option<(&'static str, [usize; 3
 /// Gives the device the choices that a file keeps for it, and says how many.
 pub fn recall(gpu: &Gpu, file: &Path) -> usize {
     let kept = lines(gpu, file);
-    let found: Vec<_> = kept.iter().filter_map(|(at, kernel)| resolve(gpu, at, kernel)).collect();
+    let found: Vec<_> = kept.iter().filter_map(|(at, line)| resolve(gpu, at, &line.kernel)).collect();
     for &(operation, class, kernel) in &found {
         gpu.choose(operation, class, kernel);
     }
@@ -373,16 +510,57 @@ pub fn recall(gpu: &Gpu, file: &Path) -> usize {
 /// A sentence, if the file cannot be written.
 pub fn keep(gpu: &Gpu, file: &Path, found: &[Tuned]) -> Result<(), String> {
     let mut kept = lines(gpu, file);
-    for Tuned { wanted, winner, .. } in found {
-        let [batch, rows, cols] = wanted.class();
-        kept.insert(format!("{} {rows}x{cols}x{batch}", wanted.operation), winner.described(gpu.tuning()));
+    for Tuned { wanted, winner, spread, sure, .. } in found {
+        let line = Line { kernel: winner.described(gpu.tuning()), spread: *spread, sure: *sure };
+        kept.insert(at(wanted), line);
     }
     let lines = kept.iter().map(|(at, kernel)| format!("{at}: {kernel}\n"));
     let text = heading(gpu) + &lines.collect::<String>();
-    // Written beside it and renamed: whoever reads meanwhile finds a whole file.
+    write(file, &text)
+}
+
+/// Writes a file beside itself and renames it: whoever reads meanwhile finds a whole one.
+pub(super) fn write(file: &Path, text: &str) -> Result<(), String> {
     let part = file.with_extension(format!("{}.part", std::process::id()));
     let folder = file.parent().map_or(Ok(()), std::fs::create_dir_all);
     let written =
         folder.and_then(|()| std::fs::write(&part, text)).and_then(|()| std::fs::rename(&part, file));
     written.map_err(|error| format!("{} cannot be written: {error}", file.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rounds of a default and a rival that takes `ratio` times as long, each lap up to `noise` longer by turns.
+    fn turns(ratio: f64, noise: f64) -> Turns {
+        let lap = |i: usize, seconds: f64| seconds * (1.0 + noise * (i * 7 % 11) as f64 / 10.0);
+        Turns((0..33).map(|i| vec![lap(i, 1.0), lap(i + 4, ratio)]).collect())
+    }
+
+    #[test]
+    fn a_choice_is_sure_when_no_rival_was_faster_in_three_of_four_rounds() {
+        let (spread, sure) = trust(&turns(1.5, 0.0), Some(0));
+        assert!(sure && spread < 1e-9, "{spread}");
+        // Two that are equally fast need no second look.
+        assert!(trust(&turns(1.02, 0.01), Some(0)).1);
+        // Other work hides which of the two is faster, but not one that takes four times as long.
+        let (spread, sure) = trust(&turns(1.1, 1.0), Some(0));
+        assert!(!sure && spread > 0.3, "{spread}");
+        assert!(trust(&turns(4.0, 1.0), Some(0)).1);
+        // With the default alone there is nothing to doubt.
+        assert_eq!(trust(&Turns(vec![vec![1.0]; 3]), Some(0)), (0.0, true));
+    }
+
+    #[test]
+    fn a_line_says_how_sure_the_choice_was() {
+        for line in ["sure 0.031 gemv_ternary WG=8 ROWS=4", "provisional 0.412 gemv_i8"] {
+            assert_eq!(Line::read(line).expect("a line").to_string(), line);
+        }
+        for broken in
+            ["gemv_ternary WG=8", "sure gemv_ternary", "maybe 0.1 gemv_i8", "sure -1 gemv_i8", "sure 0.1", ""]
+        {
+            assert_eq!(Line::read(broken), None, "{broken}");
+        }
+    }
 }

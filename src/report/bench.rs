@@ -33,12 +33,12 @@ impl BenchReport<'_> {
         #[rustfmt::skip]
         let head = [
             "kernel", "shape", "bytes", "median µs", "min µs", "device µs", "GB/s", "% read", "Gop/s", "GMAC/s",
-            "Gweights/s", "x f32", "x f16", "bound by", "% of that",
+            "Gweights/s", "x f16", "bound by", "% of that",
         ];
         let mut lines = vec![head.map(String::from).to_vec()];
         let or = |value: Option<String>| value.unwrap_or("-".into());
         for one in &self.found.all {
-            let [f32, f16] = self.ratios(one).map(|ratio| or(ratio.map(|ratio| format!("{ratio:.2}"))));
+            let [_, f16] = self.ratios(one).map(|ratio| or(ratio.map(|ratio| format!("{ratio:.2}"))));
             lines.push(vec![
                 one.label(),
                 lengths(one.shape()),
@@ -51,7 +51,6 @@ impl BenchReport<'_> {
                 format!("{:.2}", 1e-9 * one.ops_per_second),
                 format!("{:.2}", 0.5e-9 * one.ops_per_second),
                 format!("{:.2}", 1e-9 * one.weights_per_second()),
-                f32,
                 f16,
                 or(one.bound_by.map(|bound| bound.word().into())),
                 or(one.reached.map(|reached| format!("{:.0}", 100.0 * reached))),
@@ -62,9 +61,13 @@ impl BenchReport<'_> {
             Some(value) => format!("{name} {:.1} {unit}", scale * value),
             None => format!("{name} unknown"),
         };
+        let kept = match self.found.kept_seconds {
+            Some(seconds) => format!(" (measured {:.0} minutes ago)", seconds / 60.0),
+            None => String::new(),
+        };
         let left_out = |(wanted, reason): &LeftOut| format!("\n{wanted} is left out: {reason}");
         format!(
-            "reads {:.1} GB/s by probe_read {} over {} MiB\ncomputes {}, {}, {}; starts a dispatch in {}\n\n{}\n\
+            "reads {:.1} GB/s by probe_read {} over {} MiB{kept}\ncomputes {}, {}, {}; starts a dispatch in {}\n\n{}\n\
              median of {SAMPLES} samples, from the submission until it is done; device: the same by its own clock{}",
             1e-9 * read.value,
             read.overrides,
@@ -104,6 +107,7 @@ impl BenchReport<'_> {
         line.extend(object(json!({
             "checked": self.gpu.checked(),
             "read_gb_per_s": 1e-9 * read.value,
+            "ceilings_kept_seconds": self.found.kept_seconds,
             "read_overrides": read.overrides,
             "read_working_set_bytes": read.working_set_bytes,
             "fma_f32_ops_per_second": ceilings.fma_f32.value(),

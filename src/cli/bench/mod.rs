@@ -2,7 +2,10 @@
 
 mod train;
 
+use std::time::Instant;
+
 use clap::{Args, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{DeviceFlags, MemoryFlags, Outcome, Verdict, failure};
 use crate::gpu::Gpu;
@@ -29,11 +32,11 @@ enum What {
 const EXAMPLES: &str = "\
 Each kernel is first held against its twin on the CPU, then timed over matrices in rotation that no cache holds \
 together (between runs of small ones, other memory is read), from the submission until it is done; the median is \
-what counts. `% read` is of the bandwidth that this adapter reached in the same run, before or after, by a kernel \
-that only reads. `x f32`: how many times as fast as the fastest f32 kernel; `x f16` likewise. `bound by` is the lowest \
-ceiling of those measured here (bandwidth, the arithmetic that a format is made for, or the cost of a dispatch), \
-beside it the share that was reached. Exit code 1: a kernel seems faster than reading, so the figures cannot be \
-trusted.
+what counts. `% read` is of the bandwidth that this adapter reached by a kernel that only reads. `x f16`: how many times \
+as fast as the fastest f16 kernel. `bound by` is the lowest ceiling of those measured here (bandwidth, the arithmetic that \
+a format is made for, or the cost of a dispatch), beside it the share that was reached. Ceilings are kept in the cache \
+folder for four hours; --fresh measures them again. Exit code 1: a kernel seems faster than reading, so the figures \
+cannot be trusted.
 
 Examples:
   sterna bench gemv                             BitNet, LLaMA, MNIST, and larger
@@ -79,11 +82,14 @@ struct MatmulFlags {
 #[derive(Args)]
 struct CommonFlags {
     /// Measure each kernel at each shape for so many seconds, warming up included; for more where 21 samples take longer.
-    #[arg(long, value_name = "S", default_value_t = 1.0, value_parser = seconds)]
+    #[arg(long, value_name = "S", default_value_t = 0.3, value_parser = seconds)]
     seconds: f64,
     /// Every variant that runs here, not only the one that this adapter would use.
     #[arg(long)]
     all: bool,
+    /// Measure the ceilings again, though they were measured within the last four hours.
+    #[arg(long)]
+    fresh: bool,
     #[command(flatten)]
     memory: MemoryFlags,
     /// Print one JSON object on one line, and nothing else.
@@ -163,6 +169,12 @@ fn matmul(flags: &MatmulFlags) -> Outcome {
     products("matmul", &flags.common, shapes, None)
 }
 
+/// What a long measurement does just now, on one line of a terminal; elsewhere it is hidden.
+fn spinner() -> ProgressBar {
+    let style = ProgressStyle::with_template("{spinner} {elapsed} {wide_msg}").expect("a constant");
+    ProgressBar::new_spinner().with_style(style)
+}
+
 /// Measures products; `batch` is that of all, where they share one.
 fn products(
     bench: &str,
@@ -171,18 +183,38 @@ fn products(
     batch: Option<usize>,
 ) -> Outcome {
     let gpu = flags.device.open()?;
-    super::tell(format!("bench {bench} on {}", super::gpu_line(&gpu)));
+    let (start, bar) = (Instant::now(), spinner());
     let shapes = shapes(&gpu);
     if !flags.all {
         let wanted: Vec<Wanted> = shapes.iter().flat_map(|&shape| Wanted::at(&gpu, shape)).collect();
         // A product with a batch takes longer.
-        let each = if batch.is_some() { 1.0 } else { 2.0 };
+        let each = if batch.is_some() { 0.3 } else { 1.0 };
         flags.device.tune(&gpu, &wanted, each)?;
     }
     let room = flags.device.found(flags.memory.room(&gpu))?;
-    let benchmark = Benchmark { shapes, seconds: flags.seconds, all: flags.all, room };
-    let mut watch = Watch { tell: &mut |line: String| super::tell(line), stop: &|| false };
+    let count = shapes.len();
+    let benchmark = Benchmark {
+        shapes,
+        seconds: flags.seconds,
+        all: flags.all,
+        room,
+        file: flags.device.cache(&gpu, "ceilings", "json"),
+        fresh: flags.fresh,
+    };
+    let mut watch = Watch { tell: &mut |line| bar.set_message(line), stop: &|| false };
     let found = benchmark.run(&gpu, &mut watch).map_err(failure)?;
+    bar.finish_and_clear();
+    super::tell(format!(
+        "bench {bench}: {} at {} in {:.1} s, {} left out; ceilings {}",
+        super::counted(found.all.len(), "product"),
+        super::counted(count, "shape"),
+        start.elapsed().as_secs_f64(),
+        found.left_out.len(),
+        match found.kept_seconds {
+            Some(age) => format!("kept, {:.0} minutes old (--fresh measures again)", age / 60.0),
+            None => "measured".into(),
+        }
+    ));
     let report = BenchReport { gpu: &gpu, found: &found };
     super::say(format!("{}\n{}", super::gpu_line(&gpu), report.text()))?;
     if flags.json {

@@ -9,6 +9,9 @@ pub struct NumberFormat {
     pub name: String,
     /// Bits of a value as stored.
     pub bits: f64,
+    /// Smallest value.
+    #[serde(default)]
+    pub min: f64,
     /// Largest value.
     pub max: f64,
     /// Significant decimal digits: log10 of 2 to the bits that hold magnitude.
@@ -33,7 +36,7 @@ pub struct NumberFormat {
 enum Bits {
     /// A sign, an exponent and a mantissa. The largest exponent is IEEE's infinity.
     Float { exponent: u32, mantissa: u32 },
-    /// Symmetric two's complement: the lowest code is not used.
+    /// Two's complement.
     Integer { bits: u32 },
     /// A few values, the largest of them 1.
     Few { values: u32, bits: f64 },
@@ -75,6 +78,8 @@ fn format(name: &str, bits: &Bits) -> NumberFormat {
     NumberFormat {
         name: name.into(),
         bits: stored,
+        // Of two's complement one more value is negative than positive.
+        min: if matches!(bits, Bits::Integer { .. }) { -max - 1.0 } else { -max },
         max,
         decimal_digits: precision * 2f64.log10(),
         bytes_per_parameter: bytes(1.0),
@@ -102,6 +107,10 @@ mod tests {
         assert_eq!(
             [of("INT8").max, of("INT4").max, of("binary").max, of("ternary").max],
             [127.0, 7.0, 1.0, 1.0]
+        );
+        assert_eq!(
+            [of("INT8").min, of("INT4").min, of("binary").min, of("FP16").min],
+            [-128.0, -8.0, -1.0, -65_504.0]
         );
         let close = |got: f64, want: f64| assert!((got - want).abs() < 5e-4, "{got}, expected {want}");
         close(of("FP32").decimal_digits, 7.225);

@@ -14,7 +14,7 @@ pub use energy::{ENERGY_TABLES, Energy, EnergyModel, EnergyRow, Joules, NOT_MEAS
 pub use formats::{NumberFormat, formats};
 pub use models::{ModelShapes, Products, Summary, TokenCost};
 pub use session::{ENERGY_SHAPE, Part, Session};
-pub use staircase::{Stair, staircase};
+pub use staircase::{Fall, Stair, staircase};
 
 use super::ceilings::Ceilings;
 use super::measured::Measured;

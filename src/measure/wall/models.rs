@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Gap, Stair};
+use super::{Fall, Gap, Stair};
 use crate::gpu::{Arithmetic, Cost, Gpu};
 use crate::kernels;
 use crate::measure::ceilings::{Bound, Ceilings};
@@ -93,9 +93,12 @@ impl Products {
             let [batch, rows, cols] = shape;
             let at = if batch == 1 { String::new() } else { format!(" at batch {batch}") };
             let what = format!("{} {rows}x{cols}{at}", format.name());
+            if (watch.stop)() {
+                self.gaps.push(Gap { what, reason: INTERRUPTED.into() });
+                continue;
+            }
             let expected = self.expected(format, shape);
-            let found = match (watch.stop)() {
-                true => Err(INTERRUPTED.into()),
+            let found = match expected {
                 _ if expected > MOST_EXPECTED * seconds.max(0.3) => {
                     Err(format!("one product would take about {expected:.1} s, as smaller batches tell"))
                 }
@@ -274,7 +277,10 @@ pub struct Summary {
     pub far_bytes_per_second: Option<f64>,
     /// The largest working set.
     pub far_set_bytes: Option<u64>,
-    /// The first set that is read at less than the geometric mean of both; none where the two are within a quarter.
+    /// What the steps say of a fall between the two.
+    #[serde(default)]
+    pub fall: Fall,
+    /// The first set beyond the fall, if there is one.
     pub wall_set_bytes: Option<u64>,
     /// Operations per byte where f32 arithmetic and reading take equally long.
     pub ridge_f32: Option<f64>,
@@ -288,22 +294,25 @@ pub struct Summary {
     pub speedup_predicted: Option<f64>,
     /// The speed-up that was measured.
     pub speedup_measured: Option<f64>,
-    /// Measured speed-up over f32, where f16 cannot be measured.
-    pub speedup_measured_f32: Option<f64>,
-    /// What the bytes alone would give over f32.
-    pub speedup_ideal_f32: Option<f64>,
     /// Which ceiling is the lowest for the 7B model in 2 bits.
     pub bound_2bit_7b: Option<Bound>,
     /// Share of what the ceilings allow that 2-bit weights reach for the 7B model.
     pub reached_7b: Option<f64>,
     /// The batch at which loading 2-bit weights and computing with them take equally long, by the ceilings.
     pub crossing_batch: Option<f64>,
-    /// The batch at which this is so for f32 weights.
-    pub crossing_batch_f32: Option<f64>,
-    /// Measured speed-up of 2-bit over f32 by batch, on the roofline's shape.
-    pub speedup_by_batch: Vec<(usize, f64)>,
+    /// The batch at which this is so for f16 weights.
+    pub crossing_batch_f16: Option<f64>,
+    /// Measured speed-up of 2-bit over f16 by batch, on the roofline's shape.
+    #[serde(default)]
+    pub speedup_over_f16_by_batch: Vec<(usize, f64)>,
     /// The smallest measured batch at which that speed-up is less than half of what it was at batch 1.
     pub fading_batch: Option<usize>,
+    /// Classes of which a network knows nothing, in the sum that explains perplexity.
+    #[serde(default)]
+    pub example_classes: f64,
+    /// Its cross-entropy in nats: the logarithm of their number.
+    #[serde(default)]
+    pub example_loss: f64,
 }
 
 impl Summary {
@@ -315,11 +324,16 @@ impl Summary {
         models: &[TokenCost],
         shape: [usize; 2],
     ) -> Summary {
-        let (example_bytes, example_bytes_per_second) = (14e9, 2e12);
+        let (example_bytes, example_bytes_per_second, example_classes) = (14e9, 2e12, 10.0);
+        let (fall, wall_set_bytes) = Fall::of(stairs);
         let mut summary = Summary {
             example_bytes,
             example_bytes_per_second,
             example_seconds: example_bytes / example_bytes_per_second,
+            example_classes,
+            example_loss: f64::ln(example_classes),
+            fall,
+            wall_set_bytes,
             ..Summary::default()
         };
         let stairs: Vec<(u64, f64)> =
@@ -329,9 +343,6 @@ impl Summary {
             summary.cache_set_bytes = Some(best.0);
             summary.far_bytes_per_second = Some(far.1);
             summary.far_set_bytes = Some(far.0);
-            let middle = (best.1 * far.1).sqrt();
-            let beyond = stairs.iter().rev().take_while(|stair| stair.1 < middle).last();
-            summary.wall_set_bytes = beyond.filter(|_| best.1 > 1.25 * far.1).map(|stair| stair.0);
         }
         let read = ceilings.read.value();
         let ridge = |rate: Option<f64>| Some(rate? / read?);
@@ -342,15 +353,11 @@ impl Summary {
         };
         let intensity = |model: &TokenCost| (model.format.clone(), model.ops as f64 / model.bytes as f64);
         summary.intensity_7b = WEIGHT_FORMATS.into_iter().filter_map(seven).map(intensity).collect();
-        if let (Some(f32), Some(f16), Some(trits)) =
-            (seven(WeightFormat::F32), seven(WeightFormat::F16), seven(WeightFormat::Ternary))
-        {
+        if let (Some(f16), Some(trits)) = (seven(WeightFormat::F16), seven(WeightFormat::Ternary)) {
             let ratio = |dense: Option<f64>, own: Option<f64>| Some(dense? / own?);
             summary.speedup_ideal = Some(f16.bytes as f64 / trits.bytes as f64);
             summary.speedup_predicted = ratio(f16.predicted_seconds, trits.predicted_seconds);
             summary.speedup_measured = trits.speedup_over_f16;
-            summary.speedup_measured_f32 = trits.speedup_over_f32;
-            summary.speedup_ideal_f32 = Some(f32.bytes as f64 / trits.bytes as f64);
             let cost = Cost { bytes: trits.bytes, ops: trits.ops };
             let launch = ceilings.launch.value().map(|launch| trits.matrices as f64 * launch);
             let floor = ceilings.floor(cost, Arithmetic::Dot4I8, launch);
@@ -364,20 +371,20 @@ impl Summary {
             crossing_batch(weights, row, ops, read?, ceilings.rate(format.arithmetic())?)
         };
         summary.crossing_batch = crossing(WeightFormat::Ternary);
-        summary.crossing_batch_f32 = crossing(WeightFormat::F32);
+        summary.crossing_batch_f16 = crossing(WeightFormat::F16);
         let at = |format: WeightFormat, batch| {
             points.iter().find(|p| p.format == format.name() && p.shape() == [batch, rows, cols])
         };
         let mut batches: Vec<usize> = points.iter().map(|point| point.batch).collect();
         batches.sort_unstable();
         batches.dedup();
-        let both = |batch| Some((batch, at(WeightFormat::F32, batch)?, at(WeightFormat::Ternary, batch)?));
+        let both = |batch| Some((batch, at(WeightFormat::F16, batch)?, at(WeightFormat::Ternary, batch)?));
         let speedups = batches.into_iter().filter_map(both);
-        let speedups = speedups.map(|(batch, f32, trits)| (batch, f32.median_seconds / trits.median_seconds));
-        summary.speedup_by_batch = speedups.collect();
-        let of_one = summary.speedup_by_batch.iter().find(|(batch, _)| *batch == 1).map(|one| one.1);
+        let speedups = speedups.map(|(batch, f16, trits)| (batch, f16.median_seconds / trits.median_seconds));
+        summary.speedup_over_f16_by_batch = speedups.collect();
+        let of_one = summary.speedup_over_f16_by_batch.iter().find(|(batch, _)| *batch == 1).map(|one| one.1);
         let fades = |one: &&(usize, f64)| of_one.is_some_and(|of_one| one.1 < of_one / 2.0);
-        summary.fading_batch = summary.speedup_by_batch.iter().find(fades).map(|one| one.0);
+        summary.fading_batch = summary.speedup_over_f16_by_batch.iter().find(fades).map(|one| one.0);
         summary
     }
 }

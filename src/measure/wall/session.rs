@@ -7,7 +7,7 @@ use super::{Energy, Gap, NOT_MEASURED, Products, Summary, Wall, energy, formats,
 use crate::gpu::Gpu;
 use crate::measure::ceilings::{CEILINGS, Ceilings, Probe, STEADY};
 use crate::measure::measured::Chosen;
-use crate::measure::{INTERRUPTED, Room, SAMPLES, WORKING_SET, Wanted, Watch, probes};
+use crate::measure::{INTERRUPTED, Room, SAMPLES, WORKING_SET, WORKING_SET_ON_CPU, Wanted, Watch, probes};
 use crate::store::SCHEMA;
 
 /// What to measure.
@@ -48,10 +48,8 @@ pub struct Session<'a> {
     pub start: Instant,
 }
 
-/// Bytes of buffers in rotation on a processor: a cache of 32 MiB sixteen times, or four times where there is little time
-/// to fill them.
+/// Bytes of buffers in rotation on a processor where there is time to fill them: a cache of 32 MiB sixteen times.
 const CPU_WORKING_SET: u64 = 512 << 20;
-const CPU_QUICK_WORKING_SET: u64 = 128 << 20;
 
 /// The small matrix, whose launch costs more than its work.
 const SMALL: [usize; 2] = [256, 784];
@@ -73,7 +71,7 @@ impl Session<'_> {
     /// Bytes that should be in rotation.
     fn wanted(&self) -> u64 {
         match (self.gpu.is_software(), self.quick) {
-            (true, true) => CPU_QUICK_WORKING_SET,
+            (true, true) => WORKING_SET_ON_CPU,
             (true, false) => CPU_WORKING_SET,
             (false, _) => WORKING_SET,
         }
@@ -81,12 +79,12 @@ impl Session<'_> {
 
     /// The memory to measure over.
     fn room(&self) -> Room {
-        Room { working_set: self.room.working_set.min(self.wanted()), ..self.room }
+        Room { working_set: self.room.memory.min(self.wanted()), ..self.room }
     }
 
     /// Whether there is less memory than should be in rotation.
     fn shrunk(&self) -> bool {
-        self.room.working_set < self.wanted()
+        self.room.memory < self.wanted()
     }
 
     /// Measures, as far as it is not told to stop.
@@ -277,9 +275,15 @@ impl Session<'_> {
         });
         note(!points.is_empty(), &|| {
             "Read, multiply-add, dot product and launch were measured before the products and after them; the better \
-             figure counts. What reaches more than the whole of a ceiling was measured while the machine had less other \
-             work."
+             figure counts."
                 .into()
+        });
+        let above = count(&|point| point.beats_ceilings());
+        note(above > 0, &|| {
+            format!(
+                "{above} of {all} took less time than the ceilings allow: other work disturbed the ceiling while it was \
+                 measured, so that it is higher than the figure that stands here. Measure again on a quiet machine."
+            )
         });
         note(true, &|| {
             "Products are timed from the submission until the host knows that they are done, each sample 2 ms or longer; \

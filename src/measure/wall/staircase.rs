@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::gpu::{Dtype, Gpu, Kernel, Op, Tensor};
 use crate::kernels;
-use crate::measure::ceilings::Probe;
+use crate::measure::ceilings::{Measure, Probe};
 use crate::measure::probes::{fastest, figure};
 use crate::measure::sample::sample_pairs;
-use crate::measure::{INTERRUPTED, MeasureError, Room, Watch};
+use crate::measure::{INTERRUPTED, MeasureError, Room, Watch, quartiles};
 use crate::random::{self, Stream};
 
 /// Read bandwidth over one working set.
@@ -18,6 +18,75 @@ pub struct Stair {
     /// Bytes per second.
     #[serde(flatten)]
     pub probe: Probe,
+}
+
+/// What the steps say of a fall.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fall {
+    /// Larger sets are read more slowly, by more than the samples spread.
+    There,
+    /// All sets are read about equally fast.
+    None,
+    /// The steps are too few, or rise and fall by chance: it cannot be told.
+    #[default]
+    Untold,
+}
+
+/// How much faster than the largest set one must be for a fall worth the name.
+const WORTH: f64 = 1.25;
+
+impl Fall {
+    /// What steps in the order of their sets say, and the first set beyond the fall. There is one if the faster half of the
+    /// scale, above the geometric mean of the best step and the last, is one run of two steps or more, two or more follow
+    /// it, and the middle halves of the samples of the best step and of the last two keep to their side of that mean. Steps
+    /// past the best one that rise again as far as a fall worth the name say that chance moves them.
+    pub(super) fn of(steps: &[Stair]) -> (Fall, Option<u64>) {
+        let rate = |step: &Stair| step.probe.value();
+        let steps: Vec<&Stair> = steps.iter().filter(|step| rate(step).is_some()).collect();
+        let fastest = steps.iter().max_by(|a, b| rate(a).unwrap_or(0.0).total_cmp(&rate(b).unwrap_or(0.0)));
+        let (Some(best), Some(last)) = (fastest, steps.last()) else { return (Fall::Untold, None) };
+        let (Some(high), Some(low)) = (rate(best), rate(last)) else { return (Fall::Untold, None) };
+        if high <= WORTH * low {
+            return (if steps.len() > 3 { Fall::None } else { Fall::Untold }, None);
+        }
+        let middle = (high * low).sqrt();
+        let fast = |step: &&Stair| rate(step) >= Some(middle);
+        let first = steps.iter().position(fast).unwrap_or(0);
+        let run = steps[first..].iter().take_while(|step| fast(step)).count();
+        let beyond = &steps[first + run..];
+        let keep = |step: &Stair, holds: &dyn Fn([f64; 2]) -> bool| match &step.probe {
+            Probe::Measured(found) => holds(middle_half(found)),
+            Probe::Missing { .. } => false,
+        };
+        let mut least = high;
+        let past = steps.iter().skip_while(|step| rate(step) != Some(high)).filter_map(|step| rate(step));
+        let rises = past.fold(false, |rises, rate| {
+            least = least.min(rate);
+            rises || rate > WORTH * least
+        });
+        let told = !rises
+            && run >= 2
+            && beyond.len() >= 2
+            && !beyond.iter().any(fast)
+            && keep(best, &|[least, _]| least > middle)
+            && beyond[beyond.len() - 2..].iter().all(|step| keep(step, &|[_, most]| most < middle));
+        match beyond.first().filter(|_| told) {
+            Some(step) => (Fall::There, Some(step.set_bytes)),
+            None => (Fall::Untold, None),
+        }
+    }
+}
+
+/// The rate of a measure where its long laps took as long as their third and their first quartile.
+fn middle_half(found: &Measure) -> [f64; 2] {
+    let mut laps = found.long_seconds.clone();
+    laps.sort_by(f64::total_cmp);
+    if laps.is_empty() {
+        return [found.value; 2];
+    }
+    let [short, middle, long] = quartiles(&laps);
+    [found.value * middle / long, found.value * middle / short]
 }
 
 /// Bytes of the smallest working set.
@@ -34,11 +103,11 @@ pub fn staircase(gpu: &Gpu, room: Room, seconds: f64, watch: &mut Watch) -> Vec<
     };
     let mut steps = Vec::new();
     for set in sets {
-        let step = if (watch.stop)() {
-            gap(set, INTERRUPTED.into())
-        } else {
-            ladder.step(gpu, set, seconds).unwrap_or_else(|error| gap(set, error.to_string()))
-        };
+        if (watch.stop)() {
+            steps.push(gap(set, INTERRUPTED.into()));
+            continue;
+        }
+        let step = ladder.step(gpu, set, seconds).unwrap_or_else(|error| gap(set, error.to_string()));
         let speed = step.probe.value().map_or("none".into(), |speed| format!("{:.2} GB/s", 1e-9 * speed));
         (watch.tell)(format!("read over {} KiB: {speed}", set >> 10));
         steps.push(step);
@@ -96,5 +165,48 @@ impl Ladder {
         let work = long[0][0].cost().bytes as f64;
         let measure = figure(pairs, "byte/s", work, self.kernel.settings(gpu.tuning()), set_bytes);
         Ok(Stair { set_bytes, probe: Probe::Measured(measure) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Steps of these rates in GB/s, whose laps vary by such a share to either side.
+    fn steps(rates: &[f64], noise: f64) -> Vec<Stair> {
+        let laps = |rate: f64| [-1.0, -0.5, 0.0, 0.5, 1.0].map(|by| (1.0 + noise * by) / rate).to_vec();
+        let probe = |&rate: &f64| match Measure::made_up(rate, "byte/s") {
+            Probe::Measured(found) => Probe::Measured(Measure { long_seconds: laps(rate), ..found }),
+            missing @ Probe::Missing { .. } => missing,
+        };
+        let step = |(i, rate)| Stair { set_bytes: SMALLEST << i, probe: probe(rate) };
+        rates.iter().enumerate().map(step).collect()
+    }
+
+    #[test]
+    fn a_fall_is_told_only_where_the_steps_show_one() {
+        let of = |rates: &[f64], noise| Fall::of(&steps(rates, noise));
+        // Two caches and the memory; the wall is where the second of them ends.
+        let stairs = [80.0, 82.0, 81.0, 60.0, 58.0, 59.0, 12.0, 11.0, 11.5];
+        assert_eq!(of(&stairs, 0.02), (Fall::There, Some(SMALLEST << 6)));
+        // The smallest sets may be slower, as few units of a cache serve them.
+        assert_eq!(of(&[20.0, 79.0, 80.0, 12.0, 11.0], 0.02), (Fall::There, Some(SMALLEST << 3)));
+        assert_eq!(of(&[10.0, 10.4, 9.9, 10.1, 9.8], 0.02), (Fall::None, None));
+        for (what, rates, noise) in [
+            ("up and down by chance", &[10.0, 14.0, 9.0, 13.0, 8.0, 14.0, 9.0, 8.5][..], 0.02),
+            ("dips before the end", &[35.0, 41.0, 30.0, 42.0, 41.0, 27.0, 40.0, 36.0, 19.0, 17.0], 0.02),
+            ("one step by chance", &[10.0, 10.0, 19.0, 10.0, 10.0, 10.0], 0.02),
+            ("the last step by chance", &[10.0, 10.0, 10.0, 10.0, 5.0], 0.02),
+            ("samples that spread over the fall", &[10.0, 10.0, 10.0, 6.0, 6.0], 0.9),
+            ("too few", &[10.0, 10.0], 0.0),
+            ("nothing", &[], 0.0),
+        ] {
+            assert_eq!(of(rates, noise), (Fall::Untold, None), "{what}");
+        }
+        let mut gaps = steps(&stairs, 0.02);
+        gaps[7].probe = Probe::missing(INTERRUPTED);
+        assert_eq!(Fall::of(&gaps), (Fall::There, Some(SMALLEST << 6)));
+        gaps[8].probe = Probe::missing(INTERRUPTED);
+        assert_eq!(Fall::of(&gaps), (Fall::Untold, None), "one step is no floor");
     }
 }

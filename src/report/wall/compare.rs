@@ -63,7 +63,7 @@ pub fn compare_page(walls: &[Wall]) -> String {
                 }
             }
             (section("each", "Ceilings", table(head(&["ceiling"]), CEILINGS.map(ceiling).into(), html! {})))
-            (section("staircase", "Staircases", figure(&staircase_svg(&stairs), "axes",
+            (section("staircase", "Staircases", figure(&staircase_svg(&stairs), "Read bandwidth by working set",
                 html! {
                     "Read bandwidth by working set, a line for each adapter; a stroke is the middle half of a point's samples."
                 },
@@ -71,7 +71,7 @@ pub fn compare_page(walls: &[Wall]) -> String {
                     "Where a line falls its cache ends; what is left to the right is what the weights of a model are read with."
                 },
             )))
-            (section("roofline", "Rooflines", figure(&rooflines_svg(&roofs), "axes",
+            (section("roofline", "Rooflines", figure(&rooflines_svg(&roofs), "The rooflines",
                 html! {
                     "The roof of each adapter, solid for its memory and dashed for its arithmetic, with the products measured \
                      on it."

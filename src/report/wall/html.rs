@@ -116,13 +116,16 @@ pub fn section(id: &str, heading: &str, body: Markup) -> Markup {
     html! { section id=(id) { h2 { (heading) } (body) } "\n" }
 }
 
-/// A plot with its two sentences.
-pub fn figure(svg: &str, class: &str, shows: Markup, conclude: Markup) -> Markup {
+/// A plot with its title, which screen readers say, and its two sentences.
+pub fn figure(svg: &str, title: &str, shows: Markup, conclude: Markup) -> Markup {
     // An XML declaration would end the page's own.
     let svg = svg.find("<svg").map_or(svg, |at| &svg[at..]);
+    let (head, rest) = svg.split_once('>').unwrap_or((svg, ""));
     html! {
-        figure class=(class) {
-            (PreEscaped(svg))
+        figure {
+            div.wide tabindex="0" {
+                (PreEscaped(head)) (PreEscaped(" role=\"img\">")) title { (title) } (PreEscaped(rest))
+            }
             figcaption {
                 b { "What it shows." } " " (shows) " " b { "What to conclude here." } " " (conclude)
             }
@@ -130,8 +133,13 @@ pub fn figure(svg: &str, class: &str, shows: Markup, conclude: Markup) -> Markup
     }
 }
 
-/// What was left out. Many gaps have one reason, which is told once.
-pub fn gaps(gaps: &[Gap]) -> Markup {
+/// A text in which what stands between backticks is code.
+pub fn prose(text: &str) -> Markup {
+    html! { @for (i, piece) in text.split('`').enumerate() { @if i % 2 == 1 { code { (piece) } } @else { (piece) } } }
+}
+
+/// What was left out, by its reason: many gaps have one, which is told once.
+pub fn reasons(gaps: &[Gap]) -> Vec<(&str, String)> {
     let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
     for gap in gaps {
         match reasons.iter_mut().find(|(reason, _)| *reason == gap.reason) {
@@ -139,10 +147,19 @@ pub fn gaps(gaps: &[Gap]) -> Markup {
             None => reasons.push((&gap.reason, vec![&gap.what])),
         }
     }
+    let told = |whats: Vec<&str>| match whats[..] {
+        [first, .., last] if whats.len() > 8 => format!("all from {first} to {last}"),
+        _ => whats.join(", "),
+    };
+    reasons.into_iter().map(|(reason, whats)| (reason, told(whats))).collect()
+}
+
+/// What was left out.
+pub fn gaps(gaps: &[Gap]) -> Markup {
     html! {
         @if !gaps.is_empty() {
             p.gaps { b { "Left out." } }
-            ul.gaps { @for (reason, whats) in reasons { li { (whats.join(", ")) ": " (reason) } } }
+            ul.gaps { @for (reason, whats) in reasons(gaps) { li { (whats) ": " (prose(reason)) } } }
         }
     }
 }
@@ -155,6 +172,7 @@ pub fn document(title: &str, body: Markup) -> String {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
                 link rel="icon" href="data:,";
                 title { (title) }
                 style { (PreEscaped(include_str!("page.css"))) }
@@ -183,5 +201,15 @@ mod tests {
         assert_eq!(shortened, ["65504", "1.585", "0.25", "3.403e38", "32", "0"]);
         assert_eq!([16 << 10, 32 << 20, 1 << 30].map(binary), ["16 KiB", "32 MiB", "1 GiB"]);
         assert_eq!(percent(0.1234), "12.3 %");
+    }
+
+    #[test]
+    fn many_gaps_of_one_reason_are_told_in_one_line() {
+        let gap = |i: usize, reason: &str| Gap { what: format!("part {i}"), reason: reason.into() };
+        let mut all: Vec<Gap> = (0..100).map(|i| gap(i, "interrupted")).collect();
+        all.extend([gap(100, "too large"), gap(101, "too large")]);
+        let want = [("interrupted", "all from part 0 to part 99"), ("too large", "part 100, part 101")];
+        assert_eq!(reasons(&all), want.map(|(reason, whats)| (reason, whats.to_string())));
+        assert_eq!(prose("run `a b` <now>").into_string(), "run <code>a b</code> &lt;now&gt;");
     }
 }

@@ -7,39 +7,55 @@ use super::plot::{energy_svg, models_svg, roofline_svg, staircase_svg};
 use super::questions::questions;
 use super::tables;
 use crate::measure::ceilings::Bound;
-use crate::measure::wall::{Energy, EnergyModel, TokenCost, Wall};
+use crate::measure::wall::{Energy, EnergyModel, Fall, TokenCost, Wall};
 
 /// One adapter's page; `energy_model` is the table whose figures are drawn, by name.
 pub fn wall_page(wall: &Wall, energy_model: &str) -> String {
     let title = format!("The memory wall of {}", wall.adapter);
     let chosen = wall.energy.models.iter().find(|model| model.name == energy_model);
     let chosen = chosen.or(wall.energy.models.first());
+    let sections = [
+        ("questions", "Eight questions, answered by this page", questions(wall, chosen)),
+        ("sum", "The sum that everyone quotes", sum(wall)),
+        ("ceilings", "Ceilings of this adapter", ceilings(wall)),
+        ("staircase", "The cache staircase", staircase(wall)),
+        ("roofline", "The roofline", roofline(wall)),
+        ("models", "The wall itself", models(wall)),
+        ("formats", "Number formats", formats(wall)),
+        ("energy", "Energy", html! { @if let Some(model) = chosen { (energy(&wall.energy, model)) } }),
+        ("method", "How it was measured", method(wall)),
+    ];
     document(
         &title,
         html! {
             (first(wall))
-            (section("sum", "The sum that everyone quotes", sum(wall)))
-            (section("ceilings", "Ceilings of this adapter", ceilings(wall)))
-            (section("staircase", "The cache staircase", staircase(wall)))
-            (section("roofline", "The roofline", roofline(wall)))
-            (section("models", "The wall itself", models(wall)))
-            (section("formats", "Number formats", html! {
-                p {
-                    "What a parameter takes and what it can say. A trit holds less than two bits; five of them fit a byte."
-                }
-                (tables::formats(&wall.formats).html(html! {}))
-            }))
-            (section("energy", "Energy", html! { @if let Some(model) = chosen { (energy(&wall.energy, model)) } }))
-            (section("questions", "Five questions, answered by this page", questions(wall, chosen)))
-            (section("method", "How it was measured", html! {
-                ul { @for note in &wall.notes { li { (note) } } }
-                p {
-                    "Every sample is in " code { "wall.json" } ", which lies beside this page. "
-                    code { "sterna wall --compare" } " puts several of them on one page."
-                }
-            }))
+            nav aria-label="Contents" {
+                @for (id, heading, _) in &sections { a href={ "#" (id) } { (heading) } " " }
+            }
+            @for (id, heading, body) in sections { (section(id, heading, body)) }
         },
     )
+}
+
+fn formats(wall: &Wall) -> Markup {
+    html! {
+        p {
+            "What a parameter takes and what it can say. A trit holds less than two bits; five of them fit a byte. Digits are \
+             those of decimal numbers that the bits can tell apart; integers and trits are exact. Weights and activations in \
+             INT8 leave the smallest value unused, so that their range is the same on both sides."
+        }
+        (tables::formats(&wall.formats).html(html! {}))
+    }
+}
+
+fn method(wall: &Wall) -> Markup {
+    html! {
+        ul { @for note in &wall.notes { li { (prose(note)) } } }
+        p {
+            "Every sample is in " code { "wall.json" } ", which lies beside this page. "
+            code { "sterna wall --compare" } " puts several of them on one page."
+        }
+    }
 }
 
 /// What must be known before anything else.
@@ -96,9 +112,10 @@ fn sum(wall: &Wall) -> Markup {
 fn ceilings(wall: &Wall) -> Markup {
     html! {
         p {
-            "Nothing on this adapter moves, computes or starts faster. Bytes are logical: a copy counts what it reads and \
-             what it writes, a triad two reads and a write; a multiply-add is two operations, a packed dot product with its \
-             addition eight. A ceiling whose middle half spreads over more than a twentieth says that it varies."
+            "A ceiling is the median of what a probe reached that does nothing else; its best lap may be faster. Bytes are \
+             logical: a copy counts what it reads and what it writes, a triad two reads and a write; a multiply-add is two \
+             operations, a packed dot product with its addition eight. ≈ stands before a spread of more than a twentieth: \
+             such a figure varies."
         }
         (tables::ceilings(&wall.ceilings).html(html! {}))
     }
@@ -110,12 +127,19 @@ fn staircase(wall: &Wall) -> Markup {
     let conclude = html! {
         @if let Some(((cache, near), far)) = cache.zip(summary.far_bytes_per_second) {
             (set(near)) " is read at " (unit(cache, "B/s")) ", " (or(summary.far_set_bytes, set)) " at " (unit(far, "B/s"))
-            @if let Some(wall) = summary.wall_set_bytes {
-                "; from " (set(wall)) " on the bandwidth is nearer to the lower of the two: " b { "there is the wall" }
-                ", and the weights of any real model lie behind it."
-            } @else {
-                ": no fall worth the name, so either no cache is faster than the memory or the shader's own instructions are \
-                 slower than both."
+            @match (summary.fall, summary.wall_set_bytes) {
+                (Fall::There, Some(wall)) => {
+                    "; from " (set(wall)) " on the bandwidth is nearer to the lower of the two: " b { "there the caches end" }
+                    ", and the weights of any real model lie beyond."
+                }
+                (Fall::None, _) => {
+                    ": no fall worth the name, so either no cache is faster than the memory or the shader's own instructions \
+                     are slower than both."
+                }
+                _ => {
+                    ". " b { "Where the caches end cannot be told here" } ": the steps rise and fall as much by chance as from \
+                     one end to the other, or are too few. Measure again on a quiet machine."
+                }
             }
         } @else { "Nothing was measured." }
     };
@@ -124,7 +148,12 @@ fn staircase(wall: &Wall) -> Markup {
          samples; to the left it fits a cache, to the right only the memory."
     };
     html! {
-        (figure(&staircase_svg(&[("read bandwidth".into(), &wall.staircase)]), "axes", shows, conclude))
+        (figure(
+            &staircase_svg(&[("read bandwidth".into(), &wall.staircase)]),
+            "Read bandwidth by working set",
+            shows,
+            conclude,
+        ))
         details { summary { "The figures" } (tables::staircase(&wall.staircase).html(html! {})) }
     }
 }
@@ -148,16 +177,18 @@ fn roofline(wall: &Wall) -> Markup {
     let shows = html! {
         "Each point is one measured product of a " (count(rows)) " × " (count(cols)) " matrix, the number beside it the rows \
          of activations (the batch); fewer bits per weight move a point to the right, since each byte feeds more operations, \
-         and up as far as the roof lets it; points without a number are of a small matrix, " (count(wall.small_shape[0]))
-        " × " (count(wall.small_shape[1])) ". A stroke through a point is the middle half of its samples. Weights in f16 are \
-         multiplied and summed in f32, so the f16 roof is not theirs."
+         and up as far as the roof lets it; points of a small matrix have no number: " (count(wall.small_shape[0]))
+        " × " (count(wall.small_shape[1])) ". A stroke through a point is the middle half of its samples. Circles on the roof \
+         are what it allows LLaMA 7B at batch 1. Weights in f16 are multiplied and summed in f32, so the f16 roof is not \
+         theirs."
     };
     html! {
-        (figure(&roofline_svg(&wall.ceilings, &points, wall.roofline_shape), "axes", shows, conclude))
+        (figure(&roofline_svg(wall, &points), "The roofline with measured products", shows, conclude))
         (tables::points(&points).html(html! {
             "The points. What binds one is the ceiling that would take it longest; balanced are those of which two ceilings \
-             would take within a tenth of equally long. The spread is of the middle half of the samples: more than a \
-             twentieth varies."
+             would take within a tenth of equally long. The spread is of the middle half of the samples; ≈ says that it is \
+             more than a twentieth. What reaches more than the whole of the roof says that its ceiling was disturbed: \
+             other work ran while that was measured."
         }))
         (gaps(&wall.gaps))
     }
@@ -182,24 +213,24 @@ fn models(wall: &Wall) -> Markup {
     let trits = seven(wall, "2-bit").filter(|trits| trits.measured_seconds.is_some());
     let conclude = html! {
         @if let Some(trits) = trits {
-            "LLaMA 7B in two bits takes " (seconds(trits.measured_seconds)) " a token, " (or(trits.speedup_over_f32, plain))
-            " times as fast as in f32, of which the bytes alone would give " (or(wall.summary.speedup_ideal_f32, plain)) "; "
+            "LLaMA 7B in two bits takes " (seconds(trits.measured_seconds)) " a token, " (or(trits.speedup_over_f16, plain))
+            " times as fast as in f16, of which the bytes alone would give " (or(wall.summary.speedup_ideal, plain)) "; "
             (bound) "."
         } @else { "LLaMA 7B was not measured whole." }
     };
     let shows = html! {
         "Each bar is the time of all matrix products of one token, measured shape by shape over matrices in rotation and \
-         summed; the black tick is what the ceilings allow, matrix by matrix the longest of loading, computing and starting; \
-         ± is the middle half of the samples, where that is much."
+         summed; the tick across it is what the ceilings allow, matrix by matrix the longest of loading, computing and \
+         starting; ± is the middle half of the samples, where that is much. Each model has a scale of its own."
     };
     let mut reasons: Vec<&str> = wall.models.iter().filter_map(|model| model.missing.as_deref()).collect();
     reasons.dedup();
     html! {
-        (figure(&models_svg(&wall.models), "bars", shows, conclude))
+        (figure(&models_svg(&wall.models), "Seconds for each token by model and format", shows, conclude))
         (tables::models(&wall.models).html(html! {
             "One token’s matrix work, all layers and the output head: medians of each shape times its count, the fastest \
-             samples in the same way, and the spread of the middle halves; more than a twentieth varies. Samples are those \
-             of the shape that has fewest."
+             samples in the same way, and the spread of the middle halves; ≈ says that it is more than a twentieth. × f16: how \
+             many times as fast as in f16."
         }))
         @if !reasons.is_empty() { p.gaps { b { "Not measured." } " " (reasons.join("; ")) "." } }
     }
@@ -210,15 +241,17 @@ fn energy(energy: &Energy, model: &EnergyModel) -> Markup {
         @if let Some(left) = model.ratio_with_memory {
             "Of the factor of " (plain(model.ratio_published)) " that arithmetic alone promises, " (plain(left))
             " is left once all bytes are counted: at batch 1 the energy goes where the bytes go."
-        } @else {
-            "This table knows no memory, so it cannot tell what is left of its factor once bytes are counted."
         }
     };
     let shows = html! {
-        "Each bar is what one weight costs in one matrix-vector product by published figures: the operations it really needs, \
-         with sums in INT32, and its share of all bytes that move."
+        "Each bar is what one weight costs in one matrix-vector product by published figures: first the arithmetic as it was \
+         published, each sum as narrow as its operands; then with sums in INT32; then with its share of all bytes that move. \
+         Each group has a scale of its own."
     };
-    let memory = model.memory.as_deref().unwrap_or("no memory, which this table does not know");
+    let memory = html! {
+        (model.memory.as_deref().unwrap_or("no memory"))
+        @if let Some(other) = &model.memory_of { " of " (other) ", since this table has none" }
+    };
     let row = |model: &EnergyModel| {
         vec![
             html! { (model.title) },
@@ -231,10 +264,10 @@ fn energy(energy: &Energy, model: &EnergyModel) -> Markup {
     };
     #[rustfmt::skip]
     let head = [
-        "table", "(FP16 × and +) / INT8 +", "FP16 × / INT8 +", "(FP16 × and +) / INT32 +", "with memory", "source",
+        "table", "FP16 × and + over INT8 +", "FP16 × over INT8 +", "FP16 × and + over INT32 +", "with memory", "source",
     ];
     html! {
-        (figure(&energy_svg(model), "bars", shows, conclude))
+        (figure(&energy_svg(model), "Energy for each weight by format", shows, conclude))
         (tables::energy(energy, model).html(html! {
             "Per weight, by " (model.title) ": the operations of the product as published, each sum as narrow as its \
              operands, and as needed; and all its bytes (weights, activations and outputs) from each memory. The total is of \
@@ -244,7 +277,7 @@ fn energy(energy: &Energy, model: &EnergyModel) -> Markup {
             "How many times as much f16 costs as two bits, by every table."
         }))
         p {
-            "Measured energy: " (energy.measured) "."
+            "Measured energy: " (prose(&energy.measured)) "."
             @if let Some(watts) = energy.idle_watts {
                 " The idle machine took " (unit(watts, "W")) ", which is subtracted."
             }

@@ -6,13 +6,19 @@ use plotters::style::text_anchor::{HPos, VPos};
 use super::html::{binary, digits, percent, short, si};
 use crate::measure::ceilings::{Bound, Ceilings, Probe, STEADY};
 use crate::measure::measured::Measured;
-use crate::measure::wall::{EnergyModel, EnergyRow, Stair, TokenCost};
-use crate::measure::{WEIGHT_FORMATS, quartiles};
-use crate::report::chart::{Area, Axis, COLORS, DrawError, INK, Line, MUTED, Scale, axes, bold, svg, text};
+use crate::measure::wall::{EnergyModel, EnergyRow, Stair, TokenCost, Wall};
+use crate::measure::{WEIGHT_FORMATS, WeightFormat, quartiles};
+use crate::report::chart::{
+    Area, Axis, COLORS, DrawError, INK, Line, MUTED, PALE, Scale, axes, bold, svg, text,
+};
 
-const WIDTH: i32 = 940;
-const HEIGHT: i32 = 430;
-const LEGEND: i32 = 214;
+const WIDTH: i32 = 980;
+const HEIGHT: i32 = 460;
+const LEGEND: i32 = 236;
+
+/// Size of all text, and about how wide a letter of it is.
+const SIZE: i32 = 16;
+const LETTER: i32 = 7;
 
 /// A point with a word beside it.
 struct Mark {
@@ -36,6 +42,8 @@ struct Plot {
     key: Vec<(String, RGBColor)>,
     /// Whether the legend explains the shapes of the points.
     shapes: bool,
+    /// Where roofs bend: left of all of them memory is waited for, right of all of them arithmetic.
+    ridges: Vec<f64>,
     /// Whether the ticks across are powers of two.
     binary: bool,
 }
@@ -73,48 +81,99 @@ impl Plot {
         };
         let across = Axis { ends: left..right, ticks: named(ticks, x_told) };
         let up = Axis { ends: low..high, ticks: named(Scale::Log.ticks(low, high), y_told) };
-        let mut chart = axes(body, [across, up], [30, 20, 10, 14], [26, 78], 13)?;
+        let mut chart = axes(body, [across, up], [32, 24, 8, 14], [28, 92], SIZE)?;
 
         let place = |(x, y): (f64, f64)| (x.log10(), y.log10().clamp(low, high));
-        for line in &self.lines {
-            line.draw(&mut chart, |at| Some(place(at)))?;
+        let ends =
+            self.ridges.iter().copied().reduce(f64::min).zip(self.ridges.iter().copied().reduce(f64::max));
+        if let Some((first, last)) = ends {
+            let floor = 10f64.powf(low);
+            for &ridge in &self.ridges {
+                let at = [(ridge, floor), (ridge, 10f64.powf(high))];
+                let line = Line { name: String::new(), at: at.into(), color: PALE, dashed: true };
+                line.draw(&mut chart, |at| Some(place(at)))?;
+            }
+            for (ridge, apart, word, side) in
+                [(first, -8, "memory-bound", HPos::Right), (last, 8, "compute-bound", HPos::Left)]
+            {
+                let (x, y) = chart.backend_coord(&place((ridge, floor)));
+                body.draw_text(word, &text(SIZE, &MUTED, side, VPos::Bottom), (x + apart, y - 6))?;
+            }
         }
-        let words = text(12, &INK, HPos::Left, VPos::Center);
+        // Where a word would touch something.
+        let mut taken: Vec<[i32; 4]> = Vec::new();
+        let around = |(x, y): (i32, i32), by: i32| [x - by, y - by, x + by, y + by];
+        for line in &self.lines {
+            let at = line.draw(&mut chart, |at| Some(place(at)))?;
+            for pair in at.windows(2) {
+                let [from, to] = [pair[0], pair[1]].map(|at| chart.backend_coord(&at));
+                let along = |i: i32| (from.0 + (to.0 - from.0) * i / 100, from.1 + (to.1 - from.1) * i / 100);
+                taken.extend((0..=100).map(|i| around(along(i), 2)));
+            }
+        }
         for mark in &self.marks {
             if let Some(ends) = mark.spread {
                 let ends = ends.map(|y| chart.backend_coord(&place((mark.at.0, y))));
                 body.draw(&PathElement::new(ends, mark.color.stroke_width(2)))?;
-            }
-            let (x, y) = chart.backend_coord(&place(mark.at));
-            shape(body, (x, y), mark.bound, mark.color)?;
-            if !mark.word.is_empty() {
-                body.draw_text(&mark.word, &words, (x + 8, y))?;
+                taken.push([
+                    ends[0].0 - 2,
+                    ends[0].1.min(ends[1].1),
+                    ends[0].0 + 2,
+                    ends[0].1.max(ends[1].1),
+                ]);
             }
         }
-        body.draw_text(y_name, &text(13, &MUTED, HPos::Left, VPos::Top), (10, 8))?;
-        let corner = (WIDTH - LEGEND - 14, HEIGHT - 18);
-        body.draw_text(x_name, &text(13, &MUTED, HPos::Right, VPos::Top), corner)
+        for mark in &self.marks {
+            let at = chart.backend_coord(&place(mark.at));
+            shape(body, at, mark.bound, mark.color)?;
+            taken.push(around(at, 7));
+        }
+        // A word stands beside its point where there is room, and is left out where there is none: the table has it.
+        for mark in self.marks.iter().filter(|mark| !mark.word.is_empty()) {
+            let (x, y) = chart.backend_coord(&place(mark.at));
+            let wide = LETTER * mark.word.chars().count() as i32 + 2;
+            let sides = [(9, 0), (-9 - wide, 0), (-wide / 2, -15), (-wide / 2, 15), (7, -13), (7, 13)];
+            let others = [(-7 - wide, -13), (-7 - wide, 13), (-wide / 2, -27), (-wide / 2, 27)];
+            let boxed = |(dx, dy): (i32, i32)| [x + dx, y + dy - 7, x + dx + wide, y + dy + 7];
+            let free = |one: &[i32; 4]| {
+                let apart =
+                    |two: &[i32; 4]| one[0] > two[2] || one[2] < two[0] || one[1] > two[3] || one[3] < two[1];
+                one[2] < WIDTH - LEGEND && taken.iter().all(apart)
+            };
+            if let Some(found) = sides.into_iter().chain(others).map(boxed).find(free) {
+                let words = text(SIZE, &INK, HPos::Left, VPos::Center);
+                body.draw_text(&mark.word, &words, (found[0], (found[1] + found[3]) / 2))?;
+                taken.push(found);
+            }
+        }
+        body.draw_text(y_name, &text(SIZE, &MUTED, HPos::Left, VPos::Top), (10, 8))?;
+        let corner = (WIDTH - LEGEND - 14, HEIGHT - 20);
+        body.draw_text(x_name, &text(SIZE, &MUTED, HPos::Right, VPos::Top), corner)
     }
 
     fn legend(&self, key: &Area) -> Result<(), DrawError> {
-        let words = text(13, &INK, HPos::Left, VPos::Center);
+        let words = text(SIZE, &INK, HPos::Left, VPos::Center);
         let mut y = 20;
         let mut next = |apart| {
-            y += 21 + apart;
+            y += 22 + apart;
             y
         };
-        for line in self.lines.iter().filter(|line| !line.name.is_empty()) {
+        for line in self.lines.iter().filter(|line| !line.name.is_empty() && !line.at.is_empty()) {
             let y = next(0);
             let parts = if line.dashed { vec![(0, 8, 2), (12, 20, 2)] } else { vec![(0, 20, 3)] };
             for (from, to, width) in parts {
                 key.draw(&PathElement::new([(from, y), (to, y)], line.color.stroke_width(width)))?;
             }
-            // As many letters as there is room for: what tells names apart comes first.
-            let name: String = match line.name.chars().count() > 32 {
-                true => line.name.chars().take(31).chain(['…']).collect(),
-                false => line.name.clone(),
-            };
-            key.draw_text(&name, &words, (27, y))?;
+            // A long name takes two lines.
+            let room = ((LEGEND - 27) / LETTER) as usize;
+            let cut = line.name.char_indices().nth(room).map_or(line.name.len(), |(at, _)| at);
+            let cut = if cut < line.name.len() { line.name[..cut].rfind(' ').unwrap_or(cut) } else { cut };
+            let (one, rest) = line.name.split_at(cut);
+            key.draw_text(one, &words, (27, y))?;
+            if !rest.is_empty() {
+                let rest: String = rest.trim().chars().take(room).collect();
+                key.draw_text(&rest, &words, (27, next(-4)))?;
+            }
         }
         let circle = |name: &str, color| (name.to_string(), Some(Bound::Bandwidth), color);
         let formats = self.key.iter().map(|(name, color)| circle(name, *color));
@@ -126,6 +185,8 @@ impl Plot {
         ];
         let shapes = bounds.iter().filter(|_| self.shapes);
         let shapes = shapes.map(|&(bound, name)| (name.to_string(), Some(bound), MUTED));
+        let allowed = (!self.ridges.is_empty()).then(|| ("LLaMA 7B, as allowed".to_string(), None, INK));
+        let shapes = shapes.chain(allowed);
         for group in [formats.collect::<Vec<_>>(), shapes.collect()] {
             for (i, (name, bound, color)) in group.into_iter().enumerate() {
                 let y = next(if i == 0 { 8 } else { 0 });
@@ -137,15 +198,25 @@ impl Plot {
     }
 }
 
-/// Draws a point; its shape tells what binds it.
+/// Draws a point; its shape tells what binds it. A light edge keeps points apart that touch.
 fn shape(area: &Area, at: (i32, i32), bound: Option<Bound>, color: RGBColor) -> Result<(), DrawError> {
     let (x, y) = at;
+    let rectangle = |by: i32| [(x - by, y - by), (x + by, y + by)];
     match bound {
-        Some(Bound::Bandwidth) => area.draw(&Circle::new(at, 5, color.filled())),
-        Some(Bound::Compute) => area.draw(&TriangleMarker::new(at, 7, color.filled())),
+        Some(Bound::Bandwidth) => {
+            area.draw(&Circle::new(at, 6, WHITE.filled()))?;
+            area.draw(&Circle::new(at, 5, color.filled()))
+        }
+        Some(Bound::Compute) => {
+            area.draw(&TriangleMarker::new(at, 8, WHITE.filled()))?;
+            area.draw(&TriangleMarker::new(at, 6, color.filled()))
+        }
         Some(Bound::Launch) => area.draw(&Cross::new(at, 5, color.stroke_width(3))),
-        Some(Bound::Balanced) => area.draw(&Rectangle::new([(x - 5, y - 5), (x + 5, y + 5)], color.filled())),
-        None => area.draw(&Circle::new(at, 4, color.stroke_width(2))),
+        Some(Bound::Balanced) => {
+            area.draw(&Rectangle::new(rectangle(6), WHITE.filled()))?;
+            area.draw(&Rectangle::new(rectangle(5), color.filled()))
+        }
+        None => area.draw(&Circle::new(at, 6, color.stroke_width(2))),
     }
 }
 
@@ -193,7 +264,7 @@ pub fn staircase_svg(stairs: &[(String, &[Stair])]) -> String {
         .flat_map(|((_, steps), line)| steps.iter().filter_map(move |step| mark(line.color, step)));
     let axes: [Shown; 2] = [("working set", binary_tick), ("bytes read per second", speed_tick)];
     let marks: Vec<Mark> = marks.collect();
-    Plot { axes, marks, lines, key: vec![], shapes: false, binary: true }.svg()
+    Plot { axes, marks, lines, key: vec![], shapes: false, ridges: vec![], binary: true }.svg()
 }
 
 /// The roofs of one adapter: the slope of its memory and the flats of its arithmetic.
@@ -254,19 +325,27 @@ fn marks(points: &[&Measured], shape: [usize; 2]) -> Vec<Mark> {
 
 const ROOFLINE: [Shown; 2] = [("operations per byte", short), ("operations per second", rate_tick)];
 
-/// The roofline of one adapter with its points.
-pub fn roofline_svg(ceilings: &Ceilings, points: &[&Measured], shape: [usize; 2]) -> String {
+/// The roofline of one adapter with its points, and what it allows a model of 7B weights in f16 and in two bits.
+pub fn roofline_svg(wall: &Wall, points: &[&Measured]) -> String {
+    let (ceilings, summary) = (&wall.ceilings, &wall.summary);
     let shades = [INK, COLORS[0], COLORS[1], COLORS[2], MUTED];
     let lines = roofs(ceilings, reach([(ceilings, points)].into_iter()), &|i| (shades[i], i > 0), "");
     let names = WEIGHT_FORMATS.map(|format| format.name()).into_iter();
     let there = names.filter(|name| points.iter().any(|point| point.format == *name));
     let key = there.map(|name| (format!("{name} weights"), color(name)));
+    let allowed = summary.intensity_7b.iter().filter_map(|(name, intensity)| {
+        let format = WeightFormat::named(name).filter(|_| ["f16", "2-bit"].contains(&name.as_str()))?;
+        let roof = ceilings.rate(format.arithmetic())?.min(intensity * ceilings.read.value()?);
+        let word = format!("7B {name}");
+        Some(Mark { at: (*intensity, roof), spread: None, word, color: INK, bound: None })
+    });
     Plot {
         axes: ROOFLINE,
         lines,
-        marks: marks(points, shape),
+        marks: allowed.chain(marks(points, wall.roofline_shape)).collect(),
         key: key.collect(),
         shapes: true,
+        ridges: [summary.ridge_f32, summary.ridge_int8].into_iter().flatten().collect(),
         binary: false,
     }
     .svg()
@@ -286,7 +365,7 @@ pub fn rooflines_svg(walls: &[(String, (&Ceilings, Vec<&Measured>))]) -> String 
         lines.extend(own);
         all.extend(marks(points, [0, 0]).into_iter().map(|mark| Mark { color, word: String::new(), ..mark }));
     }
-    Plot { axes: ROOFLINE, lines, marks: all, key: vec![], shapes: true, binary: false }.svg()
+    Plot { axes: ROOFLINE, lines, marks: all, key: vec![], shapes: true, ridges: vec![], binary: false }.svg()
 }
 
 /// One bar: its name, its parts with their colours, a tick across it, and what is written behind it.
@@ -297,24 +376,39 @@ struct Bar {
     told: String,
 }
 
+/// What a legend says of bars: its colours in a swatch, or the tick.
+enum Swatch<'a> {
+    Colors(&'a [RGBColor]),
+    Tick,
+}
+
 /// Bars below each other, in groups, over one linear axis of their own per group.
-fn bars(groups: &[(String, Vec<Bar>)], key: &[(&str, RGBColor)]) -> String {
-    const ROW: i32 = 22;
+fn bars(groups: &[(String, Vec<Bar>)], key: &[(&str, Swatch)]) -> String {
+    const ROW: i32 = 24;
     const LEFT: i32 = 92;
-    const RIGHT: i32 = 300;
+    const RIGHT: i32 = 410;
     let rows: i32 = groups.iter().map(|(_, bars)| bars.len() as i32).sum();
     let height = 34 + groups.len() as i32 * 32 + rows * ROW + 6;
     svg((WIDTH, height), |root| {
-        let words = |h| text(13, &INK, h, VPos::Center);
+        let words = |h| text(SIZE, &INK, h, VPos::Center);
         let mut x = LEFT;
-        for (name, color) in key {
-            root.draw(&Rectangle::new([(x, 10), (x + 14, 22)], color.filled()))?;
-            root.draw_text(name, &words(HPos::Left), (x + 20, 16))?;
-            x += 40 + 8 * name.chars().count() as i32;
+        for (name, swatch) in key {
+            match swatch {
+                Swatch::Tick => root.draw(&Rectangle::new([(x + 6, 6), (x + 8, 26)], INK.filled()))?,
+                Swatch::Colors(colors) => {
+                    for (i, color) in (0..).zip(*colors) {
+                        let wide = 20 / colors.len() as i32;
+                        let ends = [(x - 5 + i * wide, 9), (x - 5 + (i + 1) * wide, 23)];
+                        root.draw(&Rectangle::new(ends, color.filled()))?;
+                    }
+                }
+            }
+            root.draw_text(name, &words(HPos::Left), (x + 22, 16))?;
+            x += 50 + LETTER * name.chars().count() as i32;
         }
         let mut y = 34;
         for (name, bars) in groups {
-            root.draw_text(name, &bold(14, &INK), (10, y + 8))?;
+            root.draw_text(name, &bold(SIZE, &INK), (10, y + 8))?;
             y += 32;
             let longest =
                 |bar: &Bar| bar.parts.iter().map(|part| part.0).sum::<f64>().max(bar.tick.unwrap_or(0.0));
@@ -355,6 +449,9 @@ pub fn models_svg(models: &[TokenCost]) -> String {
         let varies = model.spread.filter(|&spread| spread > STEADY);
         let varies = varies.map_or(String::new(), |spread| format!(" ± {}", percent(spread / 2.0)));
         let told = match (measured, model.predicted_seconds) {
+            (Some(measured), Some(floor)) if measured < floor => {
+                format!("{}{varies}; the ceiling, {}, was disturbed", si(measured, "s"), si(floor, "s"))
+            }
             (Some(measured), Some(floor)) => {
                 format!("{}{varies}, at least {} by the ceilings", si(measured, "s"), si(floor, "s"))
             }
@@ -368,19 +465,47 @@ pub fn models_svg(models: &[TokenCost]) -> String {
             bars.push(bar);
         }
     }
-    bars(&groups, &[("measured, per token", MUTED), ("predicted (tick)", INK)])
+    let colors = WEIGHT_FORMATS.map(|format| color(format.name()));
+    bars(
+        &groups,
+        &[("measured, per token", Swatch::Colors(&colors)), ("what the ceilings allow", Swatch::Tick)],
+    )
 }
 
-/// Energy per weight by one table: arithmetic and memory on top of each other.
+/// Energy per weight by one table: the arithmetic as published, with wide sums, and with memory on top of it.
 pub fn energy_svg(model: &EnergyModel) -> String {
-    let bar = |row: &EnergyRow| {
-        let (arithmetic, memory) = (row.arithmetic_pj_per_weight, row.memory_pj_per_weight);
-        let parts = arithmetic.map(|pj| (pj, COLORS[1])).into_iter().chain(memory.map(|pj| (pj, COLORS[0])));
-        let pj = |value: Option<f64>| value.map_or("unknown".into(), |pj| format!("{} pJ", digits(pj)));
-        let told = format!("{} arithmetic + {} memory", pj(arithmetic), pj(memory));
+    let pj = |value: Option<f64>| value.map_or("unknown".into(), |pj| format!("{} pJ", digits(pj)));
+    let times = |ratio: Option<f64>, row: &EnergyRow| {
+        let ratio = ratio.filter(|_| row.format == "2-bit");
+        ratio.map_or(String::new(), |ratio| format!("; f16 takes {} times as much", digits(ratio)))
+    };
+    let arithmetic = |of: fn(&EnergyRow) -> Option<f64>, ratio: Option<f64>| {
+        let bar = |row: &EnergyRow| Bar {
+            name: row.format.clone(),
+            parts: of(row).map(|pj| (pj, COLORS[1])).into_iter().collect(),
+            tick: None,
+            told: pj(of(row)) + &times(ratio, row),
+        };
+        model.rows.iter().map(bar).collect()
+    };
+    let whole = |row: &EnergyRow| {
+        let sums = row.arithmetic_pj_per_weight.or(row.published_pj_per_weight);
+        let parts = [(sums, COLORS[1]), (row.memory_pj_per_weight, COLORS[0])];
+        let parts = parts.into_iter().filter_map(|(pj, color)| Some((pj?, color)));
+        let told =
+            format!("{} + {}{}", pj(sums), pj(row.memory_pj_per_weight), times(model.ratio_with_memory, row));
         Bar { name: row.format.clone(), parts: parts.collect(), tick: None, told }
     };
+    let title = &model.title;
+    let mut groups = vec![(
+        format!("arithmetic as published, for each weight, by {title}"),
+        arithmetic(|row| row.published_pj_per_weight, Some(model.ratio_published)),
+    )];
+    if model.ratio_int32.is_some() {
+        let wide = arithmetic(|row| row.arithmetic_pj_per_weight, model.ratio_int32);
+        groups.push(("with sums in INT32".into(), wide));
+    }
+    groups.push(("with all bytes that move".into(), model.rows.iter().map(whole).collect()));
     let memory = model.memory.as_deref().unwrap_or("memory");
-    let group = (format!("per weight, by {}", model.title), model.rows.iter().map(bar).collect());
-    bars(&[group], &[("arithmetic", COLORS[1]), (memory, COLORS[0])])
+    bars(&groups, &[("arithmetic", Swatch::Colors(&[COLORS[1]])), (memory, Swatch::Colors(&[COLORS[0]]))])
 }

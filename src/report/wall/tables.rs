@@ -25,10 +25,12 @@ impl Table {
     /// The table below what it is.
     pub fn html(&self, caption: Markup) -> Markup {
         html! {
-            table {
-                caption { (caption) }
-                thead { tr { @for cell in &self.head { th { (cell) } } } }
-                tbody { @for row in &self.rows { tr { @for cell in row { td { (cell) } } } "\n" } }
+            div.wide tabindex="0" {
+                table {
+                    caption { (caption) }
+                    thead { tr { @for cell in &self.head { th scope="col" { (cell) } } } }
+                    tbody { @for row in &self.rows { tr { @for cell in row { td { (cell) } } } "\n" } }
+                }
             }
         }
     }
@@ -42,9 +44,10 @@ impl fmt::Display for Table {
     }
 }
 
-/// The words of a cell, without tags.
-fn words(cell: &Markup) -> String {
-    let pieces = cell.0.split('<').enumerate();
+/// The words of a cell or of an answer, without tags.
+pub(super) fn words(cell: &Markup) -> String {
+    let plain = cell.0.replace("<code>", "`").replace("</code>", "`");
+    let pieces = plain.split('<').enumerate();
     let text: String =
         pieces.filter_map(|(i, piece)| if i == 0 { Some(piece) } else { piece.split('>').nth(1) }).collect();
     let signs = [("–", "-"), ("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("\u{a0}", " "), ("&amp;", "&")];
@@ -52,9 +55,14 @@ fn words(cell: &Markup) -> String {
     signs.iter().skip(usize::from(text != "–")).fold(text, |text, (sign, plain)| text.replace(sign, plain))
 }
 
-/// A spread, and whether it is too large for the figure to count as steady.
+/// A spread, with a sign where it is too large for the figure to count as steady.
 fn spread(spread: f64) -> Markup {
-    html! { (share(spread)) @if spread > STEADY { "\u{a0}" b { "varies" } } }
+    html! { @if spread > STEADY { span.varies { "≈\u{a0}" (share(spread)) } } @else { (share(spread)) } }
+}
+
+/// A share of what the ceilings allow. What is more than the whole says that one of them is too low.
+fn reached(found: f64) -> Markup {
+    html! { (share(found)) @if found > 1.0 { ", disturbed" } }
 }
 
 fn seconds(seconds: Option<f64>) -> Markup {
@@ -102,36 +110,27 @@ pub fn staircase(stairs: &[Stair]) -> Table {
 
 /// Points of the roofline.
 pub fn points(points: &[&Measured]) -> Table {
-    let chosen = |point: &Measured| match point.chosen {
-        Some(Chosen::Tuned) => ", tuned",
-        Some(Chosen::Default) => ", default",
-        Some(Chosen::Only) | None => "",
-    };
+    let own = |point: &Measured, chosen| point.chosen == Some(chosen);
+    // What holds for all is said in a note.
+    let mixed = points.iter().any(|point| own(point, Chosen::Tuned));
     let line = |point: &&Measured| {
         vec![
             html! { (point.format) },
             html! { (count(point.rows)) "x" (count(point.cols)) },
             count(point.batch),
-            // Names are long: they may break.
-            html! {
-                @for (i, part) in point.kernel.split('_').enumerate() { @if i > 0 { "_" wbr; } (part) }
-                (chosen(point))
-            },
+            html! { (point.kernel) @if mixed && own(point, Chosen::Default) { ", default" } },
             unit(point.median_seconds, "s"),
             unit(point.min_seconds, "s"),
             spread(point.spread),
-            count(point.sample_seconds.len()),
             plain(point.intensity),
             unit(point.ops_per_second, "op/s"),
-            unit(point.bytes_per_second, "B/s"),
             or(point.bound_by, |bound| html! { (Bound::word(bound)) }),
-            or(point.reached, share),
+            or(point.reached, reached),
         ]
     };
     #[rustfmt::skip]
     let head = [
-        "weights", "shape", "batch", "kernel", "median", "best", "spread", "samples", "op/B", "op/s", "B/s", "bound by",
-        "of the roof",
+        "weights", "shape", "batch", "kernel", "median", "best", "spread", "op/B", "op/s", "bound by", "of the roof",
     ];
     Table::new(&head, points.iter().map(line))
 }
@@ -149,16 +148,14 @@ pub fn models(models: &[TokenCost]) -> Table {
             seconds(model.measured_seconds),
             seconds(model.min_seconds),
             or(model.spread, spread),
-            or(model.samples, count),
             or(model.tokens_per_second, plain),
             or(model.speedup_over_f16, plain),
-            or(model.speedup_over_f32, plain),
         ]
     };
     #[rustfmt::skip]
     let head = [
-        "model", "weights", "bytes", "load", "compute", "predicted", "measured", "best", "spread", "samples", "tokens/s",
-        "× f16", "× f32",
+        "model", "weights", "bytes", "load", "compute", "predicted", "measured", "best", "spread", "tokens/s",
+        "× f16",
     ];
     Table::new(&head, models.iter().map(line))
 }
@@ -166,8 +163,9 @@ pub fn models(models: &[TokenCost]) -> Table {
 /// Number formats.
 pub fn formats(formats: &[NumberFormat]) -> Table {
     let line = |format: &NumberFormat| {
-        let NumberFormat { bits, max, decimal_digits, bytes_per_parameter, information_bits, .. } = *format;
-        let figures = [bits, max, decimal_digits, bytes_per_parameter, information_bits].map(trimmed);
+        let NumberFormat { bits, min, max, decimal_digits, bytes_per_parameter, information_bits, .. } =
+            *format;
+        let figures = [bits, min, max, decimal_digits, bytes_per_parameter, information_bits].map(trimmed);
         let bytes = [format.bytes_mnist, format.bytes_2b, format.bytes_7b, format.bytes_70b];
         let bytes = bytes.map(|bytes| unit(bytes, "B"));
         let name = html! { (format.name) };
@@ -175,20 +173,22 @@ pub fn formats(formats: &[NumberFormat]) -> Table {
     };
     #[rustfmt::skip]
     let head = [
-        "format", "bits", "largest", "digits", "bytes/parameter", "log2 of values", "MNIST’s", "2B", "7B", "70B", "of FP16",
+        "format", "bits", "smallest", "largest", "digits", "bytes/parameter", "log2 of values", "MNIST’s", "2B", "7B", "70B", "of FP16",
     ];
     Table::new(&head, formats.iter().map(line))
 }
 
 /// One table of energies: arithmetic, memory and what a counter measured, side by side.
 pub fn energy(energy: &Energy, model: &EnergyModel) -> Table {
+    // Where nothing was counted there is no column of gaps.
+    let counted = !energy.joules.is_empty();
     let pj = |value: Option<f64>| or(value, |value| html! { (plain(value)) " pJ" });
     let range = |ends: Option<[f64; 2]>| {
         or(ends, |[low, high]| html! { @if low != high { (plain(low)) " – " } (plain(high)) " pJ" })
     };
     let line = |row: &EnergyRow| {
         let measured = energy.joules.iter().find(|joules| joules.format == row.format);
-        vec![
+        let mut cells = vec![
             html! { (row.format) },
             pj(row.published_pj_per_weight),
             pj(row.arithmetic_pj_per_weight),
@@ -196,14 +196,24 @@ pub fn energy(energy: &Energy, model: &EnergyModel) -> Table {
             range(row.hbm_pj_per_weight),
             range(row.dram_pj_per_weight),
             or(row.total_ratio_to_f16, plain),
-            measured.map_or(html! { (NOT_MEASURED) }, |measured| unit(measured.joules, "J")),
-        ]
+        ];
+        if counted {
+            cells.push(measured.map_or(html! { (NOT_MEASURED) }, |measured| unit(measured.joules, "J")));
+        }
+        cells
     };
-    #[rustfmt::skip]
-    let head = [
-        "per weight", "arithmetic as published", "with INT32 sums", "SRAM", "HBM", "DRAM", "total, × f16",
-        "measured, a product",
+    let mut head = vec![
+        "per weight",
+        "arithmetic as published",
+        "with INT32 sums",
+        "SRAM",
+        "HBM",
+        "DRAM",
+        "f16 takes so many times",
     ];
+    if counted {
+        head.push("measured, a product");
+    }
     Table::new(&head, model.rows.iter().map(line))
 }
 
@@ -213,7 +223,9 @@ pub fn energy_text(found: &Energy, model: &str) -> String {
     let wide = model.ratio_int32.map_or("unknown: it has no INT32 addition".into(), digits);
     let total = model.memory.as_deref().map_or(String::new(), |memory| {
         format!(
-            "  total: arithmetic with INT32 sums, and every byte from {memory}, the middle of its range\n"
+            "  f16 takes: in all, arithmetic with INT32 sums where the table has them, and every byte from {memory}{}, the \
+             middle of its range\n",
+            model.memory_of.as_deref().map_or(String::new(), |other| format!(" of {other}, since this table has none")),
         )
     });
     format!(
@@ -225,7 +237,7 @@ pub fn energy_text(found: &Energy, model: &str) -> String {
         model.quoted_via,
         digits(model.ratio_published),
         digits(model.ratio_multiply),
-        model.ratio_with_memory.map_or("unknown: it has no memory".into(), digits),
+        model.ratio_with_memory.map_or("unknown".into(), digits),
         found.measured,
     )
 }
