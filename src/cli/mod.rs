@@ -58,6 +58,9 @@ Examples:
   sterna train --resume runs/NAME/model.safetensors
                                               go on after Ctrl-C or a power cut
   sterna train --compare                      beside the same network in f32
+  sterna watch                                curves and weights of a run that goes on elsewhere
+  sterna explain straight-through             an idea in ten lines, with your numbers
+  sterna trace runs/NAME --index 3            one image through the network, term by term
   sterna eval runs/NAME/model.safetensors     accuracy and confusion matrix
   sterna predict runs/NAME/model.safetensors digit.png
                                               which digit that is
