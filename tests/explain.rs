@@ -167,6 +167,13 @@ fn what_is_explained_has_the_numbers_of_the_newest_run() {
         assert!(last.starts_with("See it: "), "{topic}: {text}");
     }
     refused(&sterna(here, &["explain", "adam", "--run", "runs/none"]), "--run names no run");
+    // A page of the wall is found here and one folder below, whatever number it was given.
+    assert!(said("wall").contains("No wall.json here has numbers for this"));
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/runs/2026-11-25-lavapipe-final/wall.json");
+    fs::create_dir(here.join("wall")).expect("created");
+    fs::copy(page, here.join("wall/wall.json")).expect("copied");
+    fs::write(here.join("wall-broken.json"), "{").expect("written");
+    assert!(said("wall").contains("(from wall/wall.json), memory is read at 12.7 GB/s"), "{}", said("wall"));
 }
 
 #[test]

@@ -148,7 +148,7 @@ impl Watched {
     fn show(&mut self, mut view: View) -> Outcome {
         loop {
             self.look();
-            self.live.footer = format!("q, Esc: leave the run alone   {}", self.state());
+            self.live.footer = format!("q, Esc: leave   {}", self.state());
             view.draw(&mut self.live);
             let next = Instant::now() + PERIOD;
             while let Some(left) = next.checked_duration_since(Instant::now()) {

@@ -62,23 +62,22 @@ impl Walk {
     /// # Panics
     /// If shapes do not chain, or a layer has no such neuron.
     pub fn ternary(packed: &[Packed], gains: &[Vec<f32>], eps: f32, chosen: &[usize], image: &[u8]) -> Walk {
-        let stage = |((i, layer), packed): ((usize, reference::Layer), &Packed)| {
+        let mut layers = Vec::new();
+        for (i, layer) in reference::mlp(packed, gains, eps, image).into_iter().enumerate() {
             let sums: Vec<f32> = layer.acc.iter().map(|&sum| sum as f32).collect();
             let neuron = chosen.get(i).copied().unwrap_or_else(|| largest(&sums));
-            Stage {
+            layers.push(Stage {
                 neuron,
-                row: (0..packed.cols).map(|col| f32::from(packed.trit(neuron, col))).collect(),
+                row: (0..packed[i].cols).map(|col| f32::from(packed[i].trit(neuron, col))).collect(),
                 input: layer.codes.q.iter().map(|&code| f32::from(code)).collect(),
                 sums,
                 units: Some(Units {
                     step: layer.factors.step[0],
-                    beta: packed.scale,
+                    beta: packed[i].scale,
                     unit: layer.factors.y_scale[0],
                 }),
-            }
-        };
-        let layers = reference::mlp(packed, gains, eps, image);
-        let layers: Vec<Stage> = layers.into_iter().enumerate().zip(packed).map(stage).collect();
+            });
+        }
         let last = layers.last().expect("a network has a layer");
         let unit = last.units.map_or(1.0, |units| units.unit);
         let logits = last.sums.iter().map(|sum| unit * sum).collect();
@@ -90,13 +89,12 @@ impl Walk {
     /// # Panics
     /// As [`Walk::ternary`].
     pub fn float(weights: &[Vec<f32>], gains: &[Vec<f32>], eps: f32, chosen: &[usize], image: &[u8]) -> Walk {
-        let stage = |((i, (input, sums)), weights): ((usize, (Vec<f32>, Vec<f32>)), &Vec<f32>)| {
+        let mut layers = Vec::new();
+        for (i, (input, sums)) in reference::mlp_f32(weights, gains, eps, image).into_iter().enumerate() {
             let neuron = chosen.get(i).copied().unwrap_or_else(|| largest(&sums));
-            let row = weights[neuron * input.len()..][..input.len()].to_vec();
-            Stage { neuron, row, input, sums, units: None }
-        };
-        let layers = reference::mlp_f32(weights, gains, eps, image);
-        let layers: Vec<Stage> = layers.into_iter().enumerate().zip(weights).map(stage).collect();
+            let row = weights[i][neuron * input.len()..][..input.len()].to_vec();
+            layers.push(Stage { neuron, row, input, sums, units: None });
+        }
         let logits = layers.last().expect("a network has a layer").sums.clone();
         Walk::of(image, layers, logits)
     }

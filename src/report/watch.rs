@@ -217,7 +217,8 @@ impl Live {
     }
 }
 
-const TRAIN: Color = Color::Gray;
+/// The terminal's own colour is seen on light and dark ones.
+const TRAIN: Color = Color::Reset;
 const TEST: Color = Color::LightBlue;
 
 /// Of a weight that is negative, near 0, positive: every eye tells them apart.

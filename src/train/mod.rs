@@ -1,5 +1,6 @@
 //! Steps, epochs, evaluation and the schedule; a run with its saves and its recovery. The data set lives on the device;
-//! an epoch is a replayed list of ops with no read-back inside. The host draws the permutation and reads totals.
+//! an epoch is a replayed list of ops with no read-back inside. The host draws the permutation and reads totals; of the loss
+//! within an epoch it takes what has arrived, without waiting.
 
 mod config;
 mod digits;

@@ -96,7 +96,7 @@ impl Steps {
         while at < range.end {
             let end = notes.map_or(range.end, |notes| range.end.min((at / notes.every + 1) * notes.every));
             gpu.record((at..end).flat_map(|i| self.step(i)), &mut encoder);
-            if let Some(notes) = notes.filter(|notes| end % notes.every == 0) {
+            if let Some(notes) = notes.filter(|notes| end.is_multiple_of(notes.every)) {
                 gpu.copy(&notes.sum, &notes.sums, end / notes.every - 1, &mut encoder);
             }
             at = end;
