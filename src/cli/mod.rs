@@ -64,35 +64,21 @@ static QUIET: AtomicBool = AtomicBool::new(false);
 
 const EXAMPLES: &str = "\
 Examples:
-<<<<<<< HEAD
   sterna train                          MNIST, 784-256-128-10, 20 epochs
   sterna train --resume runs/NAME       go on after Ctrl-C or a power cut
   sterna train --resume runs/NAME --epochs 40
                                         extend it to 40 epochs
   sterna train --compare                beside the same network in f32
   sterna runs                           every run, how good, how it ended
+  sterna watch                          a run that goes on elsewhere
+  sterna explain straight-through       an idea in ten lines, your numbers
+  sterna trace runs/NAME --index 3      one image through it, term by term
   sterna eval                           accuracy of the newest run
   sterna predict runs/NAME digit.png    which digit that is
   sterna pack runs/NAME -o digits.safetensors
                                         64 KB to deploy, not 2.8 MB to train on
   sterna verify digits.safetensors      every bit on this device against the CPU
   sterna inspect digits.safetensors     what is inside
-=======
-  sterna train                                MNIST, 784-256-128-10, 20 epochs
-  sterna train --resume runs/NAME/model.safetensors
-                                              go on after Ctrl-C or a power cut
-  sterna train --compare                      beside the same network in f32
-  sterna watch                                curves and weights of a run that goes on elsewhere
-  sterna explain straight-through             an idea in ten lines, with your numbers
-  sterna trace runs/NAME --index 3            one image through the network, term by term
-  sterna eval runs/NAME/model.safetensors     accuracy and confusion matrix
-  sterna predict runs/NAME/model.safetensors digit.png
-                                              which digit that is
-  sterna pack runs/NAME/model.safetensors -o digits.safetensors
-                                              64 KB to deploy instead of 2.8 MB to train on
-  sterna verify digits.safetensors            every bit on this device against the CPU
-  sterna inspect digits.safetensors           what is inside
->>>>>>> explain
   sterna export digits.safetensors --to gguf-tq2_0 -o digits.gguf
                                         for other programs; `import` reads them
   sterna bench gemv                     how fast a matrix times one row is here
