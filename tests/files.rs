@@ -238,6 +238,20 @@ fn a_scale_beside_a_matrix_that_has_its_own_is_multiplied() {
     }
 }
 
+#[test]
+fn a_scale_for_each_row_is_refused_and_the_file_is_listed() {
+    for (dtype, bytes) in [("I8", bytes_of(&trits(8))), ("F32", singles(&wave(8)))] {
+        for shape in [vec![2], vec![2, 1]] {
+            let rows = ("a.weight_scale", "F32", shape, singles(&[0.5, 0.25]));
+            let file = safetensors_of(&[("a.weight", dtype, vec![2, 4], bytes.clone()), rows]);
+            refused(&file, &all(), &["a.weight_scale is F32 [2", "expected 1 floats"]);
+            let (tensors, _) = store::list(&file).expect("listed");
+            let scales: Vec<_> = tensors.iter().filter_map(|tensor| Some(tensor.matrix?.scale)).collect();
+            assert_eq!(scales, [store::Scale::Unsaid], "{dtype}");
+        }
+    }
+}
+
 // --- what a network has no place for ---------------------------------------------------------------
 
 #[test]

@@ -839,13 +839,15 @@ pub(super) fn mark(
     let some: Vec<&Stored> = file.matrices().into_iter().filter(readable).collect();
     for Found { tensor, kind, rows, cols, transposed, scale, .. } in file.found(&some, false)? {
         let [rows, cols] = if transposed { [cols, rows] } else { [rows, cols] };
+        // A scale for each row is shown as it lies, but no matrix here has it.
         let said = |scale, how: WeightScale| {
-            Ok::<_, String>(Scale::Said(how.turn(file.values(scale, 1)?[0]) as f32))
+            let values = file.values(scale, 1);
+            values.map_or(Scale::Unsaid, |values| Scale::Said(how.turn(values[0]) as f32))
         };
         let scale = match (kind, scale, convention) {
-            (Kind::Quarters, Some(scale), Some(convention)) => said(scale, convention)?,
+            (Kind::Quarters, Some(scale), Some(convention)) => said(scale, convention),
             (Kind::Quarters, ..) => Scale::Unsaid,
-            (_, Some(scale), _) => said(scale, WeightScale::Multiply)?,
+            (_, Some(scale), _) => said(scale, WeightScale::Multiply),
             _ => Scale::Own,
         };
         let read = match kind {

@@ -58,7 +58,7 @@ pub enum Scale {
     Own,
     /// So many times that, as another tensor says; trits alone are worth 1.
     Said(f32),
-    /// Nobody knows: the file does not say what BitNet's `weight_scale` does.
+    /// Nobody knows: the file does not say what BitNet's `weight_scale` does, or has a scale for each row.
     Unsaid,
 }
 
