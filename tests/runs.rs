@@ -307,7 +307,10 @@ fn a_folder_of_a_run_is_its_model_everywhere() {
         );
     }
     fs::create_dir(root.join("empty")).expect("created");
-    refused(root, &["eval", "empty"], &["empty is a folder without a model.safetensors"]);
+    for command in [&["eval"][..], &["import", "-o", "other"], &["train", "--resume"]] {
+        refused(root, &[command, &["empty"]].concat(), &["empty is a folder without a model.safetensors"]);
+        refused(root, &[command, &["."]].concat(), &["name one of the runs in it, ./run is the newest"]);
+    }
 }
 
 #[test]

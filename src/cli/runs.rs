@@ -61,7 +61,7 @@ fn table(runs: &[Found]) -> String {
             saved(run).strftime("%Y-%m-%d %H:%M").to_string(),
             text(&run.about["data"]["name"]),
             format!("{} {}", dims.join("-"), text(&run.about["config"]["precision"])),
-            format!("{}/{}", run.progress.epoch, run.about["config"]["epochs"]),
+            epochs(run),
             run.accuracy().map_or("-".into(), |share| format!("{:.2} %", 100.0 * share)),
             run.state.name().into(),
         ]
@@ -84,6 +84,12 @@ fn saved(run: &Found) -> jiff::Zoned {
     at.to_zoned(jiff::tz::TimeZone::system())
 }
 
+/// Whole epochs done, of how many.
+fn epochs(run: &Found) -> String {
+    let all = run.about["config"]["epochs"].as_u64().map_or("-".into(), |all| all.to_string());
+    format!("{}/{all}", run.progress.epoch)
+}
+
 fn text(value: &Value) -> String {
     value.as_str().unwrap_or("-").into()
 }
@@ -91,13 +97,15 @@ fn text(value: &Value) -> String {
 /// The file of a model: of a run's folder the one that the run goes on from.
 pub fn model(path: &Path) -> Result<PathBuf, Failure> {
     let file = if path.is_dir() { path.join(MODEL) } else { return Ok(path.into()) };
-    match file.exists() {
-        true => Ok(file),
-        false => Err(failure(format!(
-            "{} is a folder without a {MODEL}: give the folder of a run, or the file of a network",
-            shown(path)
-        ))),
+    if file.exists() {
+        return Ok(file);
     }
+    // A comparison, or the folder of all runs.
+    let hint = match below(path).0.first() {
+        Some(run) => format!("name one of the runs in it, {} is the newest", shown(&run.path)),
+        None => "give the folder of a run, or the file of a network".into(),
+    };
+    Err(failure(format!("{} is a folder without a {MODEL}: {hint}", shown(path))))
 }
 
 /// [`model`] of a path, or that of the newest run below `runs/` with a whole epoch for which `fits` holds. `what` says
@@ -118,12 +126,11 @@ pub fn model_or_newest(
         )));
     };
     super::tell(format!(
-        "sterna: no model is named: the newest run {what} is taken, {} ({}, {} after epoch {}/{})",
+        "sterna: no model is named: the newest run {what} is taken, {} ({}, {} after epoch {})",
         shown(&run.path),
         text(&run.about["data"]["name"]),
         run.accuracy().map_or("unscored".into(), |share| format!("{:.2} %", 100.0 * share)),
-        run.progress.epoch,
-        run.about["config"]["epochs"]
+        epochs(run)
     ));
     Ok(run.path.join(MODEL))
 }

@@ -78,11 +78,12 @@ pub struct Flags {
     #[arg(requires = "compare")]
     seeds: u64,
     /// Go on with an interrupted run, given by its folder or its model.safetensors, to the same weights as if it
-    /// had never stopped (on the same adapter). What determines the run comes from the file. With --epochs the run
-    /// gets another number of epochs in all, also one that has ended.
+    /// had never stopped (on the same adapter). What determines the run comes from the file. With --epochs the run,
+    /// also one that has ended, is extended to so many epochs in all.
     #[arg(long, value_name = "RUN", conflicts_with = "out")]
     resume: Option<PathBuf>,
-    /// Replace files that this run did not make where they have its names; of a folder that holds a run, the run.
+    /// Replace files in the folder that have the names of a run's and that this run did not make, with --out also a
+    /// whole run. A comparison takes up the runs that it finds.
     #[arg(long)]
     force: bool,
     /// Save the run this often, besides after every epoch; 0 for after epochs only.
@@ -286,7 +287,7 @@ impl Start {
         run: &Path,
         given: Option<&[String]>,
     ) -> Result<Start, Failure> {
-        let path = &if run.is_dir() { run.join(MODEL) } else { run.to_path_buf() };
+        let path = &super::runs::model(run)?;
         if path.exists() && !path.ends_with(MODEL) {
             return Err(failure(format!(
                 "{} is not called {MODEL}: a run goes on in its own folder, under its own name",
