@@ -203,12 +203,12 @@ fn the_command_prints_code_and_figures_and_knows_its_families() {
         return;
     }
     let run = |args: &[&str]| program().arg("kernels").args(args).output().unwrap();
-    let one = run(&["relu", "--emit", "amd", "--amd", "vega10"]);
+    let one = run(&["relu", "--to", "amd", "--amd", "vega10"]);
     assert_eq!((code(&one), stderr(&one)), (0, String::new()));
     for part in ["s_endpgm", "VGPRs", "relu WG=64", "VEGA10"] {
         assert!(stdout(&one).contains(part), "no {part} in\n{}", stdout(&one));
     }
-    let all = run(&["--emit", "amd", "--json"]);
+    let all = run(&["--to", "amd", "--json"]);
     let all: serde_json::Value = serde_json::from_str(&stdout(&all)).expect("one JSON object");
     let kernels = all["kernels"].as_array().expect("a list");
     assert!(kernels.len() > 90, "{} kernels", kernels.len());
@@ -217,7 +217,7 @@ fn the_command_prints_code_and_figures_and_knows_its_families() {
     // Eight dot products and shifts and masks for them: less than one instruction for a weight, more than a quarter.
     let each = gemv["instructions_per_weight"].as_f64().expect("a product has a loop that multiplies");
     assert!((0.25..1.0).contains(&each), "{each} instructions for a weight");
-    let unknown = run(&["--emit", "amd", "--amd", "voodoo2"]);
+    let unknown = run(&["--to", "amd", "--amd", "voodoo2"]);
     assert_eq!(code(&unknown), 2);
     let said = stderr(&unknown);
     assert!(said.starts_with("sterna: ") && said.lines().count() == 1, "{said}");

@@ -306,8 +306,7 @@ fn two_epochs_end_with_the_digests_that_they_always_had() {
         let run = |args: &[&str]| {
             let output = program().args(args).args(adapter_flags(args)).output().expect("the program starts");
             assert_eq!(code(&output), 0, "{}", stderr(&output));
-            let line = stdout(&output).lines().last().expect("a line").to_string();
-            serde_json::from_str::<serde_json::Value>(&line).expect("JSON")
+            serde_json::from_str::<serde_json::Value>(&stdout(&output)).expect("JSON alone")
         };
         let out = folder.path().join("run");
         run(&[&["train", "--epochs", "2", "--seed", "7", "--no-tune", "--json", "--out", text(&out)], flags]

@@ -1118,8 +1118,7 @@ fn sterna(args: &[&str]) -> Output {
 
 fn json_line(output: &Output) -> Value {
     assert_eq!(code(output), 0, "{}", stderr(output));
-    let text = stdout(output);
-    serde_json::from_str(text.lines().last().expect("a line")).expect("JSON")
+    serde_json::from_str(&stdout(output)).expect("JSON alone")
 }
 
 /// The 784-256-128-10 network of the digest test: four epochs of `sterna train`.
@@ -1226,8 +1225,6 @@ fn predict_reads_other_pictures_and_says_what_is_none() {
     for (one, name) in line["predictions"].as_array().expect("three").iter().zip(&names) {
         assert_eq!((&one["digit"], &one["file"]), (&json!(7), &json!(text(name))), "{one}");
     }
-    assert!(stdout(&output).contains('█'), "{}", stdout(&output));
-
     let mut child = Command::new(env!("CARGO_BIN_EXE_sterna"))
         .args(["predict", text(&model), "-"])
         .args(adapter_flags(&["predict"]))
@@ -1240,6 +1237,7 @@ fn predict_reads_other_pictures_and_says_what_is_none() {
     pipe.write_all(&fs::read(at("light.jpg")).expect("there")).expect("written");
     drop(pipe);
     let output = child.wait_with_output().expect("it ends");
+    assert!(stdout(&output).contains('█'), "{}", stdout(&output));
     assert!(stdout(&output).starts_with("stdin: 7, "), "{}{}", stdout(&output), stderr(&output));
 
     // A sheet without ink, a text, and a PNG that claims 60,000 x 60,000 pixels.

@@ -442,7 +442,7 @@ fn sterna(args: &[&str]) -> Output {
 #[track_caller]
 fn last_line(output: &Output, expected: i32) -> Value {
     assert_eq!(code(output), expected, "{}", stderr(output));
-    serde_json::from_str(stdout(output).lines().last().expect("a line")).expect("JSON")
+    serde_json::from_str(&stdout(output)).expect("JSON alone")
 }
 
 #[track_caller]
@@ -484,9 +484,9 @@ fn pack_writes_once_and_replaces_by_force() {
         "a folder of the training machine is deployed"
     );
 
-    assert_refused(&pack(&["--format", "base3"]), &[text(&out), "exists", "--force"]);
+    assert_refused(&pack(&["--to", "base3"]), &[text(&out), "exists", "--force"]);
     assert_eq!(fs::read(&out).expect("there"), first);
-    let line = last_line(&pack(&["--format", "base3", "--force", "--json"]), 0);
+    let line = last_line(&pack(&["--to", "base3", "--force", "--json"]), 0);
     let second = fs::read(&out).expect("written");
     assert_eq!((&line["bytes"], &line["format"]), (&json!(second.len()), &json!("base3")));
     assert!(second.len() < first.len());
@@ -581,7 +581,7 @@ fn a_pack_that_is_stopped_half_way_leaves_the_old_file() {
     let folder = tempfile::tempdir().expect("a folder");
     let (model, out) = (folder.path().join("model.safetensors"), folder.path().join("packed"));
     checkpoint(&[784, 64, 10]).save(&model).expect("saved");
-    last_line(&sterna(&["pack", text(&model), "-o", text(&out), "--format", "base3", "--json"]), 0);
+    last_line(&sterna(&["pack", text(&model), "-o", text(&out), "--to", "base3", "--json"]), 0);
     let before = fs::read(&out).expect("written");
     // No file may grow past 4 KiB: the system ends the process, or its write.
     let program = env!("CARGO_BIN_EXE_sterna");
@@ -629,7 +629,7 @@ fn verify_says_whether_device_twin_and_another_file_agree() {
                 for (key, value) in difference.as_object().expect("an object") {
                     assert_eq!(&line["first_difference"][key], value, "{key} of {line}");
                 }
-                let said = stdout(&output);
+                let said = stdout(&sterna(&["verify", text(&at("model")), "--against", text(&at(name))]));
                 assert!(said.contains("Not equal: ") && said.contains("differ first in "), "{said}");
             }
         }
@@ -654,7 +654,7 @@ fn inspect_counts_what_is_in_the_file() {
     let (path, pictures) = (folder.path().join("model"), folder.path().join("pictures"));
     let model = network(&[36, 17, 5], 1);
     fs::write(&path, model.to_packed(Coding::Base3)).expect("written");
-    let output = sterna(&["inspect", text(&path), "--png", text(&pictures), "--json"]);
+    let output = sterna(&["inspect", text(&path), "--out", text(&pictures), "--json"]);
     let line = last_line(&output, 0);
     let tensors = line["tensors"].as_array().expect("a list");
     assert_eq!((tensors.len(), &line["metadata"]["about"]), (6, &model.about));
@@ -683,7 +683,7 @@ fn inspect_counts_what_is_in_the_file() {
     let picture = pictures.join("weights.png");
     assert_eq!(line["picture"], json!(text(&picture)));
     assert!(fs::read(&picture).expect("drawn").starts_with(b"\x89PNG"));
-    let people = stdout(&output);
+    let people = stdout(&sterna(&["inspect", text(&path)]));
     assert!(people.contains("layers.1.base3") && people.contains("bits/weight"), "{people}");
 
     // Metadata by itself has nothing to draw.
@@ -694,11 +694,11 @@ fn inspect_counts_what_is_in_the_file() {
     let output = sterna(&["inspect", text(&bare), "--json"]);
     assert_eq!(last_line(&output, 0)["metadata"]["by"], json!(by));
     // A terminal is told no more than that.
-    let people = stdout(&output);
+    let people = stdout(&sterna(&["inspect", text(&bare)]));
     let people = people.lines().find(|line| line.starts_with("  by")).expect("the metadata");
     assert!(people.contains("\\u{1b}[31m\\nx") && people.contains("... (307 characters)"), "{people}");
     assert_refused(
-        &sterna(&["inspect", text(&bare), "--png", text(&pictures)]),
+        &sterna(&["inspect", text(&bare), "--out", text(&pictures)]),
         &["bare", "no matrix to draw"],
     );
 }

@@ -489,8 +489,7 @@ fn the_commands_that_know_no_network_serve_it() {
     let inspected = |path: &Path| {
         let output = sterna(&["inspect", text(path), "--json"]);
         assert_eq!(code(&output), 0, "{}", stderr(&output));
-        let line = stdout(&output).lines().last().expect("a line").to_string();
-        serde_json::from_str::<Value>(&line).expect("JSON")
+        serde_json::from_str::<Value>(&stdout(&output)).expect("JSON alone")
     };
     let line = inspected(&file);
     assert_eq!(line["metadata"]["arch"]["network"], "tied");

@@ -23,8 +23,7 @@ fn sterna(args: &[&str]) -> Output {
 }
 
 fn json(output: &Output) -> Value {
-    let text = stdout(output);
-    serde_json::from_str(text.lines().last().expect("a line")).expect("the last line is JSON")
+    serde_json::from_str(&stdout(output)).expect("JSON alone")
 }
 
 /// 60 images of 6 x 5 pixels in 3 classes, as MNIST's four files.
@@ -220,7 +219,7 @@ fn the_timeline_holds_every_dispatch_and_their_time() {
     for way in [&[][..], &["--by-passes"]] {
         let mut args =
             vec!["profile", "train", "--data", text(folder.path()), "--batch", "20", "--hidden", "17,9"];
-        args.extend(["--steps", "3", "--seconds", "0", "--trace", text(&trace), "--json"]);
+        args.extend(["--steps", "3", "--limit-seconds", "0", "--out", text(&trace), "--json"]);
         args.extend(way);
         let output = sterna(&args);
         assert_eq!(code(&output), 0, "{}", stderr(&output));
@@ -263,9 +262,10 @@ fn the_timeline_holds_every_dispatch_and_their_time() {
         for key in ["together_seconds", "profiling_costs", "ceilings", "schema", "sterna_version"] {
             assert!(!line[key].is_null(), "{key} is missing");
         }
-        let said = stdout(&output);
-        assert!(said.contains("bound by") && said.contains("as it runs unprofiled"), "{said}");
     }
+    let eval = ["profile", "eval", "--data", text(folder.path()), "--hidden", "9", "--steps", "1"];
+    let said = stdout(&sterna(&[&eval[..], &["--limit-seconds", "0"]].concat()));
+    assert!(said.contains("bound by") && said.contains("as it runs unprofiled"), "{said}");
 }
 
 #[test]
@@ -277,7 +277,7 @@ fn eval_and_gemv_are_profiled_too_and_bad_flags_are_refused() {
     for (args, kernel) in [(&eval[..], "softmax_xent"), (&gemv, "gemv_base3")] {
         // Once without the adapter's limits and once with them.
         for seconds in ["0", "0.001"].into_iter().take(1 + usize::from(kernel == "gemv_base3")) {
-            let output = sterna(&[args, &["--steps", "2", "--seconds", seconds, "--json"]].concat());
+            let output = sterna(&[args, &["--steps", "2", "--limit-seconds", seconds, "--json"]].concat());
             assert_eq!(code(&output), 0, "{}", stderr(&output));
             let line = json(&output);
             let kernels = line["kernels"].as_array().expect("kernels");
@@ -299,19 +299,21 @@ fn eval_and_gemv_are_profiled_too_and_bad_flags_are_refused() {
             &[
                 "profile",
                 "gemv",
-                "--trace",
+                "--out",
                 "/nowhere/t.json",
                 "--steps",
                 "1",
-                "--seconds",
+                "--limit-seconds",
                 "0",
                 "--shape",
                 "3x3",
             ],
             "/nowhere",
         ),
-        (&["kernels", "gemm"], "matmul_ternary"),
-        (&["kernels", "matmul_ternary_broadcast", "--emit", "glsl"], "subgroup"),
+        (&["kernels", "gemm"], "`sterna kernels` lists"),
+        (&["kernels", "matmul_tenrary"], "did you mean matmul_ternary"),
+        (&["profile", "gemv", "--kernel", "gemv_f23"], "did you mean gemv_f32"),
+        (&["kernels", "matmul_ternary_broadcast", "--to", "glsl"], "subgroup"),
     ] {
         let output = sterna(args);
         assert_eq!(code(&output), 2, "{}", stderr(&output));
@@ -351,7 +353,7 @@ fn kernels_lists_them_all_and_prints_each_in_every_language() {
     assert_eq!(matmul["bytes"], 4 * (256 * 49 + 128 * (196 + 1 + 256)));
     assert_eq!(matmul["ops"], 2 * 128 * 256 * 784);
 
-    let page = stdout(&sterna(&["kernels", "matmul_ternary", "--shape", "batch=2,rows=3,cols=20"]));
+    let page = stdout(&sterna(&["kernels", "matmul_ternary", "--lengths", "batch=2,rows=3,cols=20"]));
     for part in ["acc[b, r] = sum_k", "[rows, words]", "Grid", "WG=", "Twin", "= 240 at", "_broadcast"] {
         assert!(page.contains(part), "{part:?} is missing in: {page}");
     }
@@ -367,20 +369,20 @@ fn kernels_lists_them_all_and_prints_each_in_every_language() {
         ("hlsl", &on_gpu),
         ("glsl", &format!("layout(local_size_x = {gpu}")),
     ] {
-        let output = sterna(&["kernels", "relu", "--emit", language]);
+        let output = sterna(&["kernels", "relu", "--to", language]);
         assert_eq!(code(&output), 0, "{}", stderr(&output));
         assert!(stdout(&output).contains(part), "{language}: no {part:?}");
     }
     // Browsers want a directive for subgroups, and wgpu refuses it: no line has another number for it.
     let kernel = kernels::variants("matmul_ternary").iter().find(|kernel| kernel.subgroup > 0).expect("one");
-    let text = stdout(&sterna(&["kernels", kernel.name, "--emit", "wgsl"]));
+    let text = stdout(&sterna(&["kernels", kernel.name, "--to", "wgsl"]));
     let added: Vec<_> = text.lines().zip(kernel.wgsl.lines()).filter(|(shown, own)| shown != own).collect();
     assert_eq!(added, [("enable subgroups;", "")]);
     // Overrides of the other kind, and checks.
-    let software = stdout(&sterna(&["kernels", "relu", "--emit", "hlsl", "--tuning", "software"]));
+    let software = stdout(&sterna(&["kernels", "relu", "--to", "hlsl", "--tuning", "software"]));
     assert!(on_cpu != on_gpu && software.contains(&on_cpu), "{software}");
     let [trusted, checked] = [&[][..], &["--checked"]].map(|more| {
-        stdout(&sterna(&[&["kernels", "matmul_ternary", "--emit", "spirv"], more].concat())).lines().count()
+        stdout(&sterna(&[&["kernels", "matmul_ternary", "--to", "spirv"], more].concat())).lines().count()
     });
     assert!(checked > trusted, "{checked} lines checked, {trusted} trusted");
 }

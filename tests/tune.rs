@@ -31,12 +31,11 @@ fn sterna(cache: &Path, args: &[&str]) -> Output {
 
 fn result(output: &Output) -> Value {
     let text = stdout(output);
-    let last = text.lines().last().unwrap_or_else(|| panic!("{}", stderr(output)));
-    serde_json::from_str(last).unwrap_or_else(|error| panic!("{error}: {last}"))
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}{}", stderr(output)))
 }
 
 fn tuned(cache: &Path) -> Value {
-    let output = sterna(cache, &["tune", "--shapes", SHAPE, "--seconds", "0.2", "--json"]);
+    let output = sterna(cache, &["tune", "--shapes", SHAPE, "--product-seconds", "0.2", "--json"]);
     assert_eq!(code(&output), 0, "{}", stderr(&output));
     result(&output)
 }
@@ -246,7 +245,7 @@ fn a_folder_that_cannot_be_written_costs_nothing_but_the_tuning() {
     fs::write(&file, "").expect("written");
     let said = trained(&file.join("cache"), &data(folder.path()), &[]);
     assert!(said.contains(NEW) && said.contains("cannot be written"), "{said}");
-    let output = sterna(&file.join("cache"), &["tune", "--shapes", SHAPE, "--seconds", "0"]);
+    let output = sterna(&file.join("cache"), &["tune", "--shapes", SHAPE, "--product-seconds", "0"]);
     assert_eq!(code(&output), 0);
     assert!(stderr(&output).contains("cannot be written"), "{}", stderr(&output));
 }

@@ -47,7 +47,7 @@ Examples:
   sterna import model.gguf -o model.safetensors
   sterna import bitnet.safetensors --weight-scale divide -o out.safetensors
   sterna import llm.gguf --tensors blk.0.ffn_up.weight -o one.safetensors
-  sterna import floats.npz --tensors fc1.weight,fc2.weight -o model.safetensors";
+  sterna import floats.npz --tensors fc1.weight,fc2.weight -o out.safetensors";
 
 pub fn run(flags: &Flags) -> Outcome {
     super::place(&flags.output, flags.force)?;

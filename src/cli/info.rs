@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::{DeviceFlags, Outcome, Verdict, failure};
 use crate::gpu::{Adapter, every_adapter, hidden_adapters, is_wsl};
+use crate::report::folded;
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
@@ -40,15 +41,15 @@ pub fn run(flags: &Flags) -> Outcome {
         let mark = if i == used { "->" } else { "  " };
         super::say(format!("{mark} {i}  {}", adapter.info.name))?;
         for (key, value) in adapter.facts() {
-            super::say(format!("     {key:<22} {value}"))?;
+            super::say(format!("     {key:<22} {}", folded(&value, 28)))?;
         }
         if i == used {
-            super::say(format!("     {:<22} {why}", "used because"))?;
+            super::say(format!("     {:<22} {}", "used because", folded(&why, 28)))?;
         }
         super::say("")?;
     }
     for note in &notes {
-        super::say(note)?;
+        super::say(folded(note, 0))?;
     }
     if flags.json {
         let told: Vec<Value> = (0..)
@@ -103,9 +104,8 @@ fn notes(all: &[Adapter], hidden: &[Adapter], wsl: bool) -> Vec<String> {
     let mut notes = Vec::new();
     for adapter in hidden {
         notes.push(format!(
-            "wgpu hides {}, because its driver says that it does not conform to Vulkan.\n\
-             WGPU_ALLOW_UNDERLYING_NONCOMPLIANT_ADAPTER=1 in the environment shows it;\n\
-             `sterna verify` then tells whether its integers are right.",
+            "wgpu hides {}, because its driver says that it does not conform to Vulkan. \
+             WGPU_ALLOW_UNDERLYING_NONCOMPLIANT_ADAPTER=1 in the environment shows it; `sterna verify` then tells whether its integers are right.",
             adapter.description()
         ));
     }
@@ -119,9 +119,9 @@ fn notes(all: &[Adapter], hidden: &[Adapter], wsl: bool) -> Vec<String> {
 }
 
 const DZN: &str = "\
-dzn, which calls itself Dozen, is Mesa's Vulkan over Microsoft's DX12.
+dzn, which calls itself Dozen, is Mesa's Vulkan over Microsoft's DX12. \
 Two translators stand between a shader and the GPU: expect other times, and faults of its own.";
 
 const WSL: &str = "\
-This is WSL: a GPU of Windows is reached by dzn alone, which Mesa's Vulkan drivers may lack.
+This is WSL: a GPU of Windows is reached by dzn alone, which Mesa's Vulkan drivers may lack. \
 Sterna for Windows speaks to the same GPU by DX12 or Vulkan, without that way round.";

@@ -17,7 +17,7 @@ pub struct Flags {
     /// A checkpoint, a packed file, or one of another format.
     file: PathBuf,
     /// Draw every ternary matrix into this folder, as weights.png.
-    #[arg(short, long = "out", alias = "png", value_name = "DIR")]
+    #[arg(short = 'o', long = "out", alias = "png", value_name = "DIR")]
     png: Option<PathBuf>,
     /// Print one JSON object on one line, and nothing else.
     #[arg(long)]

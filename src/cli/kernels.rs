@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::{Failure, Outcome, Verdict, failure, object};
 use crate::gpu::{Kernel, Machine, Overrides, Tuning};
 use crate::kernels::{OPERATIONS, PROBES};
-use crate::report::{columns, thousands};
+use crate::report::{columns, folded, thousands};
 use crate::shader::{self, Language};
 use crate::ternary;
 
@@ -49,7 +49,7 @@ Bytes and operations come from the formulas in the shaders' headers.
 
 Examples:
   sterna kernels                            all of them, by what they compute
-  sterna kernels matmul_ternary             bindings, grid, overrides, cost, twin
+  sterna kernels matmul_ternary             bindings, grid, cost, twin
   sterna kernels matmul_ternary --lengths batch=1,rows=4096,cols=4096
   sterna kernels gemv_ternary --to spirv    what a Vulkan driver compiles
   sterna kernels gemv_base3_wide --to hlsl --tuning software
@@ -129,10 +129,20 @@ pub fn run(flags: &Flags) -> Outcome {
             let shown = |n: Result<u64, String>| n.map_or("-".into(), |n| thousands(n as usize));
             lines.push(vec![entry.kernel.name.into(), shown(bytes), shown(ops)]);
         }
-        for (line, entry) in columns(&lines).lines().zip([None].into_iter().chain(wanted.iter().map(Some))) {
-            super::say(format!("{line}  {}", entry.map_or("computes".into(), Entry::idea)))?;
+        let table = columns(&lines);
+        let mut lines = table.lines();
+        super::say(lines.next().unwrap_or_default())?;
+        let mut idea = "";
+        for (line, entry) in lines.zip(&wanted) {
+            if entry.idea() != idea {
+                idea = entry.idea();
+                super::say(folded(idea, 4))?;
+            }
+            super::say(format!("{line}{}", entry.made_for()))?;
         }
-        super::say(format!("\nof one dispatch at {}; - needs a length that --lengths gives", flags.told_lengths()))?;
+        let lengths = flags.told_lengths();
+        let about = format!("of one dispatch at {lengths}; - needs a length that --lengths gives");
+        super::say(format!("\n{}", folded(&about, 0)))?;
     }
     for entry in wanted.iter().filter(|_| flags.name.is_some()) {
         super::say(entry.page(flags))?;
@@ -204,15 +214,18 @@ impl Entry {
         shader::section(&shader::header(self.kernel.wgsl), word).unwrap_or_default()
     }
 
-    /// The equation, and for what the variant was written.
-    fn idea(&self) -> String {
-        let idea = shader::title(&shader::header(self.kernel.wgsl)).first().copied().unwrap_or_default();
-        let made_for = match self.kernel.made_for {
+    /// The equation.
+    fn idea(&self) -> &'static str {
+        shader::title(&shader::header(self.kernel.wgsl)).first().copied().unwrap_or_default()
+    }
+
+    /// For what the variant was written.
+    fn made_for(&self) -> &'static str {
+        match self.kernel.made_for {
             Machine::Gpu => "",
-            Machine::GpuWithoutDot => " (for GPUs without integer dot products)",
-            Machine::Rasteriser => " (for rasterisers on the CPU)",
-        };
-        format!("{idea}{made_for}")
+            Machine::GpuWithoutDot => "  no dot products",
+            Machine::Rasteriser => "  on the CPU",
+        }
     }
 
     fn cost(&self, word: &str, value: &dyn Fn(&str) -> Option<u64>) -> Result<u64, String> {
@@ -224,18 +237,19 @@ impl Entry {
         let header = shader::header(kernel.wgsl);
         let mut lines =
             vec![format!("{} — {}", kernel.name, shader::title(&header).join("\n    ")), String::new()];
-        let mut rows = vec![["binding", "type", "shape", "access", ""].map(String::from).to_vec()];
+        let mut rows = vec![["binding", "type", "shape", "access"].map(String::from).to_vec()];
+        let mut notes = vec![""];
         for binding in shader::bindings(&header).into_iter().flatten() {
             let name = format!("{} {}", binding.index, binding.name);
-            rows.push(
-                [&name, binding.ty, binding.shape, binding.direction, binding.note]
-                    .map(String::from)
-                    .to_vec(),
-            );
+            rows.push([&name, binding.ty, binding.shape, binding.direction].map(String::from).to_vec());
+            notes.push(binding.note);
         }
-        lines.extend(aligned(&rows));
+        let rows = aligned(&rows);
+        let width = 2 + rows.iter().map(|row| row.chars().count()).max().unwrap_or(0);
+        let noted = |(row, note): (&String, &str)| format!("{row:<width$}{}", folded(note, width));
+        lines.extend(rows.iter().zip(notes).map(noted).map(|line| line.trim_end().to_string()));
         lines.push(String::new());
-        let fact = |name: &str, text: String| format!("  {name:<10} {text}");
+        let fact = |name: &str, text: String| format!("  {name:<10} {}", folded(&text, 13));
         let needs = shader::section(&header, "Needs");
         lines.extend(needs.map(|needs| fact("Needs", needs.into())));
         lines.push(fact("Grid", self.section("Grid").into()));
@@ -256,7 +270,8 @@ impl Entry {
         lines.push(fact("Params", params.join(", ")));
         lines.push(fact("Twin", self.section("Twin").into()));
         lines.extend(shader::section(&header, "Source").map(|source| fact("Source", source.into())));
-        lines.push(fact("Files", format!("{}\n", shader::parts(kernel.wgsl).join(", "))));
+        lines.push(fact("Files", shader::parts(kernel.wgsl).join(", ")));
+        lines.push(String::new());
         lines.join("\n")
     }
 

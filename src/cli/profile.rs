@@ -107,7 +107,7 @@ struct CommonFlags {
     #[arg(long, value_name = "N")]
     steps: Option<usize>,
     /// Write a timeline to this file: recording and submission on the host, passes and dispatches on the device.
-    #[arg(short, long = "out", alias = "trace", value_name = "FILE", conflicts_with = "renderdoc")]
+    #[arg(short = 'o', long = "out", alias = "trace", value_name = "FILE", conflicts_with = "renderdoc")]
     trace: Option<PathBuf>,
     /// Under RenderDoc: make the steps one capture in which everything has its name, and say where it is.
     #[arg(long)]

@@ -58,3 +58,77 @@ fn print(text: &[u8]) -> Outcome {
     super::print(String::from_utf8_lossy(text).trim_end())?;
     Ok(Verdict::Yes)
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Command;
+
+    /// Every command that does something, with its name in full.
+    fn commands() -> Vec<Command> {
+        fn collect(command: &Command, into: &mut Vec<Command>) {
+            for inner in command.get_subcommands().filter(|inner| inner.get_name() != "help") {
+                collect(inner, into);
+            }
+            if !command.has_subcommands() {
+                into.push(command.clone());
+            }
+        }
+        let (mut parser, mut all) = (crate::cli::parser(None), Vec::new());
+        parser.build();
+        collect(&parser, &mut all);
+        all
+    }
+
+    #[test]
+    fn help_is_wrapped_once_and_has_examples_everywhere() {
+        let mut faults = Vec::new();
+        for command in commands().iter().chain([&crate::cli::parser(None)]) {
+            let name = command.get_bin_name().unwrap_or("sterna");
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            if !help.contains("Example") || !help.contains(&format!("  {name}")) {
+                faults.push(format!("{name} has no example"));
+            }
+            let lines: Vec<&str> = help.lines().chain([""]).collect();
+            for pair in lines.windows(2) {
+                // clap breaks paragraphs where the terminal ends, if each is one line; it must not break examples.
+                let [line, next] = [pair[0], pair[1]];
+                let paragraph = !line.is_empty() && !line.starts_with("  ");
+                if paragraph && !next.is_empty() && !next.starts_with("  ") {
+                    faults.push(format!("{name} breaks a paragraph after: {line}"));
+                }
+                if !paragraph && line.chars().count() > 80 {
+                    faults.push(format!("{name} has an example of more than 80 columns: {line}"));
+                }
+            }
+        }
+        assert!(faults.is_empty(), "{faults:#?}");
+    }
+
+    #[test]
+    fn a_flag_means_the_same_in_every_command() {
+        let mut faults = Vec::new();
+        for command in commands() {
+            let name = command.get_bin_name().unwrap_or_default();
+            let flags = || command.get_arguments().filter_map(|flag| Some((flag.get_long()?, flag)));
+            for (long, flag) in flags() {
+                let help = flag.get_help().map(ToString::to_string).unwrap_or_default();
+                let right = match long {
+                    "output" | "format" | "emit" | "png" | "trace" => false,
+                    "out" => flag.get_short() == Some('o'),
+                    "shape" | "shapes" => help.contains("ROWSxCOLS"),
+                    "seconds" => help.starts_with("Measure each"),
+                    "json" => help.starts_with("Print one JSON object on one line"),
+                    _ => true,
+                };
+                if !right {
+                    faults.push(format!("{name} --{long}: {help}"));
+                }
+            }
+            let results = !["sterna completions", "sterna man"].contains(&name);
+            if flags().any(|(long, _)| long == "json") != results {
+                faults.push(format!("{name}: --json is for commands with results"));
+            }
+        }
+        assert!(faults.is_empty(), "{faults:#?}");
+    }
+}

@@ -28,7 +28,7 @@ It changes no result of a training run: in one, only operations are chosen whose
 integers. Exit code 1: a kernel differs from its twin; it is not used.
 
 Examples:
-  sterna tune                         the layers of MNIST, BitNet 2B4T, a 7B LLaMA
+  sterna tune                         the layers of MNIST, BitNet and LLaMA
   sterna tune --shapes 4096x4096      one matrix times one row of activations
   sterna tune --shapes 256x784x128 --product-seconds 5
                                       times a batch of 128, with time to measure";

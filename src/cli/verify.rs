@@ -38,7 +38,7 @@ Exit code 1 if anything differs; the first difference is named.
 
 Examples:
   sterna verify digits.safetensors
-  sterna verify digits.safetensors --against runs/NAME/model.safetensors --json";
+  sterna verify digits.safetensors --against runs/NAME/model.safetensors";
 
 pub fn run(flags: &Flags) -> Outcome {
     let network = network::open(&flags.file)?;

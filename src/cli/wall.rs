@@ -23,7 +23,7 @@ the page says so.
 
 Examples:
   sterna wall                           everything, about five minutes
-  sterna wall --quick -o /tmp/wall      a quarter of the time, less steady figures
+  sterna wall --quick -o /tmp/wall      in a quarter of the time, less steady
   sterna wall --compare a/wall.json b/wall.json
                                         two adapters on one page, compare.html";
 

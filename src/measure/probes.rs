@@ -36,7 +36,7 @@ fn kernel_of(name: &str) -> String {
     format!("probe_{}", if name == "dot4_i8" { "dot4" } else { name })
 }
 
-/// `read: 1.02e10 byte/s by probe_read WG=8 SPAN=64 OWN=0`.
+/// `read: 10.2 GB/s by probe_read WG=8 SPAN=64 OWN=0`.
 fn told(name: &str, probe: &Probe) -> String {
     match probe {
         Probe::Measured(measure) => {
@@ -44,7 +44,12 @@ fn told(name: &str, probe: &Probe) -> String {
                 "" => String::new(),
                 overrides => format!(" by {} {overrides}", kernel_of(name)),
             };
-            format!("{name}: {:.3e} {}{by}", measure.value, measure.unit)
+            let (scale, unit) = match &measure.unit[..] {
+                "s" => (1e6, "µs"),
+                "op/s" => (1e-9, "Gop/s"),
+                _ => (1e-9, "GB/s"),
+            };
+            format!("{name}: {:.1} {unit}{by}", scale * measure.value)
         }
         Probe::Missing { missing } => format!("{name}: {missing}"),
     }

@@ -14,7 +14,7 @@ pub use bench::BenchReport;
 pub use curve::{Point, compare_svg, curve_svg};
 pub use picture::{confusion_png, contact_sheet_png, weights_png};
 pub use profile::ProfileReport;
-pub use table::{LayerCost, columns, confusion_table, model_table, thousands};
+pub use table::{LayerCost, columns, confusion_table, folded, model_table, thousands};
 pub use trace::{Trace, TraceRow};
 
 /// The keys of an object.

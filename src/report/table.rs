@@ -108,6 +108,21 @@ pub fn columns(rows: &[Vec<String>]) -> String {
     out
 }
 
+/// Words in lines that fit 80 columns if each of them begins in column `indent`, as all but the first do.
+pub fn folded(text: &str, indent: usize) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if indent + line.chars().count() + 1 + word.chars().count() <= 80 => {
+                *line += " ";
+                *line += word;
+            }
+            _ => lines.push(word.into()),
+        }
+    }
+    lines.join(&format!("\n{:indent$}", ""))
+}
+
 /// The model table: memory by format, then the arithmetic of one inference.
 pub fn model_table(layers: &[LayerCost]) -> String {
     let total = LayerCost::total(layers);

@@ -78,7 +78,7 @@ struct MatmulFlags {
 
 #[derive(Args)]
 struct CommonFlags {
-    /// Seconds for each kernel at each shape, warming up included; more where 21 samples take longer.
+    /// Measure each kernel at each shape for so many seconds, warming up included; for more where 21 samples take longer.
     #[arg(long, value_name = "S", default_value_t = 1.0, value_parser = seconds)]
     seconds: f64,
     /// Every variant that runs here, not only the one that this adapter would use.

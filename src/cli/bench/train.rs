@@ -18,7 +18,7 @@ the network learned less than 94 %, so its seconds count for nothing.
 Examples:
   sterna bench train                     seven epochs of the default recipe
   sterna bench train --epochs 3 --json
-  sterna bench train --train-seconds 10  as many as end within 10 s, at least two";
+  sterna bench train --train-seconds 10  as many as 10 s hold, at least two";
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]

@@ -106,15 +106,17 @@ Hardly any from the start: it is too low.
 Ctrl-C finishes the step, saves the run and says how to go on.
 
 Examples:
-  sterna train                                        20 epochs of MNIST, about 98.8 %
-  sterna train --epochs 2 --augment none              a quick look: about 97.6 %
+  sterna train                              20 epochs of MNIST, about 98.8 %
+  sterna train --epochs 2 --augment none    a quick look: about 97.6 %
   sterna train --hidden 1024,1024 --batch 256 --lr 2e-3
   sterna train --data ~/fashion-mnist --out runs/fashion
   sterna train --resume runs/fashion
-  sterna train --compare                              beside the same network in f32
-  sterna train --compare --seeds 3                    the means of three seeds
-  sterna train --compare --no-shadow --epochs 5       why shadow weights are needed
-  sterna train --epochs 2 --require 0.97 --json       for scripts: exit 1 below 97 %";
+  sterna train --compare                    beside the same network in f32
+  sterna train --compare --seeds 3          the means of three seeds
+  sterna train --compare --no-shadow --epochs 5
+                                            why shadow weights are needed
+  sterna train --epochs 2 --require 0.97 --json
+                                            for scripts: exit 1 below 97 %";
 
 pub fn run(flags: &Flags, given: &[String]) -> Outcome {
     flags.check()?;
