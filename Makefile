@@ -1,6 +1,9 @@
 # What .ci/vulkan does: nothing where a Vulkan device exists; on Debian and Ubuntu without one it installs a driver.
 CARGO := $(shell PATH="$$PATH:$${CARGO_HOME:-$$HOME/.cargo}/bin"; command -v cargo)
 
+# What `sterna --version` says it was built from.
+export STERNA_COMMIT := $(shell git describe --always --dirty 2>/dev/null)
+
 define ready
 @[ -n "$(CARGO)" ] || { echo "No cargo here: install Rust from https://rustup.rs, then run this again." >&2; exit 1; }
 @sh .ci/vulkan

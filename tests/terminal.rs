@@ -34,7 +34,8 @@ fn with_json_stdout_is_one_object_on_one_line() {
     let at = |name: &str| folder.path().join(name).to_str().expect("a plain name").to_string();
     let data = data(folder.path());
     let (data, run, model) = (text(&data), at("run"), at("run/model.safetensors"));
-    let (both, packed, gguf, back, page) = (at("both"), at("packed"), at("gguf"), at("back"), at("page"));
+    let (both, packed, gguf, back) = (at("both"), at("packed"), at("gguf"), at("back"));
+    // Of `bench`, `wall` and its parts other tests read the whole of stdout as JSON.
     let commands = [
         format!("train --data {data} --out {run} --epochs 1 --batch 32 --hidden 9 --no-tune"),
         format!("train --data {data} --out {both} --epochs 1 --batch 32 --hidden 9 --no-tune --compare"),
@@ -45,14 +46,13 @@ fn with_json_stdout_is_one_object_on_one_line() {
         format!("import {gguf} -o {back}"),
         format!("verify {packed} --against {back}"),
         format!("inspect {packed} -o {}", at("pictures")),
-        "bench gemv --shapes 8x16 --seconds 0 --memory 16 --no-tune".into(),
-        "bench matmul --shapes 8x16x2 --seconds 0 --memory 16 --no-tune".into(),
-        format!("profile train --data {data} --batch 32 --hidden 9 --steps 1 --limit-seconds 0 -o {}", at("trace")),
+        format!(
+            "profile train --data {data} --batch 32 --hidden 9 --steps 1 --limit-seconds 0 -o {}",
+            at("trace")
+        ),
         "kernels".into(),
         "kernels relu".into(),
         "tune --shapes 8x16 --product-seconds 0".into(),
-        format!("wall --quick --seconds 0 --memory 16 --no-tune -o {page}"),
-        format!("wall --compare {page}/wall.json -o {page}"),
         "energy --tables-only".into(),
         "formats".into(),
         "info".into(),
@@ -62,7 +62,8 @@ fn with_json_stdout_is_one_object_on_one_line() {
         let output = sterna(&args);
         assert_eq!(code(&output), 0, "{command}: {}", stderr(&output));
         let said = stdout(&output);
-        let line: Value = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{command}: {error}: {said}"));
+        let line: Value =
+            serde_json::from_str(&said).unwrap_or_else(|error| panic!("{command}: {error}: {said}"));
         assert_eq!((said.lines().count(), &line["command"]), (1, &args[0].into()), "{command}");
         for key in ["schema", "sterna_version"] {
             assert!(!line[key].is_null(), "{command}: no {key}");
@@ -106,7 +107,11 @@ fn old_names_of_flags_are_understood() {
     let at = |name: &str| folder.path().join(name).to_str().expect("a plain name").to_string();
     let (data, model) = (data(folder.path()), at("run/model.safetensors"));
     for command in [
-        format!("train --data {} --out {} --epochs 1 --batch 32 --hidden 9 --no-tune", text(&data), at("run")),
+        format!(
+            "train --data {} --out {} --epochs 1 --batch 32 --hidden 9 --no-tune",
+            text(&data),
+            at("run")
+        ),
         format!("pack {model} --output {} --format base3", at("packed")),
         format!("export {} --to npy --output {}", at("packed"), at("npz")),
         format!("import {} --output {} --format 2bit", at("npz"), at("back")),
@@ -150,7 +155,18 @@ fn an_adapter_is_chosen_by_its_number_or_by_what_it_is() {
     // The same number means the same adapter to every command.
     let last = (adapters.len() - 1).to_string();
     let output = program()
-        .args(["bench", "gemv", "--shapes", "8x16", "--seconds", "0", "--memory", "16", "--no-tune", "--json"])
+        .args([
+            "bench",
+            "gemv",
+            "--shapes",
+            "8x16",
+            "--seconds",
+            "0",
+            "--memory",
+            "16",
+            "--no-tune",
+            "--json",
+        ])
         .args(["--adapter", &last])
         .output()
         .expect("it starts");
@@ -187,7 +203,11 @@ fn of_two_adapters_of_one_name_the_second_can_be_chosen() {
     let all = info(&[]);
     let [one, other] = [0, 1].map(|number| &all["adapters"][number]);
     assert_eq!((&one["name"], &one["backend"]), (&other["name"], &other["backend"]), "{all}");
-    assert!(all["why"].as_str().is_some_and(|why| why.contains("adapters of its kind; --adapter with a number")), "{}", all["why"]);
+    assert!(
+        all["why"].as_str().is_some_and(|why| why.contains("adapters of its kind; --adapter with a number")),
+        "{}",
+        all["why"]
+    );
     assert_eq!((&all["used_number"], &info(&["--adapter", "1"])["used_number"]), (&0.into(), &1.into()));
 }
 

@@ -158,7 +158,8 @@ pub fn run(flags: &Flags) -> Outcome {
 
 /// What is said of a name that no kernel has.
 pub(super) fn unknown(name: &str) -> Failure {
-    let known: Vec<&str> = OPERATIONS.iter().chain(PROBES).copied().flatten().map(|kernel| kernel.name).collect();
+    let known: Vec<&str> =
+        OPERATIONS.iter().chain(PROBES).copied().flatten().map(|kernel| kernel.name).collect();
     let near = super::nearest(name, &known);
     failure(format!("no kernel is called {name}{near}: `sterna kernels` lists them all"))
 }
@@ -235,8 +236,9 @@ impl Entry {
     fn page(&self, flags: &Flags) -> String {
         let kernel = self.kernel;
         let header = shader::header(kernel.wgsl);
-        let mut lines =
-            vec![format!("{} — {}", kernel.name, shader::title(&header).join("\n    ")), String::new()];
+        let title = format!("{} — {}", kernel.name, shader::title(&header).join("\n"));
+        let mut lines: Vec<String> = title.lines().map(|line| folded(line, 4)).collect();
+        lines.push(String::new());
         let mut rows = vec![["binding", "type", "shape", "access"].map(String::from).to_vec()];
         let mut notes = vec![""];
         for binding in shader::bindings(&header).into_iter().flatten() {

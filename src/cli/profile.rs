@@ -253,7 +253,8 @@ impl CommonFlags {
         let profiler = profiler.map_err(failure)?;
         let mut watch = Watch { tell: &mut |line| super::tell(line), stop: &|| false };
         let wanted = if self.limit_seconds > 0.0 { &PROFILE_CEILINGS[..] } else { &[] };
-        let mut limits = || probes::ceilings(gpu, wanted, Room::of(gpu), self.limit_seconds / 2.0, &mut watch);
+        let mut limits =
+            || probes::ceilings(gpu, wanted, Room::of(gpu), self.limit_seconds / 2.0, &mut watch);
         let before = limits();
         let profile = profile::profile(gpu, profiler, work, steps).map_err(failure)?;
         let ceilings = before.better(limits());

@@ -107,7 +107,8 @@ impl Adapter {
         let yes = |feature: wgpu::Features| if features.contains(feature) { "yes" } else { "no" }.to_string();
         let mib = |bytes: u64| format!("{} MiB", bytes >> 20);
         let info = &self.info;
-        let pci = Some(("PCI address", info.device_pci_bus_id.clone())).filter(|(_, address)| !address.is_empty());
+        let pci =
+            Some(("PCI address", info.device_pci_bus_id.clone())).filter(|(_, address)| !address.is_empty());
         let facts = vec![
             ("backend", self.backend().into()),
             ("kind", self.kind().into()),

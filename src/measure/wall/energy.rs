@@ -334,7 +334,9 @@ fn energy_per_product(
     let seconds = start.elapsed().as_secs_f64();
     let (spent, idle) = (spent(&before, &read()?, seconds)?, idle_watts * seconds);
     if spent <= idle {
-        return Err(format!("{seconds:.1} s of products took {spent:.3} J, and as many idle seconds {idle:.3} J"));
+        return Err(format!(
+            "{seconds:.1} s of products took {spent:.3} J, and as many idle seconds {idle:.3} J"
+        ));
     }
     Ok(((spent - idle) / products as f64, products, seconds))
 }
