@@ -119,9 +119,9 @@ fn notes(all: &[Adapter], hidden: &[Adapter], wsl: bool) -> Vec<String> {
 }
 
 const DZN: &str = "\
-dzn, which calls itself Dozen, is Mesa's Vulkan over Microsoft's DX12. \
-Two translators stand between a shader and the GPU: expect other times, and faults of its own.";
+dzn, which calls itself Dozen, is Mesa's Vulkan over Microsoft's DX12. Two translators stand between a shader and the \
+GPU: expect other times, and faults of its own.";
 
 const WSL: &str = "\
-This is WSL: a GPU of Windows is reached by dzn alone, which Mesa's Vulkan drivers may lack. \
-Sterna for Windows speaks to the same GPU by DX12 or Vulkan, without that way round.";
+This is WSL: a GPU of Windows is reached through Mesa alone, by dzn for Vulkan and by d3d12 for GL, where the \
+distribution's Mesa has them. Sterna for Windows speaks to the same GPU directly, by DX12 or Vulkan.";

@@ -224,8 +224,8 @@ impl Entry {
     fn made_for(&self) -> &'static str {
         match self.kernel.made_for {
             Machine::Gpu => "",
-            Machine::GpuWithoutDot => "  no dot products",
-            Machine::Rasteriser => "  on the CPU",
+            Machine::GpuWithoutDot => "  without dot products",
+            Machine::Rasteriser => "  for the CPU",
         }
     }
 
@@ -236,8 +236,10 @@ impl Entry {
     fn page(&self, flags: &Flags) -> String {
         let kernel = self.kernel;
         let header = shader::header(kernel.wgsl);
-        let title = format!("{} — {}", kernel.name, shader::title(&header).join("\n"));
-        let mut lines: Vec<String> = title.lines().map(|line| folded(line, 4)).collect();
+        let mut title = shader::title(&header).into_iter();
+        let name = format!("{} — {}", kernel.name, title.next().unwrap_or_default());
+        let mut lines = vec![folded(&name, 4)];
+        lines.extend(title.map(|line| format!("    {}", folded(line, 4))));
         lines.push(String::new());
         let mut rows = vec![["binding", "type", "shape", "access"].map(String::from).to_vec()];
         let mut notes = vec![""];

@@ -303,8 +303,8 @@ pub fn main(commit: Option<&str>) -> ExitCode {
 /// The command line as clap knows it.
 fn parser(commit: Option<&str>) -> clap::Command {
     let commit = commit.filter(|commit| !commit.is_empty()).unwrap_or("unknown");
-    let [version, wgpu, backends] = [env!("CARGO_PKG_VERSION"), WGPU_VERSION, &backends().join(", ")];
-    let version = format!("{version}\ncommit {commit}\nwgpu {wgpu}\nbackends {backends}");
+    let (version, backends) = (env!("CARGO_PKG_VERSION"), backends().join(", "));
+    let version = format!("{version}\ncommit {commit}\nwgpu {WGPU_VERSION}\nbackends {backends}");
     // clap keeps texts for as long as the program runs.
     Cli::command().long_version(&*version.leak())
 }

@@ -79,9 +79,9 @@ impl Adapter {
         }
     }
 
-    /// Whether it is Microsoft's Vulkan over DX12.
+    /// Whether its driver is dzn, Mesa's Vulkan over Microsoft's DX12, which calls itself Dozen.
     pub fn is_dzn(&self) -> bool {
-        self.info.driver == "Dozen" || self.info.name.starts_with("Microsoft Direct3D12")
+        self.info.driver == "Dozen"
     }
 
     /// What compiles the shaders.
@@ -198,15 +198,22 @@ pub async fn hidden_adapters() -> Vec<Adapter> {
 impl Choice {
     /// Where the adapters that fit stand in this list of all.
     pub fn fitting(&self, all: &[Adapter]) -> Vec<usize> {
+        let described: Vec<_> =
+            all.iter().map(|adapter| (adapter.backend(), adapter.description())).collect();
+        self.fitting_these(&described)
+    }
+
+    /// The same of backends and descriptions.
+    fn fitting_these(&self, all: &[(&str, String)]) -> Vec<usize> {
         let wanted = self.adapter.as_deref().unwrap_or("").to_lowercase();
         // A larger number is text: there is an RTX 4090.
         let number = self.number().filter(|&number| number < all.len());
-        let fits = |&i: &usize| {
-            let (adapter, backend) = (&all[i], self.backend.as_deref());
-            backend.is_none_or(|backend| backend == adapter.backend())
+        let fits = |i: &usize| {
+            let (backend, description) = &all[*i];
+            self.backend.as_deref().is_none_or(|asked| asked == *backend)
                 && match number {
-                    Some(number) => number == i,
-                    None => adapter.description().to_lowercase().contains(&wanted),
+                    Some(number) => number == *i,
+                    None => description.to_lowercase().contains(&wanted),
                 }
         };
         (0..all.len()).filter(fits).collect()
@@ -290,4 +297,37 @@ fn install_hint() -> String {
         "sudo apt-get install libvulkan1 mesa-vulkan-drivers"
     };
     format!("install a Vulkan driver: {command}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Choice;
+
+    #[test]
+    fn cards_of_one_name_are_told_apart_by_number_and_address() {
+        let all = [
+            ("vulkan", "vulkan NVIDIA GeForce RTX 4090 NVIDIA 580.1 0000:01:00.0"),
+            ("vulkan", "vulkan NVIDIA GeForce RTX 4090 NVIDIA 580.1 0000:4b:00.0"),
+            ("gl", "gl NVIDIA GeForce RTX 4090/PCIe/SSE2 4.6.0 NVIDIA 580.1"),
+        ]
+        .map(|(backend, description)| (backend, description.to_string()));
+        for (backend, adapter, fitting) in [
+            (None, None, &[0, 1, 2][..]),
+            (None, Some("1"), &[1]),
+            (None, Some("0000:4B:00.0"), &[1]),
+            (None, Some("01:00.0"), &[0]),
+            // More than there are adapters is text.
+            (None, Some("4090"), &[0, 1, 2]),
+            (None, Some("3"), &[]),
+            (Some("gl"), None, &[2]),
+            (Some("gl"), Some("geforce"), &[2]),
+            // A number means the same whatever the backend.
+            (Some("gl"), Some("2"), &[2]),
+            (Some("gl"), Some("0"), &[]),
+        ] {
+            let [backend, adapter] = [backend, adapter].map(|text: Option<&str>| text.map(String::from));
+            let choice = Choice { backend, adapter, ..Choice::default() };
+            assert_eq!(choice.fitting_these(&all), fitting, "{choice:?}");
+        }
+    }
 }
