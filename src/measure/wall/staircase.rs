@@ -48,7 +48,9 @@ impl Fall {
         let (Some(best), Some(last)) = (fastest, steps.last()) else { return (Fall::Untold, None) };
         let (Some(high), Some(low)) = (rate(best), rate(last)) else { return (Fall::Untold, None) };
         if high <= WORTH * low {
-            return (if steps.len() > 3 { Fall::None } else { Fall::Untold }, None);
+            // That the ends agree says nothing where the steps between them fall.
+            let even = steps.len() > 3 && steps.iter().all(|step| rate(step) >= Some(low / WORTH));
+            return (if even { Fall::None } else { Fall::Untold }, None);
         }
         let middle = (high * low).sqrt();
         let fast = |step: &&Stair| rate(step) >= Some(middle);
@@ -198,6 +200,7 @@ mod tests {
             ("one step by chance", &[10.0, 10.0, 19.0, 10.0, 10.0, 10.0], 0.02),
             ("the last step by chance", &[10.0, 10.0, 10.0, 10.0, 5.0], 0.02),
             ("samples that spread over the fall", &[10.0, 10.0, 10.0, 6.0, 6.0], 0.9),
+            ("only the ends agree", &[21.0, 16.0, 17.0, 26.0, 14.0, 17.0, 13.0, 21.0, 22.0], 0.02),
             ("too few", &[10.0, 10.0], 0.0),
             ("nothing", &[], 0.0),
         ] {

@@ -171,6 +171,7 @@ fn roofline(wall: &Wall) -> Markup {
             (if i == 0 { "; at batch 1 " } else { ", " }) (format) " is "
             @if bound != Bound::Balanced { "bound by " } (bound.word()) " and reaches " (share(reached))
             " of what the ceilings allow"
+            @if reached > 1.0 { " (one of them was disturbed)" }
         }
         "."
     };

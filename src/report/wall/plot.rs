@@ -132,8 +132,8 @@ impl Plot {
         for mark in self.marks.iter().filter(|mark| !mark.word.is_empty()) {
             let (x, y) = chart.backend_coord(&place(mark.at));
             let wide = LETTER * mark.word.chars().count() as i32 + 2;
-            let sides = [(9, 0), (-9 - wide, 0), (-wide / 2, -15), (-wide / 2, 15), (7, -13), (7, 13)];
-            let others = [(-7 - wide, -13), (-7 - wide, 13), (-wide / 2, -27), (-wide / 2, 27)];
+            let sides = [(9, 0), (-9 - wide, 0), (-wide / 2, -15), (-wide / 2, 15), (8, -13), (8, 13)];
+            let others = [(-8 - wide, -13), (-8 - wide, 13), (-wide / 2, -27), (-wide / 2, 27)];
             let boxed = |(dx, dy): (i32, i32)| [x + dx, y + dy - 7, x + dx + wide, y + dy + 7];
             let free = |one: &[i32; 4]| {
                 let apart =

@@ -27,7 +27,7 @@ impl Table {
         html! {
             div.wide tabindex="0" {
                 table {
-                    caption { (caption) }
+                    caption { span { (caption) } }
                     thead { tr { @for cell in &self.head { th scope="col" { (cell) } } } }
                     tbody { @for row in &self.rows { tr { @for cell in row { td { (cell) } } } "\n" } }
                 }
