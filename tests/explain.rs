@@ -173,7 +173,8 @@ fn what_is_explained_has_the_numbers_of_the_newest_run() {
     fs::create_dir(here.join("wall")).expect("created");
     fs::copy(page, here.join("wall/wall.json")).expect("copied");
     fs::write(here.join("wall-broken.json"), "{").expect("written");
-    assert!(said("wall").contains("(from wall/wall.json), memory is read at 12.7 GB/s"), "{}", said("wall"));
+    let words = said("wall").split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("(from wall/wall.json), memory is read at 12.7 GB/s"), "{words}");
 }
 
 #[test]

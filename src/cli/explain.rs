@@ -414,17 +414,17 @@ impl Facts {
                     "The ridge is the number of operations for each byte at which both take equally long.".into(),
                     "Left of it memory decides, right of it arithmetic. One row is left, a large batch is right.".into(),
                 ],
-                vec![
-                    self.wall(|wall| {
-                        let (read, ridge) = (wall.ceilings.read.value()? / 1e9, wall.summary.ridge_f32?);
-                        Some(format!("memory is read at {read:.1} GB/s, and the ridge of f32 is at {ridge:.1} operations a byte."))
-                    }),
-                    self.wall(|wall| {
-                        let of = |format: &str| wall.models.iter().find(|model| model.name == "LLaMA 7B" && model.format == format);
-                        let (f16, trits) = (of("f16")?.load_seconds?, of("2-bit")?.load_seconds?);
-                        Some(format!("the weights of a 7B model are read in {f16:.2} s in f16, in {trits:.2} s in 2 bits."))
-                    }),
-                ],
+                vec![self.wall(|wall| {
+                    let (read, ridge) = (wall.ceilings.read.value()? / 1e9, wall.summary.ridge_f32?);
+                    let of = |format: &str| {
+                        wall.models.iter().find(|model| model.name == "LLaMA 7B" && model.format == format)
+                    };
+                    let (f16, trits) = (of("f16")?.load_seconds?, of("2-bit")?.load_seconds?);
+                    Some(format!(
+                        "memory is read at {read:.1} GB/s: the weights of a 7B model in {f16:.2} s in f16, in {trits:.2} s in \
+                         2 bits. The ridge of f32 is at {ridge:.1} operations a byte."
+                    ))
+                })],
                 command(&[&"wall", &"--quick"]),
             ),
             Topic::Energy => {

@@ -121,10 +121,10 @@ pub fn run(flags: &Flags) -> Outcome {
     let near = if apart == 0.0 { "to the bit".into() } else { format!("within {apart:.1e}") };
     let verdict = match (network.shape.precision, &difference) {
         (Precision::F32, _) => {
-            format!("The device computes the same logits {near}; floats are rounded on the way")
+            format!("The device computes the same logits {near}, for floats are rounded")
         }
         (_, None) => {
-            format!("The device computes the same {integers} integers, and its logits are the same {near}")
+            format!("The device computes the same {integers} integers; its logits agree {near}")
         }
         (_, Some(difference)) => {
             format!("Not equal: the device and the CPU twin differ first in {difference}")

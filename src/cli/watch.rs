@@ -3,7 +3,9 @@
 
 use std::io::{IsTerminal, Stderr, Write, stderr};
 use std::path::{Path, PathBuf};
-use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Once};
 use std::time::{Duration, Instant, SystemTime};
 
 use clap::Args;
@@ -190,8 +192,41 @@ pub enum Key {
 /// The whole terminal, on stderr: the result has stdout for itself. It is given back when this is dropped.
 pub struct View {
     terminal: Terminal<CrosstermBackend<Stderr>>,
+    keys: Receiver<Key>,
+    /// Whether keys are still wanted.
+    open: Arc<AtomicBool>,
     /// Lines that are printed once the terminal is given back.
     held: Vec<String>,
+}
+
+/// Listens to the keyboard in a thread of its own: reading from a terminal that was closed may never end, and a run must
+/// not wait for that.
+fn listen(open: Arc<AtomicBool>) -> Receiver<Key> {
+    let (sender, keys) = channel();
+    std::thread::spawn(move || {
+        while open.load(Ordering::Relaxed) {
+            let key = match poll(Duration::from_millis(100)) {
+                Ok(true) => read().ok().and_then(asked),
+                Ok(false) => None,
+                Err(_) => Some(Key::Leave),
+            };
+            if key.is_some_and(|key| sender.send(key).is_err() || key == Key::Leave) {
+                return;
+            }
+        }
+    });
+    keys
+}
+
+/// What an event asks for.
+fn asked(event: Event) -> Option<Key> {
+    let Event::Key(key) = event else { return None };
+    match key.code {
+        _ if key.kind == KeyEventKind::Release => None,
+        KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => Some(Key::Interrupt),
+        KeyCode::Char('q') | KeyCode::Esc => Some(Key::Leave),
+        _ => None,
+    }
 }
 
 impl View {
@@ -232,7 +267,8 @@ impl View {
         enable_raw_mode().map_err(broken)?;
         execute!(stderr(), EnterAlternateScreen).map_err(broken)?;
         let terminal = Terminal::new(CrosstermBackend::new(stderr())).map_err(broken)?;
-        Ok(View { terminal, held: Vec::new() })
+        let open = Arc::new(AtomicBool::new(true));
+        Ok(View { terminal, keys: listen(open.clone()), open, held: Vec::new() })
     }
 
     /// Draws a run. A terminal that takes nothing for a moment is no reason to stop it.
@@ -243,22 +279,7 @@ impl View {
 
     /// The next key that asks for something, if one comes in time.
     pub fn key(&mut self, wait: Duration) -> Option<Key> {
-        let until = Instant::now() + wait;
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            if !poll(left).unwrap_or(false) {
-                return None;
-            }
-            let Ok(Event::Key(key)) = read() else { continue };
-            match key.code {
-                _ if key.kind == KeyEventKind::Release => {}
-                KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => {
-                    return Some(Key::Interrupt);
-                }
-                KeyCode::Char('q') | KeyCode::Esc => return Some(Key::Leave),
-                _ => {}
-            }
-        }
+        self.keys.recv_timeout(wait).ok()
     }
 
     /// Keeps a line for later.
@@ -269,6 +290,7 @@ impl View {
 
 impl Drop for View {
     fn drop(&mut self) {
+        self.open.store(false, Ordering::Relaxed);
         restore();
         self.held.drain(..).for_each(super::tell);
     }
@@ -279,4 +301,22 @@ fn restore() {
     let _ = execute!(stderr(), LeaveAlternateScreen, ratatui::crossterm::cursor::Show);
     let _ = disable_raw_mode();
     let _ = stderr().flush();
+}
+
+#[cfg(test)]
+mod tests {
+    use ratatui::crossterm::event::KeyEvent;
+
+    use super::*;
+
+    #[test]
+    fn three_keys_ask_for_something() {
+        let key = |code, modifiers| asked(Event::Key(KeyEvent::new(code, modifiers)));
+        let (none, control) = (KeyModifiers::NONE, KeyModifiers::CONTROL);
+        assert_eq!(key(KeyCode::Char('q'), none), Some(Key::Leave));
+        assert_eq!(key(KeyCode::Esc, none), Some(Key::Leave));
+        assert_eq!(key(KeyCode::Char('c'), control), Some(Key::Interrupt));
+        assert_eq!([key(KeyCode::Char('c'), none), key(KeyCode::Enter, none)], [None, None]);
+        assert_eq!(asked(Event::Resize(80, 24)), None);
+    }
 }

@@ -205,108 +205,91 @@ impl Stage {
         [of(1.0), of(-1.0), of(0.0)]
     }
 
+    /// The layer in lines, with so many terms of its neuron.
     fn text(&self, out: &mut String, layer: usize, last: bool, terms: usize) {
         let (rows, cols) = (thousands(self.sums.len()), thousands(self.row.len()));
         let lit: Vec<usize> = (0..self.input.len()).filter(|&i| self.input[i] != 0.0).collect();
-        let [least, most] =
-            [f32::min, f32::max].map(|of| self.input.iter().copied().reduce(of).unwrap_or(0.0));
-        let _ = writeln!(out, "\nlayer {layer}   {rows} neurons <- {cols} inputs, no bias");
-        let told = match self.units {
-            Some(Units { step, .. }) => format!(
-                "int8 codes from {least} to {most}; a step of them is worth {step:.5}\n          after RMSNorm"
-            ),
-            None => format!("floats from {least:.4} to {most:.4}, after RMSNorm"),
+        let neuron = match self.neuron == largest(&self.sums) {
+            true => format!("neuron {}, whose sum is the largest", self.neuron),
+            false => format!("neuron {}", self.neuron),
         };
-        let _ = writeln!(out, "  input   {told}; {} are not 0", thousands(lit.len()));
-        let chosen = if last { "the class with the largest sum" } else { "the one with the largest sum" };
-        let chosen = if self.neuron == largest(&self.sums) { format!(", {chosen}") } else { String::new() };
-        let [adds, subtracts, skips] = self.counts(0..self.row.len());
-        match self.units {
-            Some(_) => {
-                let _ = writeln!(
-                    out,
-                    "  row     neuron {}{chosen}\n          {adds} weights add their input, {subtracts} subtract it, {skips} skip it",
-                    self.neuron
-                );
-            }
-            None => {
-                let _ = writeln!(out, "  row     neuron {}{chosen}", self.neuron);
-            }
-        }
-        let mut sum = 0.0f32;
-        let mut lines = vec![match self.units {
-            Some(_) => vec!["input", "code", "weight", "does", "sum"],
-            None => vec!["input", "value", "weight", "product", "sum"],
-        }];
-        let cells: Vec<Vec<String>> = lit
-            .iter()
-            .take(terms)
-            .map(|&i| {
-                let (x, w) = (self.input[i], self.row[i]);
-                sum += x * w;
-                match self.units {
-                    Some(_) => {
-                        let does = if w > 0.0 {
-                            "add"
-                        } else if w < 0.0 {
-                            "subtract"
-                        } else {
-                            "skip"
-                        };
-                        vec![i.to_string(), x.to_string(), w.to_string(), does.into(), signed(sum)]
-                    }
-                    None => {
-                        let product = format!("{:.5}", x * w);
-                        vec![
-                            i.to_string(),
-                            format!("{x:.5}"),
-                            format!("{w:.5}"),
-                            product,
-                            format!("{sum:.5}"),
-                        ]
-                    }
-                }
-            })
-            .collect();
-        let head = lines.remove(0).into_iter().map(String::from).collect();
-        let table = columns(&[vec![head], cells].concat());
-        for line in table.lines() {
-            let _ = writeln!(out, "        {line}");
-        }
-        let rest = lit.len().saturating_sub(terms);
-        if rest > 0 {
-            let _ = writeln!(out, "          and {} more", thousands(rest));
-        }
         let total = self.sums[self.neuron];
-        match self.units {
-            Some(Units { beta, unit, step }) => {
-                let [adds, subtracts, skips] = self.counts(lit.iter().copied());
-                let _ = writeln!(
-                    out,
-                    "  sum     of the inputs that are not 0, {adds} added, {subtracts} subtracted, {skips} skipped:\n          \
-                     accumulator {}, worth {:.4}\n  scales  one unit of it is worth {unit:.3e} = beta {beta:.5} x step {step:.5}",
-                    signed(total),
-                    unit * total,
-                );
+        let ([least, most], [low, high]) = (ends(&self.input), ends(&self.sums));
+        let (input, row, sum, output) = match self.units {
+            Some(Units { step, beta, unit }) => {
+                let [adds, subtracts, skips] = self.counts(0..self.row.len());
+                let [added, subtracted, skipped] = self.counts(lit.iter().copied());
+                (
+                    format!(
+                        "int8 codes from {least} to {most}; a step of them is worth {step:.5}\n          after RMSNorm"
+                    ),
+                    format!(
+                        "{neuron}\n          {adds} weights add their input, {subtracts} subtract it, {skips} skip it"
+                    ),
+                    format!(
+                        "of the inputs that are not 0, {added} added, {subtracted} subtracted, {skipped} skipped:\n          \
+                         accumulator {}, worth {:.4}\n  scales  one unit of it is worth {unit:.3e} = beta {beta:.5} x step {step:.5}",
+                        signed(total),
+                        unit * total
+                    ),
+                    format!("accumulators, i32 from {} to {}", signed(low), signed(high)),
+                )
             }
-            None => {
-                let _ = writeln!(out, "  sum     {total:.5}: every term is a multiplication and an addition");
-            }
-        }
-        let [least, most] =
-            [f32::min, f32::max].map(|of| self.sums.iter().copied().reduce(of).unwrap_or(0.0));
-        let [least, most] = [least, most].map(|sum| match self.units {
-            Some(_) => signed(sum),
-            None => format!("{sum:.4}"),
-        });
-        let positive = self.sums.iter().filter(|sum| **sum > 0.0).count();
-        let next = match last {
-            true => "the scale makes logits of them".to_string(),
-            false => format!("ReLU keeps the {} above 0", thousands(positive)),
+            None => (
+                format!("floats from {least:.4} to {most:.4}, after RMSNorm"),
+                neuron,
+                format!("{total:.5}: every term is a multiplication and an addition"),
+                format!("floats from {low:.4} to {high:.4}"),
+            ),
         };
-        let what = if self.units.is_some() { "accumulators, i32" } else { "floats" };
-        let _ = writeln!(out, "  output  {rows} {what} from {least} to {most}; {next}");
+        let next = match last {
+            true => "they become the logits".to_string(),
+            false => {
+                let positive = self.sums.iter().filter(|sum| **sum > 0.0).count();
+                format!("ReLU keeps the {} above 0", thousands(positive))
+            }
+        };
+        let more = match lit.len().saturating_sub(terms) {
+            0 => String::new(),
+            more => format!("          and {} more\n", thousands(more)),
+        };
+        let _ = write!(
+            out,
+            "\nlayer {layer}   {rows} neurons <- {cols} inputs, no bias\n  input   {input}; {} are not 0\n  row     {row}\n{}{more}  \
+             sum     {sum}\n  output  {rows} {output}; {next}\n",
+            thousands(lit.len()),
+            self.terms(&lit[..lit.len().min(terms)]),
+        );
     }
+
+    /// A line for each of these inputs: what its weight does with it, and the sum so far.
+    fn terms(&self, inputs: &[usize]) -> String {
+        let head = match self.units {
+            Some(_) => ["input", "code", "weight", "does", "sum"],
+            None => ["input", "value", "weight", "product", "sum"],
+        };
+        let mut rows = vec![head.map(String::from).to_vec()];
+        let mut sum = 0.0;
+        for &i in inputs {
+            let (x, w) = (self.input[i], self.row[i]);
+            sum += x * w;
+            rows.push(match self.units {
+                Some(_) => {
+                    let does = ["subtract", "skip", "add"][(w + 1.0) as usize];
+                    vec![i.to_string(), x.to_string(), w.to_string(), does.into(), signed(sum)]
+                }
+                None => {
+                    [i.to_string()].into_iter().chain([x, w, x * w, sum].map(|x| format!("{x:.5}"))).collect()
+                }
+            });
+        }
+        columns(&rows).lines().map(|line| format!("        {line}\n")).collect()
+    }
+}
+
+/// The least and the largest.
+fn ends(values: &[f32]) -> [f32; 2] {
+    [f32::min, f32::max].map(|of| values.iter().copied().reduce(of).unwrap_or(0.0))
 }
 
 #[cfg(test)]
