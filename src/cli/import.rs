@@ -12,7 +12,8 @@ use crate::store::{Coding, Imported, Model, Reading, WeightScale};
 #[derive(Args)]
 #[command(after_help = NOTES)]
 pub struct Flags {
-    /// A file, or a folder with a model.safetensors: GGUF with TQ2_0 or TQ1_0 blocks, BitNet safetensors, npy or npz, or floats in safetensors, npy or GGUF.
+    /// A file, or a folder with a model.safetensors: GGUF with TQ2_0 or TQ1_0 blocks, BitNet safetensors, npy or npz,
+    /// or floats in safetensors, npy or GGUF.
     file: PathBuf,
     /// The packed file to write.
     #[arg(short, long = "out", alias = "output", value_name = "FILE")]
