@@ -30,7 +30,7 @@ Examples:
 pub fn run(flags: &Flags) -> Outcome {
     let choice = flags.device.choice();
     let all = pollster::block_on(every_adapter());
-    let hidden = pollster::block_on(hidden_adapters());
+    let hidden = pollster::block_on(hidden_adapters(&all));
     let notes = notes(&all, &hidden, is_wsl());
     let Some(&used) = choice.fitting(&all).first() else {
         notes.iter().for_each(super::warn);
@@ -55,8 +55,10 @@ pub fn run(flags: &Flags) -> Outcome {
         let told: Vec<Value> = (0..)
             .zip(&all)
             .map(|(number, adapter): (usize, _)| {
-                let facts =
-                    adapter.facts().into_iter().map(|(key, value)| (key.replace(' ', "_"), json!(value)));
+                let facts = adapter
+                    .facts()
+                    .into_iter()
+                    .map(|(key, value)| (key.replace(' ', "_").to_lowercase(), json!(value)));
                 let mut facts = serde_json::Map::from_iter(facts);
                 facts.insert("name".into(), json!(adapter.info.name));
                 facts.insert("number".into(), json!(number));

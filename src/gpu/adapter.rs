@@ -186,9 +186,8 @@ async fn every(flags: wgpu::InstanceFlags) -> Vec<Adapter> {
     all
 }
 
-/// The Vulkan adapters that wgpu shows to no program, for their drivers say that they do not conform to Vulkan.
-pub async fn hidden_adapters() -> Vec<Adapter> {
-    let shown = enumerate(wgpu::Backends::VULKAN, wgpu::InstanceFlags::empty()).await;
+/// The Vulkan adapters beside those shown, which wgpu hides because their drivers say that they do not conform to Vulkan.
+pub async fn hidden_adapters(shown: &[Adapter]) -> Vec<Adapter> {
     let noncompliant = wgpu::InstanceFlags::ALLOW_UNDERLYING_NONCOMPLIANT_ADAPTER;
     let mut all = enumerate(wgpu::Backends::VULKAN, noncompliant).await;
     all.retain(|adapter| shown.iter().all(|shown| shown.description() != adapter.description()));
