@@ -62,7 +62,7 @@ impl BenchReport<'_> {
             None => format!("{name} unknown"),
         };
         let kept = match self.found.kept_seconds {
-            Some(seconds) => format!(" (measured {:.0} minutes ago)", seconds / 60.0),
+            Some(seconds) => format!(" (measured {:.0} min ago)", seconds / 60.0),
             None => String::new(),
         };
         let left_out = |(wanted, reason): &LeftOut| format!("\n{wanted} is left out: {reason}");

@@ -211,7 +211,7 @@ fn products(
         start.elapsed().as_secs_f64(),
         found.left_out.len(),
         match found.kept_seconds {
-            Some(age) => format!("kept, {:.0} minutes old (--fresh measures again)", age / 60.0),
+            Some(age) => format!("kept, {:.0} min old (--fresh measures again)", age / 60.0),
             None => "measured".into(),
         }
     ));
