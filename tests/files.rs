@@ -634,10 +634,10 @@ fn a_data_set_may_lie_below_a_name_that_is_no_text() {
         assert_eq!(code(&output), 0, "{}", stderr(&output));
         let config = fs::read_to_string(place.join("run/config.json")).expect("there");
         let config: Value = serde_json::from_str(&config).expect("JSON");
-        assert_eq!(config["data"]["folder"], Value::Null);
+        assert!(config["data"]["folder"]["Unix"].is_array(), "the bytes of the name: {config}");
         let mut again = program();
         again.current_dir(place).args(["train", "--resume", "run", "--no-tune"]);
         let again = again.args(adapter_flags(&["train"])).output().expect("the program starts");
-        assert!(code(&again) == 2 && stderr(&again).contains("--data"), "{}", stderr(&again));
+        assert_eq!(code(&again), 0, "{}", stderr(&again));
     }
 }

@@ -272,7 +272,7 @@ fn a_comparison_is_taken_up_where_it_was_interrupted() {
     let mut child = sterna(&args).spawn().expect("started");
     assert!(appeared(&out.join("ternary-0/model.safetensors"), &mut child));
     // While the first of the two trains, nobody else does in its folder.
-    let second = run(&["train", "--resume", text(&out.join("ternary-0"))]);
+    let second = run(&["train", "--resume", text(&out.join("ternary-0")), "--no-tune"]);
     assert!(
         code(&second) == 2 && stderr(&second).contains("another process trains in "),
         "{}",

@@ -21,7 +21,7 @@ pub struct Flags {
     /// The run that numbers come from. [default: the newest below runs/]
     #[arg(long, value_name = "RUN")]
     run: Option<PathBuf>,
-    /// Print one JSON object and nothing else on stdout.
+    /// Print one JSON object on one line, and nothing else.
     #[arg(long)]
     json: bool,
 }

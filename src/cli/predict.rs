@@ -72,7 +72,11 @@ pub fn run(flags: &Flags) -> Outcome {
             data.as_ref().map_or(format!("with {wanted} inputs"), |data| format!("trained on {}", data.name));
         runs::model_or_newest(named, &what, fits).map_err(|Failure(sentence)| match pictures.first() {
             Some(first) if named.is_none() => {
-                failure(format!("{} is no network, and {sentence}", shown(first)))
+                // A picture, or what was meant for a network.
+                let bytes = Mapped::open(first).map_err(|error| error.to_string());
+                let why = bytes.and_then(|bytes| Format::of(&bytes).map(drop));
+                let why = why.err().unwrap_or_else(|| "is no picture".into());
+                failure(format!("{}: {why}, and {sentence}", shown(first)))
             }
             _ => Failure(sentence),
         })?

@@ -20,7 +20,7 @@ pub struct Flags {
     /// The folder to look into; runs of a comparison lie one deeper.
     #[arg(value_name = "DIR", default_value = RUNS)]
     folder: PathBuf,
-    /// Print one JSON object as the last line of stdout.
+    /// Print one JSON object on one line, and nothing else.
     #[arg(long)]
     json: bool,
 }

@@ -26,14 +26,14 @@ pub struct Flags {
     #[arg(long, value_name = "N", default_value_t = 12)]
     terms: usize,
     /// Draw the image, the first neuron over it, and what every layer sums up.
-    #[arg(long, value_name = "FILE")]
+    #[arg(short = 'o', long = "out", alias = "png", value_name = "FILE")]
     png: Option<PathBuf>,
     /// Replace a picture that is there.
     #[arg(long, requires = "png")]
     force: bool,
     #[command(flatten)]
     data: DataFlags,
-    /// Print one JSON object and nothing else on stdout.
+    /// Print one JSON object on one line, and nothing else.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -48,7 +48,7 @@ which.
 Examples:
   sterna trace runs/NAME --index 3
   sterna trace runs/NAME --index 3 --neuron 17,4 --terms 100
-  sterna trace digits.safetensors --index 3 --png trace.png --json";
+  sterna trace digits.safetensors --index 3 -o trace.png --json";
 
 pub fn run(flags: &Flags) -> Outcome {
     let path = runs::model(&flags.run)?;

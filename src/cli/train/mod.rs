@@ -126,7 +126,7 @@ Examples:
   sterna train --resume runs/fashion
   sterna train --resume runs/fashion --epochs 40
                                             extend it to 40 epochs in all
-  sterna train --watch                      curves and weights on the whole terminal
+  sterna train --watch                      on the whole terminal
   sterna train --compare                    beside the same network in f32
   sterna train --compare --seeds 3          the means of three seeds
   sterna train --compare --no-shadow --epochs 5
@@ -594,13 +594,22 @@ impl Teller {
     }
 }
 
+impl Teller {
+    /// Destroys the device after so many steps of the run, where a test asks for it; `done` are those of this epoch.
+    fn lose(&self, done: usize) {
+        let done = self.epoch * self.config.steps_per_epoch(self.images) + done;
+        if self.destroy_after.is_some_and(|steps| done >= steps) {
+            self.gpu.device().destroy();
+            // It counts as lost once nothing is in flight any more.
+            let _ = self.gpu.wait(None);
+        }
+    }
+}
+
 impl Observer for Teller {
     fn progress(&mut self, heard: &Heard) {
         self.log.progress(heard);
-        let done = self.epoch * self.config.steps_per_epoch(self.images) + heard.items / self.config.batch;
-        if self.destroy_after.is_some_and(|steps| done >= steps) {
-            self.gpu.device().destroy();
-        }
+        self.lose(heard.items / self.config.batch);
     }
 
     fn stop(&mut self) -> bool {
@@ -620,6 +629,7 @@ impl Observer for Teller {
     fn epoch(&mut self, epoch: &Epoch, folder: &mut RunFolder) {
         self.epoch = epoch.epoch;
         self.log.epoch(epoch);
+        self.lose(0);
         let written = folder.write("curve.svg", self.log.curve(&self.title).as_bytes());
         self.log.note("curve.svg", written);
     }
