@@ -9,7 +9,7 @@
 // Five trits lie in a byte: 1.6 bits a weight, for three times the operations of gemv_ternary.
 //
 // Moves    4 * (4 * rows * vectors + 4 * words + 1 + rows) bytes.
-// Does     2 * rows * cols operations (one add, one multiply by a trit).
+// Does     2 * rows * cols operations (a trit adds, subtracts or skips its input: two).
 // Twin     reference::gemv_base3 — equal.
 
 struct Params { rows: u32, length: u32, words: u32 }

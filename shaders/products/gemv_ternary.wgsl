@@ -9,7 +9,7 @@
 // Codes are t + 1, so sum t q = sum c q - sum q: the product runs on the codes as they lie.
 //
 // Moves    4 * (rows * words + 4 * words + 1 + rows) bytes.
-// Does     2 * rows * cols operations (one add, one multiply by a trit).
+// Does     2 * rows * cols operations (a trit adds, subtracts or skips its input: two).
 // Twin     reference::gemv_ternary — equal.
 
 struct Params { rows: u32, length: u32, words: u32 }

@@ -9,7 +9,7 @@
 // Five trits lie in a byte: 1.6 bits a weight, for more work to decode them.
 //
 // Moves    4 * (4 * rows * vectors + batch * (4 * words + 1 + rows)) bytes.
-// Does     2 * batch * rows * cols operations (one add, one multiply by a trit).
+// Does     2 * batch * rows * cols operations (a trit adds, subtracts or skips its input: two).
 // Twin     reference::matmul_base3 — equal.
 
 struct Params { batch: u32, rows: u32, length: u32, words: u32 }

@@ -9,7 +9,7 @@
 // The input gradient of the straight-through estimator reads the packed weights: no transposed copy.
 //
 // Moves    4 * (rows * words + 1 + batch * (rows + cols)) bytes.
-// Does     2 * batch * rows * cols operations (one add, one multiply by a trit).
+// Does     2 * batch * rows * cols operations (a trit adds, subtracts or skips its input: two).
 // Twin     reference::matmul_ternary_dx — within the rounding of a sum of `rows` terms.
 // Source   straight-through estimator, arXiv 1308.3432; BitNet, arXiv 2310.11453, section 2.2.
 

@@ -313,7 +313,12 @@ pub fn energy(flags: &EnergyFlags) -> Outcome {
 /// `sterna formats`.
 pub fn formats(flags: &FormatsFlags) -> Outcome {
     let formats = wall::formats();
+    super::say("Number formats: what a weight can be, and how much memory whole models take in it")?;
     super::say(tables::formats(&formats).to_string().trim_end())?;
+    super::say(
+        "digits: the decimal digits that the significand holds; of integers, all bits but the sign. A ternary weight tells\n\
+         log2 3 = 1.585 bits; files keep it in 2 bits, or five weights in a byte.",
+    )?;
     if flags.json {
         super::print_json("formats", object(json!({"formats": formats})))?;
     }
