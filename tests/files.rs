@@ -474,7 +474,10 @@ fn other_files_are_called_by_their_names_by_every_command() {
             vec!["predict", text(&file), "--index", "0"],
             vec!["predict", text(&model), text(&file)],
         ] {
-            let output = sterna(&command);
+            // Where no run is found: that of the project would be taken for the network.
+            let mut asked = program();
+            asked.current_dir(folder.path()).args(&command).args(adapter_flags(&command));
+            let output = asked.output().expect("the program starts");
             let line = stderr(&output);
             assert_eq!(code(&output), 2, "{command:?}: {line}");
             let named = line.contains(text(&file)) && line.contains(said) && line.lines().count() == 1;

@@ -597,3 +597,26 @@ fn a_terminal_takes_a_name_for_nothing_else() {
         assert!(!said.contains(char::is_control), "{said:?}");
     }
 }
+
+#[test]
+fn what_holds_no_runs_is_named_and_nothing_is_written_over_its_source() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = folder.path();
+    set(root.join("set"), 6, 200);
+    done(root, &train("run", "1"));
+    refused(root, &["runs", "nowhere", "--json"], &["nowhere is no folder"]);
+    refused(root, &["runs", "set/train-images-idx3-ubyte"], &["is no folder"]);
+    // The folder of a run stands for itself.
+    assert_eq!(last_line(&done(root, &["runs", "run", "--json"]))["runs"].as_array().map(Vec::len), Some(1));
+    let before = fs::read(root.join("run/model.safetensors")).expect("read");
+    refused(root, &["pack", "run", "-o", "run/model.safetensors", "--force"], &["is what this is made from"]);
+    done(root, &["pack", "run", "-o", "packed.safetensors"]);
+    for args in [&["export", "packed.safetensors", "--to", "npy"][..], &["import", "packed.safetensors"]] {
+        refused(
+            root,
+            &[args, &["-o", "packed.safetensors", "--force"]].concat(),
+            &["is what this is made from"],
+        );
+    }
+    assert!(fs::read(root.join("run/model.safetensors")).expect("read") == before);
+}

@@ -52,6 +52,7 @@ pub fn run(flags: &Flags) -> Outcome {
         return Err(failure(format!("--weight-scale is for --to hf-bitnet, {to} has none: leave it out")));
     }
     let file = runs::model_or_newest(flags.model.as_deref(), "with ternary weights", runs::ternary)?;
+    super::apart(&file, &flags.output)?;
     let (model, mut lost, warnings) = super::deployed(&file)?;
     let written = model.to_exchange(flags.to, flags.weight_scale.unwrap_or(WeightScale::Multiply));
     let (bytes, changed) = written.map_err(|what| failure(format!("{}: {what}", shown(&file))))?;

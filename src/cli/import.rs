@@ -69,6 +69,7 @@ pub fn run(flags: &Flags) -> Outcome {
         drop: flags.drop,
     };
     let file = runs::model(&flags.file)?;
+    super::apart(&file, &flags.output)?;
     let Imported { model, lost, notes, warnings } = Model::import(&file, &reading).map_err(super::unread)?;
     super::tell_notes(&file, &notes);
     export::tell_lost(&lost, "the packed file");

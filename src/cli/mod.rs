@@ -593,6 +593,16 @@ fn no_dash(path: &Path) -> Result<(), Failure> {
     }
 }
 
+/// Refuses to write a file over the one that it is made from, whatever may be replaced.
+fn apart(from: &Path, to: &Path) -> Result<(), Failure> {
+    match (from.canonicalize(), to.canonicalize()) {
+        (Ok(a), Ok(b)) if a == b => {
+            Err(failure(format!("{} is what this is made from: choose another name", shown(to))))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Refuses a name that [`write`] would refuse, before anything is done for it.
 fn place(path: &Path, force: bool) -> Result<(), Failure> {
     no_dash(path)?;

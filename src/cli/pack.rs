@@ -41,6 +41,7 @@ Examples:
 pub fn run(flags: &Flags) -> Outcome {
     super::place(&flags.output, flags.force)?;
     let file = runs::model_or_newest(flags.model.as_deref(), "with ternary weights", runs::ternary)?;
+    super::apart(&file, &flags.output)?;
     let (model, lost, warnings) = super::deployed(&file)?;
     let bytes = model.to_packed(flags.format);
     super::write(&flags.output, &bytes, flags.force)?;

@@ -35,7 +35,15 @@ Examples:
   sterna train --resume runs/NAME      go on with one that was interrupted";
 
 pub fn run(flags: &Flags) -> Outcome {
-    let (runs, faults) = below(&flags.folder);
+    if !flags.folder.is_dir() && flags.folder != Path::new(RUNS) {
+        return Err(failure(format!("{} is no folder: give one that holds runs", shown(&flags.folder))));
+    }
+    let (runs, faults) = match flags.folder.join(MODEL).is_file() {
+        // The folder of a run stands for itself.
+        true => Found::open(&flags.folder)
+            .map_or_else(|fault| (vec![], vec![fault]), |run| (run.into_iter().collect(), vec![])),
+        false => below(&flags.folder),
+    };
     for fault in &faults {
         super::tell(format!("sterna: {fault}"));
     }
