@@ -14,8 +14,8 @@ use crate::report::Walk;
 #[derive(Args)]
 #[command(after_help = NOTES)]
 pub struct Flags {
-    /// A run's folder, or a file with a network, float twins among them.
-    run: PathBuf,
+    /// A run's folder, or a file with a network, float twins among them. [default: the newest run below runs/]
+    run: Option<PathBuf>,
     /// The test image, counted from 0.
     #[arg(long, value_name = "N", default_value_t = 0)]
     index: usize,
@@ -51,7 +51,7 @@ Examples:
   sterna trace digits.safetensors --index 3 -o trace.png --json";
 
 pub fn run(flags: &Flags) -> Outcome {
-    let path = runs::model(&flags.run)?;
+    let path = runs::model_or_newest(flags.run.as_deref(), "with a whole epoch", |_| true)?;
     let network = network::open(&path)?;
     let known = super::path_of(&network.about["data"]["folder"]);
     let data = DataFlags { data: flags.data.folder().or(known), ..flags.data }.load_for(&network.about)?;

@@ -167,7 +167,10 @@ impl Config {
             return range("lr", format!("{} must be a positive number", self.lr));
         }
         if !(self.weight_decay >= 0.0 && self.weight_decay.is_finite()) {
-            return range("weight_decay", format!("{} must not be negative", self.weight_decay));
+            return range(
+                "weight_decay",
+                format!("{} must be a finite number, 0 or more", self.weight_decay),
+            );
         }
         if !self.shadow && self.precision == Precision::F32 {
             return Err(ConfigError::NoShadow);
