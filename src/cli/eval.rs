@@ -42,20 +42,7 @@ pub fn run(flags: &Flags) -> Outcome {
     let model = runs::model_or_newest(flags.model.as_deref(), &what, runs::trained_on(&data))?;
     let network = network::open(&model)?;
     let data = flags.data.turned_for(data, &network.about);
-    let dims = &network.shape.dims;
-    if dims.first() != Some(&data.pixels()) || dims.last() != Some(&data.classes) {
-        return Err(failure(format!(
-            "{} maps {} pixels to {} classes, but {} has images of {} x {} pixels and {} classes: \
-             use --data DIR with the set it was trained on",
-            shown(&model),
-            dims[0],
-            dims[dims.len() - 1],
-            data.name,
-            data.height,
-            data.width,
-            data.classes
-        )));
-    }
+    network::takes(&network, &model, &data)?;
     let gpu = flags.device.open()?;
     let mlp = network.upload(&gpu).map_err(failure)?;
     let evaluator = Evaluator::new(&gpu, &mlp, &data.test).map_err(failure)?;
@@ -75,7 +62,7 @@ pub fn run(flags: &Flags) -> Outcome {
     let its = &network.about["data"];
     if its["crc32"].is_u64() && its["crc32"] != json!(data.fingerprint()) {
         let name = its["name"].as_str().unwrap_or("another data set");
-        super::tell(format!(
+        super::warn(format!(
             "sterna: the network was trained on another set ({name}) than it is scored on here"
         ));
     }

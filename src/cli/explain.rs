@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
+use super::runs::RUNS;
 use super::{Failure, Outcome, Verdict, command, failure, shown, wall};
 use crate::measure::Watch;
 use crate::measure::wall::{ENERGY_SHAPE, Wall, energy, formats};
@@ -133,7 +134,7 @@ struct Ran {
 impl Ran {
     /// The run that was asked for, or the newest, if there is one with numbers.
     fn find(asked: Option<&Path>) -> Result<Option<Ran>, Failure> {
-        let Some(path) = asked.map(Path::to_path_buf).or_else(|| newest(Path::new("runs"))) else {
+        let Some(path) = asked.map(Path::to_path_buf).or_else(|| newest(Path::new(RUNS))) else {
             return Ok(None);
         };
         let config = fs::read(path.join("config.json")).ok();

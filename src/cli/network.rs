@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::{Failure, failure, shown};
 use crate::gpu::{Error, Gpu};
+use crate::mnist::Dataset;
 use crate::model::{Mlp, Opened, each_batch};
 use crate::store::{FileError, Model};
 
@@ -20,6 +21,34 @@ pub fn model(opened: &Opened, path: &Path) -> Result<Model, Failure> {
     let model =
         opened.model().map_err(|what| super::unread(FileError::Content { path: path.into(), what }))?;
     Ok(model.into_owned())
+}
+
+/// Refuses a set that a network was not made for.
+pub fn takes(opened: &Opened, path: &Path, data: &Dataset) -> Result<(), Failure> {
+    let dims = &opened.shape.dims;
+    if dims.first() == Some(&data.pixels()) && dims.last() == Some(&data.classes) {
+        return Ok(());
+    }
+    Err(failure(format!(
+        "{} maps {} pixels to {} classes, but {} has images of {} x {} pixels and {} classes: \
+         use --data DIR with the set it was trained on",
+        shown(path),
+        dims[0],
+        dims[dims.len() - 1],
+        data.name,
+        data.height,
+        data.width,
+        data.classes
+    )))
+}
+
+/// A test image that `--index` names: its pixels and its label.
+pub fn test_image(data: &Dataset, index: usize) -> Result<(&[u8], u8), Failure> {
+    let Some(&label) = data.test.labels.get(index) else {
+        let last = data.test.len() - 1;
+        return Err(failure(format!("--index {index}: {} has test images 0 to {last}", data.name)));
+    };
+    Ok((&data.test.images[index * data.pixels()..][..data.pixels()], label))
 }
 
 /// The logits of every image, in as few batches as the adapter allows, and milliseconds for each.

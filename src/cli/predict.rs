@@ -177,12 +177,9 @@ fn inputs(flags: &Flags, pictures: &[&Path], data: Option<&Dataset>) -> Result<V
     }
     let Some(data) = data else { return Ok(inputs) };
     for &i in &flags.index {
-        let Some(&label) = data.test.labels.get(i) else {
-            let count = data.test.len();
-            return Err(failure(format!("--index {i}: {} has test images 0 to {}", data.name, count - 1)));
-        };
-        let pixels = data.test.images[i * data.pixels()..][..data.pixels()].to_vec();
+        let (pixels, label) = network::test_image(data, i)?;
         let file = format!("{} test image {i}", data.name);
+        let pixels = pixels.to_vec();
         inputs.push(Input { file, pixels, size: [data.width, data.height], label: Some(label) });
     }
     Ok(inputs)

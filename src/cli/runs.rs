@@ -45,7 +45,7 @@ pub fn run(flags: &Flags) -> Outcome {
         false => below(&flags.folder),
     };
     for fault in &faults {
-        super::tell(format!("sterna: {fault}"));
+        super::warn(format!("sterna: {fault}"));
     }
     if runs.is_empty() {
         super::tell(format!("no run below {}: `sterna train` makes one", shown(&flags.folder)));
@@ -150,9 +150,10 @@ pub fn ternary(run: &Found) -> bool {
 
 /// Whether a run was trained on this set, with its images turned either way.
 pub fn trained_on(data: &Dataset) -> impl Fn(&Found) -> bool {
+    let as_it_is = LazyCell::new(|| data.fingerprint());
     let turned = LazyCell::new(|| data.clone().turned().fingerprint());
     move |run| {
         let crc32 = &run.about["data"]["crc32"];
-        *crc32 == data.fingerprint() || *crc32 == *turned
+        *crc32 == *as_it_is || *crc32 == *turned
     }
 }

@@ -55,21 +55,9 @@ pub fn run(flags: &Flags) -> Outcome {
     let network = network::open(&path)?;
     let known = super::path_of(&network.about["data"]["folder"]);
     let data = DataFlags { data: flags.data.folder().or(known), ..flags.data }.load_for(&network.about)?;
+    network::takes(&network, &path, &data)?;
+    let (image, label) = network::test_image(&data, flags.index)?;
     let dims = &network.shape.dims;
-    if dims.first() != Some(&data.pixels()) || dims.last() != Some(&data.classes) {
-        return Err(failure(format!(
-            "{} has layers of {dims:?}, but {} has {} pixels and {} classes: use --data DIR with the set it was \
-             trained on",
-            shown(&path),
-            data.name,
-            data.pixels(),
-            data.classes
-        )));
-    }
-    let Some(&label) = data.test.labels.get(flags.index) else {
-        let last = data.test.len() - 1;
-        return Err(failure(format!("--index {}: {} has test images 0 to {last}", flags.index, data.name)));
-    };
     for (layer, &neuron) in flags.neuron.iter().enumerate() {
         match dims.get(layer + 1) {
             None => {
@@ -91,7 +79,6 @@ pub fn run(flags: &Flags) -> Outcome {
     if let Some(png) = &flags.png {
         super::place(png, flags.force)?;
     }
-    let image = &data.test.images[flags.index * data.pixels()..][..data.pixels()];
     let gpu = flags.device.open()?;
     let mlp = network.upload(&gpu).map_err(failure)?;
     let device = logits(&gpu, &mlp, image).map_err(failure)?;
@@ -135,12 +122,12 @@ pub fn run(flags: &Flags) -> Outcome {
     }
     if flags.json {
         let mut line = super::device_json(&gpu);
-        line.insert("model".into(), json!(shown(&path)));
+        line.insert("model".into(), super::named(&path));
         line.insert("index".into(), json!(flags.index));
         line.extend(super::object(walk.json()));
         line.insert("first_difference".into(), json!(difference));
         line.insert("logits_apart".into(), json!(apart));
-        line.insert("picture".into(), json!(flags.png.as_deref().map(shown)));
+        line.insert("picture".into(), json!(flags.png.as_deref().map(super::named)));
         super::print_json("trace", line)?;
     } else {
         super::say(format!("{}\n{verdict}", walk.text(flags.terms)))?;

@@ -18,6 +18,7 @@ use ratatui::crossterm::terminal::{
 };
 use serde_json::Value;
 
+use super::runs::RUNS;
 use super::train::log::{line, point};
 use super::{Failure, Outcome, Verdict, command, failure, interrupt, shown};
 use crate::parameter::Role;
@@ -47,7 +48,7 @@ const PERIOD: Duration = Duration::from_millis(500);
 
 pub fn run(flags: &Flags) -> Outcome {
     let none = || failure("runs/ holds no run: name its folder, or start one with `sterna train`");
-    let path = flags.run.clone().or_else(|| newest(Path::new("runs"))).ok_or_else(none)?;
+    let path = flags.run.clone().or_else(|| newest(Path::new(RUNS))).ok_or_else(none)?;
     let mut run = Watched::open(path)?;
     interrupt::listen()?;
     match View::open() {
