@@ -155,7 +155,7 @@ impl DeviceFlags {
         if !self.keeps_choices() {
             return Ok(());
         }
-        let open = tuning::open(gpu, choices(gpu).as_deref(), wanted).map_err(failure)?;
+        let open = tuning::open(gpu, choices(gpu).as_deref(), wanted);
         if open.is_empty() {
             return Ok(());
         }

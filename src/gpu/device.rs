@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::adapter::{Choice, adapters, backend_name};
 use super::error::Error;
@@ -33,7 +33,18 @@ struct Inner {
 type Compiled = (&'static str, String, bool);
 
 /// Kernels by operation and class of shapes.
-type Choices = HashMap<(&'static str, [usize; 3]), &'static Kernel>;
+type Choices = HashMap<(&'static str, [usize; 3]), Preferred>;
+
+/// The kernel that is preferred to the default, and whether it still is.
+struct Preferred {
+    kernel: &'static Kernel,
+    sure: bool,
+    /// To be asked once, when the kernel is first wanted.
+    holds: Option<Holds>,
+}
+
+/// Says whether a kept choice still holds on this device.
+pub type Holds = Box<dyn FnOnce(&Gpu) -> bool + Send>;
 
 /// Everything a kernel variant may use, asked for where the adapter has it.
 const WANTED: wgpu::Features = wgpu::Features::TIMESTAMP_QUERY
@@ -187,20 +198,61 @@ impl Gpu {
         format!("{} {}", self.0.info.driver, self.0.info.driver_info).trim().to_string()
     }
 
-    /// Has ops of this operation and class of shapes, from now on, bound to `kernel`.
+    /// Has ops of this operation and class of shapes, from now on, bound to `kernel`. `sure` says whether it was clearly
+    /// the fastest.
     ///
     /// # Panics
     /// If the device cannot run it.
-    pub fn choose(&self, operation: &'static str, class: [usize; 3], kernel: &'static Kernel) {
-        assert!(self.supports(kernel), "{}: this device cannot run it", kernel.name);
-        let mut choices = self.0.choices.lock().expect("no thread panics while it notes a choice");
-        choices.insert((operation, class), kernel);
+    pub fn choose(
+        &self,
+        operation: &'static str,
+        class: [usize; 3],
+        kernel: &'static Kernel,
+        sure: bool,
+    ) {
+        self.prefer(operation, class, Preferred { kernel, sure, holds: None });
     }
 
-    /// What [`Gpu::choose`] noted.
+    /// [`Gpu::choose`] of a kernel that was the fastest some time ago. `holds` is asked once, when the kernel is first
+    /// wanted; if it says no, the choice is dropped.
+    ///
+    /// # Panics
+    /// If the device cannot run it.
+    pub fn choose_if(
+        &self,
+        operation: &'static str,
+        class: [usize; 3],
+        kernel: &'static Kernel,
+        sure: bool,
+        holds: Holds,
+    ) {
+        self.prefer(operation, class, Preferred { kernel, sure, holds: Some(holds) });
+    }
+
+    fn prefer(&self, operation: &'static str, class: [usize; 3], preferred: Preferred) {
+        let kernel = preferred.kernel;
+        assert!(self.supports(kernel), "{}: this device cannot run it", kernel.name);
+        self.choices().insert((operation, class), preferred);
+    }
+
+    fn choices(&self) -> MutexGuard<'_, Choices> {
+        self.0.choices.lock().expect("no thread panics while it notes a choice")
+    }
+
+    /// What [`Gpu::choose`] noted, or [`Gpu::choose_if`] if it still holds.
     pub fn choice(&self, operation: &'static str, class: [usize; 3]) -> Option<&'static Kernel> {
-        let choices = self.0.choices.lock().expect("no thread panics while it notes a choice");
-        choices.get(&(operation, class)).copied()
+        let at = (operation, class);
+        let holds = self.choices().get_mut(&at)?.holds.take();
+        // Nothing is locked meanwhile: the check runs kernels, and may ask for this choice itself.
+        if holds.is_some_and(|holds| !holds(self)) {
+            self.choices().remove(&at);
+        }
+        self.choices().get(&at).map(|preferred| preferred.kernel)
+    }
+
+    /// Whether there is a choice that was clearly the fastest.
+    pub fn is_sure(&self, operation: &'static str, class: [usize; 3]) -> bool {
+        self.choices().get(&(operation, class)).is_some_and(|preferred| preferred.sure)
     }
 
     /// Whether shaders keep their bounds checks and loop bounds.

@@ -20,6 +20,8 @@ use crate::kernels;
 pub enum Chosen {
     /// It was the fastest when the tuner tried all of them on this adapter.
     Tuned,
+    /// So it was, but its rivals could not be told apart then, or there was no time for all.
+    Provisional,
     /// Nobody tried.
     Default,
     /// No other runs here.

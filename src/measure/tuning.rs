@@ -82,7 +82,7 @@ pub fn tune(
     if let Some(file) = file {
         recall(gpu, file);
     }
-    let open = open(gpu, file, products)?;
+    let open = open(gpu, file, products);
     let wanted: Vec<Wanted> = open.iter().map(|&(wanted, _)| wanted).collect();
     let mut watch = Watch { tell: &mut |line| log::info!("{line}"), stop: &|| false };
     let found = try_open(gpu, &open, room_to_tune(gpu, &wanted), seconds, &mut watch)?;
@@ -104,11 +104,8 @@ pub enum Why {
 }
 
 /// The products that have to be tried, one for each class of shapes: those for which the device has a choice of kernels,
-/// and no choice that can be trusted. A kept choice is timed against the default for a few milliseconds.
-///
-/// # Errors
-/// If the device failed.
-pub fn open(gpu: &Gpu, file: Option<&Path>, products: &[Wanted]) -> Result<Vec<(Wanted, Why)>, MeasureError> {
+/// and no choice that can be trusted. `file` is the one whose choices the device was given by [`recall`].
+pub fn open(gpu: &Gpu, file: Option<&Path>, products: &[Wanted]) -> Vec<(Wanted, Why)> {
     let kept = file.map(|file| lines(gpu, file)).unwrap_or_default();
     let mut open: Vec<(Wanted, Option<Why>)> = Vec::new();
     for &wanted in products {
@@ -116,16 +113,18 @@ pub fn open(gpu: &Gpu, file: Option<&Path>, products: &[Wanted]) -> Result<Vec<(
         if open.iter().any(|(other, _)| same(other)) || candidates(gpu, wanted).len() < 2 {
             continue;
         }
-        let line = kept.get(&at(&wanted));
-        let why = match (gpu.choice(wanted.operation, wanted.class()), line) {
-            (None, _) => Some(Why::New),
-            (_, Some(line)) if !line.sure => Some(Why::Provisional),
-            (Some(kernel), Some(line)) => beaten(gpu, wanted, kernel, line.spread)?.then_some(Why::Slower),
-            (Some(_), None) => None,
+        let at = at(&wanted);
+        // A line whose kernel is not known here counts for nothing.
+        let line = kept.get(&at).filter(|line| resolve(gpu, &at, &line.kernel).is_some());
+        let why = match line {
+            Some(line) if !line.sure => Some(Why::Provisional),
+            _ if gpu.choice(wanted.operation, wanted.class()).is_some() => None,
+            Some(_) => Some(Why::Slower),
+            None => Some(Why::New),
         };
         open.push((wanted, why));
     }
-    Ok(open.into_iter().filter_map(|(wanted, why)| Some((wanted, why?))).collect())
+    open.into_iter().filter_map(|(wanted, why)| Some((wanted, why?))).collect()
 }
 
 /// Bytes of a matrix, and seconds of laps, in which a kept choice is checked.
@@ -205,8 +204,8 @@ pub fn try_all(
 
 /// Has the device run the winners.
 pub fn choose(gpu: &Gpu, found: &[Tuned]) {
-    for Tuned { wanted, winner, .. } in found {
-        gpu.choose(wanted.operation, wanted.class(), winner);
+    for Tuned { wanted, winner, sure, .. } in found {
+        gpu.choose(wanted.operation, wanted.class(), winner, *sure);
     }
 }
 
@@ -494,12 +493,24 @@ fn resolve(gpu: &Gpu, at: &str, kernel: &str) -> Option<(&'static str, [usize; 3
     Some((variants[0].name, [batch, rows, cols], kernel))
 }
 
-/// Gives the device the choices that a file keeps for it, and says how many.
+/// Gives the device the choices that a file keeps for it, and says how many. Each is timed against the default for a few
+/// milliseconds when it is first used, and dropped if the default takes less time by more than the rounds differed that
+/// chose it.
 pub fn recall(gpu: &Gpu, file: &Path) -> usize {
     let kept = lines(gpu, file);
-    let found: Vec<_> = kept.iter().filter_map(|(at, line)| resolve(gpu, at, &line.kernel)).collect();
-    for &(operation, class, kernel) in &found {
-        gpu.choose(operation, class, kernel);
+    let found = kept.iter().filter_map(|(at, line)| Some((resolve(gpu, at, &line.kernel)?, line)));
+    let found: Vec<_> = found.collect();
+    for &((operation, class, kernel), &Line { spread, sure, .. }) in &found {
+        let holds = move |gpu: &Gpu| {
+            let wanted = Wanted { operation, shape: class };
+            // A device that failed says so where it is used next.
+            let beaten = beaten(gpu, wanted, kernel, spread).unwrap_or(false);
+            if beaten {
+                log::info!("{wanted}: {} is slower than the default now", kernel.described(gpu.tuning()));
+            }
+            !beaten
+        };
+        gpu.choose_if(operation, class, kernel, sure, Box::new(holds));
     }
     found.len()
 }

@@ -145,7 +145,8 @@ fn measure(
     let kernel = kernels::chosen(gpu, wanted.operation, wanted.shape);
     let chosen = match gpu.choice(wanted.operation, wanted.class()) {
         _ if candidates(gpu, wanted).len() == 1 => Chosen::Only,
-        Some(_) => Chosen::Tuned,
+        Some(_) if gpu.is_sure(wanted.operation, wanted.class()) => Chosen::Tuned,
+        Some(_) => Chosen::Provisional,
         None => Chosen::Default,
     };
     let product = Product::new(gpu, wanted, room, MOST_BUFFERS).map_err(|error| error.to_string())??;

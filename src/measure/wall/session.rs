@@ -224,8 +224,9 @@ impl Session<'_> {
         let all = format!("{} product{}", points.len(), if points.len() == 1 { "" } else { "s" });
         let varying = count(&|point| point.spread > STEADY);
         let poor = count(&|point| point.reached.is_some_and(|share| share < 0.5));
-        let [tuned, default, only] = [Chosen::Tuned, Chosen::Default, Chosen::Only]
-            .map(|chosen| count(&|point| point.chosen == Some(chosen)));
+        let [sure, provisional, default, only] =
+            [Chosen::Tuned, Chosen::Provisional, Chosen::Default, Chosen::Only]
+                .map(|chosen| count(&|point| point.chosen == Some(chosen)));
         let mib = |bytes: u64| bytes >> 20;
         let room = self.room();
 
@@ -268,9 +269,17 @@ impl Session<'_> {
                 _ => "there was no time to tune them, which the next run goes on with",
             };
             let why = if why.is_empty() { String::new() } else { format!("; {why}") };
+            let tuned = sure + provisional;
+            let doubt = match provisional {
+                0 => String::new(),
+                _ => format!(
+                    ", {provisional} of these provisionally, because their rivals could not be told apart or were not all \
+                     tried"
+                ),
+            };
             format!(
-                "Kernels: {tuned} of {all} ran the one that was the fastest here when it was tuned, {default} the default \
-                 of their operation{why}; for {only} there is only one."
+                "Kernels: {tuned} of {all} ran the one that was the fastest here when it was tuned{doubt}, {default} the \
+                 default of their operation{why}; for {only} there is only one."
             )
         });
         note(!points.is_empty(), &|| {

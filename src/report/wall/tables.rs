@@ -112,13 +112,18 @@ pub fn staircase(stairs: &[Stair]) -> Table {
 pub fn points(points: &[&Measured]) -> Table {
     let own = |point: &Measured, chosen| point.chosen == Some(chosen);
     // What holds for all is said in a note.
-    let mixed = points.iter().any(|point| own(point, Chosen::Tuned));
+    let tuned = |point: &&Measured| own(point, Chosen::Tuned) || own(point, Chosen::Provisional);
+    let mixed = points.iter().any(tuned);
     let line = |point: &&Measured| {
         vec![
             html! { (point.format) },
             html! { (count(point.rows)) "x" (count(point.cols)) },
             count(point.batch),
-            html! { (point.kernel) @if mixed && own(point, Chosen::Default) { ", default" } },
+            html! {
+                (point.kernel)
+                @if mixed && own(point, Chosen::Default) { ", default" }
+                @if own(point, Chosen::Provisional) { ", provisional" }
+            },
             unit(point.median_seconds, "s"),
             unit(point.min_seconds, "s"),
             spread(point.spread),
