@@ -33,6 +33,7 @@
 //!    store/*             networks in files: one file per format
 //!    mnist  random  augment  digit    the digits, counter-based draws; pictures as digits
 //!    content             what a file is, by how it begins
+//!    reason              why the system did not read or write it
 //! ```
 //!
 //! ## Shape words
@@ -89,6 +90,7 @@ pub mod mnist;
 pub mod model;
 pub mod parameter;
 pub mod random;
+pub mod reason;
 pub mod reference;
 #[cfg(feature = "cli")]
 pub mod report;

@@ -11,6 +11,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::reason::unread;
+
 /// One half of a data set: images and the class of each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Split {
@@ -88,7 +90,7 @@ impl Dataset {
 #[allow(missing_docs)] // the fields are what the sentences name
 pub enum DataError {
     /// The folder is missing, is not a folder, or may not be listed.
-    #[error("{}: expected a folder that holds four IDX files, found: {reason}", dir.display())]
+    #[error("{}: expected a folder that holds four IDX files, found: {}", dir.display(), unread(reason))]
     NotAFolder { dir: PathBuf, reason: io::Error },
 
     /// Some of the four files are not there.
@@ -120,7 +122,7 @@ pub enum DataError {
     Twice { dir: PathBuf, first: PathBuf, second: PathBuf },
 
     /// The operating system would not give us the file's bytes.
-    #[error("{}: expected a readable file, found: {reason}", file.display())]
+    #[error("{}: expected a readable file, found: {}", file.display(), unread(reason))]
     Unreadable { file: PathBuf, reason: io::Error },
 
     /// The file starts like gzip but does not unpack.

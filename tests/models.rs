@@ -566,7 +566,7 @@ fn pack_writes_once_and_replaces_by_force() {
     );
     // Nobody is told of the temporary file.
     let said = stderr(&sterna(&["pack", text(&out), "-o", text(&out.join("inside"))]));
-    assert!(said.ends_with("inside: cannot be written: not a directory\n"), "{said}");
+    assert!(said.ends_with("inside: cannot be written: a file stands in its path where a folder should; choose another place\n"), "{said}");
     assert_eq!(
         names(folder.path()),
         ["again", "foreign", "model.safetensors", "packed"],

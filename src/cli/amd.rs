@@ -10,6 +10,7 @@ use super::{Failure, Outcome, Verdict, failure, object};
 use crate::amd::{Report, report};
 use crate::gpu::amd::{Compiler, Error, environment, family};
 use crate::gpu::{Kernel, Machine, Tuning};
+use crate::reason::unread;
 use crate::report::columns;
 
 /// Chips of which some version of RADV knows the name.
@@ -110,13 +111,13 @@ fn again(chip: &str) -> Outcome {
 
 fn start(chip: &str, arguments: Vec<std::ffi::OsString>) -> Result<std::process::Output, Failure> {
     let program =
-        std::env::current_exe().map_err(|error| failure(format!("the program's own file: {error}")))?;
+        std::env::current_exe().map_err(|error| failure(format!("the program's own file is not found: {}", unread(&error))))?;
     Command::new(program)
         .args(arguments)
         .envs(environment(chip).map_err(failure)?)
         .stdin(Stdio::null())
         .output()
-        .map_err(|error| failure(format!("the program cannot start itself once more: {error}")))
+        .map_err(|error| failure(format!("the program cannot start itself once more: {}", unread(&error))))
 }
 
 fn table(rows: &[(&Kernel, Report)]) -> String {

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Failure, Outcome, Verdict, failure, runs, shown};
 use crate::report::{Weights, columns, thousands, weights_png};
-use crate::store::{Listing, Scale, Stored, escaped, folder, taken};
+use crate::store::{FileError, Listing, Scale, Stored, escaped, folder, taken};
 use crate::ternary::Packed;
 
 #[derive(Args)]
@@ -199,7 +199,7 @@ fn draw(
     }
     let folder = folder(picture);
     let made = std::fs::create_dir_all(folder);
-    made.map_err(|error| failure(format!("--out {} cannot be written: {error}", shown(folder))))?;
+    made.map_err(|reason| failure(FileError::Write { path: folder.into(), reason }))?;
     let image = image(&listing.metadata, layers[0].cols);
     let drawn: Vec<Weights> = layers.iter().map(Weights::Trits).collect();
     super::write(picture, &weights_png(&format!("Weights of {}", shown(file)), &drawn, image), force)

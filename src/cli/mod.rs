@@ -28,7 +28,7 @@ mod watch;
 
 use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -41,6 +41,7 @@ use crate::gpu::{Choice, Error, Gpu, WGPU_VERSION, backends};
 use crate::measure::{Room, tuning};
 use crate::mnist::Dataset;
 use crate::model::Shape;
+use crate::reason::unwritten;
 use crate::report::{LayerCost, model_table, thousands};
 use crate::store::{FileError, SCHEMA, create, escaped, folder, replace, shown, taken, target};
 use crate::store::{Imported, Loss, Model, Reading};
@@ -460,8 +461,8 @@ fn say(line: impl Display) -> Result<(), Failure> {
 /// A line on stdout, whoever reads it. They may stop reading, `sterna info | head`; that is no error.
 fn print(line: impl Display) -> Result<(), Failure> {
     match writeln!(std::io::stdout(), "{}", escaped(&line.to_string(), LINES)) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(failure(format!("the result cannot be written to stdout: {error}")))
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(failure(format!("the result cannot be written to stdout: {}", unwritten(&error))))
         }
         _ => Ok(()),
     }
@@ -610,8 +611,12 @@ fn place(path: &Path, force: bool) -> Result<(), Failure> {
         return Err(exists(path));
     }
     let target = target(path).map_err(failure)?;
-    let there = std::fs::metadata(folder(&target));
-    there.map(|_| ()).map_err(|reason| failure(FileError::Write { path: path.into(), reason }))
+    let refused = |reason| failure(FileError::Write { path: path.into(), reason });
+    match std::fs::metadata(folder(&target)) {
+        Ok(there) if there.is_dir() => Ok(()),
+        Ok(_) => Err(refused(ErrorKind::NotADirectory.into())),
+        Err(reason) => Err(refused(reason)),
+    }
 }
 
 fn exists(path: &Path) -> Failure {

@@ -10,6 +10,7 @@ use super::{DataFlags, DeviceFlags, Failure, Outcome, Verdict, failure, object, 
 use super::{network, runs};
 use crate::digit;
 use crate::mnist::Dataset;
+use crate::reason::unread;
 use crate::store::{Format, Mapped};
 use crate::train::Found;
 
@@ -190,7 +191,7 @@ fn stdin() -> Result<Vec<u8>, Failure> {
     const MOST: u64 = 1 << 28;
     let mut bytes = Vec::new();
     let read = std::io::stdin().take(MOST + 1).read_to_end(&mut bytes);
-    read.map_err(|reason| failure(format!("stdin: cannot be read: {reason}")))?;
+    read.map_err(|reason| failure(format!("stdin: cannot be read: {}", unread(&reason))))?;
     match bytes.len() as u64 {
         found if found > MOST => {
             Err(failure(format!("stdin: more than {MOST} bytes: no picture is so large")))

@@ -234,7 +234,8 @@ fn places(flags: &Flags, interrupted: bool) -> Result<[PathBuf; 2], Failure> {
 }
 
 fn folder(path: &Path) -> Result<(), Failure> {
-    fs::create_dir_all(path).map_err(|error| failure(format!("{}: {error}", shown(path))))
+    let made = fs::create_dir_all(path);
+    made.map_err(|reason| failure(FileError::Write { path: path.into(), reason }))
 }
 
 fn say_notes(wall: &Wall) -> Result<(), Failure> {
@@ -345,7 +346,8 @@ fn compare(flags: &Flags) -> Outcome {
 
 /// A wall.json of this version.
 pub(super) fn read(path: &Path) -> Result<Wall, Failure> {
-    let text = fs::read_to_string(path).map_err(|error| failure(format!("{}: {error}", shown(path))))?;
+    let text = fs::read_to_string(path);
+    let text = text.map_err(|reason| failure(FileError::Read { path: path.into(), reason }))?;
     let value: Value = serde_json::from_str(&text)
         .map_err(|error| failure(format!("{} is no JSON ({error}); give a wall.json", shown(path))))?;
     if value["command"] != json!("wall") || !value["ceilings"].is_object() {

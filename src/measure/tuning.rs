@@ -16,6 +16,7 @@ use super::sample::{Effort, Turns, sample_turns};
 use super::{MeasureError, Watch};
 use crate::gpu::{Clock, Gpu, Kernel, Machine, Op, Tuning};
 use crate::kernels;
+use crate::reason::unwritten;
 
 /// An operation at a shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -536,7 +537,7 @@ pub(super) fn write(file: &Path, text: &str) -> Result<(), String> {
     let folder = file.parent().map_or(Ok(()), std::fs::create_dir_all);
     let written =
         folder.and_then(|()| std::fs::write(&part, text)).and_then(|()| std::fs::rename(&part, file));
-    written.map_err(|error| format!("{} cannot be written: {error}", file.display()))
+    written.map_err(|error| format!("{} cannot be written: {}", file.display(), unwritten(&error)))
 }
 
 #[cfg(test)]

@@ -3,11 +3,13 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
+use crate::reason::{unread, unwritten};
+
 /// What can be wrong with a file; one plain sentence each.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// The file cannot be read.
-    #[error("{}: cannot be read: {reason}", shown(path))]
+    #[error("{}: cannot be read: {}", shown(path), unread(reason))]
     Read {
         /// The file.
         path: PathBuf,
@@ -15,7 +17,7 @@ pub enum FileError {
         reason: std::io::Error,
     },
     /// The file cannot be written.
-    #[error("{}: cannot be written: {reason}", shown(path))]
+    #[error("{}: cannot be written: {}", shown(path), unwritten(reason))]
     Write {
         /// The file.
         path: PathBuf,

@@ -11,6 +11,7 @@ use super::model::place;
 use super::tensors::{deserialize, no_json};
 use super::{FileError, Imported, Mapped, Model, Reading, escaped, foreign, gguf, npy, packed};
 use crate::content;
+use crate::reason::unread;
 use crate::ternary::Packed;
 
 /// A file format, told by the content.
@@ -148,7 +149,7 @@ pub(super) fn config_beside(path: &Path) -> Result<Option<Value>, String> {
             return Ok(None);
         }
         Err(FileError::Read { reason, .. }) => {
-            return Err(format!("the config.json beside it cannot be read: {reason}"));
+            return Err(format!("the config.json beside it cannot be read: {}", unread(&reason)));
         }
         Err(other) => return Err(other.to_string()),
     };

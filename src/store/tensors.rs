@@ -128,11 +128,19 @@ pub fn deserialize(bytes: &[u8]) -> Result<(SafeTensors<'_>, BTreeMap<String, St
         Some(_) => content::refusal(bytes, "a network in safetensors, GGUF, npy or npz").unwrap_or(what),
     };
     let Some(&length) = bytes.first_chunk() else {
-        return Err(no_file(format!("it has {} bytes, expected at least 8", bytes.len())));
+        return Err(match bytes.len() {
+            0 => "is empty: it has 0 bytes, expected a network; get the file again".into(),
+            few => no_file(format!("it has {few} bytes, expected at least 8")),
+        });
     };
     let (length, left) = (u64::from_le_bytes(length), bytes.len() as u64 - 8);
     if length > left {
-        return Err(no_file(format!("its first 8 bytes promise a header of {length} bytes, found {left}")));
+        let cut = match content::kind(bytes) {
+            Some(content::SAFETENSORS) => "; the file is cut off: get it again",
+            _ => "",
+        };
+        let promised = format!("its first 8 bytes promise a header of {length} bytes, found {left}");
+        return Err(no_file(promised) + cut);
     }
     if length > MOST_HEADER {
         return Err(no_file(format!("its header has {length} bytes, expected at most {MOST_HEADER}")));
@@ -200,7 +208,7 @@ fn misfit(header: &[u8], data: usize) -> Option<String> {
             return Some(format!("{name} is {dtype:?} {shape:?}, {bytes}, where its offsets hold {found}"));
         }
     }
-    (free != data).then(|| format!("its header promises {free} bytes of tensors, found {data}"))
+    (free != data).then(|| format!("its header promises {free} bytes of tensors, found {data}{}", if free > data { "; the file is cut off: get it again" } else { "" }))
 }
 
 /// Where a text is not what it should be, with the reason in brackets.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::reason::unwritten;
 use crate::store::{FileError, create, is_temporary, replace, shown, taken};
 
 /// The file that a run goes on from.
@@ -24,7 +25,7 @@ pub enum FolderError {
     #[error("{} already holds a run", shown(.0))]
     Taken(PathBuf),
     /// Nothing can be written into it.
-    #[error("{} cannot be written: {}", shown(.0), .1)]
+    #[error("{} cannot be written: {}", shown(.0), unwritten(.1))]
     Unwritable(PathBuf, std::io::Error),
     /// Somebody trains in it.
     #[error("another process trains in {}", shown(.0))]

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::gpu::Gpu;
+use crate::reason::unread;
 
 /// A counter of joules that counts an adapter, and as little else as can be.
 pub(super) enum Counter {
@@ -151,7 +152,7 @@ impl Rapl {
 }
 
 fn number(file: &Path) -> Result<u64, String> {
-    let text = fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    let text = fs::read_to_string(file).map_err(|error| format!("{}: {}", file.display(), unread(&error)))?;
     text.trim().parse().map_err(|_| format!("{} holds {:?}, no number", file.display(), text.trim()))
 }
 
