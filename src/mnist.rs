@@ -2,7 +2,7 @@
 //! MNIST and its relatives are published, and MNIST itself, embedded in the program.
 //!
 //! Boundary: bytes in, bytes out. Pixels and labels stay the `u8` of the file; scaling, shuffling
-//! and batching belong to whoever trains. Nothing here knows of a GPU or of the rest of the crate.
+//! and batching belong to whoever trains. Nothing here knows of a GPU or of networks.
 //! [`Dataset`] exists in every build; reading files and the digits need the feature `mnist`.
 //!
 //! An IDX file is a big-endian header and then plain bytes: a magic number (`0x803` for images,

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::{Failure, Outcome, Verdict, failure, named, object, shown};
 use crate::mnist::Dataset;
 use crate::report::columns;
+use crate::store::FileError;
 use crate::train::{Found, MODEL, below};
 
 /// Where `sterna train` puts a run that is not told where to go.
@@ -26,7 +27,7 @@ pub struct Flags {
 }
 
 const NOTES: &str = "\
-The newest run is the first. `eval`, `predict`, `verify`, `inspect`, `pack` and `export` take the newest one below \
+The newest run is the first; folders whose model is no run or cannot be read are last, and stderr says why. `eval`, `predict`, `verify`, `inspect`, `pack` and `export` take the newest one below \
 runs/ that fits, if no model is named. The accuracy is that of the last whole epoch on the test set.
 
 Examples:
@@ -41,16 +42,16 @@ pub fn run(flags: &Flags) -> Outcome {
     let (runs, faults) = match flags.folder.join(MODEL).is_file() {
         // The folder of a run stands for itself.
         true => Found::open(&flags.folder)
-            .map_or_else(|fault| (vec![], vec![fault]), |run| (run.into_iter().collect(), vec![])),
+            .map_or_else(|fault| (vec![], vec![fault]), |run| (vec![run], vec![])),
         false => below(&flags.folder),
     };
     for fault in &faults {
         super::warn(format!("sterna: {fault}"));
     }
-    if runs.is_empty() {
+    if runs.is_empty() && faults.is_empty() {
         super::tell(format!("no run below {}: `sterna train` makes one", shown(&flags.folder)));
     } else {
-        super::say(table(&runs).trim_end())?;
+        super::say(table(&runs, &faults).trim_end())?;
     }
     if flags.json {
         let runs: Vec<Value> = runs.iter().map(described).collect();
@@ -60,7 +61,7 @@ pub fn run(flags: &Flags) -> Outcome {
     Ok(Verdict::Yes)
 }
 
-fn table(runs: &[Found]) -> String {
+fn table(runs: &[Found], faults: &[FileError]) -> String {
     let head = ["run", "last saved", "data", "network", "epochs", "accuracy", "state"];
     let row = |run: &Found| {
         let dims: Vec<String> = run.dims().iter().map(u64::to_string).collect();
@@ -74,7 +75,12 @@ fn table(runs: &[Found]) -> String {
             run.state.name().into(),
         ]
     };
-    let rows = runs.iter().map(row);
+    // stderr has the reason.
+    let unreadable = |fault: &FileError| {
+        let folder = shown(fault.path().parent().unwrap_or(fault.path()));
+        [folder].into_iter().chain(["-"; 5].map(String::from)).chain(["unreadable".into()]).collect()
+    };
+    let rows = runs.iter().map(row).chain(faults.iter().map(unreadable));
     columns(&std::iter::once(head.map(String::from).to_vec()).chain(rows).collect::<Vec<_>>())
 }
 
@@ -109,11 +115,14 @@ pub fn model(path: &Path) -> Result<PathBuf, Failure> {
         return Ok(file);
     }
     // A comparison, or the folder of all runs.
-    let hint = match below(path).0.first() {
-        Some(run) => format!("name one of the runs in it, {} is the newest", shown(&run.path)),
-        None => "give the folder of a run, or the file of a network".into(),
-    };
+    let hint = hint(path).unwrap_or_else(|| "give the folder of a run, or the file of a network".into());
     Err(failure(format!("{} is a folder without a {MODEL}: {hint}", shown(path))))
+}
+
+/// What to do instead of naming a folder that holds runs.
+pub fn hint(folder: &Path) -> Option<String> {
+    let (runs, _) = below(folder);
+    Some(format!("name one of the runs in it, {} is the newest", shown(&runs.first()?.path)))
 }
 
 /// [`model`] of a path, or that of the newest run below `runs/` with a whole epoch for which `fits` holds. `what` says

@@ -1,7 +1,7 @@
 //! `sterna watch`: a run as it goes on, on the whole terminal; and the terminal that `sterna train --watch` draws on too.
 //! It reads the run's folder and touches nothing in it.
 
-use std::io::{IsTerminal, Stderr, Write, stderr};
+use std::io::{ErrorKind, IsTerminal, Stderr, Write, stderr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
@@ -18,10 +18,11 @@ use ratatui::crossterm::terminal::{
 };
 use serde_json::Value;
 
-use super::runs::RUNS;
+use super::runs::{RUNS, hint};
 use super::train::log::{line, point};
 use super::{Failure, Outcome, Verdict, command, failure, interrupt, shown};
 use crate::parameter::Role;
+use crate::reason::unread;
 use crate::report::{LEAST, Live, Weights};
 use crate::store::Checkpoint;
 use crate::ternary::Packed;
@@ -68,15 +69,25 @@ struct Watched {
     live: Live,
     /// When the checkpoint was written that was read last.
     saved: Option<SystemTime>,
+    /// Why it could not be read just now, and whether it is that of a run that diverged.
+    fault: Option<String>,
+    diverged: bool,
 }
 
 impl Watched {
     fn open(path: PathBuf) -> Result<Watched, Failure> {
         let config = path.join("config.json");
-        let read = std::fs::read(&config).map_err(|error| error.to_string());
-        let read = read.and_then(|bytes| serde_json::from_slice(&bytes).map_err(|error| error.to_string()));
+        let read = std::fs::read(&config).map_err(|reason| match reason.kind() {
+            _ if !path.is_dir() => "there is no folder of that name".into(),
+            ErrorKind::NotFound => "it has no config.json".into(),
+            _ => format!("its config.json cannot be read: {}", unread(&reason)),
+        });
+        let read = read.and_then(|bytes| {
+            serde_json::from_slice(&bytes).map_err(|error| format!("its config.json is no JSON ({error})"))
+        });
         let config: Value = read.map_err(|what| {
-            failure(format!("{} is no run's folder: {}: {what}", shown(&path), shown(&config)))
+            let hint = hint(&path).unwrap_or_else(|| "name the folder of one, as `sterna runs` lists them".into());
+            failure(format!("{} is no run's folder, {what}: {hint}", shown(&path)))
         })?;
         let dims: Vec<String> =
             config["dims"].as_array().into_iter().flatten().map(Value::to_string).collect();
@@ -95,7 +106,8 @@ impl Watched {
             size: [side("height"), side("width")],
             ..Live::default()
         };
-        let mut run = Watched { path, config, epochs: Vec::new(), live, saved: None };
+        let (epochs, saved, fault, diverged) = (Vec::new(), None, None, false);
+        let mut run = Watched { path, config, epochs, live, saved, fault, diverged };
         run.look();
         Ok(run)
     }
@@ -107,10 +119,11 @@ impl Watched {
         let model = self.path.join(MODEL);
         let written = std::fs::metadata(&model).and_then(|file| file.modified()).ok();
         // A file that cannot be read now is read the next time.
-        if written != self.saved
-            && let Ok(file) = Checkpoint::load(&model)
-        {
+        let loaded = (written.is_none() || written != self.saved).then(|| Checkpoint::load(&model));
+        self.fault = loaded.as_ref().and_then(|loaded| loaded.as_ref().err().map(ToString::to_string));
+        if let Some(Ok(file)) = loaded {
             self.saved = written;
+            self.diverged = !file.run["diverged"].is_null();
             let done =
                 file.progress.as_ref().map_or(0.0, |at| at.epoch as f64 + at.step as f64 / steps as f64);
             self.live.at = done;
@@ -140,11 +153,11 @@ impl Watched {
         if self.epochs.last().is_some_and(|last| last.epoch >= self.live.epochs) {
             return "finished".into();
         }
-        match trained_in(&self.path) {
-            true => "training".into(),
-            false => {
-                format!("nobody trains; go on: {}", command(&[&"train", &"--resume", &shown(&self.path)]))
-            }
+        match &self.fault {
+            _ if trained_in(&self.path) => "training".into(),
+            _ if self.diverged => "it diverged".into(),
+            Some(fault) => format!("nobody trains, and nobody can go on: {fault}"),
+            None => format!("nobody trains; go on: {}", command(&[&"train", &"--resume", &self.path])),
         }
     }
 

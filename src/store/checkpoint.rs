@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::tensors::{Sealed, deserialize, intact, no_json};
-use super::{Arch, FileError, Mapped, Model, Values, Weights, chain, replace, schema};
+use super::{Arch, FileError, Mapped, Model, Values, Weights, chain, packed, replace, schema};
 use crate::parameter::{Parameter, Role};
 use crate::ternary::{Packed, words};
 
@@ -161,7 +161,7 @@ impl Checkpoint {
     /// What a file says of its run and where that stands. Its values are not looked at, and its checksum neither.
     ///
     /// # Errors
-    /// If it is unreadable, no safetensors, or says nothing that is understood.
+    /// If it is unreadable, no safetensors, a packed file, or says nothing that is understood.
     pub fn story(path: &Path) -> Result<(Value, Option<Progress>), FileError> {
         let bytes = Mapped::open(path)?;
         let told = deserialize(&bytes).and_then(|(_, metadata)| story(&metadata));
@@ -174,8 +174,8 @@ impl Checkpoint {
     /// As [`Checkpoint::load`], without the file's name.
     pub fn from_bytes(bytes: &[u8]) -> Result<Checkpoint, String> {
         let (file, metadata) = deserialize(bytes)?;
-        current(&file, &metadata)?;
         let (run, progress) = story(&metadata)?;
+        current(&file, &metadata)?;
         let (arch, parameters) = match super::header(&metadata)? {
             Some(header) => header,
             None => chain::of_checkpoint(&file, &run)?,
@@ -225,6 +225,9 @@ impl Checkpoint {
 
 /// What the metadata says of the run, and where it stands.
 fn story(metadata: &BTreeMap<String, String>) -> Result<(Value, Option<Progress>), String> {
+    if metadata.get("format").is_some_and(|format| format == packed::FORMAT) {
+        return Err("is a packed file, whose trits are not trained on: take the checkpoint that it was packed from".into());
+    }
     let json = |key: &str| metadata.get(key).map(String::as_str).unwrap_or("null");
     let misread = |key: &str, error| {
         format!("its metadata `{key}` is no {}", no_json("JSON of a run", json(key).as_bytes(), &error))

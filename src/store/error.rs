@@ -37,6 +37,18 @@ pub enum FileError {
     },
 }
 
+impl FileError {
+    /// The file that it is about.
+    pub fn path(&self) -> &Path {
+        match self {
+            FileError::Read { path, .. }
+            | FileError::Write { path, .. }
+            | FileError::Exists(path)
+            | FileError::Content { path, .. } => path,
+        }
+    }
+}
+
 /// A path for people, on one line: control characters and bytes that are no text are written as escapes.
 pub fn shown(path: &Path) -> String {
     let mut text = String::new();

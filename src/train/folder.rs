@@ -109,22 +109,41 @@ pub struct Standing {
 }
 
 impl RunFolder {
+    /// Whether [`RunFolder::create`] would make the folder, as far as can be told without making anything.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn vacant(path: &Path, force: bool) -> Result<(), FolderError> {
+        if trained_in(path) {
+            return Err(FolderError::Locked(path.into()));
+        }
+        // A run that was killed before its first save leaves an empty list of epochs: nothing to lose.
+        let begun = fs::metadata(path.join(METRICS)).is_ok_and(|metrics| metrics.len() > 0);
+        if !force && (taken(&path.join(MODEL)) || begun) {
+            return Err(FolderError::Taken(path.into()));
+        }
+        if !force {
+            free(path, &BTreeSet::new())?;
+        }
+        // What is there already must be folders, and the last of them must take files.
+        let there = path.ancestors().find(|folder| folder.as_os_str().is_empty() || taken(folder));
+        let there = there.filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        tempfile::tempfile_in(there).map(drop).map_err(|error| {
+            let taken = there == path && error.kind() == ErrorKind::NotADirectory;
+            let reason = if taken { ErrorKind::AlreadyExists } else { error.kind() };
+            FolderError::Unwritable(path.into(), reason.into())
+        })
+    }
+
     /// Makes a folder for a run. Files in it that the run will not write do not matter. With `force` those that it will
     /// are removed, a whole run too.
     ///
     /// # Errors
     /// If it holds a run or such a file already, nothing can be written into it, or somebody trains in it.
     pub fn create(path: &Path, force: bool) -> Result<RunFolder, FolderError> {
-        // A run that was killed before its first save leaves an empty list of epochs: nothing to lose.
-        let begun = fs::metadata(path.join(METRICS)).is_ok_and(|metrics| metrics.len() > 0);
-        if !force && (taken(&path.join(MODEL)) || begun) {
-            return Err(FolderError::Taken(path.into()));
-        }
+        RunFolder::vacant(path, force)?;
         let (waiting, own) = (String::new(), BTreeSet::new());
         let mut folder = RunFolder { path: path.into(), metrics: None, written: 0, waiting, own };
-        if !force {
-            folder.free()?;
-        }
         writable(path).map_err(|error| FolderError::Unwritable(path.into(), error))?;
         let metrics = open(path)?;
         if force {
@@ -146,15 +165,6 @@ impl RunFolder {
             }
         }
         Ok(())
-    }
-
-    /// Whether nobody else has a name that this run may write.
-    fn free(&self) -> Result<(), FileError> {
-        let others = names().filter(|name| !self.own.contains(name));
-        match others.map(|name| self.path.join(name)).find(|path| taken(path)) {
-            Some(path) => Err(FileError::Exists(path)),
-            None => Ok(()),
-        }
     }
 
     /// Opens the folder of a checkpoint to go on with, and returns the epochs up to it. Epochs after the
@@ -196,7 +206,7 @@ impl RunFolder {
         own.extend(ENDED.iter().filter(|_| force || ended));
         let folder = RunFolder { path: path.to_path_buf(), metrics, written, waiting: String::new(), own };
         if trains {
-            folder.free()?;
+            free(&folder.path, &folder.own)?;
         }
         Ok((folder, epochs))
     }
@@ -246,6 +256,15 @@ impl RunFolder {
     /// The file that the run goes on from.
     pub fn model(&self) -> PathBuf {
         self.path.join(MODEL)
+    }
+}
+
+/// Whether nobody else has a name that a run may write.
+fn free(folder: &Path, own: &BTreeSet<&str>) -> Result<(), FileError> {
+    let others = names().filter(|name| !own.contains(name));
+    match others.map(|name| folder.join(name)).find(|path| taken(path)) {
+        Some(path) => Err(FileError::Exists(path)),
+        None => Ok(()),
     }
 }
 

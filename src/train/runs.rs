@@ -53,15 +53,18 @@ impl State {
 }
 
 impl Found {
-    /// The run in a folder; none where the folder's network was not trained here.
+    /// The run in a folder.
     ///
     /// # Errors
-    /// If its checkpoint cannot be read.
-    pub fn open(folder: &Path) -> Result<Option<Found>, FileError> {
+    /// If its checkpoint cannot be read, or is a network that was not trained here.
+    pub fn open(folder: &Path) -> Result<Found, FileError> {
         let model = folder.join(MODEL);
         let changed = fs::metadata(&model).and_then(|file| file.modified());
         let changed = changed.map_err(|reason| FileError::Read { path: model.clone(), reason })?;
-        let (about, Some(progress)) = Checkpoint::story(&model)? else { return Ok(None) };
+        let (about, Some(progress)) = Checkpoint::story(&model)? else {
+            let what = "holds a network and no run: it was not trained here".into();
+            return Err(FileError::Content { path: model, what });
+        };
         let all = about["config"]["epochs"].as_u64();
         let state = match trained_in(folder) {
             true => State::Running,
@@ -69,7 +72,7 @@ impl Found {
             _ if all.is_none_or(|all| progress.epoch as u64 >= all) => State::Finished,
             _ => State::Interrupted,
         };
-        Ok(Some(Found { path: folder.into(), changed, about, progress, state }))
+        Ok(Found { path: folder.into(), changed, about, progress, state })
     }
 
     /// Share of hits on the test set after its last whole epoch.
@@ -83,11 +86,11 @@ impl Found {
     }
 }
 
-/// The runs below a folder, the newest first, and the checkpoints there that cannot be read.
+/// The runs below a folder, the newest first, and why other folders with a model are none.
 pub fn below(folder: &Path) -> (Vec<Found>, Vec<FileError>) {
     let (mut found, mut faults) = (Vec::new(), Vec::new());
     walk(folder, DEPTH, &mut |run| match Found::open(run) {
-        Ok(run) => found.extend(run),
+        Ok(run) => found.push(run),
         Err(fault) => faults.push(fault),
     });
     found.sort_by(|a, b| (b.changed, &b.path).cmp(&(a.changed, &a.path)));

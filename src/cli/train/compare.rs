@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Config, Finished, Flags, MODEL, Outcome, Precision, Score, Start, Verdict, fresh, seconds};
+use super::{Config, Finished, Flags, MODEL, Outcome, Precision, Score, Start, Verdict, fresh, seconds, vacant};
 use crate::cli::{counted, exists, print_json, say, score_json, tell, warn, write};
 use crate::report::{Point, columns, compare_svg, thousands};
 use crate::store::{shown, taken};
@@ -55,10 +55,18 @@ pub fn run(flags: &Flags) -> Outcome {
     let folder = |name: &str, seed: u64| base.join(format!("{}-{seed}", name.replace(' ', "-")));
     // The picture is this comparison's own if its first pair has ended.
     let picture = base.join("compare.svg");
-    let ended = |name| matches!(Found::open(&folder(name, flags.seed)), Ok(Some(run)) if run.state == State::Finished);
+    let ended = |name| matches!(Found::open(&folder(name, flags.seed)), Ok(run) if run.state == State::Finished);
     let replaces = flags.force || sides.iter().all(|side| ended(side.name));
     if !replaces && taken(&picture) {
         return Err(exists(&picture));
+    }
+    // Before the first is trained: whether there is a place for each.
+    for seed in flags.seeds() {
+        for path in sides.each_ref().map(|side| folder(side.name, seed)) {
+            if !path.join(MODEL).exists() {
+                vacant(&path, flags.force)?;
+            }
+        }
     }
     let mut data = String::new();
     for seed in flags.seeds() {

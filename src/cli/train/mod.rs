@@ -244,18 +244,16 @@ struct Start {
 
 impl Start {
     fn fresh(flags: &Flags, config: Config, out: Option<&Path>) -> Result<Start, Failure> {
+        let path = out.map_or_else(|| fresh(config.seed), Path::to_path_buf);
+        vacant(&path, flags.force)?;
         let data = flags.data.load()?;
         config.validate(&data).map_err(super::refused)?;
         let gpu = flags.device.open()?;
         flags.device.tune_training(&gpu, &config, &data)?;
         let trainer = Trainer::new(&gpu, &data, &config).map_err(super::unfit(&gpu, &config, &data))?;
         let evaluator = Evaluator::new(&gpu, &trainer.network, &data.test).map_err(failure)?;
-        // Last of what can be refused, so that a refusal leaves no empty folder behind.
-        let path = out.map_or_else(|| fresh(config.seed), Path::to_path_buf);
-        let folder = RunFolder::create(&path, flags.force).map_err(|error| match error {
-            FolderError::Unwritable(..) => failure(format!("--out {error}")),
-            other => unopened(other),
-        })?;
+        // It is made last of what can be refused, so that a refusal leaves no empty folder behind.
+        let folder = RunFolder::create(&path, flags.force).map_err(unopened)?;
         let description = describe(&gpu, &data, &config, &trainer, flags.data.folder());
         let arch = trainer.network.shape.arch();
         let mut run = Run {
@@ -312,10 +310,12 @@ impl Start {
         if told && asked.epochs != planned {
             let (total, Progress { epoch, step, .. }) = (asked.epochs, &progress);
             if total <= *epoch {
-                return Err(failure(format!(
-                    "--epochs {total}: {} has done {epoch} epochs and {step} steps: give a total above {epoch}",
-                    shown(path)
-                )));
+                let done = super::counted(*epoch, "epoch");
+                let what = match (total == *epoch, step) {
+                    (true, 0) => format!("is already done by {}", shown(path)),
+                    _ => format!("is less than {} has done, {done}", shown(path)),
+                };
+                return Err(failure(format!("--epochs {total} {what}: give a total above {epoch}")));
             }
             config.epochs = total;
         }
@@ -344,16 +344,13 @@ impl Start {
         let steps = config.steps_per_epoch(data.train.len());
         if progress.epoch > config.epochs || progress.step >= steps {
             return Err(refuse(format!(
-                "stands after epoch {} and step {}, but its run has {} epochs of {steps} steps",
-                progress.epoch, progress.step, config.epochs
+                "stands after epoch {} and step {}, but its run has {} of {steps} steps",
+                progress.epoch,
+                progress.step,
+                super::counted(config.epochs, "epoch")
             )));
         }
 
-        let gpu = flags.device.open()?;
-        flags.device.tune_training(&gpu, &config, &data)?;
-        let mut trainer = Trainer::new(&gpu, &data, &config).map_err(super::unfit(&gpu, &config, &data))?;
-        trainer.restore(&file).map_err(failure)?;
-        let evaluator = Evaluator::new(&gpu, &trainer.network, &data.test).map_err(failure)?;
         let mut plans = file.run["plans"].as_array().cloned().unwrap_or_default();
         if extended {
             plans
@@ -366,11 +363,16 @@ impl Start {
             ended: plans.iter().any(|plan| plan["epochs"] == plan["until_epoch"]),
         };
         let (folder, epochs) = RunFolder::reopen(path, standing, flags.force).map_err(unopened)?;
+        let gpu = flags.device.open()?;
+        flags.device.tune_training(&gpu, &config, &data)?;
+        let mut trainer = Trainer::new(&gpu, &data, &config).map_err(super::unfit(&gpu, &config, &data))?;
+        trainer.restore(&file).map_err(failure)?;
+        let evaluator = Evaluator::new(&gpu, &trainer.network, &data.test).map_err(failure)?;
         if epochs.len() < progress.epoch {
             super::warn(format!(
-                "sterna: metrics.jsonl holds {} of {} epochs: the curve has no others",
+                "sterna: metrics.jsonl holds {} of {}: the curve has no others",
                 epochs.len(),
-                progress.epoch
+                super::counted(progress.epoch, "epoch")
             ));
         }
         let begun = ["adapter", "backend", "checked"].map(|key| file.run[key].clone());
@@ -401,14 +403,15 @@ impl Start {
         let start = Start { data, config, run, epochs };
         let (epoch, epochs) = (progress.epoch, start.config.epochs);
         start.introduce(&match epoch == epochs {
-            true => format!("all {epochs} epochs are done, in"),
+            true => format!("{} already done, in", super::counted(epochs, "epoch")),
             false => format!("going on after epoch {epoch}/{epochs} and step {}/{steps}, in", progress.step),
         });
         if extended {
             let next = start.config.rate(start.data.train.len(), epoch * steps + progress.step);
             super::tell(format!(
-                "{epochs} epochs in all instead of {planned}: the learning rate goes on at {next:.3e}, as in a run of \
-                 {epochs}"
+                "{} in all instead of {planned}: the learning rate goes on at {next:.3e}, as in a run of \
+                 {epochs}",
+                super::counted(epochs, "epoch")
             ));
         }
         let here = ["adapter", "backend", "checked"].map(|key| start.run.description[key].clone());
@@ -650,6 +653,11 @@ fn write_config(run: &mut Run<Mlp, Digits>) -> Result<(), Failure> {
     run.folder.write("config.json", text.as_bytes()).map_err(failure)
 }
 
+/// Refuses a folder that cannot be a new run's, before anything is done for the run.
+fn vacant(path: &Path, force: bool) -> Result<(), Failure> {
+    RunFolder::vacant(path, force).map_err(unopened)
+}
+
 /// Why a run has no folder, in flags.
 fn unopened(error: FolderError) -> Failure {
     match error {
@@ -665,6 +673,12 @@ fn unopened(error: FolderError) -> Failure {
              --force",
             shown(&file)
         )),
+        FolderError::Unwritable(..) => failure(format!("--out {error}")),
+        FolderError::Locked(folder) => {
+            let folder = shown(&folder);
+            let watch = super::command(&[&"watch", &folder]);
+            failure(format!("another process trains in {folder}: wait for its end, or look on by {watch}"))
+        }
         other => failure(other),
     }
 }
