@@ -4,6 +4,7 @@
 //! diverged, a benchmark that contradicts itself), 2 an error, 130 interrupted.
 
 mod amd;
+mod arguments;
 mod bench;
 mod eval;
 mod explain;
@@ -211,7 +212,7 @@ impl DeviceFlags {
 #[derive(Args)]
 struct MemoryFlags {
     /// Fill no more than about this many MiB of the device's memory.
-    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(4..=1 << 30))]
+    #[arg(long, value_name = "MIB", value_parser = arguments::whole::<u64>(4, 1 << 30))]
     memory: Option<u64>,
 }
 
@@ -352,7 +353,7 @@ fn parser(commit: Option<&str>) -> clap::Command {
     let (version, backends) = (env!("CARGO_PKG_VERSION"), backends().join(", "));
     let version = format!("{version}\ncommit {commit}\nwgpu {WGPU_VERSION}\nbackends {backends}");
     // clap keeps texts for as long as the program runs.
-    Cli::command().long_version(&*version.leak())
+    arguments::with_signs(Cli::command().long_version(&*version.leak()))
 }
 
 /// [`main`] for arguments of one's own, the program's name first.
@@ -365,9 +366,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, commit: Option<&str>) -> Ex
     let (cli, matches) = match parsed {
         Ok(parsed) => parsed,
         Err(error) if error.use_stderr() => {
-            let text = error.to_string();
-            let text = text.strip_prefix("error: ").map_or(text.clone(), |what| format!("sterna: {what}"));
-            warn(text.trim_end());
+            warn(format!("sterna: {}", arguments::refusal(&error)));
             return ExitCode::from(2);
         }
         // Help, or the version.

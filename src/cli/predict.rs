@@ -24,7 +24,7 @@ pub struct Flags {
     #[arg(value_name = "IMAGE")]
     images: Vec<PathBuf>,
     /// Digits of the test set, counted from 0.
-    #[arg(long, value_name = "N", value_delimiter = ',')]
+    #[arg(long, value_name = "N", value_delimiter = ',', value_parser = super::arguments::count)]
     index: Vec<usize>,
     #[command(flatten)]
     data: DataFlags,

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::arguments::some;
 use super::{DataFlags, DeviceFlags, Failure, Outcome, Verdict, failure, object, shown};
 use crate::gpu::{Capture, Choice, Gpu, Op, Profiler};
 use crate::kernels;
@@ -50,7 +51,7 @@ struct TrainFlags {
     #[command(flatten)]
     network: NetworkFlags,
     /// Images per step.
-    #[arg(long, value_name = "N", default_value_t = Config::default().batch)]
+    #[arg(long, value_name = "N", default_value_t = Config::default().batch, value_parser = some)]
     batch: usize,
     /// How training images are varied.
     #[arg(long, value_enum, default_value_t)]
@@ -87,7 +88,7 @@ struct NetworkFlags {
     #[command(flatten)]
     data: DataFlags,
     /// Widths of the hidden layers.
-    #[arg(long, value_name = "N,N", value_delimiter = ',', default_value = "256,128")]
+    #[arg(long, value_name = "N,N", value_delimiter = ',', default_value = "256,128", value_parser = some)]
     hidden: Vec<usize>,
     /// Ternary weights and int8 activations, or f32 throughout.
     #[arg(long, value_enum, default_value_t)]
@@ -104,7 +105,7 @@ impl NetworkFlags {
 struct CommonFlags {
     /// Steps to look at.
     /// [default: 20; for a capture 1]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = some)]
     steps: Option<usize>,
     /// Write a timeline to this file: recording and submission on the host, passes and dispatches on the device.
     #[arg(short = 'o', long = "out", alias = "trace", value_name = "FILE", conflicts_with = "renderdoc")]
@@ -117,7 +118,7 @@ struct CommonFlags {
     renderdoc: bool,
     /// Seconds for each of the adapter's limits, half of them before and half after the steps: the better counts;
     /// 0 leaves them out.
-    #[arg(long, alias = "seconds", value_name = "S", default_value_t = 0.3, value_parser = super::bench::seconds)]
+    #[arg(long, alias = "seconds", value_name = "S", default_value_t = 0.3, value_parser = super::arguments::seconds)]
     limit_seconds: f64,
     /// Give each dispatch a pass of its own, as is done by itself where a device reads its clock nowhere else.
     #[arg(long)]

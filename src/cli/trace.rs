@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
+use super::arguments::count;
 use super::{DataFlags, DeviceFlags, Outcome, Verdict, failure, network, runs, shown};
 use crate::digest;
 use crate::model::{Precision, logits};
@@ -17,13 +18,13 @@ pub struct Flags {
     /// A run's folder, or a file with a network, float twins among them. [default: the newest run below runs/]
     run: Option<PathBuf>,
     /// The test image, counted from 0.
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = count)]
     index: usize,
     /// The neurons whose rows are shown, the first layer's first. [default: those with the largest sums]
-    #[arg(long, value_name = "N,N", value_delimiter = ',')]
+    #[arg(long, value_name = "N,N", value_delimiter = ',', value_parser = count)]
     neuron: Vec<usize>,
     /// Show so many terms of each neuron's sum.
-    #[arg(long, value_name = "N", default_value_t = 12)]
+    #[arg(long, value_name = "N", default_value_t = 12, value_parser = count)]
     terms: usize,
     /// Draw the image, the first neuron over it, and what every layer sums up.
     #[arg(short = 'o', long = "out", alias = "png", value_name = "FILE")]

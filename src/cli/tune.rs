@@ -7,7 +7,8 @@ use std::time::Instant;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::bench::{batched_shape, seconds};
+use super::arguments::seconds;
+use super::bench::batched_shape;
 use super::{DeviceFlags, Failure, Verdict, failure, object, shown};
 use crate::gpu::Gpu;
 use crate::measure::tuning::{self, Attempt, Tried, Tuned, Why, room_to_tune, shapes_to_tune};

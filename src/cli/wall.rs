@@ -67,7 +67,7 @@ struct TimeFlags {
     #[arg(long)]
     quick: bool,
     /// Measure each point for so many seconds, warming up included, instead of 2, or 0.3 with --quick.
-    #[arg(long, value_name = "S", value_parser = super::bench::seconds, allow_negative_numbers = true)]
+    #[arg(long, value_name = "S", value_parser = super::arguments::seconds)]
     seconds: Option<f64>,
 }
 

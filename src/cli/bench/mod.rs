@@ -7,6 +7,7 @@ use std::time::Instant;
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::arguments::{seconds, whole};
 use super::{DeviceFlags, MemoryFlags, Outcome, Verdict, failure};
 use crate::gpu::Gpu;
 use crate::measure::measured::{Benchmark, faster_than_reading};
@@ -63,7 +64,7 @@ struct GemvFlags {
     #[arg(long, value_name = "SHAPES", value_delimiter = ',', value_parser = shape)]
     shapes: Vec<[usize; 2]>,
     /// Rows of activations, 1 to 16; with more than one, in the formats that have a kernel for it.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = batch)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole::<usize>(1, 16))]
     batch: usize,
     #[command(flatten)]
     common: CommonFlags,
@@ -111,13 +112,6 @@ pub fn shape(text: &str) -> Result<[usize; 2], String> {
     shape.ok_or("a shape is ROWSxCOLS, for instance 4096x4096".into())
 }
 
-fn batch(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(batch) if (1..=16).contains(&batch) => Ok(batch),
-        _ => Err("give 1 to 16 rows of activations".into()),
-    }
-}
-
 /// `256x784`, or with a batch `256x784x128`, as `[batch, rows, cols]`.
 pub(super) fn batched_shape(text: &str) -> Result<[usize; 3], String> {
     shape_or_at(text, 1)
@@ -136,13 +130,6 @@ fn shape_or_at(text: &str, batch: usize) -> Result<[usize; 3], String> {
         Some(&[rows, cols]) => Ok([batch, rows, cols]),
         Some(&[rows, cols, batch]) => Ok([batch, rows, cols]),
         _ => Err("a shape is ROWSxCOLS or ROWSxCOLSxBATCH, for instance 256x784x128".into()),
-    }
-}
-
-pub(super) fn seconds(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(seconds) if (0.0..=3600.0).contains(&seconds) => Ok(seconds),
-        _ => Err("give seconds between 0 and 3600".into()),
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Map, Value, json};
 
+use super::arguments::{count, real, some, whole};
 use super::{DataFlags, DeviceFlags, Failure, Outcome, Verdict, failure, interrupt};
 use crate::gpu::Gpu;
 use crate::mnist::Dataset;
@@ -34,13 +35,13 @@ pub struct Flags {
     #[arg(short, long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Passes over the training set.
-    #[arg(long, value_name = "N", default_value_t = Config::default().epochs)]
+    #[arg(long, value_name = "N", default_value_t = Config::default().epochs, value_parser = some)]
     epochs: usize,
     /// Images per step.
-    #[arg(long, value_name = "N", default_value_t = Config::default().batch)]
+    #[arg(long, value_name = "N", default_value_t = Config::default().batch, value_parser = some)]
     batch: usize,
     /// Widths of the hidden layers.
-    #[arg(long, value_name = "N,N", value_delimiter = ',', default_value = "256,128")]
+    #[arg(long, value_name = "N,N", value_delimiter = ',', default_value = "256,128", value_parser = some)]
     hidden: Vec<usize>,
     /// How training images are varied, afresh in every step; augment.png in the run folder shows it.
     #[arg(long, value_enum, default_value_t)]
@@ -53,20 +54,20 @@ pub struct Flags {
     optimizer: Optimizer,
     /// Peak learning rate; it rises for half an epoch and falls to 0 along a cosine.
     /// [default: 0.003; for f32 0.001; for sgd 0.05]
-    #[arg(long, value_name = "F")]
+    #[arg(long, value_name = "F", value_parser = real("a number above 0", |x| x > 0.0 && x.is_finite()))]
     lr: Option<f64>,
     /// Decoupled weight decay of the weights.
-    #[arg(long, value_name = "F", default_value_t = Config::default().weight_decay)]
+    #[arg(long, value_name = "F", default_value_t = Config::default().weight_decay, value_parser = real("a finite number, 0 or more", |x| x >= 0.0 && x.is_finite()))]
     weight_decay: f64,
     /// Share of each target that is spread over all classes.
-    #[arg(long, value_name = "F", default_value_t = Config::default().label_smoothing)]
+    #[arg(long, value_name = "F", default_value_t = Config::default().label_smoothing, value_parser = real("a number from 0 to below 1", |x| (0.0..1.0).contains(&x)))]
     label_smoothing: f64,
     /// Keep no float copy of the weights: round them to trits after every update. It fails, and shows why
     /// shadow weights are needed.
     #[arg(long)]
     no_shadow: bool,
     /// Seed of the first weights, of the order of the images and of their variations.
-    #[arg(long, value_name = "N", default_value_t = Config::default().seed)]
+    #[arg(long, value_name = "N", default_value_t = Config::default().seed, value_parser = whole::<u64>(0, u64::MAX))]
     seed: u64,
     /// Train two networks from one seed and put both into one table and one curve: the ternary one and its float
     /// twin, which has its own default --lr; with --no-shadow, without and with shadow weights. With the same
@@ -74,7 +75,7 @@ pub struct Flags {
     #[arg(long, conflicts_with_all = ["resume", "precision"])]
     compare: bool,
     /// Compare the means over so many seeds, --seed and those after it: one alone scatters by a tenth of a point.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole::<u64>(1, 1000))]
     #[arg(requires = "compare")]
     seeds: u64,
     /// Go on with an interrupted run, given by its folder or its model.safetensors, to the same weights as if it
@@ -87,16 +88,16 @@ pub struct Flags {
     #[arg(long)]
     force: bool,
     /// Save the run this often, besides after every epoch; 0 for after epochs only.
-    #[arg(long, value_name = "F", default_value_t = 60.0)]
+    #[arg(long, value_name = "F", default_value_t = 60.0, value_parser = real("seconds, 0 or more and below 1e9", |x| (0.0..1e9).contains(&x)))]
     checkpoint_seconds: f64,
     /// For tests of what a lost device does: destroys it after so many steps.
-    #[arg(long, hide = true)]
+    #[arg(long, hide = true, value_parser = count)]
     destroy_device_after: Option<usize>,
     /// Show the run on the whole terminal as it goes on: curves, flips, weights. q leaves that and not the run.
     #[arg(long)]
     watch: bool,
     /// Exit with 1 if the test accuracy ends below this: 0.98, or 98 for percent.
-    #[arg(long, value_name = "ACC")]
+    #[arg(long, value_name = "ACC", value_parser = real("an accuracy, 0.98 or 98 for 98 %", is_accuracy))]
     require: Option<f64>,
     /// Print one JSON object on one line, and nothing else. Accuracies are 0 to 1, losses in nats.
     #[arg(long)]
@@ -135,7 +136,6 @@ Examples:
                                             for scripts: exit 1 below 97 %";
 
 pub fn run(flags: &Flags, given: &[String]) -> Outcome {
-    flags.check()?;
     flags.out.as_deref().map_or(Ok(()), super::no_dash)?;
     interrupt::listen()?;
     if flags.compare {
@@ -156,20 +156,12 @@ pub fn run(flags: &Flags, given: &[String]) -> Outcome {
     Ok(flags.satisfied(finished.test))
 }
 
-impl Flags {
-    /// What can be refused without looking at anything else.
-    fn check(&self) -> Result<(), Failure> {
-        if let Some(least) = self.require.filter(|x| !(0.0..=1.0).contains(x) && !(10.0..=100.0).contains(x))
-        {
-            return Err(failure(format!("--require {least} is no accuracy: 98 % is 0.98 or 98")));
-        }
-        if !(0.0..1e9).contains(&self.checkpoint_seconds) {
-            let seconds = self.checkpoint_seconds;
-            return Err(failure(format!("--checkpoint-seconds {seconds} is no length of time")));
-        }
-        Ok(())
-    }
+/// A share, or percent.
+fn is_accuracy(x: f64) -> bool {
+    (0.0..=1.0).contains(&x) || (10.0..=100.0).contains(&x)
+}
 
+impl Flags {
     fn config(&self) -> Config {
         Config {
             epochs: self.epochs,
