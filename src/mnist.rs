@@ -9,7 +9,7 @@
 //! `0x801` for labels: "unsigned bytes", then how many sizes follow), the sizes as `u32`, the values.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::reason::unread;
 
@@ -85,12 +85,20 @@ impl Dataset {
     }
 }
 
+/// Why there is no folder of this name.
+fn no_folder(dir: &Path, reason: &io::Error) -> String {
+    match dir.is_file() {
+        true => "a file; give the folder that it lies in".into(),
+        false => unread(reason),
+    }
+}
+
 /// Why a folder is no data set. Each message is one sentence that names the file.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)] // the fields are what the sentences name
 pub enum DataError {
     /// The folder is missing, is not a folder, or may not be listed.
-    #[error("{}: expected a folder that holds four IDX files, found: {}", dir.display(), unread(reason))]
+    #[error("{}: expected a folder that holds four IDX files, found: {}", dir.display(), no_folder(dir, reason))]
     NotAFolder { dir: PathBuf, reason: io::Error },
 
     /// Some of the four files are not there.

@@ -11,7 +11,8 @@ use crate::amd::{Report, report};
 use crate::gpu::amd::{Compiler, Error, environment, family};
 use crate::gpu::{Kernel, Machine, Tuning};
 use crate::reason::unread;
-use crate::report::columns;
+use crate::report::fitted;
+use crate::store::escaped;
 
 /// Chips of which some version of RADV knows the name.
 const FAMILIES: [&str; 28] = [
@@ -78,8 +79,10 @@ pub fn run(chip: &str, wanted: &[Entry], one: bool, json: bool) -> Outcome {
     }
     super::say(table(&rows))?;
     super::say(format!(
-        "{}, {}, with the overrides of a GPU. Loops count once. Waves are those of one SIMD unit; inverse throughput\n\
-         is the compiler's own estimate in cycles; per weight are the vector instructions of the inner loop of a product.",
+        "{}, {}, with the overrides of a GPU. Loops count once.\n\
+         waves: of one SIMD unit; instr.: instructions; wide: loads of 16 bytes; /weight:\n\
+         vector instructions of the inner loop of a product for each weight; cycles: the\n\
+         compiler's own estimate of inverse throughput.",
         compiler.name, compiler.driver
     ))?;
     Ok(Verdict::Yes)
@@ -95,7 +98,7 @@ fn again(chip: &str) -> Outcome {
             start(name, asked.to_vec()).is_ok_and(|output| output.status.success())
         };
         let known: Vec<&str> = FAMILIES.iter().filter(knows).copied().collect();
-        return Err(failure(format!("{}: it knows {}", Error::Family(chip.into()), known.join(", "))));
+        return Err(failure(format!("{}: it knows {}", Error::Family(escaped(chip, &[])), known.join(", "))));
     }
     for line in said.lines().filter(|line| !CHATTER.iter().any(|chatter| line.starts_with(chatter))) {
         super::warn(line);
@@ -121,17 +124,9 @@ fn start(chip: &str, arguments: Vec<std::ffi::OsString>) -> Result<std::process:
 }
 
 fn table(rows: &[(&Kernel, Report)]) -> String {
+    #[rustfmt::skip]
     let head = [
-        "kernel",
-        "VGPRs",
-        "waves",
-        "spills",
-        "scratch",
-        "instructions",
-        "dot4",
-        "16-byte loads",
-        "per weight",
-        "inverse throughput",
+        "kernel", "VGPRs", "waves", "spills", "scratch", "instr.", "dot4", "wide", "/weight", "cycles",
     ];
     let shown = |figure: Option<u64>| figure.map_or("-".into(), |n| n.to_string());
     let row = |(kernel, report): &(&Kernel, Report)| {
@@ -149,7 +144,7 @@ fn table(rows: &[(&Kernel, Report)]) -> String {
         ]
     };
     let rows = rows.iter().map(row);
-    columns(&std::iter::once(head.map(String::from).to_vec()).chain(rows).collect::<Vec<_>>())
+    fitted(&std::iter::once(head.map(String::from).to_vec()).chain(rows).collect::<Vec<_>>())
 }
 
 /// Of a kernel that is a product.

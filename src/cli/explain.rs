@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use super::runs::RUNS;
+use super::runs::{RUNS, hint};
 use super::{Failure, Outcome, Verdict, command, failure, shown, wall};
 use crate::measure::Watch;
 use crate::measure::wall::{ENERGY_SHAPE, Wall, energy, formats};
-use crate::report::thousands;
+use crate::report::{short, thousands};
 use crate::train::{Epoch, epochs, newest};
 
 #[derive(Args)]
@@ -77,8 +77,8 @@ pub fn run(flags: &Flags) -> Outcome {
     if flags.json {
         let line = json!({
             "topic": topic.words().0, "sentences": sentences, "numbers": numbers, "see": see,
-            "run": facts.run.as_ref().map(|run| shown(&run.path)),
-            "wall": facts.wall.as_ref().map(|(path, _)| shown(path)),
+            "run": facts.run.as_ref().map(|run| super::named(&run.path)),
+            "wall": facts.wall.as_ref().map(|(path, _)| super::named(path)),
         });
         super::print_json("explain", super::object(line))?;
     } else {
@@ -141,7 +141,10 @@ impl Ran {
         let config = config.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or(Value::Null);
         match epochs(&path) {
             Ok(epochs) if !epochs.is_empty() => Ok(Some(Ran { path, config, epochs })),
-            Err(error) if asked.is_some() => Err(failure(format!("--run names no run: {error}"))),
+            Err(_) if asked.is_some() => {
+                let hint = hint(&path).unwrap_or_else(|| "name the folder of one, as `sterna runs` lists them".into());
+                Err(failure(format!("--run {} is no run's folder: {hint}", shown(&path))))
+            }
             Ok(_) if asked.is_some() => Err(failure(format!("--run {}: no epoch is done yet", shown(&path)))),
             _ => Ok(None),
         }
@@ -376,8 +379,8 @@ impl Facts {
                 vec![self.run(|run| {
                     let config = &run.config["config"];
                     Some(format!(
-                        "{} had a peak lr of {} and stood at {:.3e} after step {}.",
-                        config["optimizer"].as_str()?, config["lr"].as_f64()?, run.last().lr, thousands(run.last().step)
+                        "{} had a peak lr of {} and stood at {} after step {}.",
+                        config["optimizer"].as_str()?, config["lr"].as_f64()?, short(run.last().lr), thousands(run.last().step)
                     ))
                 })],
                 command(&[&"train", &"--optimizer", &"sgd", &"--epochs", &"2"]),

@@ -8,6 +8,7 @@ use crate::gpu::{Kernel, Machine, Overrides, Tuning};
 use crate::kernels::{OPERATIONS, PROBES};
 use crate::report::{columns, folded, thousands};
 use crate::shader::{self, Language};
+use crate::store::escaped;
 use crate::ternary;
 
 #[derive(Args)]
@@ -85,7 +86,7 @@ fn length(text: &str) -> Result<(String, u64), String> {
         text.split_once('=').and_then(|(name, n)| Some((name.trim().to_string(), n.trim().parse().ok()?)));
     parts
         .filter(|(_, n)| (1..=1 << 32).contains(n))
-        .ok_or_else(|| "a length is NAME=N, for instance rows=256".into())
+        .ok_or_else(|| "a length is NAME=N, for instance rows=256, N from 1 to 4294967296".into())
 }
 
 pub fn run(flags: &Flags) -> Outcome {
@@ -161,6 +162,7 @@ pub(super) fn unknown(name: &str) -> Failure {
     let known: Vec<&str> =
         OPERATIONS.iter().chain(PROBES).copied().flatten().map(|kernel| kernel.name).collect();
     let near = super::nearest(name, &known);
+    let name = escaped(name, &[]);
     failure(format!("no kernel is called {name}{near}: `sterna kernels` lists them all"))
 }
 

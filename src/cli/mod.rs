@@ -89,7 +89,10 @@ Examples:
   sterna tune                           which kernels are the fastest here
   sterna wall --quick                   the memory wall of this GPU on one page
   sterna info                           the GPUs of this machine
-  sterna completions bash               for the shell; `sterna man` for man";
+  sterna completions bash               for the shell; `sterna man` for man
+
+Exit codes: 0 done; 1 the result says no, as a benchmark that contradicts itself or an accuracy below --require; 2 an \
+error; 130 interrupted by Ctrl-C.";
 
 #[derive(Subcommand)]
 enum Command {
@@ -371,8 +374,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>, commit: Option<&str>) -> Ex
         }
         // Help, or the version.
         Err(asked) => {
-            let _ = asked.print();
-            return ExitCode::SUCCESS;
+            let printed = asked.print().and_then(|()| std::io::stdout().flush());
+            return ended(written(printed).map(|()| Verdict::Yes));
         }
     };
     QUIET.store(cli.quiet, Relaxed);
@@ -403,6 +406,11 @@ pub fn run(args: impl IntoIterator<Item = OsString>, commit: Option<&str>) -> Ex
         Command::Completions(flags) => shell::completions(&flags, parser(commit)),
         Command::Man(flags) => shell::man(&flags, parser(commit)),
     };
+    ended(outcome)
+}
+
+/// The exit code of an outcome, after a word on what is wrong.
+fn ended(outcome: Outcome) -> ExitCode {
     match outcome {
         Ok(Verdict::Yes) => ExitCode::SUCCESS,
         Ok(Verdict::No) => ExitCode::from(1),
@@ -459,7 +467,12 @@ fn say(line: impl Display) -> Result<(), Failure> {
 
 /// A line on stdout, whoever reads it. They may stop reading, `sterna info | head`; that is no error.
 fn print(line: impl Display) -> Result<(), Failure> {
-    match writeln!(std::io::stdout(), "{}", escaped(&line.to_string(), LINES)) {
+    written(writeln!(std::io::stdout(), "{}", escaped(&line.to_string(), LINES)))
+}
+
+/// What became of text for stdout.
+fn written(outcome: std::io::Result<()>) -> Result<(), Failure> {
+    match outcome {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(failure(format!("the result cannot be written to stdout: {}", unwritten(&error))))
         }
@@ -574,7 +587,7 @@ fn deployed(path: &Path) -> Result<(Model, Vec<Loss>, Vec<String>), Failure> {
         export::tell_lost(&lost, "the ternary network that they stand for");
     }
     let data = model.about.as_object_mut().and_then(|about| about.get_mut("data")?.as_object_mut());
-    data.map(|data| data.shift_remove("folder"));
+    data.map(|data| ["folder", "folder_bytes"].map(|key| data.shift_remove(key)));
     Ok((model, lost, warnings))
 }
 
@@ -669,13 +682,25 @@ fn nearest(asked: &str, known: &[&str]) -> String {
     }
 }
 
-/// A path in JSON: its text or, where it is none, its bytes as `{"Unix": [...]}`, on Windows its numbers of 16 bits.
+/// A path in JSON, a text always: what is none of the path is U+FFFD there.
 fn named(path: &Path) -> Value {
-    path.to_str().map_or_else(|| json!(path.as_os_str()), |text| json!(text))
+    json!(path.to_string_lossy())
 }
 
-/// The path that [`named`] made a value of.
-fn path_of(name: &Value) -> Option<PathBuf> {
-    let bytes = || serde_json::from_value::<OsString>(name.clone()).ok().map(PathBuf::from);
-    serde_json::from_value(name.clone()).ok().or_else(bytes)
+/// The bytes of a path in hexadecimal digits, where they are no text, so that it is found again.
+fn bytes_of(path: &Path) -> Option<String> {
+    let bytes = path.to_str().is_none().then(|| path.as_os_str().as_encoded_bytes())?;
+    cfg!(unix).then(|| bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// The folder of the data set that a run says it was trained on.
+fn data_folder(run: &Value) -> Option<PathBuf> {
+    #[cfg(unix)]
+    if let Some(digits) = run["data"]["folder_bytes"].as_str() {
+        use std::os::unix::ffi::OsStringExt;
+        let byte = |at: usize| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok();
+        let bytes: Option<Vec<u8>> = (0..digits.len()).step_by(2).map(byte).collect();
+        return bytes.map(|bytes| PathBuf::from(OsString::from_vec(bytes)));
+    }
+    run["data"]["folder"].as_str().map(PathBuf::from)
 }

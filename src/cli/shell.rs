@@ -5,6 +5,7 @@ use clap_complete::{Shell, generate};
 use clap_mangen::Man;
 
 use super::{Outcome, Verdict, failure};
+use crate::store::escaped;
 
 #[derive(Args)]
 #[command(after_help = COMPLETIONS)]
@@ -46,7 +47,8 @@ pub fn man(flags: &ManFlags, mut parser: Command) -> Outcome {
         let found = command.find_subcommand(name);
         command = found.ok_or_else(|| {
             let known: Vec<&str> = command.get_subcommands().map(Command::get_name).collect();
-            failure(format!("{} has no command {name}{}", command.get_name(), super::nearest(name, &known)))
+            let (name, near) = (escaped(name, &[]), super::nearest(name, &known));
+            failure(format!("{} has no command {name}{near}: it has {}", command.get_name(), known.join(", ")))
         })?;
     }
     let mut page = Vec::new();

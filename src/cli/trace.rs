@@ -54,7 +54,7 @@ Examples:
 pub fn run(flags: &Flags) -> Outcome {
     let path = runs::model_or_newest(flags.run.as_deref(), "with a whole epoch", |_| true)?;
     let network = network::open(&path)?;
-    let known = super::path_of(&network.about["data"]["folder"]);
+    let known = super::data_folder(&network.about);
     let data = DataFlags { data: flags.data.folder().or(known), ..flags.data }.load_for(&network.about)?;
     network::takes(&network, &path, &data)?;
     let (image, label) = network::test_image(&data, flags.index)?;

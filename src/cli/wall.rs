@@ -7,6 +7,7 @@ use std::time::Instant;
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::bench::{kept, spinner};
 use super::{DeviceFlags, Failure, MemoryFlags, Outcome, Verdict, failure, interrupt, object, shown};
 use crate::gpu::Gpu;
 use crate::measure::ceilings::spread;
@@ -84,12 +85,16 @@ struct SectionFlags {
 }
 
 pub const ROOFLINE: &str = "\
+Ceilings are kept in the cache folder for four hours; --fresh measures them again.
+
 Examples:
   sterna roofline                       some minutes
   sterna roofline --quick --memory 256  less of both
   sterna roofline --json > roofline.json";
 
 pub const BANDWIDTH: &str = "\
+Ceilings are kept in the cache folder for four hours; --fresh measures them again.
+
 Examples:
   sterna bandwidth                      some minutes
   sterna bandwidth --quick --seconds 0.1
@@ -108,6 +113,9 @@ Examples:
 
 #[derive(Args)]
 pub struct MeasureFlags {
+    /// Measure the ceilings again, though they were measured within the last four hours.
+    #[arg(long)]
+    fresh: bool,
     #[command(flatten)]
     time: TimeFlags,
     #[command(flatten)]
@@ -143,9 +151,16 @@ impl SectionFlags {
         Ok(gpu)
     }
 
-    /// Measures a part of the wall, and tells how it goes.
-    fn measure(&self, gpu: &Gpu, time: &TimeFlags, part: Part, what: &str) -> Result<Wall, Failure> {
-        super::tell(format!("{what} of {}", super::gpu_line(gpu)));
+    /// Measures a part of the wall. Ceilings that are kept in a file count, unless they are to be measured afresh.
+    fn measure(
+        &self,
+        gpu: &Gpu,
+        time: &TimeFlags,
+        part: Part,
+        file: Option<PathBuf>,
+        fresh: bool,
+        watch: &mut Watch,
+    ) -> Result<Wall, Failure> {
         let asked = self.memory.room(gpu);
         let room = self.device.found(asked)?;
         let untuned = [
@@ -166,9 +181,11 @@ impl SectionFlags {
             tune: &tune,
             untuned: untuned.iter().find(|(asked, _)| *asked).map(|(_, why)| *why),
             uncounted: time.quick.then_some("--quick reads no counter, `sterna energy` does"),
+            file,
+            fresh,
             start: Instant::now(),
         };
-        Ok(watched(|watch| session.measure(part, watch)))
+        Ok(session.measure(part, watch))
     }
 }
 
@@ -187,7 +204,11 @@ pub fn run(flags: &Flags) -> Outcome {
     super::no_dash(&flags.out)?;
     folder(&flags.out)?;
     let gpu = flags.section.open()?;
-    let wall = flags.section.measure(&gpu, &flags.time, Part::Whole, "wall")?;
+    super::tell(format!("wall of {}", super::gpu_line(&gpu)));
+    let measure = |watch: &mut Watch| {
+        flags.section.measure(&gpu, &flags.time, Part::Whole, None, true, watch)
+    };
+    let wall = watched(measure)?;
     let [page, file] = places(flags, wall.interrupted)?;
     super::write(&page, wall_page(&wall, &flags.table.energy_model).as_bytes(), flags.force)?;
     let value = serde_json::to_value(&wall).map_err(failure)?;
@@ -255,7 +276,21 @@ fn verdict() -> Verdict {
 /// A part of the wall: its tables, its notes, and these keys of it as the last line.
 fn section(flags: &MeasureFlags, part: Part, what: &str, keys: &[&str]) -> Outcome {
     let gpu = flags.section.open()?;
-    let wall = flags.section.measure(&gpu, &flags.time, part, what)?;
+    let bar = spinner();
+    let file = flags.section.device.cache(&gpu, what, "json");
+    let mut watch = Watch { tell: &mut |line| bar.set_message(line), stop: &interrupt::asked };
+    let wall = flags.section.measure(&gpu, &flags.time, part, file, flags.fresh, &mut watch)?;
+    bar.finish_and_clear();
+    let second = match part {
+        Part::Bandwidth => super::counted(wall.staircase.len(), "working set"),
+        _ => super::counted(wall.points.len(), "product"),
+    };
+    super::tell(format!(
+        "{what}: {second} in {:.1} s, {} left out; ceilings {}",
+        wall.seconds,
+        wall.gaps.len(),
+        kept(wall.ceilings_kept_seconds)
+    ));
     let products: Vec<_> = wall.points.iter().collect();
     super::say(super::gpu_line(&gpu))?;
     super::say(format!("\n{}", tables::ceilings(&wall.ceilings).to_string().trim_end()))?;
@@ -276,12 +311,12 @@ fn section(flags: &MeasureFlags, part: Part, what: &str, keys: &[&str]) -> Outco
 
 /// `sterna bandwidth`.
 pub fn bandwidth(flags: &MeasureFlags) -> Outcome {
-    section(flags, Part::Bandwidth, "bandwidth", &["interrupted", "notes", "ceilings", "staircase"])
+    section(flags, Part::Bandwidth, "bandwidth", &["interrupted", "notes", "ceilings", "ceilings_kept_seconds", "staircase"])
 }
 
 /// `sterna roofline`.
 pub fn roofline(flags: &MeasureFlags) -> Outcome {
-    section(flags, Part::Roofline, "roofline", &["interrupted", "notes", "ceilings", "points", "gaps"])
+    section(flags, Part::Roofline, "roofline", &["interrupted", "notes", "ceilings", "ceilings_kept_seconds", "points", "gaps"])
 }
 
 /// `sterna energy`.

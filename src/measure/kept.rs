@@ -6,7 +6,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use super::ceilings::Ceilings;
+use super::ceilings::{Ceilings, Probe};
+use super::probes;
 use super::tuning::{heading, write};
 use crate::gpu::Gpu;
 
@@ -41,10 +42,13 @@ impl Kept {
         now() - self.unix_seconds
     }
 
-    /// What a file keeps, if it serves. Whatever is wrong with the file is no error: the ceilings are measured again.
+    /// What a file keeps, if it serves: it has all these ceilings that the device can have. Whatever is wrong with the file is no error: the ceilings are measured again.
     pub fn read(gpu: &Gpu, file: &Path, names: &[&str], seconds: f64, working_set: u64) -> Option<Kept> {
         let kept: Kept = serde_json::from_str(&std::fs::read_to_string(file).ok()?).ok()?;
-        let known = |name: &&str| kept.ceilings.probe(name).is_some_and(|probe| probe.value().is_some());
+        let known = |name: &&str| {
+            let value = kept.ceilings.probe(name).and_then(Probe::value);
+            value.is_some() || probes::lacks(gpu, name).is_some()
+        };
         let serves = kept.device == heading(gpu)
             && (0.0..3600.0 * HOURS).contains(&kept.age())
             && kept.seconds >= seconds

@@ -30,6 +30,12 @@ pub fn ceilings(gpu: &Gpu, names: &[&str], room: Room, seconds: f64, watch: &mut
     found
 }
 
+/// Why the device cannot have the ceiling of this name, if it cannot.
+pub fn lacks(gpu: &Gpu, name: &str) -> Option<String> {
+    let variants = kernels::PROBES.iter().find(|variants| variants[0].name == kernel_of(name))?;
+    gpu.lacks(variants[0])
+}
+
 /// The operation that measures the ceiling of this name.
 fn kernel_of(name: &str) -> String {
     format!("probe_{}", if name == "dot4_i8" { "dot4" } else { name })

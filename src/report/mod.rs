@@ -16,8 +16,9 @@ pub use bench::BenchReport;
 pub use curve::{Point, compare_svg, curve_svg};
 pub use picture::{Weights, confusion_png, contact_sheet_png, weights_png};
 pub use profile::ProfileReport;
-pub use table::{LayerCost, columns, confusion_table, folded, model_table, thousands};
+pub use table::{LayerCost, columns, confusion_table, fitted, folded, model_table, thousands};
 pub use trace::{Trace, TraceRow};
+pub use wall::short;
 pub use walk::{Stage, Units, Walk};
 pub use watch::{LEAST, Live};
 

@@ -87,11 +87,7 @@ pub fn thousands(n: usize) -> String {
 
 /// Columns of equal width, the first to the left and the others to the right.
 pub fn columns(rows: &[Vec<String>]) -> String {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |c: usize| {
-        rows.iter().filter_map(|row| row.get(c)).map(|cell| cell.chars().count()).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let widths = widths(rows);
     let mut out = String::new();
     for row in rows {
         let mut line = String::new();
@@ -106,6 +102,42 @@ pub fn columns(rows: &[Vec<String>]) -> String {
         out.push('\n');
     }
     out
+}
+
+/// The longest cell of each column.
+fn widths(rows: &[Vec<String>]) -> Vec<usize> {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |c: usize| {
+        rows.iter().filter_map(|row| row.get(c)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    (0..columns).map(width).collect()
+}
+
+/// [`columns`] in lines of at most 80 columns, where the figures leave room: a first cell that is too long for that
+/// stands on a line of its own, above its figures.
+pub fn fitted(rows: &[Vec<String>]) -> String {
+    let figures: usize = widths(rows).iter().skip(1).map(|width| width + 2).sum();
+    let room = 80usize.saturating_sub(2 + figures);
+    let mut fitting = Vec::new();
+    for row in rows {
+        match row.split_first() {
+            Some((first, figures)) if !figures.is_empty() && first.chars().count() > room => {
+                fitting.push(vec![first.clone()]);
+                fitting.push([&[String::new()], figures].concat());
+            }
+            _ => fitting.push(row.clone()),
+        }
+    }
+    // A cell that stands alone is no wider than the table for it.
+    let alone = |row: &Vec<String>| row.len() == 1;
+    let table: Vec<Vec<String>> =
+        fitting.iter().map(|row| if alone(row) { vec![String::new()] } else { row.clone() }).collect();
+    let lines = columns(&table);
+    let line = |(line, row): (&str, &Vec<String>)| match alone(row) {
+        true => format!("  {}\n", row[0]),
+        false => format!("{line}\n"),
+    };
+    lines.lines().zip(&fitting).map(line).collect()
 }
 
 /// Words in lines that fit 80 columns if each of them begins in column `indent`, as all but the first do.

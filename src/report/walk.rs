@@ -6,7 +6,7 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use super::picture;
-use super::{columns, thousands};
+use super::{columns, short, thousands};
 use crate::reference;
 use crate::ternary::Packed;
 
@@ -228,9 +228,10 @@ impl Stage {
                     ),
                     format!(
                         "of the inputs that are not 0, {added} added, {subtracted} subtracted, {skipped} skipped:\n          \
-                         accumulator {}, worth {:.4}\n  scales  one unit of it is worth {unit:.3e} = beta {beta:.5} x step {step:.5}",
+                         accumulator {}, worth {:.4}\n  scales  one unit of it is worth {} = beta {beta:.5} x step {step:.5}",
                         signed(total),
-                        unit * total
+                        unit * total,
+                        short(f64::from(unit))
                     ),
                     format!("accumulators, i32 from {} to {}", signed(low), signed(high)),
                 )

@@ -33,9 +33,10 @@ enum What {
 const EXAMPLES: &str = "\
 Each kernel is first held against its twin on the CPU, then timed over matrices in rotation that no cache holds \
 together (between runs of small ones, other memory is read), from the submission until it is done; the median is \
-what counts. `% read` is of the bandwidth that this adapter reached by a kernel that only reads. `x f16`: how many times \
+what counts. `% read` is of the bandwidth that this adapter reached by a kernel that only reads. A weight of `Gweights/s` counts once, however \
+many rows of activations it meets. `x f16`: how many times \
 as fast as the fastest f16 kernel. `bound by` is the lowest ceiling of those measured here (bandwidth, the arithmetic that \
-a format is made for, or the cost of a dispatch), beside it the share that was reached. Ceilings are kept in the cache \
+a format is made for, or the cost of a dispatch), beside it the share that was reached. --json has every sample, bytes, and the device's own clock. Ceilings are kept in the cache \
 folder for four hours; --fresh measures them again. Exit code 1: a kernel seems faster than reading, so the figures \
 cannot be trusted.
 
@@ -109,7 +110,7 @@ fn lengths_of(text: &str) -> Option<Vec<usize>> {
 /// `4096x4096`.
 pub fn shape(text: &str) -> Result<[usize; 2], String> {
     let shape = lengths_of(text).and_then(|lengths| lengths.try_into().ok());
-    shape.ok_or("a shape is ROWSxCOLS, for instance 4096x4096".into())
+    shape.ok_or("a shape is ROWSxCOLS, for instance 4096x4096, lengths from 1 to 16777216".into())
 }
 
 /// `256x784`, or with a batch `256x784x128`, as `[batch, rows, cols]`.
@@ -129,7 +130,7 @@ fn shape_or_at(text: &str, batch: usize) -> Result<[usize; 3], String> {
     match lengths_of(text).as_deref() {
         Some(&[rows, cols]) => Ok([batch, rows, cols]),
         Some(&[rows, cols, batch]) => Ok([batch, rows, cols]),
-        _ => Err("a shape is ROWSxCOLS or ROWSxCOLSxBATCH, for instance 256x784x128".into()),
+        _ => Err("a shape is ROWSxCOLS or ROWSxCOLSxBATCH, for instance 256x784x128, lengths from 1 to 16777216".into()),
     }
 }
 
@@ -157,9 +158,17 @@ fn matmul(flags: &MatmulFlags) -> Outcome {
 }
 
 /// What a long measurement does just now, on one line of a terminal; elsewhere it is hidden.
-fn spinner() -> ProgressBar {
+pub(super) fn spinner() -> ProgressBar {
     let style = ProgressStyle::with_template("{spinner} {elapsed} {wide_msg}").expect("a constant");
     ProgressBar::new_spinner().with_style(style)
+}
+
+/// How ceilings came to be known that are so many seconds old, if they were kept.
+pub(super) fn kept(seconds: Option<f64>) -> String {
+    match seconds {
+        Some(age) => format!("kept, {:.0} min old (--fresh measures again)", age / 60.0),
+        None => "measured".into(),
+    }
 }
 
 /// Measures products; `batch` is that of all, where they share one.
@@ -197,13 +206,10 @@ fn products(
         super::counted(count, "shape"),
         start.elapsed().as_secs_f64(),
         found.left_out.len(),
-        match found.kept_seconds {
-            Some(age) => format!("kept, {:.0} min old (--fresh measures again)", age / 60.0),
-            None => "measured".into(),
-        }
+        kept(found.kept_seconds)
     ));
     let report = BenchReport { gpu: &gpu, found: &found };
-    super::say(format!("{}\n{}", super::gpu_line(&gpu), report.text()))?;
+    super::say(format!("{}\n{}", super::gpu_line(&gpu), report.text(batch.is_some())))?;
     if flags.json {
         let mut line = super::device_json(&gpu);
         line.extend(report.json(bench, batch));

@@ -16,7 +16,7 @@ use crate::gpu::Gpu;
 use crate::mnist::Dataset;
 use crate::model::{Mlp, Precision, Shape, logits};
 use crate::parameter::Role;
-use crate::report::{Weights, confusion_png, contact_sheet_png, weights_png};
+use crate::report::{Weights, confusion_png, contact_sheet_png, short, weights_png};
 use crate::store::{Checkpoint, FileError, Progress, SCHEMA, shown};
 use crate::ternary::{Packed, RMSNORM_EPS};
 use crate::train::{
@@ -313,7 +313,7 @@ impl Start {
         }
         let extended = config.epochs != planned;
 
-        let known = super::path_of(&file.run["data"]["folder"]);
+        let known = super::data_folder(&file.run);
         let set = DataFlags { data: flags.data.folder().or(known), ..flags.data };
         let data = set.load_for(&file.run)?;
         if file.run["data"]["crc32"] != json!(data.fingerprint()) {
@@ -401,9 +401,10 @@ impl Start {
         if extended {
             let next = start.config.rate(start.data.train.len(), epoch * steps + progress.step);
             super::tell(format!(
-                "{} in all instead of {planned}: the learning rate goes on at {next:.3e}, as in a run of \
+                "{} in all instead of {planned}: the learning rate goes on at {}, as in a run of \
                  {epochs}",
-                super::counted(epochs, "epoch")
+                super::counted(epochs, "epoch"),
+                short(next)
             ));
         }
         let here = ["adapter", "backend", "checked"].map(|key| start.run.description[key].clone());
@@ -528,7 +529,7 @@ impl Start {
             seconds_per_epoch: number("seconds_per_epoch"),
             shape: trainer.network.shape,
             folder: folder.path,
-            data: super::path_of(&description["data"]["folder"]),
+            data: super::data_folder(&description),
             hits,
             layers,
             summary,
@@ -737,6 +738,7 @@ fn describe(gpu: &Gpu, data: &Dataset, config: &Config, trainer: &Trainer, folde
             "train_images": data.train.len(), "test_images": data.test.len(),
             "crc32": data.fingerprint(), "transposed": data.transposed,
             "folder": folder.as_deref().map(super::named),
+            "folder_bytes": folder.as_deref().and_then(super::bytes_of),
         },
         "adapter": gpu.name(),
         "backend": gpu.backend(),

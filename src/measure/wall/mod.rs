@@ -55,6 +55,9 @@ pub struct Wall {
     pub notes: Vec<String>,
     /// The ceilings.
     pub ceilings: Ceilings,
+    /// Seconds since they were measured, if they were kept from an earlier time.
+    #[serde(default)]
+    pub ceilings_kept_seconds: Option<f64>,
     /// Reading by working set.
     pub staircase: Vec<Stair>,
     /// The shape of the roofline's points at every batch, rows and columns.

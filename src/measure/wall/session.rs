@@ -1,11 +1,13 @@
 //! How a wall is measured: what, in which order, and what a reader must know of it.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::models::{MODELS, models, to_tune};
 use super::{Energy, Gap, NOT_MEASURED, Products, Summary, Wall, energy, formats, staircase};
 use crate::gpu::Gpu;
 use crate::measure::ceilings::{CEILINGS, Ceilings, Probe, STEADY};
+use crate::measure::kept::Kept;
 use crate::measure::measured::Chosen;
 use crate::measure::{INTERRUPTED, Room, SAMPLES, WORKING_SET, WORKING_SET_ON_CPU, Wanted, Watch, probes};
 use crate::store::SCHEMA;
@@ -44,6 +46,10 @@ pub struct Session<'a> {
     pub untuned: Option<&'static str>,
     /// Why no counter of joules is read, a clause; none where one is read if there is one.
     pub uncounted: Option<&'static str>,
+    /// Where ceilings are kept for some hours; none where they are measured every time.
+    pub file: Option<PathBuf>,
+    /// Whether to measure ceilings that are kept once more.
+    pub fresh: bool,
     /// When the measurement began.
     pub start: Instant,
 }
@@ -99,7 +105,15 @@ impl Session<'_> {
             Part::Roofline => [&memory[..1], &arithmetic, &starting[..1]].concat(),
         };
         let mut wall = self.blank();
-        wall.ceilings = probes::ceilings(gpu, &names, room, seconds, watch);
+        let file = self.file.as_deref();
+        let kept = file.filter(|_| !self.fresh);
+        let kept = kept.and_then(|file| Kept::read(gpu, file, &names, seconds, room.working_set));
+        wall.ceilings_kept_seconds = kept.as_ref().map(Kept::age);
+        let measured = kept.is_none();
+        wall.ceilings = match kept {
+            Some(kept) => kept.ceilings,
+            None => probes::ceilings(gpu, &names, room, seconds, watch),
+        };
         if part != Part::Roofline {
             wall.staircase = staircase(gpu, room, seconds / 2.0, watch);
         }
@@ -108,12 +122,17 @@ impl Session<'_> {
             let mut products = Products::default();
             self.tune(&shapes, &mut products, watch);
             products.measure(gpu, &shapes, room, seconds, watch);
-            // A machine whose other work ended meanwhile is faster now, and the better figure counts.
-            let again = ["read", "fma_f32", "dot4_i8", "launch"];
-            wall.ceilings = wall.ceilings.better(probes::ceilings(gpu, &again, room, seconds, watch));
+            if measured {
+                // A machine whose other work ended meanwhile is faster now, and the better figure counts.
+                let again = ["read", "fma_f32", "dot4_i8", "launch"];
+                wall.ceilings = wall.ceilings.better(probes::ceilings(gpu, &again, room, seconds, watch));
+            }
             wall.points.clone_from(&products.points);
             wall.models = models(&wall.ceilings, &products);
             wall.gaps = products.gaps;
+        }
+        if let Some(file) = file.filter(|_| measured && !(watch.stop)()) {
+            Kept::new(gpu, wall.ceilings.clone(), seconds, room.working_set).write(file);
         }
         if part == Part::Whole {
             wall.formats = formats();
@@ -182,6 +201,7 @@ impl Session<'_> {
             interrupted: false,
             notes: Vec::new(),
             ceilings: Ceilings::none("not measured"),
+            ceilings_kept_seconds: None,
             staircase: Vec::new(),
             roofline_shape: self.shape(),
             small_shape: SMALL,
@@ -282,7 +302,10 @@ impl Session<'_> {
                  default of their operation{why}; for {only} there is only one."
             )
         });
-        note(!points.is_empty(), &|| {
+        if let Some(age) = wall.ceilings_kept_seconds {
+            note(true, &|| format!("The ceilings were measured {:.0} minutes before, and kept.", age / 60.0));
+        }
+        note(!points.is_empty() && wall.ceilings_kept_seconds.is_none(), &|| {
             "Read, multiply-add, dot product and launch were measured before the products and after them; the better \
              figure counts."
                 .into()

@@ -9,6 +9,6 @@ mod questions;
 pub mod tables;
 
 pub use compare::compare_page;
-pub use html::reasons;
+pub use html::{reasons, short};
 pub use page::wall_page;
 pub use questions::questions_text;
