@@ -57,6 +57,9 @@ pub fn with_signs(command: clap::Command) -> clap::Command {
         .mut_subcommands(with_signs)
 }
 
+/// What stands around the name of an argument.
+const BRACKETS: &[char] = &['[', ']', '<', '>', '.'];
+
 /// What is wrong with the arguments, in one sentence.
 pub fn refusal(error: &clap::Error) -> String {
     let all = |kind| match error.get(kind) {
@@ -65,8 +68,8 @@ pub fn refusal(error: &clap::Error) -> String {
         _ => Vec::new(),
     };
     let text = |kind| escaped(&all(kind).join(" "), &[]);
-    // `--epochs <N>` without what stands for its value.
-    let flag = |words: &str| words.split(" <").next().unwrap_or_default().to_string();
+    // `--epochs <N>` without what stands for its value, and a word without the brackets around it.
+    let flag = |words: &str| words.split(" <").next().unwrap_or_default().trim_matches(BRACKETS).to_string();
     let (argument, value) = (text(ContextKind::InvalidArg), text(ContextKind::InvalidValue));
     let shown = if value.is_empty() { "''" } else { &value };
     let help = help(error);
@@ -111,6 +114,7 @@ pub fn refusal(error: &clap::Error) -> String {
             let is = if missing.len() == 1 { "is" } else { "are" };
             format!("{} {is} missing: {help}", missing.join(" and "))
         }
+        ErrorKind::TooManyValues => format!("{} takes no value, but {shown} is one", flag(&argument)),
         ErrorKind::ArgumentConflict => {
             let other: Vec<String> = all(ContextKind::PriorArg).iter().map(|words| flag(words)).collect();
             match &other[..] {
@@ -137,6 +141,8 @@ fn help(error: &clap::Error) -> String {
     let words = usage.trim_start_matches("Usage:").split_whitespace();
     let words = words.take_while(|word| !word.starts_with(['[', '<', '-']));
     let command: Vec<&str> = words.collect();
-    let command = if command.is_empty() { "sterna".into() } else { command.join(" ") };
-    format!("`{command} --help` lists what there is")
+    match command.is_empty() {
+        true => "--help lists what there is".into(),
+        false => format!("`{} --help` lists what there is", command.join(" ")),
+    }
 }

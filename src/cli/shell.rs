@@ -106,6 +106,41 @@ mod tests {
         assert!(faults.is_empty(), "{faults:#?}");
     }
 
+    /// What values of these flags are called that are numbers, and lists of them.
+    const NUMBERS: [&str; 8] = ["N", "N,N", "F", "S", "MIB", "ACC", "SHAPE", "SHAPES"];
+
+    #[test]
+    fn every_number_is_refused_in_one_sentence_that_says_what_to_give() {
+        let (mut faults, mut count) = (Vec::new(), 0);
+        for command in commands() {
+            let name = command.get_bin_name().unwrap_or_default();
+            for flag in command.get_arguments() {
+                let of = |value: &clap::builder::Str| NUMBERS.contains(&value.as_str());
+                let Some(long) = flag.get_long().filter(|_| flag.get_value_names().is_some_and(|all| all.iter().any(of)))
+                else {
+                    continue;
+                };
+                count += 1;
+                for value in ["-1", "two", "", "-0.5", "1e400", "99999999999999999999999"] {
+                    let flag = format!("--{long}");
+                    let args = name.split(' ').chain([&flag[..], value]);
+                    let refused = crate::cli::parser(None).try_get_matches_from(args);
+                    let said = match refused {
+                        Err(error) => crate::cli::arguments::refusal(&error),
+                        Ok(_) if ["lr", "weight-decay"].contains(&long) && value.len() > 5 => continue,
+                        Ok(_) => "taken".into(),
+                    };
+                    let shown = if value.is_empty() { "''" } else { value };
+                    let helps = said.contains("give ") || said.contains("for instance ");
+                    if !said.starts_with(&format!("{flag} {shown}: ")) || said.contains('\n') || !helps {
+                        faults.push(format!("{name} {flag} {value}: {said}"));
+                    }
+                }
+            }
+        }
+        assert!(faults.is_empty() && count > 20, "{count}: {faults:#?}");
+    }
+
     #[test]
     fn a_flag_means_the_same_in_every_command() {
         let mut faults = Vec::new();

@@ -356,7 +356,9 @@ impl Start {
         };
         let (folder, epochs) = RunFolder::reopen(path, standing, flags.force).map_err(unopened)?;
         let gpu = flags.device.open()?;
-        flags.device.tune_training(&gpu, &config, &data)?;
+        if folder.trains() {
+            flags.device.tune_training(&gpu, &config, &data)?;
+        }
         let mut trainer = Trainer::new(&gpu, &data, &config).map_err(super::unfit(&gpu, &config, &data))?;
         trainer.restore(&file).map_err(failure)?;
         let evaluator = Evaluator::new(&gpu, &trainer.network, &data.test).map_err(failure)?;
