@@ -11,7 +11,7 @@ use crate::amd::{Report, report};
 use crate::gpu::amd::{Compiler, Error, environment, family};
 use crate::gpu::{Kernel, Machine, Tuning};
 use crate::reason::unread;
-use crate::report::fitted;
+use crate::report::{fitted, folded};
 use crate::store::escaped;
 
 /// Chips of which some version of RADV knows the name.
@@ -49,6 +49,12 @@ const FAMILIES: [&str; 28] = [
 /// What the driver itself says on stderr: of a name it does not know, and that it is no conformant driver there.
 const CHATTER: [&str; 2] = ["radv: ", "WARNING: radv"];
 
+/// What the columns of the table are.
+const LEGEND: &str = "\
+Overrides are those of a GPU, and loops count once. waves: of one SIMD unit; instr.: instructions; wide: loads of 16 \
+bytes; /weight: vector instructions of the inner loop of a product for each weight; cycles: the compiler's own estimate of \
+inverse throughput.";
+
 /// Prints the machine code of one kernel or the table of all.
 pub fn run(chip: &str, wanted: &[Entry], one: bool, json: bool) -> Outcome {
     if family().as_deref() != Some(chip) {
@@ -79,11 +85,10 @@ pub fn run(chip: &str, wanted: &[Entry], one: bool, json: bool) -> Outcome {
     }
     super::say(table(&rows))?;
     super::say(format!(
-        "{}, {}, with the overrides of a GPU. Loops count once.\n\
-         waves: of one SIMD unit; instr.: instructions; wide: loads of 16 bytes; /weight:\n\
-         vector instructions of the inner loop of a product for each weight; cycles: the\n\
-         compiler's own estimate of inverse throughput.",
-        compiler.name, compiler.driver
+        "{}, {}\n{}",
+        compiler.name,
+        compiler.driver,
+        folded(LEGEND, 0)
     ))?;
     Ok(Verdict::Yes)
 }
