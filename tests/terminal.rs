@@ -252,12 +252,12 @@ fn lists_fit_a_terminal() {
         let wide = said.lines().find(|line| line.chars().count() > 80);
         assert!(said.lines().count() > 10 && wide.is_none(), "{args:?}: {wide:?}");
     }
-    let brief = ["--shapes", "40x192,2560x2560", "--seconds", "0", "--memory", "16", "--no-tune", "--all"];
+    let brief = ["--shapes", "40x192", "--seconds", "0", "--memory", "16", "--no-tune", "--all"];
     for bench in ["gemv", "matmul"] {
         let output = sterna(&[&["bench", bench], &brief[..]].concat());
         let said = stdout(&output);
         let wide = said.lines().find(|line| line.chars().count() > 80);
-        assert!(said.lines().count() > 20 && wide.is_none(), "{bench}: {wide:?}\n{}", stderr(&output));
+        assert!(said.lines().count() > 15 && wide.is_none(), "{bench}: {wide:?}\n{}", stderr(&output));
     }
     // clap's errors begin as those of the program do.
     let output = sterna(&["kernels", "relu", "--to", "wsgl"]);

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{fitted, object};
+use super::{fitted, folded, object};
 use crate::gpu::Gpu;
 use crate::measure::ceilings::Probe;
 use crate::measure::measured::{Benchmarked, Measured};
@@ -61,17 +61,25 @@ impl BenchReport<'_> {
             Some(seconds) => format!(" (measured {:.0} min ago)", seconds / 60.0),
             None => String::new(),
         };
-        let left_out = |(wanted, reason): &LeftOut| format!("\n{wanted} is left out: {reason}");
-        format!(
-            "reads {:.1} GB/s by probe_read {} over {} MiB{kept}\ncomputes {}, {}, {}; starts a dispatch in {}\n\n{}\n\
-             median of {SAMPLES} samples, from the submission until it is done{}",
+        let left_out =
+            |(wanted, reason): &LeftOut| format!("\n{}", folded(&format!("{wanted} is left out: {reason}"), 2));
+        let reads = format!(
+            "reads {:.1} GB/s by probe_read {} over {} MiB{kept}",
             1e-9 * read.value,
             read.overrides,
-            read.working_set_bytes >> 20,
+            read.working_set_bytes >> 20
+        );
+        let computes = format!(
+            "computes {}, {}, {}; starts a dispatch in {}",
             rate("f32", &ceilings.fma_f32, 1e-9, "Gop/s"),
             rate("int8 dot products", &ceilings.dot4_i8, 1e-9, "Gop/s"),
             rate("additions of i32", &ceilings.add_i32, 1e-9, "Gop/s"),
-            rate("", &ceilings.launch, 1e6, "µs").trim(),
+            rate("", &ceilings.launch, 1e6, "µs").trim()
+        );
+        format!(
+            "{}\n{}\n\n{}\nmedian of {SAMPLES} samples, from the submission until it is done{}",
+            folded(&reads, 2),
+            folded(&computes, 2),
             fitted(&lines),
             self.found.left_out.iter().map(left_out).collect::<String>(),
         )

@@ -727,7 +727,7 @@ impl Finished {
 
 /// What a run says of itself in config.json and in the checkpoint.
 fn describe(gpu: &Gpu, data: &Dataset, config: &Config, trainer: &Trainer, folder: Option<PathBuf>) -> Value {
-    json!({
+    let mut description = json!({
         "command": "train",
         "schema": SCHEMA,
         "sterna_version": env!("CARGO_PKG_VERSION"),
@@ -740,13 +740,16 @@ fn describe(gpu: &Gpu, data: &Dataset, config: &Config, trainer: &Trainer, folde
             "train_images": data.train.len(), "test_images": data.test.len(),
             "crc32": data.fingerprint(), "transposed": data.transposed,
             "folder": folder.as_deref().map(super::named),
-            "folder_bytes": folder.as_deref().and_then(super::bytes_of),
         },
         "adapter": gpu.name(),
         "backend": gpu.backend(),
         "device_type": gpu.device_type(),
         "checked": gpu.checked(),
-    })
+    });
+    if let Some(digits) = folder.as_deref().and_then(super::bytes_of) {
+        description["data"]["folder_bytes"] = json!(digits);
+    }
+    description
 }
 
 /// The keys that describe the training itself.
