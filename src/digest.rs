@@ -11,10 +11,10 @@
 use sha2::{Digest as _, Sha256};
 
 use crate::gpu::{Error, Gpu};
-use crate::model::{BATCH, Network, each_batch};
+use crate::model::{AnyShape, BATCH, Network, each_batch};
 use crate::random::{self, Stream};
 use crate::reference;
-use crate::store::Difference;
+use crate::store::{Difference, Model};
 use crate::ternary::{Packed, RMSNORM_EPS, TRITS, words};
 
 /// The integers of one product for a batch.
@@ -100,6 +100,36 @@ pub fn integers<T: Copy + Into<i32>>(
     let mut all = Vec::new();
     on_device(gpu, network, inputs, BATCH, |_, products| append(&mut all, products))?;
     Ok(all)
+}
+
+/// The inputs that every network of a shape is verified on, the same for ever.
+pub fn fixed_inputs(shape: &AnyShape) -> Vec<i32> {
+    match shape {
+        AnyShape::Mlp(shape) => fixed_images(shape.dims[0]).into_iter().map(i32::from).collect(),
+    }
+}
+
+/// The integers of a network on the device over the fixed inputs that every network of its shape is verified on.
+///
+/// # Errors
+/// As [`network`].
+pub fn fixed(gpu: &Gpu, network: &dyn Network, shape: &AnyShape) -> Result<Vec<Integers>, Error> {
+    match shape {
+        AnyShape::Mlp(_) => integers(gpu, network, &fixed_inputs(shape)),
+    }
+}
+
+/// What [`fixed`] must give, by the CPU twin.
+///
+/// # Errors
+/// A clause, if this program does not run the network.
+pub fn fixed_twin(model: &Model) -> Result<Vec<Integers>, String> {
+    match AnyShape::of(&model.arch)? {
+        AnyShape::Mlp(shape) => {
+            let (packed, gains) = model.parts();
+            Ok(twin_integers(&packed, &gains, &fixed_images(shape.dims[0])))
+        }
+    }
 }
 
 /// The digest of an MLP over images, on the CPU twin, plain and slow.

@@ -22,7 +22,7 @@ use sterna::store::{
 };
 use sterna::ternary::Packed;
 use sterna::train::{
-    Ended, Epoch, Evaluator, Heard, MODEL, Observer, Recipe, Run, RunFolder, Source, Standing, Trainer,
+    Ended, Epoch, Evaluator, Files, Heard, MODEL, Observer, Recipe, Run, RunFolder, Source, Standing, Trainer,
 };
 
 const VOCABULARY: usize = 128;
@@ -353,6 +353,9 @@ fn where_it_diverges_is_found() {
     assert!((1..=5).contains(&fault.step) && !fault.tensor.starts_with("parameters"), "{fault:?}");
 }
 
+/// A run of it writes no files but those that every run has.
+const FILES: Files = Files { begun: &[], epoch: &[], ended: &[] };
+
 /// Asks for a stop after an epoch, or never.
 struct Silent {
     stop_after: usize,
@@ -400,7 +403,7 @@ fn a_run_of_it_has_files_and_is_taken_up_again() {
             elapsed: 0.0,
         }
     };
-    let mut first = run(trainer(gpu, 0.01), RunFolder::create(&path, false).expect("created"));
+    let mut first = run(trainer(gpu, 0.01), RunFolder::create(&path, FILES, false).expect("created"));
     first.begin().expect("saved");
     let mut observer = Silent { stop_after: 3, epochs: Vec::new() };
     assert!(matches!(first.train(None, &mut observer), Ok(Ended::Interrupted)));
@@ -410,7 +413,7 @@ fn a_run_of_it_has_files_and_is_taken_up_again() {
     let progress = file.progress.as_ref().expect("it can be trained on");
     assert_eq!((progress.epoch, progress.step), (3, 0));
     let from = Standing { epoch: 3, planned: EPOCHS, total: EPOCHS, ended: false };
-    let (again, epochs) = RunFolder::reopen(&path.join(MODEL), from, false).expect("reopened");
+    let (again, epochs) = RunFolder::reopen(&path.join(MODEL), FILES, from, false).expect("reopened");
     assert_eq!(epochs.len(), 3);
     assert!(
         epochs[2].flips.is_some_and(|flips| flips > 0.0) && epochs[2].zeros.len() == LAYERS,

@@ -10,6 +10,7 @@ use super::{DataFlags, DeviceFlags, Failure, Outcome, Verdict, failure, object, 
 use super::{network, runs};
 use crate::digit;
 use crate::mnist::Dataset;
+use crate::model::Mlp;
 use crate::store::{Format, Mapped};
 use crate::train::Found;
 
@@ -82,7 +83,8 @@ pub fn run(flags: &Flags) -> Outcome {
         })?
     };
     let network = network::open(&model)?;
-    let wanted = network.shape.dims[0];
+    let shape = network::mlp(&network, &model)?;
+    let wanted = shape.dims[0];
     let data = data.map(|data| flags.data.turned_for(data, &network.about));
     let inputs = inputs(flags, &pictures, data.as_ref())?;
     for Input { file, size: [width, height], .. } in &inputs {
@@ -94,7 +96,7 @@ pub fn run(flags: &Flags) -> Outcome {
         }
     }
     let gpu = flags.device.open()?;
-    let mlp = network.upload(&gpu).map_err(failure)?;
+    let mlp = Mlp::new(shape.clone(), network.params(&gpu).map_err(failure)?);
     let images: Vec<u8> = inputs.iter().flat_map(|input| &input.pixels).copied().collect();
     let (logits, milliseconds) = network::logits(&gpu, &mlp, &images).map_err(failure)?;
     network::finite(&model, |i| inputs[i].file.clone(), logits.iter().map(|row| &row[..]))?;

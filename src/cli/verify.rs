@@ -43,24 +43,23 @@ Examples:
 
 pub fn run(flags: &Flags) -> Outcome {
     let file = runs::model_or_newest(flags.file.as_deref(), "with ternary weights", runs::ternary)?;
-    let network = network::open(&file)?;
-    let model = network::model(&network, &file)?;
+    let opened = network::open(&file)?;
+    let model = network::model(&opened, &file)?;
     let against = flags.against.as_deref().map(runs::model).transpose()?;
     let other = against.as_deref().map(open).transpose()?;
     let gpu = flags.device.open()?;
-    let mlp = network.upload(&gpu).map_err(failure)?;
-    let (packed, gains) = model.parts();
+    let network = opened.upload(&gpu).map_err(failure)?;
 
-    let images = digest::fixed_images(packed[0].cols);
     super::tell(format!("{} on {} and in the CPU twin", shown(&file), super::gpu_line(&gpu)));
-    let device = digest::integers(&gpu, &mlp, &images).map_err(failure)?;
-    let twin = digest::twin_integers(&packed, &gains, &images);
+    let device = digest::fixed(&gpu, &*network, &opened.shape).map_err(failure)?;
+    let twin = digest::fixed_twin(&model).map_err(|what| network::unread(&file, what))?;
     // Integers do not see a scale under which no logit is a number.
-    let floats = logits(&gpu, &mlp, &images).map_err(failure)?;
+    let inputs = digest::fixed_inputs(&opened.shape);
+    let floats = logits(&gpu, &*network, &inputs).map_err(failure)?;
     network::finite(&file, |i| format!("fixed image {i}"), floats.chunks_exact(floats.len() / IMAGES))?;
     // What the device holds after all that, of a checkpoint what it made of the shadow weights itself.
     let mut held = model.clone();
-    let trits = mlp.params.packed(&gpu).map_err(failure)?;
+    let trits = network.params().packed(&gpu).map_err(failure)?;
     held.matrices_mut().zip(trits).for_each(|(held, packed)| *held = packed);
 
     let here = [("the device".into(), "the CPU".into()), ("the device".into(), "the CPU twin".into())];
@@ -78,10 +77,12 @@ pub fn run(flags: &Flags) -> Outcome {
     super::say(table(&model, found.first().map(|(difference, _)| difference)))?;
     let digest = hex(&device);
     super::say(format!("Digest over {IMAGES} fixed images: {digest}"))?;
-    let digest_against = other.as_ref().map(|(_, other)| {
-        let (packed, gains) = other.parts();
-        hex(&digest::twin_integers(&packed, &gains, &digest::fixed_images(packed[0].cols)))
-    });
+    let digest_against = match &other {
+        Some((path, other)) => {
+            Some(hex(&digest::fixed_twin(other).map_err(|what| network::unread(path, what))?))
+        }
+        None => None,
+    };
     if let (Some((path, _)), Some(digest)) = (&other, &digest_against) {
         super::say(format!("Digest of {}: {digest}", shown(path)))?;
     }

@@ -12,5 +12,5 @@ pub use linear::Linear;
 pub use mlp::{Activations, Layer, Mlp, Precision, Shape};
 pub use network::{BATCH, Forward, Network, Pass, Product, Scoring, each_batch, logits};
 #[cfg(feature = "files")]
-pub use open::Opened;
+pub use open::{AnyShape, Opened};
 pub use params::{Param, Params, Update};

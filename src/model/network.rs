@@ -13,6 +13,11 @@ pub trait Network {
     /// Numbers of one item that goes in: pixels of an image, ids of a context.
     fn inputs(&self) -> usize;
 
+    /// Rows of logits of one item: 1 of an image, as many as tokens of a sequence.
+    fn rows(&self) -> usize {
+        1
+    }
+
     /// Tensors and ops for batches of so many items. Ops that score and learn are needed with `scoring` alone.
     ///
     /// # Errors
@@ -96,7 +101,7 @@ impl Forward {
     }
 }
 
-/// Runs all inputs through a network, at most so many items at a time, and hands on each batch that was run: what is
+/// Runs all inputs through a network, at most so many rows of logits at a time, and hands on each batch that was run: what is
 /// bound, the inputs, and the number of items.
 ///
 /// # Errors
@@ -117,7 +122,7 @@ pub fn each_batch<T: Copy + Into<i32>>(
     if items == 0 {
         return Ok(());
     }
-    let mut bound = Forward::new(gpu, network, most.min(items))?;
+    let mut bound = Forward::new(gpu, network, (most / network.rows()).min(items))?;
     for batch in inputs.chunks(bound.items * width) {
         // The last one may be shorter, and is bound anew.
         let items = batch.len() / width;
@@ -151,5 +156,5 @@ pub fn logits<T: Copy + Into<i32>>(
     Ok(all)
 }
 
-/// Items in one batch at most, where nobody says otherwise.
+/// Rows of logits in one batch at most, where nobody says otherwise.
 pub const BATCH: usize = 1000;

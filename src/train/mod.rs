@@ -16,9 +16,11 @@ mod steps;
 mod trainer;
 
 pub use config::{Augment, Config, ConfigError, Optimizer};
+#[cfg(feature = "files")]
+pub use digits::FILES as DIGITS_FILES;
 pub use digits::{Digits, Sample};
 #[cfg(feature = "files")]
-pub use folder::{Epoch, FolderError, MODEL, RunFolder, Standing, epochs, trained_in};
+pub use folder::{Epoch, Files, FolderError, MODEL, RunFolder, Standing, epochs, trained_in};
 #[cfg(feature = "files")]
 pub use resume::Fault;
 #[cfg(feature = "files")]

@@ -3,11 +3,9 @@
 use std::ops::ControlFlow;
 
 use super::steps::{Notes, Pace, Steps};
-use super::{Config, Digits};
 use crate::gpu::{Error, Fill, Gpu, Host, Op, Plan, Tensor};
 use crate::kernels::Totals;
-use crate::mnist::{Dataset, Split};
-use crate::model::{BATCH, Mlp, Network, Pass, Scoring, Update};
+use crate::model::{BATCH, Network, Pass, Scoring, Update};
 
 /// Where the batches of an epoch come from.
 pub trait Source {
@@ -53,6 +51,11 @@ impl Score {
     pub fn perplexity(&self) -> f64 {
         self.loss.exp()
     }
+
+    /// `loss / ln 2`: bits per label. Where a label is a character, this is bits per character.
+    pub fn bits(&self) -> f64 {
+        self.loss / std::f64::consts::LN_2
+    }
 }
 
 /// What is known of an epoch that goes on.
@@ -89,14 +92,6 @@ pub struct Evaluator {
 }
 
 impl Evaluator {
-    /// Uploads images and binds the forward pass.
-    ///
-    /// # Errors
-    /// If the adapter cannot bind a tensor.
-    pub fn new(gpu: &Gpu, network: &dyn Network, split: &Split) -> Result<Evaluator, Error> {
-        Evaluator::on(gpu, network, &Digits::fixed(gpu, "test", split)?)
-    }
-
     /// Binds the forward pass over a source.
     ///
     /// # Errors
@@ -112,7 +107,7 @@ impl Evaluator {
             ops.extend(pass.loss);
             Ok((ops, pass.labels.len() / batch))
         };
-        let mut batch = BATCH.min(source.items());
+        let mut batch = (BATCH / network.rows()).clamp(1, source.items());
         // The largest batch, by halves, that the adapter binds.
         let each = loop {
             match step(batch) {
@@ -155,8 +150,8 @@ impl Evaluator {
     }
 }
 
-/// A network in training: an MLP on digits, unless said otherwise.
-pub struct Trainer<N = Mlp, S = Digits> {
+/// A network in training.
+pub struct Trainer<N, S> {
     /// The device it trains on.
     pub gpu: Gpu,
     /// The network.
@@ -179,22 +174,6 @@ pub struct Trainer<N = Mlp, S = Digits> {
     /// Labels of an item.
     labels: usize,
     pace: Pace,
-}
-
-impl Trainer {
-    /// Uploads the training set and binds a step, from fresh parameters.
-    ///
-    /// # Errors
-    /// If the adapter cannot bind a tensor.
-    ///
-    /// # Panics
-    /// If the batch is 0 or exceeds the training set.
-    pub fn new(gpu: &Gpu, data: &Dataset, config: &Config) -> Result<Trainer, Error> {
-        config.fits(gpu, data)?;
-        let (shape, source) = (config.shape(data), Digits::new(gpu, data, config)?);
-        let values = shape.initial(config.seed);
-        Trainer::on(gpu, Mlp::upload(gpu, shape, &values)?, source, config.recipe(data.train.len()))
-    }
 }
 
 impl<N: Network, S: Source> Trainer<N, S> {

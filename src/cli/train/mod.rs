@@ -19,8 +19,8 @@ use crate::report::{Weights, confusion_png, contact_sheet_png, weights_png};
 use crate::store::{Checkpoint, FileError, Progress, SCHEMA, shown};
 use crate::ternary::{Packed, RMSNORM_EPS};
 use crate::train::{
-    Augment, Config, Digits, Ended, Epoch, Evaluator, Fault, FolderError, Heard, MODEL, Observer, Optimizer,
-    Run, RunFolder, Score, Standing, Trainer, classes,
+    Augment, Config, DIGITS_FILES, Digits, Ended, Epoch, Evaluator, Fault, FolderError, Heard, MODEL,
+    Observer, Optimizer, Run, RunFolder, Score, Standing, Trainer, classes,
 };
 use log::Log;
 
@@ -252,7 +252,7 @@ impl Start {
         let evaluator = Evaluator::new(&gpu, &trainer.network, &data.test).map_err(failure)?;
         // Last of what can be refused, so that a refusal leaves no empty folder behind.
         let path = out.map_or_else(|| fresh(config.seed), Path::to_path_buf);
-        let folder = RunFolder::create(&path, flags.force).map_err(|error| match error {
+        let folder = RunFolder::create(&path, DIGITS_FILES, flags.force).map_err(|error| match error {
             FolderError::Unwritable(..) => failure(format!("--out {error}")),
             other => unopened(other),
         })?;
@@ -365,7 +365,8 @@ impl Start {
             total: config.epochs,
             ended: plans.iter().any(|plan| plan["epochs"] == plan["until_epoch"]),
         };
-        let (folder, epochs) = RunFolder::reopen(path, standing, flags.force).map_err(unopened)?;
+        let (folder, epochs) =
+            RunFolder::reopen(path, DIGITS_FILES, standing, flags.force).map_err(unopened)?;
         if epochs.len() < progress.epoch {
             super::warn(format!(
                 "sterna: metrics.jsonl holds {} of {} epochs: the curve has no others",
@@ -717,7 +718,13 @@ impl Finished {
 }
 
 /// What a run says of itself in config.json and in the checkpoint.
-fn describe(gpu: &Gpu, data: &Dataset, config: &Config, trainer: &Trainer, folder: Option<PathBuf>) -> Value {
+fn describe(
+    gpu: &Gpu,
+    data: &Dataset,
+    config: &Config,
+    trainer: &Trainer<Mlp, Digits>,
+    folder: Option<PathBuf>,
+) -> Value {
     json!({
         "command": "train",
         "schema": SCHEMA,

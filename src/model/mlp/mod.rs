@@ -176,7 +176,7 @@ impl Shape {
     #[cfg(feature = "files")]
     pub fn of(arch: &Arch) -> Result<Shape, String> {
         if arch.network != store::MLP {
-            return Err(format!("holds a network {}, which this program does not run", arch.network));
+            return Err(format!("holds a network {}, expected an {}", arch.network, store::MLP));
         }
         let precision: String = arch.setting("precision")?;
         let precision =
@@ -212,7 +212,11 @@ impl Mlp {
         Ok(Mlp::new(shape, Params::stored(gpu, model)?))
     }
 
-    fn new(shape: Shape, params: Params) -> Mlp {
+    /// The network with these parameters.
+    ///
+    /// # Panics
+    /// If a parameter of the shape is missing.
+    pub fn new(shape: Shape, params: Params) -> Mlp {
         let layer = |i: usize| Layer {
             weight: params.get(&format!("layers.{i}.weight")).clone(),
             gain: params.get(&format!("layers.{i}.gain")).clone(),
