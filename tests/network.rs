@@ -167,7 +167,7 @@ impl Network for Tied {
             ];
             Op::mark(&mut ops, &format!("backward / layer {i}"));
             layers.push(ops);
-            products.push(Product { codes, cols: WIDTH, acc });
+            products.push(Product { input: from.clone(), ops: first..first + 3, codes, cols: WIDTH, acc });
         }
         backward.extend(layers.into_iter().rev().flatten());
         backward.push(kernels::matmul_f32_dw(gpu, &both_dy, &both_x, &embedding.grad));

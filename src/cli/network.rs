@@ -30,6 +30,10 @@ pub fn unread(path: &Path, what: String) -> Failure {
 pub fn mlp<'a>(opened: &'a Opened, path: &Path) -> Result<&'a Shape, Failure> {
     match &opened.shape {
         AnyShape::Mlp(shape) => Ok(shape),
+        AnyShape::Transformer(_) => Err(unread(
+            path,
+            "holds a network of text, but this command is about pictures: name an MLP".into(),
+        )),
     }
 }
 

@@ -1,9 +1,48 @@
 //! What the house asks of a network: its parameters, and the ops of a batch. Whoever trains, scores, packs or digests
 //! knows no more of it.
 
+use std::ops::Range;
+
 use super::Params;
 use crate::gpu::{Error, Gpu, Op, Tensor};
 use crate::kernels::{Int8Tensor, Totals};
+use crate::parameter::Role;
+
+/// What the matrices of a network hold when it computes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "files", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "files", serde(rename_all = "lowercase"))]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+pub enum Precision {
+    /// Trits, multiplied by int8 activations (BitNet b1.58).
+    #[default]
+    Ternary,
+    /// 32-bit floats, and so are the activations: what the ternary network is compared with.
+    F32,
+}
+
+impl Precision {
+    /// Its name on the command line and in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Precision::Ternary => "ternary",
+            Precision::F32 => "f32",
+        }
+    }
+
+    /// The one of this name.
+    pub fn of(name: &str) -> Option<Precision> {
+        [Precision::Ternary, Precision::F32].into_iter().find(|known| known.name() == name)
+    }
+
+    /// The role of a matrix of such a network.
+    pub(super) fn role(self) -> Role {
+        match self {
+            Precision::Ternary => Role::Ternary,
+            Precision::F32 => Role::Float,
+        }
+    }
+}
 
 /// A network on a device.
 pub trait Network {
@@ -58,6 +97,11 @@ pub struct Pass {
 /// The integers of one ternary product.
 #[derive(Clone, Debug)]
 pub struct Product {
+    /// The rows that its codes are made of: integers that are exact, or floats, which differ a little from device to
+    /// device. From floats that are given, codes and accumulators are exact again.
+    pub input: Tensor,
+    /// The ops of [`Pass::forward`] that lead from `input` to `acc`.
+    pub ops: Range<usize>,
     /// The codes that it multiplies, `[rows, cols]`.
     pub codes: Int8Tensor,
     /// Codes in a row; the words alone do not tell.

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::transformer::{TRANSFORMER, Transformer, TransformerShape};
 use super::{Mlp, Network, Params, Precision, Shape};
 use crate::gpu::{Error, Gpu};
 use crate::parameter::Parameter;
@@ -15,6 +16,8 @@ use crate::store::{self, Arch, Checkpoint, FileError, Format, Imported, Mapped, 
 pub enum AnyShape {
     /// The MLP.
     Mlp(Shape),
+    /// The transformer.
+    Transformer(TransformerShape),
 }
 
 impl AnyShape {
@@ -25,10 +28,12 @@ impl AnyShape {
     pub fn of(arch: &Arch) -> Result<AnyShape, String> {
         let shape = match &arch.network[..] {
             store::MLP => AnyShape::Mlp(Shape::of(arch)?),
+            TRANSFORMER => AnyShape::Transformer(TransformerShape::of(arch)?),
             other => return Err(format!("holds a network {other}, which this program does not run")),
         };
         match &shape {
-            AnyShape::Mlp(mlp) => mlp.validate(),
+            AnyShape::Mlp(shape) => shape.validate(),
+            AnyShape::Transformer(shape) => shape.validate(),
         }
         .map_err(|what| format!("has {what}"))?;
         Ok(shape)
@@ -38,6 +43,7 @@ impl AnyShape {
     pub fn parameters(&self) -> Vec<Parameter> {
         match self {
             AnyShape::Mlp(shape) => shape.parameters(),
+            AnyShape::Transformer(shape) => shape.parameters(),
         }
     }
 
@@ -45,17 +51,22 @@ impl AnyShape {
     pub fn precision(&self) -> Precision {
         match self {
             AnyShape::Mlp(shape) => shape.precision,
+            AnyShape::Transformer(shape) => shape.precision,
         }
     }
 
     /// The network with these parameters.
     ///
+    /// # Errors
+    /// If the adapter cannot bind a tensor.
+    ///
     /// # Panics
     /// If a parameter of the network is missing.
-    pub fn network(&self, params: Params) -> Box<dyn Network> {
-        match self {
+    pub fn network(&self, gpu: &Gpu, params: Params) -> Result<Box<dyn Network>, Error> {
+        Ok(match self {
             AnyShape::Mlp(shape) => Box::new(Mlp::new(shape.clone(), params)),
-        }
+            AnyShape::Transformer(shape) => Box::new(Transformer::new(gpu, shape.clone(), params)?),
+        })
     }
 }
 
@@ -164,7 +175,7 @@ impl Opened {
     /// # Errors
     /// If the adapter cannot bind a tensor, or the device failed.
     pub fn upload(&self, gpu: &Gpu) -> Result<Box<dyn Network>, Error> {
-        Ok(self.shape.network(self.params(gpu)?))
+        self.shape.network(gpu, self.params(gpu)?)
     }
 }
 
