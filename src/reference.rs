@@ -422,6 +422,22 @@ pub fn sgd(momentum: f32, decay: f32, lr: f32, g: &[f32], w: &mut [f32], m: &mut
     }
 }
 
+/// `sums[k] = sum g[i]^2` over block `k` of 1024 values, in the fixed order of [`abs_sums`].
+pub fn square_sums(g: &[f32]) -> Vec<f32> {
+    abs_sums(&g.iter().map(|g| g * g).collect::<Vec<_>>())
+}
+
+/// `[factor, norm]`: `norm = sqrt(sum of the partial sums)`, `factor = min(1, most / (norm + 1e-6))`. The gradient times
+/// the factor has at most the norm `most`.
+pub fn clip_factor(partials: &[f32], most: f32) -> [f32; 2] {
+    let mut level = partials.to_vec();
+    while level.len() > 1 {
+        level = abs_sums(&level);
+    }
+    let norm = level.first().copied().unwrap_or(0.0).sqrt();
+    [(most / (norm + 1e-6)).min(1.0), norm]
+}
+
 /// What a layer of a network makes of a batch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Layer {

@@ -188,7 +188,7 @@ struct Training {
     batch: usize,
     smoothing: f32,
     adamw: AdamW,
-    rate: f64,
+    now: [f64; 2],
 }
 
 /// What a training run leaves behind.
@@ -210,7 +210,7 @@ trait Side {
     fn rmsnorm(&self, x: &[f32], gain: &[f32], eps: f32, dy: &[f32]) -> Norm;
     fn softmax_xent(&self, z: &[f32], labels: &[u32], smoothing: f32) -> (f32, Vec<f32>);
     /// The weights after each step.
-    fn adamw(&self, constants: AdamW, rate: f64, w: &[f32], grads: &[f32]) -> Vec<f32>;
+    fn adamw(&self, constants: AdamW, now: [f64; 2], w: &[f32], grads: &[f32]) -> Vec<f32>;
     fn train(&self, training: &Training) -> Trained;
 }
 
@@ -250,9 +250,9 @@ impl Side for Twin {
         (loss / labels.len() as f32, dz)
     }
 
-    fn adamw(&self, constants: AdamW, rate: f64, w: &[f32], grads: &[f32]) -> Vec<f32> {
+    fn adamw(&self, constants: AdamW, now: [f64; 2], w: &[f32], grads: &[f32]) -> Vec<f32> {
         let steps = grads.len() / w.len();
-        let schedule = constants.schedule(vec![rate; steps]);
+        let schedule = constants.schedule(vec![now; steps]);
         let mut parameter = TwinParameter::new(w);
         let mut history = Vec::new();
         for (g, now) in grads.chunks_exact(w.len()).zip(schedule.chunks_exact(4)) {
@@ -264,10 +264,9 @@ impl Side for Twin {
 
     fn train(&self, training: &Training) -> Trained {
         let Training { shape, images, labels, batch, smoothing, adamw, .. } = training;
-        let undecayed = AdamW { decay: 0.0, ..*adamw };
         let mut layers: Vec<TwinLayer> =
             shape.layers().into_iter().zip(&training.parameters).map(TwinLayer::new).collect();
-        let schedule = adamw.schedule(vec![training.rate; training.steps]);
+        let schedule = adamw.schedule(vec![training.now; training.steps]);
         let order: Vec<u32> = (0..labels.len() as u32).collect();
         let mut trained = Trained { losses: Vec::new(), logits: Vec::new(), gradients: Vec::new() };
         for (step, now) in schedule.chunks_exact(4).enumerate() {
@@ -288,7 +287,7 @@ impl Side for Twin {
             }
             for (layer, gradient) in layers.iter_mut().zip(&gradients) {
                 layer.weight.step(*adamw, now, &gradient.weight);
-                layer.gain.step(undecayed, now, &gradient.gain);
+                layer.gain.step(*adamw, &[now[0], now[1], now[2], 0.0], &gradient.gain);
             }
             trained.losses.push(loss / *batch as f32);
             if step == 0 {
@@ -312,8 +311,9 @@ impl TwinParameter {
     }
 
     fn step(&mut self, constants: AdamW, now: &[f32], g: &[f32]) {
-        let AdamW { beta1, beta2, eps, decay } = constants;
-        let constants = reference::AdamW { beta1, beta2, eps, decay, now: [now[0], now[1], now[2]] };
+        let AdamW { beta1, beta2, eps } = constants;
+        let (decay, now) = (now[3], [now[0], now[1], now[2]]);
+        let constants = reference::AdamW { beta1, beta2, eps, decay, now };
         reference::adamw(constants, g, &mut self.value, &mut self.m, &mut self.v);
     }
 }
@@ -425,13 +425,14 @@ impl Side for Gpu {
         (read::<f32>(self, &totals.loss)[0] / batch as f32, read(self, &dz))
     }
 
-    fn adamw(&self, constants: AdamW, rate: f64, w: &[f32], grads: &[f32]) -> Vec<f32> {
+    fn adamw(&self, constants: AdamW, now: [f64; 2], w: &[f32], grads: &[f32]) -> Vec<f32> {
         let steps = grads.len() / w.len();
-        let schedule = upload(self, &[steps, 4], &constants.schedule(vec![rate; steps]));
+        let schedule = upload(self, &[steps, 4], &constants.schedule(vec![now; steps]));
+        let clip = upload(self, &[2], &[1.0f32, 0.0]);
         let clock = upload(self, &[2], &[0u32, 0]);
         let on = Trainable::zeros(self, "w", w.len()).expect("the case fits the adapter");
         self.write(&on.value, w);
-        let step = kernels::adamw(self, constants, &clock, &schedule, &on);
+        let step = kernels::adamw(self, constants, &clock, &schedule, &clip, &on);
         let mut history = Vec::new();
         for (t, g) in (1..).zip(grads.chunks_exact(w.len())) {
             self.write(&on.grad, g);
@@ -449,7 +450,7 @@ impl Side for Gpu {
             training.parameters.iter().flat_map(|layer| [&layer.weight[..], &layer.gain]).collect();
         let mlp = Mlp::upload(self, shape.clone(), &values).expect("the case fits the adapter");
         let on = mlp.activations(self, *batch).expect("the case fits the adapter");
-        let schedule = upload(self, &[*steps, 4], &adamw.schedule(vec![training.rate; *steps]));
+        let schedule = upload(self, &[*steps, 4], &adamw.schedule(vec![training.now; *steps]));
         let order = upload(self, &[count], &(0..count as u32).collect::<Vec<_>>());
         let images = self.upload_bytes("images", images).expect("the case fits the adapter");
         let labels = upload(self, &[count], labels);
@@ -467,7 +468,7 @@ impl Side for Gpu {
         step.extend(mlp.forward(self, &on));
         step.push(mlp.loss(self, &on, *smoothing, &totals));
         step.extend(mlp.backward(self, &on));
-        step.extend(mlp.params.update(self, Update::AdamW(*adamw), &totals.clock, &schedule));
+        step.extend(mlp.params.update(self, Update::AdamW(*adamw), None, &totals.clock, &schedule));
 
         let mut trained = Trained { losses: Vec::new(), logits: Vec::new(), gradients: Vec::new() };
         for i in 0..*steps {
@@ -659,27 +660,26 @@ fn softmax_xent(case: &Case, side: &dyn Side) -> Outcome {
     close("dlogits", &dz, case.f32("dlogits", &[batch, classes])?, |i| may.dz[i])
 }
 
-/// AdamW's constants and its learning rate.
-fn hyperparameters(case: &Case) -> Result<(AdamW, f64), String> {
+/// AdamW's constants, and learning rate and weight decay of every step.
+fn hyperparameters(case: &Case) -> Result<(AdamW, [f64; 2]), String> {
     let adamw = AdamW {
         beta1: case.number("beta1")?,
         beta2: case.number("beta2")?,
         eps: case.number("eps")?,
-        decay: case.number("weight_decay")?,
     };
-    Ok((adamw, case.number("lr")?))
+    Ok((adamw, [case.number("lr")?, case.number("weight_decay")?]))
 }
 
 fn adamw(case: &Case, side: &dyn Side) -> Outcome {
     let [steps, count] = case.shape("grads")?;
     let (w0, grads) = (case.f32("w0", &[count])?, case.f32("grads", &[steps, count])?);
     let want = case.f32("w", &[steps, count])?;
-    let (constants, rate) = hyperparameters(case)?;
-    let got = side.adamw(constants, rate, w0, grads);
+    let (constants, now) = hyperparameters(case)?;
+    let got = side.adamw(constants, now, w0, grads);
     let mut bounds = vec![0.0; steps * count];
     for i in 0..count {
         let g: Vec<f32> = grads.iter().skip(i).step_by(count).copied().collect();
-        for (step, bound) in adamw_apart(constants, rate, w0[i], &g).into_iter().enumerate() {
+        for (step, bound) in adamw_apart(constants, now, w0[i], &g).into_iter().enumerate() {
             bounds[step * count + i] = bound;
         }
     }
@@ -687,9 +687,8 @@ fn adamw(case: &Case, side: &dyn Side) -> Outcome {
 }
 
 /// How far two runs of AdamW on one weight may lie apart after each step: its error, carried along.
-fn adamw_apart(constants: AdamW, rate: f64, w: f32, grads: &[f32]) -> Vec<f64> {
-    let [beta1, beta2, eps, decay] =
-        [constants.beta1, constants.beta2, constants.eps, constants.decay].map(f64::from);
+fn adamw_apart(constants: AdamW, [rate, decay]: [f64; 2], w: f32, grads: &[f32]) -> Vec<f64> {
+    let [beta1, beta2, eps] = [constants.beta1, constants.beta2, constants.eps].map(f64::from);
     // A beta enters rounded to f32, which 1 - beta and 1 - beta^t magnify.
     let complement = |beta: f64| 1.0 + beta / (1.0 - beta);
     let correction = |beta: f64, t: i32| 1.0 + f64::from(t) * beta.powi(t) / (1.0 - beta.powi(t));
@@ -754,7 +753,7 @@ fn training(case: &Case) -> Result<Training, String> {
         })
     };
     let parameters: Result<_, String> = shape.layers().into_iter().enumerate().map(layer).collect();
-    let (adamw, rate) = hyperparameters(case)?;
+    let (adamw, now) = hyperparameters(case)?;
     Ok(Training {
         parameters: parameters?,
         shape,
@@ -764,7 +763,7 @@ fn training(case: &Case) -> Result<Training, String> {
         batch,
         smoothing: case.number("label_smoothing")?,
         adamw,
-        rate,
+        now,
     })
 }
 
