@@ -82,6 +82,8 @@ operations! {
     matmul_f32_dw
     rmsnorm_dx
     rmsnorm_dgain
+    square_sums
+    clip_factor
     adamw
     sgd
 }
@@ -1187,20 +1189,62 @@ fn rmsnorm_dgain(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
 
 // --- update ----------------------------------------------------------------------------------------
 
+/// Gradients of usual size, none at all, and such as leave any norm far behind.
+const GRADIENTS: [f32; 4] = [1e-3, 0.0, 1e-9, 1e6];
+
+fn square_sums(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    // Around a block of 1024.
+    for count in [1, 3, 17, 1023, 1024, 1025, 4097, 65_537] {
+        for largest in GRADIENTS {
+            let g = floats(1, count, largest);
+            let sums = poisoned(gpu, F32, &[count.div_ceil(1024)]);
+            run(gpu, kernel, &[kernels::square_sums(gpu, &upload(gpu, &[count], &g), &sums)]);
+            let twin = reference::square_sums(&g);
+            // The square, and the sum of at most 1024 terms, all positive.
+            let bound = |i: usize| apart(1024.0, f64::from(twin[i]));
+            close(&format!("sums of {count} to {largest}"), &read(gpu, &sums), &twin, bound)?;
+        }
+    }
+    Ok(())
+}
+
+fn clip_factor(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    // Around the 64 running sums.
+    for count in [1, 3, 17, 63, 64, 65, 129, 4097] {
+        for largest in GRADIENTS {
+            let sums: Vec<f32> = floats(1, count, largest).iter().map(|g| g * g).collect();
+            for most in [1.0, 0.25, 1e-3] {
+                let clip = poisoned(gpu, F32, &[2]);
+                run(gpu, kernel, &[kernels::clip_factor(gpu, &upload(gpu, &[count], &sums), most, &clip)]);
+                let twin = reference::clip_factor(&sums, most);
+                // The sum, which the root halves, and the root; 1e-6 and the quotient.
+                let norm = (count - 1) as f64 / 2.0 + ROOT;
+                let roundings = [norm + 1.0 + DIVISION, norm];
+                let bound = |i: usize| apart(roundings[i], f64::from(twin[i]));
+                close(&format!("clip of {count} to {largest}, {most}"), &read(gpu, &clip), &twin, bound)?;
+            }
+        }
+    }
+    Ok(())
+}
+
 fn adamw(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
     let rates = [3e-3, 1e-2, 1e-3, 0.0, 5e-3];
     for (count, decay) in
         [(1, 0.0), (3, 0.1), (4, 0.0), (17, 0.1), (65, 0.0), (257, 0.1), (1025, 0.0), (4099, 0.1)]
     {
-        let constants = kernels::AdamW { beta1: 0.9, beta2: 0.98, eps: 1e-8, decay };
-        let schedule = constants.schedule(rates);
+        let constants = kernels::AdamW { beta1: 0.9, beta2: 0.98, eps: 1e-8 };
+        // The decay is another in each step.
+        let decays = [decay, 0.0, 2.0 * decay, decay, decay / 2.0];
+        let schedule = constants.schedule(rates.into_iter().zip(decays).map(|(rate, decay)| [rate, decay]));
         let clock = upload(gpu, &[2], &[0u32, 0]);
+        let clip = upload(gpu, &[2], &[1.0f32, f32::NAN]);
         let schedule_gpu = upload(gpu, &[rates.len(), 4], &schedule);
         // Most decay, the last third does not.
         let decayed = count - count / 3;
         let on = Trainable { decayed, ..Trainable::zeros(gpu, "w", count).expect("test data fits") };
         gpu.write(&on.value, &floats(1, count, 0.5));
-        let op = kernels::adamw(gpu, constants, &clock, &schedule_gpu, &on);
+        let op = kernels::adamw(gpu, constants, &clock, &schedule_gpu, &clip, &on);
         for (step, now) in schedule.chunks_exact(4).enumerate() {
             // Gradients of very different size, and zeros in the first step, whose root is zero.
             let mut g = floats(2 + step as u32, count, 10f32.powi(-3 * step as i32));
@@ -1210,10 +1254,14 @@ fn adamw(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
             let before = twin.clone();
             gpu.write(&on.grad, &g);
             gpu.write(&clock, &[step as u32 + 1, 0]);
+            // Every other step clips: one product of each gradient.
+            let factor = [1.0, 0.3][step % 2];
+            gpu.write(&clip, &[factor, f32::NAN]);
+            g.iter_mut().for_each(|g| *g *= factor);
             run(gpu, kernel, std::slice::from_ref(&op));
 
-            let kernels::AdamW { beta1, beta2, eps, decay } = constants;
-            let now = [now[0], now[1], now[2]];
+            let kernels::AdamW { beta1, beta2, eps } = constants;
+            let (decay, now) = (now[3], [now[0], now[1], now[2]]);
             let twin_constants = reference::AdamW { beta1, beta2, eps, decay, now };
             let [w_twin, m_twin, v_twin] = &mut twin;
             let constants_of = [twin_constants, reference::AdamW { decay: 0.0, ..twin_constants }];
@@ -1253,22 +1301,27 @@ fn adamw(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
 fn sgd(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
     let rates = [0.1, 0.03, 0.0];
     for (count, decay) in [(1, 0.0), (3, 0.1), (4, 0.0), (17, 0.1), (257, 0.0), (1025, 0.1)] {
-        let constants = kernels::Sgd { momentum: 0.9, decay };
-        let schedule: Vec<f32> = rates.iter().flat_map(|&rate| [rate, 1.0, 1.0, 0.0]).collect();
+        let constants = kernels::Sgd { momentum: 0.9 };
+        let schedule: Vec<f32> = rates.iter().flat_map(|&rate| [rate, 1.0, 1.0, decay]).collect();
         let clock = upload(gpu, &[2], &[0u32, 0]);
+        let clip = upload(gpu, &[2], &[1.0f32, f32::NAN]);
         let schedule_gpu = upload(gpu, &[rates.len(), 4], &schedule);
         let decayed = count - count / 3;
         let on = Trainable { decayed, ..Trainable::zeros(gpu, "w", count).expect("test data fits") };
         gpu.write(&on.value, &floats(1, count, 0.5));
         gpu.write(&on.moments.m, &floats(2, count, 0.1));
-        let op = kernels::sgd(gpu, constants, &clock, &schedule_gpu, &on);
+        let op = kernels::sgd(gpu, constants, &clock, &schedule_gpu, &clip, &on);
         for (step, lr) in rates.into_iter().enumerate() {
-            let g = floats(3 + step as u32, count, 1.0);
+            let mut g = floats(3 + step as u32, count, 1.0);
             // Each step starts from the device's own state, so that the bound is one step's.
             let mut twin = [&on.value, &on.moments.m].map(|tensor| read::<f32>(gpu, tensor));
             let before = twin.clone();
             gpu.write(&on.grad, &g);
             gpu.write(&clock, &[step as u32 + 1, 0]);
+            // Every other step clips: one product of each gradient.
+            let factor = [1.0, 0.3][step % 2];
+            gpu.write(&clip, &[factor, f32::NAN]);
+            g.iter_mut().for_each(|g| *g *= factor);
             run(gpu, kernel, std::slice::from_ref(&op));
             let [w_twin, m_twin] = &mut twin;
             for (decay, range) in [(decay, 0..decayed), (0.0, decayed..count)] {

@@ -232,7 +232,7 @@ const EPOCHS: usize = 12;
 /// A fresh training of 300 items in batches of 64: four steps and a short one for each epoch.
 fn trainer(gpu: &Gpu, rate: f64) -> Trainer<Tied, Follows> {
     let network = Tied { params: Params::upload(gpu, &parameters(), &initial()).expect("fits") };
-    let adamw = AdamW { beta1: 0.9, beta2: 0.999, eps: 1e-8, decay: 0.01 };
+    let adamw = AdamW { beta1: 0.9, beta2: 0.999, eps: 1e-8 };
     let recipe = Recipe {
         epochs: EPOCHS,
         batch: 64,
@@ -240,6 +240,8 @@ fn trainer(gpu: &Gpu, rate: f64) -> Trainer<Tied, Follows> {
         shadow: true,
         update: Update::AdamW(adamw),
         rates: (0..5 * EPOCHS).map(|step| rate * (1.0 - step as f64 / (5 * EPOCHS) as f64)).collect(),
+        decays: vec![0.01; 5 * EPOCHS],
+        clip: None,
     };
     Trainer::on(gpu, network, Follows::new(gpu, 300), recipe).expect("fits")
 }

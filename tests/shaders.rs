@@ -889,7 +889,7 @@ fn every_check_notices_a_broken_shader() {
         (valid, "relu", "fn main(", "fn other(", "expected one compute shader `main`"),
         (valid, "relu", "override WG", "enable f16; alias Half = vec2<f16>; override WG", "FLOAT16"),
         (params, "adamw", "beta1: f32, beta2: f32", "beta2: f32, beta1: f32", "the host"),
-        (params, "adamw", "decay: f32 }", "decay: f32, more: f32 }", "more: f32 @24"),
+        (params, "adamw", "eps: f32 }", "eps: f32, more: f32 }", "more: f32 @20"),
         (params, "adamw", "eps: f32", "@align(32) eps: f32", "eps: f32 @32"),
         (params, "relu", "Params {", "Other { count: u32 } struct Params { less: f32, ", "less: f32 @0"),
         (params, "abs_sums", "var<uniform>", "var<storage, read>", "WGSL has Storage"),

@@ -45,7 +45,7 @@ pub use matmul::{
 pub use norm::{
     Factors, rmsnorm, rmsnorm_dgain, rmsnorm_dx, rmsnorm_quantize, rmsnorm_relu_backward, rmsnorm_relu_dgain,
 };
-pub use optimizer::{AdamW, Moments, Sgd, Trainable, adamw, sgd};
+pub use optimizer::{AdamW, Moments, Sgd, Trainable, adamw, clip_factor, sgd, square_sums};
 pub use probes::{
     PROBE_WORDS, probe_add_i32, probe_cache, probe_copy, probe_dot4, probe_fma_f16, probe_fma_f32,
     probe_launch, probe_read, probe_triad, probe_write,
@@ -93,6 +93,8 @@ pub static OPERATIONS: &[&[&Kernel]] = &[
     gradients::MATMUL_F32_DW,
     &[&norm::RMSNORM_DX],
     &[&norm::RMSNORM_DGAIN],
+    &[&optimizer::SQUARE_SUMS],
+    &[&optimizer::CLIP_FACTOR],
     &[&optimizer::ADAMW],
     &[&optimizer::SGD],
 ];

@@ -16,11 +16,12 @@ pub enum Update {
 }
 
 impl Update {
-    /// What the optimizer reads in each step: rows of four, the learning rate first.
-    pub fn schedule(&self, rates: &[f64]) -> Vec<f32> {
+    /// What the optimizer reads in each step: rows of four, the learning rate first and the weight decay last.
+    pub fn schedule(&self, rates: &[f64], decays: &[f64]) -> Vec<f32> {
+        let steps = rates.iter().zip(decays).map(|(&rate, &decay)| [rate, decay]);
         match self {
-            Update::AdamW(adamw) => adamw.schedule(rates.iter().copied()),
-            Update::Sgd(_) => rates.iter().flat_map(|&rate| [rate as f32, 0.0, 0.0, 0.0]).collect(),
+            Update::AdamW(adamw) => adamw.schedule(steps),
+            Update::Sgd(_) => steps.flat_map(|[rate, decay]| [rate as f32, 0.0, 0.0, decay as f32]).collect(),
         }
     }
 }
@@ -89,6 +90,29 @@ impl Stacked {
 pub struct Params {
     all: Vec<Param>,
     groups: Vec<Group>,
+    clip: Clip,
+}
+
+/// What bounds the norm of all gradients together.
+#[derive(Clone, Debug)]
+struct Clip {
+    /// The square sums of each group, from a multiple of [`PART`] on; zero between them.
+    sums: Tensor,
+    /// `f32 [2]`: the factor of the gradients, and their norm.
+    factor: Tensor,
+    /// The same where nothing clips.
+    none: Tensor,
+}
+
+impl Clip {
+    fn new(gpu: &Gpu, groups: &[Group]) -> Result<Clip, Error> {
+        let room = |group: &Group| group.values.sums.len().next_multiple_of(PART);
+        Ok(Clip {
+            sums: gpu.zeros("gradients.squares", F32, &[groups.iter().map(room).sum()])?,
+            factor: gpu.upload("gradients.clip", &[2], &[1.0f32, 0.0])?,
+            none: gpu.upload("gradients.unclipped", &[2], &[1.0f32, 0.0])?,
+        })
+    }
 }
 
 /// Neighbouring parameters that one tensor holds: all of them, unless the adapter binds less.
@@ -189,23 +213,23 @@ impl Params {
     /// # Errors
     /// If the adapter cannot bind a tensor.
     pub fn zeros(gpu: &Gpu, parameters: &[Parameter]) -> Result<Params, Error> {
-        let mut params = Params { all: Vec::new(), groups: Vec::new() };
-        while params.all.len() < parameters.len() {
-            let rest = &parameters[params.all.len()..];
+        let (mut all, mut groups) = (Vec::new(), Vec::new());
+        while all.len() < parameters.len() {
+            let rest = &parameters[all.len()..];
             // As many as the adapter binds at once, and one at least: then it says itself what is too large.
             let fits = |end: &usize| gpu.fits("parameters", &[rest[..*end].iter().map(room).sum()]).is_ok();
             // Neighbours that may be stacked stay together.
             let apart = |end: &usize| *end == rest.len() || !stackable(&rest[*end - 1], &rest[*end]);
             let ends = || (1..=rest.len()).rev().filter(fits);
             let end = ends().find(apart).or(ends().next()).unwrap_or(1);
-            let label = match (params.groups.len(), end == rest.len()) {
+            let label = match (groups.len(), end == rest.len()) {
                 (0, true) => "parameters".to_string(),
                 (number, _) => format!("parameters {number}"),
             };
-            let group = Group::new(gpu, &label, &rest[..end], &mut params.all)?;
-            params.groups.push(group);
+            groups.push(Group::new(gpu, &label, &rest[..end], &mut all)?);
         }
-        Ok(params)
+        let clip = Clip::new(gpu, &groups)?;
+        Ok(Params { all, groups, clip })
     }
 
     /// Parameters with these values, in order, and the trits of the ternary ones.
@@ -368,18 +392,52 @@ impl Params {
         ops
     }
 
-    /// One step of the optimizer for every parameter, and the trits of the new values. Gains do not decay.
-    pub fn update(&self, gpu: &Gpu, by: Update, clock: &Tensor, schedule: &Tensor) -> Vec<Op> {
+    /// One step of the optimizer for every parameter, and the trits of the new values. Gains do not decay. Where `most`
+    /// is given, gradients whose norm is larger are scaled to it; [`Params::norm`] is that norm.
+    pub fn update(
+        &self,
+        gpu: &Gpu,
+        by: Update,
+        most: Option<f32>,
+        clock: &Tensor,
+        schedule: &Tensor,
+    ) -> Vec<Op> {
+        let mut ops = most.map_or(Vec::new(), |most| self.clip(gpu, most));
+        let clip = if most.is_some() { &self.clip.factor } else { &self.clip.none };
         let step = |group: &Group| match by {
-            Update::AdamW(by) => kernels::adamw(gpu, by, clock, schedule, &group.values),
-            Update::Sgd(by) => kernels::sgd(gpu, by, clock, schedule, &group.values),
+            Update::AdamW(by) => kernels::adamw(gpu, by, clock, schedule, clip, &group.values),
+            Update::Sgd(by) => kernels::sgd(gpu, by, clock, schedule, clip, &group.values),
         };
-        let mut ops: Vec<Op> = self.groups.iter().map(step).collect();
+        ops.extend(self.groups.iter().map(step));
         Op::mark(&mut ops, "update");
         let first = ops.len();
         ops.extend(self.ternarize(gpu));
         Op::mark(&mut ops[first..], "quantize");
         ops
+    }
+
+    /// The factor that leaves all gradients together a norm of at most `most`.
+    fn clip(&self, gpu: &Gpu, most: f32) -> Vec<Op> {
+        let Clip { sums, factor, .. } = &self.clip;
+        let mut first = 0;
+        let squares = |group: &Group| {
+            let blocks = group.values.sums.len();
+            let part = sums.part(&format!("{}.squares", group.values.grad.label()), first, &[blocks]);
+            first += blocks.next_multiple_of(PART);
+            kernels::square_sums(gpu, &group.values.grad, &part)
+        };
+        let mut ops: Vec<Op> = self.groups.iter().map(squares).collect();
+        ops.push(kernels::clip_factor(gpu, sums, most, factor));
+        ops
+    }
+
+    /// The norm of all gradients together in the last [`Params::update`] that had a bound for it.
+    ///
+    /// # Errors
+    /// If the device failed.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn norm(&self, gpu: &Gpu) -> Result<f32, Error> {
+        Ok(gpu.download::<f32>(&self.clip.factor)?[1])
     }
 
     /// The parameters' own tensors within one that holds several.

@@ -232,17 +232,19 @@ impl Config {
 
     /// What a trainer needs to know of it.
     pub fn recipe(&self, images: usize) -> Recipe {
-        let decay = self.weight_decay as f32;
+        let rates = self.rates(images);
         Recipe {
             epochs: self.epochs,
             batch: self.batch,
             smoothing: self.label_smoothing as f32,
             shadow: self.shadow,
             update: match self.optimizer {
-                Optimizer::AdamW => Update::AdamW(AdamW { beta1: 0.9, beta2: 0.999, eps: 1e-8, decay }),
-                Optimizer::Sgd => Update::Sgd(Sgd { momentum: 0.9, decay }),
+                Optimizer::AdamW => Update::AdamW(AdamW { beta1: 0.9, beta2: 0.999, eps: 1e-8 }),
+                Optimizer::Sgd => Update::Sgd(Sgd { momentum: 0.9 }),
             },
-            rates: self.rates(images),
+            decays: vec![self.weight_decay; rates.len()],
+            rates,
+            clip: None,
         }
     }
 }

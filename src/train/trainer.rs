@@ -35,6 +35,10 @@ pub struct Recipe {
     pub update: Update,
     /// The learning rate of every step.
     pub rates: Vec<f64>,
+    /// The decoupled weight decay of every step: `rate decay` of a weight that decays.
+    pub decays: Vec<f64>,
+    /// The largest norm of all gradients together; longer ones are scaled to it.
+    pub clip: Option<f32>,
 }
 
 /// Loss and accuracy over some items.
@@ -183,10 +187,10 @@ impl<N: Network, S: Source> Trainer<N, S> {
     /// If the adapter cannot bind a tensor.
     ///
     /// # Panics
-    /// If the batch is 0 or exceeds the items of the source, or there is no rate for each step.
+    /// If the batch is 0 or exceeds the items of the source, or there is no rate and no decay for each step.
     pub fn on(gpu: &Gpu, network: N, source: S, recipe: Recipe) -> Result<Trainer<N, S>, Error> {
         let totals = Totals::zeros(gpu, "train.totals")?;
-        let rows = recipe.update.schedule(&recipe.rates);
+        let rows = recipe.update.schedule(&recipe.rates, &recipe.decays);
         let schedule = gpu.upload("schedule", &[rows.len() / 4, 4], &rows)?;
         let labels = std::cell::Cell::new(0);
         let steps = Steps::new(source.items(), recipe.batch, |batch| {
@@ -201,10 +205,11 @@ impl<N: Network, S: Source> Trainer<N, S> {
             ops.extend(pass.forward);
             ops.extend(pass.loss);
             ops.extend(pass.backward);
-            ops.extend(network.params().update(gpu, recipe.update, &totals.clock, &schedule));
+            ops.extend(network.params().update(gpu, recipe.update, recipe.clip, &totals.clock, &schedule));
             Ok(ops)
         })?;
         assert_eq!(recipe.rates.len(), recipe.epochs * steps.len(), "Trainer: a rate for each step");
+        assert_eq!(recipe.decays.len(), recipe.rates.len(), "Trainer: a decay for each step");
         let notes = Notes::new(gpu, &totals.loss, steps.len())?;
         let (gpu, labels, pace) = (gpu.clone(), labels.get(), Pace::new());
         Ok(Trainer {
