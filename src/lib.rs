@@ -32,6 +32,7 @@
 //! 0  ternary  parameter  the format; names, shapes and roles
 //!    store/*             networks in files: one file per format
 //!    mnist  random  augment  digit    the digits, counter-based draws; pictures as digits
+//!    text/*              texts as ids of a vocabulary
 //!    content             what a file is, by how it begins
 //! ```
 //!
@@ -75,7 +76,7 @@ pub mod amd;
 pub mod augment;
 #[cfg(feature = "cli")]
 pub mod cli;
-#[cfg(any(feature = "files", feature = "mnist", feature = "pictures"))]
+#[cfg(any(feature = "files", feature = "mnist", feature = "pictures", feature = "text"))]
 pub mod content;
 #[cfg(feature = "files")]
 pub mod digest;
@@ -97,6 +98,7 @@ pub mod shader;
 #[cfg(feature = "files")]
 pub mod store;
 pub mod ternary;
+pub mod text;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod train;
 
