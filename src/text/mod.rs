@@ -193,10 +193,11 @@ mod read {
                         file.display()
                     ));
                 }
-                if !text.is_empty() && !text.ends_with(b"\n") {
+                let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&bytes);
+                if !bytes.is_empty() && !text.is_empty() && !text.ends_with(b"\n") {
                     text.push(b'\n');
                 }
-                text.extend(bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&bytes));
+                text.extend(bytes);
             }
             let corpus = Corpus::new(&named(path, is_folder), &text)?;
             // The file says more than the byte of all that was joined.
