@@ -40,8 +40,7 @@ pub fn scale_softmax_xent(
     (z, loss)
 }
 
-/// The label of a row that does not count.
-pub const IGNORE: u32 = u32::MAX;
+pub use crate::text::IGNORE;
 
 /// What [`xent_rows`] says of each row.
 #[derive(Clone, Debug, PartialEq)]
