@@ -9,7 +9,7 @@
 //   2  dk      f32  [sequences * tokens, kv_heads * e]       read
 //   3  dv      f32  [sequences * tokens, kv_heads * e]       read
 //   4  table   f32  [positions, e]                           read     cosines of the e / 2 angles, then sines
-//   5  betas   f32  [129]                                    read     what a trit of q, k, v is worth, 64 apart
+//   5  betas   f32  [129]                                     read     what a trit of q, k, v is worth, 64 apart
 //   6  dy      f32  [sequences * tokens, (heads + 2 * kv_heads) * e]  write
 //   7  scaled  f32  [sequences * tokens, (heads + 2 * kv_heads) * e]  write
 //

@@ -8,7 +8,7 @@
 //   0  p      Params                                        uniform
 //   1  acc    i32  [sequences * tokens, (heads + 2 * kv_heads) * e]  read  |acc| < 2^24, exact as f32
 //   2  step   f32  [sequences * tokens]                     read     real value of one int8 step of the row
-//   3  betas  f32  [129]                                    read     what a trit of q, k, v is worth, 64 apart
+//   3  betas  f32  [129]                                     read     what a trit of q, k, v is worth, 64 apart
 //   4  table  f32  [positions, e]                           read     cosines of the e / 2 angles, then sines
 //   5  first  u32  [1]                                      read     position of the first token
 //   6  q      f32  [sequences * tokens, heads * e]          write
