@@ -399,8 +399,11 @@ impl Network for Transformer {
         let (mut loss, mut backward) = (Vec::new(), Vec::new());
         if let (Some(Scoring { totals, smoothing }), Some(Gradients { dh, dn, .. })) = (scoring, &gradients) {
             let dlogits = zeros("logits.grad", vocabulary)?;
-            let losses = gpu.zeros("losses", F32, &[n])?;
-            loss = kernels::xent_rows(gpu, &logits, &labels, smoothing, &dlogits, &losses, totals).into();
+            let (losses, hits) = (gpu.zeros("losses", F32, &[n])?, gpu.zeros("hits", U32, &[n])?);
+            loss = vec![
+                kernels::xent_rows(gpu, &logits, &labels, smoothing, n, &dlogits, &losses, &hits),
+                kernels::xent_totals(gpu, &losses, &hits, items, totals),
+            ];
             Op::mark(&mut loss, "loss");
             let embedding = &self.embedding;
             backward = vec![
