@@ -199,12 +199,15 @@ impl Stack {
     fn forward_gated(&self, gate_up: &Product, of: &Stack, eps: f32) -> Product {
         let [gate, up] = gate_up.columns(&of.parts()).try_into().expect("two matrices");
         let z = relu2_gate(&gate, &up);
-        let (mut input, norm) = self.input(&z, eps);
-        if let (Input::Codes(_, step), Weights::Ternary(_, betas)) = (&gate_up.input, &of.weights) {
-            let (codes, _, step) =
-                relu2_gate_quantize(&gate_up.acc, step, [betas[0], betas[1]], &self.gain, eps);
-            input = Input::Codes(codes, step);
-        }
+        let (input, norm) = match (&gate_up.input, &of.weights) {
+            (Input::Codes(_, step), Weights::Ternary(_, betas)) => {
+                let betas = [betas[0], betas[1]];
+                let (codes, _, step) = relu2_gate_quantize(&gate_up.acc, step, betas, &self.gain, eps);
+                let (_, norm) = rmsnorm(&z, &self.gain, eps);
+                (Input::Codes(codes, step), norm)
+            }
+            _ => self.input(&z, eps),
+        };
         self.multiply(z, norm, input)
     }
 
