@@ -32,6 +32,7 @@
 //! 0  ternary  parameter  the format; names, shapes and roles
 //!    store/*             networks in files: one file per format
 //!    mnist  random  augment  digit    the digits, counter-based draws; pictures as digits
+//!    rotary              angles of positions
 //!    text/*              texts as ids of a vocabulary
 //!    content             what a file is, by how it begins
 //! ```
@@ -93,6 +94,7 @@ pub mod random;
 pub mod reference;
 #[cfg(feature = "cli")]
 pub mod report;
+pub mod rotary;
 #[cfg(feature = "cli")]
 pub mod shader;
 #[cfg(feature = "files")]

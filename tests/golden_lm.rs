@@ -1,0 +1,286 @@
+//! The golden cases of the language model, made by Hugging Face's implementation and independent of this project, on the
+//! twin.
+//!
+//! Runs every `*.safetensors` file of `tests/golden-lm`, or of the folder that the environment variable
+//! `STERNA_GOLDEN_LM` names; `tests/golden-lm/README.md` describes the cases and gives the tolerances, and what a
+//! deliberate mistake does to each of them.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use common::cases::{Case, Values};
+use common::*;
+use sterna::reference::{self, Attention, IGNORE};
+use sterna::rotary::rope_table;
+
+/// What a check returns: nothing, or what is wrong in one sentence.
+type Outcome = Result<(), String>;
+
+/// A kind of case: its name, its check, and the tensors that the check holds against the twin's.
+type Kind = (&'static str, fn(&Case) -> Outcome, &'static [&'static str]);
+
+/// Tensors of a linear layer that a norm precedes.
+const BITLINEAR: &[&str] = &["x", "codes", "scale", "t", "beta", "y", "dh", "dgain", "dw"];
+
+const KINDS: [Kind; 9] = [
+    ("rope", rope, &["y", "dx", "cos64", "sin64"]),
+    ("attention", attention, &["o", "lse", "dq", "dk", "dv"]),
+    ("attention_cached", attention_cached, &["o", "lse"]),
+    ("embed", embed, &["h", "de"]),
+    ("relu2_gate", relu2_gate, &["z", "dgate", "dup"]),
+    ("bitlinear_rms", bitlinear_rms, BITLINEAR),
+    ("bitlinear_rms_floor", bitlinear_rms, BITLINEAR),
+    ("xent_rows", xent_rows, &["loss", "losses", "lse", "dlogits"]),
+    ("clip", clip, &["norm", "clipped.0"]),
+];
+
+/// One small network in files of other programs. Nothing here reads those files yet.
+const SKIPPED: &str = "tiny";
+
+fn kind(name: &str) -> Option<&'static Kind> {
+    KINDS.iter().find(|kind| kind.0 == name)
+}
+
+fn check(case: &Case) -> Outcome {
+    let name = case.text("kind")?;
+    kind(name).ok_or_else(|| format!("no kind of case is called {name:?}"))?.1(case)
+}
+
+// --- comparing -------------------------------------------------------------------------------------
+
+/// Whether all values lie within `tolerance` times the largest expected value.
+fn near(what: &str, got: &[f32], want: &[f32], tolerance: f64) -> Outcome {
+    let largest = want.iter().fold(0.0, |largest: f64, x| largest.max(f64::from(x.abs())));
+    close(what, got, want, |_| tolerance * largest)
+}
+
+/// [`near`], each row by its own largest value.
+fn near_rows(what: &str, got: &[f32], want: &[f32], cols: usize, tolerance: f64) -> Outcome {
+    equal(&format!("length of {what}"), &[got.len()], &[want.len()])?;
+    let mut rows = got.chunks_exact(cols).zip(want.chunks_exact(cols)).enumerate();
+    rows.try_for_each(|(row, (got, want))| near(&format!("{what} of row {row}"), got, want, tolerance))
+}
+
+/// `x [outer, middle, inner]` with its first two dimensions after one another the other way round.
+fn swapped(x: &[f32], [outer, middle, inner]: [usize; 3]) -> Vec<f32> {
+    let row = |m, o| &x[(o * middle + m) * inner..][..inner];
+    (0..middle).flat_map(|m| (0..outer).flat_map(move |o| row(m, o))).copied().collect()
+}
+
+// --- operations ------------------------------------------------------------------------------------
+
+fn rope(case: &Case) -> Outcome {
+    let [tokens, heads, e] = case.shape("x")?;
+    let theta = case.number("rope_theta")?;
+    let positions = case.below("positions", &[tokens], 1 << 24)?;
+    let values = |name| case.f32(name, &[tokens, heads, e]);
+    let halves = |name| case.f32(name, &[tokens, e / 2]);
+    let joined = |cos: &[f32], sin: &[f32]| -> Vec<f32> {
+        let rows = cos.chunks_exact(e / 2).zip(sin.chunks_exact(e / 2));
+        rows.flat_map(|(cos, sin)| [cos, sin].concat()).collect()
+    };
+    let turned = |one: fn(&[f32], &[f32]) -> Vec<f32>, x: &[f32], table: &[f32]| -> Vec<f32> {
+        let rows = x.chunks_exact(e).enumerate();
+        rows.flat_map(|(i, x)| one(x, &table[i / heads * e..][..e])).collect()
+    };
+    let own = rope_table(positions.iter().map(|&position| position as usize), e, theta);
+    near("cos64, sin64", &own, &joined(halves("cos64")?, halves("sin64")?), 1e-7)?;
+    let given = joined(halves("cos")?, halves("sin")?);
+    for (what, table, tolerance) in [("angles of the case", given, 1e-6), ("own angles", own, 3e-4)] {
+        let y = turned(reference::rope_head, values("x")?, &table);
+        near(&format!("y by {what}"), &y, values("y")?, tolerance)?;
+        let dx = turned(reference::rope_head_dx, values("dy")?, &table);
+        near(&format!("dx by {what}"), &dx, values("dx")?, tolerance)?;
+    }
+    Ok(())
+}
+
+/// q, k, v of a case, and how they lie: the last tokens of as many sequences as there are.
+fn attended(case: &Case) -> Result<(Attention, [&[f32]; 3]), String> {
+    let [sequences, tokens, heads, width] = case.shape("q")?;
+    let [_, capacity, kv_heads, _] = case.shape("k")?;
+    let first =
+        capacity.checked_sub(tokens).ok_or_else(|| format!("{}: fewer keys than queries", case.name))?;
+    let a = Attention { sequences, tokens, capacity, first, heads, kv_heads, width };
+    let keys = [sequences, capacity, kv_heads, width];
+    let q = case.f32("q", &[sequences, tokens, heads, width])?;
+    Ok((a, [q, case.f32("k", &keys)?, case.f32("v", &keys)?]))
+}
+
+fn attention_cached(case: &Case) -> Outcome {
+    let (a, [q, k, v]) = attended(case)?;
+    let Attention { sequences, tokens, heads, width, .. } = a;
+    let (o, lse) = reference::attention(&a, q, k, v);
+    near("o", &o, case.f32("o", &[sequences, tokens, heads, width])?, 1e-5)?;
+    // The case has the heads before the tokens.
+    let want = case.f32("lse", &[sequences, heads, tokens])?;
+    let mut by_token = Vec::new();
+    for of_sequence in want.chunks_exact(heads * tokens) {
+        by_token.extend(swapped(of_sequence, [heads, tokens, 1]));
+    }
+    near("lse", &lse, &by_token, 1e-5)
+}
+
+fn attention(case: &Case) -> Outcome {
+    attention_cached(case)?;
+    let (a, [q, k, v]) = attended(case)?;
+    let dout = case.f32("do", &case.shape::<4>("q")?)?;
+    let (o, lse) = reference::attention(&a, q, k, v);
+    let (dq, delta) = reference::attention_dq(&a, q, k, v, &o, &lse, dout);
+    let (dk, dv) = reference::attention_dkv(&a, q, k, v, &lse, &delta, dout);
+    for (name, got, like) in [("dq", dq, "q"), ("dk", dk, "k"), ("dv", dv, "v")] {
+        near(name, &got, case.f32(name, &case.shape::<4>(like)?)?, 1e-5)?;
+    }
+    Ok(())
+}
+
+fn embed(case: &Case) -> Outcome {
+    let ([vocabulary, width], [n]) = (case.shape("e")?, case.shape("ids")?);
+    let ids = case.below("ids", &[n], vocabulary)?;
+    let h = reference::embed_gather(&ids, case.f32("e", &[vocabulary, width])?, width);
+    equal_bits("h", &h, case.f32("h", &[n, width])?)?;
+    let mut de = vec![0.0; vocabulary * width];
+    reference::embed_grad(&ids, case.f32("dh", &[n, width])?, width, &mut de);
+    near("de", &de, case.f32("de", &[vocabulary, width])?, 1e-6)
+}
+
+fn relu2_gate(case: &Case) -> Outcome {
+    let shape: [usize; 2] = case.shape("gate")?;
+    let values = |name| case.f32(name, &shape);
+    let (gate, up) = (values("gate")?, values("up")?);
+    near("z", &reference::relu2_gate(gate, up), values("z")?, 1e-6)?;
+    let (dgate, dup) = reference::relu2_gate_dx(gate, up, values("dz")?);
+    near("dgate", &dgate, values("dgate")?, 1e-6)?;
+    near("dup", &dup, values("dup")?, 1e-6)
+}
+
+fn bitlinear_rms(case: &Case) -> Outcome {
+    let ([n, cols], [rows, _]) = (case.shape("h")?, case.shape("w")?);
+    let (h, gain) = (case.f32("h", &[n, cols])?, case.f32("gain", &[cols])?);
+    let (w, dy) = (case.f32("w", &[rows, cols])?, case.f32("dy", &[n, rows])?);
+    let eps = case.number("eps")?;
+
+    let packed = reference::quantize_weights(w, reference::absmean(w), rows, cols);
+    near("beta", &[packed.scale], case.f32("beta", &[1])?, 1e-6)?;
+    equal("t", &packed.unpack(), case.i8("t", &[rows, cols])?)?;
+    let (x, _) = reference::rmsnorm(h, gain, eps);
+    near_rows("x", &x, case.f32("x", &[n, cols])?, cols, 1e-6)?;
+    let (codes, norm, step) = reference::rmsnorm_quantize_f32(h, gain, eps);
+    equal("codes", &codes.q, case.i8("codes", &[n, cols])?)?;
+    let scale: Vec<f32> = step.iter().map(|step| 1.0 / step).collect();
+    near_rows("scale", &scale, case.f32("scale", &[n])?, 1, 1e-6)?;
+
+    let acc = reference::matmul_ternary(&codes.q, &packed);
+    let y = reference::scale_parts(&acc, &step, &[rows], &[packed.scale]);
+    near_rows("y", &y, case.f32("y", &[n, rows])?, rows, 1e-5)?;
+    let dx = reference::matmul_ternary_dx(&packed, dy);
+    let (dh, dgain) = reference::rmsnorm_backward(h, gain, &norm, &dx);
+    near_rows("dh", &dh, case.f32("dh", &[n, cols])?, cols, 1e-5)?;
+    near("dgain", &dgain, case.f32("dgain", &[cols])?, 1e-5)?;
+    let dw = reference::matmul_ternary_dw(dy, &step, &codes.q);
+    near("dw", &dw, case.f32("dw", &[rows, cols])?, 1e-5)
+}
+
+fn xent_rows(case: &Case) -> Outcome {
+    let [n, classes] = case.shape("logits")?;
+    let ignored: i32 = case.number("ignore")?;
+    let label = |&target: &i32| match target {
+        _ if target == ignored => Ok(IGNORE),
+        _ if (0..classes as i32).contains(&target) => Ok(target as u32),
+        _ => Err(format!("{}: target {target} of {classes} classes", case.name)),
+    };
+    let labels: Vec<u32> = case.i32("targets", &[n])?.iter().map(label).collect::<Result<_, _>>()?;
+    let got = reference::xent_rows(case.f32("logits", &[n, classes])?, &labels, classes, 0.0);
+    let counted = labels.iter().filter(|&&label| label != IGNORE).count();
+    let loss = got.losses.iter().sum::<f32>() / counted as f32;
+    near("loss", &[loss], case.f32("loss", &[1])?, 1e-5)?;
+    near("losses", &got.losses, case.f32("losses", &[n])?, 1e-5)?;
+    near_rows("lse", &got.lse, case.f32("lse", &[n])?, 1, 1e-5)?;
+    near("dlogits", &got.dz, case.f32("dlogits", &[n, classes])?, 1e-5)
+}
+
+fn clip(case: &Case) -> Outcome {
+    let most = case.number("max_norm")?;
+    let values = |name: &str| case.f32(name, &case.tensor(name)?.0);
+    let count = case.tensors.keys().filter(|name| name.starts_with("g.")).count();
+    let gradients: Vec<&[f32]> = (0..count).map(|i| values(&format!("g.{i}"))).collect::<Result<_, _>>()?;
+    let partials: Vec<f32> = gradients.iter().flat_map(|g| reference::square_sums(g)).collect();
+    let [factor, norm] = reference::clip_factor(&partials, most);
+    near("norm", &[norm], case.f32("norm", &[1])?, 1e-6)?;
+    for (i, g) in gradients.into_iter().enumerate() {
+        let clipped: Vec<f32> = g.iter().map(|g| factor * g).collect();
+        let name = format!("clipped.{i}");
+        near(&name, &clipped, values(&name)?, 1e-6)?;
+    }
+    Ok(())
+}
+
+// --- the tests -------------------------------------------------------------------------------------
+
+fn own_folder() -> PathBuf {
+    repository().join("tests/golden-lm")
+}
+
+fn load(folder: &Path) -> Result<Vec<Case>, String> {
+    cases::load(folder, |name| name == SKIPPED || kind(name).is_some())
+}
+
+#[test]
+fn every_golden_case_of_the_language_model_holds_on_the_twin() {
+    let folder = std::env::var_os("STERNA_GOLDEN_LM").map_or(own_folder(), PathBuf::from);
+    let cases = load(&folder).unwrap_or_else(|error| panic!("{error}"));
+    let (mut failures, mut counts) = (Vec::new(), BTreeMap::<&str, usize>::new());
+    for case in &cases {
+        let kind = case.text("kind").expect("a loaded case has a kind");
+        *counts.entry(kind).or_default() += 1;
+        if kind != SKIPPED
+            && let Err(error) = check(case)
+        {
+            failures.push(format!("{}: {error}", case.name));
+        }
+    }
+    let skipped =
+        counts.remove(SKIPPED).map(|count| format!("; {count} {SKIPPED} SKIPPED, nothing reads it yet"));
+    for (kind, ..) in KINDS {
+        if !counts.contains_key(kind) {
+            failures.push(format!("{} holds no case of kind {kind}", folder.display()));
+        }
+    }
+    let counts: Vec<String> = counts.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+    // Not println!, which a passing test swallows.
+    let line =
+        format!("\ngolden cases run on the twin: {}{}\n", counts.join(", "), skipped.unwrap_or_default());
+    std::io::stderr().write_all(line.as_bytes()).expect("stderr is open");
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// Moves one value by little: the largest float by 0.1 %, the largest code or id by one.
+fn falsify(values: &mut Values) {
+    match values {
+        Values::F32(values) => {
+            let largest = values.iter_mut().max_by(|a, b| a.abs().total_cmp(&b.abs())).expect("not empty");
+            *largest = if *largest == 0.0 { 1e-3 } else { 1.001 * *largest };
+        }
+        Values::I8(values) => {
+            let largest = values.iter_mut().max_by_key(|value| value.unsigned_abs()).expect("not empty");
+            *largest -= if *largest > 0 { 1 } else { -1 };
+        }
+        Values::I32(values) => values[0] = if values[0] == 0 { 1 } else { values[0] - 1 },
+        Values::U8(_) => panic!("no output is of bytes"),
+    }
+}
+
+#[test]
+fn a_falsified_output_is_found() {
+    for case in load(&own_folder()).unwrap() {
+        check(&case).unwrap_or_else(|error| panic!("{}: {error}", case.name));
+        for &output in kind(&case.metadata["kind"]).unwrap().2 {
+            let mut falsified = case.clone();
+            falsify(&mut falsified.tensors.get_mut(output).unwrap().1);
+            check(&falsified).expect_err(&format!("{}: {output} was falsified", case.name));
+        }
+    }
+}
