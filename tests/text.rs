@@ -456,6 +456,18 @@ fn validation_predicts_each_token_once() {
 }
 
 #[test]
+fn a_long_validation_is_several_batches() {
+    let gpu = gpu(Shaders::Plain);
+    // 401 sequences of 6, in batches of at most 1000 labels; the last sequence has one label.
+    let source = Text::whole(gpu, &[1; 2402], CONTEXT).expect("fits");
+    let evaluator = Evaluator::on(gpu, &Indifferent::new(gpu), &source).expect("fits");
+    assert_eq!((source.items(), evaluator.steps()), (401, 2));
+    let expected = 401.0 * (CLASSES as f64).ln() / 2401.0;
+    let score = evaluator.score().expect("a score");
+    assert!((score.loss - expected).abs() < 1e-6, "{} and {expected}", score.loss);
+}
+
+#[test]
 #[should_panic(expected = "6 ids are no sequence of 6 and the id after it")]
 fn a_text_without_a_sequence_is_our_mistake() {
     let _ = Text::drawn(gpu(Shaders::Plain), &[0; CONTEXT], CONTEXT, 0, 1);
