@@ -364,8 +364,10 @@ fn trainer(gpu: &Gpu) -> Trainer<Indifferent, Text> {
         batch: BATCH,
         smoothing: 0.0,
         shadow: true,
-        update: Update::Sgd(Sgd { momentum: 0.9, decay: 0.0 }),
+        update: Update::Sgd(Sgd { momentum: 0.9 }),
         rates: vec![0.1; STEPS * EPOCHS],
+        decays: vec![0.0; STEPS * EPOCHS],
+        clip: None,
     };
     Trainer::on(gpu, Indifferent::new(gpu), source, recipe).expect("fits")
 }
