@@ -18,11 +18,11 @@ fn main() -> Result<(), Error> {
     let mlp = Mlp::upload(&gpu, shape.clone(), &shape.initial(0))?;
     let on = mlp.activations(&gpu, BATCH)?;
 
-    // The learning rate of every step lies on the device: up for half an epoch, down to 0 in two.
+    // The learning rate of every step lies on the device, up for half an epoch, down to 0 in two; no weight decay.
     let rate = |step: usize| {
-        3e-3 * f64::min(step as f64 / (STEPS / 2) as f64, 1.0 - step as f64 / (2 * STEPS) as f64)
+        [3e-3 * f64::min(step as f64 / (STEPS / 2) as f64, 1.0 - step as f64 / (2 * STEPS) as f64), 0.0]
     };
-    let adamw = AdamW { beta1: 0.9, beta2: 0.999, eps: 1e-8, decay: 0.0 };
+    let adamw = AdamW { beta1: 0.9, beta2: 0.999, eps: 1e-8 };
     let schedule = gpu.upload("schedule", &[2 * STEPS, 4], &adamw.schedule((0..2 * STEPS).map(rate)))?;
 
     // One step, bound once. gather -> forward -> loss -> backward -> update and quantise. The loss moves the clock.
@@ -31,7 +31,7 @@ fn main() -> Result<(), Error> {
     step.extend(mlp.forward(&gpu, &on));
     step.push(mlp.loss(&gpu, &on, 0.0, &train.totals));
     step.extend(mlp.backward(&gpu, &on));
-    step.extend(mlp.params.update(&gpu, Update::AdamW(adamw), &train.totals.clock, &schedule));
+    step.extend(mlp.params.update(&gpu, Update::AdamW(adamw), None, &train.totals.clock, &schedule));
 
     for epoch in 0..2 {
         gpu.write(&train.order, &permutation(0, epoch, 60_000));

@@ -10,11 +10,11 @@
 
 use sha2::{Digest as _, Sha256};
 
-use crate::gpu::{Error, Gpu};
-use crate::model::{BATCH, Network, each_batch};
+use crate::gpu::{Dtype, Error, Gpu};
+use crate::model::{AnyShape, BATCH, Network, Product, TransformerShape, each_batch};
 use crate::random::{self, Stream};
 use crate::reference;
-use crate::store::Difference;
+use crate::store::{Difference, Model};
 use crate::ternary::{Packed, RMSNORM_EPS, TRITS, words};
 
 /// The integers of one product for a batch.
@@ -102,6 +102,92 @@ pub fn integers<T: Copy + Into<i32>>(
     Ok(all)
 }
 
+/// The inputs that every network of a shape is verified on, the same for ever: 64 images, or one sequence.
+pub fn fixed_inputs(shape: &AnyShape) -> Vec<i32> {
+    match shape {
+        AnyShape::Mlp(shape) => fixed_images(shape.dims[0]).into_iter().map(i32::from).collect(),
+        AnyShape::Transformer(shape) => {
+            let id = |at: usize| random::draw(1, Stream::Verify, 0, at as u32)[0] % shape.vocabulary as u32;
+            (0..shape.context).map(|at| id(at) as i32).collect()
+        }
+    }
+}
+
+/// The rows of floats that product `i` is verified on: nearly normal with the deviation 1.
+fn fixed_rows(i: usize, count: usize) -> Vec<f32> {
+    random::normal(2, Stream::Verify, i as u32, count, 1.0)
+}
+
+/// The integers of a network on the device over [`fixed_inputs`]. Where a product reads rows of floats, these are fixed
+/// too: floats of the layers before differ a little from device to device, the integers of given floats do not.
+///
+/// # Errors
+/// As [`network`].
+pub fn fixed(gpu: &Gpu, network: &dyn Network, shape: &AnyShape) -> Result<Vec<Integers>, Error> {
+    match shape {
+        AnyShape::Mlp(_) => integers(gpu, network, &fixed_inputs(shape)),
+        AnyShape::Transformer(_) => {
+            let inputs = fixed_inputs(shape);
+            let bound = network.bind(gpu, inputs.len() / network.inputs(), None)?;
+            gpu.write(&bound.input, &inputs);
+            let product = |(i, product): (usize, &Product)| {
+                if product.input.dtype() == Dtype::F32 {
+                    gpu.write(&product.input, &fixed_rows(i, product.input.len()));
+                }
+                gpu.run(&bound.forward[product.ops.clone()])?;
+                read(gpu, product)
+            };
+            bound.products.iter().enumerate().map(product).collect()
+        }
+    }
+}
+
+/// What [`fixed`] must give, by the CPU twin.
+///
+/// # Errors
+/// A clause, if this program does not run the network.
+pub fn fixed_twin(model: &Model) -> Result<Vec<Integers>, String> {
+    match AnyShape::of(&model.arch)? {
+        AnyShape::Mlp(shape) => {
+            let (packed, gains) = model.parts();
+            Ok(twin_integers(&packed, &gains, &fixed_images(shape.dims[0])))
+        }
+        AnyShape::Transformer(shape) => Ok(transformer_twin(&shape, model)),
+    }
+}
+
+/// The integers of every product of a transformer on the twin, each from its [`fixed_rows`]; down follows from gate|up.
+fn transformer_twin(shape: &TransformerShape, model: &Model) -> Vec<Integers> {
+    let matrices: Vec<&Packed> = model.matrices().collect();
+    // The embedding comes first, and the last gain after those of all layers.
+    let gains: Vec<&[f32]> = model.floats().skip(1).collect();
+    let mut all: Vec<Integers> = Vec::new();
+    let mut product = |codes: Vec<i8>, matrices: &[&Packed]| {
+        let words = matrices.iter().flat_map(|packed| packed.words.iter().copied()).collect();
+        let rows = matrices.iter().map(|packed| packed.rows).sum();
+        let acc =
+            reference::matmul_ternary(&codes, &Packed { rows, words, cols: matrices[0].cols, scale: 1.0 });
+        all.push(Integers { codes, acc: acc.clone() });
+        acc
+    };
+    for i in 0..shape.layers {
+        let &[q, k, v, o, gate, up, down] = &matrices[7 * i..][..7] else { unreachable!("seven of a layer") };
+        let &[g1, g2, g3, g4] = &gains[4 * i..][..4] else { unreachable!("four of a layer") };
+        let quantized = |j: usize, gain: &[f32]| {
+            let rows = fixed_rows(4 * i + j, shape.context * shape.width);
+            reference::rmsnorm_quantize_f32(&rows, gain, shape.eps)
+        };
+        product(quantized(0, g1).0.q, &[q, k, v]);
+        product(quantized(1, g2).0.q, &[o]);
+        let (codes, _, step) = quantized(2, g3);
+        let acc = product(codes.q, &[gate, up]);
+        let betas = [gate.scale, up.scale];
+        let (codes, ..) = reference::relu2_gate_quantize(&acc, &step, betas, g4, shape.eps);
+        product(codes.q, &[down]);
+    }
+    all
+}
+
 /// The digest of an MLP over images, on the CPU twin, plain and slow.
 ///
 /// # Panics
@@ -182,16 +268,16 @@ fn on_device<T: Copy + Into<i32>>(
     mut each: impl FnMut(usize, Vec<Integers>),
 ) -> Result<(), Error> {
     each_batch(gpu, network, inputs, batch, |bound, _, count| {
-        let mut products = Vec::new();
-        for product in &bound.pass.products {
-            let filled: Vec<u32> = gpu.download(&product.codes.q)?;
-            let rows = filled.chunks_exact(words(product.cols) * TRITS / 4);
-            let codes =
-                rows.flat_map(|row| row.iter().flat_map(|word| word.to_le_bytes()).take(product.cols));
-            let codes = codes.map(|code| code as i8).collect();
-            products.push(Integers { codes, acc: gpu.download(&product.acc)? });
-        }
-        each(count, products);
+        let products = bound.pass.products.iter().map(|product| read(gpu, product));
+        each(count, products.collect::<Result<_, Error>>()?);
         Ok(())
     })
+}
+
+/// Reads the integers of a product back.
+fn read(gpu: &Gpu, product: &Product) -> Result<Integers, Error> {
+    let filled: Vec<u32> = gpu.download(&product.codes.q)?;
+    let rows = filled.chunks_exact(words(product.cols) * TRITS / 4);
+    let codes = rows.flat_map(|row| row.iter().flat_map(|word| word.to_le_bytes()).take(product.cols));
+    Ok(Integers { codes: codes.map(|code| code as i8).collect(), acc: gpu.download(&product.acc)? })
 }

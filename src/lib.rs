@@ -26,12 +26,14 @@
 //! 3  train  measure  digest  report    steps, epochs, schedules; how fast this adapter is; every integer in one
 //!                        line; tables and pictures, of what was measured too
 //!    amd                 what AMD's compiler makes of a kernel, without a card
-//! 2  model, kernels/*    networks as lists of Ops, parameters by role; one small host file per shader
+//! 2  model, kernels/*    networks as lists of Ops: mlp, transformer; parameters by role; one small host file per shader
 //!    shader              what a shader's header says, and what drivers are given of it
 //! 1  gpu/*  reference    wgpu, named nowhere else | the CPU twin of every kernel (never of each other)
 //! 0  ternary  parameter  the format; names, shapes and roles
 //!    store/*             networks in files: one file per format
 //!    mnist  random  augment  digit    the digits, counter-based draws; pictures as digits
+//!    rotary              angles of positions
+//!    text/*              texts as ids of a vocabulary
 //!    content             what a file is, by how it begins
 //!    reason              why the system did not read or write it
 //! ```
@@ -76,7 +78,7 @@ pub mod amd;
 pub mod augment;
 #[cfg(feature = "cli")]
 pub mod cli;
-#[cfg(any(feature = "files", feature = "mnist", feature = "pictures"))]
+#[cfg(any(feature = "files", feature = "mnist", feature = "pictures", feature = "text"))]
 pub mod content;
 #[cfg(feature = "files")]
 pub mod digest;
@@ -94,11 +96,13 @@ pub mod reason;
 pub mod reference;
 #[cfg(feature = "cli")]
 pub mod report;
+pub mod rotary;
 #[cfg(feature = "cli")]
 pub mod shader;
 #[cfg(feature = "files")]
 pub mod store;
 pub mod ternary;
+pub mod text;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod train;
 

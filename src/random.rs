@@ -15,6 +15,8 @@ pub enum Stream {
     Augment = 3,
     /// The images that a network is verified on.
     Verify = 4,
+    /// Where the sequences of a step begin in a text.
+    Text = 5,
 }
 
 /// Four 32-bit words for counter `(a, b)` of a stream.
@@ -45,6 +47,22 @@ pub fn uniform(seed: u64, stream: Stream, tensor: u32, count: usize, bound: f32)
         .collect()
 }
 
+/// `count` floats of a nearly normal distribution with mean 0; `tensor` numbers the tensor they fill.
+///
+/// Each is the sum of sixteen uniform 16-bit numbers, in integers: so it is the same on every machine, which a logarithm
+/// would not be. No value is further than 6.93 standard deviations from 0.
+pub fn normal(seed: u64, stream: Stream, tensor: u32, count: usize, deviation: f32) -> Vec<f32> {
+    // The variance of the sum is 16 (2^32 - 1) / 12, its mean 16 (2^16 - 1) / 2.
+    let unit = f64::from(deviation) / (16.0 * (2f64.powi(32) - 1.0) / 12.0).sqrt();
+    (0..count)
+        .map(|i| {
+            let words = [0, 1].map(|half| draw(seed, stream, tensor, 2 * i as u32 + half));
+            let sum: u32 = words.into_iter().flatten().map(|word| (word & 0xffff) + (word >> 16)).sum();
+            (unit * (f64::from(sum) - 524_280.0)) as f32
+        })
+        .collect()
+}
+
 /// A permutation of `0..count` for one epoch (Fisher-Yates).
 pub fn permutation(seed: u64, epoch: u32, count: usize) -> Vec<u32> {
     let mut order: Vec<u32> = (0..count as u32).collect();
@@ -70,6 +88,16 @@ mod tests {
         assert_eq!(first, permutation(0, 0, 1000));
         first.sort_unstable();
         assert!(first.iter().enumerate().all(|(i, &x)| i as u32 == x));
+    }
+
+    #[test]
+    fn normal_has_the_moments_of_a_normal_distribution() {
+        let x = normal(7, Stream::Weights, 0, 100_000, 2.0);
+        let moment = |power: i32| x.iter().map(|x| f64::from(*x / 2.0).powi(power)).sum::<f64>() / 1e5;
+        // Standard errors: 1 / sqrt(1e5), sqrt(2 / 1e5) and sqrt(96 / 1e5); five of each. Of sixteen uniform numbers the
+        // fourth moment is 3 - 6 / 5 / 16 = 2.925.
+        assert!(moment(1).abs() < 0.016 && (moment(2) - 1.0).abs() < 0.023, "{} {}", moment(1), moment(2));
+        assert!((moment(4) - 2.925).abs() < 0.16, "{}", moment(4));
     }
 
     #[test]

@@ -1305,7 +1305,7 @@ fn logits_that_are_no_numbers_are_refused_by_file_image_class_and_value() {
         (vec!["predict", text(&path), text(&image)], "seven.png"),
         (vec!["predict", text(&path), "--index", "3"], "mnist test image 3"),
         (vec!["eval", text(&path)], "mnist test image 0"),
-        (vec!["verify", text(&path)], "fixed image"),
+        (vec!["verify", text(&path)], "fixed input"),
     ];
     // In the last layer the logits show it; before it RMSNorm would make zeros of everything.
     for (layer, last) in [(2, true), (0, false)] {

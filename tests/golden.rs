@@ -12,8 +12,8 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use common::cases::{Case, Values};
 use common::*;
-use safetensors::{Dtype, SafeTensors};
 use sterna::gpu::{Dtype::*, Gpu};
 use sterna::kernels::{self, AdamW, Totals, Trainable};
 use sterna::model::{Mlp, Precision, Shape, Update};
@@ -22,129 +22,6 @@ use sterna::ternary::Packed;
 
 /// What a check returns: nothing, or what is wrong in one sentence.
 type Outcome = Result<(), String>;
-
-// --- cases -----------------------------------------------------------------------------------------
-
-#[derive(Clone, Debug, PartialEq)]
-enum Values {
-    F32(Vec<f32>),
-    I8(Vec<i8>),
-    I32(Vec<i32>),
-    U8(Vec<u8>),
-}
-
-#[derive(Clone, Debug)]
-struct Case {
-    name: String,
-    metadata: HashMap<String, String>,
-    tensors: BTreeMap<String, (Vec<usize>, Values)>,
-}
-
-impl Case {
-    fn parse(name: &str, bytes: &[u8]) -> Result<Case, String> {
-        let unreadable = |error| format!("{name} is no safetensors file: {error}");
-        let (_, header) = SafeTensors::read_metadata(bytes).map_err(unreadable)?;
-        let mut tensors = BTreeMap::new();
-        for (tensor, view) in SafeTensors::deserialize(bytes).map_err(unreadable)?.iter() {
-            let data = view.data();
-            let values = match view.dtype() {
-                Dtype::F32 => {
-                    Values::F32(data.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect())
-                }
-                Dtype::I32 => {
-                    Values::I32(data.as_chunks().0.iter().map(|&b| i32::from_le_bytes(b)).collect())
-                }
-                Dtype::I8 => Values::I8(data.iter().map(|&b| b as i8).collect()),
-                Dtype::U8 => Values::U8(data.to_vec()),
-                other => return Err(format!("{name}: {tensor} is {other:?}")),
-            };
-            tensors.insert(tensor.to_string(), (view.shape().to_vec(), values));
-        }
-        let case =
-            Case { name: name.into(), metadata: header.metadata().clone().unwrap_or_default(), tensors };
-        kind(case.text("kind")?).map(|_| case)
-    }
-
-    fn text(&self, key: &str) -> Result<&str, String> {
-        let text = self.metadata.get(key).map(String::as_str);
-        text.ok_or_else(|| format!("{} has no metadata {key:?}", self.name))
-    }
-
-    fn number<T: std::str::FromStr>(&self, key: &str) -> Result<T, String> {
-        let text = self.text(key)?;
-        text.parse().map_err(|_| format!("{}: {key} is {text:?}", self.name))
-    }
-
-    fn tensor(&self, tensor: &str) -> Result<&(Vec<usize>, Values), String> {
-        self.tensors.get(tensor).ok_or_else(|| format!("{} has no tensor {tensor:?}", self.name))
-    }
-
-    /// The shape of a tensor of `N` dimensions, none of them empty.
-    fn shape<const N: usize>(&self, tensor: &str) -> Result<[usize; N], String> {
-        let shape = &self.tensor(tensor)?.0;
-        let wrong = || format!("{}: {tensor} has shape {shape:?}, expected {N} dimensions", self.name);
-        shape.as_slice().try_into().ok().filter(|shape: &[usize; N]| !shape.contains(&0)).ok_or_else(wrong)
-    }
-
-    /// A tensor's values, if it has this shape.
-    fn values(&self, tensor: &str, expected: &[usize]) -> Result<&Values, String> {
-        let (shape, values) = self.tensor(tensor)?;
-        if shape == expected {
-            return Ok(values);
-        }
-        Err(format!("{}: {tensor} has shape {shape:?}, expected {expected:?}", self.name))
-    }
-
-    fn f32(&self, tensor: &str, shape: &[usize]) -> Result<&[f32], String> {
-        match self.values(tensor, shape)? {
-            Values::F32(values) => Ok(values),
-            _ => Err(format!("{}: {tensor} is not f32", self.name)),
-        }
-    }
-
-    fn i8(&self, tensor: &str, shape: &[usize]) -> Result<&[i8], String> {
-        match self.values(tensor, shape)? {
-            Values::I8(values) => Ok(values),
-            _ => Err(format!("{}: {tensor} is not int8", self.name)),
-        }
-    }
-
-    fn u8(&self, tensor: &str, shape: &[usize]) -> Result<&[u8], String> {
-        match self.values(tensor, shape)? {
-            Values::U8(values) => Ok(values),
-            _ => Err(format!("{}: {tensor} is not u8", self.name)),
-        }
-    }
-
-    /// `labels`, each below `classes`.
-    fn labels(&self, shape: &[usize], classes: usize) -> Result<Vec<u32>, String> {
-        let Values::I32(labels) = self.values("labels", shape)? else {
-            return Err(format!("{}: labels is not int32", self.name));
-        };
-        let wrong = |label: &i32| format!("{}: label {label} of {classes} classes", self.name);
-        let below = |label: &&i32| !(0..classes as i32).contains(*label);
-        labels.iter().find(below).map_or(Ok(()), |label| Err(wrong(label)))?;
-        Ok(labels.iter().map(|&label| label as u32).collect())
-    }
-}
-
-/// The cases of a folder, by file name.
-fn load(folder: &Path) -> Result<Vec<Case>, String> {
-    let unreadable = |path: &Path, error| format!("cannot read {}: {error}", path.display());
-    let entries = fs::read_dir(folder).map_err(|error| unreadable(folder, error))?;
-    let paths: Result<Vec<PathBuf>, _> = entries.map(|entry| entry.map(|entry| entry.path())).collect();
-    let mut paths = paths.map_err(|error| unreadable(folder, error))?;
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "safetensors"));
-    paths.sort();
-    if paths.is_empty() {
-        return Err(format!("no golden cases (*.safetensors) in {}", folder.display()));
-    }
-    let read = |path: &PathBuf| {
-        let bytes = fs::read(path).map_err(|error| unreadable(path, error))?;
-        Case::parse(&path.display().to_string(), &bytes)
-    };
-    paths.iter().map(read).collect()
-}
 
 /// The folder that this run is about.
 fn folder() -> PathBuf {
@@ -188,7 +65,7 @@ struct Training {
     batch: usize,
     smoothing: f32,
     adamw: AdamW,
-    rate: f64,
+    now: [f64; 2],
 }
 
 /// What a training run leaves behind.
@@ -210,7 +87,7 @@ trait Side {
     fn rmsnorm(&self, x: &[f32], gain: &[f32], eps: f32, dy: &[f32]) -> Norm;
     fn softmax_xent(&self, z: &[f32], labels: &[u32], smoothing: f32) -> (f32, Vec<f32>);
     /// The weights after each step.
-    fn adamw(&self, constants: AdamW, rate: f64, w: &[f32], grads: &[f32]) -> Vec<f32>;
+    fn adamw(&self, constants: AdamW, now: [f64; 2], w: &[f32], grads: &[f32]) -> Vec<f32>;
     fn train(&self, training: &Training) -> Trained;
 }
 
@@ -250,9 +127,9 @@ impl Side for Twin {
         (loss / labels.len() as f32, dz)
     }
 
-    fn adamw(&self, constants: AdamW, rate: f64, w: &[f32], grads: &[f32]) -> Vec<f32> {
+    fn adamw(&self, constants: AdamW, now: [f64; 2], w: &[f32], grads: &[f32]) -> Vec<f32> {
         let steps = grads.len() / w.len();
-        let schedule = constants.schedule(vec![rate; steps]);
+        let schedule = constants.schedule(vec![now; steps]);
         let mut parameter = TwinParameter::new(w);
         let mut history = Vec::new();
         for (g, now) in grads.chunks_exact(w.len()).zip(schedule.chunks_exact(4)) {
@@ -264,10 +141,9 @@ impl Side for Twin {
 
     fn train(&self, training: &Training) -> Trained {
         let Training { shape, images, labels, batch, smoothing, adamw, .. } = training;
-        let undecayed = AdamW { decay: 0.0, ..*adamw };
         let mut layers: Vec<TwinLayer> =
             shape.layers().into_iter().zip(&training.parameters).map(TwinLayer::new).collect();
-        let schedule = adamw.schedule(vec![training.rate; training.steps]);
+        let schedule = adamw.schedule(vec![training.now; training.steps]);
         let order: Vec<u32> = (0..labels.len() as u32).collect();
         let mut trained = Trained { losses: Vec::new(), logits: Vec::new(), gradients: Vec::new() };
         for (step, now) in schedule.chunks_exact(4).enumerate() {
@@ -288,7 +164,7 @@ impl Side for Twin {
             }
             for (layer, gradient) in layers.iter_mut().zip(&gradients) {
                 layer.weight.step(*adamw, now, &gradient.weight);
-                layer.gain.step(undecayed, now, &gradient.gain);
+                layer.gain.step(*adamw, &[now[0], now[1], now[2], 0.0], &gradient.gain);
             }
             trained.losses.push(loss / *batch as f32);
             if step == 0 {
@@ -312,8 +188,9 @@ impl TwinParameter {
     }
 
     fn step(&mut self, constants: AdamW, now: &[f32], g: &[f32]) {
-        let AdamW { beta1, beta2, eps, decay } = constants;
-        let constants = reference::AdamW { beta1, beta2, eps, decay, now: [now[0], now[1], now[2]] };
+        let AdamW { beta1, beta2, eps } = constants;
+        let (decay, now) = (now[3], [now[0], now[1], now[2]]);
+        let constants = reference::AdamW { beta1, beta2, eps, decay, now };
         reference::adamw(constants, g, &mut self.value, &mut self.m, &mut self.v);
     }
 }
@@ -425,13 +302,14 @@ impl Side for Gpu {
         (read::<f32>(self, &totals.loss)[0] / batch as f32, read(self, &dz))
     }
 
-    fn adamw(&self, constants: AdamW, rate: f64, w: &[f32], grads: &[f32]) -> Vec<f32> {
+    fn adamw(&self, constants: AdamW, now: [f64; 2], w: &[f32], grads: &[f32]) -> Vec<f32> {
         let steps = grads.len() / w.len();
-        let schedule = upload(self, &[steps, 4], &constants.schedule(vec![rate; steps]));
+        let schedule = upload(self, &[steps, 4], &constants.schedule(vec![now; steps]));
+        let clip = upload(self, &[2], &[1.0f32, 0.0]);
         let clock = upload(self, &[2], &[0u32, 0]);
         let on = Trainable::zeros(self, "w", w.len()).expect("the case fits the adapter");
         self.write(&on.value, w);
-        let step = kernels::adamw(self, constants, &clock, &schedule, &on);
+        let step = kernels::adamw(self, constants, &clock, &schedule, &clip, &on);
         let mut history = Vec::new();
         for (t, g) in (1..).zip(grads.chunks_exact(w.len())) {
             self.write(&on.grad, g);
@@ -449,7 +327,7 @@ impl Side for Gpu {
             training.parameters.iter().flat_map(|layer| [&layer.weight[..], &layer.gain]).collect();
         let mlp = Mlp::upload(self, shape.clone(), &values).expect("the case fits the adapter");
         let on = mlp.activations(self, *batch).expect("the case fits the adapter");
-        let schedule = upload(self, &[*steps, 4], &adamw.schedule(vec![training.rate; *steps]));
+        let schedule = upload(self, &[*steps, 4], &adamw.schedule(vec![training.now; *steps]));
         let order = upload(self, &[count], &(0..count as u32).collect::<Vec<_>>());
         let images = self.upload_bytes("images", images).expect("the case fits the adapter");
         let labels = upload(self, &[count], labels);
@@ -467,7 +345,7 @@ impl Side for Gpu {
         step.extend(mlp.forward(self, &on));
         step.push(mlp.loss(self, &on, *smoothing, &totals));
         step.extend(mlp.backward(self, &on));
-        step.extend(mlp.params.update(self, Update::AdamW(*adamw), &totals.clock, &schedule));
+        step.extend(mlp.params.update(self, Update::AdamW(*adamw), None, &totals.clock, &schedule));
 
         let mut trained = Trained { losses: Vec::new(), logits: Vec::new(), gradients: Vec::new() };
         for i in 0..*steps {
@@ -509,6 +387,11 @@ const KINDS: [(&str, Check, &[&str]); 7] = [
 
 fn kind(name: &str) -> Result<&'static (&'static str, Check, &'static [&'static str]), String> {
     KINDS.iter().find(|kind| kind.0 == name).ok_or_else(|| format!("no kind of case is called {name:?}"))
+}
+
+/// The cases of a folder.
+fn load(folder: &Path) -> Result<Vec<Case>, String> {
+    cases::load(folder, |name| kind(name).is_ok())
 }
 
 fn check(case: &Case, side: &dyn Side) -> Outcome {
@@ -648,7 +531,7 @@ fn rmsnorm(case: &Case, side: &dyn Side) -> Outcome {
 fn softmax_xent(case: &Case, side: &dyn Side) -> Outcome {
     let [batch, classes] = case.shape("logits")?;
     let z = case.f32("logits", &[batch, classes])?;
-    let labels = case.labels(&[batch], classes)?;
+    let labels = case.below("labels", &[batch], classes)?;
     let smoothing = case.number("label_smoothing")?;
     let (loss, dz) = side.softmax_xent(z, &labels, smoothing);
     let may = xent_apart(z, &labels, smoothing);
@@ -659,27 +542,23 @@ fn softmax_xent(case: &Case, side: &dyn Side) -> Outcome {
     close("dlogits", &dz, case.f32("dlogits", &[batch, classes])?, |i| may.dz[i])
 }
 
-/// AdamW's constants and its learning rate.
-fn hyperparameters(case: &Case) -> Result<(AdamW, f64), String> {
-    let adamw = AdamW {
-        beta1: case.number("beta1")?,
-        beta2: case.number("beta2")?,
-        eps: case.number("eps")?,
-        decay: case.number("weight_decay")?,
-    };
-    Ok((adamw, case.number("lr")?))
+/// AdamW's constants, and learning rate and weight decay of every step.
+fn hyperparameters(case: &Case) -> Result<(AdamW, [f64; 2]), String> {
+    let adamw =
+        AdamW { beta1: case.number("beta1")?, beta2: case.number("beta2")?, eps: case.number("eps")? };
+    Ok((adamw, [case.number("lr")?, case.number("weight_decay")?]))
 }
 
 fn adamw(case: &Case, side: &dyn Side) -> Outcome {
     let [steps, count] = case.shape("grads")?;
     let (w0, grads) = (case.f32("w0", &[count])?, case.f32("grads", &[steps, count])?);
     let want = case.f32("w", &[steps, count])?;
-    let (constants, rate) = hyperparameters(case)?;
-    let got = side.adamw(constants, rate, w0, grads);
+    let (constants, now) = hyperparameters(case)?;
+    let got = side.adamw(constants, now, w0, grads);
     let mut bounds = vec![0.0; steps * count];
     for i in 0..count {
         let g: Vec<f32> = grads.iter().skip(i).step_by(count).copied().collect();
-        for (step, bound) in adamw_apart(constants, rate, w0[i], &g).into_iter().enumerate() {
+        for (step, bound) in adamw_apart(constants, now, w0[i], &g).into_iter().enumerate() {
             bounds[step * count + i] = bound;
         }
     }
@@ -687,9 +566,8 @@ fn adamw(case: &Case, side: &dyn Side) -> Outcome {
 }
 
 /// How far two runs of AdamW on one weight may lie apart after each step: its error, carried along.
-fn adamw_apart(constants: AdamW, rate: f64, w: f32, grads: &[f32]) -> Vec<f64> {
-    let [beta1, beta2, eps, decay] =
-        [constants.beta1, constants.beta2, constants.eps, constants.decay].map(f64::from);
+fn adamw_apart(constants: AdamW, [rate, decay]: [f64; 2], w: f32, grads: &[f32]) -> Vec<f64> {
+    let [beta1, beta2, eps] = [constants.beta1, constants.beta2, constants.eps].map(f64::from);
     // A beta enters rounded to f32, which 1 - beta and 1 - beta^t magnify.
     let complement = |beta: f64| 1.0 + beta / (1.0 - beta);
     let correction = |beta: f64, t: i32| 1.0 + f64::from(t) * beta.powi(t) / (1.0 - beta.powi(t));
@@ -754,17 +632,17 @@ fn training(case: &Case) -> Result<Training, String> {
         })
     };
     let parameters: Result<_, String> = shape.layers().into_iter().enumerate().map(layer).collect();
-    let (adamw, rate) = hyperparameters(case)?;
+    let (adamw, now) = hyperparameters(case)?;
     Ok(Training {
         parameters: parameters?,
         shape,
         images: case.u8("images", &[steps, batch, pixels])?.to_vec(),
-        labels: case.labels(&[steps, batch], classes)?,
+        labels: case.below("labels", &[steps, batch], classes)?,
         steps,
         batch,
         smoothing: case.number("label_smoothing")?,
         adamw,
-        rate,
+        now,
     })
 }
 

@@ -11,7 +11,19 @@ use sterna::kernels::{OPERATIONS, PROBES};
 
 /// The floors of `src/lib.rs`, the lowest first.
 const FLOORS: [&[&str]; 5] = [
-    &["ternary", "parameter", "mnist", "random", "augment", "digit", "store", "content", "reason"],
+    &[
+        "ternary",
+        "parameter",
+        "mnist",
+        "random",
+        "rotary",
+        "augment",
+        "digit",
+        "store",
+        "text",
+        "content",
+        "reason",
+    ],
     &["gpu", "reference"],
     &["kernels", "model", "shader"],
     &["train", "digest", "report", "measure", "amd"],
@@ -203,7 +215,7 @@ fn may_import(from: &str, to: &str) -> bool {
         // A layer is a list of kernels, and files hold what the format defines.
         ("model", "kernels") | ("store", "ternary" | "parameter") => true,
         // Every reader asks what a file is.
-        ("store" | "mnist" | "digit", "content") => true,
+        ("store" | "mnist" | "digit" | "text", "content") => true,
         ("store" | "mnist", "reason") => true,
         // A page shows what was measured.
         ("report", "measure") => true,
@@ -353,8 +365,8 @@ fn twins(tree: &Tree, operations: &[Vec<&str>], probes: &[Vec<&str>]) -> Vec<Str
         if probes.contains(variants) {
             continue;
         }
-        let twin = exports(text("src/reference.rs"), base);
-        need(twin, format!("{base}: no `pub fn {base}` in src/reference.rs"));
+        let twin = tree.iter().any(|(path, text)| path.starts_with("src/reference/") && exports(text, base));
+        need(twin, format!("{base}: no `pub fn {base}` in src/reference"));
         let body = format!("fn {base}(");
         need(text("tests/kernels.rs").contains(&body), format!("{base}: no `{body}` in tests/kernels.rs"));
     }
@@ -476,8 +488,8 @@ fn every_check_notices_a_broken_text() {
         (floors, "src/store/packed.rs", "use crate::random;", "store imports random of floor 0"),
         (floors, "src/mnist.rs", "use crate::random;", "mnist imports random of floor 0"),
         (floors, "src/mnist.rs", "use super::{io, gpu};", "src/mnist.rs:1: mnist imports gpu"),
-        (floors, "src/reference.rs", "use crate::gpu::Gpu;", "reference imports gpu"),
-        (floors, "src/reference.rs", "use crate::kernels;", "reference imports kernels"),
+        (floors, "src/reference/norm.rs", "use crate::gpu::Gpu;", "reference imports gpu"),
+        (floors, "src/reference/norm.rs", "use crate::kernels;", "reference imports kernels"),
         (floors, "src/gpu/op.rs", "use crate::reference;", "gpu imports reference"),
         (floors, "src/gpu/op.rs", "use super::super::kernels;", "src/gpu/op.rs:1: gpu imports kernels"),
         (floors, "src/kernels/relu.rs", "use crate::reference;", "kernels imports reference"),
@@ -533,7 +545,7 @@ fn a_missing_or_orphaned_file_is_noticed() {
         ("shaders/snippets/b.wgsl", ""),
         ("src/kernels/a.rs", "pub fn a() {}"),
         ("src/kernels/mod.rs", ""),
-        ("src/reference.rs", "pub use crate::ternary::{a, b};"),
+        ("src/reference/a.rs", "pub use crate::ternary::{a, b};"),
         ("tests/kernels.rs", "fn a(gpu: &Gpu) {}"),
     ];
     let whole = Tree::from(files.map(|(path, text)| (path.to_string(), text.to_string())));

@@ -22,7 +22,7 @@ use sterna::store::{
 };
 use sterna::ternary::Packed;
 use sterna::train::{
-    Ended, Epoch, Evaluator, Heard, MODEL, Observer, Recipe, Run, RunFolder, Source, Standing, Trainer,
+    Ended, Epoch, Evaluator, Files, Heard, MODEL, Observer, Recipe, Run, RunFolder, Source, Standing, Trainer,
 };
 
 const VOCABULARY: usize = 128;
@@ -167,7 +167,7 @@ impl Network for Tied {
             ];
             Op::mark(&mut ops, &format!("backward / layer {i}"));
             layers.push(ops);
-            products.push(Product { codes, cols: WIDTH, acc });
+            products.push(Product { input: from.clone(), ops: first..first + 3, codes, cols: WIDTH, acc });
         }
         backward.extend(layers.into_iter().rev().flatten());
         backward.push(kernels::matmul_f32_dw(gpu, &both_dy, &both_x, &embedding.grad));
@@ -215,6 +215,10 @@ impl Source for Follows {
         self.items
     }
 
+    fn labels(&self) -> usize {
+        self.items
+    }
+
     fn aim(&self) -> Vec<(Tensor, Fill)> {
         vec![(self.order.clone(), Fill::permutation(9))]
     }
@@ -232,7 +236,7 @@ const EPOCHS: usize = 12;
 /// A fresh training of 300 items in batches of 64: four steps and a short one for each epoch.
 fn trainer(gpu: &Gpu, rate: f64) -> Trainer<Tied, Follows> {
     let network = Tied { params: Params::upload(gpu, &parameters(), &initial()).expect("fits") };
-    let adamw = AdamW { beta1: 0.9, beta2: 0.999, eps: 1e-8, decay: 0.01 };
+    let adamw = AdamW { beta1: 0.9, beta2: 0.999, eps: 1e-8 };
     let recipe = Recipe {
         epochs: EPOCHS,
         batch: 64,
@@ -240,6 +244,8 @@ fn trainer(gpu: &Gpu, rate: f64) -> Trainer<Tied, Follows> {
         shadow: true,
         update: Update::AdamW(adamw),
         rates: (0..5 * EPOCHS).map(|step| rate * (1.0 - step as f64 / (5 * EPOCHS) as f64)).collect(),
+        decays: vec![0.01; 5 * EPOCHS],
+        clip: None,
     };
     Trainer::on(gpu, network, Follows::new(gpu, 300), recipe).expect("fits")
 }
@@ -353,6 +359,9 @@ fn where_it_diverges_is_found() {
     assert!((1..=5).contains(&fault.step) && !fault.tensor.starts_with("parameters"), "{fault:?}");
 }
 
+/// A run of it writes no files but those that every run has.
+const FILES: Files = Files { begun: &[], epoch: &[], ended: &[] };
+
 /// Asks for a stop after an epoch, or never.
 struct Silent {
     stop_after: usize,
@@ -400,7 +409,7 @@ fn a_run_of_it_has_files_and_is_taken_up_again() {
             elapsed: 0.0,
         }
     };
-    let mut first = run(trainer(gpu, 0.01), RunFolder::create(&path, false).expect("created"));
+    let mut first = run(trainer(gpu, 0.01), RunFolder::create(&path, FILES, false).expect("created"));
     first.begin().expect("saved");
     let mut observer = Silent { stop_after: 3, epochs: Vec::new() };
     assert!(matches!(first.train(None, &mut observer), Ok(Ended::Interrupted)));
@@ -410,7 +419,7 @@ fn a_run_of_it_has_files_and_is_taken_up_again() {
     let progress = file.progress.as_ref().expect("it can be trained on");
     assert_eq!((progress.epoch, progress.step), (3, 0));
     let from = Standing { epoch: 3, planned: EPOCHS, total: EPOCHS, ended: false };
-    let (again, epochs) = RunFolder::reopen(&path.join(MODEL), from, false).expect("reopened");
+    let (again, epochs) = RunFolder::reopen(&path.join(MODEL), FILES, from, false).expect("reopened");
     assert_eq!(epochs.len(), 3);
     assert!(
         epochs[2].flips.is_some_and(|flips| flips > 0.0) && epochs[2].zeros.len() == LAYERS,

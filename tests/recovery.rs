@@ -13,10 +13,10 @@ use std::time::{Duration, Instant, SystemTime};
 use common::process::{adapter_flags, code, idx, program, stderr, text};
 use common::{Shaders, gpu};
 use sterna::mnist::{Dataset, Split};
-use sterna::model::Precision;
+use sterna::model::{Mlp, Precision};
 use sterna::random::{self, Stream};
 use sterna::store::{Checkpoint, Progress};
-use sterna::train::{Augment, Config, Heard, Optimizer, Trainer};
+use sterna::train::{Augment, Config, Digits, Heard, Optimizer, Trainer};
 
 /// Images of 10 x 12 in three classes, which a network learns in a few steps.
 fn set(images: usize) -> Dataset {
@@ -41,7 +41,7 @@ fn any(what: &str, most: usize) -> usize {
 // --- the library -----------------------------------------------------------------------------------
 
 /// Where a training stands, as a file.
-fn file(trainer: &Trainer) -> Result<Checkpoint, sterna::gpu::Error> {
+fn file(trainer: &Trainer<Mlp, Digits>) -> Result<Checkpoint, sterna::gpu::Error> {
     trainer.checkpoint(&trainer.network.shape.arch(), serde_json::Value::Null)
 }
 

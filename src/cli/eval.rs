@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{DataFlags, DeviceFlags, Outcome, Verdict, failure, shown};
 use super::{network, runs};
 use crate::digest;
-use crate::model::{Precision, logits};
+use crate::model::{Mlp, Precision, logits};
 use crate::report::confusion_table;
 use crate::train::{Evaluator, classes};
 
@@ -42,9 +42,10 @@ pub fn run(flags: &Flags) -> Outcome {
     let model = runs::model_or_newest(flags.model.as_deref(), &what, runs::trained_on(&data))?;
     let network = network::open(&model)?;
     let data = flags.data.turned_for(data, &network.about);
-    network::takes(&network, &model, &data)?;
+    let shape = network::mlp(&network, &model)?;
+    network::takes(shape, &model, &data)?;
     let gpu = flags.device.open()?;
-    let mlp = network.upload(&gpu).map_err(failure)?;
+    let mlp = Mlp::new(shape.clone(), network.params(&gpu).map_err(failure)?);
     let evaluator = Evaluator::new(&gpu, &mlp, &data.test).map_err(failure)?;
     let test = evaluator.score().map_err(failure)?;
     let logits = logits(&gpu, &mlp, &data.test.images).map_err(failure)?;

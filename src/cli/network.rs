@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::{Failure, failure, shown};
 use crate::gpu::{Error, Gpu};
 use crate::mnist::Dataset;
-use crate::model::{Mlp, Opened, each_batch};
+use crate::model::{AnyShape, Mlp, Opened, Shape, each_batch};
 use crate::store::{FileError, Model};
 
 /// Reads a file, and says on stderr what was assumed and what is left out of one that is not ours.
@@ -18,14 +18,28 @@ pub fn open(path: &Path) -> Result<Opened, Failure> {
 
 /// The ternary network that the CPU finds in an opened file.
 pub fn model(opened: &Opened, path: &Path) -> Result<Model, Failure> {
-    let model =
-        opened.model().map_err(|what| super::unread(FileError::Content { path: path.into(), what }))?;
-    Ok(model.into_owned())
+    Ok(opened.model().map_err(|what| unread(path, what))?.into_owned())
 }
 
-/// Refuses a set that a network was not made for.
-pub fn takes(opened: &Opened, path: &Path, data: &Dataset) -> Result<(), Failure> {
-    let dims = &opened.shape.dims;
+/// Says of a file what is wrong with it.
+pub fn unread(path: &Path, what: String) -> Failure {
+    super::unread(FileError::Content { path: path.into(), what })
+}
+
+/// The constants of an opened MLP, for commands that are about pictures. Refuses another network.
+pub fn mlp<'a>(opened: &'a Opened, path: &Path) -> Result<&'a Shape, Failure> {
+    match &opened.shape {
+        AnyShape::Mlp(shape) => Ok(shape),
+        AnyShape::Transformer(_) => Err(unread(
+            path,
+            "holds a network of text, but this command is about pictures: name an MLP".into(),
+        )),
+    }
+}
+
+/// Refuses a set that an MLP was not made for.
+pub fn takes(shape: &Shape, path: &Path, data: &Dataset) -> Result<(), Failure> {
+    let dims = &shape.dims;
     if dims.first() == Some(&data.pixels()) && dims.last() == Some(&data.classes) {
         return Ok(());
     }

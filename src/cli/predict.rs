@@ -10,6 +10,7 @@ use super::{DataFlags, DeviceFlags, Failure, Outcome, Verdict, failure, object, 
 use super::{network, runs};
 use crate::digit;
 use crate::mnist::Dataset;
+use crate::model::Mlp;
 use crate::reason::unread;
 use crate::store::{Format, Mapped};
 use crate::train::Found;
@@ -83,7 +84,8 @@ pub fn run(flags: &Flags) -> Outcome {
         })?
     };
     let network = network::open(&model)?;
-    let wanted = network.shape.dims[0];
+    let shape = network::mlp(&network, &model)?;
+    let wanted = shape.dims[0];
     let data = data.map(|data| flags.data.turned_for(data, &network.about));
     let inputs = inputs(flags, &pictures, data.as_ref())?;
     for Input { file, size: [width, height], .. } in &inputs {
@@ -95,7 +97,7 @@ pub fn run(flags: &Flags) -> Outcome {
         }
     }
     let gpu = flags.device.open()?;
-    let mlp = network.upload(&gpu).map_err(failure)?;
+    let mlp = Mlp::new(shape.clone(), network.params(&gpu).map_err(failure)?);
     let images: Vec<u8> = inputs.iter().flat_map(|input| &input.pixels).copied().collect();
     let (logits, milliseconds) = network::logits(&gpu, &mlp, &images).map_err(failure)?;
     network::finite(&model, |i| inputs[i].file.clone(), logits.iter().map(|row| &row[..]))?;
@@ -135,7 +137,10 @@ impl Flags {
         let pictures: Vec<&Path> =
             picture.into_iter().chain(self.images.iter().map(PathBuf::as_path)).collect();
         if pictures.is_empty() && self.index.is_empty() {
-            let of = model.map(runs::model).transpose()?.map_or(String::new(), |file| format!(" for {}", shown(&file)));
+            let of = model
+                .map(runs::model)
+                .transpose()?
+                .map_or(String::new(), |file| format!(" for {}", shown(&file)));
             return Err(failure(format!(
                 "there is nothing to look at{of}: name a picture, or a test digit by --index"
             )));

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::arguments::count;
 use super::{DataFlags, DeviceFlags, Outcome, Verdict, failure, network, runs, shown};
 use crate::digest;
-use crate::model::{Precision, logits};
+use crate::model::{Mlp, Precision, logits};
 use crate::report::Walk;
 
 #[derive(Args)]
@@ -56,9 +56,10 @@ pub fn run(flags: &Flags) -> Outcome {
     let network = network::open(&path)?;
     let known = super::data_folder(&network.about);
     let data = DataFlags { data: flags.data.folder().or(known), ..flags.data }.load_for(&network.about)?;
-    network::takes(&network, &path, &data)?;
+    let shape = network::mlp(&network, &path)?;
+    network::takes(shape, &path, &data)?;
     let (image, label) = network::test_image(&data, flags.index)?;
-    let dims = &network.shape.dims;
+    let dims = &shape.dims;
     for (layer, &neuron) in flags.neuron.iter().enumerate() {
         match dims.get(layer + 1) {
             None => {
@@ -81,13 +82,13 @@ pub fn run(flags: &Flags) -> Outcome {
         super::place(png, flags.force)?;
     }
     let gpu = flags.device.open()?;
-    let mlp = network.upload(&gpu).map_err(failure)?;
+    let mlp = Mlp::new(shape.clone(), network.params(&gpu).map_err(failure)?);
     let device = logits(&gpu, &mlp, image).map_err(failure)?;
     let name = format!("{} test image {}", data.name, flags.index);
     network::finite(&path, |_| name.clone(), std::iter::once(&device[..]))?;
 
-    let (eps, chosen) = (network.shape.eps, &flags.neuron[..]);
-    let (walk, difference) = match network.shape.precision {
+    let (eps, chosen) = (shape.eps, &flags.neuron[..]);
+    let (walk, difference) = match shape.precision {
         Precision::Ternary => {
             let (packed, gains) = network::model(&network, &path)?.parts();
             let twin = digest::twin_integers(&packed, &gains, image);
@@ -107,7 +108,7 @@ pub fn run(flags: &Flags) -> Outcome {
     let apart = walk.logits.iter().zip(&device).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     let integers = dims.iter().sum::<usize>() + dims[1..dims.len() - 1].iter().sum::<usize>();
     let near = if apart == 0.0 { "to the bit".into() } else { format!("within {apart:.1e}") };
-    let verdict = match (network.shape.precision, &difference) {
+    let verdict = match (shape.precision, &difference) {
         (Precision::F32, _) => {
             format!("The device computes the same logits {near}, for floats are rounded")
         }

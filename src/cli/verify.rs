@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{DeviceFlags, Failure, Outcome, Verdict, failure, shown};
 use super::{network, runs};
-use crate::digest::{self, Digest, IMAGES, Integers};
+use crate::digest::{self, Digest, Integers};
 use crate::model::logits;
 use crate::report::{columns, thousands};
 use crate::store::{Difference, Model};
@@ -43,29 +43,30 @@ Examples:
 
 pub fn run(flags: &Flags) -> Outcome {
     let file = runs::model_or_newest(flags.file.as_deref(), "with ternary weights", runs::ternary)?;
-    let network = network::open(&file)?;
-    let model = network::model(&network, &file)?;
+    let opened = network::open(&file)?;
+    let model = network::model(&opened, &file)?;
     let against = flags.against.as_deref().map(runs::model).transpose()?;
     let other = against.as_deref().map(open).transpose()?;
     let gpu = flags.device.open()?;
-    let mlp = network.upload(&gpu).map_err(failure)?;
-    let (packed, gains) = model.parts();
+    let network = opened.upload(&gpu).map_err(failure)?;
 
-    let images = digest::fixed_images(packed[0].cols);
     super::tell(format!("{} on {} and in the CPU twin", shown(&file), super::gpu_line(&gpu)));
-    let device = digest::integers(&gpu, &mlp, &images).map_err(failure)?;
-    let twin = digest::twin_integers(&packed, &gains, &images);
+    let device = digest::fixed(&gpu, &*network, &opened.shape).map_err(failure)?;
+    let twin = digest::fixed_twin(&model).map_err(|what| network::unread(&file, what))?;
     // Integers do not see a scale under which no logit is a number.
-    let floats = logits(&gpu, &mlp, &images).map_err(failure)?;
-    network::finite(&file, |i| format!("fixed image {i}"), floats.chunks_exact(floats.len() / IMAGES))?;
+    let inputs = digest::fixed_inputs(&opened.shape);
+    let floats = logits(&gpu, &*network, &inputs).map_err(failure)?;
+    let items = inputs.len() / network.inputs();
+    let rows = items * network.rows();
+    network::finite(&file, |i| format!("fixed input {i}"), floats.chunks_exact(floats.len() / rows))?;
     // What the device holds after all that, of a checkpoint what it made of the shadow weights itself.
     let mut held = model.clone();
-    let trits = mlp.params.packed(&gpu).map_err(failure)?;
+    let trits = network.params().packed(&gpu).map_err(failure)?;
     held.matrices_mut().zip(trits).for_each(|(held, packed)| *held = packed);
 
     let here = [("the device".into(), "the CPU".into()), ("the device".into(), "the CPU twin".into())];
     let mut found: Vec<(Difference, (String, String))> =
-        [held.first_difference(&model), digest::first_difference(&device, &twin, IMAGES)]
+        [held.first_difference(&model), digest::first_difference(&device, &twin, rows)]
             .into_iter()
             .zip(here)
             .filter_map(|(difference, between)| Some((difference?, between)))
@@ -75,13 +76,15 @@ pub fn run(flags: &Flags) -> Outcome {
         found.extend(model.first_difference(other).map(|difference| (difference, between)));
     }
 
-    super::say(table(&model, found.first().map(|(difference, _)| difference)))?;
-    let digest = hex(&device);
-    super::say(format!("Digest over {IMAGES} fixed images: {digest}"))?;
-    let digest_against = other.as_ref().map(|(_, other)| {
-        let (packed, gains) = other.parts();
-        hex(&digest::twin_integers(&packed, &gains, &digest::fixed_images(packed[0].cols)))
-    });
+    super::say(table(&device, rows, found.first().map(|(difference, _)| difference)))?;
+    let digest = hex(&device, items);
+    super::say(format!("Digest over {items} fixed inputs: {digest}"))?;
+    let digest_against = match &other {
+        Some((path, other)) => {
+            Some(hex(&digest::fixed_twin(other).map_err(|what| network::unread(path, what))?, items))
+        }
+        None => None,
+    };
     if let (Some((path, _)), Some(digest)) = (&other, &digest_against) {
         super::say(format!("Digest of {}: {digest}", shown(path)))?;
     }
@@ -103,7 +106,7 @@ pub fn run(flags: &Flags) -> Outcome {
         });
         let line = json!({
             "equal": found.is_empty(), "digest": digest, "first_difference": first, "path": super::named(&file),
-            "against": against.as_deref().map(super::named), "digest_against": digest_against, "images": IMAGES,
+            "against": against.as_deref().map(super::named), "digest_against": digest_against, "images": items,
         });
         let mut line = super::object(line);
         line.extend(super::device_json(&gpu));
@@ -117,24 +120,25 @@ fn open(path: &Path) -> Result<(&Path, Model), Failure> {
     Ok((path, network::model(&network::open(path)?, path)?))
 }
 
-fn hex(layers: &[Integers]) -> String {
+fn hex(products: &[Integers], items: usize) -> String {
     let mut digest = Digest::default();
-    digest.feed(IMAGES, layers);
+    digest.feed(items, products);
     digest.hex()
 }
 
-/// A line for each layer with what was compared, up to the first difference.
-fn table(model: &Model, first: Option<&Difference>) -> String {
-    let mut rows = vec![["layer", "trits", "codes", "accumulators", ""].map(String::from).to_vec()];
-    for (i, packed) in model.matrices().enumerate() {
+/// A line for each product with what was compared, up to the first difference.
+fn table(products: &[Integers], rows: usize, first: Option<&Difference>) -> String {
+    let mut lines = vec![["layer", "trits", "codes", "accumulators", ""].map(String::from).to_vec()];
+    for (i, Integers { codes, acc }) in products.iter().enumerate() {
         let said = match first.map(|difference| difference.layer) {
             Some(Some(layer)) if i == layer => "differs",
             Some(Some(layer)) if i > layer => "-",
             _ => "equal",
         };
-        let counts = [packed.rows * packed.cols, IMAGES * packed.cols, IMAGES * packed.rows].map(thousands);
-        let name = format!("{i}  {} <- {}", packed.rows, packed.cols);
-        rows.push([name].into_iter().chain(counts).chain([said.into()]).collect());
+        let [inputs, outputs] = [codes.len(), acc.len()].map(|count| count / rows);
+        let counts = [inputs * outputs, codes.len(), acc.len()].map(thousands);
+        let name = format!("{i}  {outputs} <- {inputs}");
+        lines.push([name].into_iter().chain(counts).chain([said.into()]).collect());
     }
-    columns(&rows)
+    columns(&lines)
 }

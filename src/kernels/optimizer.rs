@@ -6,12 +6,12 @@ use crate::ternary::BLOCK;
 
 // --- adamw ----------------------------------------------------------------------------------------
 
-params! { struct AdamwParams { count: u32, decayed: u32, beta1: f32, beta2: f32, eps: f32, decay: f32 } }
+params! { struct AdamwParams { count: u32, decayed: u32, beta1: f32, beta2: f32, eps: f32 } }
 
 pub static ADAMW: Kernel =
     Kernel::new::<AdamwParams>("adamw", text!("train/adamw", "snippets/block_sum", "snippets/grid"));
 
-/// AdamW's constants; the learning rate lives in the schedule.
+/// AdamW's constants; learning rate and weight decay live in the schedule.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamW {
     /// Decay of the first moment.
@@ -20,19 +20,18 @@ pub struct AdamW {
     pub beta2: f32,
     /// Added to the root of the second moment.
     pub eps: f32,
-    /// Decoupled weight decay, times the learning rate per step.
-    pub decay: f32,
 }
 
 impl AdamW {
-    /// One row `{lr, 1 / (1 - beta1^t), 1 / sqrt(1 - beta2^t), 0}` of the schedule per step `t = 1, 2, ...`.
-    pub fn schedule(&self, rates: impl IntoIterator<Item = f64>) -> Vec<f32> {
+    /// One row `{lr, 1 / (1 - beta1^t), 1 / sqrt(1 - beta2^t), decay}` of the schedule per step `t = 1, 2, ...`, of which
+    /// the learning rate and the weight decay are given. The decay is decoupled: `lr decay` of a weight per step.
+    pub fn schedule(&self, steps: impl IntoIterator<Item = [f64; 2]>) -> Vec<f32> {
         let correction = |beta: f32, t: i32| 1.0 - f64::from(beta).powi(t);
-        let row = |(step, rate): (usize, f64)| {
+        let row = |(step, [rate, decay]): (usize, [f64; 2])| {
             let t = step as i32 + 1;
-            [rate, 1.0 / correction(self.beta1, t), 1.0 / correction(self.beta2, t).sqrt(), 0.0]
+            [rate, 1.0 / correction(self.beta1, t), 1.0 / correction(self.beta2, t).sqrt(), decay]
         };
-        rates.into_iter().enumerate().flat_map(row).map(|x| x as f32).collect()
+        steps.into_iter().enumerate().flat_map(row).map(|x| x as f32).collect()
     }
 }
 
@@ -94,46 +93,95 @@ impl Trainable {
     }
 }
 
-/// One AdamW step of `on.value` by `on.grad`; the learning rate and the bias corrections of step `t = clock[0]`,
-/// counted from 1, come from row `t - 1` of `schedule[steps, 4]`, see [`AdamW::schedule`].
-pub fn adamw(gpu: &Gpu, constants: AdamW, clock: &Tensor, schedule: &Tensor, on: &Trainable) -> Op {
+/// One AdamW step of `on.value` by `clip[0] on.grad`; the learning rate, the bias corrections and the weight decay of
+/// step `t = clock[0]`, counted from 1, come from row `t - 1` of `schedule[steps, 4]`, see [`AdamW::schedule`].
+/// `clip[2]` is [`clip_factor`](super::clip_factor())'s, or begins with 1 where nothing clips.
+pub fn adamw(
+    gpu: &Gpu,
+    constants: AdamW,
+    clock: &Tensor,
+    schedule: &Tensor,
+    clip: &Tensor,
+    on: &Trainable,
+) -> Op {
     expect("adamw", clock, U32, &[2]);
     expect("adamw", schedule, F32, &[schedule.len() / 4, 4]);
+    expect("adamw", clip, F32, &[2]);
     on.expect("adamw");
-    let AdamW { beta1, beta2, eps, decay } = constants;
+    let AdamW { beta1, beta2, eps } = constants;
     let (count, decayed) = (on.value.len() as u32, on.decayed as u32);
-    let params = AdamwParams { count, decayed, beta1, beta2, eps, decay };
-    let cost = Cost { bytes: 7 * on.value.bytes() + on.sums.bytes(), ops: 17 * u64::from(count) };
-    let tensors = [clock, schedule, &on.grad, &on.value, &on.moments.m, &on.moments.v, &on.sums];
+    let params = AdamwParams { count, decayed, beta1, beta2, eps };
+    let cost = Cost { bytes: 7 * on.value.bytes() + on.sums.bytes(), ops: 18 * u64::from(count) };
+    let tensors = [clock, schedule, clip, &on.grad, &on.value, &on.moments.m, &on.moments.v, &on.sums];
     gpu.op(&ADAMW, params, &tensors, Grid::Groups(on.sums.len()), cost)
 }
 
 // --- sgd ------------------------------------------------------------------------------------------
 
-params! { struct SgdParams { count: u32, decayed: u32, momentum: f32, decay: f32 } }
+params! { struct SgdParams { count: u32, decayed: u32, momentum: f32 } }
 
 pub static SGD: Kernel =
     Kernel::new::<SgdParams>("sgd", text!("train/sgd", "snippets/block_sum", "snippets/grid"));
 
-/// Constants of stochastic gradient descent; the learning rate lives in the schedule.
+/// Constants of stochastic gradient descent; learning rate and weight decay live in the schedule.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sgd {
     /// Share of the last update that is made again.
     pub momentum: f32,
-    /// Decoupled weight decay, times the learning rate per step.
-    pub decay: f32,
 }
 
-/// One step of `on.value` by `on.grad` with momentum: `m <- momentum m + g`, `w <- w - lr (m + decay w)`; the
-/// learning rate comes from the schedule as [`adamw`](super::adamw())'s.
-pub fn sgd(gpu: &Gpu, constants: Sgd, clock: &Tensor, schedule: &Tensor, on: &Trainable) -> Op {
+/// One step of `on.value` by `g = clip[0] on.grad` with momentum: `m <- momentum m + g`, `w <- w - lr (m + decay w)`;
+/// `lr` and `decay` come from the first and the last column of the schedule, as [`adamw`](super::adamw())'s.
+pub fn sgd(
+    gpu: &Gpu,
+    constants: Sgd,
+    clock: &Tensor,
+    schedule: &Tensor,
+    clip: &Tensor,
+    on: &Trainable,
+) -> Op {
     expect("sgd", clock, U32, &[2]);
     expect("sgd", schedule, F32, &[schedule.len() / 4, 4]);
+    expect("sgd", clip, F32, &[2]);
     on.expect("sgd");
-    let Sgd { momentum, decay } = constants;
     let (count, decayed) = (on.value.len() as u32, on.decayed as u32);
-    let params = SgdParams { count, decayed, momentum, decay };
-    let cost = Cost { bytes: 5 * on.value.bytes() + on.sums.bytes(), ops: 8 * u64::from(count) };
-    let tensors = [clock, schedule, &on.grad, &on.value, &on.moments.m, &on.sums];
+    let params = SgdParams { count, decayed, momentum: constants.momentum };
+    let cost = Cost { bytes: 5 * on.value.bytes() + on.sums.bytes(), ops: 9 * u64::from(count) };
+    let tensors = [clock, schedule, clip, &on.grad, &on.value, &on.moments.m, &on.sums];
     gpu.op(&SGD, params, &tensors, Grid::Groups(on.sums.len()), cost)
+}
+
+// --- square_sums ----------------------------------------------------------------------------------
+
+params! { struct SquaresParams { count: u32 } }
+
+pub static SQUARE_SUMS: Kernel = Kernel::new::<SquaresParams>(
+    "square_sums",
+    text!("train/square_sums", "snippets/block_sum", "snippets/grid"),
+);
+
+/// `sums[k] <- sum g[i]^2` over block `k` of 1024 values.
+pub fn square_sums(gpu: &Gpu, g: &Tensor, sums: &Tensor) -> Op {
+    let blocks = g.len().div_ceil(BLOCK);
+    expect("square_sums", g, F32, g.shape());
+    expect("square_sums", sums, F32, &[blocks]);
+    let cost = Cost { bytes: g.bytes() + sums.bytes(), ops: 2 * g.len() as u64 };
+    gpu.op(&SQUARE_SUMS, SquaresParams { count: g.len() as u32 }, &[g, sums], Grid::Groups(blocks), cost)
+}
+
+// --- clip_factor ----------------------------------------------------------------------------------
+
+params! { struct ClipParams { count: u32, most: f32 } }
+
+pub static CLIP_FACTOR: Kernel =
+    Kernel::new::<ClipParams>("clip_factor", text!("train/clip_factor", "snippets/block_sum"));
+
+/// `norm = sqrt(sum_k sums[k])`, `clip[2] <- {min(1, most / (norm + 1e-6)), norm}`: the factor that leaves gradients
+/// with these [`square_sums`](super::square_sums()) a norm of at most `most`.
+pub fn clip_factor(gpu: &Gpu, sums: &Tensor, most: f32, clip: &Tensor) -> Op {
+    expect("clip_factor", sums, F32, &[sums.len()]);
+    expect("clip_factor", clip, F32, &[2]);
+    let params = ClipParams { count: sums.len() as u32, most };
+    let cost = Cost { bytes: sums.bytes() + clip.bytes(), ops: sums.len() as u64 };
+    gpu.op(&CLIP_FACTOR, params, &[sums, clip], Grid::Groups(1), cost)
 }

@@ -7,10 +7,12 @@ mod network;
 #[cfg(feature = "files")]
 mod open;
 mod params;
+mod transformer;
 
 pub use linear::Linear;
-pub use mlp::{Activations, Layer, Mlp, Precision, Shape};
-pub use network::{BATCH, Forward, Network, Pass, Product, Scoring, each_batch, logits};
+pub use mlp::{Activations, Layer, Mlp, Shape};
+pub use network::{BATCH, Forward, Network, Pass, Precision, Product, Scoring, each_batch, logits};
 #[cfg(feature = "files")]
-pub use open::Opened;
-pub use params::{Param, Params, Update};
+pub use open::{AnyShape, Opened};
+pub use params::{Param, Params, Stacked, Update};
+pub use transformer::{TRANSFORMER, Transformer, TransformerShape};

@@ -1,9 +1,48 @@
 //! What the house asks of a network: its parameters, and the ops of a batch. Whoever trains, scores, packs or digests
 //! knows no more of it.
 
+use std::ops::Range;
+
 use super::Params;
 use crate::gpu::{Error, Gpu, Op, Tensor};
 use crate::kernels::{Int8Tensor, Totals};
+use crate::parameter::Role;
+
+/// What the matrices of a network hold when it computes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "files", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "files", serde(rename_all = "lowercase"))]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+pub enum Precision {
+    /// Trits, multiplied by int8 activations (BitNet b1.58).
+    #[default]
+    Ternary,
+    /// 32-bit floats, and so are the activations: what the ternary network is compared with.
+    F32,
+}
+
+impl Precision {
+    /// Its name on the command line and in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Precision::Ternary => "ternary",
+            Precision::F32 => "f32",
+        }
+    }
+
+    /// The one of this name.
+    pub fn of(name: &str) -> Option<Precision> {
+        [Precision::Ternary, Precision::F32].into_iter().find(|known| known.name() == name)
+    }
+
+    /// The role of a matrix of such a network.
+    pub(super) fn role(self) -> Role {
+        match self {
+            Precision::Ternary => Role::Ternary,
+            Precision::F32 => Role::Float,
+        }
+    }
+}
 
 /// A network on a device.
 pub trait Network {
@@ -12,6 +51,11 @@ pub trait Network {
 
     /// Numbers of one item that goes in: pixels of an image, ids of a context.
     fn inputs(&self) -> usize;
+
+    /// Rows of logits of one item: 1 of an image, as many as tokens of a sequence.
+    fn rows(&self) -> usize {
+        1
+    }
 
     /// Tensors and ops for batches of so many items. Ops that score and learn are needed with `scoring` alone.
     ///
@@ -53,6 +97,11 @@ pub struct Pass {
 /// The integers of one ternary product.
 #[derive(Clone, Debug)]
 pub struct Product {
+    /// The rows that its codes are made of: integers that are exact, or floats, which differ a little from device to
+    /// device. From floats that are given, codes and accumulators are exact again.
+    pub input: Tensor,
+    /// The ops of [`Pass::forward`] that lead from `input` to `acc`.
+    pub ops: Range<usize>,
     /// The codes that it multiplies, `[rows, cols]`.
     pub codes: Int8Tensor,
     /// Codes in a row; the words alone do not tell.
@@ -96,7 +145,7 @@ impl Forward {
     }
 }
 
-/// Runs all inputs through a network, at most so many items at a time, and hands on each batch that was run: what is
+/// Runs all inputs through a network, at most so many rows of logits at a time, and hands on each batch that was run: what is
 /// bound, the inputs, and the number of items.
 ///
 /// # Errors
@@ -117,7 +166,7 @@ pub fn each_batch<T: Copy + Into<i32>>(
     if items == 0 {
         return Ok(());
     }
-    let mut bound = Forward::new(gpu, network, most.min(items))?;
+    let mut bound = Forward::new(gpu, network, (most / network.rows()).min(items))?;
     for batch in inputs.chunks(bound.items * width) {
         // The last one may be shorter, and is bound anew.
         let items = batch.len() / width;
@@ -151,5 +200,5 @@ pub fn logits<T: Copy + Into<i32>>(
     Ok(all)
 }
 
-/// Items in one batch at most, where nobody says otherwise.
+/// Rows of logits in one batch at most, where nobody says otherwise.
 pub const BATCH: usize = 1000;

@@ -1,37 +1,112 @@
-//! A network from a file onto a device, whatever kind of file it is.
+//! Loads a network from a file of any supported format, and uploads it to a device.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::path::Path;
 
 use serde_json::Value;
 
-use super::{Mlp, Params, Shape};
+use super::transformer::{TRANSFORMER, Transformer, TransformerShape};
+use super::{Mlp, Network, Params, Precision, Shape};
 use crate::gpu::{Error, Gpu};
-use crate::store::{Checkpoint, FileError, Format, Imported, Mapped, Model, Reading, Values};
+use crate::parameter::Parameter;
+use crate::store::{self, Arch, Checkpoint, FileError, Format, Imported, Mapped, Model, Reading, Values};
 
-/// A network as its file has it, of a shape that the kernels can run.
+/// The constants of a network of any kind that this program runs. A file names the kind in [`Arch::network`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum AnyShape {
+    /// The MLP.
+    Mlp(Shape),
+    /// The transformer.
+    Transformer(TransformerShape),
+}
+
+impl AnyShape {
+    /// The constants that the header of a file states.
+    ///
+    /// # Errors
+    /// A clause, if this program does not run the network, or a setting is missing or out of range.
+    pub fn of(arch: &Arch) -> Result<AnyShape, String> {
+        let shape = match &arch.network[..] {
+            store::MLP => AnyShape::Mlp(Shape::of(arch)?),
+            TRANSFORMER => AnyShape::Transformer(TransformerShape::of(arch)?),
+            other => return Err(format!("holds a network {other}, which this program does not run")),
+        };
+        match &shape {
+            AnyShape::Mlp(shape) => shape.validate(),
+            AnyShape::Transformer(shape) => shape.validate(),
+        }
+        .map_err(|what| format!("has {what}"))?;
+        Ok(shape)
+    }
+
+    /// The parameters of the network, in order.
+    pub fn parameters(&self) -> Vec<Parameter> {
+        match self {
+            AnyShape::Mlp(shape) => shape.parameters(),
+            AnyShape::Transformer(shape) => shape.parameters(),
+        }
+    }
+
+    /// What the matrices of the network hold.
+    pub fn precision(&self) -> Precision {
+        match self {
+            AnyShape::Mlp(shape) => shape.precision,
+            AnyShape::Transformer(shape) => shape.precision,
+        }
+    }
+
+    /// The network with these parameters.
+    ///
+    /// # Errors
+    /// If the adapter cannot bind a tensor.
+    ///
+    /// # Panics
+    /// If a parameter of the network is missing.
+    pub fn network(&self, gpu: &Gpu, params: Params) -> Result<Box<dyn Network>, Error> {
+        Ok(match self {
+            AnyShape::Mlp(shape) => Box::new(Mlp::new(shape.clone(), params)),
+            AnyShape::Transformer(shape) => Box::new(Transformer::new(gpu, shape.clone(), params)?),
+        })
+    }
+}
+
+impl fmt::Display for AnyShape {
+    /// `784-256-128-10 ternary`: the widths of an MLP. `4 x 128 f32`: layers and width of a transformer.
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            AnyShape::Mlp(Shape { dims, .. }) => {
+                f.write_str(&dims.iter().map(usize::to_string).collect::<Vec<_>>().join("-"))?;
+            }
+            AnyShape::Transformer(TransformerShape { layers, width, .. }) => write!(f, "{layers} x {width}")?,
+        }
+        write!(f, " {}", self.precision().name())
+    }
+}
+
+/// A network that was read from a file. The kernels can run its shape.
 ///
 /// ```no_run
 /// use sterna::model::{Opened, logits};
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let gpu = sterna::Gpu::new(&sterna::gpu::Choice::default())?;
 /// let network = Opened::open("model.safetensors".as_ref())?.upload(&gpu)?;
-/// let logits = logits(&gpu, &network, &[0u8; 784])?;
+/// let logits = logits(&gpu, &*network, &[0u8; 784])?;
 /// # Ok(())
 /// # }
 /// ```
 pub struct Opened {
-    /// The network's constants.
-    pub shape: Shape,
+    /// The constants of the network.
+    pub shape: AnyShape,
     /// What made it.
     pub about: Value,
-    /// What was assumed of a file that is not ours, and what is left out of it; a clause each.
+    /// What the reader assumed of a foreign file, and what it left out; one clause each.
     pub notes: Vec<String>,
     weights: Weights,
 }
 
 enum Weights {
-    /// Of a ternary network the shadow weights, of its float twin the weights.
+    /// The shadow weights of a ternary network, or the weights of its float twin.
     Floats(Checkpoint),
     Trits(Model),
 }
@@ -40,31 +115,51 @@ impl Opened {
     /// Reads a file.
     ///
     /// # Errors
-    /// A sentence that names the file: it cannot be read, or holds no network that runs here.
+    /// A sentence that names the file: it cannot be read, or it holds no network that this program runs.
     pub fn open(path: &Path) -> Result<Opened, FileError> {
         let bytes = Mapped::open(path)?;
         let content = |what| FileError::Content { path: path.into(), what };
-        let opened = if Format::of(&bytes) == Ok(Format::Checkpoint) {
+        if Format::of(&bytes) == Ok(Format::Checkpoint) {
             let mut file = Checkpoint::from_bytes(&bytes).map_err(content)?;
-            // Two thirds of it, which nothing here asks for.
+            // The moments are two thirds of the file, and nothing here needs them.
             file.parameters.iter_mut().for_each(|saved| saved.moments = None);
-            let (shape, about) = (Shape::of(&file.arch).map_err(content)?, file.run.clone());
+            let (shape, about) = (AnyShape::of(&file.arch).map_err(content)?, file.run.clone());
             Opened { shape, about, notes: Vec::new(), weights: Weights::Floats(file) }
         } else {
             Opened::with_notes(Model::import_mapped(path, &bytes, &Reading::default())?).map_err(content)?
-        };
-        opened.shape.validate().map_err(|width| content(format!("has {width}")))?;
-        Ok(opened)
+        }
+        .check()
+        .map_err(content)
     }
 
     fn with_notes(imported: Imported) -> Result<Opened, String> {
         let Imported { mut model, mut notes, warnings, .. } = imported;
         notes.extend(warnings);
-        let (shape, about) = (Shape::of(&model.arch)?, model.about.take());
+        let (shape, about) = (AnyShape::of(&model.arch)?, model.about.take());
         Ok(Opened { shape, about, notes, weights: Weights::Trits(model) })
     }
 
-    /// The ternary network that the CPU finds in it.
+    /// Checks that the file has the parameters of its network.
+    fn check(self) -> Result<Opened, String> {
+        let its: Vec<&Parameter> = match &self.weights {
+            Weights::Floats(file) => file.parameters.iter().map(|saved| &saved.parameter).collect(),
+            Weights::Trits(model) => model.parameters.iter().map(|weights| &weights.parameter).collect(),
+        };
+        let expected = self.shape.parameters();
+        let said = |parameter: Option<&Parameter>| {
+            let said = |Parameter { name, shape, role }: &Parameter| format!("{name} {shape:?} ({role:?})");
+            parameter.map_or("nothing".into(), said)
+        };
+        let count = its.len().max(expected.len());
+        match (0..count).map(|i| (its.get(i).copied(), expected.get(i))).find(|(a, b)| a != b) {
+            Some((found, expected)) => {
+                Err(format!("has {} where its network has {}", said(found), said(expected)))
+            }
+            None => Ok(self),
+        }
+    }
+
+    /// The ternary network that the file holds, for the CPU.
     ///
     /// # Errors
     /// A clause, if it is a float network.
@@ -75,18 +170,26 @@ impl Opened {
         }
     }
 
-    /// The network on the device, its trits those of the file or quantised there.
+    /// The parameters on the device. The trits are those of the file; a checkpoint is quantised on the device.
     ///
     /// # Errors
     /// If the adapter cannot bind a tensor, or the device failed.
-    pub fn upload(&self, gpu: &Gpu) -> Result<Mlp, Error> {
+    pub fn params(&self, gpu: &Gpu) -> Result<Params, Error> {
         match &self.weights {
             Weights::Floats(file) => {
                 let values: Vec<&[f32]> = file.parameters.iter().map(|saved| &saved.values[..]).collect();
-                Mlp::upload(gpu, self.shape.clone(), &values)
+                Params::upload(gpu, &self.shape.parameters(), &values)
             }
-            Weights::Trits(model) => Mlp::from_model(gpu, model),
+            Weights::Trits(model) => Params::stored(gpu, model),
         }
+    }
+
+    /// The network on the device, with [`Opened::params`].
+    ///
+    /// # Errors
+    /// If the adapter cannot bind a tensor, or the device failed.
+    pub fn upload(&self, gpu: &Gpu) -> Result<Box<dyn Network>, Error> {
+        self.shape.network(gpu, self.params(gpu)?)
     }
 }
 

@@ -16,11 +16,12 @@ pub enum Update {
 }
 
 impl Update {
-    /// What the optimizer reads in each step: rows of four, the learning rate first.
-    pub fn schedule(&self, rates: &[f64]) -> Vec<f32> {
+    /// What the optimizer reads in each step: rows of four, the learning rate first and the weight decay last.
+    pub fn schedule(&self, rates: &[f64], decays: &[f64]) -> Vec<f32> {
+        let steps = rates.iter().zip(decays).map(|(&rate, &decay)| [rate, decay]);
         match self {
-            Update::AdamW(adamw) => adamw.schedule(rates.iter().copied()),
-            Update::Sgd(_) => rates.iter().flat_map(|&rate| [rate as f32, 0.0, 0.0, 0.0]).collect(),
+            Update::AdamW(adamw) => adamw.schedule(steps),
+            Update::Sgd(_) => steps.flat_map(|[rate, decay]| [rate as f32, 0.0, 0.0, decay as f32]).collect(),
         }
     }
 }
@@ -50,12 +51,68 @@ impl Param {
     }
 }
 
+/// Neighbouring matrices of one number of columns, bound as one matrix whose rows are theirs one after another: they
+/// read the same input, so one product serves all of them.
+#[derive(Clone, Debug)]
+pub struct Stacked {
+    /// The values, `[rows, cols]`; of ternary matrices the shadow weights.
+    pub value: Tensor,
+    /// Their gradient.
+    pub grad: Tensor,
+    trits: Option<(PackedTensor, Tensor)>,
+}
+
+impl Stacked {
+    /// The trits of all matrices. Each matrix has a beta of its own in [`Stacked::betas`]; the `beta` here is 1.
+    ///
+    /// # Panics
+    /// If the matrices are not ternary.
+    pub fn packed(&self) -> &PackedTensor {
+        &self.ternary().0
+    }
+
+    /// The beta of matrix `i` is element `64 i`: `f32 [64 (matrices - 1) + 1]`.
+    ///
+    /// # Panics
+    /// If the matrices are not ternary.
+    pub fn betas(&self) -> &Tensor {
+        &self.ternary().1
+    }
+
+    fn ternary(&self) -> &(PackedTensor, Tensor) {
+        self.trits.as_ref().unwrap_or_else(|| panic!("{} has no trits", self.value.label()))
+    }
+}
+
 /// All parameters of a network. Its trits always are those of its shadow weights: [`Params::upload`] and
 /// [`Params::update`] quantise.
 #[derive(Clone, Debug)]
 pub struct Params {
     all: Vec<Param>,
     groups: Vec<Group>,
+    clip: Clip,
+}
+
+/// What bounds the norm of all gradients together.
+#[derive(Clone, Debug)]
+struct Clip {
+    /// The square sums of each group, from a multiple of [`PART`] on; zero between them.
+    sums: Tensor,
+    /// `f32 [2]`: the factor of the gradients, and their norm.
+    factor: Tensor,
+    /// The same where nothing clips.
+    none: Tensor,
+}
+
+impl Clip {
+    fn new(gpu: &Gpu, groups: &[Group]) -> Result<Clip, Error> {
+        let room = |group: &Group| group.values.sums.len().next_multiple_of(PART);
+        Ok(Clip {
+            sums: gpu.zeros("gradients.squares", F32, &[groups.iter().map(room).sum()])?,
+            factor: gpu.upload("gradients.clip", &[2], &[1.0f32, 0.0])?,
+            none: gpu.upload("gradients.unclipped", &[2], &[1.0f32, 0.0])?,
+        })
+    }
 }
 
 /// Neighbouring parameters that one tensor holds: all of them, unless the adapter binds less.
@@ -86,6 +143,11 @@ fn order(role: Role) -> usize {
 /// Values that a parameter takes in its group: trits are made of whole blocks.
 fn room(parameter: &Parameter) -> usize {
     parameter.count().next_multiple_of(if parameter.role == Role::Ternary { BLOCK } else { PART })
+}
+
+/// Whether two neighbours may be parts of one [`Stacked`] matrix.
+fn stackable(a: &Parameter, b: &Parameter) -> bool {
+    a.role == b.role && a.shape.len() == 2 && a.shape.get(1) == b.shape.get(1)
 }
 
 impl Group {
@@ -137,6 +199,12 @@ impl Group {
         all.extend(made.into_iter().map(|(_, param)| param));
         Ok(Group { values, quantiser })
     }
+
+    /// The tensors in which its parameters lie one after another.
+    fn tensors(&self) -> impl Iterator<Item = &Tensor> {
+        let trits = self.quantiser.iter().flat_map(|quantiser| [&quantiser.words, &quantiser.beta]);
+        [&self.values.value, &self.values.grad].into_iter().chain(trits)
+    }
 }
 
 impl Params {
@@ -145,20 +213,23 @@ impl Params {
     /// # Errors
     /// If the adapter cannot bind a tensor.
     pub fn zeros(gpu: &Gpu, parameters: &[Parameter]) -> Result<Params, Error> {
-        let mut params = Params { all: Vec::new(), groups: Vec::new() };
-        while params.all.len() < parameters.len() {
-            let rest = &parameters[params.all.len()..];
+        let (mut all, mut groups) = (Vec::new(), Vec::new());
+        while all.len() < parameters.len() {
+            let rest = &parameters[all.len()..];
             // As many as the adapter binds at once, and one at least: then it says itself what is too large.
             let fits = |end: &usize| gpu.fits("parameters", &[rest[..*end].iter().map(room).sum()]).is_ok();
-            let end = (1..=rest.len()).rev().find(fits).unwrap_or(1);
-            let label = match (params.groups.len(), end == rest.len()) {
+            // Neighbours that may be stacked stay together.
+            let apart = |end: &usize| *end == rest.len() || !stackable(&rest[*end - 1], &rest[*end]);
+            let ends = || (1..=rest.len()).rev().filter(fits);
+            let end = ends().find(apart).or(ends().next()).unwrap_or(1);
+            let label = match (groups.len(), end == rest.len()) {
                 (0, true) => "parameters".to_string(),
                 (number, _) => format!("parameters {number}"),
             };
-            let group = Group::new(gpu, &label, &rest[..end], &mut params.all)?;
-            params.groups.push(group);
+            groups.push(Group::new(gpu, &label, &rest[..end], &mut all)?);
         }
-        Ok(params)
+        let clip = Clip::new(gpu, &groups)?;
+        Ok(Params { all, groups, clip })
     }
 
     /// Parameters with these values, in order, and the trits of the ternary ones.
@@ -224,6 +295,55 @@ impl Params {
         found.unwrap_or_else(|| panic!("no parameter is called {name}"))
     }
 
+    /// The matrices of these names as one. They must follow each other in the list of parameters, and have the same
+    /// role and the same number of columns.
+    ///
+    /// # Errors
+    /// If the adapter cannot bind all of them at once.
+    ///
+    /// # Panics
+    /// If a matrix does not begin where the one before it ends. A ternary matrix that has a multiple of 1024 weights and
+    /// of 64 packed words leaves no gap behind it, another one a multiple of 64 values.
+    pub fn stacked(&self, gpu: &Gpu, names: &[String]) -> Result<Stacked, Error> {
+        let parts: Vec<&Param> = names.iter().map(|name| self.get(name)).collect();
+        let label = names.join(" | ");
+        let cols = parts[0].parameter.matrix()[1];
+        let rows = parts.iter().map(|param| param.parameter.matrix()[0]).sum();
+        let stackable = parts.windows(2).all(|pair| stackable(&pair[0].parameter, &pair[1].parameter));
+        assert!(stackable, "{label}: matrices of one role and of {cols} columns expected");
+        gpu.fits(&label, &[rows, cols])?;
+        // `step` is the distance of the first elements, where it is not the length of the part before.
+        let joined = |of: fn(&Param) -> &Tensor, step: Option<usize>, shape: &[usize]| {
+            let mut tensors = self.groups.iter().flat_map(Group::tensors);
+            let whole = tensors.find(|whole| whole.buffer() == of(parts[0]).buffer());
+            let whole = whole.expect("a parameter lies in a tensor of its group");
+            for pair in parts.windows(2).map(|pair| [of(pair[0]), of(pair[1])]) {
+                let distance = 4 * step.unwrap_or(pair[0].len()) as u64;
+                let follows =
+                    pair[0].buffer() == pair[1].buffer() && pair[0].offset() + distance == pair[1].offset();
+                assert!(follows, "{label}: {} does not follow {}", pair[1].label(), pair[0].label());
+            }
+            let first = (of(parts[0]).offset() / 4) as usize;
+            whole.part(&label, first, shape)
+        };
+        let trits = match parts[0].parameter.role {
+            Role::Ternary => Some((
+                PackedTensor {
+                    words: joined(|param| &param.packed().words, None, &[rows, words(cols)]),
+                    beta: gpu.upload("one", &[1], &[1.0f32])?,
+                    cols,
+                },
+                joined(|param| &param.packed().beta, Some(PART), &[PART * (parts.len() - 1) + 1]),
+            )),
+            Role::Gain | Role::Float => None,
+        };
+        Ok(Stacked {
+            value: joined(|param| &param.value, None, &[rows, cols]),
+            grad: joined(|param| &param.grad, None, &[rows, cols]),
+            trits,
+        })
+    }
+
     /// Reads the values back, in order.
     ///
     /// # Errors
@@ -272,18 +392,52 @@ impl Params {
         ops
     }
 
-    /// One step of the optimizer for every parameter, and the trits of the new values. Gains do not decay.
-    pub fn update(&self, gpu: &Gpu, by: Update, clock: &Tensor, schedule: &Tensor) -> Vec<Op> {
+    /// One step of the optimizer for every parameter, and the trits of the new values. Gains do not decay. Where `most`
+    /// is given, gradients whose norm is larger are scaled to it; [`Params::norm`] is that norm.
+    pub fn update(
+        &self,
+        gpu: &Gpu,
+        by: Update,
+        most: Option<f32>,
+        clock: &Tensor,
+        schedule: &Tensor,
+    ) -> Vec<Op> {
+        let mut ops = most.map_or(Vec::new(), |most| self.clip(gpu, most));
+        let clip = if most.is_some() { &self.clip.factor } else { &self.clip.none };
         let step = |group: &Group| match by {
-            Update::AdamW(by) => kernels::adamw(gpu, by, clock, schedule, &group.values),
-            Update::Sgd(by) => kernels::sgd(gpu, by, clock, schedule, &group.values),
+            Update::AdamW(by) => kernels::adamw(gpu, by, clock, schedule, clip, &group.values),
+            Update::Sgd(by) => kernels::sgd(gpu, by, clock, schedule, clip, &group.values),
         };
-        let mut ops: Vec<Op> = self.groups.iter().map(step).collect();
+        ops.extend(self.groups.iter().map(step));
         Op::mark(&mut ops, "update");
         let first = ops.len();
         ops.extend(self.ternarize(gpu));
         Op::mark(&mut ops[first..], "quantize");
         ops
+    }
+
+    /// The factor that leaves all gradients together a norm of at most `most`.
+    fn clip(&self, gpu: &Gpu, most: f32) -> Vec<Op> {
+        let Clip { sums, factor, .. } = &self.clip;
+        let mut first = 0;
+        let squares = |group: &Group| {
+            let blocks = group.values.sums.len();
+            let part = sums.part(&format!("{}.squares", group.values.grad.label()), first, &[blocks]);
+            first += blocks.next_multiple_of(PART);
+            kernels::square_sums(gpu, &group.values.grad, &part)
+        };
+        let mut ops: Vec<Op> = self.groups.iter().map(squares).collect();
+        ops.push(kernels::clip_factor(gpu, sums, most, factor));
+        ops
+    }
+
+    /// The norm of all gradients together in the last [`Params::update`] that had a bound for it.
+    ///
+    /// # Errors
+    /// If the device failed.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn norm(&self, gpu: &Gpu) -> Result<f32, Error> {
+        Ok(gpu.download::<f32>(&self.clip.factor)?[1])
     }
 
     /// The parameters' own tensors within one that holds several.

@@ -168,6 +168,18 @@ impl Checkpoint {
         told.map_err(|what| FileError::Content { path: path.into(), what })
     }
 
+    /// Which network a file says that it holds; a file of version 1 does not say it. Its values are not looked at, and its
+    /// checksum neither.
+    ///
+    /// # Errors
+    /// If it is unreadable, no safetensors, or its header is not understood.
+    pub fn arch(path: &Path) -> Result<Option<Arch>, FileError> {
+        let bytes = Mapped::open(path)?;
+        let header = deserialize(&bytes).and_then(|(_, metadata)| super::header(&metadata));
+        let header = header.map_err(|what| FileError::Content { path: path.into(), what })?;
+        Ok(header.map(|(arch, _)| arch))
+    }
+
     /// Reads the bytes of a file.
     ///
     /// # Errors
@@ -226,7 +238,10 @@ impl Checkpoint {
 /// What the metadata says of the run, and where it stands.
 fn story(metadata: &BTreeMap<String, String>) -> Result<(Value, Option<Progress>), String> {
     if metadata.get("format").is_some_and(|format| format == packed::FORMAT) {
-        return Err("is a packed file, whose trits are not trained on: take the checkpoint that it was packed from".into());
+        return Err(
+            "is a packed file, whose trits are not trained on: take the checkpoint that it was packed from"
+                .into(),
+        );
     }
     let json = |key: &str| metadata.get(key).map(String::as_str).unwrap_or("null");
     let misread = |key: &str, error| {

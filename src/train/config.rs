@@ -155,7 +155,10 @@ impl Config {
             let asked = self.epochs;
             return range(
                 "epochs",
-                format!("{asked}: the schedule holds {MOST_SCHEDULED} steps, here {most} epoch{}", if most == 1 { "" } else { "s" }),
+                format!(
+                    "{asked}: the schedule holds {MOST_SCHEDULED} steps, here {most} epoch{}",
+                    if most == 1 { "" } else { "s" }
+                ),
             );
         }
         self.shape(data).validate().map_err(|what| ConfigError::Width {
@@ -232,17 +235,19 @@ impl Config {
 
     /// What a trainer needs to know of it.
     pub fn recipe(&self, images: usize) -> Recipe {
-        let decay = self.weight_decay as f32;
+        let rates = self.rates(images);
         Recipe {
             epochs: self.epochs,
             batch: self.batch,
             smoothing: self.label_smoothing as f32,
             shadow: self.shadow,
             update: match self.optimizer {
-                Optimizer::AdamW => Update::AdamW(AdamW { beta1: 0.9, beta2: 0.999, eps: 1e-8, decay }),
-                Optimizer::Sgd => Update::Sgd(Sgd { momentum: 0.9, decay }),
+                Optimizer::AdamW => Update::AdamW(AdamW { beta1: 0.9, beta2: 0.999, eps: 1e-8 }),
+                Optimizer::Sgd => Update::Sgd(Sgd { momentum: 0.9 }),
             },
-            rates: self.rates(images),
+            decays: vec![self.weight_decay; rates.len()],
+            rates,
+            clip: None,
         }
     }
 }

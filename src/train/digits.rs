@@ -1,15 +1,51 @@
 //! Pictures of digits as a source of batches: a data set on the device, the order it is walked in, and how its images
 //! are varied.
 
-use super::{Config, Source};
+#[cfg(feature = "files")]
+use super::Files;
+use super::{Config, Evaluator, Source, Trainer};
 use crate::augment::Distortion;
 use crate::gpu::{Dtype::*, Error, Fill, Gpu, Op, Tensor};
 use crate::kernels;
 use crate::mnist::{Dataset, Split};
-use crate::model::Pass;
+use crate::model::{Mlp, Network, Pass};
 
 /// An image, and what the network is shown of it.
 pub type Sample = (Vec<u8>, Vec<Vec<u8>>);
+
+/// The files of a run on digits.
+#[cfg(feature = "files")]
+pub const FILES: Files = Files {
+    begun: &["config.json", "augment.png"],
+    epoch: &["curve.svg"],
+    ended: &["weights.png", "confusion.png"],
+};
+
+impl Trainer<Mlp, Digits> {
+    /// Uploads the training set and binds a step, from fresh parameters.
+    ///
+    /// # Errors
+    /// If the adapter cannot bind a tensor.
+    ///
+    /// # Panics
+    /// If the batch is 0 or exceeds the training set.
+    pub fn new(gpu: &Gpu, data: &Dataset, config: &Config) -> Result<Trainer<Mlp, Digits>, Error> {
+        config.fits(gpu, data)?;
+        let (shape, source) = (config.shape(data), Digits::new(gpu, data, config)?);
+        let values = shape.initial(config.seed);
+        Trainer::on(gpu, Mlp::upload(gpu, shape, &values)?, source, config.recipe(data.train.len()))
+    }
+}
+
+impl Evaluator {
+    /// Uploads images and binds the forward pass.
+    ///
+    /// # Errors
+    /// If the adapter cannot bind a tensor.
+    pub fn new(gpu: &Gpu, network: &dyn Network, split: &Split) -> Result<Evaluator, Error> {
+        Evaluator::on(gpu, network, &Digits::fixed(gpu, "test", split)?)
+    }
+}
 
 /// One half of a data set on the device.
 pub struct Digits {
@@ -91,6 +127,10 @@ impl Digits {
 
 impl Source for Digits {
     fn items(&self) -> usize {
+        self.count
+    }
+
+    fn labels(&self) -> usize {
         self.count
     }
 

@@ -13,10 +13,25 @@ use crate::store::{FileError, create, is_temporary, replace, shown, taken};
 /// The file that a run goes on from.
 pub const MODEL: &str = "model.safetensors";
 pub(super) const METRICS: &str = "metrics.jsonl";
-/// What a run writes when it begins, at the end of every epoch, and when all its epochs are done.
-const BEGUN: [&str; 3] = [MODEL, "config.json", "augment.png"];
-const EPOCH: [&str; 1] = ["curve.svg"];
-const ENDED: [&str; 2] = ["weights.png", "confusion.png"];
+
+/// The names of the files that a kind of run writes, beside its model and its list of epochs.
+#[derive(Clone, Copy, Debug)]
+pub struct Files {
+    /// Written when the run begins.
+    pub begun: &'static [&'static str],
+    /// Written at the end of every epoch.
+    pub epoch: &'static [&'static str],
+    /// Written when all epochs are done.
+    pub ended: &'static [&'static str],
+}
+
+impl Files {
+    /// Every name but that of the list of epochs.
+    fn names(self) -> impl Iterator<Item = &'static str> {
+        let Files { begun, epoch, ended } = self;
+        [MODEL].into_iter().chain([begun, epoch, ended].into_iter().flatten().copied())
+    }
+}
 
 /// Why a run cannot have a folder.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +101,7 @@ impl Epoch {
 pub struct RunFolder {
     /// Where it is.
     pub path: PathBuf,
+    files: Files,
     /// Locked, so that no two processes train in one folder; none where there is nothing left to train.
     metrics: Option<File>,
     /// Bytes of whole lines in the file, and the lines that found no room yet.
@@ -113,7 +129,7 @@ impl RunFolder {
     ///
     /// # Errors
     /// As there.
-    pub fn vacant(path: &Path, force: bool) -> Result<(), FolderError> {
+    pub fn vacant(path: &Path, files: Files, force: bool) -> Result<(), FolderError> {
         if trained_in(path) {
             return Err(FolderError::Locked(path.into()));
         }
@@ -123,7 +139,7 @@ impl RunFolder {
             return Err(FolderError::Taken(path.into()));
         }
         if !force {
-            free(path, &BTreeSet::new())?;
+            free(path, files, &BTreeSet::new())?;
         }
         // What is there already must be folders, and the last of them must take files.
         let there = path.ancestors().find(|folder| folder.as_os_str().is_empty() || taken(folder));
@@ -140,10 +156,10 @@ impl RunFolder {
     ///
     /// # Errors
     /// If it holds a run or such a file already, nothing can be written into it, or somebody trains in it.
-    pub fn create(path: &Path, force: bool) -> Result<RunFolder, FolderError> {
-        RunFolder::vacant(path, force)?;
+    pub fn create(path: &Path, files: Files, force: bool) -> Result<RunFolder, FolderError> {
+        RunFolder::vacant(path, files, force)?;
         let (waiting, own) = (String::new(), BTreeSet::new());
-        let mut folder = RunFolder { path: path.into(), metrics: None, written: 0, waiting, own };
+        let mut folder = RunFolder { path: path.into(), files, metrics: None, written: 0, waiting, own };
         writable(path).map_err(|error| FolderError::Unwritable(path.into(), error))?;
         let metrics = open(path)?;
         if force {
@@ -156,7 +172,7 @@ impl RunFolder {
     /// Takes away what a run of before left.
     fn clear(&self, metrics: &File) -> Result<(), FileError> {
         metrics.set_len(0).map_err(|reason| unwritable(&self.path, reason))?;
-        for path in names().map(|name| self.path.join(name)) {
+        for path in self.files.names().map(|name| self.path.join(name)) {
             match fs::remove_file(&path) {
                 Err(reason) if reason.kind() != ErrorKind::NotFound => {
                     return Err(FileError::Write { path, reason });
@@ -172,7 +188,12 @@ impl RunFolder {
     ///
     /// # Errors
     /// If there is a file that the run will write and did not make, nothing can be written, or somebody trains in it.
-    pub fn reopen(model: &Path, from: Standing, force: bool) -> Result<(RunFolder, Vec<Epoch>), FolderError> {
+    pub fn reopen(
+        model: &Path,
+        files: Files,
+        from: Standing,
+        force: bool,
+    ) -> Result<(RunFolder, Vec<Epoch>), FolderError> {
         let path = model.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let mut metrics = None;
         let trains = from.epoch < from.total;
@@ -197,16 +218,17 @@ impl RunFolder {
             }
             written += line.len() as u64;
         }
-        let mut own = BTreeSet::from(BEGUN);
+        let mut own: BTreeSet<&str> = [MODEL].into_iter().chain(files.begun.iter().copied()).collect();
         // The line of an epoch is written before its curve.
-        own.extend(EPOCH.iter().filter(|_| force || !text.is_empty()));
+        own.extend(files.epoch.iter().filter(|_| force || !text.is_empty()));
         // It may have come to its end without room for its last checkpoint.
         let last = text.lines().rev().find_map(|line| serde_json::from_str::<Epoch>(line).ok());
         let ended = from.ended || last.is_some_and(|last| last.epoch >= from.planned);
-        own.extend(ENDED.iter().filter(|_| force || ended));
-        let folder = RunFolder { path: path.to_path_buf(), metrics, written, waiting: String::new(), own };
+        own.extend(files.ended.iter().filter(|_| force || ended));
+        let path = path.to_path_buf();
+        let folder = RunFolder { path, files, metrics, written, waiting: String::new(), own };
         if trains {
-            free(&folder.path, &folder.own)?;
+            free(&folder.path, files, &folder.own)?;
         }
         Ok((folder, epochs))
     }
@@ -260,17 +282,12 @@ impl RunFolder {
 }
 
 /// Whether nobody else has a name that a run may write.
-fn free(folder: &Path, own: &BTreeSet<&str>) -> Result<(), FileError> {
-    let others = names().filter(|name| !own.contains(name));
+fn free(folder: &Path, files: Files, own: &BTreeSet<&str>) -> Result<(), FileError> {
+    let others = files.names().filter(|name| !own.contains(name));
     match others.map(|name| folder.join(name)).find(|path| taken(path)) {
         Some(path) => Err(FileError::Exists(path)),
         None => Ok(()),
     }
-}
-
-/// All that a run writes, but for the list of epochs.
-fn names() -> impl Iterator<Item = &'static str> {
-    BEGUN.into_iter().chain(EPOCH).chain(ENDED)
 }
 
 /// The epochs of a run, as far as they were written, whether or not somebody trains in the folder.

@@ -13,16 +13,20 @@ mod run;
 #[cfg(feature = "files")]
 mod runs;
 mod steps;
+mod text;
 mod trainer;
 
 pub use config::{Augment, Config, ConfigError, Optimizer};
+#[cfg(feature = "files")]
+pub use digits::FILES as DIGITS_FILES;
 pub use digits::{Digits, Sample};
 #[cfg(feature = "files")]
-pub use folder::{Epoch, FolderError, MODEL, RunFolder, Standing, epochs, trained_in};
+pub use folder::{Epoch, Files, FolderError, MODEL, RunFolder, Standing, epochs, trained_in};
 #[cfg(feature = "files")]
 pub use resume::Fault;
 #[cfg(feature = "files")]
 pub use run::{Ended, Observer, Run, RunError};
 #[cfg(feature = "files")]
 pub use runs::{Found, State, below, newest};
+pub use text::Text;
 pub use trainer::{Evaluator, Heard, Recipe, Score, Source, Trainer, classes};

@@ -3,16 +3,17 @@
 use std::ops::ControlFlow;
 
 use super::steps::{Notes, Pace, Steps};
-use super::{Config, Digits};
 use crate::gpu::{Error, Fill, Gpu, Host, Op, Plan, Tensor};
 use crate::kernels::Totals;
-use crate::mnist::{Dataset, Split};
-use crate::model::{BATCH, Mlp, Network, Pass, Scoring, Update};
+use crate::model::{BATCH, Network, Pass, Scoring, Update};
 
 /// Where the batches of an epoch come from.
 pub trait Source {
     /// Items in an epoch.
     fn items(&self) -> usize;
+
+    /// Labels of all items of an epoch that count in a loss: what its sum is divided by.
+    fn labels(&self) -> usize;
 
     /// What the host writes before the first step of an epoch, or after a pause in it.
     fn aim(&self) -> Vec<(Tensor, Fill)>;
@@ -37,6 +38,10 @@ pub struct Recipe {
     pub update: Update,
     /// The learning rate of every step.
     pub rates: Vec<f64>,
+    /// The decoupled weight decay of every step: `rate decay` of a weight that decays.
+    pub decays: Vec<f64>,
+    /// The largest norm of all gradients together; longer ones are scaled to it.
+    pub clip: Option<f32>,
 }
 
 /// Loss and accuracy over some items.
@@ -52,6 +57,11 @@ impl Score {
     /// `exp(loss)`: the number of classes the network hesitates between.
     pub fn perplexity(&self) -> f64 {
         self.loss.exp()
+    }
+
+    /// `loss / ln 2`: bits per label. Where a label is a character, this is bits per character.
+    pub fn bits(&self) -> f64 {
+        self.loss / std::f64::consts::LN_2
     }
 }
 
@@ -89,14 +99,6 @@ pub struct Evaluator {
 }
 
 impl Evaluator {
-    /// Uploads images and binds the forward pass.
-    ///
-    /// # Errors
-    /// If the adapter cannot bind a tensor.
-    pub fn new(gpu: &Gpu, network: &dyn Network, split: &Split) -> Result<Evaluator, Error> {
-        Evaluator::on(gpu, network, &Digits::fixed(gpu, "test", split)?)
-    }
-
     /// Binds the forward pass over a source.
     ///
     /// # Errors
@@ -110,21 +112,23 @@ impl Evaluator {
             Op::mark(&mut ops, "batch");
             ops.extend(pass.forward);
             ops.extend(pass.loss);
-            Ok((ops, pass.labels.len() / batch))
+            Ok(ops)
         };
-        let mut batch = BATCH.min(source.items());
+        // An item may have many labels, and each has a row of every tensor.
+        let each = source.labels().div_ceil(source.items());
+        let mut batch = (BATCH / each).clamp(1, source.items());
         // The largest batch, by halves, that the adapter binds.
-        let each = loop {
-            match step(batch) {
-                Err(Error::TooLarge { .. }) if batch > 1 => batch /= 2,
-                bound => break bound?.1,
+        while let Err(error) = step(batch) {
+            match error {
+                Error::TooLarge { .. } if batch > 1 => batch /= 2,
+                _ => return Err(error),
             }
-        };
-        let steps = Steps::new(source.items(), batch, |batch| Ok(step(batch)?.0))?;
+        }
+        let steps = Steps::new(source.items(), batch, step)?;
         let none = Vec::new();
         Host { passes: 1, at: [0, 0], runs: Vec::new(), aim: source.aim(), clear: none.clone(), read: none }
             .aim(gpu);
-        Ok(Evaluator { gpu: gpu.clone(), labels: each * source.items(), totals, steps })
+        Ok(Evaluator { gpu: gpu.clone(), labels: source.labels(), totals, steps })
     }
 
     /// The ops of one full step, for those who want to look or to time.
@@ -155,8 +159,8 @@ impl Evaluator {
     }
 }
 
-/// A network in training: an MLP on digits, unless said otherwise.
-pub struct Trainer<N = Mlp, S = Digits> {
+/// A network in training.
+pub struct Trainer<N, S> {
     /// The device it trains on.
     pub gpu: Gpu,
     /// The network.
@@ -176,25 +180,9 @@ pub struct Trainer<N = Mlp, S = Digits> {
     pub(super) steps: Steps,
     /// The summed loss as the epoch goes on.
     pub(super) notes: Notes,
-    /// Labels of an item.
+    /// Labels of an item; all have equally many.
     labels: usize,
     pace: Pace,
-}
-
-impl Trainer {
-    /// Uploads the training set and binds a step, from fresh parameters.
-    ///
-    /// # Errors
-    /// If the adapter cannot bind a tensor.
-    ///
-    /// # Panics
-    /// If the batch is 0 or exceeds the training set.
-    pub fn new(gpu: &Gpu, data: &Dataset, config: &Config) -> Result<Trainer, Error> {
-        config.fits(gpu, data)?;
-        let (shape, source) = (config.shape(data), Digits::new(gpu, data, config)?);
-        let values = shape.initial(config.seed);
-        Trainer::on(gpu, Mlp::upload(gpu, shape, &values)?, source, config.recipe(data.train.len()))
-    }
 }
 
 impl<N: Network, S: Source> Trainer<N, S> {
@@ -204,16 +192,14 @@ impl<N: Network, S: Source> Trainer<N, S> {
     /// If the adapter cannot bind a tensor.
     ///
     /// # Panics
-    /// If the batch is 0 or exceeds the items of the source, or there is no rate for each step.
+    /// If the batch is 0 or exceeds the items of the source, or there is no rate and no decay for each step.
     pub fn on(gpu: &Gpu, network: N, source: S, recipe: Recipe) -> Result<Trainer<N, S>, Error> {
         let totals = Totals::zeros(gpu, "train.totals")?;
-        let rows = recipe.update.schedule(&recipe.rates);
+        let rows = recipe.update.schedule(&recipe.rates, &recipe.decays);
         let schedule = gpu.upload("schedule", &[rows.len() / 4, 4], &rows)?;
-        let labels = std::cell::Cell::new(0);
         let steps = Steps::new(source.items(), recipe.batch, |batch| {
             let scoring = Scoring { totals: &totals, smoothing: recipe.smoothing };
             let pass = network.bind(gpu, batch, Some(scoring))?;
-            labels.set(pass.labels.len() / batch);
             let mut ops = source.fill(gpu, &totals.clock, &pass);
             Op::mark(&mut ops, "batch");
             if !recipe.shadow {
@@ -222,12 +208,13 @@ impl<N: Network, S: Source> Trainer<N, S> {
             ops.extend(pass.forward);
             ops.extend(pass.loss);
             ops.extend(pass.backward);
-            ops.extend(network.params().update(gpu, recipe.update, &totals.clock, &schedule));
+            ops.extend(network.params().update(gpu, recipe.update, recipe.clip, &totals.clock, &schedule));
             Ok(ops)
         })?;
         assert_eq!(recipe.rates.len(), recipe.epochs * steps.len(), "Trainer: a rate for each step");
+        assert_eq!(recipe.decays.len(), recipe.rates.len(), "Trainer: a decay for each step");
         let notes = Notes::new(gpu, &totals.loss, steps.len())?;
-        let (gpu, labels, pace) = (gpu.clone(), labels.get(), Pace::new());
+        let (gpu, labels, pace) = (gpu.clone(), source.labels() / source.items(), Pace::new());
         Ok(Trainer {
             gpu,
             network,

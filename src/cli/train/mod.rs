@@ -20,8 +20,8 @@ use crate::report::{Weights, confusion_png, contact_sheet_png, short, weights_pn
 use crate::store::{Checkpoint, FileError, Progress, SCHEMA, shown};
 use crate::ternary::{Packed, RMSNORM_EPS};
 use crate::train::{
-    Augment, Config, Digits, Ended, Epoch, Evaluator, Fault, FolderError, Heard, MODEL, Observer, Optimizer,
-    Run, RunFolder, Score, Standing, Trainer, classes,
+    Augment, Config, DIGITS_FILES, Digits, Ended, Epoch, Evaluator, Fault, FolderError, Heard, MODEL,
+    Observer, Optimizer, Run, RunFolder, Score, Standing, Trainer, classes,
 };
 use log::Log;
 
@@ -245,7 +245,7 @@ impl Start {
         let trainer = Trainer::new(&gpu, &data, &config).map_err(super::unfit(&gpu, &config, &data))?;
         let evaluator = Evaluator::new(&gpu, &trainer.network, &data.test).map_err(failure)?;
         // It is made last of what can be refused, so that a refusal leaves no empty folder behind.
-        let folder = RunFolder::create(&path, flags.force).map_err(unopened)?;
+        let folder = RunFolder::create(&path, DIGITS_FILES, flags.force).map_err(unopened)?;
         let description = describe(&gpu, &data, &config, &trainer, flags.data.folder());
         let arch = trainer.network.shape.arch();
         let mut run = Run {
@@ -354,7 +354,8 @@ impl Start {
             total: config.epochs,
             ended: plans.iter().any(|plan| plan["epochs"] == plan["until_epoch"]),
         };
-        let (folder, epochs) = RunFolder::reopen(path, standing, flags.force).map_err(unopened)?;
+        let (folder, epochs) =
+            RunFolder::reopen(path, DIGITS_FILES, standing, flags.force).map_err(unopened)?;
         let gpu = flags.device.open()?;
         if folder.trains() {
             flags.device.tune_training(&gpu, &config, &data)?;
@@ -650,7 +651,7 @@ fn write_config(run: &mut Run<Mlp, Digits>) -> Result<(), Failure> {
 
 /// Refuses a folder that cannot be a new run's, before anything is done for the run.
 fn vacant(path: &Path, force: bool) -> Result<(), Failure> {
-    RunFolder::vacant(path, force).map_err(unopened)
+    RunFolder::vacant(path, DIGITS_FILES, force).map_err(unopened)
 }
 
 /// Why a run has no folder, in flags.
@@ -726,7 +727,13 @@ impl Finished {
 }
 
 /// What a run says of itself in config.json and in the checkpoint.
-fn describe(gpu: &Gpu, data: &Dataset, config: &Config, trainer: &Trainer, folder: Option<PathBuf>) -> Value {
+fn describe(
+    gpu: &Gpu,
+    data: &Dataset,
+    config: &Config,
+    trainer: &Trainer<Mlp, Digits>,
+    folder: Option<PathBuf>,
+) -> Value {
     let mut description = json!({
         "command": "train",
         "schema": SCHEMA,

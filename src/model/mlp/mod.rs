@@ -10,7 +10,7 @@
 mod float;
 mod ternary;
 
-use super::{Network, Param, Params, Pass, Product, Scoring};
+use super::{Network, Param, Params, Pass, Precision, Product, Scoring};
 use crate::gpu::{Dtype::*, Error, Gpu, Op, Tensor};
 use crate::kernels::{self, PackedTensor, Totals};
 use crate::parameter::{Parameter, Role};
@@ -27,29 +27,6 @@ pub struct Shape {
     pub eps: f32,
     /// Which of the two networks.
     pub precision: Precision,
-}
-
-/// What the matrices of a network hold when it computes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "files", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "files", serde(rename_all = "lowercase"))]
-#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
-pub enum Precision {
-    /// Trits, multiplied by int8 activations (BitNet b1.58).
-    #[default]
-    Ternary,
-    /// 32-bit floats, and so are the activations: what the ternary network is compared with.
-    F32,
-}
-
-impl Precision {
-    /// Its name on the command line and in files.
-    pub fn name(self) -> &'static str {
-        match self {
-            Precision::Ternary => "ternary",
-            Precision::F32 => "f32",
-        }
-    }
 }
 
 /// One linear layer with the RMSNorm before it.
@@ -108,7 +85,7 @@ impl Activations {
             Trace::Ternary(layers) => &layers[..],
             Trace::Float(_) => &[],
         };
-        layers.iter().map(ternary::Trace::product).collect()
+        layers.iter().enumerate().map(|(i, layer)| layer.product(i)).collect()
     }
 }
 
@@ -141,10 +118,7 @@ impl Shape {
 
     /// Its parameters: weight and gain of each layer, first layer first.
     pub fn parameters(&self) -> Vec<Parameter> {
-        let role = match self.precision {
-            Precision::Ternary => Role::Ternary,
-            Precision::F32 => Role::Float,
-        };
+        let role = self.precision.role();
         let layer = |(i, [rows, cols]): (usize, [usize; 2])| {
             [
                 Parameter::new(format!("layers.{i}.weight"), &[rows, cols], role),
@@ -176,15 +150,13 @@ impl Shape {
     #[cfg(feature = "files")]
     pub fn of(arch: &Arch) -> Result<Shape, String> {
         if arch.network != store::MLP {
-            return Err(format!("holds a network {}, which this program does not run", arch.network));
+            return Err(format!("holds a network {}, expected an {}", arch.network, store::MLP));
         }
         let precision: String = arch.setting("precision")?;
-        let precision =
-            [Precision::Ternary, Precision::F32].into_iter().find(|known| known.name() == precision);
         Ok(Shape {
             dims: arch.setting("dims")?,
             eps: arch.setting("eps")?,
-            precision: precision.unwrap_or_default(),
+            precision: Precision::of(&precision).unwrap_or_default(),
         })
     }
 }
@@ -212,7 +184,11 @@ impl Mlp {
         Ok(Mlp::new(shape, Params::stored(gpu, model)?))
     }
 
-    fn new(shape: Shape, params: Params) -> Mlp {
+    /// The network with these parameters.
+    ///
+    /// # Panics
+    /// If a parameter of the shape is missing.
+    pub fn new(shape: Shape, params: Params) -> Mlp {
         let layer = |i: usize| Layer {
             weight: params.get(&format!("layers.{i}.weight")).clone(),
             gain: params.get(&format!("layers.{i}.gain")).clone(),

@@ -23,8 +23,10 @@ pub(super) struct Trace {
 }
 
 impl Trace {
-    pub(super) fn product(&self) -> Product {
-        Product { codes: self.codes.clone(), cols: self.x.shape()[1], acc: self.acc.clone() }
+    /// Layer `i` has two ops in the forward pass.
+    pub(super) fn product(&self, i: usize) -> Product {
+        let (input, codes, acc) = (self.x.clone(), self.codes.clone(), self.acc.clone());
+        Product { cols: input.shape()[1], input, ops: 2 * i..2 * i + 2, codes, acc }
     }
 }
 

@@ -1,0 +1,423 @@
+//! The transformer of BitNet b1.58 2B4T at any size (arXiv 2504.12285): forward, loss and backward as lists of ops. Knows
+//! no text and no schedule.
+//!
+//! With `n` tokens, RMSNorm `RMS(x; g)` and BitLinear `BL(x; W)`, one layer computes
+//!
+//! ```text
+//! a   = attention(rope(BL(RMS(h; g1); Wq)), rope(BL(RMS(h; g1); Wk)), BL(RMS(h; g1); Wv))
+//! mid = h + BL(RMS(a; g2); Wo)
+//! z   = relu(BL(RMS(mid; g3); Wgate))^2 BL(RMS(mid; g3); Wup)
+//! out = mid + BL(RMS(z; g4); Wdown)
+//! ```
+//!
+//! The first `h` is the embedding of the tokens, and `logits = E RMS(h; g)` of the last: the head is the embedding `E`.
+//! `ternary` holds the layer of the ternary network, `float` the same layer in f32 throughout.
+//!
+//! q, k and v read the same rows, so they are one stacked matrix, and so are gate and up.
+
+mod float;
+mod ternary;
+
+use super::{Network, Param, Params, Pass, Precision, Product, Scoring, Stacked};
+use crate::gpu::{Dtype::*, Error, Gpu, Op, Tensor};
+use crate::kernels::{self, Heads, Sequences};
+use crate::parameter::{Parameter, Role};
+use crate::random::{self, Stream};
+use crate::rotary::rope_table;
+#[cfg(feature = "files")]
+use crate::store::{Arch, number};
+
+/// The constants of a transformer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TransformerShape {
+    /// Number of layers.
+    pub layers: usize,
+    /// Width `d` of the residual stream.
+    pub width: usize,
+    /// Heads of queries, `H`.
+    pub heads: usize,
+    /// Heads of keys and of values, `K`.
+    pub kv_heads: usize,
+    /// Width `f` between gate and down.
+    pub ffn: usize,
+    /// Tokens in the vocabulary, `V`.
+    pub vocabulary: usize,
+    /// Tokens of a sequence.
+    pub context: usize,
+    /// Base of the angles of rotary position embedding.
+    pub theta: f64,
+    /// RMSNorm's epsilon.
+    pub eps: f32,
+    /// Which of the two networks.
+    pub precision: Precision,
+}
+
+/// The name of this network in [`Arch::network`](crate::store::Arch::network).
+pub const TRANSFORMER: &str = "transformer";
+
+/// The products of a layer, in the order of a step: the gain of the norm before it, and its matrices.
+const PRODUCTS: [(&str, &[&str]); 4] = [
+    ("input_layernorm", &["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"]),
+    ("self_attn.attn_sub_norm", &["self_attn.o_proj"]),
+    ("post_attention_layernorm", &["mlp.gate_proj", "mlp.up_proj"]),
+    ("mlp.ffn_sub_norm", &["mlp.down_proj"]),
+];
+
+/// What the parameter `what` of layer `i` is called, as in Hugging Face's files.
+fn name(i: usize, what: &str) -> String {
+    format!("model.layers.{i}.{what}.weight")
+}
+
+const EMBEDDING: &str = "model.embed_tokens.weight";
+const NORM: &str = "model.norm.weight";
+
+impl TransformerShape {
+    /// Width `e` of a head.
+    pub fn head(&self) -> usize {
+        self.width / self.heads
+    }
+
+    /// Columns of the matrices of each product of a layer, and rows of each matrix.
+    fn products(&self) -> [(usize, Vec<usize>); 4] {
+        let (d, f, kv) = (self.width, self.ffn, self.kv_heads * self.head());
+        [(d, vec![d, kv, kv]), (d, vec![d]), (d, vec![f, f]), (f, vec![d])]
+    }
+
+    /// Weights in all matrices of all layers.
+    pub fn weights(&self) -> usize {
+        let product = |(cols, rows): &(usize, Vec<usize>)| cols * rows.iter().sum::<usize>();
+        self.layers * self.products().iter().map(product).sum::<usize>()
+    }
+
+    /// Whether the kernels can run it.
+    ///
+    /// # Errors
+    /// A clause that names the constant which is out of range, and what it may be.
+    pub fn validate(&self) -> Result<(), String> {
+        let most = kernels::MOST_COLS;
+        let within =
+            |what: &str, value: usize, least: usize, most: usize| match (least..=most).contains(&value) {
+                true => Ok(()),
+                false => Err(format!("{what} {value}: it must lie between {least} and {most}")),
+            };
+        let whole = |what: &str, value: usize, of: usize| match value.is_multiple_of(of) {
+            true => Ok(()),
+            false => Err(format!("{what} {value}: it must be a multiple of {of}")),
+        };
+        within("a number of layers", self.layers, 1, 1000)?;
+        within("a width", self.width, 64, most)?;
+        whole("a width", self.width, 64)?;
+        within("an ffn width", self.ffn, 16, most)?;
+        whole("an ffn width", self.ffn, 16)?;
+        within("a number of heads", self.heads, 1, self.width / 16)?;
+        if !self.width.is_multiple_of(self.heads) {
+            return Err(format!("a width {}, which its {} heads do not divide", self.width, self.heads));
+        }
+        within("a head width", self.head(), 16, 128)?;
+        whole("a head width", self.head(), 16)?;
+        within("a number of key/value heads", self.kv_heads, 1, self.heads)?;
+        if !self.heads.is_multiple_of(self.kv_heads) {
+            return Err(format!(
+                "{} heads, which its {} key/value heads do not divide",
+                self.heads, self.kv_heads
+            ));
+        }
+        within("a vocabulary of size", self.vocabulary, 2, 1 << 20)?;
+        within("a context", self.context, 1, 1 << 20)?;
+        if !(self.theta > 0.0 && self.theta.is_finite()) {
+            return Err(format!("a theta {}: it must be a positive number", self.theta));
+        }
+        if !(self.eps >= 0.0 && self.eps.is_finite()) {
+            return Err(format!("an eps {}: it must be a number that is not negative", self.eps));
+        }
+        Ok(())
+    }
+
+    /// Its parameters: the embedding, the gains and matrices of each layer in the order of a step, and the last gain. The
+    /// names are those of Hugging Face's BitNet.
+    pub fn parameters(&self) -> Vec<Parameter> {
+        let mut all = vec![Parameter::new(EMBEDDING, &[self.vocabulary, self.width], Role::Float)];
+        for i in 0..self.layers {
+            for ((gain, matrices), (cols, rows)) in PRODUCTS.into_iter().zip(self.products()) {
+                all.push(Parameter::new(name(i, gain), &[cols], Role::Gain));
+                let matrix = |(what, rows): (&&str, usize)| {
+                    Parameter::new(name(i, what), &[rows, cols], self.precision.role())
+                };
+                all.extend(matrices.iter().zip(rows).map(matrix));
+            }
+        }
+        all.push(Parameter::new(NORM, &[self.width], Role::Gain));
+        all
+    }
+
+    /// Fresh values for each parameter: embedding and matrices normal with the standard deviation 0.02, divided by
+    /// `sqrt(2 layers)` for o and down, which write into the residual stream; gains 1. (GPT-2's, as nanoGPT has it.)
+    pub fn initial(&self, seed: u64) -> Vec<Vec<f32>> {
+        let deviation =
+            |name: &str| match name.ends_with("o_proj.weight") || name.ends_with("down_proj.weight") {
+                true => 0.02 / (2.0 * self.layers as f32).sqrt(),
+                false => 0.02,
+            };
+        let fresh = |(i, parameter): (usize, Parameter)| match parameter.role {
+            Role::Gain => vec![1.0; parameter.count()],
+            Role::Ternary | Role::Float => {
+                random::normal(seed, Stream::Weights, i as u32, parameter.count(), deviation(&parameter.name))
+            }
+        };
+        self.parameters().into_iter().enumerate().map(fresh).collect()
+    }
+
+    /// The header of its files. Whoever trains on a text adds the vocabulary to the settings.
+    #[cfg(feature = "files")]
+    pub fn arch(&self) -> Arch {
+        let settings = serde_json::json!({
+            "layers": self.layers, "width": self.width, "heads": self.heads, "kv_heads": self.kv_heads,
+            "ffn": self.ffn, "vocabulary": self.vocabulary, "context": self.context, "theta": self.theta,
+            "eps": number(self.eps), "precision": self.precision.name(),
+        });
+        Arch::new(TRANSFORMER, settings)
+    }
+
+    /// The constants that a file's header states.
+    ///
+    /// # Errors
+    /// A clause, if it is another network or a setting is missing.
+    #[cfg(feature = "files")]
+    pub fn of(arch: &Arch) -> Result<TransformerShape, String> {
+        if arch.network != TRANSFORMER {
+            return Err(format!("holds a network {}, expected a {TRANSFORMER}", arch.network));
+        }
+        let precision: String = arch.setting("precision")?;
+        let known = Precision::of(&precision);
+        Ok(TransformerShape {
+            layers: arch.setting("layers")?,
+            width: arch.setting("width")?,
+            heads: arch.setting("heads")?,
+            kv_heads: arch.setting("kv_heads")?,
+            ffn: arch.setting("ffn")?,
+            vocabulary: arch.setting("vocabulary")?,
+            context: arch.setting("context")?,
+            theta: arch.setting("theta")?,
+            eps: arch.setting("eps")?,
+            precision: known
+                .ok_or(format!("its arch has the precision {precision}, expected ternary or f32"))?,
+        })
+    }
+}
+
+/// The network on the device.
+#[derive(Clone, Debug)]
+pub struct Transformer {
+    /// Its constants.
+    pub shape: TransformerShape,
+    /// Its parameters, in the order of [`TransformerShape::parameters`].
+    pub params: Params,
+    embedding: Param,
+    layers: Vec<Layer>,
+    norm: Param,
+}
+
+/// The parameters of one layer.
+#[derive(Clone, Debug)]
+struct Layer {
+    qkv: Stacked,
+    o: Param,
+    gate_up: Stacked,
+    down: Param,
+    /// Before q, k and v; before o; before gate and up; before down.
+    gains: [Param; 4],
+}
+
+/// What the layers of a batch share. `n` is the number of tokens.
+struct Batch {
+    n: usize,
+    heads: Heads,
+    sequences: Sequences,
+    /// The angles of each position, `f32 [context, e]`.
+    angles: Tensor,
+    /// Position of the first token of a sequence, `u32 [1]`: 0.
+    first: Tensor,
+}
+
+/// Gradients on the way back. The layers use them one after another.
+struct Gradients {
+    /// Of the residual stream, `[n, d]`. Each layer turns that of its output into that of its input.
+    dh: Tensor,
+    /// Of the output of a norm, `[n, d]`.
+    dn: Tensor,
+    /// Of the output of attention, `[n, d]`.
+    da: Tensor,
+    dq: Tensor,
+    dk: Tensor,
+    dv: Tensor,
+    /// `f32 [n, H]`.
+    delta: Tensor,
+    /// Of the product with q|k|v, `[n, d + 2 K e]`; and each part of it times its beta.
+    dqkv: [Tensor; 2],
+    /// Of the output of the norm before down, `[n, f]`.
+    df: Tensor,
+    /// Of the product with gate|up, `[n, 2 f]`; and each part of it times its beta.
+    dgate_up: [Tensor; 2],
+}
+
+/// The ops of one layer for a batch.
+struct Bound {
+    forward: Vec<Op>,
+    /// Empty where nobody learns.
+    backward: Vec<Op>,
+    /// Their ops counted within the layer.
+    products: Vec<Product>,
+}
+
+impl Transformer {
+    /// Uploads the values of each parameter and quantises them.
+    ///
+    /// # Errors
+    /// If the adapter cannot bind a tensor, or the device failed.
+    pub fn upload<V: AsRef<[f32]>>(
+        gpu: &Gpu,
+        shape: TransformerShape,
+        values: &[V],
+    ) -> Result<Transformer, Error> {
+        let params = Params::upload(gpu, &shape.parameters(), values)?;
+        Transformer::new(gpu, shape, params)
+    }
+
+    /// The network with these parameters.
+    ///
+    /// # Errors
+    /// If the adapter cannot bind q, k and v, or gate and up, as one matrix.
+    ///
+    /// # Panics
+    /// If a parameter of the shape is missing.
+    pub fn new(gpu: &Gpu, shape: TransformerShape, params: Params) -> Result<Transformer, Error> {
+        let get = |i: usize, what: &str| params.get(&name(i, what)).clone();
+        let layer = |i: usize| {
+            let stacked = |product: usize| {
+                let names: Vec<String> = PRODUCTS[product].1.iter().map(|what| name(i, what)).collect();
+                params.stacked(gpu, &names)
+            };
+            Ok(Layer {
+                qkv: stacked(0)?,
+                o: get(i, PRODUCTS[1].1[0]),
+                gate_up: stacked(2)?,
+                down: get(i, PRODUCTS[3].1[0]),
+                gains: PRODUCTS.map(|(gain, _)| get(i, gain)),
+            })
+        };
+        Ok(Transformer {
+            layers: (0..shape.layers).map(layer).collect::<Result<_, Error>>()?,
+            embedding: params.get(EMBEDDING).clone(),
+            norm: params.get(NORM).clone(),
+            shape,
+            params,
+        })
+    }
+
+    fn batch(&self, gpu: &Gpu, sequences: usize) -> Result<Batch, Error> {
+        let TransformerShape { heads, kv_heads, context, theta, .. } = self.shape;
+        let width = self.shape.head();
+        Ok(Batch {
+            n: sequences * context,
+            heads: Heads { heads, kv_heads, width },
+            sequences: Sequences::whole(context),
+            angles: gpu.upload("angles", &[context, width], &rope_table(0..context, width, theta))?,
+            first: gpu.upload("first", &[1], &[0u32])?,
+        })
+    }
+
+    fn gradients(&self, gpu: &Gpu, n: usize) -> Result<Gradients, Error> {
+        let (d, f, heads) = (self.shape.width, self.shape.ffn, self.shape.heads);
+        let kv = self.shape.kv_heads * self.shape.head();
+        let zeros = |name: &str, cols: usize| gpu.zeros(&format!("{name}.grad"), F32, &[n, cols]);
+        Ok(Gradients {
+            dh: zeros("h", d)?,
+            dn: zeros("n", d)?,
+            da: zeros("a", d)?,
+            dq: zeros("q", d)?,
+            dk: zeros("k", kv)?,
+            dv: zeros("v", kv)?,
+            delta: gpu.zeros("delta", F32, &[n, heads])?,
+            dqkv: [zeros("qkv", d + 2 * kv)?, zeros("qkv.scaled", d + 2 * kv)?],
+            df: zeros("f", f)?,
+            dgate_up: [zeros("gate_up", 2 * f)?, zeros("gate_up.scaled", 2 * f)?],
+        })
+    }
+}
+
+impl Network for Transformer {
+    fn params(&self) -> &Params {
+        &self.params
+    }
+
+    fn inputs(&self) -> usize {
+        self.shape.context
+    }
+
+    fn rows(&self) -> usize {
+        self.shape.context
+    }
+
+    fn bind(&self, gpu: &Gpu, items: usize, scoring: Option<Scoring>) -> Result<Pass, Error> {
+        let TransformerShape { width, vocabulary, context, eps, precision, .. } = self.shape;
+        let batch = self.batch(gpu, items)?;
+        let n = batch.n;
+        let input = gpu.zeros("ids", I32, &[items, context])?;
+        let ids = input.part("ids", 0, &[n]);
+        let labels = gpu.zeros("labels", U32, &[n])?;
+        let zeros = |name: &str, cols: usize| gpu.zeros(name, F32, &[n, cols]);
+        let logits = zeros("logits", vocabulary)?;
+        let gradients = scoring.map(|_| self.gradients(gpu, n)).transpose()?;
+
+        let mut h = zeros("layers.0.h", width)?;
+        let mut forward = vec![kernels::embed_gather(gpu, &ids, &self.embedding.value, &h)];
+        Op::mark(&mut forward, "forward / embedding");
+        let (mut products, mut layers) = (Vec::new(), Vec::new());
+        for i in 0..self.layers.len() {
+            let out = zeros(&format!("layers.{}.h", i + 1), width)?;
+            let mut bound = match precision {
+                Precision::Ternary => self.ternary_layer(gpu, i, &batch, &h, &out, gradients.as_ref())?,
+                Precision::F32 => self.float_layer(gpu, i, &batch, &h, &out, gradients.as_ref())?,
+            };
+            Op::mark(&mut bound.forward, &format!("forward / layer {i}"));
+            Op::mark(&mut bound.backward, &format!("backward / layer {i}"));
+            let first = forward.len();
+            forward.extend(bound.forward);
+            products.extend(bound.products.into_iter().map(|product| Product {
+                ops: product.ops.start + first..product.ops.end + first,
+                ..product
+            }));
+            layers.push(bound.backward);
+            h = out;
+        }
+        let (normed, factor) = (zeros("normed", width)?, gpu.zeros("normed.factor", F32, &[n])?);
+        let first = forward.len();
+        forward.push(kernels::rmsnorm(gpu, &h, &self.norm.value, eps, &normed, &factor));
+        forward.push(kernels::matmul_f32(gpu, &normed, &self.embedding.value, &logits));
+        Op::mark(&mut forward[first..], "forward / head");
+
+        let (mut loss, mut backward) = (Vec::new(), Vec::new());
+        if let (Some(Scoring { totals, smoothing }), Some(Gradients { dh, dn, .. })) = (scoring, &gradients) {
+            let dlogits = zeros("logits.grad", vocabulary)?;
+            let (losses, hits) = (gpu.zeros("losses", F32, &[n])?, gpu.zeros("hits", U32, &[n])?);
+            loss = vec![
+                kernels::xent_rows(gpu, &logits, &labels, smoothing, n, &dlogits, &losses, &hits),
+                kernels::xent_totals(gpu, &losses, &hits, items, totals),
+            ];
+            Op::mark(&mut loss, "loss");
+            let embedding = &self.embedding;
+            backward = vec![
+                kernels::matmul_f32_dx(gpu, &embedding.value, &dlogits, dn),
+                kernels::matmul_f32_dw(gpu, &dlogits, &normed, &embedding.grad),
+                kernels::rmsnorm_backward(gpu, &h, &self.norm.value, &factor, dn, dh, &self.norm.grad, false),
+            ];
+            Op::mark(&mut backward, "backward / head");
+            backward.extend(layers.into_iter().rev().flatten());
+            // The head's part of the gradient is there already.
+            let first = backward.len();
+            backward.push(kernels::embed_grad(gpu, &ids, dh, &embedding.grad));
+            Op::mark(&mut backward[first..], "backward / embedding");
+        }
+        Ok(Pass { input, labels, logits, products, forward, head: Vec::new(), loss, backward })
+    }
+}

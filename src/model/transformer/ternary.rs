@@ -1,0 +1,146 @@
+//! One layer of the ternary transformer. Rows of floats become codes, products of codes are integers; between gate|up and
+//! down there are integers alone.
+
+use super::{Batch, Bound, Gradients, Layer, Transformer};
+use crate::gpu::{Dtype::*, Error, Gpu, Tensor};
+use crate::kernels::{self, GateFactors, Int8Tensor};
+use crate::model::Product;
+
+/// The rows that go into a product.
+struct Quantized {
+    codes: Int8Tensor,
+    /// RMSNorm's factor, `f32 [n]`.
+    norm: Tensor,
+    /// The real value of a code, `f32 [n]`.
+    step: Tensor,
+}
+
+impl Quantized {
+    fn zeros(gpu: &Gpu, label: &str, n: usize, cols: usize) -> Result<Quantized, Error> {
+        Ok(Quantized {
+            codes: Int8Tensor::zeros(gpu, label, n, cols)?,
+            norm: gpu.zeros(&format!("{label}.norm"), F32, &[n])?,
+            step: gpu.zeros(&format!("{label}.step"), F32, &[n])?,
+        })
+    }
+}
+
+impl Transformer {
+    /// Layer `i` from `h` to `out`, and the gradients of its parameters from that of `out`.
+    pub(super) fn ternary_layer(
+        &self,
+        gpu: &Gpu,
+        i: usize,
+        batch: &Batch,
+        h: &Tensor,
+        out: &Tensor,
+        gradients: Option<&Gradients>,
+    ) -> Result<Bound, Error> {
+        let Layer { qkv, o, gate_up, down, gains } = &self.layers[i];
+        let &Batch { n, heads, sequences, ref angles, ref first } = batch;
+        let (d, f, eps) = (self.shape.width, self.shape.ffn, self.shape.eps);
+        let kv = heads.kv_heads * heads.width;
+        let name = |what: &str| format!("layers.{i}.{what}");
+        let quantized = |what: &str| Quantized::zeros(gpu, &name(what), n, d);
+        let floats = |what: &str, cols: usize| gpu.zeros(&name(what), F32, &[n, cols]);
+        let integers = |what: &str, cols: usize| gpu.zeros(&name(what), I32, &[n, cols]);
+
+        let (x1, x2, x3) = (quantized("x1")?, quantized("x2")?, quantized("x3")?);
+        let (x4, gate) =
+            (Int8Tensor::zeros(gpu, &name("x4"), n, f)?, GateFactors::zeros(gpu, &name("x4"), n)?);
+        let (acc1, acc2) = (integers("qkv.acc", d + 2 * kv)?, integers("o.acc", d)?);
+        let (acc3, acc4) = (integers("gate_up.acc", 2 * f)?, integers("down.acc", d)?);
+        let (q, k, v) = (floats("q", d)?, floats("k", kv)?, floats("v", kv)?);
+        let (a, lse, mid) = (floats("a", d)?, floats("lse", heads.heads)?, floats("mid", d)?);
+
+        let [g1, g2, g3, g4] = gains.each_ref().map(|gain| &gain.value);
+        let quantize = |x: &Tensor, gain: &Tensor, to: &Quantized| {
+            kernels::rmsnorm_quantize_f32(gpu, x, gain, eps, &to.codes, &to.norm, &to.step)
+        };
+        let forward = vec![
+            quantize(h, g1, &x1),
+            kernels::matmul_ternary(gpu, &x1.codes, qkv.packed(), &acc1),
+            kernels::rope_ternary(
+                gpu,
+                heads,
+                sequences,
+                &acc1,
+                &x1.step,
+                qkv.betas(),
+                angles,
+                first,
+                &q,
+                &k,
+                &v,
+            ),
+            kernels::attention(gpu, heads, sequences, &q, &k, &v, first, &a, &lse),
+            quantize(&a, g2, &x2),
+            kernels::matmul_ternary(gpu, &x2.codes, o.packed(), &acc2),
+            kernels::residual(gpu, h, &acc2, &x2.step, &o.packed().beta, &mid),
+            quantize(&mid, g3, &x3),
+            kernels::matmul_ternary(gpu, &x3.codes, gate_up.packed(), &acc3),
+            kernels::relu2_gate_quantize(gpu, &acc3, &x3.step, gate_up.betas(), g4, eps, &x4, &gate),
+            kernels::matmul_ternary(gpu, &x4, down.packed(), &acc4),
+            kernels::residual(gpu, &mid, &acc4, &gate.step, &down.packed().beta, out),
+        ];
+
+        let backward = gradients.map_or(Vec::new(), |on| {
+            let Gradients { dh, dn, da, dq, dk, dv, delta, df, .. } = on;
+            let ([dqkv, dqkv_scaled], [dgate_up, dgate_up_scaled]) = (&on.dqkv, &on.dgate_up);
+            let norm_backward = |x: &Tensor, i: usize, of: &Quantized, dx: &Tensor, accumulate: bool| {
+                let (gain, dgain) = (&gains[i].value, &gains[i].grad);
+                kernels::rmsnorm_backward(gpu, x, gain, &of.norm, dn, dx, dgain, accumulate)
+            };
+            vec![
+                kernels::matmul_ternary_dx(gpu, down.packed(), dh, df),
+                kernels::matmul_ternary_dw(gpu, dh, &gate.step, &x4, &down.grad),
+                kernels::relu2_gate_backward(
+                    gpu,
+                    &acc3,
+                    &gate,
+                    g4,
+                    gate_up.betas(),
+                    df,
+                    dgate_up,
+                    dgate_up_scaled,
+                    &gains[3].grad,
+                ),
+                kernels::matmul_ternary_dx(gpu, gate_up.packed(), dgate_up_scaled, dn),
+                kernels::matmul_ternary_dw(gpu, dgate_up, &x3.step, &x3.codes, &gate_up.grad),
+                norm_backward(&mid, 2, &x3, dh, true),
+                kernels::matmul_ternary_dx(gpu, o.packed(), dh, dn),
+                kernels::matmul_ternary_dw(gpu, dh, &x2.step, &x2.codes, &o.grad),
+                norm_backward(&a, 1, &x2, da, false),
+                kernels::attention_dq(gpu, heads, sequences, &q, &k, &v, &a, &lse, da, dq, delta),
+                kernels::attention_dkv(gpu, heads, sequences, &q, &k, &v, &lse, delta, da, dk, dv),
+                kernels::rope_backward_ternary(
+                    gpu,
+                    heads,
+                    sequences,
+                    dq,
+                    dk,
+                    dv,
+                    angles,
+                    qkv.betas(),
+                    dqkv,
+                    dqkv_scaled,
+                ),
+                kernels::matmul_ternary_dx(gpu, qkv.packed(), dqkv_scaled, dn),
+                kernels::matmul_ternary_dw(gpu, dqkv, &x1.step, &x1.codes, &qkv.grad),
+                norm_backward(h, 0, &x1, dh, true),
+            ]
+        });
+        let product = |input: &Tensor, at: usize, codes: Int8Tensor, acc: Tensor| {
+            let cols = input.shape()[1];
+            Product { input: input.clone(), ops: at..at + 2, codes, cols, acc }
+        };
+        let products = vec![
+            product(h, 0, x1.codes, acc1),
+            product(&a, 4, x2.codes, acc2),
+            product(&mid, 7, x3.codes, acc3.clone()),
+            // Rows of gate|up are twice as long as the codes that they become.
+            Product { cols: f, ..product(&acc3, 9, x4, acc4) },
+        ];
+        Ok(Bound { forward, backward, products })
+    }
+}

@@ -1,0 +1,226 @@
+//! Positions and attention, forward and backward.
+
+use super::product::{dot, scale_gradients, scale_parts};
+
+/// How queries, keys and values of one attention lie in memory. `q [sequences * tokens, heads * width]`;
+/// `k, v [sequences * capacity, kv_heads * width]`.
+///
+/// Token `t` of a sequence has the position `first + t`. Its key and its value stand in row
+/// `sequence * capacity + first + t`, and its query sees the keys `0 ..= first + t` of its sequence. In training `first`
+/// is 0 and `capacity` is `tokens`; a cache has room for more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attention {
+    /// Number of sequences.
+    pub sequences: usize,
+    /// Queries of a sequence.
+    pub tokens: usize,
+    /// Rows of keys that a sequence has room for.
+    pub capacity: usize,
+    /// Position of the first token.
+    pub first: usize,
+    /// Heads of queries.
+    pub heads: usize,
+    /// Heads of keys and of values. Neighbouring heads of queries share one.
+    pub kv_heads: usize,
+    /// Values of a head.
+    pub width: usize,
+}
+
+impl Attention {
+    /// Training: every sequence is seen whole.
+    pub fn whole(sequences: usize, tokens: usize, [heads, kv_heads, width]: [usize; 3]) -> Attention {
+        Attention { sequences, tokens, capacity: tokens, first: 0, heads, kv_heads, width }
+    }
+
+    /// Columns of q, of k, and of v.
+    pub fn parts(&self) -> [usize; 3] {
+        [self.heads, self.kv_heads, self.kv_heads].map(|heads| heads * self.width)
+    }
+
+    /// Number of values of k, and of v.
+    pub fn cache(&self) -> usize {
+        self.sequences * self.capacity * self.kv_heads * self.width
+    }
+
+    /// The position of a token, counted over all sequences.
+    fn position(&self, token: usize) -> usize {
+        self.first + token % self.tokens
+    }
+
+    /// The row of k and v that belongs to a token.
+    fn row(&self, token: usize) -> usize {
+        token / self.tokens * self.capacity + self.position(token)
+    }
+
+    /// What the `i`-th head of queries sees, heads counted over all tokens: where in k and v each key begins.
+    fn seen(&self, i: usize) -> impl Iterator<Item = usize> + use<> {
+        let Attention { heads, kv_heads, width, .. } = *self;
+        let (token, head) = (i / heads, i % heads);
+        let kv_head = head * kv_heads / heads;
+        let own = self.row(token);
+        (own - self.position(token)..=own).map(move |row| (row * kv_heads + kv_head) * width)
+    }
+
+    /// Scores are divided by the root of the head's width.
+    fn scale(&self) -> f32 {
+        1.0 / (self.width as f32).sqrt()
+    }
+}
+
+/// One head `[e]` turned by a row of [`rope_table`](crate::rotary::rope_table): with `h = e / 2` and the angle `a_i`,
+/// `y[i] = x[i] cos a_i - x[i + h] sin a_i`, `y[i + h] = x[i + h] cos a_i + x[i] sin a_i`.
+/// (RoFormer, arXiv 2104.09864, equation 34; the pairs are those of Hugging Face's models.)
+pub fn rope_head(x: &[f32], angles: &[f32]) -> Vec<f32> {
+    turn(x, angles, 1.0)
+}
+
+/// `dx`: [`rope_head`] of `dy` by the opposite angles.
+pub fn rope_head_dx(dy: &[f32], angles: &[f32]) -> Vec<f32> {
+    turn(dy, angles, -1.0)
+}
+
+fn turn(x: &[f32], angles: &[f32], direction: f32) -> Vec<f32> {
+    let half = x.len() / 2;
+    let (cos, sin) = angles.split_at(half);
+    let lower = (0..half).map(|i| x[i] * cos[i] - x[i + half] * (direction * sin[i]));
+    let upper = (0..half).map(|i| x[i + half] * cos[i] + x[i] * (direction * sin[i]));
+    lower.chain(upper).collect()
+}
+
+/// Heads side by side, `x [m, heads * e]`, each turned by `one`, the row of angles being that of its token.
+fn turn_heads(
+    one: fn(&[f32], &[f32]) -> Vec<f32>,
+    x: &[f32],
+    table: &[f32],
+    width: usize,
+    position: usize,
+) -> Vec<f32> {
+    x.chunks_exact(width).flat_map(|x| one(x, &table[position * width..][..width])).collect()
+}
+
+/// `q, k, v` of `x [n, (heads + 2 kv_heads) width]`, whose rows are q|k|v: q and k turned, v as it is. Returns q; k and
+/// v go to their rows of the cache. `table` holds a row for each position.
+pub fn rope(a: &Attention, x: &[f32], table: &[f32], k: &mut [f32], v: &mut [f32]) -> Vec<f32> {
+    let [q_cols, kv_cols, _] = a.parts();
+    let mut q = Vec::new();
+    for (token, x) in x.chunks_exact(q_cols + 2 * kv_cols).enumerate() {
+        let (position, row) = (a.position(token), a.row(token) * kv_cols);
+        let (x_q, rest) = x.split_at(q_cols);
+        let (x_k, x_v) = rest.split_at(kv_cols);
+        q.extend(turn_heads(rope_head, x_q, table, a.width, position));
+        k[row..][..kv_cols].copy_from_slice(&turn_heads(rope_head, x_k, table, a.width, position));
+        v[row..][..kv_cols].copy_from_slice(x_v);
+    }
+    q
+}
+
+/// [`rope`] of a stacked product: column `c` of part `i` (q, k, v) of a token is worth `betas[i] step acc`.
+pub fn rope_ternary(
+    a: &Attention,
+    acc: &[i32],
+    step: &[f32],
+    betas: [f32; 3],
+    table: &[f32],
+    k: &mut [f32],
+    v: &mut [f32],
+) -> Vec<f32> {
+    rope(a, &scale_parts(acc, step, &a.parts(), &betas), table, k, v)
+}
+
+/// `dy [n, (heads + 2 kv_heads) width]`: the gradient of what [`rope`] took.
+pub fn rope_backward(a: &Attention, dq: &[f32], dk: &[f32], dv: &[f32], table: &[f32]) -> Vec<f32> {
+    let [q_cols, kv_cols, _] = a.parts();
+    let mut dy = Vec::new();
+    for (token, dq) in dq.chunks_exact(q_cols).enumerate() {
+        let (position, row) = (a.position(token), a.row(token) * kv_cols);
+        dy.extend(turn_heads(rope_head_dx, dq, table, a.width, position));
+        dy.extend(turn_heads(rope_head_dx, &dk[row..][..kv_cols], table, a.width, position));
+        dy.extend(&dv[row..][..kv_cols]);
+    }
+    dy
+}
+
+/// [`rope_backward`], and beside it [`scale_gradients`] of its result.
+pub fn rope_backward_ternary(
+    a: &Attention,
+    dq: &[f32],
+    dk: &[f32],
+    dv: &[f32],
+    table: &[f32],
+    betas: [f32; 3],
+) -> (Vec<f32>, Vec<f32>) {
+    let dy = rope_backward(a, dq, dk, dv, table);
+    let scaled = scale_gradients(&dy, &a.parts(), &betas);
+    (dy, scaled)
+}
+
+/// Causal attention of grouped heads. For query head `i` with key/value head `floor(i kv_heads / heads)`, over the keys
+/// `j` that it sees: `s_j = q . k_j / sqrt(width)`, `lse = ln sum_j exp s_j`, `o = sum_j exp(s_j - lse) v_j`.
+/// Returns `(o [n, heads * width], lse [n, heads])`. (Attention, arXiv 1706.03762, equation 1; groups, arXiv 2305.13245.)
+pub fn attention(a: &Attention, q: &[f32], k: &[f32], v: &[f32]) -> (Vec<f32>, Vec<f32>) {
+    let (mut o, mut lse) = (Vec::new(), Vec::new());
+    for (i, q) in q.chunks_exact(a.width).enumerate() {
+        let scores: Vec<f32> = a.seen(i).map(|j| a.scale() * dot(q, &k[j..][..a.width])).collect();
+        let largest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let mut sum = 0.0;
+        let mut row = vec![0.0; a.width];
+        for (j, s) in a.seen(i).zip(scores) {
+            let p = (s - largest).exp();
+            sum += p;
+            row.iter_mut().zip(&v[j..][..a.width]).for_each(|(o, v)| *o += p * v);
+        }
+        o.extend(row.iter().map(|o| o / sum));
+        lse.push(largest + sum.ln());
+    }
+    (o, lse)
+}
+
+/// `dq`, and `delta [n, heads] = do . o` of each head. With `p_j = exp(s_j - lse)` and `ds_j = p_j (do . v_j - delta)`:
+/// `dq = sum_j ds_j k_j / sqrt(width)`. (FlashAttention-2, arXiv 2307.08691, algorithm 2.)
+pub fn attention_dq(
+    a: &Attention,
+    q: &[f32],
+    k: &[f32],
+    v: &[f32],
+    o: &[f32],
+    lse: &[f32],
+    dout: &[f32],
+) -> (Vec<f32>, Vec<f32>) {
+    let (mut dq, mut deltas) = (vec![0.0; q.len()], Vec::new());
+    for (i, dq) in dq.chunks_exact_mut(a.width).enumerate() {
+        let [q, o, dout] = [q, o, dout].map(|x| &x[i * a.width..][..a.width]);
+        let delta = dot(dout, o);
+        for j in a.seen(i) {
+            let [k, v] = [k, v].map(|x| &x[j..][..a.width]);
+            let p = (a.scale() * dot(q, k) - lse[i]).exp();
+            let ds = p * (dot(dout, v) - delta);
+            dq.iter_mut().zip(k).for_each(|(sum, k)| *sum += a.scale() * ds * k);
+        }
+        deltas.push(delta);
+    }
+    (dq, deltas)
+}
+
+/// `dk, dv`, summed over the queries that see a key, tokens and then heads in order: `dv_j = sum_i p_ij do_i`,
+/// `dk_j = sum_i ds_ij q_i / sqrt(width)`, `p` and `ds` as in [`attention_dq`].
+pub fn attention_dkv(
+    a: &Attention,
+    q: &[f32],
+    k: &[f32],
+    v: &[f32],
+    lse: &[f32],
+    delta: &[f32],
+    dout: &[f32],
+) -> (Vec<f32>, Vec<f32>) {
+    let (mut dk, mut dv) = (vec![0.0; k.len()], vec![0.0; v.len()]);
+    for (i, (q, dout)) in q.chunks_exact(a.width).zip(dout.chunks_exact(a.width)).enumerate() {
+        for j in a.seen(i) {
+            let [k, v] = [k, v].map(|x| &x[j..][..a.width]);
+            let p = (a.scale() * dot(q, k) - lse[i]).exp();
+            let ds = p * (dot(dout, v) - delta[i]);
+            dk[j..][..a.width].iter_mut().zip(q).for_each(|(sum, q)| *sum += a.scale() * ds * q);
+            dv[j..][..a.width].iter_mut().zip(dout).for_each(|(sum, dout)| *sum += p * dout);
+        }
+    }
+    (dk, dv)
+}
