@@ -124,9 +124,9 @@ pub fn compare_svg(title: &str, runs: &[(&str, &[Point])]) -> String {
         series(name, values, color(run), false)
     });
     // The dashed lines first: they lie below.
-    let train = runs.iter().enumerate().map(|(run, (name, points))| {
+    let train = runs.iter().enumerate().map(|(run, (_, points))| {
         let values = points.iter().map(|point| point.loss[0]).collect();
-        series(format!("{name}, train"), values, lighter(color(run)), true)
+        series("train".into(), values, lighter(color(run)), true)
     });
     let test = runs.iter().enumerate().map(|(run, (name, points))| {
         let values: Vec<f64> = points.iter().map(|point| point.loss[1]).collect();
@@ -241,7 +241,9 @@ impl Panel {
         let named: Vec<&Line> = self.lines.iter().filter(|line| !line.name.is_empty()).collect();
         for (i, line) in named.iter().enumerate() {
             let wide = 26 + line.name.chars().count() as i32 * TEXT * 6 / 10 + 20;
-            if x + wide > WIDTH - 100 {
+            // Of the last none is left to be counted.
+            let end = if i + 1 == named.len() { WIDTH - MARGIN } else { WIDTH - 100 };
+            if x + wide > end {
                 return area.draw_text(&format!("and {} more", named.len() - i), &words, (x, y));
             }
             // A gap makes a dash of each half.
