@@ -12,8 +12,8 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use common::cases::{Case, Values};
 use common::*;
-use safetensors::{Dtype, SafeTensors};
 use sterna::gpu::{Dtype::*, Gpu};
 use sterna::kernels::{self, AdamW, Totals, Trainable};
 use sterna::model::{Mlp, Precision, Shape, Update};
@@ -22,129 +22,6 @@ use sterna::ternary::Packed;
 
 /// What a check returns: nothing, or what is wrong in one sentence.
 type Outcome = Result<(), String>;
-
-// --- cases -----------------------------------------------------------------------------------------
-
-#[derive(Clone, Debug, PartialEq)]
-enum Values {
-    F32(Vec<f32>),
-    I8(Vec<i8>),
-    I32(Vec<i32>),
-    U8(Vec<u8>),
-}
-
-#[derive(Clone, Debug)]
-struct Case {
-    name: String,
-    metadata: HashMap<String, String>,
-    tensors: BTreeMap<String, (Vec<usize>, Values)>,
-}
-
-impl Case {
-    fn parse(name: &str, bytes: &[u8]) -> Result<Case, String> {
-        let unreadable = |error| format!("{name} is no safetensors file: {error}");
-        let (_, header) = SafeTensors::read_metadata(bytes).map_err(unreadable)?;
-        let mut tensors = BTreeMap::new();
-        for (tensor, view) in SafeTensors::deserialize(bytes).map_err(unreadable)?.iter() {
-            let data = view.data();
-            let values = match view.dtype() {
-                Dtype::F32 => {
-                    Values::F32(data.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect())
-                }
-                Dtype::I32 => {
-                    Values::I32(data.as_chunks().0.iter().map(|&b| i32::from_le_bytes(b)).collect())
-                }
-                Dtype::I8 => Values::I8(data.iter().map(|&b| b as i8).collect()),
-                Dtype::U8 => Values::U8(data.to_vec()),
-                other => return Err(format!("{name}: {tensor} is {other:?}")),
-            };
-            tensors.insert(tensor.to_string(), (view.shape().to_vec(), values));
-        }
-        let case =
-            Case { name: name.into(), metadata: header.metadata().clone().unwrap_or_default(), tensors };
-        kind(case.text("kind")?).map(|_| case)
-    }
-
-    fn text(&self, key: &str) -> Result<&str, String> {
-        let text = self.metadata.get(key).map(String::as_str);
-        text.ok_or_else(|| format!("{} has no metadata {key:?}", self.name))
-    }
-
-    fn number<T: std::str::FromStr>(&self, key: &str) -> Result<T, String> {
-        let text = self.text(key)?;
-        text.parse().map_err(|_| format!("{}: {key} is {text:?}", self.name))
-    }
-
-    fn tensor(&self, tensor: &str) -> Result<&(Vec<usize>, Values), String> {
-        self.tensors.get(tensor).ok_or_else(|| format!("{} has no tensor {tensor:?}", self.name))
-    }
-
-    /// The shape of a tensor of `N` dimensions, none of them empty.
-    fn shape<const N: usize>(&self, tensor: &str) -> Result<[usize; N], String> {
-        let shape = &self.tensor(tensor)?.0;
-        let wrong = || format!("{}: {tensor} has shape {shape:?}, expected {N} dimensions", self.name);
-        shape.as_slice().try_into().ok().filter(|shape: &[usize; N]| !shape.contains(&0)).ok_or_else(wrong)
-    }
-
-    /// A tensor's values, if it has this shape.
-    fn values(&self, tensor: &str, expected: &[usize]) -> Result<&Values, String> {
-        let (shape, values) = self.tensor(tensor)?;
-        if shape == expected {
-            return Ok(values);
-        }
-        Err(format!("{}: {tensor} has shape {shape:?}, expected {expected:?}", self.name))
-    }
-
-    fn f32(&self, tensor: &str, shape: &[usize]) -> Result<&[f32], String> {
-        match self.values(tensor, shape)? {
-            Values::F32(values) => Ok(values),
-            _ => Err(format!("{}: {tensor} is not f32", self.name)),
-        }
-    }
-
-    fn i8(&self, tensor: &str, shape: &[usize]) -> Result<&[i8], String> {
-        match self.values(tensor, shape)? {
-            Values::I8(values) => Ok(values),
-            _ => Err(format!("{}: {tensor} is not int8", self.name)),
-        }
-    }
-
-    fn u8(&self, tensor: &str, shape: &[usize]) -> Result<&[u8], String> {
-        match self.values(tensor, shape)? {
-            Values::U8(values) => Ok(values),
-            _ => Err(format!("{}: {tensor} is not u8", self.name)),
-        }
-    }
-
-    /// `labels`, each below `classes`.
-    fn labels(&self, shape: &[usize], classes: usize) -> Result<Vec<u32>, String> {
-        let Values::I32(labels) = self.values("labels", shape)? else {
-            return Err(format!("{}: labels is not int32", self.name));
-        };
-        let wrong = |label: &i32| format!("{}: label {label} of {classes} classes", self.name);
-        let below = |label: &&i32| !(0..classes as i32).contains(*label);
-        labels.iter().find(below).map_or(Ok(()), |label| Err(wrong(label)))?;
-        Ok(labels.iter().map(|&label| label as u32).collect())
-    }
-}
-
-/// The cases of a folder, by file name.
-fn load(folder: &Path) -> Result<Vec<Case>, String> {
-    let unreadable = |path: &Path, error| format!("cannot read {}: {error}", path.display());
-    let entries = fs::read_dir(folder).map_err(|error| unreadable(folder, error))?;
-    let paths: Result<Vec<PathBuf>, _> = entries.map(|entry| entry.map(|entry| entry.path())).collect();
-    let mut paths = paths.map_err(|error| unreadable(folder, error))?;
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "safetensors"));
-    paths.sort();
-    if paths.is_empty() {
-        return Err(format!("no golden cases (*.safetensors) in {}", folder.display()));
-    }
-    let read = |path: &PathBuf| {
-        let bytes = fs::read(path).map_err(|error| unreadable(path, error))?;
-        Case::parse(&path.display().to_string(), &bytes)
-    };
-    paths.iter().map(read).collect()
-}
 
 /// The folder that this run is about.
 fn folder() -> PathBuf {
@@ -511,6 +388,11 @@ fn kind(name: &str) -> Result<&'static (&'static str, Check, &'static [&'static 
     KINDS.iter().find(|kind| kind.0 == name).ok_or_else(|| format!("no kind of case is called {name:?}"))
 }
 
+/// The cases of a folder.
+fn load(folder: &Path) -> Result<Vec<Case>, String> {
+    cases::load(folder, |name| kind(name).is_ok())
+}
+
 fn check(case: &Case, side: &dyn Side) -> Outcome {
     kind(case.text("kind")?)?.1(case, side)
 }
@@ -648,7 +530,7 @@ fn rmsnorm(case: &Case, side: &dyn Side) -> Outcome {
 fn softmax_xent(case: &Case, side: &dyn Side) -> Outcome {
     let [batch, classes] = case.shape("logits")?;
     let z = case.f32("logits", &[batch, classes])?;
-    let labels = case.labels(&[batch], classes)?;
+    let labels = case.below("labels", &[batch], classes)?;
     let smoothing = case.number("label_smoothing")?;
     let (loss, dz) = side.softmax_xent(z, &labels, smoothing);
     let may = xent_apart(z, &labels, smoothing);
@@ -759,7 +641,7 @@ fn training(case: &Case) -> Result<Training, String> {
         parameters: parameters?,
         shape,
         images: case.u8("images", &[steps, batch, pixels])?.to_vec(),
-        labels: case.labels(&[steps, batch], classes)?,
+        labels: case.below("labels", &[steps, batch], classes)?,
         steps,
         batch,
         smoothing: case.number("label_smoothing")?,

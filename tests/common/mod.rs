@@ -5,6 +5,7 @@
 #![allow(dead_code)]
 
 pub mod attention;
+pub mod cases;
 pub mod dawn;
 #[cfg(feature = "files")]
 pub mod layers;
