@@ -1,5 +1,5 @@
-//! wgpu behind five nouns: [`Gpu`], [`Tensor`], [`Kernel`], [`Op`], [`Plan`]. The only folder that names wgpu;
-//! it knows no kernel and no network.
+//! The GPU as five nouns: [`Gpu`], [`Tensor`], [`Kernel`], [`Op`], [`Plan`]. Only this folder names wgpu. It knows no
+//! kernel and no network.
 
 mod adapter;
 #[cfg(feature = "cli")]
@@ -32,5 +32,5 @@ pub use profile::{Grain, Profiler, Submitted};
 pub use tensor::{Dtype, Element, PART, Tensor};
 #[cfg(not(target_arch = "wasm32"))]
 pub use time::{Clock, Lap, Timing};
-/// The version of wgpu that [`Gpu::from_device`] and [`Gpu::record`] speak.
+/// The crate wgpu in the version of [`Gpu::from_device`] and [`Gpu::record`].
 pub use wgpu;
