@@ -277,7 +277,8 @@ impl Gpu {
     ) -> impl Future<Output = Result<Vec<T>, Error>> + use<T> {
         assert_eq!(T::DTYPE, tensor.dtype(), "download {}: element type", tensor.label());
         let bytes = tensor.bytes();
-        // A lost device reports the loss when it is polled. Its unmapped buffer is then no mistake of ours.
+        // Polling notes the loss of a device as a fault. Later errors about its buffers then count as consequences,
+        // not as mistakes of ours.
         #[cfg(not(target_arch = "wasm32"))]
         let _ = self.device().poll(wgpu::PollType::Poll);
         let staging = self.device().create_buffer(&wgpu::BufferDescriptor {
