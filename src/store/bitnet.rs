@@ -18,9 +18,9 @@ use crate::ternary::Packed;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum WeightScale {
-    /// It is mean |W|, as in linear_class autobitlinear.
+    /// The scale is mean |W|, as in linear_class autobitlinear.
     Multiply,
-    /// It is 1 / mean |W|, as in linear_class bitlinear.
+    /// The scale is 1 / mean |W|, as in linear_class bitlinear.
     Divide,
 }
 
