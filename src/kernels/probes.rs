@@ -199,7 +199,7 @@ pub fn probe_add_i32(gpu: &Gpu, kernel: &'static Kernel, trips: u32, x: &Tensor,
 pub static PROBE_DOT4: &[&Kernel] =
     every_size!(Kernel::dot4::<TripsParams>("probe_dot4", text!("probes/probe_dot4", "snippets/grid")));
 
-/// `out[n] <- sum of eight accumulators`. Each one starts from `x` and is multiplied by `x` `4 trips` times.
+/// `out[n] <- sum of eight accumulators`. Each one starts from `x` and adds its int8 dot product with `x` `4 trips` times.
 pub fn probe_dot4(gpu: &Gpu, kernel: &'static Kernel, trips: u32, x: &Tensor, out: &Tensor) -> Op {
     let cost = invocations("probe_dot4", [(x, U32), (out, I32)], 256 * u64::from(trips));
     gpu.op(kernel, TripsParams { trips }, &[x, out], Grid::Each(x.len()), cost)
