@@ -1,4 +1,4 @@
-//! Updates of the parameters. Shaders: `shaders/train`.
+//! What moves the parameters. Shaders: `shaders/train`.
 
 use super::expect;
 use crate::gpu::{Cost, Dtype::*, Error, Gpu, Grid, Kernel, Op, Tensor, params};
@@ -11,21 +11,21 @@ params! { struct AdamwParams { count: u32, decayed: u32, beta1: f32, beta2: f32,
 pub static ADAMW: Kernel =
     Kernel::new::<AdamwParams>("adamw", text!("train/adamw", "snippets/block_sum", "snippets/grid"));
 
-/// The constants of AdamW. The learning rate is in the schedule.
+/// AdamW's constants; the learning rate lives in the schedule.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamW {
-    /// Decay rate of the first moment.
+    /// Decay of the first moment.
     pub beta1: f32,
-    /// Decay rate of the second moment.
+    /// Decay of the second moment.
     pub beta2: f32,
-    /// A constant that is added to the root of the second moment.
+    /// Added to the root of the second moment.
     pub eps: f32,
-    /// Decoupled weight decay. Each step multiplies it by the learning rate.
+    /// Decoupled weight decay, times the learning rate per step.
     pub decay: f32,
 }
 
 impl AdamW {
-    /// The schedule: one row `{lr, 1 / (1 - beta1^t), 1 / sqrt(1 - beta2^t), 0}` for each step `t = 1, 2, ...`.
+    /// One row `{lr, 1 / (1 - beta1^t), 1 / sqrt(1 - beta2^t), 0}` of the schedule per step `t = 1, 2, ...`.
     pub fn schedule(&self, rates: impl IntoIterator<Item = f64>) -> Vec<f32> {
         let correction = |beta: f32, t: i32| 1.0 - f64::from(beta).powi(t);
         let row = |(step, rate): (usize, f64)| {
@@ -36,12 +36,12 @@ impl AdamW {
     }
 }
 
-/// First and second moment of one parameter. Both have its shape.
+/// First and second moment of one parameter, of its shape.
 #[derive(Clone, Debug)]
 pub struct Moments {
     /// Running mean of the gradient.
     pub m: Tensor,
-    /// Running mean of the squared gradient.
+    /// Running mean of its square.
     pub v: Tensor,
 }
 
@@ -58,23 +58,23 @@ impl Moments {
     }
 }
 
-/// The parameters that an optimizer updates, as one flat tensor.
+/// What an optimizer moves: any number of parameters, flat.
 #[derive(Clone, Debug)]
 pub struct Trainable {
-    /// The values, `f32 [count]`.
+    /// `f32 [count]`.
     pub value: Tensor,
-    /// The gradient of the values.
+    /// Its gradient.
     pub grad: Tensor,
     /// The optimizer's state.
     pub moments: Moments,
-    /// The sums that [`abs_sums`](super::abs_sums) computes from the values: `f32 [ceil(count / 1024)]`.
+    /// What [`abs_sums`](super::abs_sums) would say of the value: `f32 [ceil(count / 1024)]`.
     pub sums: Tensor,
-    /// Weight decay applies to the first `decayed` values.
+    /// So many of the first values decay.
     pub decayed: usize,
 }
 
 impl Trainable {
-    /// Values that are all zero and all decay.
+    /// Zeros, all of which decay.
     ///
     /// # Errors
     /// If the adapter cannot bind them.
@@ -94,8 +94,8 @@ impl Trainable {
     }
 }
 
-/// One AdamW step of `on.value` by `on.grad`. Step `t = clock[0]` counts from 1. Its learning rate and bias
-/// corrections are in row `t - 1` of `schedule[steps, 4]`, see [`AdamW::schedule`].
+/// One AdamW step of `on.value` by `on.grad`; the learning rate and the bias corrections of step `t = clock[0]`,
+/// counted from 1, come from row `t - 1` of `schedule[steps, 4]`, see [`AdamW::schedule`].
 pub fn adamw(gpu: &Gpu, constants: AdamW, clock: &Tensor, schedule: &Tensor, on: &Trainable) -> Op {
     expect("adamw", clock, U32, &[2]);
     expect("adamw", schedule, F32, &[schedule.len() / 4, 4]);
@@ -115,17 +115,17 @@ params! { struct SgdParams { count: u32, decayed: u32, momentum: f32, decay: f32
 pub static SGD: Kernel =
     Kernel::new::<SgdParams>("sgd", text!("train/sgd", "snippets/block_sum", "snippets/grid"));
 
-/// The constants of stochastic gradient descent. The learning rate is in the schedule.
+/// Constants of stochastic gradient descent; the learning rate lives in the schedule.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sgd {
-    /// The momentum: each step multiplies the moment `m` by it.
+    /// Share of the last update that is made again.
     pub momentum: f32,
-    /// Decoupled weight decay. Each step multiplies it by the learning rate.
+    /// Decoupled weight decay, times the learning rate per step.
     pub decay: f32,
 }
 
-/// One step of `on.value` by `on.grad` with momentum: `m <- momentum m + g`, `w <- w - lr (m + decay w)`. The
-/// learning rate is in the schedule, as for [`adamw`](super::adamw()).
+/// One step of `on.value` by `on.grad` with momentum: `m <- momentum m + g`, `w <- w - lr (m + decay w)`; the
+/// learning rate comes from the schedule as [`adamw`](super::adamw())'s.
 pub fn sgd(gpu: &Gpu, constants: Sgd, clock: &Tensor, schedule: &Tensor, on: &Trainable) -> Op {
     expect("sgd", clock, U32, &[2]);
     expect("sgd", schedule, F32, &[schedule.len() / 4, 4]);
