@@ -1,5 +1,5 @@
 //! Compiles shaders with AMD's Vulkan driver RADV on a machine without an AMD card. The input is SPIR-V; the output
-//! is statistics and machine code. This file knows Vulkan only, no WGSL and no kernel. Nothing is executed, because
+//! is statistics and machine code. This module knows Vulkan only, no WGSL and no kernel. Nothing is executed, because
 //! the driver has no hardware here.
 //!
 //! RADV reads the name of the chip from the variable `RADV_FORCE_FAMILY` when the Vulkan loader opens the driver. So

@@ -1,4 +1,4 @@
-//! The GPU as five nouns: [`Gpu`], [`Tensor`], [`Kernel`], [`Op`], [`Plan`]. Only this folder names wgpu. It knows no
+//! The GPU as five nouns: [`Gpu`], [`Tensor`], [`Kernel`], [`Op`], [`Plan`]. Only this module names wgpu. It knows no
 //! kernel and no network.
 
 mod adapter;

@@ -1,5 +1,5 @@
 //! Lists of ops as plain data, from which a file, another program or a web page runs the same dispatches over the
-//! same tensors. This file knows no kernel and no network.
+//! same tensors. This module knows no kernel and no network.
 //!
 //! [`Plan::of`] writes ops as data, and [`Plan::bind`] turns the data into ops again. The host's work between the
 //! lists is also data: see [`Host`]. The program itself uses the same [`Host`].

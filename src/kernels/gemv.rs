@@ -1,7 +1,7 @@
 //! The product of a matrix and one row of activations. A network computes it for one image or one token, and the
 //! bytes of the weights bound its speed. The shader of every product consists of an operation (the bindings), a
 //! skeleton (the walk of the lanes) and an operand (the form of a weight). Their files are in `shaders/products`, and
-//! in `shaders/software` for software rasterisers. This file is the table of all products.
+//! in `shaders/software` for software rasterisers. This module is the table of all products.
 
 use half::f16;
 

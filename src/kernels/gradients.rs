@@ -1,5 +1,5 @@
 //! Gradients of the products of a batch. Their shaders have the three parts of [`super::matmul`]: operation, skeleton
-//! and operand. The files are in `shaders/products`, and in `shaders/software` for software rasterisers. This file is
+//! and operand. The files are in `shaders/products`, and in `shaders/software` for software rasterisers. This module is
 //! the table of all gradients.
 
 use super::{Int8Tensor, PackedTensor, expect, matrix, preferred};

@@ -1,6 +1,6 @@
 //! The product of a matrix and a batch of activations. The shader of every product consists of an operation (the
 //! bindings), a skeleton (the walk of the workgroups) and an operand (the form of a weight). Their files are in
-//! `shaders/products`, and in `shaders/software` for software rasterisers. This file is the table of all products.
+//! `shaders/products`, and in `shaders/software` for software rasterisers. This module is the table of all products.
 
 use super::gemv::{base3, floats, halfs, int8, packed};
 use super::{Base3Tensor, Int8Tensor, PackedTensor, batch_grid, chosen, default, matrix};

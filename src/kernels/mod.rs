@@ -1,5 +1,5 @@
 //! The host side of every kernel, one file for each kind of operation. The functions assert shapes, bind tensors, and
-//! state the [`Cost`](crate::gpu::Cost). They submit nothing. This folder knows no network.
+//! state the [`Cost`](crate::gpu::Cost). They submit nothing. This module knows no network.
 //!
 //! Two small groups of tensors occur in many signatures: a ternary matrix ([`PackedTensor`]) and a batch of int8
 //! activations ([`Int8Tensor`]).

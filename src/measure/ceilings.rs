@@ -1,5 +1,5 @@
 //! The ceilings of an adapter as numbers, and conclusions from them by arithmetic: the shortest time of a
-//! computation, and the ceiling that bounds it. This file measures nothing and knows no device.
+//! computation, and the ceiling that bounds it. This module measures nothing and knows no device.
 
 use serde::{Deserialize, Serialize};
 

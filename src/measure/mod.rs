@@ -1,5 +1,5 @@
 //! The speed of an adapter, and how close the kernels come to its limits. Each figure belongs to a kernel that has
-//! just matched its twin, on data that no cache holds. This folder prints nothing. It keeps two files: the choices of
+//! just matched its twin, on data that no cache holds. This module prints nothing. It keeps two files: the choices of
 //! [`tuning`] and the ceilings of [`kept`].
 //!
 //! Every program can use [`tuning`]. The commands `sterna bench`, `profile` and `wall` show the rest: [`probes`]

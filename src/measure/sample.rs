@@ -1,5 +1,5 @@
 //! Measures the time of a list of ops whose buffers rotate. It runs the list until laps agree, and then takes
-//! samples. This file knows no kernel.
+//! samples. This module knows no kernel.
 
 use std::time::Instant;
 

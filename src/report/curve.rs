@@ -1,4 +1,4 @@
-//! The curves of one run over its epochs, or of several runs together, as SVG. This file knows numbers and names
+//! The curves of one run over its epochs, or of several runs together, as SVG. This module knows numbers and names
 //! only.
 
 use plotters::prelude::*;

@@ -1,4 +1,4 @@
-//! Output for people: the table of a model, the confusion matrix, curves and pictures. This folder receives finished
+//! Output for people: the table of a model, the confusion matrix, curves and pictures. This module receives finished
 //! numbers. It does not use the device, does not train, and touches no file.
 
 mod bench;

@@ -1,4 +1,4 @@
-//! Pictures as PNG bytes: matrices, the confusion matrix, and the images that a network sees. This file knows trits,
+//! Pictures as PNG bytes: matrices, the confusion matrix, and the images that a network sees. This module knows trits,
 //! counts and pixels. It draws text itself, so it needs no font of the system.
 
 use noto_sans_mono_bitmap::{FontWeight, RasterHeight, get_raster, get_raster_width};

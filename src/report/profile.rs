@@ -1,4 +1,4 @@
-//! The output of `sterna profile`: tables, the timeline and JSON. This file chooses the units. It measures nothing.
+//! The output of `sterna profile`: tables, the timeline and JSON. This module chooses the units. It measures nothing.
 
 use serde_json::{Map, Value, json};
 

@@ -1,4 +1,4 @@
-//! Tables for a terminal: memory and arithmetic of a model, and the confusion matrix. This file makes text only.
+//! Tables for a terminal: memory and arithmetic of a model, and the confusion matrix. This module makes text only.
 
 use std::fmt::Write;
 

@@ -1,4 +1,4 @@
-//! A timeline in the Chrome trace format. ui.perfetto.dev and chrome://tracing open it. This file knows rows and
+//! A timeline in the Chrome trace format. ui.perfetto.dev and chrome://tracing open it. This module knows rows and
 //! spans, but not their meaning.
 //!
 //! The format is "Trace Event Format" of the Chromium project. The file contains complete events (`X`) in

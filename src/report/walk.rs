@@ -1,4 +1,4 @@
-//! The values of one image in a network, layer by layer: as text, as JSON and as a picture. This file only shows
+//! The values of one image in a network, layer by layer: as text, as JSON and as a picture. This module only shows
 //! numbers, which the CPU twin computes.
 
 use std::fmt::Write;

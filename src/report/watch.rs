@@ -1,4 +1,4 @@
-//! The live view of a run on a whole terminal: curves, flips by layer, and the weights of the first layer. This file
+//! The live view of a run on a whole terminal: curves, flips by layer, and the weights of the first layer. This module
 //! draws into a frame. It knows no terminal and no file.
 
 use ratatui::Frame;

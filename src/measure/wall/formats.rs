@@ -1,4 +1,4 @@
-//! Number formats. Every figure follows from the bits of a format. This file knows no device.
+//! Number formats. Every figure follows from the bits of a format. This module knows no device.
 
 use serde::{Deserialize, Serialize};
 
