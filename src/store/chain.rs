@@ -1,6 +1,6 @@
 //! The MLP in files: a chain of ternary matrices `layers.i.weight [rows, cols]`. Before each matrix comes an RMSNorm
 //! with a gain `layers.i.gain [cols]`. Files without a header hold an MLP, and networks of other programs are read as
-//! an MLP. Everything about files that is specific to the MLP is here. The rest of this module works with names and
+//! an MLP. Everything about files that is specific to the MLP is here. The rest of `store` works with names and
 //! roles.
 
 use safetensors::SafeTensors;
