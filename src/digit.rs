@@ -123,7 +123,7 @@ pub fn decode(bytes: &[u8]) -> Result<Grey, String> {
     }
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let picture = DynamicImage::from_decoder(decoder).map_err(broken)?;
-    // The picture is turned after it was reduced, because turning makes a copy.
+    // Turning makes a copy, so it happens after the conversion to grey, which takes less memory.
     let mut picture = DynamicImage::from(picture.into_luma_alpha8());
     picture.apply_orientation(orientation);
     let pairs = picture.into_luma_alpha8();

@@ -1,5 +1,5 @@
-//! Networks as lists of ops: parameters by role, what the house asks of a network, and the networks themselves. Knows no
-//! data set and no schedule.
+//! Networks as lists of ops: the parameters by role, the interface of a network, and the networks themselves. This
+//! module knows no data set and no schedule.
 
 mod linear;
 mod mlp;
