@@ -101,7 +101,7 @@ fn reason(all: &[Adapter], used: usize, asked: bool) -> String {
     }
 }
 
-/// What people should know who miss an adapter, or who have one by a way round.
+/// Notes for people whose adapter is missing, or works only indirectly.
 fn notes(all: &[Adapter], hidden: &[Adapter], wsl: bool) -> Vec<String> {
     let mut notes = Vec::new();
     for adapter in hidden {
