@@ -55,10 +55,10 @@ pub fn run(flags: &Flags) -> Outcome {
     super::tell(format!("{} on {} and in the CPU twin", shown(&file), super::gpu_line(&gpu)));
     let device = digest::integers(&gpu, &mlp, &images).map_err(failure)?;
     let twin = digest::twin_integers(&packed, &gains, &images);
-    // Integers do not see a scale under which no logit is a number.
+    // Integers do not show a scale that makes logits infinite or NaN.
     let floats = logits(&gpu, &mlp, &images).map_err(failure)?;
     network::finite(&file, |i| format!("fixed image {i}"), floats.chunks_exact(floats.len() / IMAGES))?;
-    // What the device holds after all that, of a checkpoint what it made of the shadow weights itself.
+    // The weights that the device holds now. For a checkpoint the device has quantised them itself.
     let mut held = model.clone();
     let trits = mlp.params.packed(&gpu).map_err(failure)?;
     held.matrices_mut().zip(trits).for_each(|(held, packed)| *held = packed);
@@ -112,7 +112,7 @@ pub fn run(flags: &Flags) -> Outcome {
     Ok(if found.is_empty() { Verdict::Yes } else { Verdict::No })
 }
 
-/// The file to compare with, of a shape that this program runs.
+/// The file for comparison. Its shape must be one that this program runs.
 fn open(path: &Path) -> Result<(&Path, Model), Failure> {
     Ok((path, network::model(&network::open(path)?, path)?))
 }
@@ -123,7 +123,7 @@ fn hex(layers: &[Integers]) -> String {
     digest.hex()
 }
 
-/// A line for each layer with what was compared, up to the first difference.
+/// One line for each layer with the compared values, up to the first difference.
 fn table(model: &Model, first: Option<&Difference>) -> String {
     let mut rows = vec![["layer", "trits", "codes", "accumulators", ""].map(String::from).to_vec()];
     for (i, packed) in model.matrices().enumerate() {

@@ -1,4 +1,5 @@
-//! `sterna wall`: the memory wall of this adapter on one page; and its sections alone, by the same code.
+//! `sterna wall`: the memory wall of this adapter on one page. The commands for its single sections use the same
+//! code.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -52,7 +53,7 @@ pub struct Flags {
     section: SectionFlags,
 }
 
-/// Which table of energies to show.
+/// The energy table to show.
 #[derive(Args)]
 struct TableFlags {
     /// Show energies by this table.
@@ -60,18 +61,18 @@ struct TableFlags {
     energy_model: String,
 }
 
-/// How long to measure.
+/// The duration of the measurement.
 #[derive(Args)]
 struct TimeFlags {
     /// Measure each point for 0.3 seconds instead of 2, and fewer of them; tune nothing, and read no counter of joules.
     #[arg(long)]
     quick: bool,
-    /// Measure each point for so many seconds, warming up included, instead of 2, or 0.3 with --quick.
+    /// Measure each point for this many seconds, including warm-up, instead of 2, or 0.3 with --quick.
     #[arg(long, value_name = "S", value_parser = super::bench::seconds, allow_negative_numbers = true)]
     seconds: Option<f64>,
 }
 
-/// What every section takes.
+/// The flags of every section.
 #[derive(Args)]
 struct SectionFlags {
     #[command(flatten)]
@@ -143,7 +144,7 @@ impl SectionFlags {
         Ok(gpu)
     }
 
-    /// Measures a part of the wall, and tells how it goes.
+    /// Measures a part of the wall, and shows the progress.
     fn measure(&self, gpu: &Gpu, time: &TimeFlags, part: Part, what: &str) -> Result<Wall, Failure> {
         super::tell(format!("{what} of {}", super::gpu_line(gpu)));
         let asked = self.memory.room(gpu);
@@ -172,7 +173,7 @@ impl SectionFlags {
     }
 }
 
-/// Measures something that tells its progress and can be stopped.
+/// Runs a measurement that shows its progress and can be stopped.
 fn watched<T>(measure: impl FnOnce(&mut Watch) -> T) -> T {
     let start = Instant::now();
     let mut tell = |line: String| super::tell(format!("{:>5.0} s  {line}", start.elapsed().as_secs_f64()));
@@ -183,7 +184,7 @@ pub fn run(flags: &Flags) -> Outcome {
     if !flags.compare.is_empty() {
         return compare(flags);
     }
-    // Before minutes are spent: whether there is a place for the result.
+    // Checks the place for the result before the measurement, which takes minutes.
     super::no_dash(&flags.out)?;
     folder(&flags.out)?;
     let gpu = flags.section.open()?;
@@ -213,7 +214,8 @@ pub fn run(flags: &Flags) -> Outcome {
     Ok(verdict())
 }
 
-/// Where page and file are written. What is there gets another name, but keeps its own if this wall was interrupted.
+/// The paths for page and file. Existing files are renamed. If this wall was interrupted, existing files stay, and
+/// the new ones get other names.
 fn places(flags: &Flags, interrupted: bool) -> Result<[PathBuf; 2], Failure> {
     let wanted = ["wall.html", "wall.json"].map(|name| flags.out.join(name));
     let there: Vec<&PathBuf> = wanted.iter().filter(|path| taken(path)).collect();
@@ -251,7 +253,7 @@ fn verdict() -> Verdict {
     if interrupt::asked() { Verdict::Interrupted } else { Verdict::Yes }
 }
 
-/// A part of the wall: its tables, its notes, and these keys of it as the last line.
+/// A part of the wall: its tables, its notes, and as the last line these keys of the JSON.
 fn section(flags: &MeasureFlags, part: Part, what: &str, keys: &[&str]) -> Outcome {
     let gpu = flags.section.open()?;
     let wall = flags.section.measure(&gpu, &flags.time, part, what)?;
@@ -343,7 +345,7 @@ fn compare(flags: &Flags) -> Outcome {
     Ok(Verdict::Yes)
 }
 
-/// A wall.json of this version.
+/// A wall.json with this version of the schema.
 pub(super) fn read(path: &Path) -> Result<Wall, Failure> {
     let text = fs::read_to_string(path).map_err(|error| failure(format!("{}: {error}", shown(path))))?;
     let value: Value = serde_json::from_str(&text)
@@ -363,7 +365,7 @@ pub(super) fn read(path: &Path) -> Result<Wall, Failure> {
     }
     let wall: Result<Wall, _> = serde_json::from_value(value);
     let mut wall = wall.map_err(|error| failure(format!("{} is damaged: {error}", shown(path))))?;
-    // A file of before there was a spread has the samples.
+    // Files of older versions have no spread, but they have the samples.
     for point in wall.points.iter_mut().filter(|point| !point.sample_seconds.is_empty()) {
         point.spread = spread(&point.sample_seconds);
     }
