@@ -1,4 +1,4 @@
-//! What moves the parameters. Shaders: `shaders/train`.
+//! Updates of the parameters. Shaders: `shaders/train`.
 
 use super::expect;
 use crate::gpu::{Cost, Dtype::*, Error, Gpu, Grid, Kernel, Op, Tensor, params};
@@ -11,21 +11,21 @@ params! { struct AdamwParams { count: u32, decayed: u32, beta1: f32, beta2: f32,
 pub static ADAMW: Kernel =
     Kernel::new::<AdamwParams>("adamw", text!("train/adamw", "snippets/block_sum", "snippets/grid"));
 
-/// AdamW's constants; the learning rate lives in the schedule.
+/// The constants of AdamW. The learning rate is in the schedule.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamW {
-    /// Decay of the first moment.
+    /// Decay rate of the first moment.
     pub beta1: f32,
-    /// Decay of the second moment.
+    /// Decay rate of the second moment.
     pub beta2: f32,
-    /// Added to the root of the second moment.
+    /// A constant that is added to the root of the second moment.
     pub eps: f32,
-    /// Decoupled weight decay, times the learning rate per step.
+    /// Decoupled weight decay. Each step multiplies it by the learning rate.
     pub decay: f32,
 }
 
 impl AdamW {
-    /// One row `{lr, 1 / (1 - beta1^t), 1 / sqrt(1 - beta2^t), 0}` of the schedule per step `t = 1, 2, ...`.
+    /// The schedule: one row `{lr, 1 / (1 - beta1^t), 1 / sqrt(1 - beta2^t), 0}` for each step `t = 1, 2, ...`.
     pub fn schedule(&self, rates: impl IntoIterator<Item = f64>) -> Vec<f32> {
         let correction = |beta: f32, t: i32| 1.0 - f64::from(beta).powi(t);
         let row = |(step, rate): (usize, f64)| {
@@ -36,12 +36,12 @@ impl AdamW {
     }
 }
 
-/// First and second moment of one parameter, of its shape.
+/// First and second moment of one parameter. Both have its shape.
 #[derive(Clone, Debug)]
 pub struct Moments {
     /// Running mean of the gradient.
     pub m: Tensor,
-    /// Running mean of its square.
+    /// Running mean of the squared gradient.
     pub v: Tensor,
 }
 
@@ -58,23 +58,23 @@ impl Moments {
     }
 }
 
-/// What an optimizer moves: any number of parameters, flat.
+/// The parameters that an optimizer updates, as one flat tensor.
 #[derive(Clone, Debug)]
 pub struct Trainable {
-    /// `f32 [count]`.
+    /// The values, `f32 [count]`.
     pub value: Tensor,
-    /// Its gradient.
+    /// The gradient of the values.
     pub grad: Tensor,
     /// The optimizer's state.
     pub moments: Moments,
-    /// What [`abs_sums`](super::abs_sums) would say of the value: `f32 [ceil(count / 1024)]`.
+    /// The sums that [`abs_sums`](super::abs_sums) computes from the values: `f32 [ceil(count / 1024)]`.
     pub sums: Tensor,
-    /// So many of the first values decay.
+    /// Weight decay applies to the first `decayed` values.
     pub decayed: usize,
 }
 
 impl Trainable {
-    /// Zeros, all of which decay.
+    /// Values that are all zero and all decay.
     ///
     /// # Errors
     /// If the adapter cannot bind them.
@@ -94,8 +94,8 @@ impl Trainable {
     }
 }
 
-/// One AdamW step of `on.value` by `on.grad`; the learning rate and the bias corrections of step `t = clock[0]`,
-/// counted from 1, come from row `t - 1` of `schedule[steps, 4]`, see [`AdamW::schedule`].
+/// One AdamW step of `on.value` by `on.grad`. Step `t = clock[0]` counts from 1. Its learning rate and bias
+/// corrections are in row `t - 1` of `schedule[steps, 4]`, see [`AdamW::schedule`].
 pub fn adamw(gpu: &Gpu, constants: AdamW, clock: &Tensor, schedule: &Tensor, on: &Trainable) -> Op {
     expect("adamw", clock, U32, &[2]);
     expect("adamw", schedule, F32, &[schedule.len() / 4, 4]);
@@ -115,17 +115,17 @@ params! { struct SgdParams { count: u32, decayed: u32, momentum: f32, decay: f32
 pub static SGD: Kernel =
     Kernel::new::<SgdParams>("sgd", text!("train/sgd", "snippets/block_sum", "snippets/grid"));
 
-/// Constants of stochastic gradient descent; the learning rate lives in the schedule.
+/// The constants of stochastic gradient descent. The learning rate is in the schedule.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sgd {
-    /// Share of the last update that is made again.
+    /// The momentum: each step multiplies the moment `m` by it.
     pub momentum: f32,
-    /// Decoupled weight decay, times the learning rate per step.
+    /// Decoupled weight decay. Each step multiplies it by the learning rate.
     pub decay: f32,
 }
 
-/// One step of `on.value` by `on.grad` with momentum: `m <- momentum m + g`, `w <- w - lr (m + decay w)`; the
-/// learning rate comes from the schedule as [`adamw`](super::adamw())'s.
+/// One step of `on.value` by `on.grad` with momentum: `m <- momentum m + g`, `w <- w - lr (m + decay w)`. The
+/// learning rate is in the schedule, as for [`adamw`](super::adamw()).
 pub fn sgd(gpu: &Gpu, constants: Sgd, clock: &Tensor, schedule: &Tensor, on: &Trainable) -> Op {
     expect("sgd", clock, U32, &[2]);
     expect("sgd", schedule, F32, &[schedule.len() / 4, 4]);

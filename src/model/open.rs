@@ -1,4 +1,4 @@
-//! A network from a file onto a device, whatever kind of file it is.
+//! Loads a network from a file of any format to a device.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -9,7 +9,7 @@ use super::{Mlp, Params, Shape};
 use crate::gpu::{Error, Gpu};
 use crate::store::{Checkpoint, FileError, Format, Imported, Mapped, Model, Reading, Values};
 
-/// A network as its file has it, of a shape that the kernels can run.
+/// A network from a file. The kernels can run its shape.
 ///
 /// ```no_run
 /// use sterna::model::{Opened, logits};
@@ -23,15 +23,15 @@ use crate::store::{Checkpoint, FileError, Format, Imported, Mapped, Model, Readi
 pub struct Opened {
     /// The network's constants.
     pub shape: Shape,
-    /// What made it.
+    /// The origin of the network.
     pub about: Value,
-    /// What was assumed of a file that is not ours, and what is left out of it; a clause each.
+    /// Assumptions about a file of another program, and tensors that were left out, in one clause each.
     pub notes: Vec<String>,
     weights: Weights,
 }
 
 enum Weights {
-    /// Of a ternary network the shadow weights, of its float twin the weights.
+    /// The weights of a float network, or the shadow weights of a ternary one.
     Floats(Checkpoint),
     Trits(Model),
 }
@@ -40,13 +40,13 @@ impl Opened {
     /// Reads a file.
     ///
     /// # Errors
-    /// A sentence that names the file: it cannot be read, or holds no network that runs here.
+    /// A sentence that names the file, if it cannot be read or holds no network that runs here.
     pub fn open(path: &Path) -> Result<Opened, FileError> {
         let bytes = Mapped::open(path)?;
         let content = |what| FileError::Content { path: path.into(), what };
         let opened = if Format::of(&bytes) == Ok(Format::Checkpoint) {
             let mut file = Checkpoint::from_bytes(&bytes).map_err(content)?;
-            // Two thirds of it, which nothing here asks for.
+            // The moments are two thirds of the memory, and nothing here needs them.
             file.parameters.iter_mut().for_each(|saved| saved.moments = None);
             let (shape, about) = (Shape::of(&file.arch).map_err(content)?, file.run.clone());
             Opened { shape, about, notes: Vec::new(), weights: Weights::Floats(file) }
@@ -64,10 +64,10 @@ impl Opened {
         Ok(Opened { shape, about, notes, weights: Weights::Trits(model) })
     }
 
-    /// The ternary network that the CPU finds in it.
+    /// The ternary network, as the CPU computes it.
     ///
     /// # Errors
-    /// A clause, if it is a float network.
+    /// If it is a float network. The text does not name the file.
     pub fn model(&self) -> Result<Cow<'_, Model>, String> {
         match &self.weights {
             Weights::Floats(file) => file.deployed().map(Cow::Owned),
@@ -75,7 +75,7 @@ impl Opened {
         }
     }
 
-    /// The network on the device, its trits those of the file or quantised there.
+    /// The network on the device. Its trits come from the file, or the device quantises them.
     ///
     /// # Errors
     /// If the adapter cannot bind a tensor, or the device failed.
@@ -91,7 +91,7 @@ impl Opened {
 }
 
 impl Params {
-    /// Parameters that are those of a file, their trits to the bit.
+    /// Parameters with the values of a file. Their trits have equal bits.
     ///
     /// # Errors
     /// If the adapter cannot bind a tensor.
