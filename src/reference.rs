@@ -1,7 +1,7 @@
-//! The CPU twin of every kernel, plain and slow, in the order of a training step: the page that
-//! teaches the whole engine. Never imports `gpu` or `kernels`; tests put both sides together.
+//! The CPU twin of every kernel in the order of a training step. The code is plain and slow. It shows all the
+//! mathematics of the engine. This module never imports `gpu` or `kernels`. Tests compare both sides.
 //!
-//! Matrices are row-major slices; every length is given or follows from one that is.
+//! Matrices are row-major slices. Every length is an argument, or follows from one.
 
 use half::f16;
 
@@ -25,11 +25,11 @@ pub struct Int8 {
 /// The positive factors of each row, see [`rmsnorm_quantize`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Factors {
-    /// RMSNorm's output is `gain max(x, 0) norm`.
+    /// The factor of RMSNorm: its output is `gain max(x, 0) norm`.
     pub norm: Vec<f32>,
-    /// Real value of one int8 step.
+    /// The real value of one int8 step.
     pub step: Vec<f32>,
-    /// Real value of one unit of the accumulators.
+    /// The real value of one unit of the accumulators.
     pub y_scale: Vec<f32>,
 }
 
@@ -49,9 +49,9 @@ pub fn gather_batch(
     (x, chosen().map(|i| labels[i]).collect())
 }
 
-/// [`gather_batch`], each image seen through an affine map of its own, drawn for this step: bilinear, zero
-/// outside.
-#[allow(clippy::too_many_arguments)] // what gather_batch takes, and how to vary it
+/// [`gather_batch`], with an affine map for each image, drawn for this step. Interpolation is bilinear, and pixels
+/// outside the image are zero.
+#[allow(clippy::too_many_arguments)] // the arguments of gather_batch, and those of the transforms
 pub fn augment_batch(
     by: &Distortion,
     seed: u64,
@@ -74,7 +74,8 @@ pub fn augment_batch(
         };
         for v in 0..=bottom {
             for u in 0..=right {
-                // From the centre in half pixels, so the source has 13 fractional bits; 8 are used.
+                // Distances from the centre are in half pixels, so the source has 13 fractional bits. 8 of them are
+                // used.
                 let [from_left, from_top] = [2 * u - right, 2 * v - bottom];
                 let source_x = a.xx * from_left + a.xy * from_top + augment::ONE * right + 2 * a.x;
                 let source_y = a.yx * from_left + a.yy * from_top + augment::ONE * bottom + 2 * a.y;
@@ -112,8 +113,8 @@ pub fn quantize_activations(x: &[f32], cols: usize) -> Int8 {
     out
 }
 
-/// [`quantize_activations`] of `g = gain max(x, 0)` on integers `x`; beside it, one unit of `x` being worth `r`,
-/// `norm = r / sqrt(r^2 mean_c max(x, 0)^2 + eps)`, `step = norm / scale`, `y_scale = beta step`.
+/// [`quantize_activations`] of `g = gain max(x, 0)` for integers `x`, and the factors `norm = r / sqrt(r^2 mean_c
+/// max(x, 0)^2 + eps)`, `step = norm / scale` and `y_scale = beta step`. `r` is the real value of one unit of `x`.
 pub fn rmsnorm_quantize(x: &[i32], r: &[f32], gain: &[f32], beta: f32, eps: f32) -> (Int8, Factors) {
     let cols = gain.len();
     let g: Vec<f32> = x.iter().enumerate().map(|(i, &x)| gain[i % cols] * x.max(0) as f32).collect();
@@ -130,7 +131,7 @@ pub fn rmsnorm_quantize(x: &[i32], r: &[f32], gain: &[f32], beta: f32, eps: f32)
     (codes, out)
 }
 
-/// `acc[b, r] = sum_k T[r, k] q[b, k]`: add, subtract or skip.
+/// `acc[b, r] = sum_k T[r, k] q[b, k]`. It adds for 1, subtracts for -1 and skips for 0.
 pub fn matmul_ternary(q: &[i8], w: &Packed) -> Vec<i32> {
     let trits = w.unpack();
     let mut acc = Vec::new();
@@ -156,12 +157,12 @@ pub fn gemv_ternary(q: &[i8], w: &Packed) -> Vec<i32> {
     matmul_ternary(q, w)
 }
 
-/// [`gemv_ternary`]: this twin never multiplied.
+/// [`gemv_ternary`]. The twin uses only additions and subtractions in both cases.
 pub fn gemv_ternary_addsub(q: &[i8], w: &Packed) -> Vec<i32> {
     gemv_ternary(q, w)
 }
 
-/// [`matmul_ternary`] of the same trits, five to a byte.
+/// [`matmul_ternary`] for the same trits with five per byte.
 pub fn matmul_base3(q: &[i8], w: &Base3) -> Vec<i32> {
     matmul_ternary(q, &Packed::pack(&w.unpack(), w.rows, w.cols, w.scale))
 }
@@ -172,7 +173,7 @@ pub fn gemv_base3(q: &[i8], w: &Base3) -> Vec<i32> {
     matmul_base3(q, w)
 }
 
-/// `acc[r] = sum_k T[r, k] t[k]`: the activations are trits too, a matrix of one row.
+/// `acc[r] = sum_k T[r, k] t[k]`. The activations `t` are trits too, as a matrix of one row.
 pub fn gemv_bitplane(x: &Bitplanes, w: &Bitplanes) -> Vec<i32> {
     gemv_ternary(&x.unpack(), &Packed::pack(&w.unpack(), w.rows, w.cols, w.scale))
 }
@@ -229,7 +230,7 @@ pub fn gemv_f32(x: &[f32], w: &[f32]) -> Vec<f32> {
     matmul_f32(x, w, x.len())
 }
 
-/// [`matmul_f32`] of what is left of both sides when they are stored as f16.
+/// [`matmul_f32`] after rounding both inputs to f16.
 pub fn matmul_f16(x: &[f32], w: &[f32], cols: usize) -> Vec<f32> {
     let stored = |x: &[f32]| x.iter().map(|&x| f16::from_f32(x).to_f32()).collect::<Vec<_>>();
     matmul_f32(&stored(x), &stored(w), cols)
@@ -242,7 +243,7 @@ pub fn gemv_f16(x: &[f32], w: &[f32]) -> Vec<f32> {
 
 // --- loss ------------------------------------------------------------------------------------------
 
-/// Summed softmax cross-entropy with label smoothing, the gradient of the batch's mean, and the hits.
+/// The summed softmax cross-entropy with label smoothing, the gradient of the batch's mean, and the number of hits.
 pub fn softmax_xent(z: &[f32], labels: &[u32], smoothing: f32) -> (f32, Vec<f32>, u32) {
     let classes = z.len() / labels.len();
     let off = smoothing / classes as f32;
@@ -268,7 +269,7 @@ pub fn softmax_xent(z: &[f32], labels: &[u32], smoothing: f32) -> (f32, Vec<f32>
     (loss, dz, hits)
 }
 
-/// `z[b, k] = scale[b] acc[b, k]`, then [`softmax_xent`] of `z`: the logits, and what it says of them.
+/// `z[b, k] = scale[b] acc[b, k]`, then [`softmax_xent`] of `z`. Returns the logits `z` first.
 pub fn scale_softmax_xent(
     acc: &[i32],
     scale: &[f32],
@@ -314,8 +315,8 @@ pub fn matmul_ternary_dw(dy: &[f32], step: &[f32], q: &[i8]) -> Vec<f32> {
     dw
 }
 
-/// Through RMSNorm and the ReLU before it: `dx = norm / r (gain dy - n mean(gain dy n))` where
-/// `x > 0`, else 0, with `n = max(x, 0) norm`; beside it [`rmsnorm_relu_dgain`].
+/// The gradients through RMSNorm and the ReLU before it: `dx = norm / r (gain dy - n mean(gain dy n))` where `x > 0`,
+/// else 0, with `n = max(x, 0) norm`, and [`rmsnorm_relu_dgain`].
 pub fn rmsnorm_relu_backward(
     x: &[i32],
     gain: &[f32],
@@ -388,14 +389,14 @@ pub fn rmsnorm_dgain(x: &[f32], factor: &[f32], dy: &[f32]) -> Vec<f32> {
 
 // --- update ----------------------------------------------------------------------------------------
 
-/// AdamW's constants, as in `kernels::AdamW`, with one step's row of the schedule.
+/// The constants of AdamW, as in `kernels::AdamW`, with one row of the schedule.
 #[derive(Clone, Copy, Debug)]
 pub struct AdamW {
-    /// Decay of the first moment.
+    /// Decay rate of the first moment.
     pub beta1: f32,
-    /// Decay of the second moment.
+    /// Decay rate of the second moment.
     pub beta2: f32,
-    /// Added to the root of the second moment.
+    /// A constant that is added to the root of the second moment.
     pub eps: f32,
     /// Decoupled weight decay.
     pub decay: f32,
@@ -422,22 +423,22 @@ pub fn sgd(momentum: f32, decay: f32, lr: f32, g: &[f32], w: &mut [f32], m: &mut
     }
 }
 
-/// What a layer of a network makes of a batch.
+/// The values of one layer for a batch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Layer {
-    /// In: the codes `[batch, cols]`.
+    /// The input codes, `[batch, cols]`.
     pub codes: Int8,
-    /// What units of codes and accumulators are worth.
+    /// The real values of units of codes and accumulators.
     pub factors: Factors,
-    /// Out: the accumulators `[batch, rows]`.
+    /// The accumulators, `[batch, rows]`.
     pub acc: Vec<i32>,
 }
 
-/// A ternary MLP over images of pixels 0 to 255, layer by layer. The factors beside the integers, and so the epsilon,
-/// reach none of them.
+/// A ternary MLP over images with pixels 0 to 255, layer by layer. The float factors and the epsilon do not affect
+/// the integers.
 ///
 /// # Panics
-/// If shapes do not chain.
+/// If the shapes do not chain.
 pub fn mlp(packed: &[Packed], gains: &[Vec<f32>], eps: f32, images: &[u8]) -> Vec<Layer> {
     let pixels = packed[0].cols;
     assert!(images.len().is_multiple_of(pixels), "mlp: {} pixels in images of {pixels}", images.len());
@@ -453,10 +454,10 @@ pub fn mlp(packed: &[Packed], gains: &[Vec<f32>], eps: f32, images: &[u8]) -> Ve
     packed.iter().zip(gains).map(layer).collect()
 }
 
-/// The float twin of [`mlp`]: of each layer RMSNorm's output `[batch, cols]` and what the matrix `[rows, cols]` makes of
-/// it, `[batch, rows]`.
+/// The float twin of [`mlp`]. For each layer it returns RMSNorm's output `[batch, cols]`, and its product with the
+/// matrix `[rows, cols]`, which is `[batch, rows]`.
 ///
-/// # Panics
+/// If the shapes do not chain.
 /// If shapes do not chain.
 pub fn mlp_f32(
     weights: &[Vec<f32>],
