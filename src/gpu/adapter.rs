@@ -3,7 +3,7 @@
 use super::error::Error;
 use super::kernel::Tuning;
 
-/// The caller's wishes. The default has no wish.
+/// The caller's wishes for a device: backend, adapter, checks. The default has no wish.
 #[derive(Clone, Debug, Default)]
 pub struct Choice {
     /// Name of the backend: `vulkan`, `metal`, `dx12` or `gl`.

@@ -1,5 +1,9 @@
 //! The GPU as five nouns: [`Gpu`], [`Tensor`], [`Kernel`], [`Op`], [`Plan`]. Only this module names wgpu. It knows no
 //! kernel and no network.
+//!
+//! [`Gpu::new`] opens a device, and [`Gpu::from_device`] uses one of the caller. [`Gpu::upload`] and [`Gpu::zeros`] make
+//! tensors. The functions of [`kernels`](crate::kernels) bind them to kernels, which gives ops. [`Gpu::run`] submits a
+//! list of ops, and [`Gpu::download`] reads a tensor back. [`Plan::of`] turns a list into data.
 
 mod adapter;
 #[cfg(feature = "cli")]

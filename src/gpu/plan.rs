@@ -33,7 +33,7 @@ pub struct Plan {
     pub contents: Vec<u8>,
 }
 
-/// A shader with its overrides.
+/// A shader of a [`Plan`] with its overrides.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "files", derive(serde::Serialize, serde::Deserialize))]
 pub struct Program {
@@ -51,7 +51,7 @@ pub struct Program {
     pub f16: bool,
 }
 
-/// A buffer.
+/// A buffer of a [`Plan`].
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "files", derive(serde::Serialize, serde::Deserialize))]
 pub struct Buffer {
@@ -63,7 +63,7 @@ pub struct Buffer {
     pub content: Option<u64>,
 }
 
-/// A tensor: its place in a buffer, its type and its shape.
+/// A tensor of a [`Plan`]: its place in a buffer, its type and its shape.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "files", derive(serde::Serialize, serde::Deserialize))]
 pub struct Place {
@@ -79,7 +79,7 @@ pub struct Place {
     pub shape: Vec<usize>,
 }
 
-/// Dispatches that run in this order.
+/// A list of a [`Plan`]: dispatches in the order of execution.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "files", derive(serde::Serialize, serde::Deserialize))]
 pub struct List {
@@ -89,7 +89,7 @@ pub struct List {
     pub ops: Vec<Dispatch>,
 }
 
-/// An op as data: everything that it was bound from.
+/// An op of a [`Plan`] as data: everything that it was bound from.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "files", derive(serde::Serialize, serde::Deserialize))]
 pub struct Dispatch {
@@ -128,7 +128,7 @@ pub struct Host<T> {
     pub read: Vec<T>,
 }
 
-/// Words that depend on the position of the host.
+/// Words that a [`Host`] writes to a tensor. They depend on its position.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "files", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "files", serde(rename_all = "snake_case"))]

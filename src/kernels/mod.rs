@@ -3,6 +3,10 @@
 //!
 //! Two small groups of tensors occur in many signatures: a ternary matrix ([`PackedTensor`]) and a batch of int8
 //! activations ([`Int8Tensor`]).
+//!
+//! A name tells the operation and the format of the weights. `matmul_x` is a product with a batch of activations, and
+//! `gemv_x` is a product with one row. `x_dx`, `x_dw` and `x_dgain` are gradients of the input, of the weights and of
+//! the gain. Each product chooses a variant for the device and the shape. `x_variant` takes the variant as an argument.
 
 use crate::gpu::{Dtype, Error, Gpu, Grid, Kernel, Tensor, value};
 use crate::ternary::{self, Packed};

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::ternary::Packed;
 
-/// The meaning of `weight_scale`.
+/// The meaning of `weight_scale` in files of BitNet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum WeightScale {

@@ -11,7 +11,7 @@ use super::{Arch, Model, Values, Weights, number};
 use crate::parameter::{Parameter, Role};
 use crate::ternary::{Packed, RMSNORM_EPS};
 
-/// Its name in [`Arch::network`].
+/// The name of the MLP in [`Arch::network`].
 pub const MLP: &str = "mlp";
 
 /// The header of an MLP with these widths: inputs, hidden layers, classes.

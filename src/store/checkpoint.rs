@@ -32,7 +32,7 @@ pub struct Moments {
     pub v: Vec<f32>,
 }
 
-/// One parameter as it is stored in the file.
+/// One parameter of a [`Checkpoint`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Saved {
     /// Name, shape and role.
@@ -75,7 +75,7 @@ pub struct Progress {
     pub seconds: f64,
 }
 
-/// The content of a whole file.
+/// The checkpoint of a training run: network, parameters, optimizer moments and position.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checkpoint {
     /// Which network it is.

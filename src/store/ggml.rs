@@ -17,7 +17,7 @@ use crate::ternary::Packed;
 /// Weights in one block.
 pub const BLOCK: usize = 256;
 
-/// One of the two block types.
+/// One of ggml's two ternary block types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blocks {
     /// 2.0625 bits a weight.

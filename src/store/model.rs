@@ -22,7 +22,7 @@ pub struct Model {
     pub about: Value,
 }
 
-/// One parameter at rest.
+/// One parameter of a [`Model`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Weights {
     /// Name, shape and role.
