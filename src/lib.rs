@@ -94,9 +94,9 @@
 //!
 //! ## One operation, one twin
 //!
-//! A shader `x.wgsl`, the host function [`kernels`]`::x` and the twin [`mod@reference`]`::x` have the same name. One test
-//! compares them. A shader binds `Params` at 0, then its inputs in the order of the equation, then its outputs. Only the
-//! WGSL declares the layout. All variants of an operation compute the same result and share twin and test.
+//! A shader `x.wgsl`, the host function [`kernels`]`::x` and the twin [`mod@reference`]`::x` have the same name. One
+//! test compares them. A shader binds `Params` at 0, then its inputs in the order of the equation, then its outputs.
+//! Only the WGSL declares the layout. All variants of an operation compute the same result and share twin and test.
 //!
 //! The shader of a product consists of an operation (the bindings), a skeleton (the walk of lanes and tiles) and an
 //! operand (the form of a weight). The suffix of its name is the skeleton:
