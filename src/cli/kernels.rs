@@ -156,7 +156,7 @@ pub fn run(flags: &Flags) -> Outcome {
     Ok(Verdict::Yes)
 }
 
-/// What is said of a name that no kernel has.
+/// The error for a name that no kernel has.
 pub(super) fn unknown(name: &str) -> Failure {
     let known: Vec<&str> =
         OPERATIONS.iter().chain(PROBES).copied().flatten().map(|kernel| kernel.name).collect();

@@ -44,7 +44,7 @@ params! { struct CountParams { count: u32 } }
 
 pub static RELU: Kernel = Kernel::new::<CountParams>("relu", text!("train/relu", "snippets/grid"));
 
-/// `y <- max(x, 0)`, for any shape.
+/// `y <- max(x, 0)`, of any shape.
 pub fn relu(gpu: &Gpu, x: &Tensor, y: &Tensor) -> Op {
     expect("relu", x, F32, y.shape());
     expect("relu", y, F32, x.shape());
@@ -56,7 +56,7 @@ pub fn relu(gpu: &Gpu, x: &Tensor, y: &Tensor) -> Op {
 
 pub static RELU_DX: Kernel = Kernel::new::<CountParams>("relu_dx", text!("train/relu_dx", "snippets/grid"));
 
-/// `dx <- dy where x > 0, else 0`, for any shape.
+/// `dx <- dy where x > 0, else 0`, of any shape.
 pub fn relu_dx(gpu: &Gpu, x: &Tensor, dy: &Tensor, dx: &Tensor) -> Op {
     for tensor in [x, dy, dx] {
         expect("relu_dx", tensor, F32, x.shape());
