@@ -1,4 +1,4 @@
-//! `sterna info`: what this machine has, and what would be used.
+//! `sterna info`: the adapters of this machine, and the one that Sterna would use.
 
 use clap::Args;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! `sterna kernels`: what every shader computes, moves and does, and what a driver is given of it.
+//! `sterna kernels`: the equation and the cost of every shader, and its code for drivers.
 
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
@@ -97,7 +97,7 @@ pub fn run(flags: &Flags) -> Outcome {
             let Some(variants) = all().find(of) else {
                 return Err(unknown(name));
             };
-            // An operation stands for all its variants, a variant for itself.
+            // The name of an operation selects all its variants. The name of a variant selects only this one.
             let operation = variants[0].name == name && flags.to.is_none();
             entries(variants).into_iter().filter(|entry| operation || entry.kernel.name == name).collect()
         }

@@ -22,7 +22,7 @@ pub struct Flags {
     /// The neurons whose rows are shown, first layer first. [default: those with the largest sums]
     #[arg(long, value_name = "N,N", value_delimiter = ',')]
     neuron: Vec<usize>,
-    /// Show so many terms of each neuron's sum.
+    /// Show this many terms of each neuron's sum.
     #[arg(long, value_name = "N", default_value_t = 12)]
     terms: usize,
     /// Draw the image with the weights of the first neuron on it, and the sums of every layer.
