@@ -1,5 +1,5 @@
-//! `sterna kernels --to amd`: what AMD's compiler makes of kernels, in a process of its own, for the driver reads the
-//! name of the chip once, when it is opened.
+//! `sterna kernels --to amd`: the result of AMD's compiler for kernels. It runs in its own process, because the
+//! driver reads the name of the chip only once, when it is opened.
 
 use std::process::{Command, Stdio};
 
@@ -14,7 +14,7 @@ use crate::reason::unread;
 use crate::report::{fitted, folded};
 use crate::store::escaped;
 
-/// Chips of which some version of RADV knows the name.
+/// Chips whose names some version of RADV knows.
 const FAMILIES: [&str; 28] = [
     "tahiti",
     "bonaire",
@@ -46,7 +46,7 @@ const FAMILIES: [&str; 28] = [
     "gfx1201",
 ];
 
-/// What the driver itself says on stderr: of a name it does not know, and that it is no conformant driver there.
+/// Messages of the driver on stderr: about an unknown name, and about missing conformance.
 const CHATTER: [&str; 2] = ["radv: ", "WARNING: radv"];
 
 /// What the columns of the table are.
@@ -64,7 +64,7 @@ pub fn run(chip: &str, wanted: &[Entry], one: bool, json: bool) -> Outcome {
     let mut rows = Vec::new();
     for entry in wanted {
         for &kernel in entry.variants.iter().filter(|kernel| kernel.name == entry.kernel.name) {
-            // A GPU is given no kernel that is made for the CPU; whoever names one sees it all the same.
+            // No GPU runs a kernel for software rasterisers. A kernel that was requested by name is shown anyway.
             if one || kernel.made_for != Machine::Rasteriser {
                 let made = report(&compiler, kernel, kernel.overrides(Tuning::Gpu));
                 rows.push((kernel, made.map_err(|what| failure(format!("{}: {what}", kernel.name)))?));
@@ -88,7 +88,7 @@ pub fn run(chip: &str, wanted: &[Entry], one: bool, json: bool) -> Outcome {
     Ok(Verdict::Yes)
 }
 
-/// Starts the same command with the driver's variables and hands on what it says.
+/// Starts the same command with the driver's variables, and passes on its output.
 fn again(chip: &str) -> Outcome {
     let output = start(chip, std::env::args_os().skip(1).collect())?;
     let said = String::from_utf8_lossy(&output.stderr);
@@ -106,7 +106,7 @@ fn again(chip: &str) -> Outcome {
     super::print(String::from_utf8_lossy(&output.stdout).trim_end())?;
     match output.status.code() {
         Some(0) => Ok(Verdict::Yes),
-        // The other process has said why.
+        // The other process has printed the reason.
         Some(code) => std::process::exit(code),
         None => Err(failure(format!("AMD's compiler ended without an answer: {}", output.status))),
     }
@@ -147,7 +147,7 @@ fn table(rows: &[(&Kernel, Report)]) -> String {
     fitted(&std::iter::once(head.map(String::from).to_vec()).chain(rows).collect::<Vec<_>>())
 }
 
-/// Of a kernel that is a product.
+/// Vector instructions per weight, for a kernel that is a product.
 fn per_weight(kernel: &Kernel, report: &Report) -> Option<f64> {
     let product = kernel.name.starts_with("gemv_") || kernel.name.starts_with("matmul_");
     report.inner.filter(|_| product)?.per_weight()

@@ -71,7 +71,7 @@ pub fn run(flags: &Flags) -> Outcome {
     Ok(Verdict::Yes)
 }
 
-/// Says what `who` will find changed.
+/// Prints the changes that `who` will find.
 pub fn tell_lost(lost: &[Loss], who: &str) {
     for Loss { tensor, what, largest, mean } in lost {
         super::warn(format!(

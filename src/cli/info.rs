@@ -1,4 +1,4 @@
-//! `sterna info`: what this machine has, and what would be used.
+//! `sterna info`: the adapters of this machine, and the one that Sterna would use.
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -108,7 +108,7 @@ fn reason(all: &[Adapter], used: usize, choice: &Choice) -> String {
     }
 }
 
-/// What people should know who miss an adapter, or who have one by a way round.
+/// Notes for people whose adapter is missing, or works only indirectly.
 fn notes(all: &[Adapter], hidden: &[Adapter], wsl: bool) -> Vec<String> {
     let mut notes = Vec::new();
     for adapter in hidden {

@@ -1,4 +1,4 @@
-//! `sterna runs`: the runs of a folder, the newest first; and the one that is meant where none is named.
+//! `sterna runs`: the runs of a folder, newest first. This module also finds the run for commands that name none.
 
 use std::cell::LazyCell;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::report::columns;
 use crate::store::FileError;
 use crate::train::{Found, MODEL, below};
 
-/// Where `sterna train` puts a run that is not told where to go.
+/// The folder where `sterna train` puts runs by default.
 pub const RUNS: &str = "runs";
 
 #[derive(Args)]
@@ -98,7 +98,7 @@ fn saved(run: &Found) -> jiff::Zoned {
     at.to_zoned(jiff::tz::TimeZone::system())
 }
 
-/// Whole epochs done, of how many.
+/// Completed epochs and all epochs.
 fn epochs(run: &Found) -> String {
     let all = run.about["config"]["epochs"].as_u64().map_or("-".into(), |all| all.to_string());
     format!("{}/{all}", run.progress.epoch)
@@ -108,7 +108,7 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or("-").into()
 }
 
-/// The file of a model: of a run's folder the one that the run goes on from.
+/// The file of a model. For a run's folder it is the checkpoint from which the run continues.
 pub fn model(path: &Path) -> Result<PathBuf, Failure> {
     let file = if path.is_dir() { path.join(MODEL) } else { return Ok(path.into()) };
     if file.exists() {
@@ -152,12 +152,12 @@ pub fn model_or_newest(
     Ok(run.path.join(MODEL))
 }
 
-/// Whether a run has trits, which `verify`, `pack` and `export` are about.
+/// Whether a run has trits. `verify`, `pack` and `export` need them.
 pub fn ternary(run: &Found) -> bool {
     run.about["config"]["precision"] == "ternary"
 }
 
-/// Whether a run was trained on this set, with its images turned either way.
+/// Whether a run was trained on this data set, with its images turned or not.
 pub fn trained_on(data: &Dataset) -> impl Fn(&Found) -> bool {
     let as_it_is = LazyCell::new(|| data.fingerprint());
     let turned = LazyCell::new(|| data.clone().turned().fingerprint());

@@ -1,4 +1,4 @@
-//! `sterna completions` and `sterna man`: the command line told to shells and to `man`.
+//! `sterna completions` and `sterna man`: the command line for shells and as manual pages.
 
 use clap::{Args, Command};
 use clap_complete::{Shell, generate};
@@ -69,7 +69,7 @@ fn print(text: &[u8]) -> Outcome {
 mod tests {
     use clap::Command;
 
-    /// Every command that does something, with its name in full.
+    /// Every command that does some work, with its full name.
     fn commands() -> Vec<Command> {
         fn collect(command: &Command, into: &mut Vec<Command>) {
             for inner in command.get_subcommands().filter(|inner| inner.get_name() != "help") {
@@ -96,7 +96,8 @@ mod tests {
             }
             let lines: Vec<&str> = help.lines().chain([""]).collect();
             for pair in lines.windows(2) {
-                // clap breaks paragraphs where the terminal ends, if each is one line; it must not break examples.
+                // clap wraps paragraphs at the width of the terminal only if each is one line. Examples must not be
+                // wrapped.
                 let [line, next] = [pair[0], pair[1]];
                 let paragraph = !line.is_empty() && !line.starts_with("  ");
                 if paragraph && !next.is_empty() && !next.starts_with("  ") {

@@ -1,5 +1,5 @@
-//! `sterna trace`: one test image on its way through a network, layer by layer, on the CPU twin; and whether the device
-//! computes the same.
+//! `sterna trace`: the values of one test image in a network, layer by layer, computed by the CPU twin. It also
+//! checks that the device computes the same.
 
 use std::path::PathBuf;
 
@@ -15,7 +15,7 @@ use crate::report::Walk;
 #[derive(Args)]
 #[command(after_help = NOTES)]
 pub struct Flags {
-    /// A run's folder, or a file with a network, float twins among them. [default: the newest run below runs/]
+    /// A run's folder, or a file with a network, also in floats. [default: the newest run below runs/]
     run: Option<PathBuf>,
     /// The test image, counted from 0.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = count)]
@@ -26,10 +26,10 @@ pub struct Flags {
     /// Show so many terms of each neuron's sum.
     #[arg(long, value_name = "N", default_value_t = 12, value_parser = count)]
     terms: usize,
-    /// Draw the image, the first neuron over it, and what every layer sums up.
+    /// Draw the image with the weights of the first neuron on it, and the sums of every layer.
     #[arg(short = 'o', long = "out", alias = "png", value_name = "FILE")]
     png: Option<PathBuf>,
-    /// Replace a picture that is there.
+    /// Replace the picture if it exists.
     #[arg(long, requires = "png")]
     force: bool,
     #[command(flatten)]

@@ -115,7 +115,7 @@ pub fn run(flags: &Flags) -> Outcome {
     Ok(if found.is_empty() { Verdict::Yes } else { Verdict::No })
 }
 
-/// The file to compare with, of a shape that this program runs.
+/// The file for comparison. Its shape must be one that this program runs.
 fn open(path: &Path) -> Result<(&Path, Model), Failure> {
     Ok((path, network::model(&network::open(path)?, path)?))
 }

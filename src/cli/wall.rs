@@ -1,4 +1,5 @@
-//! `sterna wall`: the memory wall of this adapter on one page; and its sections alone, by the same code.
+//! `sterna wall`: the memory wall of this adapter on one page. The commands for its single sections use the same
+//! code.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -53,7 +54,7 @@ pub struct Flags {
     section: SectionFlags,
 }
 
-/// Which table of energies to show.
+/// The energy table to show.
 #[derive(Args)]
 struct TableFlags {
     /// Show energies by this table.
@@ -61,7 +62,7 @@ struct TableFlags {
     energy_model: String,
 }
 
-/// How long to measure.
+/// The duration of the measurement.
 #[derive(Args)]
 struct TimeFlags {
     /// Measure each point for 0.3 seconds instead of 2, and fewer of them; tune nothing, and read no counter of joules.
@@ -72,7 +73,7 @@ struct TimeFlags {
     seconds: Option<f64>,
 }
 
-/// What every section takes.
+/// The flags of every section.
 #[derive(Args)]
 struct SectionFlags {
     #[command(flatten)]
@@ -189,7 +190,7 @@ impl SectionFlags {
     }
 }
 
-/// Measures something that tells its progress and can be stopped.
+/// Runs a measurement that shows its progress and can be stopped.
 fn watched<T>(measure: impl FnOnce(&mut Watch) -> T) -> T {
     let start = Instant::now();
     let mut tell = |line: String| super::tell(format!("{:>5.0} s  {line}", start.elapsed().as_secs_f64()));
@@ -200,7 +201,7 @@ pub fn run(flags: &Flags) -> Outcome {
     if !flags.compare.is_empty() {
         return compare(flags);
     }
-    // Before minutes are spent: whether there is a place for the result.
+    // Checks the place for the result before the measurement, which takes minutes.
     super::no_dash(&flags.out)?;
     folder(&flags.out)?;
     let gpu = flags.section.open()?;
@@ -233,7 +234,8 @@ pub fn run(flags: &Flags) -> Outcome {
     Ok(verdict())
 }
 
-/// Where page and file are written. What is there gets another name, but keeps its own if this wall was interrupted.
+/// The paths for page and file. Existing files are renamed. If this wall was interrupted, existing files stay, and
+/// the new ones get other names.
 fn places(flags: &Flags, interrupted: bool) -> Result<[PathBuf; 2], Failure> {
     let wanted = ["wall.html", "wall.json"].map(|name| flags.out.join(name));
     let there: Vec<&PathBuf> = wanted.iter().filter(|path| taken(path)).collect();
@@ -272,7 +274,7 @@ fn verdict() -> Verdict {
     if interrupt::asked() { Verdict::Interrupted } else { Verdict::Yes }
 }
 
-/// A part of the wall: its tables, its notes, and these keys of it as the last line.
+/// A part of the wall: its tables, its notes, and as the last line these keys of the JSON.
 fn section(flags: &MeasureFlags, part: Part, what: &str, keys: &[&str]) -> Outcome {
     let gpu = flags.section.open()?;
     let bar = spinner();
@@ -388,7 +390,7 @@ fn compare(flags: &Flags) -> Outcome {
     Ok(Verdict::Yes)
 }
 
-/// A wall.json of this version.
+/// A wall.json with this version of the schema.
 pub(super) fn read(path: &Path) -> Result<Wall, Failure> {
     let text = fs::read_to_string(path);
     let text = text.map_err(|reason| failure(FileError::Read { path: path.into(), reason }))?;
@@ -409,7 +411,7 @@ pub(super) fn read(path: &Path) -> Result<Wall, Failure> {
     }
     let wall: Result<Wall, _> = serde_json::from_value(value);
     let mut wall = wall.map_err(|error| failure(format!("{} is damaged: {error}", shown(path))))?;
-    // A file of before there was a spread has the samples.
+    // Files of older versions have no spread, but they have the samples.
     for point in wall.points.iter_mut().filter(|point| !point.sample_seconds.is_empty()) {
         point.spread = spread(&point.sample_seconds);
     }

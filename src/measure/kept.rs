@@ -1,5 +1,5 @@
-//! Ceilings that a file keeps for some hours, so that not every benchmark spends its time on them. They count for the
-//! same device, driver and kernels, over the same memory, and where they were measured at least as long.
+//! A file keeps ceilings for some hours, so that not every benchmark must measure them. They are valid for the same
+//! device, driver and kernels, over the same memory, and if they were measured for at least as long.
 
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -11,19 +11,19 @@ use super::probes;
 use super::tuning::{heading, write};
 use crate::gpu::Gpu;
 
-/// How long ceilings are kept. A machine may have another temperature and other work after that.
+/// The lifetime of kept ceilings in hours. After that a machine may have another temperature and other work.
 pub const HOURS: f64 = 4.0;
 
-/// Ceilings and how they were measured.
+/// Ceilings together with the conditions of their measurement.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Kept {
     device: String,
     unix_seconds: f64,
-    /// Seconds that each ceiling was given.
+    /// Seconds of measurement for each ceiling.
     pub seconds: f64,
-    /// Bytes of buffers in rotation.
+    /// Bytes of all buffers in rotation.
     pub working_set: u64,
-    /// The ceilings themselves.
+    /// The ceilings.
     pub ceilings: Ceilings,
 }
 
@@ -32,12 +32,12 @@ fn now() -> f64 {
 }
 
 impl Kept {
-    /// What was measured just now.
+    /// Ceilings that were measured just now.
     pub fn new(gpu: &Gpu, ceilings: Ceilings, seconds: f64, working_set: u64) -> Kept {
         Kept { device: heading(gpu), unix_seconds: now(), seconds, working_set, ceilings }
     }
 
-    /// Seconds since it was measured.
+    /// Seconds since the measurement.
     pub fn age(&self) -> f64 {
         now() - self.unix_seconds
     }
@@ -57,7 +57,7 @@ impl Kept {
         serves.then_some(kept)
     }
 
-    /// Keeps it in a file. Where that cannot be written it is measured again the next time.
+    /// Writes the ceilings to a file. If that fails, the ceilings are measured again next time.
     pub fn write(&self, file: &Path) {
         let written = serde_json::to_string(self).map_err(|error| error.to_string());
         if let Err(sentence) = written.and_then(|text| write(file, &text)) {

@@ -1,4 +1,4 @@
-//! `sterna bench` for people and machines: the table, and JSON. Says in which units; measures nothing.
+//! The output of `sterna bench`: a table and JSON. This module chooses the units. It measures nothing.
 
 use serde_json::{Map, Value, json};
 
@@ -9,11 +9,11 @@ use crate::measure::measured::{Benchmarked, Measured};
 use crate::measure::tuning::LeftOut;
 use crate::measure::{SAMPLES, WeightFormat, lengths};
 
-/// What a benchmark found, and on which device.
+/// The results of a benchmark, and the device.
 pub struct BenchReport<'a> {
     /// The device.
     pub gpu: &'a Gpu,
-    /// What was found.
+    /// The results.
     pub found: &'a Benchmarked,
 }
 
@@ -23,7 +23,7 @@ impl BenchReport<'_> {
         100.0 * one.bytes_per_second / self.found.read.value
     }
 
-    /// How many times as fast a product is as the fastest in f32, and in f16.
+    /// The speed of a product relative to the fastest one in f32, and to the fastest one in f16.
     fn ratios(&self, one: &Measured) -> [Option<f64>; 2] {
         [WeightFormat::F32, WeightFormat::F16].map(|dense| one.speedup_over(dense, &self.found.all))
     }
@@ -86,7 +86,7 @@ impl BenchReport<'_> {
         )
     }
 
-    /// Every figure, for machines; `batch` is that of all products, where they share one.
+    /// Every figure as JSON. `batch` is the batch of all products, if they have the same one.
     pub fn json(&self, bench: &str, batch: Option<usize>) -> Map<String, Value> {
         let Benchmarked { read, ceilings, .. } = self.found;
         let mut line = Map::from_iter([("bench".to_string(), json!(bench))]);

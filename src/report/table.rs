@@ -1,32 +1,33 @@
-//! Tables for a terminal: memory and arithmetic of a model, the confusion matrix. Text only.
+//! Tables for a terminal: memory and arithmetic of a model, and the confusion matrix. This module makes text only.
 
 use std::fmt::Write;
 
 use crate::ternary::Packed;
 
-/// One line of the model table, counted from the real weights.
+/// One line of the model table, counted from the actual weights.
 #[derive(Clone, Debug, Default)]
 pub struct LayerCost {
     /// Outputs and inputs.
     pub shape: [usize; 2],
-    /// Weights that are 0, +1 and -1: what one inference skips, adds and subtracts.
+    /// Number of weights that are 0. One inference skips them.
     pub skips: usize,
-    /// See `skips`.
+    /// Number of weights that are 1. One inference adds their inputs.
     pub additions: usize,
-    /// See `skips`.
+    /// Number of weights that are -1. One inference subtracts their inputs.
     pub subtractions: usize,
-    /// What is still multiplied: gain, int8 scale, and two for the norm per input, and the logits.
+    /// Number of remaining multiplications: four for each input (gain, int8 scale, and two for the norm), and one for
+    /// each logit.
     pub multiplications: usize,
     /// Bytes as f32.
     pub f32_bytes: usize,
-    /// Bytes as packed words, padding included.
+    /// Bytes as packed words, including padding.
     pub packed_bytes: usize,
-    /// Bytes with five trits to a byte.
+    /// Bytes with five trits per byte.
     pub base3_bytes: usize,
 }
 
 impl LayerCost {
-    /// Counts one layer; `last` adds the multiplication of each logit.
+    /// Counts one layer. With `last` it adds the multiplication of each logit.
     pub fn count(packed: &Packed, last: bool) -> LayerCost {
         let [subtractions, skips, additions] = packed.histogram();
         let weights = packed.rows * packed.cols;
@@ -42,7 +43,7 @@ impl LayerCost {
         }
     }
 
-    /// Number of weights: the multiply-adds of the float network.
+    /// Number of weights. It is also the number of multiply-adds of the same network in floats.
     pub fn weights(&self) -> usize {
         self.skips + self.additions + self.subtractions
     }
@@ -52,12 +53,12 @@ impl LayerCost {
         self.skips as f64 / self.weights().max(1) as f64
     }
 
-    /// Bytes at log2(3) = 1.585 bits a weight, the least that any format can take without knowing more.
+    /// Bytes at log2(3) = 1.585 bits per weight. No format for arbitrary trits can use fewer.
     pub fn least_bytes(&self) -> f64 {
         self.weights() as f64 * 3f64.log2() / 8.0
     }
 
-    /// Sum over layers.
+    /// The sum over all layers.
     pub fn total(layers: &[LayerCost]) -> LayerCost {
         layers.iter().fold(LayerCost::default(), |sum, layer| LayerCost {
             shape: [0, 0],
@@ -72,7 +73,7 @@ impl LayerCost {
     }
 }
 
-/// 234752 as `234,752`.
+/// A number with commas: 234752 becomes `234,752`.
 pub fn thousands(n: usize) -> String {
     let digits = n.to_string();
     let mut out = String::new();
@@ -85,7 +86,7 @@ pub fn thousands(n: usize) -> String {
     out
 }
 
-/// Columns of equal width, the first to the left and the others to the right.
+/// Rows as aligned columns. The first column is aligned to the left, the others to the right.
 pub fn columns(rows: &[Vec<String>]) -> String {
     let widths = widths(rows);
     let mut out = String::new();
@@ -193,7 +194,7 @@ pub fn model_table(layers: &[LayerCost]) -> String {
     )
 }
 
-/// Rows are true classes, columns what the network said.
+/// The confusion matrix. Rows are true classes, and columns are predicted classes.
 pub fn confusion_table(confusion: &[Vec<u32>]) -> String {
     let classes = confusion.len();
     let mut rows =

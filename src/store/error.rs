@@ -1,4 +1,4 @@
-//! What can be wrong with a file, and how its name is told.
+//! Errors of files, and how they show the name of a file.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -24,15 +24,15 @@ pub enum FileError {
         /// The system's reason.
         reason: std::io::Error,
     },
-    /// The file is there, and nobody said that it may be replaced.
+    /// The file exists, and the user did not allow to replace it.
     #[error("{} exists already and is left as it is", shown(.0))]
     Exists(PathBuf),
-    /// The file is no model.
+    /// The file is not a model that can be read.
     #[error("{}: {what}", shown(path))]
     Content {
         /// The file.
         path: PathBuf,
-        /// What was expected and what was found.
+        /// The expected and the actual content.
         what: String,
     },
 }
@@ -61,7 +61,8 @@ pub fn shown(path: &Path) -> String {
     text
 }
 
-/// A text that a terminal takes for nothing else: its control characters, all but those `kept`, written as in JSON.
+/// A text that a terminal shows without interpretation. Control characters become JSON escapes, except those in
+/// `kept`.
 pub fn escaped(text: &str, kept: &[char]) -> String {
     let escape = |c: char| match c {
         c if !c.is_control() || kept.contains(&c) => c.into(),

@@ -83,13 +83,13 @@ struct MatmulFlags {
 
 #[derive(Args)]
 struct CommonFlags {
-    /// Measure each kernel at each shape for so many seconds, warming up included; for more where 21 samples take longer.
+    /// Seconds for each kernel at each shape, including warm-up; longer if 21 samples need more time.
     #[arg(long, value_name = "S", default_value_t = 0.3, value_parser = seconds)]
     seconds: f64,
     /// Every variant that runs here, not only the one that this adapter would use.
     #[arg(long)]
     all: bool,
-    /// Measure the ceilings again, though they were measured within the last four hours.
+    /// Measure the ceilings again, even if they were measured within the last four hours.
     #[arg(long)]
     fresh: bool,
     #[command(flatten)]
@@ -118,7 +118,7 @@ pub(super) fn batched_shape(text: &str) -> Result<[usize; 3], String> {
     shape_or_at(text, 1)
 }
 
-/// The same for what a batch is multiplied by.
+/// A shape with a batch. A text without a batch means batch 128.
 fn training_shape(text: &str) -> Result<[usize; 3], String> {
     match shape_or_at(text, 128)? {
         [1, ..] => Err("a batch of 1 is measured by `sterna bench gemv`".into()),
@@ -186,7 +186,7 @@ fn products(
     let shapes = shapes(&gpu);
     if !flags.all {
         let wanted: Vec<Wanted> = shapes.iter().flat_map(|&shape| Wanted::at(&gpu, shape)).collect();
-        // A product with a batch takes longer.
+        // A product with a batch takes longer, so each one gets fewer seconds by default.
         let each = if batch.is_some() { 0.3 } else { 1.0 };
         flags.device.tune(&gpu, &wanted, each)?;
     }
@@ -218,7 +218,7 @@ fn products(
         line.extend(report.json(bench, batch));
         super::print_json("bench", line)?;
     }
-    // No kernel reads faster than the probe that only reads.
+    // No kernel can read faster than the probe that only reads.
     let mut verdict = Verdict::Yes;
     for one in faster_than_reading(&found.all, &found.ceilings) {
         super::warn(format!(

@@ -1,5 +1,5 @@
-//! The memory wall for people: tables, plots, and one page that needs nothing but itself. Every figure comes from
-//! [`Wall`](crate::measure::wall::Wall); nothing is computed here but its rounding.
+//! The memory wall for people: tables, plots, and one page that needs no other file. Every figure comes from
+//! [`Wall`](crate::measure::wall::Wall). This module only rounds the figures.
 
 mod compare;
 mod html;
