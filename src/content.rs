@@ -31,7 +31,7 @@ const ARRAYS: &str = "save its arrays by numpy.savez or as safetensors";
 const POINTER: &str = "a pointer of Git LFS, not the file itself";
 const PDF: &str = "a PDF";
 
-/// Where a magic stands, the magic, what the file is, and what helps whoever expected another.
+/// The offset of a magic number, the number, the kind of file, and advice for a reader that expected another kind.
 const MAGICS: &[(usize, &[u8], &str, &str)] = &[
     (0, b"version https://git-lfs", POINTER, "`git lfs pull` fetches the file"),
     (0, b"GGUF", GGUF, ""),

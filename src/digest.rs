@@ -190,7 +190,7 @@ fn transformer_twin(shape: &TransformerShape, model: &Model) -> Vec<Integers> {
     all
 }
 
-/// The digest of an MLP over images, on the CPU twin, plain and slow.
+/// The digest of an MLP over images, computed by the CPU twin, which is slow.
 ///
 /// # Panics
 /// If the shapes do not chain.

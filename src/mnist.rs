@@ -93,11 +93,11 @@ fn no_folder(dir: &Path, reason: &io::Error) -> String {
     }
 }
 
-/// Why a folder is no data set. Each message is one sentence that names the file.
+/// The reason why a folder is no data set. Each message is one sentence that names the file.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)] // the fields are what the sentences name
 pub enum DataError {
-    /// The folder is missing, is not a folder, or may not be listed.
+    /// The folder is missing, is not a folder, or cannot be listed.
     #[error("{}: expected a folder that holds four IDX files, found: {}", dir.display(), no_folder(dir, reason))]
     NotAFolder { dir: PathBuf, reason: io::Error },
 

@@ -116,8 +116,8 @@ struct CommonFlags {
     /// Under RenderDoc: record the steps as one capture in which every object has a name, and print its path.
     #[arg(long)]
     renderdoc: bool,
-    /// Seconds for each of the adapter's limits, half of them before and half after the steps: the better counts;
-    /// 0 leaves them out.
+    /// Seconds to measure each of the adapter's limits, half before and half after the steps; the better value
+    /// counts. 0 skips them.
     #[arg(long, alias = "seconds", value_name = "S", default_value_t = 0.3, value_parser = super::arguments::seconds)]
     limit_seconds: f64,
     /// Give each dispatch its own pass. This is automatic on a device that reads its clock only at the ends of

@@ -125,8 +125,8 @@ pub fn hint(folder: &Path) -> Option<String> {
     Some(format!("name one of the runs in it, {} is the newest", shown(&runs.first()?.path)))
 }
 
-/// [`model`] of a path, or that of the newest run below `runs/` with a whole epoch for which `fits` holds. `what` says
-/// in words which these are. Which one is taken, stderr says.
+/// [`model`] for a path. Without a path it is the newest run below `runs/` with a complete epoch for which `fits`
+/// holds. `what` describes such runs in words. The choice is printed on stderr.
 pub fn model_or_newest(
     path: Option<&Path>,
     what: &str,

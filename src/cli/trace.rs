@@ -20,7 +20,7 @@ pub struct Flags {
     /// The test image, counted from 0.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = count)]
     index: usize,
-    /// The neurons whose rows are shown, the first layer's first. [default: those with the largest sums]
+    /// The neurons whose rows are shown, first layer first. [default: those with the largest sums]
     #[arg(long, value_name = "N,N", value_delimiter = ',', value_parser = count)]
     neuron: Vec<usize>,
     /// Show so many terms of each neuron's sum.

@@ -68,7 +68,7 @@ struct TimeFlags {
     /// Measure each point for 0.3 seconds instead of 2, and fewer of them; tune nothing, and read no counter of joules.
     #[arg(long)]
     quick: bool,
-    /// Measure each point for so many seconds, warming up included, instead of 2, or 0.3 with --quick.
+    /// Measure each point for this many seconds, including warm-up, instead of 2, or 0.3 with --quick.
     #[arg(long, value_name = "S", value_parser = super::arguments::seconds)]
     seconds: Option<f64>,
 }

@@ -261,7 +261,8 @@ pub fn rmsnorm_backward(
 
 // --- rmsnorm_relu_backward ------------------------------------------------------------------------
 
-/// Workgroups whose lanes take four columns each; on a GPU eight slices of the batch share them.
+/// Workgroups whose lanes take four columns each. On a GPU eight lanes share these columns, each with a slice of the
+/// batch.
 pub(super) const SLICED: [Overrides; 2] = [&[("WG", 64.0), ("SLICES", 8.0)], &[("WG", 8.0), ("SLICES", 1.0)]];
 pub(super) const SLICED_WHOLE: [Overrides; 2] =
     [&[("WG", 64.0), ("SLICES", 8.0), ("WHOLE", 1.0)], &[("WG", 8.0), ("SLICES", 1.0), ("WHOLE", 1.0)]];

@@ -22,7 +22,7 @@ pub enum Chosen {
     Tuned,
     /// So it was, but its rivals could not be told apart then, or there was no time for all.
     Provisional,
-    /// Nobody tried.
+    /// It is the default, because the operation was not tuned.
     Default,
     /// It is the only kernel of the operation that runs here.
     Only,

@@ -36,7 +36,7 @@ pub fn lacks(gpu: &Gpu, name: &str) -> Option<String> {
     gpu.lacks(variants[0])
 }
 
-/// The operation that measures the ceiling of this name.
+/// The operation that measures the ceiling with this name.
 fn kernel_of(name: &str) -> String {
     format!("probe_{}", if name == "dot4_i8" { "dot4" } else { name })
 }

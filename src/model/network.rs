@@ -57,7 +57,7 @@ pub trait Network {
         1
     }
 
-    /// Tensors and ops for batches of so many items. Ops that score and learn are needed with `scoring` alone.
+    /// Tensors and ops for batches of `items` items. The ops for scoring and learning exist only with `scoring`.
     ///
     /// # Errors
     /// If the adapter cannot bind a tensor, because the batch is too large for it.
@@ -102,7 +102,7 @@ pub struct Product {
     pub input: Tensor,
     /// The ops of [`Pass::forward`] that lead from `input` to `acc`.
     pub ops: Range<usize>,
-    /// The codes that it multiplies, `[rows, cols]`.
+    /// The int8 codes that are multiplied, `[rows, cols]`.
     pub codes: Int8Tensor,
     /// Number of codes in a row. The shape of the words does not give it.
     pub cols: usize,

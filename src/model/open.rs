@@ -98,7 +98,7 @@ impl fmt::Display for AnyShape {
 pub struct Opened {
     /// The constants of the network.
     pub shape: AnyShape,
-    /// What made it.
+    /// The origin of the network.
     pub about: Value,
     /// What the reader assumed of a foreign file, and what it left out; one clause each.
     pub notes: Vec<String>,

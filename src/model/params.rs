@@ -57,7 +57,7 @@ impl Param {
 pub struct Stacked {
     /// The values, `[rows, cols]`; of ternary matrices the shadow weights.
     pub value: Tensor,
-    /// Their gradient.
+    /// The gradient of the values.
     pub grad: Tensor,
     trits: Option<(PackedTensor, Tensor)>,
 }
@@ -84,7 +84,7 @@ impl Stacked {
     }
 }
 
-/// All parameters of a network. Its trits always are those of its shadow weights: [`Params::upload`] and
+/// All parameters of a network. The trits always belong to the current shadow weights, because [`Params::upload`] and
 /// [`Params::update`] quantise.
 #[derive(Clone, Debug)]
 pub struct Params {
@@ -216,7 +216,7 @@ impl Params {
         let (mut all, mut groups) = (Vec::new(), Vec::new());
         while all.len() < parameters.len() {
             let rest = &parameters[all.len()..];
-            // As many as the adapter binds at once, and one at least: then it says itself what is too large.
+            // As many as the adapter can bind at once, and at least one. If one is too large, its error states that.
             let fits = |end: &usize| gpu.fits("parameters", &[rest[..*end].iter().map(room).sum()]).is_ok();
             // Neighbours that may be stacked stay together.
             let apart = |end: &usize| *end == rest.len() || !stackable(&rest[*end - 1], &rest[*end]);
@@ -440,7 +440,7 @@ impl Params {
         Ok(gpu.download::<f32>(&self.clip.factor)?[1])
     }
 
-    /// The parameters' own tensors within one that holds several.
+    /// The tensors of the parameters within a tensor that holds several.
     pub fn parts<'a>(&'a self, of: &Tensor) -> Vec<&'a Tensor> {
         let all =
             self.all.iter().flat_map(|param| [&param.value, &param.grad, &param.moments.m, &param.moments.v]);

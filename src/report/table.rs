@@ -141,7 +141,7 @@ pub fn fitted(rows: &[Vec<String>]) -> String {
     lines.lines().zip(&fitting).map(line).collect()
 }
 
-/// Words in lines that fit 80 columns if each of them begins in column `indent`, as all but the first do.
+/// Text in lines of up to 80 columns. All lines except the first begin at column `indent`.
 pub fn folded(text: &str, indent: usize) -> String {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {

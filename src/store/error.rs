@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::reason::{unread, unwritten};
 
-/// What can be wrong with a file; one plain sentence each.
+/// An error of a file. Its text is one plain sentence.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// The file cannot be read.
@@ -49,7 +49,7 @@ impl FileError {
     }
 }
 
-/// A path for people, on one line: control characters and bytes that are no text are written as escapes.
+/// A path for people, on one line. Control characters and bytes that are not text become escapes.
 pub fn shown(path: &Path) -> String {
     let mut text = String::new();
     for chunk in path.as_os_str().as_encoded_bytes().utf8_chunks() {

@@ -103,7 +103,7 @@ pub struct RunFolder {
     /// The path of the folder.
     pub path: PathBuf,
     files: Files,
-    /// Locked, so that no two processes train in one folder; none where there is nothing left to train.
+    /// The metrics file. It is locked, so that no two processes train in one folder. It is `None` for a finished run.
     metrics: Option<File>,
     /// Bytes of complete lines in the file, and lines that could not be written yet.
     written: u64,
@@ -134,7 +134,7 @@ impl RunFolder {
         if trained_in(path) {
             return Err(FolderError::Locked(path.into()));
         }
-        // A run that was killed before its first save leaves an empty list of epochs: nothing to lose.
+        // A run that was killed before its first checkpoint leaves an empty metrics file. Nothing is lost.
         let begun = fs::metadata(path.join(METRICS)).is_ok_and(|metrics| metrics.len() > 0);
         if !force && (taken(&path.join(MODEL)) || begun) {
             return Err(FolderError::Taken(path.into()));
@@ -152,11 +152,11 @@ impl RunFolder {
         })
     }
 
-    /// Makes a folder for a run. Files in it that the run will not write do not matter. With `force` those that it will
-    /// are removed, a whole run too.
+    /// Creates a folder for a run. Other files in it do not matter. With `force`, files with the names of the run's
+    /// files are removed, even a whole run.
     ///
     /// # Errors
-    /// If it holds a run or such a file already, nothing can be written into it, or somebody trains in it.
+    /// If the folder contains a run or such a file, cannot be written, or another process trains in it.
     pub fn create(path: &Path, files: Files, force: bool) -> Result<RunFolder, FolderError> {
         RunFolder::vacant(path, files, force)?;
         let (waiting, own) = (String::new(), BTreeSet::new());
@@ -184,11 +184,12 @@ impl RunFolder {
         Ok(())
     }
 
-    /// Opens the folder of a checkpoint to go on with, and returns the epochs up to it. Epochs after the
-    /// checkpoint, whose weights are lost, are cut off. With `force` the run takes the names that others have.
-    ///
+    /// Opens the folder of a checkpoint to continue the run, and returns the epochs up to it. Epochs after the
+    /// checkpoint are removed, because their weights are lost. With `force` the run replaces files that it did not
+    /// write.
     /// # Errors
-    /// If there is a file that the run will write and did not make, nothing can be written, or somebody trains in it.
+    /// If a file with the name of a run's file comes from elsewhere, if the folder cannot be written, or if another
+    /// process trains in it.
     pub fn reopen(
         model: &Path,
         files: Files,
@@ -222,7 +223,7 @@ impl RunFolder {
         let mut own: BTreeSet<&str> = [MODEL].into_iter().chain(files.begun.iter().copied()).collect();
         // The line of an epoch is written before its curve.
         own.extend(files.epoch.iter().filter(|_| force || !text.is_empty()));
-        // It may have come to its end without room for its last checkpoint.
+        // The run may have ended without disk space for its last checkpoint.
         let last = text.lines().rev().find_map(|line| serde_json::from_str::<Epoch>(line).ok());
         let ended = from.ended || last.is_some_and(|last| last.epoch >= from.planned);
         own.extend(files.ended.iter().filter(|_| force || ended));

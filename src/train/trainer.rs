@@ -15,7 +15,7 @@ pub trait Source {
     /// Labels of all items of an epoch that count in a loss: what its sum is divided by.
     fn labels(&self) -> usize;
 
-    /// What the host writes before the first step of an epoch, or after a pause in it.
+    /// The tensors that the host writes before the first step of an epoch, or before a step after a pause.
     fn aim(&self) -> Vec<(Tensor, Fill)>;
 
     /// The ops that write a batch to `pass.input` and `pass.labels`. `clock`, `u32 [2]`, holds the step and the first
@@ -161,7 +161,7 @@ impl Evaluator {
 
 /// A network in training.
 pub struct Trainer<N, S> {
-    /// The device it trains on.
+    /// The device for training.
     pub gpu: Gpu,
     /// The network.
     pub network: N,

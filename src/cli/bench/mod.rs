@@ -160,7 +160,7 @@ fn matmul(flags: &MatmulFlags) -> Outcome {
     products("matmul", &flags.common, shapes, None)
 }
 
-/// What a long measurement does just now, on one line of a terminal; elsewhere it is hidden.
+/// A line on the terminal that shows the current step of a long measurement. It is hidden elsewhere.
 pub(super) fn spinner() -> ProgressBar {
     let style = ProgressStyle::with_template("{spinner} {elapsed} {wide_msg}").expect("a constant");
     ProgressBar::new_spinner().with_style(style)
@@ -174,7 +174,7 @@ pub(super) fn kept(seconds: Option<f64>) -> String {
     }
 }
 
-/// Measures products; `batch` is that of all, where they share one.
+/// Measures products. `batch` is the batch of all products, if they have the same one.
 fn products(
     bench: &str,
     flags: &CommonFlags,

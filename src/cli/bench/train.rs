@@ -26,7 +26,7 @@ pub struct Flags {
     /// Epochs to time.
     #[arg(long, value_name = "N", default_value_t = 7, value_parser = cli::arguments::whole::<u32>(2, 20))]
     epochs: u32,
-    /// Start no epoch after so many seconds of training; two are timed in any case.
+    /// Start no epoch after this many seconds of training. At least two epochs are timed.
     #[arg(long, alias = "seconds", value_name = "S", value_parser = cli::arguments::seconds)]
     train_seconds: Option<f64>,
     /// Print one JSON object on one line, and nothing else.

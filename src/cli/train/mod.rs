@@ -74,7 +74,8 @@ pub struct Flags {
     /// --out it goes on where it was interrupted.
     #[arg(long, conflicts_with_all = ["resume", "precision"])]
     compare: bool,
-    /// Compare the means over so many seeds, --seed and those after it: one alone scatters by a tenth of a point.
+    /// Compare the means over this many seeds, --seed and those after it. The result of one seed varies by a tenth of
+    /// a point.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole::<u64>(1, 1000))]
     #[arg(requires = "compare")]
     seeds: u64,
@@ -87,7 +88,7 @@ pub struct Flags {
     /// includes a whole run. A comparison continues the runs that it finds.
     #[arg(long)]
     force: bool,
-    /// Save the run this often, besides after every epoch; 0 for after epochs only.
+    /// Save the run at this interval, in addition to every epoch. 0 means after epochs only.
     #[arg(long, value_name = "F", default_value_t = 60.0, value_parser = real("seconds, 0 or more and below 1e9", |x| (0.0..1e9).contains(&x)))]
     checkpoint_seconds: f64,
     /// For tests of what a lost device does: destroys it after so many steps.
@@ -655,7 +656,7 @@ fn vacant(path: &Path, force: bool) -> Result<(), Failure> {
     RunFolder::vacant(path, DIGITS_FILES, force).map_err(unopened)
 }
 
-/// Why a run has no folder, in flags.
+/// The reason why a run has no folder, in the words of the command line.
 fn unopened(error: FolderError) -> Failure {
     match error {
         FolderError::Taken(folder) => {
@@ -727,7 +728,7 @@ impl Finished {
     }
 }
 
-/// What a run says of itself in config.json and in the checkpoint.
+/// The run's description of itself for config.json and for the checkpoint.
 fn describe(
     gpu: &Gpu,
     data: &Dataset,

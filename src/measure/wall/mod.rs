@@ -58,7 +58,7 @@ pub struct Wall {
     /// Seconds since they were measured, if they were kept from an earlier time.
     #[serde(default)]
     pub ceilings_kept_seconds: Option<f64>,
-    /// Reading by working set.
+    /// The speed of reading by working set.
     pub staircase: Vec<Stair>,
     /// Rows and columns of the roofline's points. They are measured at every batch.
     pub roofline_shape: [usize; 2],

@@ -125,7 +125,7 @@ impl Session<'_> {
             self.tune(&shapes, &mut products, watch);
             products.measure(gpu, &shapes, room, seconds, watch);
             if measured {
-                // A machine whose other work ended meanwhile is faster now, and the better figure counts.
+                // Other work on the machine may have ended in the meantime, so the better figure counts.
                 let again = ["read", "fma_f32", "dot4_i8", "launch"];
                 wall.ceilings = wall.ceilings.better(probes::ceilings(gpu, &again, room, seconds, watch));
             }
