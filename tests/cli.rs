@@ -569,7 +569,10 @@ fn a_taken_folder_is_refused_before_a_device_is_opened() {
     let (data, at) = (bands(folder.path()), |name: &str| folder.path().join(name));
     let run = |command: &[&str], folder: &Path| {
         // Whoever opens a device finds none of this name.
-        sterna(&[&["train", "--data", text(&data), "--adapter", "no such card"], command, &[text(folder)]].concat())
+        sterna(
+            &[&["train", "--data", text(&data), "--adapter", "no such card"], command, &[text(folder)]]
+                .concat(),
+        )
     };
     assert_eq!(code(&sterna(&small_run(&data, &at("run")))), 0);
     fs::write(at("file"), "in the way").expect("written");

@@ -389,7 +389,10 @@ fn runs_are_listed_with_how_they_ended() {
     let unreadable = line["unreadable"].as_array().expect("a list");
     assert_eq!(unreadable.len(), 2, "{line}");
     for part in ["runs/broken/", "runs/packed/model.safetensors: is a packed file"] {
-        assert!(unreadable.iter().any(|said| said.as_str().is_some_and(|said| said.contains(part))), "{line}");
+        assert!(
+            unreadable.iter().any(|said| said.as_str().is_some_and(|said| said.contains(part))),
+            "{line}"
+        );
         assert!(stderr(&list).contains(part), "{}", stderr(&list));
     }
     let table = stdout(&done(root, &["runs"]));
@@ -402,7 +405,8 @@ fn runs_are_listed_with_how_they_ended() {
     let packed = "is a packed file, whose trits are not trained on: take the checkpoint";
     refused(root, &["train", "--resume", "runs/packed"], &[packed]);
     for file in ["config.json", "metrics.jsonl"] {
-        fs::copy(half.with_file_name("first").join(file), half.with_file_name("broken").join(file)).expect("copied");
+        fs::copy(half.with_file_name("first").join(file), half.with_file_name("broken").join(file))
+            .expect("copied");
     }
     let metrics = half.with_file_name("broken").join("metrics.jsonl");
     fs::write(metrics, "").expect("cut off");

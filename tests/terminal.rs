@@ -152,7 +152,9 @@ fn an_adapter_is_chosen_by_its_number_or_by_what_it_is() {
     let vulkan = adapters.iter().filter(|adapter| adapter["backend"] == all["used_backend"]).count();
     let backend = all["used_backend"].as_str().expect("a text");
     match vulkan {
-        1 => assert_eq!(why(&["--backend", backend]), format!("it is the one that --backend {backend} names")),
+        1 => {
+            assert_eq!(why(&["--backend", backend]), format!("it is the one that --backend {backend} names"))
+        }
         _ => assert!(why(&["--backend", backend]).contains(&format!("of the {vulkan} that fit"))),
     }
     // A larger number is text, and what is there is told with its number.

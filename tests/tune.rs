@@ -12,9 +12,7 @@ use common::{Shaders, gpu};
 use serde_json::{Value, json};
 use sterna::gpu::{Kernel, wgpu};
 use sterna::kernels;
-use sterna::measure::tuning::{
-    Attempt, Tried, Tuned, Why, candidates, keep, open, recall, try_candidates,
-};
+use sterna::measure::tuning::{Attempt, Tried, Tuned, Why, candidates, keep, open, recall, try_candidates};
 use sterna::measure::{Effort, Room, Wanted};
 
 const SHAPE: &str = "40x192";

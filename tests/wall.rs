@@ -433,7 +433,8 @@ fn kernels_are_those_that_the_tuner_chose() {
     let mut all = tuned["tuned"].as_array().expect("operations").iter();
     let winner = all.find(|tuned| tuned["operation"] == "gemv_ternary").expect("one")["winner"].clone();
     let entries = fs::read_dir(folder.path()).expect("a folder").flatten().map(|entry| entry.path());
-    let file = entries.into_iter().find(|path| path.extension().is_some_and(|e| e == "txt")).expect("choices");
+    let file =
+        entries.into_iter().find(|path| path.extension().is_some_and(|e| e == "txt")).expect("choices");
     let kept = fs::read_to_string(&file).expect("text");
     for (trust, how) in [("sure", "tuned"), ("provisional", "provisional")] {
         // Its rounds spread so far that no check says anything against it.
@@ -722,7 +723,8 @@ fn every_section_stands_alone() {
 
     // One line says what was done; ceilings are kept, and measured again where that is asked for.
     let cache = tempfile::tempdir().expect("a folder");
-    for (what, flags, kept) in [("bandwidth", &[][..], false), ("bandwidth", &[], true), ("bandwidth", &["--fresh"], false)]
+    for (what, flags, kept) in
+        [("bandwidth", &[][..], false), ("bandwidth", &[], true), ("bandwidth", &["--fresh"], false)]
     {
         let args = [&[what, "--seconds", "0", "--memory", "16", "--json"], flags].concat();
         let output = command(&args).env("STERNA_CACHE", cache.path()).output().expect("it starts");

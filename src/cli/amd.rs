@@ -84,12 +84,7 @@ pub fn run(chip: &str, wanted: &[Entry], one: bool, json: bool) -> Outcome {
         }
     }
     super::say(table(&rows))?;
-    super::say(format!(
-        "{}, {}\n{}",
-        compiler.name,
-        compiler.driver,
-        folded(LEGEND, 0)
-    ))?;
+    super::say(format!("{}, {}\n{}", compiler.name, compiler.driver, folded(LEGEND, 0)))?;
     Ok(Verdict::Yes)
 }
 
@@ -118,8 +113,8 @@ fn again(chip: &str) -> Outcome {
 }
 
 fn start(chip: &str, arguments: Vec<std::ffi::OsString>) -> Result<std::process::Output, Failure> {
-    let program =
-        std::env::current_exe().map_err(|error| failure(format!("the program's own file is not found: {}", unread(&error))))?;
+    let program = std::env::current_exe()
+        .map_err(|error| failure(format!("the program's own file is not found: {}", unread(&error))))?;
     Command::new(program)
         .args(arguments)
         .envs(environment(chip).map_err(failure)?)

@@ -142,7 +142,8 @@ impl Ran {
         match epochs(&path) {
             Ok(epochs) if !epochs.is_empty() => Ok(Some(Ran { path, config, epochs })),
             Err(_) if asked.is_some() => {
-                let hint = hint(&path).unwrap_or_else(|| "name the folder of one, as `sterna runs` lists them".into());
+                let hint = hint(&path)
+                    .unwrap_or_else(|| "name the folder of one, as `sterna runs` lists them".into());
                 Err(failure(format!("--run {} is no run's folder: {hint}", shown(&path))))
             }
             Ok(_) if asked.is_some() => Err(failure(format!("--run {}: no epoch is done yet", shown(&path)))),

@@ -135,7 +135,10 @@ impl Flags {
         let pictures: Vec<&Path> =
             picture.into_iter().chain(self.images.iter().map(PathBuf::as_path)).collect();
         if pictures.is_empty() && self.index.is_empty() {
-            let of = model.map(runs::model).transpose()?.map_or(String::new(), |file| format!(" for {}", shown(&file)));
+            let of = model
+                .map(runs::model)
+                .transpose()?
+                .map_or(String::new(), |file| format!(" for {}", shown(&file)));
             return Err(failure(format!(
                 "there is nothing to look at{of}: name a picture, or a test digit by --index"
             )));

@@ -41,8 +41,9 @@ pub fn run(flags: &Flags) -> Outcome {
     }
     let (runs, faults) = match flags.folder.join(MODEL).is_file() {
         // The folder of a run stands for itself.
-        true => Found::open(&flags.folder)
-            .map_or_else(|fault| (vec![], vec![fault]), |run| (vec![run], vec![])),
+        true => {
+            Found::open(&flags.folder).map_or_else(|fault| (vec![], vec![fault]), |run| (vec![run], vec![]))
+        }
         false => below(&flags.folder),
     };
     for fault in &faults {

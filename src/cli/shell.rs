@@ -48,7 +48,11 @@ pub fn man(flags: &ManFlags, mut parser: Command) -> Outcome {
         command = found.ok_or_else(|| {
             let known: Vec<&str> = command.get_subcommands().map(Command::get_name).collect();
             let (name, near) = (escaped(name, &[]), super::nearest(name, &known));
-            failure(format!("{} has no command {name}{near}: it has {}", command.get_name(), known.join(", ")))
+            failure(format!(
+                "{} has no command {name}{near}: it has {}",
+                command.get_name(),
+                known.join(", ")
+            ))
         })?;
     }
     let mut page = Vec::new();
@@ -116,7 +120,8 @@ mod tests {
             let name = command.get_bin_name().unwrap_or_default();
             for flag in command.get_arguments() {
                 let of = |value: &clap::builder::Str| NUMBERS.contains(&value.as_str());
-                let Some(long) = flag.get_long().filter(|_| flag.get_value_names().is_some_and(|all| all.iter().any(of)))
+                let Some(long) =
+                    flag.get_long().filter(|_| flag.get_value_names().is_some_and(|all| all.iter().any(of)))
                 else {
                     continue;
                 };

@@ -205,9 +205,8 @@ pub fn run(flags: &Flags) -> Outcome {
     folder(&flags.out)?;
     let gpu = flags.section.open()?;
     super::tell(format!("wall of {}", super::gpu_line(&gpu)));
-    let measure = |watch: &mut Watch| {
-        flags.section.measure(&gpu, &flags.time, Part::Whole, None, true, watch)
-    };
+    let measure =
+        |watch: &mut Watch| flags.section.measure(&gpu, &flags.time, Part::Whole, None, true, watch);
     let wall = watched(measure)?;
     let [page, file] = places(flags, wall.interrupted)?;
     super::write(&page, wall_page(&wall, &flags.table.energy_model).as_bytes(), flags.force)?;
@@ -311,12 +310,22 @@ fn section(flags: &MeasureFlags, part: Part, what: &str, keys: &[&str]) -> Outco
 
 /// `sterna bandwidth`.
 pub fn bandwidth(flags: &MeasureFlags) -> Outcome {
-    section(flags, Part::Bandwidth, "bandwidth", &["interrupted", "notes", "ceilings", "ceilings_kept_seconds", "staircase"])
+    section(
+        flags,
+        Part::Bandwidth,
+        "bandwidth",
+        &["interrupted", "notes", "ceilings", "ceilings_kept_seconds", "staircase"],
+    )
 }
 
 /// `sterna roofline`.
 pub fn roofline(flags: &MeasureFlags) -> Outcome {
-    section(flags, Part::Roofline, "roofline", &["interrupted", "notes", "ceilings", "ceilings_kept_seconds", "points", "gaps"])
+    section(
+        flags,
+        Part::Roofline,
+        "roofline",
+        &["interrupted", "notes", "ceilings", "ceilings_kept_seconds", "points", "gaps"],
+    )
 }
 
 /// `sterna energy`.

@@ -86,7 +86,8 @@ impl Watched {
             serde_json::from_slice(&bytes).map_err(|error| format!("its config.json is no JSON ({error})"))
         });
         let config: Value = read.map_err(|what| {
-            let hint = hint(&path).unwrap_or_else(|| "name the folder of one, as `sterna runs` lists them".into());
+            let hint =
+                hint(&path).unwrap_or_else(|| "name the folder of one, as `sterna runs` lists them".into());
             failure(format!("{} is no run's folder, {what}: {hint}", shown(&path)))
         })?;
         let dims: Vec<String> =

@@ -203,13 +203,7 @@ impl Gpu {
     ///
     /// # Panics
     /// If the device cannot run it.
-    pub fn choose(
-        &self,
-        operation: &'static str,
-        class: [usize; 3],
-        kernel: &'static Kernel,
-        sure: bool,
-    ) {
+    pub fn choose(&self, operation: &'static str, class: [usize; 3], kernel: &'static Kernel, sure: bool) {
         self.prefer(operation, class, Preferred { kernel, sure, holds: None });
     }
 

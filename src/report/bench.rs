@@ -61,8 +61,9 @@ impl BenchReport<'_> {
             Some(seconds) => format!(" (measured {:.0} min ago)", seconds / 60.0),
             None => String::new(),
         };
-        let left_out =
-            |(wanted, reason): &LeftOut| format!("\n{}", folded(&format!("{wanted} is left out: {reason}"), 2));
+        let left_out = |(wanted, reason): &LeftOut| {
+            format!("\n{}", folded(&format!("{wanted} is left out: {reason}"), 2))
+        };
         let reads = format!(
             "reads {:.1} GB/s by probe_read {} over {} MiB{kept}",
             1e-9 * read.value,

@@ -18,8 +18,8 @@ pub use picture::{Weights, confusion_png, contact_sheet_png, weights_png};
 pub use profile::ProfileReport;
 pub use table::{LayerCost, columns, confusion_table, fitted, folded, model_table, thousands};
 pub use trace::{Trace, TraceRow};
-pub use wall::short;
 pub use walk::{Stage, Units, Walk};
+pub use wall::short;
 pub use watch::{LEAST, Live};
 
 /// The keys of an object.

@@ -226,7 +226,10 @@ impl Checkpoint {
 /// What the metadata says of the run, and where it stands.
 fn story(metadata: &BTreeMap<String, String>) -> Result<(Value, Option<Progress>), String> {
     if metadata.get("format").is_some_and(|format| format == packed::FORMAT) {
-        return Err("is a packed file, whose trits are not trained on: take the checkpoint that it was packed from".into());
+        return Err(
+            "is a packed file, whose trits are not trained on: take the checkpoint that it was packed from"
+                .into(),
+        );
     }
     let json = |key: &str| metadata.get(key).map(String::as_str).unwrap_or("null");
     let misread = |key: &str, error| {

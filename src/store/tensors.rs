@@ -208,7 +208,12 @@ fn misfit(header: &[u8], data: usize) -> Option<String> {
             return Some(format!("{name} is {dtype:?} {shape:?}, {bytes}, where its offsets hold {found}"));
         }
     }
-    (free != data).then(|| format!("its header promises {free} bytes of tensors, found {data}{}", if free > data { "; the file is cut off: get it again" } else { "" }))
+    (free != data).then(|| {
+        format!(
+            "its header promises {free} bytes of tensors, found {data}{}",
+            if free > data { "; the file is cut off: get it again" } else { "" }
+        )
+    })
 }
 
 /// Where a text is not what it should be, with the reason in brackets.

@@ -130,7 +130,10 @@ fn shape_or_at(text: &str, batch: usize) -> Result<[usize; 3], String> {
     match lengths_of(text).as_deref() {
         Some(&[rows, cols]) => Ok([batch, rows, cols]),
         Some(&[rows, cols, batch]) => Ok([batch, rows, cols]),
-        _ => Err("a shape is ROWSxCOLS or ROWSxCOLSxBATCH, for instance 256x784x128, lengths from 1 to 16777216".into()),
+        _ => Err(
+            "a shape is ROWSxCOLS or ROWSxCOLSxBATCH, for instance 256x784x128, lengths from 1 to 16777216"
+                .into(),
+        ),
     }
 }
 

@@ -2,7 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Config, Finished, Flags, MODEL, Outcome, Precision, Score, Start, Verdict, fresh, seconds, vacant};
+use super::{
+    Config, Finished, Flags, MODEL, Outcome, Precision, Score, Start, Verdict, fresh, seconds, vacant,
+};
 use crate::cli::{counted, exists, print_json, say, score_json, tell, warn, write};
 use crate::report::{Point, columns, compare_svg, thousands};
 use crate::store::{shown, taken};
@@ -55,7 +57,8 @@ pub fn run(flags: &Flags) -> Outcome {
     let folder = |name: &str, seed: u64| base.join(format!("{}-{seed}", name.replace(' ', "-")));
     // The picture is this comparison's own if its first pair has ended.
     let picture = base.join("compare.svg");
-    let ended = |name| matches!(Found::open(&folder(name, flags.seed)), Ok(run) if run.state == State::Finished);
+    let ended =
+        |name| matches!(Found::open(&folder(name, flags.seed)), Ok(run) if run.state == State::Finished);
     let replaces = flags.force || sides.iter().all(|side| ended(side.name));
     if !replaces && taken(&picture) {
         return Err(exists(&picture));
