@@ -611,7 +611,7 @@ fn adapters_are_compared_and_other_files_refused_by_name() {
     let page = fs::read_to_string(out.join("compare.html")).expect("the page");
     for flag in [&["--seconds", "1"][..], &["--energy-model", "course"], &["--quick"], &["--no-tune"]] {
         let output = sterna(&[&["wall", "--compare", text(&good)], flag].concat());
-        assert!(code(&output) == 2 && stderr(&output).contains("cannot be used with"), "{flag:?}");
+        assert!(code(&output) == 2 && stderr(&output).contains("does not go with"), "{flag:?}");
     }
     assert!(page.contains("Another &lt;GPU&gt;") && !page.contains("Another <GPU>"));
     assert_eq!(

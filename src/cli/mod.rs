@@ -691,7 +691,7 @@ fn named(path: &Path) -> Value {
 
 /// The bytes of a path in hexadecimal digits, where they are no text, so that it is found again.
 fn bytes_of(path: &Path) -> Option<String> {
-    let bytes = path.to_str().is_none().then(|| path.as_os_str().as_encoded_bytes())?;
+    let bytes = path.to_str().is_none().then_some(path.as_os_str().as_encoded_bytes())?;
     cfg!(unix).then(|| bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
