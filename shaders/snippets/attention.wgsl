@@ -44,14 +44,22 @@ struct Scores { low: vec4<f32>, high: vec4<f32> }
 
 fn scores_a(l: Lane, x: mat4x4<f32>) -> Scores {
     return Scores(
-        vec4<f32>(product(x, part_a(l, 0u)), product(x, part_a(l, 1u)), product(x, part_a(l, 2u)), product(x, part_a(l, 3u))),
-        vec4<f32>(product(x, part_a(l, 4u)), product(x, part_a(l, 5u)), product(x, part_a(l, 6u)), product(x, part_a(l, 7u))));
+        vec4<f32>(
+            product(x, part_a(l, 0u)), product(x, part_a(l, 1u)),
+            product(x, part_a(l, 2u)), product(x, part_a(l, 3u))),
+        vec4<f32>(
+            product(x, part_a(l, 4u)), product(x, part_a(l, 5u)),
+            product(x, part_a(l, 6u)), product(x, part_a(l, 7u))));
 }
 
 fn scores_b(l: Lane, x: mat4x4<f32>) -> Scores {
     return Scores(
-        vec4<f32>(product(x, part_b(l, 0u)), product(x, part_b(l, 1u)), product(x, part_b(l, 2u)), product(x, part_b(l, 3u))),
-        vec4<f32>(product(x, part_b(l, 4u)), product(x, part_b(l, 5u)), product(x, part_b(l, 6u)), product(x, part_b(l, 7u))));
+        vec4<f32>(
+            product(x, part_b(l, 0u)), product(x, part_b(l, 1u)),
+            product(x, part_b(l, 2u)), product(x, part_b(l, 3u))),
+        vec4<f32>(
+            product(x, part_b(l, 4u)), product(x, part_b(l, 5u)),
+            product(x, part_b(l, 6u)), product(x, part_b(l, 7u))));
 }
 
 // Leaves a lane's parts for the others of its row, in slot 0 or 1. The next barrier makes them visible.

@@ -1,8 +1,8 @@
 // rope_back — the gradients of a token's queries and keys before they were turned, and those of its values
 //
-// For kernels of the snippet rope that declare WG, dq, dk, dv, table, worth(part), what a trit of a part is worth, and
-// put(i, d, worth), which takes the gradients d of vector i of them. Part 0 are the queries, 1 the keys, 2 the values,
-// side by side.
+// For kernels of the snippet rope that declare WG, dq, dk, dv, table, worth(part) and put(i, d, worth). Part 0 are the
+// queries, 1 the keys and 2 the values. worth is what a trit of a part is worth; put takes the gradients d of vector i
+// of the inputs, where the three parts stand side by side.
 
 fn turn_back(token: Token, lane: u32) {
     let keys = stacked(token) + p.heads * 2u * half();

@@ -1,7 +1,8 @@
 // rope_forward — turns the queries and the keys of a token, and writes them and the values
 //
-// For kernels of the snippet rope that declare WG, table, q, k, v, unit(token, part), what the inputs of a part are worth, and
-// value(i, unit), vector i of them. Part 0 are the queries, 1 the keys, 2 the values, side by side.
+// For kernels of the snippet rope that declare WG, table, q, k, v, unit(token, part) and value(i, unit). Part 0 are the
+// queries, 1 the keys and 2 the values. A unit is what one unit of the inputs of a part is worth; value is vector i of
+// the inputs, where the three parts stand side by side.
 
 fn turn(token: Token, lane: u32) {
     let keys = stacked(token) + p.heads * 2u * half();
