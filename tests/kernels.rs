@@ -660,7 +660,7 @@ fn gates_and_ups(batch: usize, cols: usize) -> Vec<i32> {
     let value = |i: usize| match i / (2 * cols) % 6 {
         0 => wide[i],
         1 => [most, -most][i / cols % 2],
-        2 if i / cols % 2 == 0 => -wide[i].abs(),
+        2 if (i / cols).is_multiple_of(2) => -wide[i].abs(),
         3 => 0,
         4 => small[i],
         _ => wide[i],
@@ -1007,7 +1007,7 @@ fn residual_f32(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
 fn float_gates(batch: usize, cols: usize) -> Vec<f32> {
     let x = floats(1, 2 * batch * cols, 2.0);
     let value = |i: usize| match i / (2 * cols) % 4 {
-        1 if i / cols % 2 == 0 => -x[i].abs(),
+        1 if (i / cols).is_multiple_of(2) => -x[i].abs(),
         2 => 1000.0 * x[i],
         3 => 0.0,
         _ => x[i],
