@@ -12,8 +12,10 @@ use sterna::kernels::{self, Heads, Sequences};
 /// What a check returns: nothing, or what is wrong in one sentence.
 type Outcome = Result<(), String>;
 
-/// Kinds of cases, their checks, and how many cases of a kind there are at least.
-const KINDS: [(&str, fn(&Gpu, &Case) -> Outcome, usize); 4] = [
+/// A kind of case: its name, its check, and how many cases there are at least.
+type Kind = (&'static str, fn(&Gpu, &Case) -> Outcome, usize);
+
+const KINDS: [Kind; 4] = [
     ("rope", rope, 6),
     ("attention", attention, 9),
     ("attention_cached", attention_cached, 2),
