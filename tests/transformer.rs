@@ -2,7 +2,6 @@
 
 mod common;
 
-use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::process::Command;
 
@@ -204,8 +203,12 @@ fn a_device_that_binds_little_computes_the_same() {
     let inputs = signed(&ids(4, shape.context, shape.vocabulary));
     let of = |gpu: &Gpu| {
         let network = Transformer::upload(gpu, shape.clone(), &values(&shape)).expect("fits");
-        let buffers: HashSet<&wgpu::Buffer> =
-            network.params.iter().map(|param| param.value.buffer()).collect();
+        let mut buffers: Vec<&wgpu::Buffer> = Vec::new();
+        for param in network.params.iter().map(|param| param.value.buffer()) {
+            if !buffers.contains(&param) {
+                buffers.push(param);
+            }
+        }
         let logits = logits(gpu, &network, &inputs).expect("the device works");
         (buffers.len(), logits.iter().map(|logit| logit.to_bits()).collect::<Vec<_>>())
     };
