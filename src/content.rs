@@ -28,14 +28,12 @@ const AGAIN: &str = "get the file itself";
 const STATE: &str = "save its state_dict by safetensors.torch.save_file";
 const ARRAYS: &str = "save its arrays by numpy.savez or as safetensors";
 
+const POINTER: &str = "a pointer of Git LFS, not the file itself";
+const PDF: &str = "a PDF";
+
 /// Where a magic stands, the magic, what the file is, and what helps whoever expected another.
 const MAGICS: &[(usize, &[u8], &str, &str)] = &[
-    (
-        0,
-        b"version https://git-lfs",
-        "a pointer of Git LFS, not the file itself",
-        "`git lfs pull` fetches the file",
-    ),
+    (0, b"version https://git-lfs", POINTER, "`git lfs pull` fetches the file"),
     (0, b"GGUF", GGUF, ""),
     (0, b"\x93NUMPY", NPY, ""),
     (0, b"PK\x03\x04", ZIP, UNPACK),
@@ -62,7 +60,7 @@ const MAGICS: &[(usize, &[u8], &str, &str)] = &[
     (4, b"jP  ", "a JPEG 2000 picture", CONVERT),
     (0, b"\0\0\x01\0", "an icon (ICO)", CONVERT),
     (0, b"8BPS", "a picture of Photoshop", CONVERT),
-    (0, b"%PDF", "a PDF", "save its page as a picture"),
+    (0, b"%PDF", PDF, "save its page as a picture"),
     (0, b"\x80\x02", "a pickle, as PyTorch writes", STATE),
     (0, b"\x80\x03", "a pickle, as PyTorch writes", STATE),
     (0, b"\x80\x04", "a pickle, as PyTorch writes", STATE),
@@ -82,6 +80,8 @@ const MAGICS: &[(usize, &[u8], &str, &str)] = &[
     (0, b"7z\xbc\xaf", "a 7z archive", UNPACK),
     (0, b"Rar!", "a RAR archive", UNPACK),
     (257, b"ustar", "a tar archive", UNPACK),
+    (0, b"\xff\xfe", "text in UTF-16", "save it as UTF-8"),
+    (0, b"\xfe\xff", "text in UTF-16", "save it as UTF-8"),
     (0, b"\x7fELF", "a program", AGAIN),
     (0, b"MZ", "a program", AGAIN),
 ];
@@ -176,6 +176,19 @@ pub fn refusal(bytes: &[u8], expected: &str) -> Option<String> {
     Some(clause)
 }
 
+/// A clause that says what bytes are, where they are no text; none for text, in whatever language and encoding of bytes.
+pub fn refusal_as_text(bytes: &[u8]) -> Option<String> {
+    const EXPECTED: &str = "plain text, such as a .txt file";
+    match known(bytes) {
+        Some((PDF, _)) => Some(format!("is {PDF}, expected {EXPECTED}: save its text")),
+        // A sentence may begin with the letters of a magic.
+        Some((kind, _)) if kind == POINTER || !is_text(bytes) => refusal(bytes, EXPECTED),
+        _ => bytes.iter().position(|&byte| byte == 0).map(|at| {
+            format!("is no text, expected {EXPECTED}: byte {at} is 0, and no text has such a byte")
+        }),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,6 +198,33 @@ mod tests {
         for &(at, magic, what, _) in MAGICS {
             let bytes = [&vec![0xee; at][..], magic, &[0xee; 300]].concat();
             assert_eq!(kind(&bytes), Some(what), "{magic:?}");
+        }
+    }
+
+    #[test]
+    fn text_is_told_from_what_is_none() {
+        let utf16: Vec<u8> = "\u{feff}Bah".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        for (bytes, said) in [
+            (&b"\x89PNG\r\n\x1a\n"[..], "is a PNG picture"),
+            (b"PK\x03\x04", "is a zip archive, expected plain text, such as a .txt file: unpack it first"),
+            (b"version https://git-lfs.github.com/spec/v1", "`git lfs pull`"),
+            (b"%PDF-1.7\n1 0 obj", "is a PDF, expected plain text, such as a .txt file: save its text"),
+            (&utf16, "is text in UTF-16, expected plain text, such as a .txt file: save it as UTF-8"),
+            (b"abc\0", "byte 3 is 0"),
+        ] {
+            let clause = refusal_as_text(bytes).expect(said);
+            assert!(clause.contains(said), "{clause}");
+        }
+        let texts = [
+            &b"BM and MZ are letters"[..],
+            b"<html>",
+            b"{\"a\": 1}",
+            b"Gr\xfc\xdf Gott",
+            b"",
+            "Grüß".as_bytes(),
+        ];
+        for text in texts {
+            assert_eq!(refusal_as_text(text), None, "{text:?}");
         }
     }
 

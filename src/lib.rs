@@ -33,6 +33,7 @@
 //!    store/*             networks in files: one file per format
 //!    mnist  random  augment  digit    the digits, counter-based draws; pictures as digits
 //!    rotary              angles of positions
+//!    text/*              texts as ids of a vocabulary
 //!    content             what a file is, by how it begins
 //! ```
 //!
@@ -76,7 +77,7 @@ pub mod amd;
 pub mod augment;
 #[cfg(feature = "cli")]
 pub mod cli;
-#[cfg(any(feature = "files", feature = "mnist", feature = "pictures"))]
+#[cfg(any(feature = "files", feature = "mnist", feature = "pictures", feature = "text"))]
 pub mod content;
 #[cfg(feature = "files")]
 pub mod digest;
@@ -99,6 +100,7 @@ pub mod shader;
 #[cfg(feature = "files")]
 pub mod store;
 pub mod ternary;
+pub mod text;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod train;
 

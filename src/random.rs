@@ -15,6 +15,8 @@ pub enum Stream {
     Augment = 3,
     /// The images that a network is verified on.
     Verify = 4,
+    /// Where the sequences of a step begin in a text.
+    Text = 5,
 }
 
 /// Four 32-bit words for counter `(a, b)` of a stream.

@@ -11,7 +11,7 @@ use sterna::kernels::{OPERATIONS, PROBES};
 
 /// The floors of `src/lib.rs`, the lowest first.
 const FLOORS: [&[&str]; 5] = [
-    &["ternary", "parameter", "mnist", "random", "rotary", "augment", "digit", "store", "content"],
+    &["ternary", "parameter", "mnist", "random", "rotary", "augment", "digit", "store", "text", "content"],
     &["gpu", "reference"],
     &["kernels", "model", "shader"],
     &["train", "digest", "report", "measure", "amd"],
@@ -203,7 +203,7 @@ fn may_import(from: &str, to: &str) -> bool {
         // A layer is a list of kernels, and files hold what the format defines.
         ("model", "kernels") | ("store", "ternary" | "parameter") => true,
         // Every reader asks what a file is.
-        ("store" | "mnist" | "digit", "content") => true,
+        ("store" | "mnist" | "digit" | "text", "content") => true,
         // A page shows what was measured.
         ("report", "measure") => true,
         // Twins meet only where they are compared.

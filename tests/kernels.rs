@@ -49,6 +49,7 @@ macro_rules! operations {
 operations! {
     gather_batch
     augment_batch
+    text_batch
     abs_sums
     absmean
     quantize_weights
@@ -352,6 +353,42 @@ fn augment_batch(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
                 let plain = reference::gather_batch(position, &order, &images, &labels, batch);
                 equal("pixels without distortion", &twin.0, &plain.0)?;
             }
+        }
+    }
+    Ok(())
+}
+
+fn text_batch(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    // A text that is one sequence and the id after it; texts that end within a sequence, at its end, and long before;
+    // at last a folded grid.
+    let many = folded_length(gpu, kernel).div_ceil(10);
+    for [count, context, items, step, item] in [
+        [2, 1, 1, 0, 0],
+        [9, 8, 3, 1, 0],
+        [100, 7, 5, 2, 12],
+        [71, 7, 4, 3, 8],
+        [1000, 64, 12, 4_000_000_000, 3],
+        [65, 64, 2, 5, 70_000_000],
+        [40_000, 10, many, 6, 0],
+    ] {
+        let ids: Vec<u32> = integers(1, count, 0, 99_999).iter().map(|&id| id as u32).collect();
+        for seed in [None, Some(0), Some(u64::MAX - 7)] {
+            let clock = [step as u32, item as u32];
+            let (x, y) = (poisoned(gpu, I32, &[items, context]), poisoned(gpu, U32, &[items * context]));
+            let op = kernels::text_batch(
+                gpu,
+                &upload(gpu, &[2], &clock),
+                &upload(gpu, &[count], &ids),
+                seed,
+                &x,
+                &y,
+            );
+            assert!(items != many || is_folded(&op), "text_batch: {:?}", op.groups());
+            run(gpu, kernel, &[op]);
+            let twin = reference::text_batch(&ids, context, seed, clock, items);
+            let what = format!("{items} sequences of {context} from {count}, {seed:?}");
+            equal(&format!("ids of {what}"), &read(gpu, &x), &twin.0)?;
+            equal(&format!("labels of {what}"), &read(gpu, &y), &twin.1)?;
         }
     }
     Ok(())

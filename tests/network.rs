@@ -215,6 +215,10 @@ impl Source for Follows {
         self.items
     }
 
+    fn labels(&self) -> usize {
+        self.items
+    }
+
     fn aim(&self) -> Vec<(Tensor, Fill)> {
         vec![(self.order.clone(), Fill::permutation(9))]
     }

@@ -1,4 +1,4 @@
-//! Draws of a batch from the data set, which lives on the device. Shaders: `shaders/train`.
+//! Draws of a batch from the data set, which lives on the device. Shaders: `shaders/train`, `shaders/lm`.
 
 use super::{expect, matrix};
 use crate::augment::Distortion;
@@ -102,4 +102,39 @@ pub fn augment_batch(
     let span = value(AUGMENT_BATCH.overrides(gpu.tuning()), "SPAN").expect("both sets have it");
     let spans = batch * height * width.div_ceil(span);
     gpu.op(&AUGMENT_BATCH, params, &[clock, order, images, labels, x, y], Grid::Each(spans), cost)
+}
+
+// --- text_batch -----------------------------------------------------------------------------------
+
+params! { struct TextParams { items: u32, context: u32, count: u32, starts: u32, seed_low: u32, seed_high: u32 } }
+
+pub static TEXT_BATCH: Kernel =
+    Kernel::new::<TextParams>("text_batch", text!("lm/text_batch", "snippets/random", "snippets/grid"))
+        .doing(Arithmetic::AddI32);
+
+/// `x[i, j] = ids[s_i + j]`, `y[i, j] = ids[s_i + j + 1]`: sequences of a text and the token after each of theirs, with
+/// `clock = {step, item}`, `ids[count]`, `x[items, context]` and `y[items * context]`.
+///
+/// With a seed the start `s_i` is drawn for (seed, step, i) from the `count - context` starts that have all these tokens.
+/// Without one the sequences follow each other, `s_i = (item + i) * context`; behind the end of the text `x` is its last
+/// id and `y` is `u32::MAX`, a label that counts for nothing.
+pub fn text_batch(gpu: &Gpu, clock: &Tensor, ids: &Tensor, seed: Option<u64>, x: &Tensor, y: &Tensor) -> Op {
+    let [items, context] = matrix("text_batch", x);
+    let count = ids.len();
+    expect("text_batch", clock, U32, &[2]);
+    expect("text_batch", ids, U32, &[count]);
+    expect("text_batch", x, I32, &[items, context]);
+    expect("text_batch", y, U32, &[items * context]);
+    assert!(count > context, "text_batch: {count} ids are no sequence of {context} and the id after it");
+    let seed_bits = seed.unwrap_or(0);
+    let params = TextParams {
+        items: items as u32,
+        context: context as u32,
+        count: count as u32,
+        starts: seed.map_or(0, |_| count - context) as u32,
+        seed_low: seed_bits as u32,
+        seed_high: (seed_bits >> 32) as u32,
+    };
+    let cost = Cost { bytes: 16 * (items * context) as u64, ops: 40 * (items * context) as u64 };
+    gpu.op(&TEXT_BATCH, params, &[clock, ids, x, y], Grid::Each(items * context), cost)
 }

@@ -26,7 +26,7 @@ mod probes;
 mod quantize;
 mod select;
 
-pub use batch::{augment_batch, gather_batch};
+pub use batch::{augment_batch, gather_batch, text_batch};
 pub use elementwise::{descale_rows, relu, relu_dx, scale_rows};
 pub use gemv::{
     Base3Tensor, BitplaneTensor, MOST_COLS_I8, f16_vectors, f16_words, gemv_base3, gemv_base3_variant,
@@ -60,6 +60,7 @@ use select::{columns, preferred};
 pub static OPERATIONS: &[&[&Kernel]] = &[
     &[&batch::GATHER_BATCH],
     &[&batch::AUGMENT_BATCH],
+    &[&batch::TEXT_BATCH],
     &[&quantize::ABS_SUMS],
     &[&quantize::ABSMEAN],
     quantize::QUANTIZE_WEIGHTS,

@@ -2,6 +2,7 @@
 
 use crate::augment::{self, Distortion};
 use crate::random::{self, Stream};
+use crate::text::IGNORE;
 
 /// `x[b, c] = images[order[position + b], c]`, `y[b] = labels[order[position + b]]`.
 pub fn gather_batch(
@@ -55,3 +56,23 @@ pub fn augment_batch(
     }
     (x, labels)
 }
+
+/// `x[i, j] = ids[s_i + j]`, `y[i, j] = ids[s_i + j + 1]` for so many items: sequences of a text and the token after each
+/// of theirs. With a seed `s_i` is drawn for (seed, step, i) from the starts that have all these tokens. Without one the
+/// sequences follow each other, from the item that is given; behind the end `x` is the last id and `y` is [`IGNORE`].
+pub fn text_batch(
+    ids: &[u32],
+    context: usize,
+    seed: Option<u64>,
+    [step, item]: [u32; 2],
+    items: usize,
+) -> (Vec<i32>, Vec<u32>) {
+    let start = |i: usize| match seed {
+        Some(seed) => random::draw(seed, Stream::Text, step, i as u32)[0] as usize % (ids.len() - context),
+        None => (item as usize + i) * context,
+    };
+    let places = || (0..items).flat_map(|i| (0..context).map(move |j| start(i) + j));
+    let x = places().map(|at| ids[at.min(ids.len() - 1)] as i32).collect();
+    (x, places().map(|at| ids.get(at + 1).copied().unwrap_or(IGNORE)).collect())
+}
+

@@ -1,6 +1,7 @@
 //! The loss of a batch and the gradient of its mean.
 
 use super::product::scale_rows;
+pub use crate::text::IGNORE;
 
 /// Summed softmax cross-entropy with label smoothing, the gradient of the batch's mean, and the hits.
 pub fn softmax_xent(z: &[f32], labels: &[u32], smoothing: f32) -> (f32, Vec<f32>, u32) {
@@ -39,9 +40,6 @@ pub fn scale_softmax_xent(
     let loss = softmax_xent(&z, labels, smoothing);
     (z, loss)
 }
-
-/// The label of a row that does not count.
-pub const IGNORE: u32 = u32::MAX;
 
 /// What [`xent_rows`] says of each row.
 #[derive(Clone, Debug, PartialEq)]

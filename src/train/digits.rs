@@ -130,6 +130,10 @@ impl Source for Digits {
         self.count
     }
 
+    fn labels(&self) -> usize {
+        self.count
+    }
+
     fn aim(&self) -> Vec<(Tensor, Fill)> {
         let order = |seed| (self.order.clone(), Fill::permutation(seed));
         self.seed.map(order).into_iter().collect()

@@ -13,6 +13,7 @@ mod run;
 #[cfg(feature = "files")]
 mod runs;
 mod steps;
+mod text;
 mod trainer;
 
 pub use config::{Augment, Config, ConfigError, Optimizer};
@@ -27,4 +28,5 @@ pub use resume::Fault;
 pub use run::{Ended, Observer, Run, RunError};
 #[cfg(feature = "files")]
 pub use runs::{Found, State, below, newest};
+pub use text::Text;
 pub use trainer::{Evaluator, Heard, Recipe, Score, Source, Trainer, classes};

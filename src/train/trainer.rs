@@ -12,6 +12,9 @@ pub trait Source {
     /// Items in an epoch.
     fn items(&self) -> usize;
 
+    /// Labels of all items of an epoch that count in a loss: what its sum is divided by.
+    fn labels(&self) -> usize;
+
     /// What the host writes before the first step of an epoch, or after a pause in it.
     fn aim(&self) -> Vec<(Tensor, Fill)>;
 
@@ -109,21 +112,21 @@ impl Evaluator {
             Op::mark(&mut ops, "batch");
             ops.extend(pass.forward);
             ops.extend(pass.loss);
-            Ok((ops, pass.labels.len() / batch))
+            Ok(ops)
         };
         let mut batch = (BATCH / network.rows()).clamp(1, source.items());
         // The largest batch, by halves, that the adapter binds.
-        let each = loop {
-            match step(batch) {
-                Err(Error::TooLarge { .. }) if batch > 1 => batch /= 2,
-                bound => break bound?.1,
+        while let Err(error) = step(batch) {
+            match error {
+                Error::TooLarge { .. } if batch > 1 => batch /= 2,
+                _ => return Err(error),
             }
-        };
-        let steps = Steps::new(source.items(), batch, |batch| Ok(step(batch)?.0))?;
+        }
+        let steps = Steps::new(source.items(), batch, step)?;
         let none = Vec::new();
         Host { passes: 1, at: [0, 0], runs: Vec::new(), aim: source.aim(), clear: none.clone(), read: none }
             .aim(gpu);
-        Ok(Evaluator { gpu: gpu.clone(), labels: each * source.items(), totals, steps })
+        Ok(Evaluator { gpu: gpu.clone(), labels: source.labels(), totals, steps })
     }
 
     /// The ops of one full step, for those who want to look or to time.
@@ -175,7 +178,7 @@ pub struct Trainer<N, S> {
     pub(super) steps: Steps,
     /// The summed loss as the epoch goes on.
     pub(super) notes: Notes,
-    /// Labels of an item.
+    /// Labels of an item; all have equally many.
     labels: usize,
     pace: Pace,
 }
@@ -192,11 +195,9 @@ impl<N: Network, S: Source> Trainer<N, S> {
         let totals = Totals::zeros(gpu, "train.totals")?;
         let rows = recipe.update.schedule(&recipe.rates, &recipe.decays);
         let schedule = gpu.upload("schedule", &[rows.len() / 4, 4], &rows)?;
-        let labels = std::cell::Cell::new(0);
         let steps = Steps::new(source.items(), recipe.batch, |batch| {
             let scoring = Scoring { totals: &totals, smoothing: recipe.smoothing };
             let pass = network.bind(gpu, batch, Some(scoring))?;
-            labels.set(pass.labels.len() / batch);
             let mut ops = source.fill(gpu, &totals.clock, &pass);
             Op::mark(&mut ops, "batch");
             if !recipe.shadow {
@@ -211,7 +212,7 @@ impl<N: Network, S: Source> Trainer<N, S> {
         assert_eq!(recipe.rates.len(), recipe.epochs * steps.len(), "Trainer: a rate for each step");
         assert_eq!(recipe.decays.len(), recipe.rates.len(), "Trainer: a decay for each step");
         let notes = Notes::new(gpu, &totals.loss, steps.len())?;
-        let (gpu, labels, pace) = (gpu.clone(), labels.get(), Pace::new());
+        let (gpu, labels, pace) = (gpu.clone(), source.labels() / source.items(), Pace::new());
         Ok(Trainer {
             gpu,
             network,

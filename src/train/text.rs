@@ -1,0 +1,73 @@
+//! A text as a source of batches: the ids of a split on the device, and where its sequences begin. An item is a sequence
+//! of `context` tokens; its labels are the tokens that follow each of them.
+
+use super::Source;
+use crate::gpu::{Error, Fill, Gpu, Op, Tensor};
+use crate::kernels;
+use crate::model::Pass;
+
+/// The split of a corpus on the device.
+pub struct Text {
+    ids: Tensor,
+    items: usize,
+    labels: usize,
+    /// The seed of the starts; without it the sequences follow each other.
+    seed: Option<u64>,
+}
+
+impl Text {
+    /// Sequences from anywhere in a text, drawn afresh for every step: so many of them in an epoch, which is what lies
+    /// between two evaluations. A step has its sequences by its number and the seed alone.
+    ///
+    /// # Errors
+    /// If the adapter cannot bind the ids.
+    ///
+    /// # Panics
+    /// If the text has no `context` ids and one more.
+    pub fn drawn(gpu: &Gpu, ids: &[u32], context: usize, seed: u64, items: usize) -> Result<Text, Error> {
+        assert!(
+            ids.len() > context,
+            "Text: {} ids are no sequence of {context} and the id after it",
+            ids.len()
+        );
+        let ids = gpu.upload("train.ids", &[ids.len()], ids)?;
+        Ok(Text { ids, items, labels: items * context, seed: Some(seed) })
+    }
+
+    /// The whole text in sequences that follow each other: each of its tokens but the first is predicted once. Behind the
+    /// end of the text the last sequence has labels that count for nothing.
+    ///
+    /// # Errors
+    /// If the adapter cannot bind the ids.
+    ///
+    /// # Panics
+    /// As [`Text::drawn`].
+    pub fn whole(gpu: &Gpu, ids: &[u32], context: usize) -> Result<Text, Error> {
+        assert!(
+            ids.len() > context,
+            "Text: {} ids are no sequence of {context} and the id after it",
+            ids.len()
+        );
+        let labels = ids.len() - 1;
+        let ids = gpu.upload("validation.ids", &[ids.len()], ids)?;
+        Ok(Text { ids, items: labels.div_ceil(context), labels, seed: None })
+    }
+}
+
+impl Source for Text {
+    fn items(&self) -> usize {
+        self.items
+    }
+
+    fn labels(&self) -> usize {
+        self.labels
+    }
+
+    fn aim(&self) -> Vec<(Tensor, Fill)> {
+        Vec::new()
+    }
+
+    fn fill(&self, gpu: &Gpu, clock: &Tensor, pass: &Pass) -> Vec<Op> {
+        vec![kernels::text_batch(gpu, clock, &self.ids, self.seed, &pass.input, &pass.labels)]
+    }
+}
