@@ -13,8 +13,13 @@ use std::path::{Path, PathBuf};
 
 use common::cases::{Case, Values};
 use common::*;
+use sterna::parameter::{Parameter, Role};
+use sterna::reference::transformer::{
+    Block, Cache, Config, Input, Network, Recipe, Stack, Tensors, Training,
+};
 use sterna::reference::{self, Attention, IGNORE};
 use sterna::rotary::rope_table;
+use sterna::ternary::Packed;
 
 /// What a check returns: nothing, or what is wrong in one sentence.
 type Outcome = Result<(), String>;
@@ -25,7 +30,7 @@ type Kind = (&'static str, fn(&Case) -> Outcome, &'static [&'static str]);
 /// Tensors of a linear layer that a norm precedes.
 const BITLINEAR: &[&str] = &["x", "codes", "scale", "t", "beta", "y", "dh", "dgain", "dw"];
 
-const KINDS: [Kind; 9] = [
+const KINDS: [Kind; 13] = [
     ("rope", rope, &["y", "dx", "cos64", "sin64"]),
     ("attention", attention, &["o", "lse", "dq", "dk", "dv"]),
     ("attention_cached", attention_cached, &["o", "lse"]),
@@ -35,6 +40,10 @@ const KINDS: [Kind; 9] = [
     ("bitlinear_rms_floor", bitlinear_rms, BITLINEAR),
     ("xent_rows", xent_rows, &["loss", "losses", "lse", "dlogits"]),
     ("clip", clip, &["norm", "clipped.0"]),
+    ("bitnet_block", bitnet_block, &["attn", "mid", "gated", "y", "dh"]),
+    ("bitnet_lm", bitnet_lm, &["hidden.0", "hidden.2", "normed", "logits", "loss"]),
+    ("train_lm", train_lm, &["grad_norms"]),
+    ("bitnet_offline", bitnet_offline, &["logits", "greedy"]),
 ];
 
 /// One small network in files of other programs. Nothing here reads those files yet.
@@ -214,6 +223,244 @@ fn clip(case: &Case) -> Outcome {
         let clipped: Vec<f32> = g.iter().map(|g| factor * g).collect();
         let name = format!("clipped.{i}");
         near(&name, &clipped, values(&name)?, 1e-6)?;
+    }
+    Ok(())
+}
+
+// --- networks --------------------------------------------------------------------------------------
+
+fn config(case: &Case) -> Result<Config, String> {
+    let config = Config {
+        layers: case.number("layers")?,
+        width: case.number("width")?,
+        heads: case.number("heads")?,
+        kv_heads: case.number("kv_heads")?,
+        ffn: case.number("ffn")?,
+        vocabulary: case.number("vocab")?,
+        theta: case.number("rope_theta")?,
+        eps: case.number("rms_norm_eps")?,
+        ternary: true,
+    };
+    match case.number::<usize>("head_dim")? * config.heads == config.width {
+        true => Ok(config),
+        false => Err(format!("{}: the heads together are not as wide as a token", case.name)),
+    }
+}
+
+/// The parameters `prefix` + name of a case, by name.
+fn values(case: &Case, prefix: &str, parameters: &[Parameter]) -> Result<Tensors, String> {
+    let value =
+        |p: &Parameter| Ok((p.name.clone(), case.f32(&format!("{prefix}{}", p.name), &p.shape)?.to_vec()));
+    parameters.iter().map(value).collect()
+}
+
+/// Every gradient within the tolerance of the `grad.NAME` of a case.
+fn near_gradients(case: &Case, got: &Tensors, parameters: &[Parameter], tolerance: f64) -> Outcome {
+    let want = values(case, "grad.", parameters)?;
+    equal("names of gradients", &got.keys().collect::<Vec<_>>(), &want.keys().collect::<Vec<_>>())?;
+    want.iter().try_for_each(|(name, want)| near(&format!("grad.{name}"), &got[name], want, tolerance))
+}
+
+fn bitnet_block(case: &Case) -> Outcome {
+    let config = config(case)?;
+    let [sequences, tokens, _] = case.shape("h")?;
+    let rows = |name: &str, cols| case.f32(name, &[sequences, tokens, cols]);
+    let positions = case.below("positions", &[tokens], 1 << 24)?;
+    let parameters = config.layer("");
+    let block = Block::new(&config, "", &values(case, "", &parameters)?, &BTreeMap::new());
+    let a = config.attention(sequences, tokens);
+    let table = rope_table(positions.iter().map(|&p| p as usize), a.width, config.theta);
+
+    let pass = block.forward(&a, &table, config.eps, rows("h", config.width)?.to_vec(), Cache::new(&a));
+    near("attn", &pass.o.x, rows("attn", config.width)?, 1e-5)?;
+    near("mid", &pass.gate_up.x, rows("mid", config.width)?, 1e-5)?;
+    near("gated", &pass.down.x, rows("gated", config.ffn)?, 1e-5)?;
+    near("y", &pass.y, rows("y", config.width)?, 1e-5)?;
+    let mut gradients = Tensors::new();
+    let dh = block.backward(&a, &table, &pass, rows("dy", config.width)?, &mut gradients);
+    near("dh", &dh, rows("dh", config.width)?, 1e-5)?;
+    near_gradients(case, &gradients, &parameters, 1e-5)
+}
+
+fn bitnet_lm(case: &Case) -> Outcome {
+    let config = config(case)?;
+    let [sequences, tokens] = case.shape("ids")?;
+    let ids = case.below("ids", &[sequences, tokens], config.vocabulary)?;
+    let rows = |name: &str, cols| case.f32(name, &[sequences, tokens, cols]);
+    let parameters = config.parameters();
+    let network = Network::new(&config, &values(case, "", &parameters)?, &BTreeMap::new());
+    let a = config.attention(sequences, tokens);
+
+    let pass = network.forward(&a, &ids, network.caches(&a));
+    for layer in 0..=config.layers {
+        let got = pass.blocks.get(layer).map_or(&pass.h, |block| &block.qkv.x);
+        near(&format!("hidden.{layer}"), got, rows(&format!("hidden.{layer}"), config.width)?, 2e-5)?;
+    }
+    near("normed", &pass.normed, rows("normed", config.width)?, 2e-5)?;
+    near("logits", &pass.logits, rows("logits", config.vocabulary)?, 2e-5)?;
+    // Every token but the last of a sequence is asked for the next.
+    let follows = |(i, _): (usize, &u32)| if i % tokens + 1 < tokens { ids[i + 1] } else { IGNORE };
+    let labels: Vec<u32> = ids.iter().enumerate().map(follows).collect();
+    let of_rows = reference::xent_rows(&pass.logits, &labels, config.vocabulary, 0.0);
+    let loss = of_rows.losses.iter().sum::<f32>() / (sequences * (tokens - 1)) as f32;
+    near("loss", &[loss], case.f32("loss", &[1])?, 2e-5)?;
+    let gradients = network.backward(&a, &ids, &pass, &of_rows.dz);
+    near_gradients(case, &gradients, &parameters, 2e-5)
+}
+
+/// How far a loss may be off before a code or a trit is likely to have rounded the other way, and afterwards.
+const FIRST_LOSSES: f64 = 5e-6;
+const LATER_LOSSES: f64 = 3e-3;
+
+/// The share of the weights' whole movement that they may be off by, root mean square over root mean square.
+const MOVEMENT: f64 = 1e-3;
+
+fn train_lm(case: &Case) -> Outcome {
+    let config = config(case)?;
+    let [steps, sequences, tokens] = case.shape("inputs")?;
+    let parameters = config.parameters();
+    let decayed: Vec<&str> = case.text("decayed")?.split(',').collect();
+    let wrong = parameters.iter().find(|p| (p.role == Role::Gain) == decayed.contains(&p.name.as_str()));
+    if let Some(wrong) = wrong {
+        return Err(format!(
+            "{}: {} is {:?}, which does not say whether it decays",
+            case.name, wrong.name, wrong.role
+        ));
+    }
+    let recipe = Recipe {
+        beta1: case.number("beta1")?,
+        beta2: case.number("beta2")?,
+        eps: case.number("adam_eps")?,
+        most: case.number("max_norm")?,
+    };
+    let [rates, decays] = ["lr", "weight_decay"].map(|name| case.f32(name, &[steps]));
+    let [inputs, targets] =
+        ["inputs", "targets"].map(|name| case.below(name, &[steps, sequences, tokens], config.vocabulary));
+    let (rates, decays, inputs, targets) = (rates?, decays?, inputs?, targets?);
+    let initial = values(case, "", &parameters)?;
+
+    let mut training = Training::new(&config, recipe, initial.clone());
+    let (mut losses, mut norms) = (Vec::new(), Vec::new());
+    for (step, batch) in inputs.chunks_exact(sequences * tokens).enumerate() {
+        let labels = &targets[step * batch.len()..][..batch.len()];
+        let (loss, norm) = training.step(rates[step].into(), decays[step], sequences, batch, labels);
+        losses.push(loss);
+        norms.push(norm);
+    }
+    let loss_bound = |step| if step < 3 { FIRST_LOSSES } else { LATER_LOSSES };
+    close("losses", &losses, case.f32("losses", &[steps])?, loss_bound)?;
+    let want = case.f32("grad_norms", &[steps])?;
+    // Of the norm no later tolerance is stated; the losses' bounds hold relative to it.
+    close("grad_norms", &norms, want, |step| loss_bound(step) * f64::from(want[step]))?;
+    let rms = |a: &Tensors, b: &Tensors| {
+        let pairs = a.iter().flat_map(|(name, a)| a.iter().zip(&b[name]));
+        pairs.map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum::<f64>().sqrt()
+    };
+    let last = values(case, "final.", &parameters)?;
+    let (off, moved) = (rms(&training.values, &last), rms(&initial, &last));
+    match off <= MOVEMENT * moved {
+        true => Ok(()),
+        false => Err(format!("the final weights are off by {off:e}, having moved by {moved:e}")),
+    }
+}
+
+/// The codes of rows that a case gives: of `rows` through the norm of a stack, and of what the norm makes of them.
+fn same_codes(
+    case: &Case,
+    name: &str,
+    stack: &Stack,
+    rows: &str,
+    [n, cols]: [usize; 2],
+    eps: f32,
+) -> Outcome {
+    let (codes, scale) =
+        (case.i8(&format!("{name}.codes"), &[n, cols])?, case.f32(&format!("{name}.scale"), &[n])?);
+    let (input, _) = stack.input(case.f32(rows, &[n, cols])?, eps);
+    let Input::Codes(got, step) = input else { panic!("the network is ternary") };
+    equal(&format!("{name}.codes of {rows}"), &got.q, codes)?;
+    let got: Vec<f32> = step.iter().map(|step| 1.0 / step).collect();
+    near_rows(&format!("{name}.scale of {rows}"), &got, scale, 1, 1e-6)?;
+    let normed = reference::quantize_activations(case.f32(&format!("{name}.input"), &[n, cols])?, cols);
+    equal(&format!("{name}.codes of its input"), &normed.q, codes)?;
+    near_rows(&format!("{name}.scale of its input"), &normed.scale, scale, 1, 1e-6)
+}
+
+fn bitnet_offline(case: &Case) -> Outcome {
+    let config = config(case)?;
+    let Config { width, ffn, vocabulary, eps, .. } = config;
+    let [n] = case.shape("ids")?;
+    let ids = case.below("ids", &[n], vocabulary)?;
+    let (matrices, floats): (Vec<_>, Vec<_>) =
+        config.parameters().into_iter().partition(|p| p.role == Role::Ternary);
+    let matrix = |p: &Parameter| {
+        let [rows, cols] = p.matrix();
+        let scale = case.f32(&format!("scale.{}", p.name), &[1])?[0];
+        let trits = case.i8(&format!("trits.{}", p.name), &[rows, cols])?;
+        Ok((p.name.clone(), Packed::pack(trits, rows, cols, scale)))
+    };
+    let stored = matrices.iter().map(matrix).collect::<Result<_, String>>()?;
+    let network = Network::new(&config, &values(case, "", &floats)?, &stored);
+
+    // Each stack by itself, given the rows of the case.
+    for (layer, block) in network.blocks.iter().enumerate() {
+        let Block { qkv, o, gate_up, down } = block;
+        let [hidden, attn, mid, gated] = [
+            format!("hidden.{layer}"),
+            format!("layers.{layer}.attn"),
+            format!("layers.{layer}.mid"),
+            format!("layers.{layer}.gated"),
+        ];
+        for (name, stack, rows, cols) in [
+            ("qkv", qkv, hidden, width),
+            ("o", o, attn, width),
+            ("gate_up", gate_up, mid, width),
+            ("down", down, gated, ffn),
+        ] {
+            same_codes(case, &format!("layers.{layer}.{name}"), stack, &rows, [n, cols], eps)?;
+        }
+    }
+    // The whole pass: its floats, and the codes of its own rows too.
+    let a = config.attention(1, n);
+    let pass = network.forward(&a, &ids, network.caches(&a));
+    for (layer, block) in pass.blocks.iter().enumerate() {
+        for (name, product, cols) in
+            [("attn", &block.o, width), ("mid", &block.gate_up, width), ("gated", &block.down, ffn)]
+        {
+            let name = format!("layers.{layer}.{name}");
+            near(&name, &product.x, case.f32(&name, &[n, cols])?, 1e-5)?;
+        }
+        let Input::Codes(codes, _) = &block.down.input else { panic!("the network is ternary") };
+        let name = format!("layers.{layer}.down.codes");
+        equal(&name, &codes.q, case.i8(&name, &[n, ffn])?)?;
+    }
+    for layer in 0..=config.layers {
+        let got = pass.blocks.get(layer).map_or(&pass.h, |block| &block.qkv.x);
+        near(&format!("hidden.{layer}"), got, case.f32(&format!("hidden.{layer}"), &[n, width])?, 1e-5)?;
+    }
+    near("logits", &pass.logits, case.f32("logits", &[n, vocabulary])?, 1e-5)?;
+
+    // The text that goes on, token by token: with a cache, and all over again for each token.
+    let [count] = case.shape("greedy")?;
+    let greedy: Vec<u32> = case.below("greedy", &[count], vocabulary)?;
+    let largest = pass.logits.iter().fold(0.0, |largest: f64, z| largest.max(f64::from(z.abs())));
+    let room = Attention { tokens: 1, capacity: n + count, ..a };
+    let mut text = ids;
+    let mut caches = network.caches(&room);
+    let mut first = 0;
+    for &next in &greedy {
+        let a = Attention { first, tokens: text.len() - first, ..room };
+        let cached = network.forward(&a, &text[first..], caches);
+        let whole = config.attention(1, text.len());
+        let again = network.forward(&whole, &text, network.caches(&whole));
+        let last = |logits: &[f32]| logits[logits.len() - vocabulary..].to_vec();
+        let logits = last(&cached.logits);
+        close("logits with a cache", &logits, &last(&again.logits), |_| 1e-5 * largest)?;
+        let best =
+            (0..vocabulary).rev().max_by(|&i, &j| logits[i].total_cmp(&logits[j])).expect("a vocabulary");
+        equal(&format!("token {} of the text", text.len()), &[best], &[next as usize])?;
+        first = text.len();
+        text.push(next);
+        caches = cached.blocks.into_iter().map(|block| block.cache).collect();
     }
     Ok(())
 }

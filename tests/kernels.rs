@@ -5,12 +5,14 @@ mod common;
 
 use std::cell::Cell;
 
+use common::attention::*;
 use common::dawn::dawn;
 use common::*;
 use sterna::augment::Distortion;
 use sterna::gpu::{Dtype::*, Gpu, Kernel, Op, Tensor, Tuning};
-use sterna::kernels::{self, Factors, Stack, Totals, Trainable};
-use sterna::reference::{self, Int8};
+use sterna::kernels::{self, Factors, Heads, Sequences, Stack, Totals, Trainable};
+use sterna::reference::{self, Attention, Int8};
+use sterna::rotary::rope_table;
 use sterna::ternary::{self, Base3, Bitplanes, Packed};
 
 /// What a test body returns: nothing, or the first difference in one sentence.
@@ -72,6 +74,10 @@ operations! {
     matmul_f16
     gemv_f32
     gemv_f16
+    embed_gather
+    rope
+    rope_ternary
+    attention
     softmax_xent
     scale_softmax_xent
     matmul_ternary_dx
@@ -83,6 +89,11 @@ operations! {
     matmul_f32_dw
     rmsnorm_dx
     rmsnorm_dgain
+    attention_dq
+    attention_dkv
+    rope_backward
+    rope_backward_ternary
+    embed_grad
     square_sums
     clip_factor
     adamw
@@ -1220,6 +1231,399 @@ fn rmsnorm_dgain(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
         let bound = |c: usize| apart(norm_dgain_roundings(batch), magnitude[c]);
         let twin = reference::rmsnorm_dgain(&x, &factor, &dy);
         close(&format!("dgain of {batch} x {cols}"), &read(gpu, &dgain), &twin, bound)?;
+    }
+    Ok(())
+}
+
+// --- embedding, positions, attention --------------------------------------------------------------
+
+/// `[tokens, vocabulary, width]`; the last has more workgroups than a grid is wide.
+const EMBEDDINGS: [[usize; 3]; 7] =
+    [[1, 1, 4], [3, 7, 8], [33, 259, 8], [65, 5, 64], [40, 65, 24], [129, 65, 132], [66_000, 100, 4]];
+
+/// Ids with repetitions, the last one among them.
+fn ids(tokens: usize, vocabulary: usize) -> Vec<u32> {
+    let mut ids: Vec<u32> =
+        integers(1, tokens, 0, vocabulary as i32 - 1).iter().map(|&id| id as u32).collect();
+    ids[tokens / 2] = vocabulary as u32 - 1;
+    ids
+}
+
+fn upload_ids(gpu: &Gpu, ids: &[u32]) -> Tensor {
+    upload(gpu, &[ids.len()], &ids.iter().map(|&id| id as i32).collect::<Vec<_>>())
+}
+
+fn embed_gather(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    let folded = [folded_length(gpu, kernel), 3, 4];
+    for [tokens, vocabulary, width] in EMBEDDINGS.into_iter().chain([folded]) {
+        let (ids, e) = (ids(tokens, vocabulary), floats(2, vocabulary * width, 1.0));
+        let h = poisoned(gpu, F32, &[tokens, width]);
+        let e_gpu = upload(gpu, &[vocabulary, width], &e);
+        let op = kernels::embed_gather(gpu, &upload_ids(gpu, &ids), &e_gpu, &h);
+        assert!(tokens != folded[0] || is_folded(&op), "embed_gather: {:?}", op.groups());
+        run(gpu, kernel, &[op]);
+        let name = format!("h of {tokens} x {vocabulary} x {width}");
+        equal_bits(&name, &read(gpu, &h), &reference::embed_gather(&ids, &e, width))?;
+    }
+    Ok(())
+}
+
+fn embed_grad(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    for [tokens, vocabulary, width] in EMBEDDINGS {
+        let (ids, dh) = (ids(tokens, vocabulary), floats(2, tokens * width, 1.0));
+        let mut twin = floats(3, vocabulary * width, 1.0);
+        let de = poisoned(gpu, F32, &[vocabulary, width]);
+        gpu.write(&de, &twin);
+        let dh_gpu = upload(gpu, &[tokens, width], &dh);
+        let op = kernels::embed_grad(gpu, &upload_ids(gpu, &ids), &dh_gpu, &de);
+        assert!(tokens <= 65_535 || is_folded(&op), "embed_grad: {:?}", op.groups());
+        run(gpu, kernel, &[op]);
+        reference::embed_grad(&ids, &dh, width, &mut twin);
+        equal_bits(&format!("de of {tokens} x {vocabulary} x {width}"), &read(gpu, &de), &twin)?;
+    }
+    Ok(())
+}
+
+/// Attentions of whole sequences: around tiles of 64, 32 and 8 rows and of eight keys, all widths of a head that are of
+/// their own kind, groups of one, two, three and four heads, and a grid that is folded.
+const WHOLE: [(usize, usize, [usize; 3]); 11] = [
+    (1, 1, [1, 1, 16]),
+    (2, 31, [4, 2, 32]),
+    (1, 33, [4, 1, 64]),
+    (3, 64, [4, 4, 32]),
+    (1, 65, [4, 2, 16]),
+    (1, 65, [2, 1, 128]),
+    (2, 33, [3, 1, 80]),
+    (3, 7, [2, 2, 48]),
+    (1, 9, [2, 1, 112]),
+    (1, 257, [2, 1, 16]),
+    (66_000, 1, [1, 1, 16]),
+];
+
+/// Attentions that begin at a later position, with room for more: `[sequences, tokens, capacity, first]`.
+const CACHED: [([usize; 4], [usize; 3]); 5] = [
+    ([2, 1, 70, 41], [4, 2, 16]),
+    ([1, 5, 23, 18], [2, 1, 32]),
+    ([2, 7, 40, 9], [4, 2, 48]),
+    ([3, 33, 257, 100], [2, 1, 64]),
+    ([1, 1, 257, 256], [4, 1, 128]),
+];
+
+fn whole_attentions() -> impl Iterator<Item = Attention> {
+    WHOLE.into_iter().map(|(sequences, tokens, heads)| Attention::whole(sequences, tokens, heads))
+}
+
+fn all_attentions() -> impl Iterator<Item = Attention> {
+    let cached =
+        |([sequences, tokens, capacity, first], [heads, kv_heads, width]): ([usize; 4], [usize; 3])| {
+            Attention { sequences, tokens, capacity, first, heads, kv_heads, width }
+        };
+    whole_attentions().chain(CACHED.into_iter().map(cached))
+}
+
+/// The shapes as the host takes them.
+fn shapes(a: &Attention) -> (Heads, Sequences) {
+    let Attention { tokens, capacity, heads, kv_heads, width, .. } = *a;
+    (Heads { heads, kv_heads, width }, Sequences { tokens, capacity })
+}
+
+/// Tensors of queries, of keys or values, and of their rows side by side.
+fn attention_rows(a: &Attention) -> [[usize; 2]; 3] {
+    let (n, [q, kv, _]) = (a.sequences * a.tokens, a.parts());
+    [[n, q], [a.sequences * a.capacity, kv], [n, q + 2 * kv]]
+}
+
+/// Rows of angles for a little more than the cache.
+fn table(a: &Attention) -> Vec<f32> {
+    rope_table(0..a.capacity + 3, a.width, 1e4)
+}
+
+/// Three betas as they lie in a tensor, no numbers between them.
+fn spread_betas(betas: [f32; 3]) -> Vec<f32> {
+    let mut spread = vec![f32::NAN; 129];
+    betas.iter().enumerate().for_each(|(i, &beta)| spread[64 * i] = beta);
+    spread
+}
+
+/// Roundings of a value that rope turned, times their magnitude: two products, two roundings each with the sum, and those
+/// that both values went through before.
+fn turned(a: &Attention, x: &[f32], before: f64) -> Vec<f64> {
+    let half = a.width / 2;
+    let other = |i: usize| if i % a.width < half { i + half } else { i - half };
+    // Neither a cosine nor a sine exceeds 1.
+    let size = |i: usize| f64::from(x[i]).abs() + f64::from(x[other(i)]).abs();
+    (0..x.len()).map(|i| apart(3.0 + before, size(i))).collect()
+}
+
+/// The columns of a part of rows that are q | k | v.
+fn part_of(a: &Attention, x: &[f64], part: usize) -> Vec<f64> {
+    let parts = a.parts();
+    let first: usize = parts[..part].iter().sum();
+    x.chunks_exact(parts.iter().sum()).flat_map(|row| &row[first..][..parts[part]]).copied().collect()
+}
+
+/// What a cache held before, which nobody may change but in the rows of the tokens.
+fn caches(gpu: &Gpu, a: &Attention) -> ([Tensor; 2], [Vec<f32>; 2]) {
+    let before = [3, 4].map(|tensor| floats(tensor, a.cache(), 1.0));
+    let tensors = before.each_ref().map(|before| {
+        let tensor = poisoned(gpu, F32, &attention_rows(a)[1]);
+        gpu.write(&tensor, before);
+        tensor
+    });
+    (tensors, before)
+}
+
+/// Queries, keys and values of the device are those of the twin.
+fn close_rope(gpu: &Gpu, a: &Attention, got: [&Tensor; 3], twin: [&[f32]; 3], bounds: &[f64]) -> Outcome {
+    let bounds = [0, 1, 2].map(|part| part_of(a, bounds, part));
+    close(&format!("q of {a:?}"), &read(gpu, got[0]), twin[0], |i| bounds[0][i])?;
+    let row = a.kv_heads * a.width;
+    for (part, name) in [(1, "k"), (2, "v")] {
+        // The rows of other positions are as before.
+        let bound = |i: usize| {
+            let (sequence, position) = (i / row / a.capacity, i / row % a.capacity);
+            let token = position.checked_sub(a.first).filter(|&token| token < a.tokens);
+            token.map_or(0.0, |token| bounds[part][(sequence * a.tokens + token) * row + i % row])
+        };
+        close(&format!("{name} of {a:?}"), &read(gpu, got[part]), twin[part], bound)?;
+    }
+    Ok(())
+}
+
+/// Attentions, and one whose grid of an invocation for eight values is folded.
+fn turnings(gpu: &Gpu, kernel: &Kernel) -> impl Iterator<Item = Attention> {
+    let folded = Attention::whole(1, folded_length(gpu, kernel).div_ceil(6), [1, 1, 16]);
+    let fits = gpu.fits("x", &attention_rows(&folded)[2]).is_ok();
+    all_attentions().chain(fits.then_some(folded))
+}
+
+fn rope(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    for a in turnings(gpu, kernel) {
+        let ([q_rows, _, rows], (heads, seq), table) = (attention_rows(&a), shapes(&a), table(&a));
+        let x = floats(1, rows[0] * rows[1], 2.0);
+        let q = poisoned(gpu, F32, &q_rows);
+        let ([k, v], [mut k_twin, mut v_twin]) = caches(gpu, &a);
+        let x_gpu = upload(gpu, &rows, &x);
+        let table_gpu = upload(gpu, &[table.len() / a.width, a.width], &table);
+        let first = upload(gpu, &[1], &[a.first as u32]);
+        let op = kernels::rope(gpu, heads, seq, &x_gpu, &table_gpu, &first, &q, &k, &v);
+        run(gpu, kernel, &[op]);
+        let q_twin = reference::rope(&a, &x, &table, &mut k_twin, &mut v_twin);
+        close_rope(gpu, &a, [&q, &k, &v], [&q_twin, &k_twin, &v_twin], &turned(&a, &x, 0.0))?;
+    }
+    Ok(())
+}
+
+fn rope_ternary(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    for a in turnings(gpu, kernel) {
+        let ([q_rows, _, rows], (heads, seq), table) = (attention_rows(&a), shapes(&a), table(&a));
+        let acc = integers(1, rows[0] * rows[1], -(1 << 20), 1 << 20);
+        let (step, betas) = (floats_in(2, rows[0], 1e-3, 1e-1), [0.013, 0.037, 0.11]);
+        let q = poisoned(gpu, F32, &q_rows);
+        let ([k, v], [mut k_twin, mut v_twin]) = caches(gpu, &a);
+        let op = kernels::rope_ternary(
+            gpu,
+            heads,
+            seq,
+            &upload(gpu, &rows, &acc),
+            &upload(gpu, &[rows[0]], &step),
+            &upload(gpu, &[129], &spread_betas(betas)),
+            &upload(gpu, &[table.len() / a.width, a.width], &table),
+            &upload(gpu, &[1], &[a.first as u32]),
+            &q,
+            &k,
+            &v,
+        );
+        run(gpu, kernel, &[op]);
+        let q_twin = reference::rope_ternary(&a, &acc, &step, betas, &table, &mut k_twin, &mut v_twin);
+        // Two products before.
+        let [q_cols, kv_cols, _] = a.parts();
+        let beta = |r: usize| betas[if r < q_cols { 0 } else { 1 + (r - q_cols) / kv_cols }];
+        let x: Vec<f32> = (acc.iter().enumerate())
+            .map(|(i, &acc)| acc as f32 * (step[i / rows[1]] * beta(i % rows[1])))
+            .collect();
+        close_rope(gpu, &a, [&q, &k, &v], [&q_twin, &k_twin, &v_twin], &turned(&a, &x, 2.0))?;
+    }
+    Ok(())
+}
+
+/// Gradients of queries, keys and values, and the same side by side.
+fn turned_gradients(a: &Attention) -> ([Vec<f32>; 3], Vec<f32>) {
+    let [q, kv, _] = attention_rows(a).map(|[rows, cols]| rows * cols);
+    let d = [floats(1, q, 1.0), floats(2, kv, 1.0), floats(3, kv, 1.0)];
+    let rows = d.iter().zip(a.parts()).map(|(d, cols)| d.chunks_exact(cols).collect::<Vec<_>>());
+    let rows: Vec<_> = rows.collect();
+    let side_by_side = (0..a.sequences * a.tokens).flat_map(|t| rows.iter().flat_map(move |part| part[t]));
+    let side_by_side = side_by_side.copied().collect();
+    (d, side_by_side)
+}
+
+fn rope_backward(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    for a in turnings(gpu, kernel).filter(|a| a.capacity == a.tokens) {
+        let ([q_rows, kv_rows, rows], (heads, seq), table) = (attention_rows(&a), shapes(&a), table(&a));
+        let ([dq, dk, dv], all) = turned_gradients(&a);
+        let dy = poisoned(gpu, F32, &rows);
+        let op = kernels::rope_backward(
+            gpu,
+            heads,
+            seq,
+            &upload(gpu, &q_rows, &dq),
+            &upload(gpu, &kv_rows, &dk),
+            &upload(gpu, &kv_rows, &dv),
+            &upload(gpu, &[table.len() / a.width, a.width], &table),
+            &dy,
+        );
+        run(gpu, kernel, &[op]);
+        let (twin, bounds) = (reference::rope_backward(&a, &dq, &dk, &dv, &table), turned(&a, &all, 0.0));
+        close(&format!("dy of {a:?}"), &read(gpu, &dy), &twin, |i| bounds[i])?;
+    }
+    Ok(())
+}
+
+fn rope_backward_ternary(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    for a in turnings(gpu, kernel).filter(|a| a.capacity == a.tokens) {
+        let ([q_rows, kv_rows, rows], (heads, seq), table) = (attention_rows(&a), shapes(&a), table(&a));
+        let ([dq, dk, dv], all) = turned_gradients(&a);
+        let betas = [0.013, 0.037, 0.11];
+        let (dy, scaled) = (poisoned(gpu, F32, &rows), poisoned(gpu, F32, &rows));
+        let op = kernels::rope_backward_ternary(
+            gpu,
+            heads,
+            seq,
+            &upload(gpu, &q_rows, &dq),
+            &upload(gpu, &kv_rows, &dk),
+            &upload(gpu, &kv_rows, &dv),
+            &upload(gpu, &[table.len() / a.width, a.width], &table),
+            &upload(gpu, &[129], &spread_betas(betas)),
+            &dy,
+            &scaled,
+        );
+        run(gpu, kernel, &[op]);
+        let (twin, scaled_twin) = reference::rope_backward_ternary(&a, &dq, &dk, &dv, &table, betas);
+        let bounds = turned(&a, &all, 0.0);
+        close(&format!("dy of {a:?}"), &read(gpu, &dy), &twin, |i| bounds[i])?;
+        // One product more, with a beta below 1.
+        let bounds = turned(&a, &all, 1.0);
+        close(&format!("scaled of {a:?}"), &read(gpu, &scaled), &scaled_twin, |i| bounds[i])?;
+    }
+    Ok(())
+}
+
+/// Queries, keys and values of an attention. Where a query sees nothing, keys and values are no numbers.
+fn attended(a: &Attention, bound: f32) -> [Vec<f32>; 3] {
+    let [[n, q_cols], [_, kv_cols], _] = attention_rows(a);
+    let hidden = |(i, x): (usize, &f32)| match i / kv_cols % a.capacity {
+        position if position < a.first + a.tokens => *x,
+        _ => f32::NAN,
+    };
+    let [k, v] = [2, 3].map(|tensor| floats(tensor, a.cache(), bound));
+    [
+        floats(1, n * q_cols, bound),
+        k.iter().enumerate().map(hidden).collect(),
+        v.iter().enumerate().map(hidden).collect(),
+    ]
+}
+
+/// Bounds of queries and keys at which scores are near 1, and at which some are beyond 100.
+fn sizes(a: &Attention) -> Vec<f32> {
+    let large = if a.sequences < 100 { Some(18.0) } else { None };
+    [1.7].into_iter().chain(large).collect()
+}
+
+/// Runs an op twice and asserts equal bits.
+fn run_twice(gpu: &Gpu, kernel: &Kernel, op: Op, outputs: [&Tensor; 2]) -> Result<[Vec<f32>; 2], String> {
+    run(gpu, kernel, std::slice::from_ref(&op));
+    let once = outputs.map(|output| read::<f32>(gpu, output));
+    run(gpu, kernel, &[op]);
+    for (output, once) in outputs.into_iter().zip(&once) {
+        equal_bits("the second run", &read(gpu, output), once)?;
+    }
+    Ok(once)
+}
+
+fn attention(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    for (a, size) in all_attentions().flat_map(|a| sizes(&a).into_iter().map(move |size| (a, size))) {
+        let ([q_rows, kv_rows, _], (heads, seq)) = (attention_rows(&a), shapes(&a));
+        let [q, k, v] = attended(&a, size);
+        let (o, lse) = (poisoned(gpu, F32, &q_rows), poisoned(gpu, F32, &[q_rows[0], a.heads]));
+        let op = kernels::attention_variant(
+            gpu,
+            kernel,
+            heads,
+            seq,
+            &upload(gpu, &q_rows, &q),
+            &upload(gpu, &kv_rows, &k),
+            &upload(gpu, &kv_rows, &v),
+            &upload(gpu, &[1], &[a.first as u32]),
+            &o,
+            &lse,
+        );
+        let [o, lse] = run_twice(gpu, kernel, op, [&o, &lse])?;
+        let (o_twin, lse_twin) = reference::attention(&a, &q, &k, &v);
+        let (o_apart, lse_apart) = attention_apart(&a, &q, &k, &v);
+        close(&format!("lse of {a:?}, {size}"), &lse, &lse_twin, |i| lse_apart[i])?;
+        close(&format!("o of {a:?}, {size}"), &o, &o_twin, |i| o_apart[i])?;
+    }
+    Ok(())
+}
+
+fn attention_dq(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    for (a, size) in whole_attentions().flat_map(|a| sizes(&a).into_iter().map(move |size| (a, size))) {
+        let ([q_rows, kv_rows, _], (heads, seq)) = (attention_rows(&a), shapes(&a));
+        let rows = [q_rows[0], a.heads];
+        let ([q, k, v], dout) = (attended(&a, size), floats(4, q_rows[0] * q_rows[1], 1.0));
+        let (o, lse) = reference::attention(&a, &q, &k, &v);
+        let (dq, delta) = (poisoned(gpu, F32, &q_rows), poisoned(gpu, F32, &rows));
+        let op = kernels::attention_dq_variant(
+            gpu,
+            kernel,
+            heads,
+            seq,
+            &upload(gpu, &q_rows, &q),
+            &upload(gpu, &kv_rows, &k),
+            &upload(gpu, &kv_rows, &v),
+            &upload(gpu, &q_rows, &o),
+            &upload(gpu, &rows, &lse),
+            &upload(gpu, &q_rows, &dout),
+            &dq,
+            &delta,
+        );
+        let [dq, delta] = run_twice(gpu, kernel, op, [&dq, &delta])?;
+        let (dq_twin, delta_twin) = reference::attention_dq(&a, &q, &k, &v, &o, &lse, &dout);
+        let (dq_apart, delta_apart) = attention_dq_apart(&a, [&q, &k, &v], &o, &lse, &dout);
+        close(&format!("delta of {a:?}, {size}"), &delta, &delta_twin, |i| delta_apart[i])?;
+        close(&format!("dq of {a:?}, {size}"), &dq, &dq_twin, |i| dq_apart[i])?;
+    }
+    Ok(())
+}
+
+fn attention_dkv(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    for (a, size) in whole_attentions().flat_map(|a| sizes(&a).into_iter().map(move |size| (a, size))) {
+        let ([q_rows, kv_rows, _], (heads, seq)) = (attention_rows(&a), shapes(&a));
+        let rows = [q_rows[0], a.heads];
+        let ([q, k, v], dout) = (attended(&a, size), floats(4, q_rows[0] * q_rows[1], 1.0));
+        let (o, lse) = reference::attention(&a, &q, &k, &v);
+        let (_, delta) = reference::attention_dq(&a, &q, &k, &v, &o, &lse, &dout);
+        let (dk, dv) = (poisoned(gpu, F32, &kv_rows), poisoned(gpu, F32, &kv_rows));
+        let op = kernels::attention_dkv_variant(
+            gpu,
+            kernel,
+            heads,
+            seq,
+            &upload(gpu, &q_rows, &q),
+            &upload(gpu, &kv_rows, &k),
+            &upload(gpu, &kv_rows, &v),
+            &upload(gpu, &rows, &lse),
+            &upload(gpu, &rows, &delta),
+            &upload(gpu, &q_rows, &dout),
+            &dk,
+            &dv,
+        );
+        let [dk, dv] = run_twice(gpu, kernel, op, [&dk, &dv])?;
+        let (dk_twin, dv_twin) = reference::attention_dkv(&a, &q, &k, &v, &lse, &delta, &dout);
+        let (dk_apart, dv_apart) = attention_dkv_apart(&a, [&q, &k, &v], &lse, &delta, &dout);
+        close(&format!("dv of {a:?}, {size}"), &dv, &dv_twin, |i| dv_apart[i])?;
+        close(&format!("dk of {a:?}, {size}"), &dk, &dk_twin, |i| dk_apart[i])?;
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `sterna runs`: the runs of a folder, the newest first; and the one that is meant where none is named.
+//! `sterna runs`: the runs of a folder, newest first. This module also finds the run for commands that name none.
 
 use std::cell::LazyCell;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::mnist::Dataset;
 use crate::report::columns;
 use crate::train::{Found, MODEL, below};
 
-/// Where `sterna train` puts a run that is not told where to go.
+/// The folder where `sterna train` puts runs by default.
 pub const RUNS: &str = "runs";
 
 #[derive(Args)]
@@ -39,7 +39,7 @@ pub fn run(flags: &Flags) -> Outcome {
         return Err(failure(format!("{} is no folder: give one that holds runs", shown(&flags.folder))));
     }
     let (runs, faults) = match flags.folder.join(MODEL).is_file() {
-        // The folder of a run stands for itself.
+        // If the folder is itself a run, only this run is listed.
         true => Found::open(&flags.folder)
             .map_or_else(|fault| (vec![], vec![fault]), |run| (run.into_iter().collect(), vec![])),
         false => below(&flags.folder),
@@ -92,7 +92,7 @@ fn saved(run: &Found) -> jiff::Zoned {
     at.to_zoned(jiff::tz::TimeZone::system())
 }
 
-/// Whole epochs done, of how many.
+/// Completed epochs and all epochs.
 fn epochs(run: &Found) -> String {
     let all = run.about["config"]["epochs"].as_u64().map_or("-".into(), |all| all.to_string());
     format!("{}/{all}", run.progress.epoch)
@@ -102,13 +102,13 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or("-").into()
 }
 
-/// The file of a model: of a run's folder the one that the run goes on from.
+/// The file of a model. For a run's folder it is the checkpoint from which the run continues.
 pub fn model(path: &Path) -> Result<PathBuf, Failure> {
     let file = if path.is_dir() { path.join(MODEL) } else { return Ok(path.into()) };
     if file.exists() {
         return Ok(file);
     }
-    // A comparison, or the folder of all runs.
+    // The folder may be that of a comparison, or of all runs.
     let hint = match below(path).0.first() {
         Some(run) => format!("name one of the runs in it, {} is the newest", shown(&run.path)),
         None => "give the folder of a run, or the file of a network".into(),
@@ -116,8 +116,8 @@ pub fn model(path: &Path) -> Result<PathBuf, Failure> {
     Err(failure(format!("{} is a folder without a {MODEL}: {hint}", shown(path))))
 }
 
-/// [`model`] of a path, or that of the newest run below `runs/` with a whole epoch for which `fits` holds. `what` says
-/// in words which these are. Which one is taken, stderr says.
+/// [`model`] for a path. Without a path it is the newest run below `runs/` with a complete epoch for which `fits`
+/// holds. `what` describes such runs in words. The choice is printed on stderr.
 pub fn model_or_newest(
     path: Option<&Path>,
     what: &str,
@@ -143,12 +143,12 @@ pub fn model_or_newest(
     Ok(run.path.join(MODEL))
 }
 
-/// Whether a run has trits, which `verify`, `pack` and `export` are about.
+/// Whether a run has trits. `verify`, `pack` and `export` need them.
 pub fn ternary(run: &Found) -> bool {
     run.about["config"]["precision"] == "ternary"
 }
 
-/// Whether a run was trained on this set, with its images turned either way.
+/// Whether a run was trained on this data set, with its images turned or not.
 pub fn trained_on(data: &Dataset) -> impl Fn(&Found) -> bool {
     let as_it_is = LazyCell::new(|| data.fingerprint());
     let turned = LazyCell::new(|| data.clone().turned().fingerprint());

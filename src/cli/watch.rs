@@ -1,5 +1,5 @@
-//! `sterna watch`: a run as it goes on, on the whole terminal; and the terminal that `sterna train --watch` draws on too.
-//! It reads the run's folder and touches nothing in it.
+//! `sterna watch`: the live view of a run on the whole terminal. `sterna train --watch` uses the same view. The
+//! command reads the run's folder and changes nothing in it.
 
 use std::io::{IsTerminal, Stderr, Write, stderr};
 use std::path::{Path, PathBuf};
@@ -43,7 +43,7 @@ Examples:
   sterna watch
   sterna watch runs/NAME";
 
-/// How often a run's folder is looked at.
+/// The interval at which a run's folder is read.
 const PERIOD: Duration = Duration::from_millis(500);
 
 pub fn run(flags: &Flags) -> Outcome {
@@ -60,13 +60,13 @@ pub fn run(flags: &Flags) -> Outcome {
     }
 }
 
-/// A run's folder as somebody else fills it.
+/// The folder of a run that another process fills.
 struct Watched {
     path: PathBuf,
     config: Value,
     epochs: Vec<Epoch>,
     live: Live,
-    /// When the checkpoint was written that was read last.
+    /// The time of the last checkpoint that was read.
     saved: Option<SystemTime>,
 }
 
@@ -100,13 +100,13 @@ impl Watched {
         Ok(run)
     }
 
-    /// Reads what is new in the folder.
+    /// Reads new data from the folder.
     fn look(&mut self) {
         let steps = self.config["steps_per_epoch"].as_u64().unwrap_or(1).max(1) as usize;
         self.epochs = epochs(&self.path).unwrap_or_default();
         let model = self.path.join(MODEL);
         let written = std::fs::metadata(&model).and_then(|file| file.modified()).ok();
-        // A file that cannot be read now is read the next time.
+        // A file that cannot be read now is read next time.
         if written != self.saved
             && let Ok(file) = Checkpoint::load(&model)
         {
@@ -135,7 +135,7 @@ impl Watched {
         }
     }
 
-    /// What is going on, and how to go on.
+    /// The state of the run as text, with the command that continues it.
     fn state(&self) -> String {
         if self.epochs.last().is_some_and(|last| last.epoch >= self.live.epochs) {
             return "finished".into();
@@ -162,7 +162,7 @@ impl Watched {
         }
     }
 
-    /// A line for each epoch, until nobody trains.
+    /// Prints a line for each epoch, until no process trains.
     fn follow(&mut self) -> Outcome {
         let mut told = 0;
         loop {
@@ -181,27 +181,28 @@ impl Watched {
     }
 }
 
-/// What a key asks for.
+/// The action of a key.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Key {
-    /// q and Esc.
+    /// Leave the view: q and Esc.
     Leave,
-    /// Ctrl-C, which is no signal while the whole terminal is ours.
+    /// Interrupt the program: Ctrl-C, which sends no signal while the view is open.
     Interrupt,
 }
 
-/// The whole terminal, on stderr: the result has stdout for itself. It is given back when this is dropped.
+/// The view on the whole terminal. It uses stderr, because stdout is for the result. Dropping it restores the
+/// terminal.
 pub struct View {
     terminal: Terminal<CrosstermBackend<Stderr>>,
     keys: Receiver<Key>,
-    /// Whether keys are still wanted.
+    /// Whether the view still reads keys.
     open: Arc<AtomicBool>,
-    /// Lines that are printed once the terminal is given back.
+    /// Lines that are printed after the view was closed.
     held: Vec<String>,
 }
 
-/// Listens to the keyboard in a thread of its own: reading from a terminal that was closed may never end, and a run must
-/// not wait for that.
+/// Reads the keyboard in its own thread. Reading from a closed terminal may block forever, and a run must not wait
+/// for it.
 fn listen(open: Arc<AtomicBool>) -> Receiver<Key> {
     let (sender, keys) = channel();
     std::thread::spawn(move || {
@@ -219,7 +220,7 @@ fn listen(open: Arc<AtomicBool>) -> Receiver<Key> {
     keys
 }
 
-/// What an event asks for.
+/// The action of an event, if it has one.
 fn asked(event: Event) -> Option<Key> {
     let Event::Key(key) = event else { return None };
     match key.code {
@@ -231,10 +232,10 @@ fn asked(event: Event) -> Option<Key> {
 }
 
 impl View {
-    /// Takes the terminal.
+    /// Opens the view.
     ///
     /// # Errors
-    /// A clause, if there is none that it can be drawn on.
+    /// If there is no suitable terminal. The text is the reason.
     pub fn open() -> Result<View, String> {
         let [columns, rows] = LEAST;
         let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb") && !cfg!(windows);
@@ -272,18 +273,18 @@ impl View {
         Ok(View { terminal, keys: listen(open.clone()), open, held: Vec::new() })
     }
 
-    /// Draws a run. A terminal that takes nothing for a moment is no reason to stop it.
+    /// Draws a run. A terminal that accepts no output for a moment does not stop the run.
     pub fn draw(&mut self, live: &mut Live) {
         live.color = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let _ = self.terminal.draw(|frame| live.draw(frame));
     }
 
-    /// The next key that asks for something, if one comes in time.
+    /// The next key with an action, if one is pressed within `wait`.
     pub fn key(&mut self, wait: Duration) -> Option<Key> {
         self.keys.recv_timeout(wait).ok()
     }
 
-    /// Keeps a line for later.
+    /// Keeps a line until the view is closed.
     pub fn hold(&mut self, line: String) {
         self.held.push(line);
     }
@@ -297,7 +298,7 @@ impl Drop for View {
     }
 }
 
-/// Gives the terminal back as it was.
+/// Restores the terminal.
 fn restore() {
     let _ = execute!(stderr(), LeaveAlternateScreen, ratatui::crossterm::cursor::Show);
     let _ = disable_raw_mode();

@@ -14,8 +14,10 @@ macro_rules! text {
     };
 }
 
+mod attention;
 mod batch;
 mod elementwise;
+mod embedding;
 mod gemv;
 mod gradients;
 mod loss;
@@ -26,8 +28,13 @@ mod probes;
 mod quantize;
 mod select;
 
+pub use attention::{
+    Heads, Sequences, attention, attention_dkv, attention_dkv_variant, attention_dq, attention_dq_variant,
+    attention_variant, rope, rope_backward, rope_backward_ternary, rope_ternary,
+};
 pub use batch::{augment_batch, gather_batch, text_batch};
 pub use elementwise::{descale_rows, relu, relu_dx, scale_rows};
+pub use embedding::{embed_gather, embed_grad};
 pub use gemv::{
     Base3Tensor, BitplaneTensor, MOST_COLS_I8, f16_vectors, f16_words, gemv_base3, gemv_base3_variant,
     gemv_bitplane, gemv_bitplane_variant, gemv_f16, gemv_f16_variant, gemv_f32, gemv_f32_variant, gemv_i8,
@@ -83,6 +90,10 @@ pub static OPERATIONS: &[&[&Kernel]] = &[
     matmul::MATMUL_F16,
     gemv::GEMV_F32,
     gemv::GEMV_F16,
+    &[&embedding::EMBED_GATHER],
+    &[&attention::ROPE],
+    &[&attention::ROPE_TERNARY],
+    attention::ATTENTION,
     &[&loss::SOFTMAX_XENT],
     &[&loss::SCALE_SOFTMAX_XENT],
     gradients::MATMUL_TERNARY_DX,
@@ -94,6 +105,11 @@ pub static OPERATIONS: &[&[&Kernel]] = &[
     gradients::MATMUL_F32_DW,
     &[&norm::RMSNORM_DX],
     &[&norm::RMSNORM_DGAIN],
+    attention::ATTENTION_DQ,
+    attention::ATTENTION_DKV,
+    &[&attention::ROPE_BACKWARD],
+    &[&attention::ROPE_BACKWARD_TERNARY],
+    &[&embedding::EMBED_GRAD],
     &[&optimizer::SQUARE_SUMS],
     &[&optimizer::CLIP_FACTOR],
     &[&optimizer::ADAMW],

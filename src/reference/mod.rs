@@ -15,6 +15,7 @@ mod norm;
 mod optimizer;
 mod product;
 mod quantize;
+pub mod transformer;
 
 pub use attention::*;
 pub use batch::*;

@@ -1,4 +1,4 @@
-//! Runs by their folders: what each is, how far it came, and which of them was the last.
+//! Runs by their folders: their settings, their progress, and which one is the newest.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,34 +9,34 @@ use serde_json::Value;
 use super::folder::{MODEL, trained_in};
 use crate::store::{Checkpoint, FileError, Progress};
 
-/// Folders in folders that are looked into: a comparison keeps its runs one deeper.
+/// The depth of the search in folders. The runs of a comparison are one level deeper than other runs.
 const DEPTH: usize = 2;
 
-/// A run as its checkpoint tells it.
+/// A run, as its checkpoint describes it.
 #[derive(Clone, Debug)]
 pub struct Found {
     /// Its folder.
     pub path: PathBuf,
-    /// When its checkpoint was last written.
+    /// The time of its last checkpoint.
     pub changed: SystemTime,
-    /// What it says of itself: config, data, dims, the result of its last epoch.
+    /// Its description of itself: config, data, dims, and the result of its last epoch.
     pub about: Value,
-    /// Where it stands.
+    /// Its position.
     pub progress: Progress,
-    /// Whether it goes on, and how it ended.
+    /// Whether it continues, or how it ended.
     pub state: State,
 }
 
-/// Whether a run goes on, and how it ended.
+/// Whether a run continues, or how it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// Another process trains in its folder.
     Running,
-    /// All its epochs are done.
+    /// All its epochs are complete.
     Finished,
-    /// It can be gone on with.
+    /// It can be continued.
     Interrupted,
-    /// A value became no number.
+    /// A value was not finite.
     Diverged,
 }
 
@@ -53,7 +53,7 @@ impl State {
 }
 
 impl Found {
-    /// The run in a folder; none where the folder's network was not trained here.
+    /// The run in a folder. It is `None` if the network in the folder was not trained by Sterna.
     ///
     /// # Errors
     /// If its checkpoint cannot be read.
@@ -72,18 +72,18 @@ impl Found {
         Ok(Some(Found { path: folder.into(), changed, about, progress, state }))
     }
 
-    /// Share of hits on the test set after its last whole epoch.
+    /// Test accuracy after its last complete epoch.
     pub fn accuracy(&self) -> Option<f64> {
         self.about["result"]["test_accuracy"].as_f64()
     }
 
-    /// Inputs, widths of the hidden layers, classes.
+    /// The widths: inputs, hidden layers, classes.
     pub fn dims(&self) -> Vec<u64> {
         self.about["dims"].as_array().into_iter().flatten().filter_map(Value::as_u64).collect()
     }
 }
 
-/// The runs below a folder, the newest first, and the checkpoints there that cannot be read.
+/// The runs below a folder, newest first, and the checkpoints that cannot be read.
 pub fn below(folder: &Path) -> (Vec<Found>, Vec<FileError>) {
     let (mut found, mut faults) = (Vec::new(), Vec::new());
     walk(folder, DEPTH, &mut |run| match Found::open(run) {

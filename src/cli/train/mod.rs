@@ -1,4 +1,4 @@
-//! `sterna train`: flags, the run from its first step to its last, and what it says at the end.
+//! `sterna train`: the flags, the run from its first step to its last, and the report at the end.
 
 mod compare;
 pub(super) mod log;
@@ -48,14 +48,14 @@ pub struct Flags {
     /// Ternary weights and int8 activations, or f32 throughout to compare with.
     #[arg(long, value_enum, default_value_t)]
     precision: Precision,
-    /// What turns gradients into updates.
+    /// The optimizer, which turns gradients into updates.
     #[arg(long, value_enum, default_value_t)]
     optimizer: Optimizer,
     /// Peak learning rate; it rises for half an epoch and falls to 0 along a cosine.
     /// [default: 0.003; for f32 0.001; for sgd 0.05]
     #[arg(long, value_name = "F")]
     lr: Option<f64>,
-    /// Decoupled weight decay of the weights.
+    /// Decoupled weight decay.
     #[arg(long, value_name = "F", default_value_t = Config::default().weight_decay)]
     weight_decay: f64,
     /// Share of each target that is spread over all classes.
@@ -73,26 +73,28 @@ pub struct Flags {
     /// --out it goes on where it was interrupted.
     #[arg(long, conflicts_with_all = ["resume", "precision"])]
     compare: bool,
-    /// Compare the means over so many seeds, --seed and those after it: one alone scatters by a tenth of a point.
+    /// Compare the means over this many seeds, --seed and those after it. The result of one seed varies by a tenth of
+    /// a point.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1000))]
     #[arg(requires = "compare")]
     seeds: u64,
-    /// Go on with an interrupted run, given by its folder or its model.safetensors, to the same weights as if it
-    /// had never stopped (on the same adapter). What determines the run comes from the file. With --epochs the run,
-    /// also one that has ended, is extended to so many epochs in all.
+    /// Continue an interrupted run, given by its folder or its model.safetensors. On the same adapter the weights are
+    /// the same as without interruption. All settings come from the file. With --epochs the run, even a finished one,
+    /// is extended to this many epochs in all.
     #[arg(long, value_name = "RUN", conflicts_with = "out")]
     resume: Option<PathBuf>,
-    /// Replace files in the folder that have the names of a run's and that this run did not make, with --out also a
-    /// whole run. A comparison takes up the runs that it finds.
+    /// Replace files in the folder that have the names of a run's files but come from elsewhere. With --out this
+    /// includes a whole run. A comparison continues the runs that it finds.
     #[arg(long)]
     force: bool,
-    /// Save the run this often, besides after every epoch; 0 for after epochs only.
+    /// Save the run at this interval, in addition to every epoch. 0 means after epochs only.
     #[arg(long, value_name = "F", default_value_t = 60.0)]
     checkpoint_seconds: f64,
     /// For tests of what a lost device does: destroys it after so many steps.
     #[arg(long, hide = true)]
     destroy_device_after: Option<usize>,
-    /// Show the run on the whole terminal as it goes on: curves, flips, weights. q leaves that and not the run.
+    /// Show the live run on the whole terminal: curves, flips, weights. The key q closes the view, and the run
+    /// continues.
     #[arg(long)]
     watch: bool,
     /// Exit with 1 if the test accuracy ends below this: 0.98, or 98 for percent.
@@ -157,7 +159,7 @@ pub fn run(flags: &Flags, given: &[String]) -> Outcome {
 }
 
 impl Flags {
-    /// What can be refused without looking at anything else.
+    /// Checks the flags alone.
     fn check(&self) -> Result<(), Failure> {
         if let Some(least) = self.require.filter(|x| !(0.0..=1.0).contains(x) && !(10.0..=100.0).contains(x))
         {
@@ -186,13 +188,13 @@ impl Flags {
         }
     }
 
-    /// Of every run of a comparison.
+    /// The seeds of all runs of a comparison.
     fn seeds(&self) -> impl Iterator<Item = u64> {
         (0..self.seeds).map(|i| self.seed.wrapping_add(i))
     }
 
-    /// Refuses what is `asked`, as far as it was `given`, where the run that goes on has something else. Without
-    /// `given` all of it counts; with it epochs do not, for they may be others.
+    /// Refuses settings in `asked` that differ from those of the continued run. With `given` only these flags are
+    /// compared, without the number of epochs, which may change. Without it all settings are compared.
     fn agree(asked: &Config, given: Option<&[String]>, file: &Path, config: &Config) -> Result<(), Failure> {
         let [asked, its] = [asked, config].map(|config| json!(config));
         for (key, asked) in asked.as_object().into_iter().flatten() {
@@ -224,7 +226,7 @@ impl Flags {
     }
 }
 
-/// A JSON value as it stands on a command line.
+/// A JSON value in the form of the command line.
 fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
@@ -238,7 +240,7 @@ struct Start {
     data: Dataset,
     config: Config,
     run: Run<Mlp, Digits>,
-    /// The epochs done.
+    /// The completed epochs.
     epochs: Vec<Epoch>,
 }
 
@@ -250,7 +252,7 @@ impl Start {
         flags.device.tune_training(&gpu, &config, &data)?;
         let trainer = Trainer::new(&gpu, &data, &config).map_err(super::unfit(&gpu, &config, &data))?;
         let evaluator = Evaluator::new(&gpu, &trainer.network, &data.test).map_err(failure)?;
-        // Last of what can be refused, so that a refusal leaves no empty folder behind.
+        // The folder is created after all other checks, so that a refusal leaves no empty folder.
         let path = out.map_or_else(|| fresh(config.seed), Path::to_path_buf);
         let folder = RunFolder::create(&path, DIGITS_FILES, flags.force).map_err(|error| match error {
             FolderError::Unwritable(..) => failure(format!("--out {error}")),
@@ -395,7 +397,7 @@ impl Start {
             run.description["plans"] = json!(plans);
         }
         if extended {
-            // From here on the run is one of so many epochs, whatever happens.
+            // From here on the run has this number of epochs, whatever happens.
             run.begin().map_err(failure)?;
             write_config(&mut run)?;
         }
@@ -423,7 +425,7 @@ impl Start {
         Ok(start)
     }
 
-    /// Trains to the end, or says why it did not come to that.
+    /// Trains to the end, or returns the reason for an earlier stop.
     fn train(self, flags: &Flags) -> Result<Result<Finished, Verdict>, Failure> {
         let model = self.run.folder.model();
         self.work(flags).map_err(|Failure(sentence)| match model.exists() {
@@ -465,7 +467,7 @@ impl Start {
         }
     }
 
-    /// What a run is called in its pictures.
+    /// The title of a run in its pictures.
     fn title(&self) -> String {
         let weights = match (self.config.precision, self.config.shadow) {
             (Precision::F32, _) => "f32 weights",
@@ -487,7 +489,7 @@ impl Start {
         Ok(Verdict::Interrupted)
     }
 
-    /// Says where numbers stopped being finite, and what is left.
+    /// Prints where values stopped being finite, and which checkpoint is left.
     fn diverged(&self, fault: Option<Fault>, saved: usize) -> Verdict {
         let what = match fault {
             Some(Fault { step, kernel, tensor }) => {
@@ -506,13 +508,13 @@ impl Start {
         Verdict::No
     }
 
-    /// The last pictures, and what there is to say.
+    /// Writes the last pictures and prints the results.
     fn finished(self, mut log: Log, layers: Vec<Packed>) -> Result<Finished, Failure> {
         let (size, title) = ([self.data.height, self.data.width], self.title());
         let Run { trainer, mut folder, result, description, .. } = self.run;
         let logits = logits(&trainer.gpu, &trainer.network, &self.data.test.images).map_err(failure)?;
         let said = classes(&logits, self.data.classes);
-        // A run that was finished before is left as it is.
+        // A run that was already finished stays unchanged.
         if folder.trains() {
             let floats = match layers.is_empty() {
                 true => trainer.network.weights(&trainer.gpu).map_err(failure)?,
@@ -542,7 +544,7 @@ impl Start {
         })
     }
 
-    /// Two lines on what is trained, where and with what.
+    /// Prints two lines with the network, the device and the settings.
     fn introduce(&self, how: &str) {
         let (config, trainer) = (&self.config, &self.run.trainer);
         let dims: Vec<String> = trainer.network.shape.dims.iter().map(usize::to_string).collect();
@@ -563,14 +565,14 @@ impl Start {
     }
 }
 
-/// Shows a run as it goes on.
+/// The observer that shows a run.
 struct Teller {
     log: Log,
     title: String,
     gpu: Gpu,
     network: Mlp,
     config: Config,
-    /// Images of an epoch, and epochs done.
+    /// Number of images in an epoch, and number of completed epochs.
     images: usize,
     epoch: usize,
     /// See `--destroy-device-after`.
@@ -578,13 +580,13 @@ struct Teller {
 }
 
 impl Teller {
-    /// Shows who watches the first layer, by its trits or, of a float network, its weights.
+    /// Shows the weights of the first layer in the view: trits, or floats for a float network.
     fn look(&mut self, trits: &[Packed]) {
         match trits.first() {
             _ if !self.log.watched() => {}
             Some(first) => self.log.look(&Weights::Trits(first)),
             None => {
-                // A device that failed says so where it is used next.
+                // If the device failed, its next use reports it.
                 let weights = self.network.weights(&self.gpu).unwrap_or_default();
                 weights
                     .first()
@@ -596,12 +598,12 @@ impl Teller {
 }
 
 impl Teller {
-    /// Destroys the device after so many steps of the run, where a test asks for it; `done` are those of this epoch.
+    /// Destroys the device after a number of steps, for tests. `done` are the steps of this epoch.
     fn lose(&self, done: usize) {
         let done = self.epoch * self.config.steps_per_epoch(self.images) + done;
         if self.destroy_after.is_some_and(|steps| done >= steps) {
             self.gpu.device().destroy();
-            // It counts as lost once nothing is in flight any more.
+            // The device counts as lost only after all its work has ended.
             let _ = self.gpu.wait(None);
         }
     }
@@ -645,13 +647,13 @@ impl Observer for Teller {
     }
 }
 
-/// Everything that determines the run, beside its checkpoint.
+/// Writes config.json with all settings of the run.
 fn write_config(run: &mut Run<Mlp, Digits>) -> Result<(), Failure> {
     let text = format!("{:#}\n", run.description);
     run.folder.write("config.json", text.as_bytes()).map_err(failure)
 }
 
-/// Why a run has no folder, in flags.
+/// The reason why a run has no folder, in the words of the command line.
 fn unopened(error: FolderError) -> Failure {
     match error {
         FolderError::Taken(folder) => {
@@ -670,7 +672,7 @@ fn unopened(error: FolderError) -> Failure {
     }
 }
 
-/// A folder name that nobody has.
+/// An unused folder name.
 fn fresh(seed: u64) -> PathBuf {
     let time = jiff::Zoned::now().strftime("%Y-%m-%d-%H%M%S");
     let base = PathBuf::from("runs").join(format!("{time}-{seed}"));
@@ -680,7 +682,7 @@ fn fresh(seed: u64) -> PathBuf {
     names.find(|path| !path.exists()).expect("the names do not end")
 }
 
-/// The command that goes on with a run on the same device.
+/// The command that continues a run on the same device.
 fn go_on(model: &Path, flags: &Flags) -> String {
     let mut words: Vec<&dyn AsRef<OsStr>> = vec![&"train", &"--resume", &model];
     let device = flags.device.words();
@@ -688,15 +690,15 @@ fn go_on(model: &Path, flags: &Flags) -> String {
     super::command(&words)
 }
 
-/// A run that came to its end.
+/// A finished run.
 struct Finished {
     folder: PathBuf,
-    /// The data set's, if it is not inside the program.
+    /// The folder of the data set. It is `None` for the one inside the program.
     data: Option<PathBuf>,
     shape: Shape,
     layers: Vec<Packed>,
     test: Score,
-    /// Whether each test image was told right.
+    /// Whether each test image was classified correctly.
     hits: Vec<bool>,
     seconds_per_epoch: f64,
     summary: Map<String, Value>,
@@ -717,7 +719,7 @@ impl Finished {
     }
 }
 
-/// What a run says of itself in config.json and in the checkpoint.
+/// The run's description of itself for config.json and for the checkpoint.
 fn describe(
     gpu: &Gpu,
     data: &Dataset,
