@@ -16,10 +16,10 @@ mod steps;
 mod text;
 mod trainer;
 
-pub use config::{Augment, Config, ConfigError, Optimizer};
+pub use config::{ConfigError, Optimizer};
 #[cfg(feature = "files")]
 pub use digits::FILES as DIGITS_FILES;
-pub use digits::{Digits, Sample};
+pub use digits::{Augment, Config, Digits, Sample};
 #[cfg(feature = "files")]
 pub use folder::{Epoch, Files, FolderError, MODEL, RunFolder, Standing, epochs, trained_in};
 #[cfg(feature = "files")]
@@ -28,5 +28,7 @@ pub use resume::Fault;
 pub use run::{Ended, Observer, Run, RunError};
 #[cfg(feature = "files")]
 pub use runs::{Found, State, below, newest};
-pub use text::Text;
+#[cfg(feature = "files")]
+pub use text::FILES as TEXT_FILES;
+pub use text::{Text, TextConfig};
 pub use trainer::{Evaluator, Heard, Recipe, Score, Source, Trainer, classes};

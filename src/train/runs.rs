@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use serde_json::Value;
 
 use super::folder::{MODEL, trained_in};
-use crate::store::{Checkpoint, FileError, Progress};
+use crate::store::{Checkpoint, FileError, MLP, Progress};
 
 /// The depth of the search in folders. The runs of a comparison are one level deeper than other runs.
 const DEPTH: usize = 2;
@@ -32,7 +32,7 @@ pub struct Found {
 pub enum State {
     /// Another process trains in its folder.
     Running,
-    /// All its epochs are complete.
+    /// All its steps are complete.
     Finished,
     /// It can be continued.
     Interrupted,
@@ -62,25 +62,47 @@ impl Found {
         let changed = fs::metadata(&model).and_then(|file| file.modified());
         let changed = changed.map_err(|reason| FileError::Read { path: model.clone(), reason })?;
         let (about, Some(progress)) = Checkpoint::story(&model)? else { return Ok(None) };
-        let all = about["config"]["epochs"].as_u64();
         let state = match trained_in(folder) {
             true => State::Running,
             _ if !about["diverged"].is_null() => State::Diverged,
-            _ if all.is_none_or(|all| progress.epoch as u64 >= all) => State::Finished,
+            _ if steps(&about, &progress).is_none_or(|[done, all]| done >= all) => State::Finished,
             _ => State::Interrupted,
         };
         Ok(Some(Found { path: folder.into(), changed, about, progress, state }))
     }
 
-    /// Test accuracy after its last complete epoch.
+    /// The name of its network, as in [`Arch::network`](crate::store::Arch::network).
+    pub fn network(&self) -> &str {
+        self.about["network"].as_str().unwrap_or(MLP)
+    }
+
+    /// Completed steps and planned steps, if it states them.
+    pub fn steps(&self) -> Option<[u64; 2]> {
+        steps(&self.about, &self.progress)
+    }
+
+    /// Test accuracy after its last complete epoch, for a run on digits.
     pub fn accuracy(&self) -> Option<f64> {
         self.about["result"]["test_accuracy"].as_f64()
     }
 
-    /// The widths: inputs, hidden layers, classes.
+    /// Validation loss in nats after its last evaluation, for a run on a text.
+    pub fn validation_loss(&self) -> Option<f64> {
+        self.about["result"]["validation_loss"].as_f64()
+    }
+
+    /// The widths of an MLP: inputs, hidden layers, classes. It is empty for another network.
     pub fn dims(&self) -> Vec<u64> {
         self.about["dims"].as_array().into_iter().flatten().filter_map(Value::as_u64).collect()
     }
+}
+
+/// Completed steps and planned steps of a run with this description and this position.
+fn steps(about: &Value, progress: &Progress) -> Option<[u64; 2]> {
+    let per_epoch = about["steps_per_epoch"].as_u64()?;
+    let config = &about["config"];
+    let all = config["steps"].as_u64().or_else(|| Some(config["epochs"].as_u64()?.saturating_mul(per_epoch)))?;
+    Some([(progress.epoch as u64).saturating_mul(per_epoch).saturating_add(progress.step as u64), all])
 }
 
 /// The runs below a folder, newest first, and the checkpoints that cannot be read.
