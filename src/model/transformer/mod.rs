@@ -24,6 +24,7 @@ use crate::kernels::{self, Heads, Sequences};
 use crate::parameter::{Parameter, Role};
 use crate::random::{self, Stream};
 use crate::rotary::rope_table;
+use crate::ternary::BLOCK;
 #[cfg(feature = "files")]
 use crate::store::{Arch, number};
 
@@ -83,6 +84,12 @@ impl TransformerShape {
         [(d, vec![d, kv, kv]), (d, vec![d]), (d, vec![f, f]), (f, vec![d])]
     }
 
+    /// Name, rows and columns of the products of a layer: q, k and v are one product, and so are gate and up.
+    pub fn products(&self) -> [(&'static str, [usize; 2]); 4] {
+        let (d, f, kv) = (self.width, self.ffn, self.kv_heads * self.head());
+        [("qkv", [d + 2 * kv, d]), ("o", [d, d]), ("gate_up", [2 * f, d]), ("down", [d, f])]
+    }
+
     /// Weights in all matrices of all layers.
     pub fn weights(&self) -> usize {
         let product = |(cols, rows): &(usize, Vec<usize>)| cols * rows.iter().sum::<usize>();
@@ -108,7 +115,8 @@ impl TransformerShape {
         within("a width", self.width, 64, most)?;
         whole("a width", self.width, 64)?;
         within("an ffn width", self.ffn, 16, most)?;
-        whole("an ffn width", self.ffn, 16)?;
+        // Matrices that lie next to each other in memory have whole blocks of weights.
+        whole("an ffn width", self.ffn, BLOCK >> self.width.trailing_zeros().min(BLOCK.ilog2()))?;
         within("a number of heads", self.heads, 1, self.width / 16)?;
         if !self.width.is_multiple_of(self.heads) {
             return Err(format!("a width {}, which its {} heads do not divide", self.width, self.heads));
