@@ -101,7 +101,8 @@ impl Found {
 fn steps(about: &Value, progress: &Progress) -> Option<[u64; 2]> {
     let per_epoch = about["steps_per_epoch"].as_u64()?;
     let config = &about["config"];
-    let all = config["steps"].as_u64().or_else(|| Some(config["epochs"].as_u64()?.saturating_mul(per_epoch)))?;
+    let all =
+        config["steps"].as_u64().or_else(|| Some(config["epochs"].as_u64()?.saturating_mul(per_epoch)))?;
     Some([(progress.epoch as u64).saturating_mul(per_epoch).saturating_add(progress.step as u64), all])
 }
 

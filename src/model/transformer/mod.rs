@@ -24,9 +24,11 @@ use crate::kernels::{self, Heads, Sequences};
 use crate::parameter::{Parameter, Role};
 use crate::random::{self, Stream};
 use crate::rotary::rope_table;
-use crate::ternary::BLOCK;
 #[cfg(feature = "files")]
 use crate::store::{Arch, number};
+use crate::ternary::BLOCK;
+#[cfg(feature = "files")]
+use crate::text::Vocabulary;
 
 /// The constants of a transformer.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,10 +86,11 @@ impl TransformerShape {
         [(d, vec![d, kv, kv]), (d, vec![d]), (d, vec![f, f]), (f, vec![d])]
     }
 
-    /// Name, rows and columns of the products of a layer: q, k and v are one product, and so are gate and up.
-    pub fn products(&self) -> [(&'static str, [usize; 2]); 4] {
-        let (d, f, kv) = (self.width, self.ffn, self.kv_heads * self.head());
-        [("qkv", [d + 2 * kv, d]), ("o", [d, d]), ("gate_up", [2 * f, d]), ("down", [d, f])]
+    /// The products of a layer with rows and columns of their matrices: q, k and v are one product, and so are gate and
+    /// up.
+    pub fn stacked(&self) -> [(&'static str, [usize; 2]); 4] {
+        let [qkv, o, gate_up, down] = self.products().map(|(cols, rows)| [rows.iter().sum(), cols]);
+        [("qkv", qkv), ("o", o), ("gate_up", gate_up), ("down", down)]
     }
 
     /// Weights in all matrices of all layers.
@@ -175,7 +178,7 @@ impl TransformerShape {
         self.parameters().into_iter().enumerate().map(fresh).collect()
     }
 
-    /// The header of its files. Whoever trains on a text adds the vocabulary to the settings.
+    /// The header of its files. A network of text also keeps its vocabulary there, see [`TransformerShape::arch_of_text`].
     #[cfg(feature = "files")]
     pub fn arch(&self) -> Arch {
         let settings = serde_json::json!({
@@ -184,6 +187,15 @@ impl TransformerShape {
             "eps": number(self.eps), "precision": self.precision.name(),
         });
         Arch::new(TRANSFORMER, settings)
+    }
+
+    /// The header of the files of a network of text: that of [`TransformerShape::arch`], and the vocabulary as the setting
+    /// `tokens`, which `arch.setting::<Vocabulary>("tokens")` reads.
+    #[cfg(feature = "files")]
+    pub fn arch_of_text(&self, vocabulary: &Vocabulary) -> Arch {
+        let mut arch = self.arch();
+        arch.settings.insert("tokens".into(), serde_json::json!(vocabulary));
+        arch
     }
 
     /// The constants that a file's header states.

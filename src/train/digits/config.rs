@@ -1,14 +1,14 @@
 //! The settings of a run on digits: network, recipe, seed. This module knows the valid settings, and which networks
 //! fit a device.
 
-use crate::train::config::{Common, MOST_SCHEDULED, cosine, most, range};
-use crate::train::{ConfigError, Optimizer, Recipe};
 use crate::augment::Distortion;
 use crate::gpu::{Error, Gpu};
 use crate::kernels::AdamW;
 use crate::mnist::Dataset;
 use crate::model::{BATCH, Precision, Shape};
 use crate::ternary::RMSNORM_EPS;
+use crate::train::config::{Common, MOST_SCHEDULED, cosine, most, range};
+use crate::train::{ConfigError, Optimizer, Recipe};
 
 /// All settings that determine a run.
 #[derive(Clone, Debug, PartialEq)]
@@ -204,6 +204,10 @@ impl Config {
     pub fn recipe(&self, images: usize) -> Recipe {
         let rates = self.rates(images);
         let adamw = AdamW { beta1: 0.9, beta2: 0.999, eps: 1e-8 };
-        Recipe { decays: vec![self.weight_decay; rates.len()], rates, ..self.common().recipe(self.batch, adamw) }
+        Recipe {
+            decays: vec![self.weight_decay; rates.len()],
+            rates,
+            ..self.common().recipe(self.batch, adamw)
+        }
     }
 }

@@ -134,7 +134,13 @@ impl TextConfig {
             return range("steps", format!("{steps}: the schedule holds {MOST_SCHEDULED} steps"));
         }
         if batch.saturating_mul(context) > MOST_TOKENS {
-            return range("batch", format!("{batch}: a step holds {MOST_TOKENS} tokens, here {} sequences", MOST_TOKENS / context));
+            return range(
+                "batch",
+                format!(
+                    "{batch}: a step holds {MOST_TOKENS} tokens, here {} sequences",
+                    MOST_TOKENS / context
+                ),
+            );
         }
         self.shape(vocabulary).validate().map_err(ConfigError::Shape)?;
         if !(clip >= 0.0 && clip.is_finite()) {
@@ -151,7 +157,7 @@ impl TextConfig {
         let shape = self.shape(vocabulary);
         gpu.fits("model.embed_tokens.weight", &[vocabulary, self.width])?;
         let tokens = self.batch * self.context;
-        for (name, [rows, cols]) in shape.products() {
+        for (name, [rows, cols]) in shape.stacked() {
             gpu.fits(&format!("model.layers.0.{name}.weight"), &[rows, cols])?;
             gpu.fits(&format!("layers.0.{name}.acc"), &[tokens, rows])?;
         }
@@ -166,7 +172,7 @@ impl TextConfig {
         // Rows of a training step and of the evaluation. In each layer they have accumulators, codes or floats, and
         // the residual stream; beside the layers, gradients of one layer.
         let tokens = self.batch * self.context + BATCH.max(self.context);
-        let outputs: usize = shape.products().into_iter().map(|(_, [rows, _])| rows).sum();
+        let outputs: usize = shape.stacked().into_iter().map(|(_, [rows, _])| rows).sum();
         let layer = 4 * (outputs + 6 * self.width + self.ffn);
         let beside = 4 * (2 * outputs + 4 * self.width + 3 * vocabulary);
         (parameters + tokens * (self.layers * layer + beside)) as u64
@@ -183,11 +189,11 @@ impl TextConfig {
             TextConfig { width, ffn, ..self.clone() }
         };
         let batch = most(self.batch, |&batch| fits(&with_batch(batch))).map(with_batch);
-        let context =
-            || most(self.context, |&context| fits(&with_context(context))).map(with_context);
+        let context = || most(self.context, |&context| fits(&with_context(context))).map(with_context);
         let width = || {
             let heads = (1..=8).rev().map(|head| narrower(16 * head));
-            let mut narrower = heads.filter(|config| config.width < self.width && config.width.is_multiple_of(64));
+            let mut narrower =
+                heads.filter(|config| config.width < self.width && config.width.is_multiple_of(64));
             narrower.find(|config| fits(config))
         };
         batch.or_else(context).or_else(width)

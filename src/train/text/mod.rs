@@ -26,13 +26,18 @@ impl Trainer<Transformer, Text> {
     ///
     /// # Panics
     /// If a setting is out of range, or the text is shorter than a context and the token after it.
-    pub fn on_text(gpu: &Gpu, corpus: &Corpus, config: &TextConfig) -> Result<Trainer<Transformer, Text>, Error> {
+    pub fn on_text(
+        gpu: &Gpu,
+        corpus: &Corpus,
+        config: &TextConfig,
+    ) -> Result<Trainer<Transformer, Text>, Error> {
         let vocabulary = corpus.vocabulary.len();
         config.fits(gpu, vocabulary)?;
         let shape = config.shape(vocabulary);
         let values = shape.initial(config.seed);
         let network = Transformer::upload(gpu, shape, &values)?;
-        let source = Text::drawn(gpu, &corpus.train, config.context, config.seed, config.every * config.batch)?;
+        let source =
+            Text::drawn(gpu, &corpus.train, config.context, config.seed, config.every * config.batch)?;
         Trainer::on(gpu, network, source, config.recipe())
     }
 }
