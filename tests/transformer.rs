@@ -294,7 +294,6 @@ fn trainer(gpu: &Gpu, shape: TransformerShape) -> Trainer<Transformer, Text> {
     let network = Transformer::upload(gpu, shape, &values).expect("fits");
     let text = Text::drawn(gpu, &ids, context, 7, BATCH * STEPS).expect("fits");
     let recipe = Recipe {
-        epochs: EPOCHS,
         batch: BATCH,
         smoothing: 0.0,
         shadow: true,

@@ -306,6 +306,9 @@ fn refused(error: ConfigError) -> Failure {
     failure(match error {
         ConfigError::Range { setting, what } => format!("--{} {what}", setting.replace('_', "-")),
         ConfigError::Width { data, hidden, what } => format!("{data} and --hidden {hidden:?} make {what}"),
+        ConfigError::Shape(what) => {
+            format!("--layers, --width, --heads, --kv-heads and --ffn ask for {what}")
+        }
         ConfigError::NoShadow => {
             "--no-shadow needs --precision ternary: a float network has no shadow weights".into()
         }

@@ -256,12 +256,6 @@ impl<N: Network, S: Source> Trainer<N, S> {
         (self.recipe.rates.len() - self.epoch * self.steps.len()).min(self.steps.len())
     }
 
-    /// Number of completed items after so many steps of all epochs.
-    pub fn items_after(&self, steps: usize) -> usize {
-        let (epochs, rest) = (steps / self.steps.len(), steps % self.steps.len());
-        epochs * self.items() + (rest * self.recipe.batch).min(self.items())
-    }
-
     /// The learning rate of the last completed step, or 0 before the first one.
     pub fn rate(&self) -> f64 {
         self.steps().checked_sub(1).map_or(0.0, |step| self.recipe.rates[step])

@@ -4,7 +4,7 @@
 use crate::gpu::{Error, Gpu};
 use crate::kernels::AdamW;
 use crate::model::{BATCH, Precision, TransformerShape};
-use crate::ternary::RMSNORM_EPS;
+use crate::ternary::{BLOCK, RMSNORM_EPS};
 use crate::train::config::{Common, MOST_SCHEDULED, cosine, most, range};
 use crate::train::{ConfigError, Optimizer, Recipe};
 
@@ -63,7 +63,7 @@ impl Default for TextConfig {
             width: 128,
             heads: 4,
             kv_heads: 4,
-            ffn: 344,
+            ffn: TextConfig::default_ffn(128),
             precision,
             optimizer,
             lr: TextConfig::default_lr(optimizer),
@@ -86,6 +86,12 @@ impl TextConfig {
     /// The default number of steps of warm-up: 50, or a tenth of all steps if that is less.
     pub fn default_warmup(steps: usize) -> usize {
         (steps / 10).clamp(1, 50)
+    }
+
+    /// The default ffn width: 8/3 of the width, rounded up to whole blocks of weights.
+    pub fn default_ffn(width: usize) -> usize {
+        let block = BLOCK >> width.trailing_zeros().min(BLOCK.ilog2());
+        (8 * width).div_ceil(3).next_multiple_of(block.max(8))
     }
 
     /// The default peak learning rate. It suits both precisions.
