@@ -7,7 +7,7 @@
 
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -42,7 +42,7 @@ const KINDS: [Kind; 13] = [
     ("clip", clip, &["norm", "clipped.0"]),
     ("bitnet_block", bitnet_block, &["attn", "mid", "gated", "y", "dh"]),
     ("bitnet_lm", bitnet_lm, &["hidden.0", "hidden.2", "normed", "logits", "loss"]),
-    ("train_lm", train_lm, &["grad_norms"]),
+    ("train_lm", train_lm, &["losses", "grad_norms"]),
     ("bitnet_offline", bitnet_offline, &["logits", "greedy"]),
 ];
 
@@ -119,18 +119,24 @@ fn attended(case: &Case) -> Result<(Attention, [&[f32]; 3]), String> {
     Ok((a, [q, case.f32("k", &keys)?, case.f32("v", &keys)?]))
 }
 
+/// Where scores are as large as 100, a last bit of them moves their exponentials by 1e-5.
+fn attention_tolerance(lse: &[f32]) -> f64 {
+    if lse.iter().any(|lse| lse.abs() > 50.0) { 1e-4 } else { 1e-5 }
+}
+
 fn attention_cached(case: &Case) -> Outcome {
     let (a, [q, k, v]) = attended(case)?;
     let Attention { sequences, tokens, heads, width, .. } = a;
     let (o, lse) = reference::attention(&a, q, k, v);
-    near("o", &o, case.f32("o", &[sequences, tokens, heads, width])?, 1e-5)?;
+    let tolerance = attention_tolerance(&lse);
+    near("o", &o, case.f32("o", &[sequences, tokens, heads, width])?, tolerance)?;
     // The case has the heads before the tokens.
     let want = case.f32("lse", &[sequences, heads, tokens])?;
     let mut by_token = Vec::new();
     for of_sequence in want.chunks_exact(heads * tokens) {
         by_token.extend(swapped(of_sequence, [heads, tokens, 1]));
     }
-    near("lse", &lse, &by_token, 1e-5)
+    near("lse", &lse, &by_token, tolerance)
 }
 
 fn attention(case: &Case) -> Outcome {
@@ -138,10 +144,11 @@ fn attention(case: &Case) -> Outcome {
     let (a, [q, k, v]) = attended(case)?;
     let dout = case.f32("do", &case.shape::<4>("q")?)?;
     let (o, lse) = reference::attention(&a, q, k, v);
+    let tolerance = attention_tolerance(&lse);
     let (dq, delta) = reference::attention_dq(&a, q, k, v, &o, &lse, dout);
     let (dk, dv) = reference::attention_dkv(&a, q, k, v, &lse, &delta, dout);
     for (name, got, like) in [("dq", dq, "q"), ("dk", dk, "k"), ("dv", dv, "v")] {
-        near(name, &got, case.f32(name, &case.shape::<4>(like)?)?, 1e-5)?;
+        near(name, &got, case.f32(name, &case.shape::<4>(like)?)?, tolerance)?;
     }
     Ok(())
 }
@@ -173,14 +180,14 @@ fn bitlinear_rms(case: &Case) -> Outcome {
     let eps = case.number("eps")?;
 
     let packed = reference::quantize_weights(w, reference::absmean(w), rows, cols);
-    near("beta", &[packed.scale], case.f32("beta", &[1])?, 1e-6)?;
+    near("beta", &[packed.scale], case.f32("beta", &[1])?, 1e-5)?;
     equal("t", &packed.unpack(), case.i8("t", &[rows, cols])?)?;
     let (x, _) = reference::rmsnorm(h, gain, eps);
-    near_rows("x", &x, case.f32("x", &[n, cols])?, cols, 1e-6)?;
+    near_rows("x", &x, case.f32("x", &[n, cols])?, cols, 1e-5)?;
     let (codes, norm, step) = reference::rmsnorm_quantize_f32(h, gain, eps);
     equal("codes", &codes.q, case.i8("codes", &[n, cols])?)?;
     let scale: Vec<f32> = step.iter().map(|step| 1.0 / step).collect();
-    near_rows("scale", &scale, case.f32("scale", &[n])?, 1, 1e-6)?;
+    near_rows("scale", &scale, case.f32("scale", &[n])?, 1, 1e-5)?;
 
     let acc = reference::matmul_ternary(&codes.q, &packed);
     let y = reference::scale_parts(&acc, &step, &[rows], &[packed.scale]);
@@ -213,8 +220,11 @@ fn xent_rows(case: &Case) -> Outcome {
 
 fn clip(case: &Case) -> Outcome {
     let most = case.number("max_norm")?;
+    equal("eps beside the norm", &[case.number::<f32>("eps")?], &[1e-6])?;
     let values = |name: &str| case.f32(name, &case.tensor(name)?.0);
-    let count = case.tensors.keys().filter(|name| name.starts_with("g.")).count();
+    let count_of = |prefix| case.tensors.keys().filter(|name| name.starts_with(prefix)).count();
+    let count = count_of("g.");
+    equal("number of tensors", &[count], &[count_of("clipped.")])?;
     let gradients: Vec<&[f32]> = (0..count).map(|i| values(&format!("g.{i}"))).collect::<Result<_, _>>()?;
     let partials: Vec<f32> = gradients.iter().flat_map(|g| reference::square_sums(g)).collect();
     let [factor, norm] = reference::clip_factor(&partials, most);
@@ -379,10 +389,10 @@ fn same_codes(
     let Input::Codes(got, step) = input else { panic!("the network is ternary") };
     equal(&format!("{name}.codes of {rows}"), &got.q, codes)?;
     let got: Vec<f32> = step.iter().map(|step| 1.0 / step).collect();
-    near_rows(&format!("{name}.scale of {rows}"), &got, scale, 1, 1e-6)?;
+    near_rows(&format!("{name}.scale of {rows}"), &got, scale, 1, 1e-5)?;
     let normed = reference::quantize_activations(case.f32(&format!("{name}.input"), &[n, cols])?, cols);
     equal(&format!("{name}.codes of its input"), &normed.q, codes)?;
-    near_rows(&format!("{name}.scale of its input"), &normed.scale, scale, 1, 1e-6)
+    near_rows(&format!("{name}.scale of its input"), &normed.scale, scale, 1, 1e-5)
 }
 
 fn bitnet_offline(case: &Case) -> Outcome {
@@ -475,10 +485,12 @@ fn load(folder: &Path) -> Result<Vec<Case>, String> {
     cases::load(folder, |name| name == SKIPPED || kind(name).is_some())
 }
 
-#[test]
-fn every_golden_case_of_the_language_model_holds_on_the_twin() {
-    let folder = std::env::var_os("STERNA_GOLDEN_LM").map_or(own_folder(), PathBuf::from);
-    let cases = load(&folder).unwrap_or_else(|error| panic!("{error}"));
+/// Runs the cases of a folder: how many of each kind there were, in one line, and what does not hold.
+fn run(folder: &Path) -> (String, Vec<String>) {
+    let cases = match load(folder) {
+        Ok(cases) => cases,
+        Err(error) => return (String::new(), vec![error]),
+    };
     let (mut failures, mut counts) = (Vec::new(), BTreeMap::<&str, usize>::new());
     for case in &cases {
         let kind = case.text("kind").expect("a loaded case has a kind");
@@ -489,19 +501,46 @@ fn every_golden_case_of_the_language_model_holds_on_the_twin() {
             failures.push(format!("{}: {error}", case.name));
         }
     }
-    let skipped =
-        counts.remove(SKIPPED).map(|count| format!("; {count} {SKIPPED} SKIPPED, nothing reads it yet"));
-    for (kind, ..) in KINDS {
-        if !counts.contains_key(kind) {
-            failures.push(format!("{} holds no case of kind {kind}", folder.display()));
-        }
-    }
+    let skipped = counts.remove(SKIPPED);
+    let without = KINDS.iter().filter(|kind| !counts.contains_key(kind.0));
+    failures.extend(without.map(|kind| format!("{} holds no case of kind {}", folder.display(), kind.0)));
     let counts: Vec<String> = counts.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+    let skipped = skipped.map(|count| format!("; SKIPPED {count} {SKIPPED}, whose files nothing reads yet"));
+    (counts.join(", ") + &skipped.unwrap_or_default(), failures)
+}
+
+#[test]
+fn every_golden_case_of_the_language_model_holds_on_the_twin() {
+    let folder = std::env::var_os("STERNA_GOLDEN_LM").map_or(own_folder(), PathBuf::from);
+    let (counts, failures) = run(&folder);
     // Not println!, which a passing test swallows.
-    let line =
-        format!("\ngolden cases run on the twin: {}{}\n", counts.join(", "), skipped.unwrap_or_default());
+    let line = format!("\ngolden cases run on the twin: {counts}\n");
     std::io::stderr().write_all(line.as_bytes()).expect("stderr is open");
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn kinds_that_are_unknown_skipped_or_missing_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let case = |kind: &str| {
+        let none: [(&str, safetensors::tensor::TensorView); 0] = [];
+        let metadata = HashMap::from([("kind".to_string(), kind.to_string())]);
+        let bytes = safetensors::serialize(none, Some(metadata)).unwrap();
+        std::fs::write(folder.path().join("case.safetensors"), bytes).unwrap();
+    };
+    case(SKIPPED);
+    let (counts, failures) = run(folder.path());
+    assert!(counts.contains("SKIPPED 1 tiny"), "{counts}");
+    assert!(
+        failures.len() == KINDS.len() && failures[0].ends_with("holds no case of kind rope"),
+        "{failures:?}"
+    );
+    case("conv");
+    let (_, failures) = run(folder.path());
+    assert!(
+        failures.len() == 1 && failures[0].contains("no kind of case is called \"conv\""),
+        "{failures:?}"
+    );
 }
 
 /// Moves one value by little: the largest float by 0.1 %, the largest code or id by one.
@@ -524,10 +563,128 @@ fn falsify(values: &mut Values) {
 fn a_falsified_output_is_found() {
     for case in load(&own_folder()).unwrap() {
         check(&case).unwrap_or_else(|error| panic!("{}: {error}", case.name));
-        for &output in kind(&case.metadata["kind"]).unwrap().2 {
+        let outputs = kind(&case.metadata["kind"]).unwrap().2.iter().copied();
+        let gradients = case.tensors.keys().map(String::as_str).filter(|name| name.starts_with("grad."));
+        for output in outputs.chain(gradients) {
             let mut falsified = case.clone();
             falsify(&mut falsified.tensors.get_mut(output).unwrap().1);
             check(&falsified).expect_err(&format!("{}: {output} was falsified", case.name));
         }
+    }
+}
+
+#[test]
+fn a_missing_tensor_or_number_is_found() {
+    // What stands in a case beside its numbers: what its makers say of it, and what is stated elsewhere already.
+    let beside = ["margin", "batch", "steps", "clip_eps", "margins"];
+    for case in load(&own_folder()).unwrap() {
+        let text = ["bitnet_lm", "bitnet_offline", "train_lm"].contains(&case.metadata["kind"].as_str());
+        // The large cases are slow, and every layer of theirs is read alike.
+        let matters = |name: &String| !text || !name.contains("layers.1.");
+        for tensor in case.tensors.keys().filter(|name| matters(name) && !beside.contains(&name.as_str())) {
+            let mut without = case.clone();
+            without.tensors.remove(tensor);
+            check(&without).expect_err(&format!("{} without {tensor}", case.name));
+        }
+        for key in case.metadata.keys().filter(|key| !beside.contains(&key.as_str())) {
+            let mut without = case.clone();
+            without.metadata.remove(key);
+            check(&without).expect_err(&format!("{} without {key}", case.name));
+        }
+    }
+}
+
+/// A mistake that somebody has made, or could make: the kind of case that must see it, what it is, and how a case looks
+/// to a program that makes it.
+type Mistake = (&'static str, &'static str, fn(&mut Case));
+
+const MISTAKES: [Mistake; 14] = [
+    ("rope", "other theta", |case| number(case, "rope_theta", "20000")),
+    ("rope", "position + 1", |case| integers_of(case, "positions").iter_mut().for_each(|p| *p += 1)),
+    ("attention_cached", "kv heads tiled", |case| spread_heads(case, |head, _, kv_heads| head % kv_heads)),
+    ("bitlinear_rms", "eps 1e-6", |case| number(case, "eps", "1e-6")),
+    ("bitnet_block", "eps 1e-6", |case| number(case, "rms_norm_eps", "1e-6")),
+    ("bitnet_block", "other theta", |case| number(case, "rope_theta", "3e4")),
+    ("bitnet_block", "interleaved pairs", |case| interleave(case, "")),
+    ("bitnet_block", "gate and up swapped", |case| {
+        let gate = case.tensors.remove("mlp.gate_proj.weight").unwrap();
+        let up = case.tensors.insert("mlp.up_proj.weight".into(), gate).unwrap();
+        case.tensors.insert("mlp.gate_proj.weight".into(), up);
+    }),
+    ("bitnet_block", "no gain of the norm in the gate", |case| {
+        floats_of(case, "mlp.ffn_sub_norm.weight").fill(1.0);
+    }),
+    ("bitnet_lm", "interleaved pairs", |case| interleave(case, "model.layers.1.")),
+    ("bitnet_offline", "scale upside down", |case| {
+        let scale = &mut floats_of(case, "scale.model.layers.1.mlp.up_proj.weight")[0];
+        *scale = 1.0 / *scale;
+    }),
+    ("train_lm", "no clip", |case| number(case, "max_norm", "1e9")),
+    ("train_lm", "beta2 0.999", |case| number(case, "beta2", "0.999")),
+    ("train_lm", "decay to the end", |case| {
+        let decays = floats_of(case, "weight_decay");
+        let first = decays[0];
+        decays.fill(first);
+    }),
+];
+
+fn number(case: &mut Case, key: &str, text: &str) {
+    case.metadata.insert(key.into(), text.into());
+}
+
+fn floats_of<'a>(case: &'a mut Case, tensor: &str) -> &'a mut Vec<f32> {
+    let Values::F32(values) = &mut case.tensors.get_mut(tensor).unwrap().1 else { panic!("{tensor}") };
+    values
+}
+
+fn integers_of<'a>(case: &'a mut Case, tensor: &str) -> &'a mut Vec<i32> {
+    let Values::I32(values) = &mut case.tensors.get_mut(tensor).unwrap().1 else { panic!("{tensor}") };
+    values
+}
+
+/// Gives every query head keys and values of its own: those of the head that `of(head, heads, kv_heads)` names.
+fn spread_heads(case: &mut Case, of: fn(usize, usize, usize) -> usize) {
+    let [_, _, heads, _] = case.shape::<4>("q").unwrap();
+    for tensor in ["k", "v"] {
+        let [_, _, kv_heads, width] = case.shape::<4>(tensor).unwrap();
+        let spread = |row: &[f32]| -> Vec<f32> {
+            (0..heads).flat_map(|head| &row[of(head, heads, kv_heads) * width..][..width]).copied().collect()
+        };
+        let values = floats_of(case, tensor);
+        *values = values.chunks_exact(kv_heads * width).flat_map(spread).collect();
+        case.tensors.get_mut(tensor).unwrap().0[2] = heads;
+    }
+}
+
+/// Reorders the rows of the matrices of queries and keys so that pairs (i, i + e/2) are what pairs (2i, 2i + 1) were.
+fn interleave(case: &mut Case, prefix: &str) {
+    let e: usize = case.number("head_dim").unwrap();
+    let cols: usize = case.number("width").unwrap();
+    for name in ["q_proj", "k_proj"] {
+        let matrix = floats_of(case, &format!("{prefix}self_attn.{name}.weight"));
+        let of_head = |head: &[f32]| -> Vec<f32> {
+            let from = (0..e).map(|row| if row < e / 2 { 2 * row } else { 2 * row + 1 - e });
+            from.flat_map(|row| &head[row * cols..][..cols]).copied().collect()
+        };
+        *matrix = matrix.chunks_exact(e * cols).flat_map(of_head).collect();
+    }
+}
+
+#[test]
+fn a_mistake_is_found() {
+    let cases = load(&own_folder()).unwrap();
+    for (kind, mistake, make) in MISTAKES {
+        let found = cases.iter().filter(|case| case.metadata["kind"] == kind).any(|case| {
+            let mut wrong = case.clone();
+            make(&mut wrong);
+            check(&wrong).is_err()
+        });
+        assert!(found, "no case of kind {kind} sees: {mistake}");
+    }
+    // Spreading the heads does no harm by itself.
+    for case in cases.iter().filter(|case| case.metadata["kind"] == "attention_cached") {
+        let mut same = case.clone();
+        spread_heads(&mut same, |head, heads, kv_heads| head * kv_heads / heads);
+        check(&same).unwrap();
     }
 }

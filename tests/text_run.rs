@@ -140,7 +140,7 @@ fn a_run_learns_and_tells_what_it_is() {
     // Other commands know the run.
     let runs = stdout(&place.done(&["runs", "."]));
     assert!(runs.contains("45/45 steps") && runs.contains(&format!("{loss:.4} nats")), "{runs}");
-    assert!(runs.contains("1 layers of 64 ternary") && runs.contains("finished"), "{runs}");
+    assert!(runs.contains("1 x 64 ternary") && runs.contains("finished"), "{runs}");
     let watched = stdout(&place.done(&["watch", "run"]));
     assert!(watched.lines().count() == 5 && watched.contains("step 45/45  train "), "{watched}");
     assert!(watched.lines().all(|line| line.chars().count() <= 80), "{watched}");

@@ -23,7 +23,8 @@
 // Grid     one workgroup per row.
 // Moves    4 * (2 * batch * cols + cols + 4 * batch * words + 7 * batch + 2) bytes.
 // Does     11 * batch * cols operations.
-// Twin     reference::relu2_gate_quantize — codes equal unless the least maximum acts; factors within the rounding of a sum of cols squares.
+// Twin     reference::relu2_gate_quantize — codes equal unless the least maximum acts; factors within the rounding of a
+//          sum of cols squares.
 // Source   BitNet b1.58 2B4T, arXiv 2504.12285, section 2; RMSNorm, arXiv 1910.07467, equation 4.
 
 override WG: u32 = 64u;
@@ -46,7 +47,7 @@ var<workgroup> sh_sum: array<i32, WG>;
 var<workgroup> sh_squares: array<f32, WG>;
 
 fn values(row: u32, col: u32) -> vec4<f32> {
-    return pinned(gains(col) * inputs(row, col), 3e38);
+    return pinned(gains(col) * within(inputs(row, col), col), 3e38);
 }
 
 @compute @workgroup_size(WG)
@@ -64,7 +65,7 @@ fn main(
     var largest = 0.0;
     var squares = vec4<f32>(0.0);
     for (var col = 4u * lane; col < p.cols; col += 4u * WG) {
-        let z = inputs(row, col);
+        let z = within(inputs(row, col), col);
         largest = max(largest, largest_of(gains(col) * z));
         squares += (unit * z) * (unit * z);
     }

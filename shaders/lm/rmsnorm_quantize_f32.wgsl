@@ -19,7 +19,8 @@
 // Grid     one workgroup per row.
 // Moves    4 * (batch * cols + cols + 4 * batch * words + 4 * batch) bytes.
 // Does     7 * batch * cols operations (gain, absolute value, maximum, multiply, round; square, add).
-// Twin     reference::rmsnorm_quantize_f32 — codes equal unless the least maximum acts; norm and step within the rounding of a sum of cols squares.
+// Twin     reference::rmsnorm_quantize_f32 — codes equal unless the least maximum acts; norm and step within the
+//          rounding of a sum of cols squares.
 // Source   RMSNorm, arXiv 1910.07467, equation 4; BitNet b1.58, arXiv 2402.17764, section 2.
 
 override WG: u32 = 64u;
@@ -41,7 +42,7 @@ var<workgroup> sh_sum: array<i32, WG>;
 var<workgroup> sh_squares: array<f32, WG>;
 
 fn values(row: u32, col: u32) -> vec4<f32> {
-    return pinned(gains(col) * inputs(row, col), 3e38);
+    return pinned(gains(col) * within(inputs(row, col), col), 3e38);
 }
 
 @compute @workgroup_size(WG)
@@ -55,7 +56,7 @@ fn main(
     var largest = 0.0;
     var squares = vec4<f32>(0.0);
     for (var col = 4u * lane; col < p.cols; col += 4u * WG) {
-        let h = inputs(row, col);
+        let h = within(inputs(row, col), col);
         largest = max(largest, largest_of(gains(col) * h));
         squares += h * h;
     }

@@ -69,7 +69,7 @@ fn table(runs: &[Found]) -> String {
             shown(&run.path),
             saved(run).strftime("%Y-%m-%d %H:%M").to_string(),
             text(&run.about["data"]["name"]),
-            format!("{} {}", shape(&run.about), text(&run.about["config"]["precision"])),
+            run.network(),
             done(run),
             score(run),
             run.state.name().into(),
@@ -90,11 +90,12 @@ fn described(run: &Found) -> Value {
     })
 }
 
-/// The shape of a run's network: the widths of an MLP, the layers and the width of a transformer.
+/// The shape of the network of a run that describes itself like this: the widths of an MLP, or layers and width of a
+/// transformer.
 pub fn shape(about: &Value) -> String {
     if about["network"] == TRANSFORMER {
         let config = &about["config"];
-        return format!("{} layers of {}", config["layers"], config["width"]);
+        return format!("{} x {}", config["layers"], config["width"]);
     }
     let dims: Vec<String> = about["dims"].as_array().into_iter().flatten().map(Value::to_string).collect();
     dims.join("-")
@@ -114,7 +115,7 @@ fn saved(run: &Found) -> jiff::Zoned {
 
 /// The completed part of a run and its length: `3/20 epochs`, `360/1200 steps`.
 fn done(run: &Found) -> String {
-    if run.network() == TRANSFORMER {
+    if run.is_text() {
         return run.steps().map_or("-".into(), |[done, all]| format!("{done}/{all} steps"));
     }
     let all = run.about["config"]["epochs"].as_u64().map_or("-".into(), |all| all.to_string());

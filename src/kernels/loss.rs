@@ -2,6 +2,7 @@
 
 use super::{expect, matrix};
 use crate::gpu::{Cost, Dtype::*, Error, Gpu, Grid, Kernel, Op, Tensor, params};
+pub use crate::text::IGNORE;
 
 // --- softmax_xent ---------------------------------------------------------------------------------
 
@@ -117,9 +118,6 @@ pub fn scale_softmax_xent(
 }
 
 // --- xent_rows ------------------------------------------------------------------------------------
-
-/// The label of a row that does not count.
-pub const IGNORE: u32 = u32::MAX;
 
 params! { struct RowsParams { batch: u32, classes: u32, smoothing: f32, inverse_counted: f32 } }
 

@@ -199,12 +199,15 @@ impl Stack {
     fn forward_gated(&self, gate_up: &Product, of: &Stack, eps: f32) -> Product {
         let [gate, up] = gate_up.columns(&of.parts()).try_into().expect("two matrices");
         let z = relu2_gate(&gate, &up);
-        let (mut input, norm) = self.input(&z, eps);
-        if let (Input::Codes(_, step), Weights::Ternary(_, betas)) = (&gate_up.input, &of.weights) {
-            let (codes, _, step) =
-                relu2_gate_quantize(&gate_up.acc, step, [betas[0], betas[1]], &self.gain, eps);
-            input = Input::Codes(codes, step);
-        }
+        let (input, norm) = match (&gate_up.input, &of.weights) {
+            (Input::Codes(_, step), Weights::Ternary(_, betas)) => {
+                let betas = [betas[0], betas[1]];
+                let (codes, _, step) = relu2_gate_quantize(&gate_up.acc, step, betas, &self.gain, eps);
+                let (_, norm) = rmsnorm(&z, &self.gain, eps);
+                (Input::Codes(codes, step), norm)
+            }
+            _ => self.input(&z, eps),
+        };
         self.multiply(z, norm, input)
     }
 
@@ -518,5 +521,146 @@ impl Training {
             adamw(AdamW { beta1, beta2, eps, decay, now }, &clipped, value, m, v);
         }
         (rows.losses.iter().sum::<f32>() / counted as f32, norm)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::{Stream, uniform};
+
+    fn unit(tensor: u32, count: usize) -> Vec<f32> {
+        let x = uniform(7, Stream::Weights, tensor, count, 1.0);
+        let length = norm(&x) as f32;
+        x.iter().map(|x| x / length).collect()
+    }
+
+    fn norm(x: &[f32]) -> f64 {
+        x.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt()
+    }
+
+    /// The loss of a float network is smooth, so its change along a direction is the gradient's part in that direction.
+    #[test]
+    fn gradients_are_those_of_finite_differences() {
+        let config = Config {
+            layers: 2,
+            width: 24,
+            heads: 4,
+            kv_heads: 2,
+            ffn: 20,
+            vocabulary: 11,
+            theta: 1e4,
+            eps: 1e-5,
+            ternary: false,
+        };
+        let (sequences, tokens) = (2, 7);
+        let a = config.attention(sequences, tokens);
+        let ids: Vec<u32> = (0..14).map(|i| i * 5 % 11).collect();
+        let labels: Vec<u32> = (0..14).map(|i| if i == 6 { IGNORE } else { (i * 3 + 1) % 11 }).collect();
+        let value = |(i, p): (u32, Parameter)| {
+            let bound = if p.role == Role::Gain { 0.5 } else { 0.6 };
+            let offset = if p.role == Role::Gain { 1.0 } else { 0.0 };
+            let values = uniform(1, Stream::Weights, i, p.count(), bound);
+            (p.name.clone(), values.iter().map(|x| x + offset).collect())
+        };
+        let values: Tensors = (0..).zip(config.parameters()).map(value).collect();
+        let pass = |values: &Tensors| {
+            let network = Network::new(&config, values, &BTreeMap::new());
+            let pass = network.forward(&a, &ids, network.caches(&a));
+            let rows = xent_rows(&pass.logits, &labels, config.vocabulary, 0.1);
+            (rows.losses.iter().map(|&loss| f64::from(loss)).sum::<f64>() / 13.0, (network, pass, rows))
+        };
+        let (_, (network, at, rows)) = pass(&values);
+        let gradients = network.backward(&a, &ids, &at, &rows.dz);
+        assert!(gradients.keys().eq(values.keys()), "every parameter has a gradient");
+
+        for (name, gradient) in &gradients {
+            let length = norm(gradient);
+            let along = gradient.iter().map(|g| g / length as f32).collect();
+            let directions = [along, unit(1, gradient.len()), unit(2, gradient.len())];
+            for direction in directions {
+                const STEP: f32 = 4e-3;
+                let loss = |step: f32| {
+                    let mut moved = values.clone();
+                    let value = moved.get_mut(name).expect("a parameter");
+                    value.iter_mut().zip(&direction).for_each(|(x, d)| *x += step * d);
+                    pass(&moved).0
+                };
+                let change = (loss(STEP) - loss(-STEP)) / f64::from(2.0 * STEP);
+                let expected: f64 =
+                    gradient.iter().zip(&direction).map(|(&g, &d)| f64::from(g) * f64::from(d)).sum();
+                assert!(
+                    (change - expected).abs() <= 0.01 * length,
+                    "{name}: the loss changes by {change}, expected {expected} of a gradient as long as {length}"
+                );
+            }
+        }
+    }
+
+    /// What a ternary network takes from the integers of the gate is what its real values say.
+    #[test]
+    fn the_gate_of_integers_is_the_gate_of_real_values() {
+        let (n, f, eps) = (5, 37, 1e-5);
+        let mut acc: Vec<i32> =
+            uniform(3, Stream::Weights, 0, n * 2 * f, 900.0).iter().map(|&x| x as i32).collect();
+        // No gate of the first row is open. The second row is as large as integers of a large network are.
+        acc[..f].iter_mut().for_each(|gate| *gate = -gate.abs());
+        acc[2 * f..4 * f].iter_mut().for_each(|a| *a *= 350);
+        let step = [0.01, 0.002, 0.01, 1e-5, 0.3];
+        let betas = [0.02, 0.05];
+        let gain: Vec<f32> = uniform(3, Stream::Weights, 1, f, 0.4).iter().map(|x| x + 1.0).collect();
+        let dn = uniform(3, Stream::Weights, 2, n * f, 1.0);
+
+        let y = scale_parts(&acc, &step, &[f, f], &betas);
+        let product =
+            Product { x: Vec::new(), norm: Vec::new(), input: Input::Floats(Vec::new()), acc: Vec::new(), y };
+        let [gate, up] = product.columns(&[f, f]).try_into().expect("two parts");
+        let z = relu2_gate(&gate, &up);
+        let (codes, norm, code) = relu2_gate_quantize(&acc, &step, betas, &gain, eps);
+        let (real_codes, real_norm, real_code) = rmsnorm_quantize_f32(&z, &gain, eps);
+        let off = codes.q.iter().zip(&real_codes.q).filter(|(a, b)| a != b).count();
+        assert!(off <= 1, "{off} codes differ; one may, where it lies on the edge");
+        assert!(codes.q[..f].iter().all(|&q| q == 0) && codes.q[f..2 * f].iter().any(|&q| q.abs() == 127));
+        near(&code, &real_code, 1e-6);
+        let units: Vec<f32> = step.iter().map(|s| (s * betas[0]).powi(2) * (s * betas[1])).collect();
+        near(&norm.iter().zip(&units).map(|(norm, unit)| norm / unit).collect::<Vec<_>>(), &real_norm, 1e-6);
+
+        let (dy, scaled, dgain) = relu2_gate_backward(&acc, &step, &norm, &gain, betas, &dn);
+        let (dz, real_dgain) = rmsnorm_backward(&z, &gain, &real_norm, &dn);
+        let (dgate, dup) = relu2_gate_dx(&gate, &up, &dz);
+        let real_dy = side_by_side(&dgate, &dup, f);
+        for row in 0..n {
+            let row = row * 2 * f..(row + 1) * 2 * f;
+            near(&dy[row.clone()], &real_dy[row.clone()], 1e-5);
+            let real: Vec<f32> =
+                real_dy[row.clone()].iter().enumerate().map(|(i, dy)| betas[i / f] * dy).collect();
+            near(&scaled[row], &real, 1e-5);
+        }
+        near(&dgain, &real_dgain, 1e-5);
+    }
+
+    fn near(got: &[f32], want: &[f32], tolerance: f32) {
+        let largest = want.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
+        assert_eq!(got.len(), want.len());
+        for (got, want) in got.iter().zip(want) {
+            assert!(
+                (got - want).abs() <= tolerance * largest,
+                "{got} is not {want} within {tolerance} of {largest}"
+            );
+        }
+    }
+
+    /// Where every row counts, the rows together are the batch.
+    #[test]
+    fn rows_of_a_loss_are_its_batch() {
+        let (z, labels) = (uniform(5, Stream::Weights, 0, 6 * 9, 4.0), [8, 0, 3, 3, 7, 1]);
+        let (loss, dz, hits) = softmax_xent(&z, &labels, 0.1);
+        let rows = xent_rows(&z, &labels, 9, 0.1);
+        near(&[rows.losses.iter().sum()], &[loss], 1e-6);
+        near(&rows.dz, &dz, 1e-6);
+        assert_eq!(rows.hits.iter().sum::<u32>(), hits);
+        let ignored = xent_rows(&z, &[IGNORE; 6], 9, 0.1);
+        assert_eq!((ignored.losses, ignored.dz, ignored.hits), (vec![0.0; 6], vec![0.0; 54], vec![0; 6]));
+        near(&ignored.lse, &rows.lse, 0.0);
     }
 }

@@ -7,7 +7,8 @@ use std::time::SystemTime;
 use serde_json::Value;
 
 use super::folder::{MODEL, trained_in};
-use crate::store::{Checkpoint, FileError, MLP, Progress};
+use crate::model::{AnyShape, TRANSFORMER};
+use crate::store::{Checkpoint, FileError, Progress};
 
 /// The depth of the search in folders. The runs of a comparison are one level deeper than other runs.
 const DEPTH: usize = 2;
@@ -71,9 +72,9 @@ impl Found {
         Ok(Some(Found { path: folder.into(), changed, about, progress, state }))
     }
 
-    /// The name of its network, as in [`Arch::network`](crate::store::Arch::network).
-    pub fn network(&self) -> &str {
-        self.about["network"].as_str().unwrap_or(MLP)
+    /// Whether it is a run on a text.
+    pub fn is_text(&self) -> bool {
+        self.about["network"] == TRANSFORMER
     }
 
     /// Completed steps and planned steps, if it states them.
@@ -89,6 +90,19 @@ impl Found {
     /// Validation loss in nats after its last evaluation, for a run on a text.
     pub fn validation_loss(&self) -> Option<f64> {
         self.about["result"]["validation_loss"].as_f64()
+    }
+
+    /// The network in a few words: `784-256-128-10 ternary`.
+    pub fn network(&self) -> String {
+        let arch = Checkpoint::arch(&self.path.join(MODEL)).ok().flatten();
+        arch.and_then(|arch| AnyShape::of(&arch).ok()).map_or_else(
+            || {
+                let dims: Vec<String> = self.dims().iter().map(u64::to_string).collect();
+                let precision = self.about["config"]["precision"].as_str().unwrap_or("-");
+                format!("{} {precision}", dims.join("-"))
+            },
+            |shape| shape.to_string(),
+        )
     }
 
     /// The widths of an MLP: inputs, hidden layers, classes. It is empty for another network.

@@ -112,7 +112,9 @@ impl Evaluator {
             ops.extend(pass.loss);
             Ok(ops)
         };
-        let mut batch = (BATCH / network.rows()).clamp(1, source.items());
+        // An item may have many labels, and each has a row of every tensor.
+        let each = source.labels().div_ceil(source.items());
+        let mut batch = (BATCH / each).clamp(1, source.items());
         // The largest batch that the adapter can bind. The number is halved until it fits.
         while let Err(error) = step(batch) {
             match error {
