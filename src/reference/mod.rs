@@ -1,9 +1,9 @@
 //! The CPU twin of every kernel, plain and slow: the pages that teach the whole engine. Never imports `gpu` or
 //! `kernels`; tests put both sides together.
 //!
-//! The rooms stand in the order of a step: a batch, floats that become codes, products, norms, gates, embedding and
-//! attention of a language model, the loss, the optimizer; then whole networks. Forward and backward of one operation
-//! stand in one room. Matrices are row-major slices; every length is given or follows from one that is.
+//! A file holds one part of a training step, forward and backward. In the order of a step: `batch`, `embedding`,
+//! `quantize`, `product`, `norm`, `attention`, `gate`, `loss`, `optimizer`. Two files hold whole networks: `mlp` and
+//! [`transformer`]. Matrices are row-major slices; every length is given or follows from one that is.
 
 mod attention;
 mod batch;
@@ -15,6 +15,7 @@ mod norm;
 mod optimizer;
 mod product;
 mod quantize;
+pub mod transformer;
 
 pub use attention::*;
 pub use batch::*;

@@ -1,0 +1,666 @@
+//! A transformer language model whose matrices are ternary, or floats for comparison: forward, backward and a step of
+//! training. The layer is that of BitNet b1.58 2B4T (arXiv 2504.12285). Any shape will do here.
+//!
+//! A layer is four times the same thing, a [`Stack`]: RMSNorm, then one or several matrices that read its output. Between
+//! them stand the rotary positions, the attention and the gate:
+//!
+//! ```text
+//! q|k|v   = qkv(h)                 q, k turned by their positions
+//! mid     = h + o(attention(q, k, v))
+//! gate|up = gate_up(mid)
+//! y       = mid + down(relu(gate)^2 up)
+//! ```
+//!
+//! The embedding gives the first `h`. After the last layer, `logits = RMSNorm(h) E^T` with the same embedding `E`.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::parameter::{Parameter, Role};
+use crate::rotary::rope_table;
+use crate::ternary::Packed;
+
+/// The constants of a network.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Number of layers.
+    pub layers: usize,
+    /// Values of a token between the layers.
+    pub width: usize,
+    /// Heads of queries.
+    pub heads: usize,
+    /// Heads of keys and of values.
+    pub kv_heads: usize,
+    /// Values of a token inside the gate.
+    pub ffn: usize,
+    /// Number of tokens that there are.
+    pub vocabulary: usize,
+    /// Base of the angles of positions.
+    pub theta: f64,
+    /// Under the root of every RMSNorm.
+    pub eps: f32,
+    /// Whether the matrices compute with trits. If not, this is the float network of the same shape.
+    pub ternary: bool,
+}
+
+/// Values of parameters, or gradients of them, by name.
+pub type Tensors = BTreeMap<String, Vec<f32>>;
+
+impl Config {
+    /// Values of a head.
+    pub fn head_width(&self) -> usize {
+        self.width / self.heads
+    }
+
+    /// How whole sequences lie, as in training.
+    pub fn attention(&self, sequences: usize, tokens: usize) -> Attention {
+        Attention::whole(sequences, tokens, [self.heads, self.kv_heads, self.head_width()])
+    }
+
+    /// The parameters by Hugging Face's names.
+    pub fn parameters(&self) -> Vec<Parameter> {
+        let stacks =
+            (0..self.layers).flat_map(|layer| self.stacks(&format!("model.layers.{layer}.")).concat());
+        let [embedding, gain] = self.ends();
+        [embedding].into_iter().chain(stacks).chain([gain]).collect()
+    }
+
+    /// The parameters of a layer whose names begin with `prefix`.
+    pub fn layer(&self, prefix: &str) -> Vec<Parameter> {
+        self.stacks(prefix).concat()
+    }
+
+    /// The embedding, which is the head as well, and the last gain.
+    fn ends(&self) -> [Parameter; 2] {
+        [
+            Parameter::new("model.embed_tokens.weight", &[self.vocabulary, self.width], Role::Float),
+            Parameter::new("model.norm.weight", &[self.width], Role::Gain),
+        ]
+    }
+
+    /// The four stacks of a layer whose names begin with `prefix`: of each the gain, then the matrices.
+    fn stacks(&self, prefix: &str) -> [Vec<Parameter>; 4] {
+        let Config { width, ffn, .. } = *self;
+        let [queries, keys] = [self.heads, self.kv_heads].map(|heads| heads * self.head_width());
+        let role = if self.ternary { Role::Ternary } else { Role::Float };
+        let stack = |gain: &str, cols: usize, matrices: &[(&str, usize)]| {
+            let gain = Parameter::new(format!("{prefix}{gain}.weight"), &[cols], Role::Gain);
+            let matrix = |&(name, rows): &(&str, usize)| {
+                Parameter::new(format!("{prefix}{name}.weight"), &[rows, cols], role)
+            };
+            [gain].into_iter().chain(matrices.iter().map(matrix)).collect()
+        };
+        let qkv = [("self_attn.q_proj", queries), ("self_attn.k_proj", keys), ("self_attn.v_proj", keys)];
+        [
+            stack("input_layernorm", width, &qkv),
+            stack("self_attn.attn_sub_norm", queries, &[("self_attn.o_proj", width)]),
+            stack("post_attention_layernorm", width, &[("mlp.gate_proj", ffn), ("mlp.up_proj", ffn)]),
+            stack("mlp.ffn_sub_norm", ffn, &[("mlp.down_proj", width)]),
+        ]
+    }
+}
+
+// --- a stack ---------------------------------------------------------------------------------------
+
+/// RMSNorm, and the matrices `[rows_i, cols]` that read its output, one below the other: `y [n, rows] = RMSNorm(x) W^T`,
+/// whose columns are those of each matrix side by side.
+#[derive(Clone, Debug)]
+pub struct Stack {
+    /// The gain, then the matrices.
+    parameters: Vec<Parameter>,
+    gain: Vec<f32>,
+    weights: Weights,
+}
+
+#[derive(Clone, Debug)]
+enum Weights {
+    /// The trits of all matrices as one, and what a trit of each is worth.
+    Ternary(Packed, Vec<f32>),
+    Float(Vec<f32>),
+}
+
+/// Rows as the matrices read them.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Input {
+    /// Codes, and the real value of a code in each row.
+    Codes(Int8, Vec<f32>),
+    /// What RMSNorm gave.
+    Floats(Vec<f32>),
+}
+
+/// What a stack makes of its rows, kept for the way back.
+#[derive(Clone, Debug)]
+pub struct Product {
+    /// `[n, cols]`: the rows that were read.
+    pub x: Vec<f32>,
+    /// `[n]`: RMSNorm's factor of each row, `1 / sqrt(mean x^2 + eps)`.
+    pub norm: Vec<f32>,
+    /// The rows after RMSNorm.
+    pub input: Input,
+    /// `[n, rows]`: the accumulators; none in a float network.
+    pub acc: Vec<i32>,
+    /// `[n, rows]`: the product in real values.
+    pub y: Vec<f32>,
+}
+
+impl Stack {
+    /// From values by name. A matrix is quantised, unless its trits are stored.
+    fn new(parameters: Vec<Parameter>, values: &Tensors, stored: &BTreeMap<String, Packed>) -> Stack {
+        let (gain, matrices) = (&parameters[0], &parameters[1..]);
+        let float = |p: &Parameter| {
+            let found = values.get(&p.name).unwrap_or_else(|| panic!("no values of {}", p.name));
+            assert_eq!(found.len(), p.count(), "values of {}", p.name);
+            &found[..]
+        };
+        let weights = if matrices[0].role == Role::Ternary {
+            let quantize = |p: &Parameter| {
+                let [rows, cols] = p.matrix();
+                let fresh = || quantize_weights(float(p), absmean(float(p)), rows, cols);
+                stored.get(&p.name).cloned().unwrap_or_else(fresh)
+            };
+            let packed: Vec<Packed> = matrices.iter().map(quantize).collect();
+            let trits: Vec<i8> = packed.iter().flat_map(Packed::unpack).collect();
+            let (rows, cols) = (packed.iter().map(|packed| packed.rows).sum(), gain.count());
+            let betas = packed.iter().map(|packed| packed.scale).collect();
+            Weights::Ternary(Packed::pack(&trits, rows, cols, 1.0), betas)
+        } else {
+            Weights::Float(matrices.iter().flat_map(float).copied().collect())
+        };
+        Stack { gain: float(gain).to_vec(), parameters, weights }
+    }
+
+    /// Rows of each matrix.
+    fn parts(&self) -> Vec<usize> {
+        self.parameters[1..].iter().map(|p| p.matrix()[0]).collect()
+    }
+
+    /// RMSNorm of rows `x [n, cols]`, quantised where the matrices are ternary; and its factor of each row.
+    pub fn input(&self, x: &[f32], eps: f32) -> (Input, Vec<f32>) {
+        match self.weights {
+            Weights::Ternary(..) => {
+                let (codes, norm, step) = rmsnorm_quantize_f32(x, &self.gain, eps);
+                (Input::Codes(codes, step), norm)
+            }
+            Weights::Float(..) => {
+                let (y, norm) = rmsnorm(x, &self.gain, eps);
+                (Input::Floats(y), norm)
+            }
+        }
+    }
+
+    /// The product of rows `x [n, cols]`.
+    pub fn forward(&self, x: Vec<f32>, eps: f32) -> Product {
+        let (input, norm) = self.input(&x, eps);
+        self.multiply(x, norm, input)
+    }
+
+    /// The product of `relu(gate)^2 up`, gate|up being the product of another stack. The codes come from its integers:
+    /// this half of a layer is exact.
+    fn forward_gated(&self, gate_up: &Product, of: &Stack, eps: f32) -> Product {
+        let [gate, up] = gate_up.columns(&of.parts()).try_into().expect("two matrices");
+        let z = relu2_gate(&gate, &up);
+        let (input, norm) = match (&gate_up.input, &of.weights) {
+            (Input::Codes(_, step), Weights::Ternary(_, betas)) => {
+                let betas = [betas[0], betas[1]];
+                let (codes, _, step) = relu2_gate_quantize(&gate_up.acc, step, betas, &self.gain, eps);
+                let (_, norm) = rmsnorm(&z, &self.gain, eps);
+                (Input::Codes(codes, step), norm)
+            }
+            _ => self.input(&z, eps),
+        };
+        self.multiply(z, norm, input)
+    }
+
+    fn multiply(&self, x: Vec<f32>, norm: Vec<f32>, input: Input) -> Product {
+        let (acc, y) = match (&self.weights, &input) {
+            (Weights::Ternary(packed, betas), Input::Codes(codes, step)) => {
+                let acc = matmul_ternary(&codes.q, packed);
+                let y = scale_parts(&acc, step, &self.parts(), betas);
+                (acc, y)
+            }
+            (Weights::Float(w), Input::Floats(x)) => (Vec::new(), matmul_f32(x, w, self.gain.len())),
+            _ => panic!("trits read codes, and floats read floats"),
+        };
+        Product { x, norm, input, acc, y }
+    }
+
+    /// From `dy [n, rows]` the gradient of the rows that were read, straight through both quantisers; those of the
+    /// parameters go to `gradients`.
+    fn backward(&self, product: &Product, dy: &[f32], gradients: &mut Tensors) -> Vec<f32> {
+        let parts = self.parts();
+        let (dn, dw) = match (&self.weights, &product.input) {
+            (Weights::Ternary(packed, betas), Input::Codes(codes, step)) => (
+                matmul_ternary_dx(packed, &scale_gradients(dy, &parts, betas)),
+                matmul_ternary_dw(dy, step, &codes.q),
+            ),
+            (Weights::Float(w), Input::Floats(x)) => (
+                matmul_f32_dx(w, dy, [parts.iter().sum(), self.gain.len()]),
+                matmul_f32_dw(dy, x, product.norm.len()),
+            ),
+            _ => panic!("trits read codes, and floats read floats"),
+        };
+        let (dx, dgain) = rmsnorm_backward(&product.x, &self.gain, &product.norm, &dn);
+        let mut dw = &dw[..];
+        for p in &self.parameters[1..] {
+            let (own, rest) = dw.split_at(p.count());
+            gradients.insert(p.name.clone(), own.to_vec());
+            dw = rest;
+        }
+        gradients.insert(self.parameters[0].name.clone(), dgain);
+        dx
+    }
+}
+
+impl Product {
+    /// `y` by matrices.
+    fn columns(&self, parts: &[usize]) -> Vec<Vec<f32>> {
+        let mut columns = vec![Vec::new(); parts.len()];
+        for row in self.y.chunks_exact(parts.iter().sum()) {
+            let mut row = row.iter();
+            for (column, &cols) in columns.iter_mut().zip(parts) {
+                column.extend(row.by_ref().take(cols));
+            }
+        }
+        columns
+    }
+}
+
+/// `[n, 2 cols]` of two matrices `[n, cols]`.
+fn side_by_side(left: &[f32], right: &[f32], cols: usize) -> Vec<f32> {
+    left.chunks_exact(cols).zip(right.chunks_exact(cols)).flat_map(|rows| [rows.0, rows.1].concat()).collect()
+}
+
+// --- a layer ---------------------------------------------------------------------------------------
+
+/// One layer.
+#[derive(Clone, Debug)]
+pub struct Block {
+    /// Queries, keys and values.
+    pub qkv: Stack,
+    /// What the attention gives to the residual stream.
+    pub o: Stack,
+    /// Both sides of the gate.
+    pub gate_up: Stack,
+    /// What the gate gives to the residual stream.
+    pub down: Stack,
+}
+
+/// Keys and values of a layer, see [`Attention`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cache {
+    /// Keys, turned by their positions.
+    pub k: Vec<f32>,
+    /// Values.
+    pub v: Vec<f32>,
+}
+
+impl Cache {
+    /// Room for all that `a` sees.
+    pub fn new(a: &Attention) -> Cache {
+        Cache { k: vec![0.0; a.cache()], v: vec![0.0; a.cache()] }
+    }
+}
+
+/// What a layer makes of its rows, kept for the way back.
+#[derive(Clone, Debug)]
+pub struct BlockPass {
+    /// Its `x` is `h`, the rows that the layer was given.
+    pub qkv: Product,
+    /// Queries, turned by their positions.
+    pub q: Vec<f32>,
+    /// Keys and values.
+    pub cache: Cache,
+    /// `ln sum exp` of the scores of each head.
+    pub lse: Vec<f32>,
+    /// Its `x` is what the attention gave.
+    pub o: Product,
+    /// Its `x` is `mid`.
+    pub gate_up: Product,
+    /// Its `x` is `relu(gate)^2 up`.
+    pub down: Product,
+    /// `[n, width]`: the rows that the layer gives.
+    pub y: Vec<f32>,
+}
+
+impl Block {
+    /// The layer whose parameters' names begin with `prefix`, from values by name; matrices whose trits are `stored` are
+    /// not quantised.
+    pub fn new(config: &Config, prefix: &str, values: &Tensors, stored: &BTreeMap<String, Packed>) -> Block {
+        let [qkv, o, gate_up, down] = config.stacks(prefix).map(|stack| Stack::new(stack, values, stored));
+        Block { qkv, o, gate_up, down }
+    }
+
+    /// Rows `h [n, width]` through the layer. `table` has a row for each position that `a` has; `cache` holds what came
+    /// before.
+    pub fn forward(
+        &self,
+        a: &Attention,
+        table: &[f32],
+        eps: f32,
+        h: Vec<f32>,
+        mut cache: Cache,
+    ) -> BlockPass {
+        let qkv = self.qkv.forward(h, eps);
+        let q = rope(a, &qkv.y, table, &mut cache.k, &mut cache.v);
+        let (attended, lse) = attention(a, &q, &cache.k, &cache.v);
+        let o = self.o.forward(attended, eps);
+        let gate_up = self.gate_up.forward(residual_f32(&qkv.x, &o.y), eps);
+        let down = self.down.forward_gated(&gate_up, &self.gate_up, eps);
+        let y = residual_f32(&gate_up.x, &down.y);
+        BlockPass { qkv, q, cache, lse, o, gate_up, down, y }
+    }
+
+    /// From `dy [n, width]` the gradient of `h`; those of the parameters go to `gradients`.
+    pub fn backward(
+        &self,
+        a: &Attention,
+        table: &[f32],
+        pass: &BlockPass,
+        dy: &[f32],
+        gradients: &mut Tensors,
+    ) -> Vec<f32> {
+        let dz = self.down.backward(&pass.down, dy, gradients);
+        let [gate, up] = pass.gate_up.columns(&self.gate_up.parts()).try_into().expect("two matrices");
+        let (dgate, dup) = relu2_gate_dx(&gate, &up, &dz);
+        let dgate_up = side_by_side(&dgate, &dup, self.down.gain.len());
+        let dmid = residual_f32(dy, &self.gate_up.backward(&pass.gate_up, &dgate_up, gradients));
+
+        let dout = self.o.backward(&pass.o, &dmid, gradients);
+        let Cache { k, v } = &pass.cache;
+        let (dq, delta) = attention_dq(a, &pass.q, k, v, &pass.o.x, &pass.lse, &dout);
+        let (dk, dv) = attention_dkv(a, &pass.q, k, v, &pass.lse, &delta, &dout);
+        let dqkv = rope_backward(a, &dq, &dk, &dv, table);
+        residual_f32(&dmid, &self.qkv.backward(&pass.qkv, &dqkv, gradients))
+    }
+}
+
+// --- a network -------------------------------------------------------------------------------------
+
+/// A whole network.
+#[derive(Clone, Debug)]
+pub struct Network {
+    /// Its constants.
+    pub config: Config,
+    /// `[vocabulary, width]`: the embedding, which is the head as well.
+    pub embedding: Vec<f32>,
+    /// Its layers.
+    pub blocks: Vec<Block>,
+    /// `[width]`: the gain of the last norm.
+    pub gain: Vec<f32>,
+}
+
+/// What a network makes of tokens, kept for the way back.
+#[derive(Clone, Debug)]
+pub struct Pass {
+    /// By layers.
+    pub blocks: Vec<BlockPass>,
+    /// `[n, width]`: what the last layer gives.
+    pub h: Vec<f32>,
+    /// `[n]`: the factor of the last norm.
+    pub norm: Vec<f32>,
+    /// `[n, width]`: what the last norm gives.
+    pub normed: Vec<f32>,
+    /// `[n, vocabulary]`.
+    pub logits: Vec<f32>,
+}
+
+impl Network {
+    /// From values by name; matrices whose trits are `stored` are not quantised.
+    pub fn new(config: &Config, values: &Tensors, stored: &BTreeMap<String, Packed>) -> Network {
+        let block = |layer| Block::new(config, &format!("model.layers.{layer}."), values, stored);
+        let [embedding, gain] = config.ends().map(|p| values[&p.name].clone());
+        Network { config: config.clone(), embedding, blocks: (0..config.layers).map(block).collect(), gain }
+    }
+
+    /// Tokens `ids [n]` through the network. `caches` hold what came before, layer by layer.
+    pub fn forward(&self, a: &Attention, ids: &[u32], caches: Vec<Cache>) -> Pass {
+        let Config { width, theta, eps, .. } = self.config;
+        let table = rope_table(0..a.first + a.tokens, a.width, theta);
+        let mut h = embed_gather(ids, &self.embedding, width);
+        let mut blocks = Vec::new();
+        for (block, cache) in self.blocks.iter().zip(caches) {
+            let pass = block.forward(a, &table, eps, h, cache);
+            h = pass.y.clone();
+            blocks.push(pass);
+        }
+        let (normed, norm) = rmsnorm(&h, &self.gain, eps);
+        let logits = matmul_f32(&normed, &self.embedding, width);
+        Pass { blocks, h, norm, normed, logits }
+    }
+
+    /// Caches with room for all that `a` sees.
+    pub fn caches(&self, a: &Attention) -> Vec<Cache> {
+        vec![Cache::new(a); self.blocks.len()]
+    }
+
+    /// From `dlogits [n, vocabulary]` the gradients of all parameters.
+    pub fn backward(&self, a: &Attention, ids: &[u32], pass: &Pass, dlogits: &[f32]) -> Tensors {
+        let Config { vocabulary, width, theta, .. } = self.config;
+        let table = rope_table(0..a.first + a.tokens, a.width, theta);
+        let mut gradients = Tensors::new();
+        let mut dembedding = matmul_f32_dw(dlogits, &pass.normed, ids.len());
+        let dnormed = matmul_f32_dx(&self.embedding, dlogits, [vocabulary, width]);
+        let (mut dh, dgain) = rmsnorm_backward(&pass.h, &self.gain, &pass.norm, &dnormed);
+        for (block, pass) in self.blocks.iter().zip(&pass.blocks).rev() {
+            dh = block.backward(a, &table, pass, &dh, &mut gradients);
+        }
+        // The embedding is used twice, and its gradient has two parts.
+        embed_grad(ids, &dh, width, &mut dembedding);
+        let [embedding, gain] = self.config.ends();
+        gradients.insert(embedding.name, dembedding);
+        gradients.insert(gain.name, dgain);
+        gradients
+    }
+}
+
+// --- training --------------------------------------------------------------------------------------
+
+/// What stays the same over all steps of a training run.
+#[derive(Clone, Copy, Debug)]
+pub struct Recipe {
+    /// Decay of the first moment.
+    pub beta1: f32,
+    /// Decay of the second moment.
+    pub beta2: f32,
+    /// Added to the root of the second moment.
+    pub eps: f32,
+    /// The largest norm that the gradient of all parameters together may have.
+    pub most: f32,
+}
+
+/// A network that learns.
+#[derive(Clone, Debug)]
+pub struct Training {
+    config: Config,
+    recipe: Recipe,
+    /// Values of the parameters.
+    pub values: Tensors,
+    /// First and second moments.
+    moments: [Tensors; 2],
+    steps: i32,
+}
+
+impl Training {
+    /// From initial values.
+    pub fn new(config: &Config, recipe: Recipe, values: Tensors) -> Training {
+        let zeros: Tensors =
+            values.iter().map(|(name, values)| (name.clone(), vec![0.0; values.len()])).collect();
+        Training { config: config.clone(), recipe, values, moments: [zeros.clone(), zeros], steps: 0 }
+    }
+
+    /// One step on `sequences` of tokens `ids [n]` with the tokens that follow them, `labels [n]`. Matrices and the
+    /// embedding decay, gains do not. Returns the mean loss before the update and the norm of the gradient before
+    /// clipping.
+    pub fn step(
+        &mut self,
+        rate: f64,
+        decay: f32,
+        sequences: usize,
+        ids: &[u32],
+        labels: &[u32],
+    ) -> (f32, f32) {
+        let a = self.config.attention(sequences, ids.len() / sequences);
+        let network = Network::new(&self.config, &self.values, &BTreeMap::new());
+        let pass = network.forward(&a, ids, network.caches(&a));
+        let rows = xent_rows(&pass.logits, labels, self.config.vocabulary, 0.0);
+        let counted = labels.iter().filter(|&&label| label != IGNORE).count();
+        let gradients = network.backward(&a, ids, &pass, &rows.dz);
+
+        let squares: Vec<f32> = gradients.values().flat_map(|gradient| square_sums(gradient)).collect();
+        let [factor, norm] = clip_factor(&squares, self.recipe.most);
+        self.steps += 1;
+        let Recipe { beta1, beta2, eps, .. } = self.recipe;
+        let correction = |beta: f32| 1.0 - f64::from(beta).powi(self.steps);
+        let now = [rate, 1.0 / correction(beta1), 1.0 / correction(beta2).sqrt()].map(|x| x as f32);
+        for Parameter { name, role, .. } in self.config.parameters() {
+            let decay = if role == Role::Gain { 0.0 } else { decay };
+            let clipped: Vec<f32> = gradients[&name].iter().map(|gradient| factor * gradient).collect();
+            let [m, v] = &mut self.moments;
+            let [value, m, v] = [&mut self.values, m, v]
+                .map(|tensors| tensors.get_mut(&name).expect("every parameter has values"));
+            adamw(AdamW { beta1, beta2, eps, decay, now }, &clipped, value, m, v);
+        }
+        (rows.losses.iter().sum::<f32>() / counted as f32, norm)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::{Stream, uniform};
+
+    fn unit(tensor: u32, count: usize) -> Vec<f32> {
+        let x = uniform(7, Stream::Weights, tensor, count, 1.0);
+        let length = norm(&x) as f32;
+        x.iter().map(|x| x / length).collect()
+    }
+
+    fn norm(x: &[f32]) -> f64 {
+        x.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt()
+    }
+
+    /// The loss of a float network is smooth, so its change along a direction is the gradient's part in that direction.
+    #[test]
+    fn gradients_are_those_of_finite_differences() {
+        let config = Config {
+            layers: 2,
+            width: 24,
+            heads: 4,
+            kv_heads: 2,
+            ffn: 20,
+            vocabulary: 11,
+            theta: 1e4,
+            eps: 1e-5,
+            ternary: false,
+        };
+        let (sequences, tokens) = (2, 7);
+        let a = config.attention(sequences, tokens);
+        let ids: Vec<u32> = (0..14).map(|i| i * 5 % 11).collect();
+        let labels: Vec<u32> = (0..14).map(|i| if i == 6 { IGNORE } else { (i * 3 + 1) % 11 }).collect();
+        let value = |(i, p): (u32, Parameter)| {
+            let bound = if p.role == Role::Gain { 0.5 } else { 0.6 };
+            let offset = if p.role == Role::Gain { 1.0 } else { 0.0 };
+            let values = uniform(1, Stream::Weights, i, p.count(), bound);
+            (p.name.clone(), values.iter().map(|x| x + offset).collect())
+        };
+        let values: Tensors = (0..).zip(config.parameters()).map(value).collect();
+        let pass = |values: &Tensors| {
+            let network = Network::new(&config, values, &BTreeMap::new());
+            let pass = network.forward(&a, &ids, network.caches(&a));
+            let rows = xent_rows(&pass.logits, &labels, config.vocabulary, 0.1);
+            (rows.losses.iter().map(|&loss| f64::from(loss)).sum::<f64>() / 13.0, (network, pass, rows))
+        };
+        let (_, (network, at, rows)) = pass(&values);
+        let gradients = network.backward(&a, &ids, &at, &rows.dz);
+        assert!(gradients.keys().eq(values.keys()), "every parameter has a gradient");
+
+        for (name, gradient) in &gradients {
+            let length = norm(gradient);
+            let along = gradient.iter().map(|g| g / length as f32).collect();
+            let directions = [along, unit(1, gradient.len()), unit(2, gradient.len())];
+            for direction in directions {
+                const STEP: f32 = 4e-3;
+                let loss = |step: f32| {
+                    let mut moved = values.clone();
+                    let value = moved.get_mut(name).expect("a parameter");
+                    value.iter_mut().zip(&direction).for_each(|(x, d)| *x += step * d);
+                    pass(&moved).0
+                };
+                let change = (loss(STEP) - loss(-STEP)) / f64::from(2.0 * STEP);
+                let expected: f64 =
+                    gradient.iter().zip(&direction).map(|(&g, &d)| f64::from(g) * f64::from(d)).sum();
+                assert!(
+                    (change - expected).abs() <= 0.01 * length,
+                    "{name}: the loss changes by {change}, expected {expected} of a gradient as long as {length}"
+                );
+            }
+        }
+    }
+
+    /// What a ternary network takes from the integers of the gate is what its real values say.
+    #[test]
+    fn the_gate_of_integers_is_the_gate_of_real_values() {
+        let (n, f, eps) = (5, 37, 1e-5);
+        let mut acc: Vec<i32> =
+            uniform(3, Stream::Weights, 0, n * 2 * f, 900.0).iter().map(|&x| x as i32).collect();
+        // No gate of the first row is open. The second row is as large as integers of a large network are.
+        acc[..f].iter_mut().for_each(|gate| *gate = -gate.abs());
+        acc[2 * f..4 * f].iter_mut().for_each(|a| *a *= 350);
+        let step = [0.01, 0.002, 0.01, 1e-5, 0.3];
+        let betas = [0.02, 0.05];
+        let gain: Vec<f32> = uniform(3, Stream::Weights, 1, f, 0.4).iter().map(|x| x + 1.0).collect();
+        let dn = uniform(3, Stream::Weights, 2, n * f, 1.0);
+
+        let y = scale_parts(&acc, &step, &[f, f], &betas);
+        let product =
+            Product { x: Vec::new(), norm: Vec::new(), input: Input::Floats(Vec::new()), acc: Vec::new(), y };
+        let [gate, up] = product.columns(&[f, f]).try_into().expect("two parts");
+        let z = relu2_gate(&gate, &up);
+        let (codes, norm, code) = relu2_gate_quantize(&acc, &step, betas, &gain, eps);
+        let (real_codes, real_norm, real_code) = rmsnorm_quantize_f32(&z, &gain, eps);
+        let off = codes.q.iter().zip(&real_codes.q).filter(|(a, b)| a != b).count();
+        assert!(off <= 1, "{off} codes differ; one may, where it lies on the edge");
+        assert!(codes.q[..f].iter().all(|&q| q == 0) && codes.q[f..2 * f].iter().any(|&q| q.abs() == 127));
+        near(&code, &real_code, 1e-6);
+        let units: Vec<f32> = step.iter().map(|s| (s * betas[0]).powi(2) * (s * betas[1])).collect();
+        near(&norm.iter().zip(&units).map(|(norm, unit)| norm / unit).collect::<Vec<_>>(), &real_norm, 1e-6);
+
+        let (dy, scaled, dgain) = relu2_gate_backward(&acc, &step, &norm, &gain, betas, &dn);
+        let (dz, real_dgain) = rmsnorm_backward(&z, &gain, &real_norm, &dn);
+        let (dgate, dup) = relu2_gate_dx(&gate, &up, &dz);
+        let real_dy = side_by_side(&dgate, &dup, f);
+        for row in 0..n {
+            let row = row * 2 * f..(row + 1) * 2 * f;
+            near(&dy[row.clone()], &real_dy[row.clone()], 1e-5);
+            let real: Vec<f32> =
+                real_dy[row.clone()].iter().enumerate().map(|(i, dy)| betas[i / f] * dy).collect();
+            near(&scaled[row], &real, 1e-5);
+        }
+        near(&dgain, &real_dgain, 1e-5);
+    }
+
+    fn near(got: &[f32], want: &[f32], tolerance: f32) {
+        let largest = want.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
+        assert_eq!(got.len(), want.len());
+        for (got, want) in got.iter().zip(want) {
+            assert!(
+                (got - want).abs() <= tolerance * largest,
+                "{got} is not {want} within {tolerance} of {largest}"
+            );
+        }
+    }
+
+    /// Where every row counts, the rows together are the batch.
+    #[test]
+    fn rows_of_a_loss_are_its_batch() {
+        let (z, labels) = (uniform(5, Stream::Weights, 0, 6 * 9, 4.0), [8, 0, 3, 3, 7, 1]);
+        let (loss, dz, hits) = softmax_xent(&z, &labels, 0.1);
+        let rows = xent_rows(&z, &labels, 9, 0.1);
+        near(&[rows.losses.iter().sum()], &[loss], 1e-6);
+        near(&rows.dz, &dz, 1e-6);
+        assert_eq!(rows.hits.iter().sum::<u32>(), hits);
+        let ignored = xent_rows(&z, &[IGNORE; 6], 9, 0.1);
+        assert_eq!((ignored.losses, ignored.dz, ignored.hits), (vec![0.0; 6], vec![0.0; 54], vec![0; 6]));
+        near(&ignored.lse, &rows.lse, 0.0);
+    }
+}
