@@ -544,11 +544,8 @@ fn softmax_xent(case: &Case, side: &dyn Side) -> Outcome {
 
 /// AdamW's constants, and learning rate and weight decay of every step.
 fn hyperparameters(case: &Case) -> Result<(AdamW, [f64; 2]), String> {
-    let adamw = AdamW {
-        beta1: case.number("beta1")?,
-        beta2: case.number("beta2")?,
-        eps: case.number("eps")?,
-    };
+    let adamw =
+        AdamW { beta1: case.number("beta1")?, beta2: case.number("beta2")?, eps: case.number("eps")? };
     Ok((adamw, [case.number("lr")?, case.number("weight_decay")?]))
 }
 

@@ -5,12 +5,14 @@ mod common;
 
 use std::cell::Cell;
 
+use common::attention::*;
 use common::dawn::dawn;
 use common::*;
 use sterna::augment::Distortion;
 use sterna::gpu::{Dtype::*, Gpu, Kernel, Op, Tensor, Tuning};
-use sterna::kernels::{self, Factors, Stack, Totals, Trainable};
-use sterna::reference::{self, Int8};
+use sterna::kernels::{self, Factors, GateFactors, Heads, Sequences, Stack, Totals, Trainable};
+use sterna::reference::{self, Attention, Int8};
+use sterna::rotary::rope_table;
 use sterna::ternary::{self, Base3, Bitplanes, Packed};
 
 /// What a test body returns: nothing, or the first difference in one sentence.
@@ -56,6 +58,8 @@ operations! {
     dequantize_weights
     quantize_activations
     rmsnorm_quantize
+    rmsnorm_quantize_f32
+    relu2_gate_quantize
     matmul_ternary
     gemv_ternary
     gemv_ternary_addsub
@@ -66,23 +70,40 @@ operations! {
     gemv_i8
     scale_rows
     descale_rows
+    residual
+    residual_f32
     relu
+    relu2_gate
     rmsnorm
     matmul_f32
     matmul_f16
     gemv_f32
     gemv_f16
+    embed_gather
+    rope
+    rope_ternary
+    attention
     softmax_xent
     scale_softmax_xent
+    xent_rows
+    xent_totals
     matmul_ternary_dx
     matmul_ternary_dw
+    relu2_gate_backward
+    rmsnorm_backward
     rmsnorm_relu_backward
     rmsnorm_relu_dgain
     relu_dx
+    relu2_gate_dx
     matmul_f32_dx
     matmul_f32_dw
     rmsnorm_dx
     rmsnorm_dgain
+    attention_dq
+    attention_dkv
+    rope_backward
+    rope_backward_ternary
+    embed_grad
     square_sums
     clip_factor
     adamw
@@ -603,6 +624,162 @@ fn rmsnorm_quantize(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
     Ok(())
 }
 
+/// `[batch, cols]` of rows of a language model: 344 and 688 are no multiples of 64, 6912 is 2B4T's; and a folded grid.
+const MODEL_ROWS: [[usize; 2]; 8] =
+    [[1, 16], [3, 17], [33, 65], [257, 130], [3, 344], [33, 688], [7, 6912], [66_000, 3]];
+
+/// Where the least maximum of RMSNorm's output acts on a row of `g = gain x`, or nearly so: the norm, which is not exact,
+/// then reaches the codes.
+fn least_acts(g: &[f32], norm: f32) -> bool {
+    let largest = g.iter().fold(0.0f32, |largest, g| largest.max(g.abs()));
+    1.001 * ternary::LEAST >= largest * norm
+}
+
+/// Int8 activations of `g`, rows of `cols`, equal the twin's; where the least maximum acts they are those of a scale that
+/// is off by so many roundings.
+fn normed_int8(
+    gpu: &Gpu,
+    got: &kernels::Int8Tensor,
+    g: &[f32],
+    (twin, norm): (&Int8, &[f32]),
+    roundings: f64,
+) -> Outcome {
+    let (batch, cols) = (norm.len(), g.len() / norm.len());
+    let shape = format!("{batch} x {cols}");
+    let acts: Vec<bool> = g.chunks_exact(cols).zip(norm).map(|(g, &norm)| least_acts(g, norm)).collect();
+    let bound = |b: usize| if acts[b] { apart(roundings, f64::from(twin.scale[b])) } else { 0.0 };
+    close(&format!("scale of {shape}"), &read(gpu, &got.scale), &twin.scale, bound)?;
+    let q = unpack_int8(&read(gpu, &got.q));
+    let want = padded(&twin.q, cols);
+    let width = want.len() / batch;
+    // A code beside the twin's is that of a value which the scale's error may move over the edge.
+    let same = |i: usize| {
+        let (b, c) = (i / width, i % width);
+        q[i] == want[i]
+            || acts[b] && c < cols && {
+                let value = f64::from(g[b * cols + c]) * f64::from(twin.scale[b]);
+                (value - f64::from(q[i])).abs() <= 0.5 + apart(roundings + 1.0, value.abs())
+            }
+    };
+    all(&format!("codes of {shape}"), &q, &want, same, |_| "exactly".into())?;
+    let sums: Vec<i32> = q.chunks_exact(width).map(|row| row.iter().map(|&q| i32::from(q)).sum()).collect();
+    equal(&format!("sum of {shape}"), &read(gpu, &got.sum), &sums)
+}
+
+fn rmsnorm_quantize_f32(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    let eps = 1e-5;
+    for [batch, cols] in MODEL_ROWS.into_iter().chain([[1, 1], [5, 1025]]) {
+        let random = floats(1, batch * cols, 2.0);
+        // Rows of usual size; zero; so small that eps counts; so small that the least maximum acts; large.
+        let value = |i: usize| random[i] * [1.0, 0.0, 1e-3, 1e-9, 1e15][i / cols % 5];
+        let mixed: Vec<f32> = (0..batch * cols).map(value).collect();
+        // With gains of one half a row of odd integers is a row of ties once its maximum is 127.
+        let mut ties: Vec<f32> =
+            integers(2, batch * cols, -40, 126).iter().map(|&x| (2 * x + 1) as f32).collect();
+        ties.iter_mut().step_by(cols).for_each(|x| *x = 254.0);
+        for (x, gain) in [(mixed, gains(cols)), (ties, vec![0.5; cols])] {
+            let out = poisoned_int8(gpu, batch, cols);
+            let [norm, step] = [(); 2].map(|()| poisoned(gpu, F32, &[batch]));
+            let (x_gpu, gain_gpu) = (upload(gpu, &[batch, cols], &x), upload(gpu, &[cols], &gain));
+            let op = kernels::rmsnorm_quantize_f32(gpu, &x_gpu, &gain_gpu, eps, &out, &norm, &step);
+            assert!(batch <= 65_535 || is_folded(&op), "rmsnorm_quantize_f32: {:?}", op.groups());
+            run(gpu, kernel, &[op]);
+            let (codes, norm_twin, step_twin) = reference::rmsnorm_quantize_f32(&x, &gain, eps);
+            let g: Vec<f32> = x.iter().enumerate().map(|(i, x)| gain[i % cols] * x).collect();
+            // The least maximum is a quotient of the norm, of which the scale is another.
+            let roundings = norm_roundings(cols);
+            normed_int8(gpu, &out, &g, (&codes, &norm_twin), roundings + 2.0 * DIVISION)?;
+            for (what, got, want, roundings) in [
+                ("norm", &norm, &norm_twin, roundings),
+                ("step", &step, &step_twin, 2.0 * roundings + 3.0 * DIVISION),
+            ] {
+                let bound = |b: usize| apart(roundings, f64::from(want[b]));
+                close(&format!("{what} of {batch} x {cols}"), &read(gpu, got), want, bound)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Accumulators of gates and ups up to 2B4T's largest, 127 * 2560: anything; the largest; closed gates; zeros; small.
+fn gates_and_ups(batch: usize, cols: usize) -> Vec<i32> {
+    let most = 127 * 2560;
+    let (wide, small) = (integers(1, 2 * batch * cols, -most, most), integers(2, 2 * batch * cols, -9, 9));
+    let value = |i: usize| match i / (2 * cols) % 6 {
+        0 => wide[i],
+        1 => [most, -most][i / cols % 2],
+        2 if i / cols % 2 == 0 => -wide[i].abs(),
+        3 => 0,
+        4 => small[i],
+        _ => wide[i],
+    };
+    (0..2 * batch * cols).map(value).collect()
+}
+
+/// What a code of the product was worth, in each row: usual, or so little that the least maximum acts on what follows.
+fn gate_steps(batch: usize) -> Vec<f32> {
+    let mut steps = floats_in(3, batch, 1e-3, 1e-1);
+    steps.iter_mut().skip(5).step_by(6).for_each(|step| *step = 1e-7);
+    steps
+}
+
+/// `beta[0]` and `beta[64]`, and nothing between them.
+fn gate_betas() -> ([f32; 2], Vec<f32>) {
+    let betas = [0.02, 0.035];
+    let mut apart = vec![f32::NAN; 65];
+    (apart[0], apart[64]) = (betas[0], betas[1]);
+    (betas, apart)
+}
+
+/// `max(gate, 0)^2 up` of rows of gates and ups.
+fn gated(acc: &[i32], cols: usize) -> Vec<f32> {
+    let floats: Vec<f32> = acc.iter().map(|&a| a as f32).collect();
+    floats.chunks_exact(2 * cols).flat_map(|row| reference::relu2_gate(&row[..cols], &row[cols..])).collect()
+}
+
+/// Roundings of `gate_unit^2 up_unit`, each a product of two.
+const GATE_UNIT: f64 = 5.0;
+
+fn relu2_gate_quantize(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    let eps = 1e-5;
+    for [batch, cols] in MODEL_ROWS.into_iter().chain([[6, 1], [13, 1025]]) {
+        let (acc, step) = (gates_and_ups(batch, cols), gate_steps(batch));
+        let (betas, apart_betas) = gate_betas();
+        for gain in [gains(cols), vec![1.0; cols]] {
+            let out = poisoned_int8(gpu, batch, cols);
+            let factors = GateFactors::zeros(gpu, "z", batch).expect("test data fits");
+            let op = kernels::relu2_gate_quantize(
+                gpu,
+                &upload(gpu, &[batch, 2 * cols], &acc),
+                &upload(gpu, &[batch], &step),
+                &upload(gpu, &[65], &apart_betas),
+                &upload(gpu, &[cols], &gain),
+                eps,
+                &out,
+                &factors,
+            );
+            assert!(batch <= 65_535 || is_folded(&op), "relu2_gate_quantize: {:?}", op.groups());
+            run(gpu, kernel, &[op]);
+            let (codes, norm, step_twin) = reference::relu2_gate_quantize(&acc, &step, betas, &gain, eps);
+            let g: Vec<f32> = gated(&acc, cols).iter().enumerate().map(|(i, z)| gain[i % cols] * z).collect();
+            // The unit, and its product with z, which is squared and halved by the root.
+            let roundings = norm_roundings(cols) + GATE_UNIT + 3.0;
+            normed_int8(gpu, &out, &g, (&codes, &norm), roundings + 2.0 * DIVISION)?;
+            let [gate, up] = betas.map(|beta| step.iter().map(|step| step * beta).collect::<Vec<_>>());
+            for (what, got, want, roundings) in [
+                ("norm", &factors.norm, &norm, roundings),
+                ("step", &factors.step, &step_twin, 2.0 * roundings + 3.0 * DIVISION),
+                ("gate_unit", &factors.gate_unit, &gate, 0.0),
+                ("up_unit", &factors.up_unit, &up, 0.0),
+            ] {
+                let bound = |b: usize| apart(roundings, f64::from(want[b]));
+                close(&format!("{what} of {batch} x {cols}"), &read(gpu, got), want, bound)?;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// [`tiled_matrices`]; or, for variants that number blocks of the batch linearly, [`MATRICES`], every small batch, rows of
 /// whole vectors and others, and, with the fewest columns, so many blocks that the grid is folded.
 fn batch_matrices(gpu: &Gpu, kernel: &Kernel) -> Vec<[usize; 3]> {
@@ -832,6 +1009,72 @@ fn descale_rows(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
         let twin = reference::descale_rows(&acc, &scale, beta[0]);
         let bound = |i: usize| apart(DIVISION + 1.0, f64::from(twin[i]).abs());
         close(&format!("y of {batch} x {rows}"), &read(gpu, &y), &twin, bound)?;
+    }
+    Ok(())
+}
+
+fn residual(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    let folded = [2, folded_length(gpu, kernel).div_ceil(2)];
+    for [batch, cols] in MODEL_ROWS.into_iter().chain([folded]) {
+        let most = (1 << 24) - 1;
+        let (h, acc) = (floats(1, batch * cols, 3.0), integers(2, batch * cols, -most, most));
+        let (step, beta) = (floats_in(3, batch, 1e-8, 1e-3), 0.037f32);
+        let y = poisoned(gpu, F32, &[batch, cols]);
+        let op = kernels::residual(
+            gpu,
+            &upload(gpu, &[batch, cols], &h),
+            &upload(gpu, &[batch, cols], &acc),
+            &upload(gpu, &[batch], &step),
+            &upload(gpu, &[1], &[beta]),
+            &y,
+        );
+        assert!(cols <= 65_535 || is_folded(&op), "residual: {:?}", op.groups());
+        run(gpu, kernel, &[op]);
+        let twin = reference::residual(&h, &acc, &step, beta);
+        // Two products and a sum.
+        let added = |i: usize| f64::from(beta) * f64::from(step[i / cols]) * f64::from(acc[i]).abs();
+        let bound = |i: usize| apart(3.0, f64::from(h[i]).abs() + added(i));
+        close(&format!("y of {batch} x {cols}"), &read(gpu, &y), &twin, bound)?;
+    }
+    Ok(())
+}
+
+fn residual_f32(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    for count in lengths(gpu, kernel) {
+        let (h, x) = (floats(1, count, 3.0), floats(2, count, 0.1));
+        let y = poisoned(gpu, F32, &[count]);
+        let op = kernels::residual_f32(gpu, &upload(gpu, &[count], &h), &upload(gpu, &[count], &x), &y);
+        assert!(count <= 65_535 || is_folded(&op), "residual_f32: {:?}", op.groups());
+        run(gpu, kernel, &[op]);
+        equal_bits(&format!("y of {count}"), &read(gpu, &y), &reference::residual_f32(&h, &x))?;
+    }
+    Ok(())
+}
+
+/// Floats of gates and ups, some gates closed, some zero, and some rows large.
+fn float_gates(batch: usize, cols: usize) -> Vec<f32> {
+    let x = floats(1, 2 * batch * cols, 2.0);
+    let value = |i: usize| match i / (2 * cols) % 4 {
+        1 if i / cols % 2 == 0 => -x[i].abs(),
+        2 => 1000.0 * x[i],
+        3 => 0.0,
+        _ => x[i],
+    };
+    (0..2 * batch * cols).map(value).collect()
+}
+
+fn relu2_gate(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    let folded = [2, folded_length(gpu, kernel).div_ceil(2)];
+    for [batch, cols] in MODEL_ROWS.into_iter().chain([folded]) {
+        let x = float_gates(batch, cols);
+        let z = poisoned(gpu, F32, &[batch, cols]);
+        let op = kernels::relu2_gate(gpu, &upload(gpu, &[batch, 2 * cols], &x), &z);
+        assert!(cols <= 65_535 || is_folded(&op), "relu2_gate: {:?}", op.groups());
+        run(gpu, kernel, &[op]);
+        let rows = x.chunks_exact(2 * cols);
+        let twin: Vec<f32> = rows.flat_map(|row| reference::relu2_gate(&row[..cols], &row[cols..])).collect();
+        let bound = |i: usize| apart(2.0, f64::from(twin[i]).abs());
+        close(&format!("z of {batch} x {cols}"), &read(gpu, &z), &twin, bound)?;
     }
     Ok(())
 }
@@ -1078,6 +1321,65 @@ fn scale_softmax_xent(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
     Ok(())
 }
 
+fn xent_rows(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    // Characters, bytes, around a workgroup, and 2B4T's vocabulary; a folded grid.
+    let shapes = [[33, 65], [257, 65], [9, 259], [2, 128_256], [66_000, 3]];
+    for [batch, classes] in LOGITS.into_iter().chain(shapes) {
+        for largest in [3.0, 200.0] {
+            let (mut z, mut labels) = logits(batch, classes, largest);
+            // Rows far from 0 on either side.
+            for (row, shift) in [(1, 300.0), (2, -2000.0)].into_iter().filter(|(row, _)| *row < batch) {
+                z[row * classes..][..classes].iter_mut().for_each(|z| *z += shift);
+            }
+            labels.iter_mut().skip(3).step_by(3).for_each(|label| *label = kernels::IGNORE);
+            let counted = labels.iter().filter(|&&label| label != kernels::IGNORE).count();
+            for smoothing in [0.0, 0.1] {
+                let (dz, losses) = (poisoned(gpu, F32, &[batch, classes]), poisoned(gpu, F32, &[batch]));
+                let hits = poisoned(gpu, U32, &[batch]);
+                let z_gpu = upload(gpu, &[batch, classes], &z);
+                let labels_gpu = upload(gpu, &[batch], &labels);
+                let op =
+                    kernels::xent_rows(gpu, &z_gpu, &labels_gpu, smoothing, counted, &dz, &losses, &hits);
+                assert!(batch <= 65_535 || is_folded(&op), "xent_rows: {:?}", op.groups());
+                run(gpu, kernel, &[op]);
+                let twin = reference::xent_rows(&z, &labels, classes, smoothing);
+                let (mut loss_apart, mut dz_apart) = (vec![0.0; batch], vec![0.0; batch * classes]);
+                for (b, (z, &label)) in z.chunks_exact(classes).zip(&labels).enumerate() {
+                    if label != kernels::IGNORE {
+                        let may = xent_apart(z, &[label], smoothing);
+                        loss_apart[b] = may.loss;
+                        let of = &mut dz_apart[b * classes..][..classes];
+                        of.iter_mut().zip(may.dz).for_each(|(of, may)| *of = may / counted as f64);
+                    }
+                }
+                let name = format!("of {batch} x {classes} to {largest}, smoothing {smoothing}");
+                close(&format!("losses {name}"), &read(gpu, &losses), &twin.losses, |b| loss_apart[b])?;
+                close(&format!("dz {name}"), &read(gpu, &dz), &twin.dz, |i| dz_apart[i])?;
+                equal(&format!("hits {name}"), &read(gpu, &hits), &twin.hits)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn xent_totals(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    // Around the 64 running sums.
+    for batch in [1, 3, 33, 63, 64, 65, 257, 4097] {
+        let losses = floats_in(1, batch, 0.0, 9.0);
+        let hits: Vec<u32> = integers(2, batch, 0, 1).iter().map(|&hit| hit as u32).collect();
+        let totals = running_totals(gpu);
+        let (losses_gpu, hits_gpu) = (upload(gpu, &[batch], &losses), upload(gpu, &[batch], &hits));
+        run(gpu, kernel, &[kernels::xent_totals(gpu, &losses_gpu, &hits_gpu, 12, &totals)]);
+        let twin = reference::xent_totals(&losses, &hits);
+        let total = 3.5 + twin.0;
+        let bound = apart(batch as f64, f64::from(total));
+        close(&format!("loss of {batch}"), &read(gpu, &totals.loss), &[total], |_| bound)?;
+        equal(&format!("hits of {batch}"), &read(gpu, &totals.hits), &[7 + twin.1])?;
+        equal(&format!("clock of {batch}"), &read(gpu, &totals.clock), &[6u32, 21])?;
+    }
+    Ok(())
+}
+
 // --- backward --------------------------------------------------------------------------------------
 
 fn matmul_ternary_dx(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
@@ -1112,6 +1414,106 @@ fn matmul_ternary_dw(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
         let bound = |i: usize| apart(batch as f64 + 1.0, magnitude[i]);
         let twin = reference::matmul_ternary_dw(&dy, &step, &x.q);
         close(&format!("dw of {batch} x {rows} x {cols}"), &read(gpu, &dw), &twin, bound)?;
+    }
+    Ok(())
+}
+
+fn relu2_gate_backward(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    let eps = 1e-5;
+    for [batch, cols] in MODEL_ROWS.into_iter().chain([[6, 1], [13, 1025]]) {
+        let (acc, step, gain) = (gates_and_ups(batch, cols), gate_steps(batch), gains(cols));
+        let (betas, apart_betas) = gate_betas();
+        let dy = floats(4, batch * cols, 1.0);
+        let norm = reference::relu2_gate_quantize(&acc, &step, betas, &gain, eps).1;
+        let [gate_unit, up_unit] = betas.map(|beta| step.iter().map(|step| step * beta).collect::<Vec<_>>());
+        let factors = GateFactors::zeros(gpu, "z", batch).expect("test data fits");
+        gpu.write(&factors.norm, &norm);
+        gpu.write(&factors.gate_unit, &gate_unit);
+        gpu.write(&factors.up_unit, &up_unit);
+        let [dx, scaled] = [(); 2].map(|()| poisoned(gpu, F32, &[batch, 2 * cols]));
+        let dgain = poisoned(gpu, F32, &[cols]);
+        let op = kernels::relu2_gate_backward(
+            gpu,
+            &upload(gpu, &[batch, 2 * cols], &acc),
+            &factors,
+            &upload(gpu, &[cols], &gain),
+            &upload(gpu, &[65], &apart_betas),
+            &upload(gpu, &[batch, cols], &dy),
+            &dx,
+            &scaled,
+            &dgain,
+        );
+        run(gpu, kernel, &[op]);
+        let (dx_twin, scaled_twin, dgain_twin) =
+            reference::relu2_gate_backward(&acc, &step, &norm, &gain, betas, &dy);
+        let z = gated(&acc, cols);
+        // dz as the float operation; n, which is there twice, is z, two products, times the norm, or times the unit and
+        // a quotient by it; the quotient is outside too. Then four products and the units in them.
+        let n = 2.0 + 1.0 + 2.0 * GATE_UNIT + DIVISION;
+        let roundings = norm_dx_roundings(cols) + 2.0 * n + GATE_UNIT + DIVISION + 8.0;
+        let of_dz = norm_dx_magnitude(&z, &gain, &norm, &dy);
+        let magnitude = |i: usize| {
+            let (row, c) = (i / (2 * cols), i % cols);
+            let [gate, up] = [0, cols].map(|part| f64::from(acc[2 * row * cols + part + c]));
+            let [gate_unit, up_unit] = [gate_unit[row], up_unit[row]].map(f64::from);
+            let gate = gate.max(0.0) * gate_unit;
+            let outer = if i % (2 * cols) < cols { 2.0 * gate * (up * up_unit).abs() } else { gate * gate };
+            outer * of_dz[row * cols + c] / (gate_unit * gate_unit * up_unit)
+        };
+        let got = read(gpu, &dx);
+        let bound = |i: usize| apart(roundings, magnitude(i));
+        close(&format!("dx of {batch} x {cols}"), &got, &dx_twin, bound)?;
+        let beta = |i: usize| f64::from(betas[i / cols % 2]);
+        let bound = |i: usize| apart(roundings + 1.0, beta(i) * magnitude(i));
+        close(&format!("scaled of {batch} x {cols}"), &read(gpu, &scaled), &scaled_twin, bound)?;
+        let closed = |i: &usize| acc[i / (2 * cols) * 2 * cols + i % cols] <= 0 && got[*i] != 0.0;
+        if let Some(i) = (0..got.len()).find(closed) {
+            return Err(format!("dx[{i}] of {batch} x {cols} is {} behind a closed gate", got[i]));
+        }
+        let magnitude = norm_dgain_magnitude(&z, &norm, &dy);
+        let bound = |c: usize| apart(norm_dgain_roundings(batch) + 2.0, magnitude[c]);
+        close(&format!("dgain of {batch} x {cols}"), &read(gpu, &dgain), &dgain_twin, bound)?;
+    }
+    Ok(())
+}
+
+fn rmsnorm_backward(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    for [batch, cols] in MODEL_ROWS.into_iter().chain([[1, 1], [5, 1025]]) {
+        let (x, gain) = (norm_inputs(batch, cols), gains(cols));
+        let (norm, dy) = (floats_in(1, batch, 1e-3, 10.0), floats(2, batch * cols, 1.0));
+        for accumulate in [false, true] {
+            let (dx, dgain) = (poisoned(gpu, F32, &[batch, cols]), poisoned(gpu, F32, &[cols]));
+            let before = match accumulate {
+                true => floats(3, batch * cols, 1.0),
+                false => vec![0.0; batch * cols],
+            };
+            if accumulate {
+                gpu.write(&dx, &before);
+            }
+            let op = kernels::rmsnorm_backward(
+                gpu,
+                &upload(gpu, &[batch, cols], &x),
+                &upload(gpu, &[cols], &gain),
+                &upload(gpu, &[batch], &norm),
+                &upload(gpu, &[batch, cols], &dy),
+                &dx,
+                &dgain,
+                accumulate,
+            );
+            run(gpu, kernel, &[op]);
+            let (twin, dgain_twin) = reference::rmsnorm_backward(&x, &gain, &norm, &dy);
+            let want: Vec<f32> = twin.iter().zip(&before).map(|(dx, before)| before + dx).collect();
+            let magnitude = norm_dx_magnitude(&x, &gain, &norm, &dy);
+            let roundings = norm_dx_roundings(cols);
+            let bound = |i: usize| {
+                apart(roundings, magnitude[i]) + apart(1.0, magnitude[i] + f64::from(before[i]).abs())
+            };
+            let name = format!("of {batch} x {cols}, accumulate {accumulate}");
+            close(&format!("dx {name}"), &read(gpu, &dx), &want, bound)?;
+            let magnitude = norm_dgain_magnitude(&x, &norm, &dy);
+            let bound = |c: usize| apart(norm_dgain_roundings(batch), magnitude[c]);
+            close(&format!("dgain {name}"), &read(gpu, &dgain), &dgain_twin, bound)?;
+        }
     }
     Ok(())
 }
@@ -1186,6 +1588,28 @@ fn relu_dx(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
     Ok(())
 }
 
+fn relu2_gate_dx(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    let folded = [2, folded_length(gpu, kernel).div_ceil(2)];
+    for [batch, cols] in MODEL_ROWS.into_iter().chain([folded]) {
+        let (x, dz) = (float_gates(batch, cols), floats(2, batch * cols, 1.0));
+        let dx = poisoned(gpu, F32, &[batch, 2 * cols]);
+        let (x_gpu, dz_gpu) = (upload(gpu, &[batch, 2 * cols], &x), upload(gpu, &[batch, cols], &dz));
+        let op = kernels::relu2_gate_dx(gpu, &x_gpu, &dz_gpu, &dx);
+        assert!(cols <= 65_535 || is_folded(&op), "relu2_gate_dx: {:?}", op.groups());
+        run(gpu, kernel, &[op]);
+        let rows = x.chunks_exact(2 * cols).zip(dz.chunks_exact(cols));
+        let row = |(x, dz): (&[f32], &[f32])| {
+            let (dgate, dup) = reference::relu2_gate_dx(&x[..cols], &x[cols..], dz);
+            [dgate, dup].concat()
+        };
+        let twin: Vec<f32> = rows.flat_map(row).collect();
+        // Doubling is exact; two more products.
+        let bound = |i: usize| apart(2.0, f64::from(twin[i]).abs());
+        close(&format!("dx of {batch} x {cols}"), &read(gpu, &dx), &twin, bound)?;
+    }
+    Ok(())
+}
+
 fn rmsnorm_dx(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
     for [batch, cols] in ROWS {
         let (x, gain) = (norm_inputs(batch, cols), gains(cols));
@@ -1220,6 +1644,399 @@ fn rmsnorm_dgain(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
         let bound = |c: usize| apart(norm_dgain_roundings(batch), magnitude[c]);
         let twin = reference::rmsnorm_dgain(&x, &factor, &dy);
         close(&format!("dgain of {batch} x {cols}"), &read(gpu, &dgain), &twin, bound)?;
+    }
+    Ok(())
+}
+
+// --- embedding, positions, attention --------------------------------------------------------------
+
+/// `[tokens, vocabulary, width]`; the last has more workgroups than a grid is wide.
+const EMBEDDINGS: [[usize; 3]; 7] =
+    [[1, 1, 4], [3, 7, 8], [33, 259, 8], [65, 5, 64], [40, 65, 24], [129, 65, 132], [66_000, 100, 4]];
+
+/// Ids with repetitions, the last one among them.
+fn ids(tokens: usize, vocabulary: usize) -> Vec<u32> {
+    let mut ids: Vec<u32> =
+        integers(1, tokens, 0, vocabulary as i32 - 1).iter().map(|&id| id as u32).collect();
+    ids[tokens / 2] = vocabulary as u32 - 1;
+    ids
+}
+
+fn upload_ids(gpu: &Gpu, ids: &[u32]) -> Tensor {
+    upload(gpu, &[ids.len()], &ids.iter().map(|&id| id as i32).collect::<Vec<_>>())
+}
+
+fn embed_gather(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    let folded = [folded_length(gpu, kernel), 3, 4];
+    for [tokens, vocabulary, width] in EMBEDDINGS.into_iter().chain([folded]) {
+        let (ids, e) = (ids(tokens, vocabulary), floats(2, vocabulary * width, 1.0));
+        let h = poisoned(gpu, F32, &[tokens, width]);
+        let e_gpu = upload(gpu, &[vocabulary, width], &e);
+        let op = kernels::embed_gather(gpu, &upload_ids(gpu, &ids), &e_gpu, &h);
+        assert!(tokens != folded[0] || is_folded(&op), "embed_gather: {:?}", op.groups());
+        run(gpu, kernel, &[op]);
+        let name = format!("h of {tokens} x {vocabulary} x {width}");
+        equal_bits(&name, &read(gpu, &h), &reference::embed_gather(&ids, &e, width))?;
+    }
+    Ok(())
+}
+
+fn embed_grad(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    for [tokens, vocabulary, width] in EMBEDDINGS {
+        let (ids, dh) = (ids(tokens, vocabulary), floats(2, tokens * width, 1.0));
+        let mut twin = floats(3, vocabulary * width, 1.0);
+        let de = poisoned(gpu, F32, &[vocabulary, width]);
+        gpu.write(&de, &twin);
+        let dh_gpu = upload(gpu, &[tokens, width], &dh);
+        let op = kernels::embed_grad(gpu, &upload_ids(gpu, &ids), &dh_gpu, &de);
+        assert!(tokens <= 65_535 || is_folded(&op), "embed_grad: {:?}", op.groups());
+        run(gpu, kernel, &[op]);
+        reference::embed_grad(&ids, &dh, width, &mut twin);
+        equal_bits(&format!("de of {tokens} x {vocabulary} x {width}"), &read(gpu, &de), &twin)?;
+    }
+    Ok(())
+}
+
+/// Attentions of whole sequences: around tiles of 64, 32 and 8 rows and of eight keys, all widths of a head that are of
+/// their own kind, groups of one, two, three and four heads, and a grid that is folded.
+const WHOLE: [(usize, usize, [usize; 3]); 11] = [
+    (1, 1, [1, 1, 16]),
+    (2, 31, [4, 2, 32]),
+    (1, 33, [4, 1, 64]),
+    (3, 64, [4, 4, 32]),
+    (1, 65, [4, 2, 16]),
+    (1, 65, [2, 1, 128]),
+    (2, 33, [3, 1, 80]),
+    (3, 7, [2, 2, 48]),
+    (1, 9, [2, 1, 112]),
+    (1, 257, [2, 1, 16]),
+    (66_000, 1, [1, 1, 16]),
+];
+
+/// Attentions that begin at a later position, with room for more: `[sequences, tokens, capacity, first]`.
+const CACHED: [([usize; 4], [usize; 3]); 5] = [
+    ([2, 1, 70, 41], [4, 2, 16]),
+    ([1, 5, 23, 18], [2, 1, 32]),
+    ([2, 7, 40, 9], [4, 2, 48]),
+    ([3, 33, 257, 100], [2, 1, 64]),
+    ([1, 1, 257, 256], [4, 1, 128]),
+];
+
+fn whole_attentions() -> impl Iterator<Item = Attention> {
+    WHOLE.into_iter().map(|(sequences, tokens, heads)| Attention::whole(sequences, tokens, heads))
+}
+
+fn all_attentions() -> impl Iterator<Item = Attention> {
+    let cached =
+        |([sequences, tokens, capacity, first], [heads, kv_heads, width]): ([usize; 4], [usize; 3])| {
+            Attention { sequences, tokens, capacity, first, heads, kv_heads, width }
+        };
+    whole_attentions().chain(CACHED.into_iter().map(cached))
+}
+
+/// The shapes as the host takes them.
+fn shapes(a: &Attention) -> (Heads, Sequences) {
+    let Attention { tokens, capacity, heads, kv_heads, width, .. } = *a;
+    (Heads { heads, kv_heads, width }, Sequences { tokens, capacity })
+}
+
+/// Tensors of queries, of keys or values, and of their rows side by side.
+fn attention_rows(a: &Attention) -> [[usize; 2]; 3] {
+    let (n, [q, kv, _]) = (a.sequences * a.tokens, a.parts());
+    [[n, q], [a.sequences * a.capacity, kv], [n, q + 2 * kv]]
+}
+
+/// Rows of angles for a little more than the cache.
+fn table(a: &Attention) -> Vec<f32> {
+    rope_table(0..a.capacity + 3, a.width, 1e4)
+}
+
+/// Three betas as they lie in a tensor, no numbers between them.
+fn spread_betas(betas: [f32; 3]) -> Vec<f32> {
+    let mut spread = vec![f32::NAN; 129];
+    betas.iter().enumerate().for_each(|(i, &beta)| spread[64 * i] = beta);
+    spread
+}
+
+/// Roundings of a value that rope turned, times their magnitude: two products, two roundings each with the sum, and those
+/// that both values went through before.
+fn turned(a: &Attention, x: &[f32], before: f64) -> Vec<f64> {
+    let half = a.width / 2;
+    let other = |i: usize| if i % a.width < half { i + half } else { i - half };
+    // Neither a cosine nor a sine exceeds 1.
+    let size = |i: usize| f64::from(x[i]).abs() + f64::from(x[other(i)]).abs();
+    (0..x.len()).map(|i| apart(3.0 + before, size(i))).collect()
+}
+
+/// The columns of a part of rows that are q | k | v.
+fn part_of(a: &Attention, x: &[f64], part: usize) -> Vec<f64> {
+    let parts = a.parts();
+    let first: usize = parts[..part].iter().sum();
+    x.chunks_exact(parts.iter().sum()).flat_map(|row| &row[first..][..parts[part]]).copied().collect()
+}
+
+/// What a cache held before, which nobody may change but in the rows of the tokens.
+fn caches(gpu: &Gpu, a: &Attention) -> ([Tensor; 2], [Vec<f32>; 2]) {
+    let before = [3, 4].map(|tensor| floats(tensor, a.cache(), 1.0));
+    let tensors = before.each_ref().map(|before| {
+        let tensor = poisoned(gpu, F32, &attention_rows(a)[1]);
+        gpu.write(&tensor, before);
+        tensor
+    });
+    (tensors, before)
+}
+
+/// Queries, keys and values of the device are those of the twin.
+fn close_rope(gpu: &Gpu, a: &Attention, got: [&Tensor; 3], twin: [&[f32]; 3], bounds: &[f64]) -> Outcome {
+    let bounds = [0, 1, 2].map(|part| part_of(a, bounds, part));
+    close(&format!("q of {a:?}"), &read(gpu, got[0]), twin[0], |i| bounds[0][i])?;
+    let row = a.kv_heads * a.width;
+    for (part, name) in [(1, "k"), (2, "v")] {
+        // The rows of other positions are as before.
+        let bound = |i: usize| {
+            let (sequence, position) = (i / row / a.capacity, i / row % a.capacity);
+            let token = position.checked_sub(a.first).filter(|&token| token < a.tokens);
+            token.map_or(0.0, |token| bounds[part][(sequence * a.tokens + token) * row + i % row])
+        };
+        close(&format!("{name} of {a:?}"), &read(gpu, got[part]), twin[part], bound)?;
+    }
+    Ok(())
+}
+
+/// Attentions, and one whose grid of an invocation for eight values is folded.
+fn turnings(gpu: &Gpu, kernel: &Kernel) -> impl Iterator<Item = Attention> {
+    let folded = Attention::whole(1, folded_length(gpu, kernel).div_ceil(6), [1, 1, 16]);
+    let fits = gpu.fits("x", &attention_rows(&folded)[2]).is_ok();
+    all_attentions().chain(fits.then_some(folded))
+}
+
+fn rope(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    for a in turnings(gpu, kernel) {
+        let ([q_rows, _, rows], (heads, seq), table) = (attention_rows(&a), shapes(&a), table(&a));
+        let x = floats(1, rows[0] * rows[1], 2.0);
+        let q = poisoned(gpu, F32, &q_rows);
+        let ([k, v], [mut k_twin, mut v_twin]) = caches(gpu, &a);
+        let x_gpu = upload(gpu, &rows, &x);
+        let table_gpu = upload(gpu, &[table.len() / a.width, a.width], &table);
+        let first = upload(gpu, &[1], &[a.first as u32]);
+        let op = kernels::rope(gpu, heads, seq, &x_gpu, &table_gpu, &first, &q, &k, &v);
+        run(gpu, kernel, &[op]);
+        let q_twin = reference::rope(&a, &x, &table, &mut k_twin, &mut v_twin);
+        close_rope(gpu, &a, [&q, &k, &v], [&q_twin, &k_twin, &v_twin], &turned(&a, &x, 0.0))?;
+    }
+    Ok(())
+}
+
+fn rope_ternary(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    for a in turnings(gpu, kernel) {
+        let ([q_rows, _, rows], (heads, seq), table) = (attention_rows(&a), shapes(&a), table(&a));
+        let acc = integers(1, rows[0] * rows[1], -(1 << 20), 1 << 20);
+        let (step, betas) = (floats_in(2, rows[0], 1e-3, 1e-1), [0.013, 0.037, 0.11]);
+        let q = poisoned(gpu, F32, &q_rows);
+        let ([k, v], [mut k_twin, mut v_twin]) = caches(gpu, &a);
+        let op = kernels::rope_ternary(
+            gpu,
+            heads,
+            seq,
+            &upload(gpu, &rows, &acc),
+            &upload(gpu, &[rows[0]], &step),
+            &upload(gpu, &[129], &spread_betas(betas)),
+            &upload(gpu, &[table.len() / a.width, a.width], &table),
+            &upload(gpu, &[1], &[a.first as u32]),
+            &q,
+            &k,
+            &v,
+        );
+        run(gpu, kernel, &[op]);
+        let q_twin = reference::rope_ternary(&a, &acc, &step, betas, &table, &mut k_twin, &mut v_twin);
+        // Two products before.
+        let [q_cols, kv_cols, _] = a.parts();
+        let beta = |r: usize| betas[if r < q_cols { 0 } else { 1 + (r - q_cols) / kv_cols }];
+        let x: Vec<f32> = (acc.iter().enumerate())
+            .map(|(i, &acc)| acc as f32 * (step[i / rows[1]] * beta(i % rows[1])))
+            .collect();
+        close_rope(gpu, &a, [&q, &k, &v], [&q_twin, &k_twin, &v_twin], &turned(&a, &x, 2.0))?;
+    }
+    Ok(())
+}
+
+/// Gradients of queries, keys and values, and the same side by side.
+fn turned_gradients(a: &Attention) -> ([Vec<f32>; 3], Vec<f32>) {
+    let [q, kv, _] = attention_rows(a).map(|[rows, cols]| rows * cols);
+    let d = [floats(1, q, 1.0), floats(2, kv, 1.0), floats(3, kv, 1.0)];
+    let rows = d.iter().zip(a.parts()).map(|(d, cols)| d.chunks_exact(cols).collect::<Vec<_>>());
+    let rows: Vec<_> = rows.collect();
+    let side_by_side = (0..a.sequences * a.tokens).flat_map(|t| rows.iter().flat_map(move |part| part[t]));
+    let side_by_side = side_by_side.copied().collect();
+    (d, side_by_side)
+}
+
+fn rope_backward(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    for a in turnings(gpu, kernel).filter(|a| a.capacity == a.tokens) {
+        let ([q_rows, kv_rows, rows], (heads, seq), table) = (attention_rows(&a), shapes(&a), table(&a));
+        let ([dq, dk, dv], all) = turned_gradients(&a);
+        let dy = poisoned(gpu, F32, &rows);
+        let op = kernels::rope_backward(
+            gpu,
+            heads,
+            seq,
+            &upload(gpu, &q_rows, &dq),
+            &upload(gpu, &kv_rows, &dk),
+            &upload(gpu, &kv_rows, &dv),
+            &upload(gpu, &[table.len() / a.width, a.width], &table),
+            &dy,
+        );
+        run(gpu, kernel, &[op]);
+        let (twin, bounds) = (reference::rope_backward(&a, &dq, &dk, &dv, &table), turned(&a, &all, 0.0));
+        close(&format!("dy of {a:?}"), &read(gpu, &dy), &twin, |i| bounds[i])?;
+    }
+    Ok(())
+}
+
+fn rope_backward_ternary(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    for a in turnings(gpu, kernel).filter(|a| a.capacity == a.tokens) {
+        let ([q_rows, kv_rows, rows], (heads, seq), table) = (attention_rows(&a), shapes(&a), table(&a));
+        let ([dq, dk, dv], all) = turned_gradients(&a);
+        let betas = [0.013, 0.037, 0.11];
+        let (dy, scaled) = (poisoned(gpu, F32, &rows), poisoned(gpu, F32, &rows));
+        let op = kernels::rope_backward_ternary(
+            gpu,
+            heads,
+            seq,
+            &upload(gpu, &q_rows, &dq),
+            &upload(gpu, &kv_rows, &dk),
+            &upload(gpu, &kv_rows, &dv),
+            &upload(gpu, &[table.len() / a.width, a.width], &table),
+            &upload(gpu, &[129], &spread_betas(betas)),
+            &dy,
+            &scaled,
+        );
+        run(gpu, kernel, &[op]);
+        let (twin, scaled_twin) = reference::rope_backward_ternary(&a, &dq, &dk, &dv, &table, betas);
+        let bounds = turned(&a, &all, 0.0);
+        close(&format!("dy of {a:?}"), &read(gpu, &dy), &twin, |i| bounds[i])?;
+        // One product more, with a beta below 1.
+        let bounds = turned(&a, &all, 1.0);
+        close(&format!("scaled of {a:?}"), &read(gpu, &scaled), &scaled_twin, |i| bounds[i])?;
+    }
+    Ok(())
+}
+
+/// Queries, keys and values of an attention. Where a query sees nothing, keys and values are no numbers.
+fn attended(a: &Attention, bound: f32) -> [Vec<f32>; 3] {
+    let [[n, q_cols], [_, kv_cols], _] = attention_rows(a);
+    let hidden = |(i, x): (usize, &f32)| match i / kv_cols % a.capacity {
+        position if position < a.first + a.tokens => *x,
+        _ => f32::NAN,
+    };
+    let [k, v] = [2, 3].map(|tensor| floats(tensor, a.cache(), bound));
+    [
+        floats(1, n * q_cols, bound),
+        k.iter().enumerate().map(hidden).collect(),
+        v.iter().enumerate().map(hidden).collect(),
+    ]
+}
+
+/// Bounds of queries and keys at which scores are near 1, and at which some are beyond 100.
+fn sizes(a: &Attention) -> Vec<f32> {
+    let large = if a.sequences < 100 { Some(18.0) } else { None };
+    [1.7].into_iter().chain(large).collect()
+}
+
+/// Runs an op twice and asserts equal bits.
+fn run_twice(gpu: &Gpu, kernel: &Kernel, op: Op, outputs: [&Tensor; 2]) -> Result<[Vec<f32>; 2], String> {
+    run(gpu, kernel, std::slice::from_ref(&op));
+    let once = outputs.map(|output| read::<f32>(gpu, output));
+    run(gpu, kernel, &[op]);
+    for (output, once) in outputs.into_iter().zip(&once) {
+        equal_bits("the second run", &read(gpu, output), once)?;
+    }
+    Ok(once)
+}
+
+fn attention(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    for (a, size) in all_attentions().flat_map(|a| sizes(&a).into_iter().map(move |size| (a, size))) {
+        let ([q_rows, kv_rows, _], (heads, seq)) = (attention_rows(&a), shapes(&a));
+        let [q, k, v] = attended(&a, size);
+        let (o, lse) = (poisoned(gpu, F32, &q_rows), poisoned(gpu, F32, &[q_rows[0], a.heads]));
+        let op = kernels::attention_variant(
+            gpu,
+            kernel,
+            heads,
+            seq,
+            &upload(gpu, &q_rows, &q),
+            &upload(gpu, &kv_rows, &k),
+            &upload(gpu, &kv_rows, &v),
+            &upload(gpu, &[1], &[a.first as u32]),
+            &o,
+            &lse,
+        );
+        let [o, lse] = run_twice(gpu, kernel, op, [&o, &lse])?;
+        let (o_twin, lse_twin) = reference::attention(&a, &q, &k, &v);
+        let (o_apart, lse_apart) = attention_apart(&a, &q, &k, &v);
+        close(&format!("lse of {a:?}, {size}"), &lse, &lse_twin, |i| lse_apart[i])?;
+        close(&format!("o of {a:?}, {size}"), &o, &o_twin, |i| o_apart[i])?;
+    }
+    Ok(())
+}
+
+fn attention_dq(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    for (a, size) in whole_attentions().flat_map(|a| sizes(&a).into_iter().map(move |size| (a, size))) {
+        let ([q_rows, kv_rows, _], (heads, seq)) = (attention_rows(&a), shapes(&a));
+        let rows = [q_rows[0], a.heads];
+        let ([q, k, v], dout) = (attended(&a, size), floats(4, q_rows[0] * q_rows[1], 1.0));
+        let (o, lse) = reference::attention(&a, &q, &k, &v);
+        let (dq, delta) = (poisoned(gpu, F32, &q_rows), poisoned(gpu, F32, &rows));
+        let op = kernels::attention_dq_variant(
+            gpu,
+            kernel,
+            heads,
+            seq,
+            &upload(gpu, &q_rows, &q),
+            &upload(gpu, &kv_rows, &k),
+            &upload(gpu, &kv_rows, &v),
+            &upload(gpu, &q_rows, &o),
+            &upload(gpu, &rows, &lse),
+            &upload(gpu, &q_rows, &dout),
+            &dq,
+            &delta,
+        );
+        let [dq, delta] = run_twice(gpu, kernel, op, [&dq, &delta])?;
+        let (dq_twin, delta_twin) = reference::attention_dq(&a, &q, &k, &v, &o, &lse, &dout);
+        let (dq_apart, delta_apart) = attention_dq_apart(&a, [&q, &k, &v], &o, &lse, &dout);
+        close(&format!("delta of {a:?}, {size}"), &delta, &delta_twin, |i| delta_apart[i])?;
+        close(&format!("dq of {a:?}, {size}"), &dq, &dq_twin, |i| dq_apart[i])?;
+    }
+    Ok(())
+}
+
+fn attention_dkv(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    for (a, size) in whole_attentions().flat_map(|a| sizes(&a).into_iter().map(move |size| (a, size))) {
+        let ([q_rows, kv_rows, _], (heads, seq)) = (attention_rows(&a), shapes(&a));
+        let rows = [q_rows[0], a.heads];
+        let ([q, k, v], dout) = (attended(&a, size), floats(4, q_rows[0] * q_rows[1], 1.0));
+        let (o, lse) = reference::attention(&a, &q, &k, &v);
+        let (_, delta) = reference::attention_dq(&a, &q, &k, &v, &o, &lse, &dout);
+        let (dk, dv) = (poisoned(gpu, F32, &kv_rows), poisoned(gpu, F32, &kv_rows));
+        let op = kernels::attention_dkv_variant(
+            gpu,
+            kernel,
+            heads,
+            seq,
+            &upload(gpu, &q_rows, &q),
+            &upload(gpu, &kv_rows, &k),
+            &upload(gpu, &kv_rows, &v),
+            &upload(gpu, &rows, &lse),
+            &upload(gpu, &rows, &delta),
+            &upload(gpu, &q_rows, &dout),
+            &dk,
+            &dv,
+        );
+        let [dk, dv] = run_twice(gpu, kernel, op, [&dk, &dv])?;
+        let (dk_twin, dv_twin) = reference::attention_dkv(&a, &q, &k, &v, &lse, &delta, &dout);
+        let (dk_apart, dv_apart) = attention_dkv_apart(&a, [&q, &k, &v], &lse, &delta, &dout);
+        close(&format!("dv of {a:?}, {size}"), &dv, &dv_twin, |i| dv_apart[i])?;
+        close(&format!("dk of {a:?}, {size}"), &dk, &dk_twin, |i| dk_apart[i])?;
     }
     Ok(())
 }

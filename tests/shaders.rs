@@ -81,6 +81,12 @@ fn read(path: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
+/// The files of a folder, one after the other.
+fn read_all(folder: &str) -> String {
+    let entries = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).unwrap();
+    entries.map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap()).collect()
+}
+
 // --- reading a shader ------------------------------------------------------------------------------
 
 /// For the checks of what a valid shader declares.
@@ -449,7 +455,9 @@ fn twinned(kernel: &Kernel) -> Vec<String> {
         Some(rest) => rest.starts_with(['(', '<']),
         None => line.starts_with("pub use ") && line.ends_with(&format!("::{name};")),
     };
-    if !read(&format!("src/{module}.rs")).lines().any(exports) {
+    let text =
+        if module == "reference" { read_all("src/reference") } else { read(&format!("src/{module}.rs")) };
+    if !text.lines().any(exports) {
         faults.push(format!("{path} does not exist"));
     }
     faults

@@ -1,6 +1,6 @@
 //! Texts: the embedded plays are what their page says; what a file or a folder gives, and the sentence for each way in
 //! which it can be wrong; vocabularies there and back; the batches of a training, those after a pause too.
-#![cfg(feature = "text")]
+#![cfg(all(feature = "text", feature = "files"))]
 
 mod common;
 

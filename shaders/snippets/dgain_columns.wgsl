@@ -1,36 +1,7 @@
-// dgain_columns — the gain gradients of 4 * WG / SLICES columns by one workgroup, from integers.
+// dgain_columns — the gain gradients of 4 * WG / SLICES columns by one workgroup.
 //
-// For kernels that declare WG and SLICES, powers of two, WHOLE, p { batch, cols }, x, norm, dy, dgain and sh_columns, an
-// array of WG vectors. SLICES lanes share the batch of a column, in a fixed order.
-
-fn x_at(i: u32) -> i32 {
-    return x[i / 4u][i % 4u];
-}
-
-fn dy_at(i: u32) -> f32 {
-    return dy[i / 4u][i % 4u];
-}
-
-// max(x, 0) of columns col to col + 3; past the last it is that of the last.
-fn passed(row: u32, col: u32) -> vec4<f32> {
-    let first = row * p.cols;
-    if WHOLE == 1u { return vec4<f32>(max(x[(first + min(col, p.cols - 4u)) / 4u], vec4<i32>(0))); }
-    let last = first + p.cols - 1u;
-    let i = first + col;
-    return vec4<f32>(max(
-        vec4<i32>(x_at(min(i, last)), x_at(min(i + 1u, last)), x_at(min(i + 2u, last)), x_at(min(i + 3u, last))),
-        vec4<i32>(0)));
-}
-
-// The gradients there.
-fn gradients(row: u32, col: u32) -> vec4<f32> {
-    let first = row * p.cols;
-    if WHOLE == 1u { return dy[(first + min(col, p.cols - 4u)) / 4u]; }
-    let last = first + p.cols - 1u;
-    let i = first + col;
-    return vec4<f32>(
-        dy_at(min(i, last)), dy_at(min(i + 1u, last)), dy_at(min(i + 2u, last)), dy_at(min(i + 3u, last)));
-}
+// For kernels that declare WG and SLICES, powers of two, p { batch, cols }, dgain, sh_columns, an array of WG vectors,
+// norm_of(row), and inputs and gradients of rows. SLICES lanes share the batch of a column, in a fixed order.
 
 fn dgain_columns(group: u32, lane: u32) {
     let across = WG / SLICES;
@@ -40,7 +11,7 @@ fn dgain_columns(group: u32, lane: u32) {
     let col = 4u * (group * across + lane % across);
     var sum = vec4<f32>(0.0);
     for (var b = slice; b < p.batch; b += SLICES) {
-        sum += gradients(b, col) * (passed(b, col) * norm[b]);
+        sum += gradients(b, col) * (inputs(b, col) * norm_of(b));
     }
     sh_columns[lane] = sum;
     workgroupBarrier();

@@ -1,6 +1,6 @@
 // int8 — absmax quantisation of activations, exact on every device.
 
-// 127 / m rounded to nearest even, for m in [1e-5, 3e38]. WGSL's own division may be off by 2.5 ulp,
+// 127 / m rounded to nearest even, for m in [1e-35, 3e38]. WGSL's own division may be off by 2.5 ulp,
 // and a scale that differs in its last bit flips codes. So the mantissas are divided as integers:
 // 127 * 2^41 / M in three steps of a schoolbook division, M in [2^23, 2^24), then rounded by hand.
 fn scale_127(m: f32) -> f32 {

@@ -3,9 +3,9 @@
 // For kernels that declare WG, a power of two, p { cols, words }, q, scale, sum, sh_max, sh_sum and
 // values(row, col): those of columns col to col + 3, zero past the last.
 
-// One row, of whose fours each lane knows the largest magnitude of its own; returns the scale.
+// One row, of whose fours each lane knows the largest magnitude of its own, or the least maximum; returns the scale.
 fn quantize_row(row: u32, lane: u32, largest: f32) -> f32 {
-    sh_max[lane] = max(largest, 1e-5);
+    sh_max[lane] = largest;
     for (var stride = WG / 2u; stride > 0u; stride = stride >> 1u) {
         workgroupBarrier();
         if lane < stride { sh_max[lane] = max(sh_max[lane], sh_max[lane + stride]); }

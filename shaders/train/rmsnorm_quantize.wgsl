@@ -43,35 +43,8 @@ var<workgroup> sh_max: array<f32, WG>;
 var<workgroup> sh_sum: array<i32, WG>;
 var<workgroup> sh_squares: array<f32, WG>;
 
-fn at(i: u32) -> i32 {
-    return x[i / 4u][i % 4u];
-}
-
-// max(x, 0) of columns col to col + 3, zero past the last.
-fn passed(row: u32, col: u32) -> vec4<f32> {
-    let inside = vec4<u32>(col) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(p.cols);
-    let first = row * p.cols;
-    // No branch on the column: on a vector machine that costs more than reading the last ones again.
-    if WHOLE == 1u {
-        let four = x[(first + min(col, p.cols - 4u)) / 4u];
-        return vec4<f32>(select(vec4<i32>(0), max(four, vec4<i32>(0)), inside));
-    }
-    let last = p.cols - 1u;
-    let four = vec4<i32>(
-        at(first + min(col, last)), at(first + min(col + 1u, last)),
-        at(first + min(col + 2u, last)), at(first + min(col + 3u, last)));
-    return vec4<f32>(select(vec4<i32>(0), max(four, vec4<i32>(0)), inside));
-}
-
-// The gains of columns col to col + 3, zero past the last: what pads them may be no number.
-fn gains(col: u32) -> vec4<f32> {
-    let four = gain[min(col, p.cols - 1u) / 4u];
-    if WHOLE == 1u { return four; }
-    return select(vec4<f32>(0.0), four, vec4<u32>(col) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(p.cols));
-}
-
 fn values(row: u32, col: u32) -> vec4<f32> {
-    return gains(col) * passed(row, col);
+    return pinned(gains(col) * inputs(row, col), 3e38);
 }
 
 @compute @workgroup_size(WG)
@@ -84,21 +57,16 @@ fn main(
     if row >= p.batch { return; }
     // The unit goes in first: squares of raw accumulators would leave the range of f32 early.
     let unit = r[row];
-    var largest = 0.0;
+    var largest = 1e-5;
     var squares = vec4<f32>(0.0);
     for (var col = 4u * lane; col < p.cols; col += 4u * WG) {
-        let h = passed(row, col);
+        let h = inputs(row, col);
         largest = max(largest, largest_of(gains(col) * h));
         squares += (unit * h) * (unit * h);
     }
-    sh_squares[lane] = (squares.x + squares.y) + (squares.z + squares.w);
+    let norm = norm_factor(lane, squares, unit);
     let s = quantize_row(row, lane, largest);
-    for (var stride = WG / 2u; stride > 0u; stride = stride >> 1u) {
-        workgroupBarrier();
-        if lane < stride { sh_squares[lane] = sh_squares[lane] + sh_squares[lane + stride]; }
-    }
     if lane == 0u {
-        let norm = unit / sqrt(sh_squares[0] / f32(p.cols) + p.eps);
         let step = norm / s;
         factors[row] = norm;
         factors[p.stride + row] = step;

@@ -41,34 +41,21 @@ struct Params { batch: u32, cols: u32 }
 var<workgroup> sh_columns: array<vec4<f32>, WG>;
 var<workgroup> sh_sum: array<f32, WG>;
 
-// gain dy of columns col to col + 3, zero past the last: what pads the gains may be no number.
-fn gained(row: u32, col: u32) -> vec4<f32> {
-    let four = gain[col / 4u] * gradients(row, col);
-    if WHOLE == 1u { return four; }
-    return select(vec4<f32>(0.0), four, vec4<u32>(col) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(p.cols));
+fn norm_of(row: u32) -> f32 {
+    return norm[row];
+}
+
+fn outer_of(row: u32) -> f32 {
+    return norm[row] / r[row];
 }
 
 fn store(row: u32, col: u32, value: vec4<f32>) {
+    let dx_four = select(vec4<f32>(0.0), value, inputs(row, col) > vec4<f32>(0.0));
     let i = row * p.cols + col;
-    dx[i] = value.x;
-    if col + 1u < p.cols { dx[i + 1u] = value.y; }
-    if col + 2u < p.cols { dx[i + 2u] = value.z; }
-    if col + 3u < p.cols { dx[i + 3u] = value.w; }
-}
-
-fn dx_row(row: u32, lane: u32) {
-    let f = norm[row];
-    var along = vec4<f32>(0.0);
-    for (var col = 4u * lane; col < p.cols; col += 4u * WG) {
-        along += gained(row, col) * (passed(row, col) * f);
-    }
-    let mean = row_sum(lane, (along.x + along.y) + (along.z + along.w)) / f32(p.cols);
-    let outer = f / r[row];
-    for (var col = 4u * lane; col < p.cols; col += 4u * WG) {
-        let on = passed(row, col);
-        let value = outer * (gained(row, col) - (on * f) * mean);
-        store(row, col, select(vec4<f32>(0.0), value, on > vec4<f32>(0.0)));
-    }
+    dx[i] = dx_four.x;
+    if col + 1u < p.cols { dx[i + 1u] = dx_four.y; }
+    if col + 2u < p.cols { dx[i + 2u] = dx_four.z; }
+    if col + 3u < p.cols { dx[i + 3u] = dx_four.w; }
 }
 
 @compute @workgroup_size(WG)
@@ -79,7 +66,7 @@ fn main(
 ) {
     let index = group_index(group, groups);
     if index < p.batch {
-        dx_row(index, lane);
+        norm_dx(index, lane);
     } else {
         dgain_columns(index - p.batch, lane);
     }

@@ -26,6 +26,10 @@ struct Params { batch: u32, cols: u32 }
 
 var<workgroup> sh_columns: array<vec4<f32>, WG>;
 
+fn norm_of(row: u32) -> f32 {
+    return norm[row];
+}
+
 @compute @workgroup_size(WG)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,

@@ -1,4 +1,4 @@
-//! One output for each input. Shaders: `shaders/train`.
+//! One output for each input. Shaders: `shaders/train` and `shaders/lm`.
 
 use super::{expect, matrix};
 use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, params};
@@ -36,6 +36,42 @@ pub fn descale_rows(gpu: &Gpu, acc: &Tensor, scale: &Tensor, beta: &Tensor, y: &
     let params = RowsParams { count: acc.len() as u32, rows: rows as u32 };
     let cost = Cost { bytes: acc.bytes() + scale.bytes() + 4 + y.bytes(), ops: 2 * acc.len() as u64 };
     gpu.op(&DESCALE_ROWS, params, &[acc, scale, beta, y], Grid::Each(acc.len()), cost)
+}
+
+// --- residual -------------------------------------------------------------------------------------
+
+params! { struct ResidualParams { count: u32, cols: u32 } }
+
+pub static RESIDUAL: Kernel =
+    Kernel::new::<ResidualParams>("residual", text!("lm/residual", "snippets/grid"));
+
+/// `y[batch, cols] <- h[batch, cols] + beta step[batch] acc[batch, cols]`: what a ternary product of codes worth `step`
+/// adds to the residual stream.
+pub fn residual(gpu: &Gpu, h: &Tensor, acc: &Tensor, step: &Tensor, beta: &Tensor, y: &Tensor) -> Op {
+    let [batch, cols] = matrix("residual", h);
+    for tensor in [h, y] {
+        expect("residual", tensor, F32, &[batch, cols]);
+    }
+    expect("residual", acc, I32, &[batch, cols]);
+    expect("residual", step, F32, &[batch]);
+    expect("residual", beta, F32, &[1]);
+    let params = ResidualParams { count: h.len() as u32, cols: cols as u32 };
+    let cost = Cost { bytes: 3 * h.bytes() + step.bytes() + 4, ops: 3 * h.len() as u64 };
+    gpu.op(&RESIDUAL, params, &[h, acc, step, beta, y], Grid::Each(h.len()), cost)
+}
+
+// --- residual_f32 ---------------------------------------------------------------------------------
+
+pub static RESIDUAL_F32: Kernel =
+    Kernel::new::<CountParams>("residual_f32", text!("lm/residual_f32", "snippets/grid"));
+
+/// `y <- h + x`, of any shape.
+pub fn residual_f32(gpu: &Gpu, h: &Tensor, x: &Tensor, y: &Tensor) -> Op {
+    for tensor in [h, x, y] {
+        expect("residual_f32", tensor, F32, h.shape());
+    }
+    let cost = Cost { bytes: 3 * h.bytes(), ops: h.len() as u64 };
+    gpu.op(&RESIDUAL_F32, CountParams { count: h.len() as u32 }, &[h, x, y], Grid::Each(h.len()), cost)
 }
 
 // --- relu -----------------------------------------------------------------------------------------

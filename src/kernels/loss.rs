@@ -1,7 +1,8 @@
-//! Softmax and cross-entropy: the loss, its gradient and the hits. Shaders: `shaders/train`.
+//! Softmax and cross-entropy: the loss, its gradient and the hits. Shaders: `shaders/train` and `shaders/lm`.
 
 use super::{expect, matrix};
 use crate::gpu::{Cost, Dtype::*, Error, Gpu, Grid, Kernel, Op, Tensor, params};
+pub use crate::text::IGNORE;
 
 // --- softmax_xent ---------------------------------------------------------------------------------
 
@@ -114,4 +115,57 @@ pub fn scale_softmax_xent(
         Grid::Groups(1),
         cost,
     )
+}
+
+// --- xent_rows ------------------------------------------------------------------------------------
+
+params! { struct RowsParams { batch: u32, classes: u32, smoothing: f32, inverse_counted: f32 } }
+
+pub static XENT_ROWS: Kernel =
+    Kernel::new::<RowsParams>("xent_rows", text!("lm/xent_rows", "snippets/grid")).rowwise();
+
+/// `losses[batch] <- xent(softmax(z[b, :]), labels[b])` with label smoothing, `hits[batch] <- 1` where the largest logit
+/// is the label's, else 0, and `dz[batch, classes] <- ` the gradient of the mean over the `counted` rows whose label is
+/// not [`IGNORE`]. The other rows give zeros. [`xent_totals`] adds the rows up.
+#[allow(clippy::too_many_arguments)] // a loss, its gradient and the hits
+pub fn xent_rows(
+    gpu: &Gpu,
+    z: &Tensor,
+    labels: &Tensor,
+    smoothing: f32,
+    counted: usize,
+    dz: &Tensor,
+    losses: &Tensor,
+    hits: &Tensor,
+) -> Op {
+    let [batch, classes] = matrix("xent_rows", z);
+    for tensor in [z, dz] {
+        expect("xent_rows", tensor, F32, &[batch, classes]);
+    }
+    expect("xent_rows", labels, U32, &[batch]);
+    expect("xent_rows", losses, F32, &[batch]);
+    expect("xent_rows", hits, U32, &[batch]);
+    let inverse_counted = 1.0 / counted as f32;
+    let params = RowsParams { batch: batch as u32, classes: classes as u32, smoothing, inverse_counted };
+    let cost = Cost { bytes: 2 * z.bytes() + 3 * labels.bytes(), ops: 8 * z.len() as u64 };
+    gpu.op(&XENT_ROWS, params, &[z, labels, dz, losses, hits], Grid::Groups(batch), cost)
+}
+
+// --- xent_totals ----------------------------------------------------------------------------------
+
+params! { struct TotalsParams { batch: u32, items: u32 } }
+
+pub static XENT_TOTALS: Kernel =
+    Kernel::new::<TotalsParams>("xent_totals", text!("lm/xent_totals", "snippets/block_sum"));
+
+/// `loss += sum_b losses[b]`, `hits += sum_b hits[b]`, of [`xent_rows`], in a fixed order; `clock += {1, items}`.
+pub fn xent_totals(gpu: &Gpu, losses: &Tensor, hits: &Tensor, items: usize, totals: &Totals) -> Op {
+    let batch = losses.len();
+    expect("xent_totals", losses, F32, &[batch]);
+    expect("xent_totals", hits, U32, &[batch]);
+    totals.expect("xent_totals");
+    let params = TotalsParams { batch: batch as u32, items: items as u32 };
+    let cost = Cost { bytes: 2 * losses.bytes() + 32, ops: 2 * batch as u64 };
+    let tensors = [losses, hits, &totals.loss, &totals.hits, &totals.clock];
+    gpu.op(&XENT_TOTALS, params, &tensors, Grid::Groups(1), cost)
 }

@@ -14,8 +14,11 @@ macro_rules! text {
     };
 }
 
+mod attention;
 mod batch;
 mod elementwise;
+mod embedding;
+mod gate;
 mod gemv;
 mod gradients;
 mod loss;
@@ -26,8 +29,14 @@ mod probes;
 mod quantize;
 mod select;
 
+pub use attention::{
+    Heads, Sequences, attention, attention_dkv, attention_dkv_variant, attention_dq, attention_dq_variant,
+    attention_variant, rope, rope_backward, rope_backward_ternary, rope_ternary,
+};
 pub use batch::{augment_batch, gather_batch, text_batch};
-pub use elementwise::{descale_rows, relu, relu_dx, scale_rows};
+pub use elementwise::{descale_rows, relu, relu_dx, residual, residual_f32, scale_rows};
+pub use embedding::{embed_gather, embed_grad};
+pub use gate::{GateFactors, relu2_gate, relu2_gate_backward, relu2_gate_dx, relu2_gate_quantize};
 pub use gemv::{
     Base3Tensor, BitplaneTensor, MOST_COLS_I8, f16_vectors, f16_words, gemv_base3, gemv_base3_variant,
     gemv_bitplane, gemv_bitplane_variant, gemv_f16, gemv_f16_variant, gemv_f32, gemv_f32_variant, gemv_i8,
@@ -37,13 +46,14 @@ pub use gradients::{
     matmul_f32_dw, matmul_f32_dw_variant, matmul_f32_dx, matmul_f32_dx_variant, matmul_ternary_dw,
     matmul_ternary_dw_variant, matmul_ternary_dx, matmul_ternary_dx_variant,
 };
-pub use loss::{Totals, scale_softmax_xent, softmax_xent};
+pub use loss::{IGNORE, Totals, scale_softmax_xent, softmax_xent, xent_rows, xent_totals};
 pub use matmul::{
     MOST_COLS, matmul_base3, matmul_base3_variant, matmul_f16, matmul_f16_variant, matmul_f32,
     matmul_f32_variant, matmul_i8, matmul_i8_variant, matmul_ternary, matmul_ternary_variant,
 };
 pub use norm::{
-    Factors, rmsnorm, rmsnorm_dgain, rmsnorm_dx, rmsnorm_quantize, rmsnorm_relu_backward, rmsnorm_relu_dgain,
+    Factors, rmsnorm, rmsnorm_backward, rmsnorm_dgain, rmsnorm_dx, rmsnorm_quantize, rmsnorm_quantize_f32,
+    rmsnorm_relu_backward, rmsnorm_relu_dgain,
 };
 pub use optimizer::{AdamW, Moments, Sgd, Trainable, adamw, clip_factor, sgd, square_sums};
 pub use probes::{
@@ -67,6 +77,8 @@ pub static OPERATIONS: &[&[&Kernel]] = &[
     &[&quantize::DEQUANTIZE_WEIGHTS],
     quantize::QUANTIZE_ACTIVATIONS,
     norm::RMSNORM_QUANTIZE,
+    norm::RMSNORM_QUANTIZE_F32,
+    gate::RELU2_GATE_QUANTIZE,
     matmul::MATMUL_TERNARY,
     gemv::GEMV_TERNARY,
     gemv::GEMV_TERNARY_ADDSUB,
@@ -77,23 +89,40 @@ pub static OPERATIONS: &[&[&Kernel]] = &[
     gemv::GEMV_I8,
     &[&elementwise::SCALE_ROWS],
     &[&elementwise::DESCALE_ROWS],
+    &[&elementwise::RESIDUAL],
+    &[&elementwise::RESIDUAL_F32],
     &[&elementwise::RELU],
+    &[&gate::RELU2_GATE],
     &[&norm::RMSNORM],
     matmul::MATMUL_F32,
     matmul::MATMUL_F16,
     gemv::GEMV_F32,
     gemv::GEMV_F16,
+    &[&embedding::EMBED_GATHER],
+    &[&attention::ROPE],
+    &[&attention::ROPE_TERNARY],
+    attention::ATTENTION,
     &[&loss::SOFTMAX_XENT],
     &[&loss::SCALE_SOFTMAX_XENT],
+    &[&loss::XENT_ROWS],
+    &[&loss::XENT_TOTALS],
     gradients::MATMUL_TERNARY_DX,
     gradients::MATMUL_TERNARY_DW,
+    gate::RELU2_GATE_BACKWARD,
+    norm::RMSNORM_BACKWARD,
     norm::RMSNORM_RELU_BACKWARD,
     norm::RMSNORM_RELU_DGAIN,
     &[&elementwise::RELU_DX],
+    &[&gate::RELU2_GATE_DX],
     gradients::MATMUL_F32_DX,
     gradients::MATMUL_F32_DW,
     &[&norm::RMSNORM_DX],
     &[&norm::RMSNORM_DGAIN],
+    attention::ATTENTION_DQ,
+    attention::ATTENTION_DKV,
+    &[&attention::ROPE_BACKWARD],
+    &[&attention::ROPE_BACKWARD_TERNARY],
+    &[&embedding::EMBED_GRAD],
     &[&optimizer::SQUARE_SUMS],
     &[&optimizer::CLIP_FACTOR],
     &[&optimizer::ADAMW],
@@ -222,6 +251,12 @@ impl Int8Tensor {
             scale: gpu.zeros(&format!("{label}.scale"), Dtype::F32, &[batch])?,
             sum: gpu.zeros(&format!("{label}.sum"), Dtype::I32, &[batch])?,
         })
+    }
+
+    fn expect(&self, kernel: &str, batch: usize, cols: usize) {
+        expect(kernel, &self.q, Dtype::U32, &[batch, 4 * ternary::words(cols)]);
+        expect(kernel, &self.scale, Dtype::F32, &[batch]);
+        expect(kernel, &self.sum, Dtype::I32, &[batch]);
     }
 }
 

@@ -1,4 +1,5 @@
-//! RMSNorm and its gradients: on floats, and on the integers of the exact path. Shaders: `shaders/train`.
+//! RMSNorm and its gradients: on floats, and on the integers of the exact path. Shaders: `shaders/train` and
+//! `shaders/lm`.
 
 use super::{Int8Tensor, expect, for_columns, matrix};
 use crate::gpu::{Cost, Dtype::*, Error, Gpu, Grid, Kernel, Op, Overrides, PART, Tensor, params, value};
@@ -72,7 +73,16 @@ params! { struct QuantizeParams { batch: u32, cols: u32, words: u32, stride: u32
 
 const ANY_RMSNORM_QUANTIZE: Kernel = Kernel::new::<QuantizeParams>(
     "rmsnorm_quantize",
-    text!("train/rmsnorm_quantize", "snippets/quantize_row", "snippets/int8", "snippets/grid"),
+    text!(
+        "train/rmsnorm_quantize",
+        "snippets/row_relu",
+        "snippets/gains",
+        "snippets/pinned",
+        "snippets/norm_factor",
+        "snippets/quantize_row",
+        "snippets/int8",
+        "snippets/grid"
+    ),
 );
 
 /// For any rows, and for such as start at whole vectors of four.
@@ -125,9 +135,7 @@ pub fn rmsnorm_quantize(
     expect("rmsnorm_quantize", r, F32, &[batch]);
     expect("rmsnorm_quantize", gain, F32, &[cols]);
     expect("rmsnorm_quantize", beta, F32, &[1]);
-    expect("rmsnorm_quantize", &out.q, U32, &[batch, 4 * words]);
-    expect("rmsnorm_quantize", &out.scale, F32, &[batch]);
-    expect("rmsnorm_quantize", &out.sum, I32, &[batch]);
+    out.expect("rmsnorm_quantize", batch, cols);
     expect("rmsnorm_quantize", &factors.all, F32, &[3, stride]);
     let [b, c, w, s] = [batch, cols, words, stride].map(|n| n as u32);
     let params = QuantizeParams { batch: b, cols: c, words: w, stride: s, eps };
@@ -140,16 +148,135 @@ pub fn rmsnorm_quantize(
     gpu.op(kernel, params, &tensors, Grid::Groups(batch), cost)
 }
 
+// --- rmsnorm_quantize_f32 -------------------------------------------------------------------------
+
+params! { struct QuantizeFloatsParams { batch: u32, cols: u32, words: u32, eps: f32 } }
+
+const ANY_RMSNORM_QUANTIZE_F32: Kernel = Kernel::new::<QuantizeFloatsParams>(
+    "rmsnorm_quantize_f32",
+    text!(
+        "lm/rmsnorm_quantize_f32",
+        "snippets/row_f32",
+        "snippets/gains",
+        "snippets/pinned",
+        "snippets/norm_factor",
+        "snippets/quantize_row",
+        "snippets/int8",
+        "snippets/grid"
+    ),
+);
+
+/// For any rows, and for such as start at whole vectors of four.
+pub static RMSNORM_QUANTIZE_F32: &[&Kernel] =
+    &[&ANY_RMSNORM_QUANTIZE_F32.rowwise(), &ANY_RMSNORM_QUANTIZE_F32.whole_rowwise()];
+
+/// `norm[batch] <- 1 / sqrt(mean_c x[b, c]^2 + eps)`, and RMSNorm's output `gain x norm` quantised by row: `q` and `sum`
+/// are those of `gain x` with `scale = 127 / max(max |gain x|, 1e-5 / norm)`, and `step[batch] <- norm / scale` is what
+/// one code is worth.
+pub fn rmsnorm_quantize_f32(
+    gpu: &Gpu,
+    x: &Tensor,
+    gain: &Tensor,
+    eps: f32,
+    out: &Int8Tensor,
+    norm: &Tensor,
+    step: &Tensor,
+) -> Op {
+    let [batch, cols] = matrix("rmsnorm_quantize_f32", x);
+    let words = ternary::words(cols);
+    expect("rmsnorm_quantize_f32", x, F32, &[batch, cols]);
+    expect("rmsnorm_quantize_f32", gain, F32, &[cols]);
+    out.expect("rmsnorm_quantize_f32", batch, cols);
+    for tensor in [norm, step] {
+        expect("rmsnorm_quantize_f32", tensor, F32, &[batch]);
+    }
+    let [b, c, w] = [batch, cols, words].map(|n| n as u32);
+    let params = QuantizeFloatsParams { batch: b, cols: c, words: w, eps };
+    let cost = Cost {
+        bytes: x.bytes() + gain.bytes() + out.q.bytes() + 16 * batch as u64,
+        ops: 7 * (batch * cols) as u64,
+    };
+    let tensors = [x, gain, &out.q, &out.scale, &out.sum, norm, step];
+    let kernel = for_columns(RMSNORM_QUANTIZE_F32, cols);
+    gpu.op(kernel, params, &tensors, Grid::Groups(batch), cost)
+}
+
+// --- rmsnorm_backward -----------------------------------------------------------------------------
+
+params! { struct BackwardParams { batch: u32, cols: u32, accumulate: u32 } }
+
+const ANY_RMSNORM_BACKWARD: Kernel = Kernel::new::<BackwardParams>(
+    "rmsnorm_backward",
+    text!(
+        "lm/rmsnorm_backward",
+        "snippets/row_f32",
+        "snippets/gains",
+        "snippets/gradients",
+        "snippets/norm_dx",
+        "snippets/dgain_columns",
+        "snippets/row_sum",
+        "snippets/grid"
+    ),
+);
+
+/// For any rows, and for such as start at whole vectors of four.
+pub static RMSNORM_BACKWARD: &[&Kernel] = &[
+    &ANY_RMSNORM_BACKWARD.with(SLICED[0], SLICED[1]),
+    &ANY_RMSNORM_BACKWARD.with(SLICED_WHOLE[0], SLICED_WHOLE[1]),
+];
+
+/// `dx[batch, cols] <- norm (gain dy - n mean(gain dy n))`, added to what stands there if `accumulate`, and `dgain[cols]
+/// <- sum_b dy n`, with `n = x norm`; `norm[batch]` is [`rmsnorm`](super::rmsnorm())'s factor or
+/// [`rmsnorm_quantize_f32`](super::rmsnorm_quantize_f32())'s norm.
+#[allow(clippy::too_many_arguments)] // two gradients of one function
+pub fn rmsnorm_backward(
+    gpu: &Gpu,
+    x: &Tensor,
+    gain: &Tensor,
+    norm: &Tensor,
+    dy: &Tensor,
+    dx: &Tensor,
+    dgain: &Tensor,
+    accumulate: bool,
+) -> Op {
+    let [batch, cols] = matrix("rmsnorm_backward", x);
+    for tensor in [x, dy, dx] {
+        expect("rmsnorm_backward", tensor, F32, &[batch, cols]);
+    }
+    for tensor in [gain, dgain] {
+        expect("rmsnorm_backward", tensor, F32, &[cols]);
+    }
+    expect("rmsnorm_backward", norm, F32, &[batch]);
+    let params = BackwardParams { batch: batch as u32, cols: cols as u32, accumulate: accumulate.into() };
+    let read_again = if accumulate { dx.bytes() } else { 0 };
+    let cost = Cost {
+        bytes: 5 * x.bytes() + read_again + 2 * gain.bytes() + 2 * norm.bytes(),
+        ops: 11 * (batch * cols) as u64,
+    };
+    let kernel = for_columns(RMSNORM_BACKWARD, cols);
+    let grid = Grid::Groups(batch + column_groups(kernel.overrides(gpu.tuning()), cols));
+    gpu.op(kernel, params, &[x, gain, norm, dy, dx, dgain], grid, cost)
+}
+
 // --- rmsnorm_relu_backward ------------------------------------------------------------------------
 
 /// Workgroups whose lanes take four columns each; on a GPU eight slices of the batch share them.
-const SLICED: [Overrides; 2] = [&[("WG", 64.0), ("SLICES", 8.0)], &[("WG", 8.0), ("SLICES", 1.0)]];
-const SLICED_WHOLE: [Overrides; 2] =
+pub(super) const SLICED: [Overrides; 2] = [&[("WG", 64.0), ("SLICES", 8.0)], &[("WG", 8.0), ("SLICES", 1.0)]];
+pub(super) const SLICED_WHOLE: [Overrides; 2] =
     [&[("WG", 64.0), ("SLICES", 8.0), ("WHOLE", 1.0)], &[("WG", 8.0), ("SLICES", 1.0), ("WHOLE", 1.0)]];
 
 const ANY_RMSNORM_RELU_BACKWARD: Kernel = Kernel::new::<GradientParams>(
     "rmsnorm_relu_backward",
-    text!("train/rmsnorm_relu_backward", "snippets/dgain_columns", "snippets/row_sum", "snippets/grid"),
+    text!(
+        "train/rmsnorm_relu_backward",
+        "snippets/row_relu",
+        "snippets/gains",
+        "snippets/gradients",
+        "snippets/norm_dx",
+        "snippets/dgain_columns",
+        "snippets/row_sum",
+        "snippets/grid"
+    ),
 );
 
 /// For any rows, and for such as start at whole vectors of four.
@@ -194,7 +321,13 @@ pub fn rmsnorm_relu_backward(
 
 const ANY_RMSNORM_RELU_DGAIN: Kernel = Kernel::new::<GradientParams>(
     "rmsnorm_relu_dgain",
-    text!("train/rmsnorm_relu_dgain", "snippets/dgain_columns", "snippets/grid"),
+    text!(
+        "train/rmsnorm_relu_dgain",
+        "snippets/row_relu",
+        "snippets/gradients",
+        "snippets/dgain_columns",
+        "snippets/grid"
+    ),
 );
 
 /// For any rows, and for such as start at whole vectors of four.

@@ -221,7 +221,13 @@ params! { struct ActivationsParams { batch: u32, cols: u32, words: u32 } }
 
 const ANY_QUANTIZE_ACTIVATIONS: Kernel = Kernel::new::<ActivationsParams>(
     "quantize_activations",
-    text!("train/quantize_activations", "snippets/quantize_row", "snippets/int8", "snippets/grid"),
+    text!(
+        "train/quantize_activations",
+        "snippets/row_f32",
+        "snippets/quantize_row",
+        "snippets/int8",
+        "snippets/grid"
+    ),
 );
 
 /// For any rows, and for such as start at whole vectors of four.
@@ -234,9 +240,7 @@ pub fn quantize_activations(gpu: &Gpu, x: &Tensor, out: &Int8Tensor) -> Op {
     let [batch, cols] = matrix("quantize_activations", x);
     let words = ternary::words(cols);
     expect("quantize_activations", x, F32, &[batch, cols]);
-    expect("quantize_activations", &out.q, U32, &[batch, 4 * words]);
-    expect("quantize_activations", &out.scale, F32, &[batch]);
-    expect("quantize_activations", &out.sum, I32, &[batch]);
+    out.expect("quantize_activations", batch, cols);
     let params = ActivationsParams { batch: batch as u32, cols: cols as u32, words: words as u32 };
     let cost = Cost { bytes: x.bytes() + out.q.bytes() + 8 * batch as u64, ops: 4 * (batch * cols) as u64 };
     let kernel = for_columns(QUANTIZE_ACTIVATIONS, cols);

@@ -304,7 +304,7 @@ impl Params {
     /// # Panics
     /// If a matrix does not begin where the one before it ends. A ternary matrix that has a multiple of 1024 weights and
     /// of 64 packed words leaves no gap behind it, another one a multiple of 64 values.
-    pub fn stacked(&self, gpu: &Gpu, names: &[&str]) -> Result<Stacked, Error> {
+    pub fn stacked(&self, gpu: &Gpu, names: &[String]) -> Result<Stacked, Error> {
         let parts: Vec<&Param> = names.iter().map(|name| self.get(name)).collect();
         let label = names.join(" | ");
         let cols = parts[0].parameter.matrix()[1];

@@ -75,4 +75,3 @@ pub fn text_batch(
     let x = places().map(|at| ids[at.min(ids.len() - 1)] as i32).collect();
     (x, places().map(|at| ids.get(at + 1).copied().unwrap_or(IGNORE)).collect())
 }
-

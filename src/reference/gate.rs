@@ -77,13 +77,16 @@ pub fn relu2_gate_backward(
 ) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
     let f = gain.len();
     let z = gate_of_integers(acc, f);
-    let (units, dz) = (gate_units(step, betas), rmsnorm_dx(&z, gain, norm, dn));
+    let units = gate_units(step, betas);
+    // Of real values: the norm of integers is so small that products with it may leave f32.
+    let real: Vec<f32> = z.iter().enumerate().map(|(i, z)| units[i / f] * z).collect();
+    let factor: Vec<f32> = norm.iter().zip(&units).map(|(norm, unit)| norm / unit).collect();
+    let dz = rmsnorm_dx(&real, gain, &factor, dn);
     let mut dy = Vec::new();
     for (row, (acc, dz)) in acc.chunks_exact(2 * f).zip(dz.chunks_exact(f)).enumerate() {
         let real =
             |part: usize| acc[part * f..][..f].iter().map(move |&a| step[row] * betas[part] * a as f32);
-        let dz: Vec<f32> = dz.iter().map(|dz| dz / units[row]).collect();
-        let (dgate, dup) = relu2_gate_dx(&real(0).collect::<Vec<_>>(), &real(1).collect::<Vec<_>>(), &dz);
+        let (dgate, dup) = relu2_gate_dx(&real(0).collect::<Vec<_>>(), &real(1).collect::<Vec<_>>(), dz);
         dy.extend(dgate);
         dy.extend(dup);
     }

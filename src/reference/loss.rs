@@ -79,3 +79,8 @@ pub fn xent_rows(z: &[f32], labels: &[u32], classes: usize, smoothing: f32) -> R
     }
     rows
 }
+
+/// The sums of what [`xent_rows`] says of each row: the loss, and the hits.
+pub fn xent_totals(losses: &[f32], hits: &[u32]) -> (f32, u32) {
+    (losses.iter().sum(), hits.iter().sum())
+}

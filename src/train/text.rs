@@ -25,12 +25,7 @@ impl Text {
     /// # Panics
     /// If the text has no `context` ids and one more.
     pub fn drawn(gpu: &Gpu, ids: &[u32], context: usize, seed: u64, items: usize) -> Result<Text, Error> {
-        assert!(
-            ids.len() > context,
-            "Text: {} ids are no sequence of {context} and the id after it",
-            ids.len()
-        );
-        let ids = gpu.upload("train.ids", &[ids.len()], ids)?;
+        let ids = upload(gpu, "train.ids", ids, context)?;
         Ok(Text { ids, items, labels: items * context, seed: Some(seed) })
     }
 
@@ -43,15 +38,20 @@ impl Text {
     /// # Panics
     /// As [`Text::drawn`].
     pub fn whole(gpu: &Gpu, ids: &[u32], context: usize) -> Result<Text, Error> {
-        assert!(
-            ids.len() > context,
-            "Text: {} ids are no sequence of {context} and the id after it",
-            ids.len()
-        );
+        let ids = upload(gpu, "validation.ids", ids, context)?;
         let labels = ids.len() - 1;
-        let ids = gpu.upload("validation.ids", &[ids.len()], ids)?;
         Ok(Text { ids, items: labels.div_ceil(context), labels, seed: None })
     }
+}
+
+/// The ids on the device, of which there must be a sequence and one more.
+fn upload(gpu: &Gpu, label: &str, ids: &[u32], context: usize) -> Result<Tensor, Error> {
+    assert!(
+        ids.len() > context,
+        "{label}: {} ids are no sequence of {context} and the id after it",
+        ids.len()
+    );
+    gpu.upload(label, &[ids.len()], ids)
 }
 
 impl Source for Text {

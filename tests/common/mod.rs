@@ -4,6 +4,7 @@
 // Every test file compiles its own copy and uses a part of it.
 #![allow(dead_code)]
 
+pub mod attention;
 pub mod cases;
 pub mod dawn;
 #[cfg(feature = "files")]

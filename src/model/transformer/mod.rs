@@ -19,8 +19,8 @@ mod float;
 mod ternary;
 
 use super::{Network, Param, Params, Pass, Precision, Product, Scoring, Stacked};
-use crate::gpu::{Dtype, Dtype::*, Error, Gpu, Op, Tensor};
-use crate::kernels::{self, Heads, Sequences, Totals};
+use crate::gpu::{Dtype::*, Error, Gpu, Op, Tensor};
+use crate::kernels::{self, Heads, Sequences};
 use crate::parameter::{Parameter, Role};
 use crate::random::{self, Stream};
 use crate::rotary::rope_table;
@@ -55,18 +55,13 @@ pub struct TransformerShape {
 /// The name of this network in [`Arch::network`](crate::store::Arch::network).
 pub const TRANSFORMER: &str = "transformer";
 
-/// The matrices of a layer and its gains, in the order of a step.
-const MATRICES: [&str; 7] = [
-    "self_attn.q_proj",
-    "self_attn.k_proj",
-    "self_attn.v_proj",
-    "self_attn.o_proj",
-    "mlp.gate_proj",
-    "mlp.up_proj",
-    "mlp.down_proj",
+/// The products of a layer, in the order of a step: the gain of the norm before it, and its matrices.
+const PRODUCTS: [(&str, &[&str]); 4] = [
+    ("input_layernorm", &["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"]),
+    ("self_attn.attn_sub_norm", &["self_attn.o_proj"]),
+    ("post_attention_layernorm", &["mlp.gate_proj", "mlp.up_proj"]),
+    ("mlp.ffn_sub_norm", &["mlp.down_proj"]),
 ];
-const GAINS: [&str; 4] =
-    ["input_layernorm", "self_attn.attn_sub_norm", "post_attention_layernorm", "mlp.ffn_sub_norm"];
 
 /// What the parameter `what` of layer `i` is called, as in Hugging Face's files.
 fn name(i: usize, what: &str) -> String {
@@ -82,15 +77,16 @@ impl TransformerShape {
         self.width / self.heads
     }
 
-    /// Rows and columns of the matrices of a layer: q, k, v, o, gate, up, down.
-    fn matrices(&self) -> [[usize; 2]; 7] {
+    /// Columns of the matrices of each product of a layer, and rows of each matrix.
+    fn products(&self) -> [(usize, Vec<usize>); 4] {
         let (d, f, kv) = (self.width, self.ffn, self.kv_heads * self.head());
-        [[d, d], [kv, d], [kv, d], [d, d], [f, d], [f, d], [d, f]]
+        [(d, vec![d, kv, kv]), (d, vec![d]), (d, vec![f, f]), (f, vec![d])]
     }
 
     /// Weights in all matrices of all layers.
     pub fn weights(&self) -> usize {
-        self.layers * self.matrices().into_iter().map(|[rows, cols]| rows * cols).sum::<usize>()
+        let product = |(cols, rows): &(usize, Vec<usize>)| cols * rows.iter().sum::<usize>();
+        self.layers * self.products().iter().map(product).sum::<usize>()
     }
 
     /// Whether the kernels can run it.
@@ -137,18 +133,20 @@ impl TransformerShape {
         Ok(())
     }
 
-    /// Its parameters: the embedding, the matrices and gains of each layer, first layer first, and the last gain. The
+    /// Its parameters: the embedding, the gains and matrices of each layer in the order of a step, and the last gain. The
     /// names are those of Hugging Face's BitNet.
     pub fn parameters(&self) -> Vec<Parameter> {
-        let (d, f, role) = (self.width, self.ffn, self.precision.role());
-        let mut all = vec![Parameter::new(EMBEDDING, &[self.vocabulary, d], Role::Float)];
+        let mut all = vec![Parameter::new(EMBEDDING, &[self.vocabulary, self.width], Role::Float)];
         for i in 0..self.layers {
-            let matrices = MATRICES.into_iter().zip(self.matrices());
-            all.extend(matrices.map(|(what, shape)| Parameter::new(name(i, what), &shape, role)));
-            let gains = GAINS.into_iter().zip([d, d, d, f]);
-            all.extend(gains.map(|(what, width)| Parameter::new(name(i, what), &[width], Role::Gain)));
+            for ((gain, matrices), (cols, rows)) in PRODUCTS.into_iter().zip(self.products()) {
+                all.push(Parameter::new(name(i, gain), &[cols], Role::Gain));
+                let matrix = |(what, rows): (&&str, usize)| {
+                    Parameter::new(name(i, what), &[rows, cols], self.precision.role())
+                };
+                all.extend(matrices.iter().zip(rows).map(matrix));
+            }
         }
-        all.push(Parameter::new(NORM, &[d], Role::Gain));
+        all.push(Parameter::new(NORM, &[self.width], Role::Gain));
         all
     }
 
@@ -293,15 +291,18 @@ impl Transformer {
     /// # Panics
     /// If a parameter of the shape is missing.
     pub fn new(gpu: &Gpu, shape: TransformerShape, params: Params) -> Result<Transformer, Error> {
+        let get = |i: usize, what: &str| params.get(&name(i, what)).clone();
         let layer = |i: usize| {
-            let names = MATRICES.map(|what| name(i, what));
-            let [q, k, v, o, gate, up, down] = names.each_ref().map(|name| &name[..]);
+            let stacked = |product: usize| {
+                let names: Vec<String> = PRODUCTS[product].1.iter().map(|what| name(i, what)).collect();
+                params.stacked(gpu, &names)
+            };
             Ok(Layer {
-                qkv: params.stacked(gpu, &[q, k, v])?,
-                o: params.get(o).clone(),
-                gate_up: params.stacked(gpu, &[gate, up])?,
-                down: params.get(down).clone(),
-                gains: GAINS.map(|what| params.get(&name(i, what)).clone()),
+                qkv: stacked(0)?,
+                o: get(i, PRODUCTS[1].1[0]),
+                gate_up: stacked(2)?,
+                down: get(i, PRODUCTS[3].1[0]),
+                gains: PRODUCTS.map(|(gain, _)| get(i, gain)),
             })
         };
         Ok(Transformer {
@@ -319,7 +320,7 @@ impl Transformer {
         Ok(Batch {
             n: sequences * context,
             heads: Heads { heads, kv_heads, width },
-            sequences: Sequences::whole(sequences, context),
+            sequences: Sequences::whole(context),
             angles: gpu.upload("angles", &[context, width], &rope_table(0..context, width, theta))?,
             first: gpu.upload("first", &[1], &[0u32])?,
         })
@@ -398,7 +399,11 @@ impl Network for Transformer {
         let (mut loss, mut backward) = (Vec::new(), Vec::new());
         if let (Some(Scoring { totals, smoothing }), Some(Gradients { dh, dn, .. })) = (scoring, &gradients) {
             let dlogits = zeros("logits.grad", vocabulary)?;
-            loss = self.loss(gpu, &logits, &labels, smoothing, &dlogits, totals)?;
+            let (losses, hits) = (gpu.zeros("losses", F32, &[n])?, gpu.zeros("hits", U32, &[n])?);
+            loss = vec![
+                kernels::xent_rows(gpu, &logits, &labels, smoothing, n, &dlogits, &losses, &hits),
+                kernels::xent_totals(gpu, &losses, &hits, items, totals),
+            ];
             Op::mark(&mut loss, "loss");
             let embedding = &self.embedding;
             backward = vec![

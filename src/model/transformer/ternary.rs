@@ -3,7 +3,7 @@
 
 use super::{Batch, Bound, Gradients, Layer, Transformer};
 use crate::gpu::{Dtype::*, Error, Gpu, Tensor};
-use crate::kernels::{self, Int8Tensor};
+use crate::kernels::{self, GateFactors, Int8Tensor};
 use crate::model::Product;
 
 /// The rows that go into a product.
@@ -13,7 +13,6 @@ struct Quantized {
     norm: Tensor,
     /// The real value of a code, `f32 [n]`.
     step: Tensor,
-    cols: usize,
 }
 
 impl Quantized {
@@ -22,7 +21,6 @@ impl Quantized {
             codes: Int8Tensor::zeros(gpu, label, n, cols)?,
             norm: gpu.zeros(&format!("{label}.norm"), F32, &[n])?,
             step: gpu.zeros(&format!("{label}.step"), F32, &[n])?,
-            cols,
         })
     }
 }
@@ -43,12 +41,13 @@ impl Transformer {
         let (d, f, eps) = (self.shape.width, self.shape.ffn, self.shape.eps);
         let kv = heads.kv_heads * heads.width;
         let name = |what: &str| format!("layers.{i}.{what}");
-        let quantized = |what: &str, cols: usize| Quantized::zeros(gpu, &name(what), n, cols);
+        let quantized = |what: &str| Quantized::zeros(gpu, &name(what), n, d);
         let floats = |what: &str, cols: usize| gpu.zeros(&name(what), F32, &[n, cols]);
         let integers = |what: &str, cols: usize| gpu.zeros(&name(what), I32, &[n, cols]);
 
-        let [x1, x2, x3] = ["x1", "x2", "x3"].map(|what| quantized(what, d));
-        let (x1, x2, x3, x4) = (x1?, x2?, x3?, quantized("x4", f)?);
+        let (x1, x2, x3) = (quantized("x1")?, quantized("x2")?, quantized("x3")?);
+        let (x4, gate) =
+            (Int8Tensor::zeros(gpu, &name("x4"), n, f)?, GateFactors::zeros(gpu, &name("x4"), n)?);
         let (acc1, acc2) = (integers("qkv.acc", d + 2 * kv)?, integers("o.acc", d)?);
         let (acc3, acc4) = (integers("gate_up.acc", 2 * f)?, integers("down.acc", d)?);
         let (q, k, v) = (floats("q", d)?, floats("k", kv)?, floats("v", kv)?);
@@ -80,19 +79,9 @@ impl Transformer {
             kernels::residual(gpu, h, &acc2, &x2.step, &o.packed().beta, &mid),
             quantize(&mid, g3, &x3),
             kernels::matmul_ternary(gpu, &x3.codes, gate_up.packed(), &acc3),
-            kernels::relu2_gate_quantize(
-                gpu,
-                &acc3,
-                &x3.step,
-                gate_up.betas(),
-                g4,
-                eps,
-                &x4.codes,
-                &x4.norm,
-                &x4.step,
-            ),
-            kernels::matmul_ternary(gpu, &x4.codes, down.packed(), &acc4),
-            kernels::residual(gpu, &mid, &acc4, &x4.step, &down.packed().beta, out),
+            kernels::relu2_gate_quantize(gpu, &acc3, &x3.step, gate_up.betas(), g4, eps, &x4, &gate),
+            kernels::matmul_ternary(gpu, &x4, down.packed(), &acc4),
+            kernels::residual(gpu, &mid, &acc4, &gate.step, &down.packed().beta, out),
         ];
 
         let backward = gradients.map_or(Vec::new(), |on| {
@@ -104,12 +93,11 @@ impl Transformer {
             };
             vec![
                 kernels::matmul_ternary_dx(gpu, down.packed(), dh, df),
-                kernels::matmul_ternary_dw(gpu, dh, &x4.step, &x4.codes, &down.grad),
+                kernels::matmul_ternary_dw(gpu, dh, &gate.step, &x4, &down.grad),
                 kernels::relu2_gate_backward(
                     gpu,
                     &acc3,
-                    &x3.step,
-                    &x4.norm,
+                    &gate,
                     g4,
                     gate_up.betas(),
                     df,
@@ -142,18 +130,16 @@ impl Transformer {
                 norm_backward(h, 0, &x1, dh, true),
             ]
         });
-        let product = |input: &Tensor, at: usize, x: Quantized, acc: Tensor| Product {
-            input: input.clone(),
-            ops: at..at + 2,
-            codes: x.codes,
-            cols: x.cols,
-            acc,
+        let product = |input: &Tensor, at: usize, codes: Int8Tensor, acc: Tensor| {
+            let cols = input.shape()[1];
+            Product { input: input.clone(), ops: at..at + 2, codes, cols, acc }
         };
         let products = vec![
-            product(h, 0, x1, acc1),
-            product(&a, 4, x2, acc2),
-            product(&mid, 7, x3, acc3.clone()),
-            product(&acc3, 9, x4, acc4),
+            product(h, 0, x1.codes, acc1),
+            product(&a, 4, x2.codes, acc2),
+            product(&mid, 7, x3.codes, acc3.clone()),
+            // Rows of gate|up are twice as long as the codes that they become.
+            Product { cols: f, ..product(&acc3, 9, x4, acc4) },
         ];
         Ok(Bound { forward, backward, products })
     }

@@ -1,0 +1,36 @@
+// embed_gather — h[t, c] = e[ids[t], c]
+//
+//   0  p    Params                    uniform
+//   1  ids  i32  [tokens]             read
+//   2  e    f32  [vocabulary, width]  read     rows are whole vectors of four
+//   3  h    f32  [tokens, width]      write
+//
+// Grid     one invocation per four values.
+// Moves    4 * tokens * (2 * width + 1) bytes.
+// Does     no arithmetic on data.
+// Twin     reference::embed_gather — equal.
+
+override WG: u32 = 64u;
+const TILE_X: u32 = 4u;
+
+struct Params { tokens: u32, vocabulary: u32, width: u32 }
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> ids: array<i32>;
+@group(0) @binding(2) var<storage, read> e: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read_write> h: array<vec4<f32>>;
+
+@compute @workgroup_size(WG)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = group_index(group, groups) * WG + lane;
+    let vectors = p.width / TILE_X;
+    let token = i / vectors;
+    if token >= p.tokens { return; }
+    // What comes from data is clamped: no id can lead outside the embedding.
+    let row = min(u32(ids[token]), p.vocabulary - 1u);
+    h[i] = e[row * vectors + i % vectors];
+}

@@ -1,0 +1,462 @@
+//! Positions and attention, forward and backward. Shaders: `shaders/lm`.
+//!
+//! In all equations `n = sequences tokens` is the number of tokens, `m = sequences capacity` the number of rows of a
+//! cache, `H` and `K` are the numbers of heads of queries and of keys, and `e` is the width of a head.
+
+use super::{expect, matrix};
+use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, PART, Tensor, params, value};
+
+/// The heads of an attention. Neighbouring heads of queries share one of keys and values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heads {
+    /// Heads of queries: a multiple of `kv_heads`.
+    pub heads: usize,
+    /// Heads of keys and of values.
+    pub kv_heads: usize,
+    /// Values of a head: a multiple of 16 up to 128.
+    pub width: usize,
+}
+
+/// The sequences of a batch, all of one length. How many there are follows from the tensors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sequences {
+    /// Queries of a sequence.
+    pub tokens: usize,
+    /// Rows of keys and values that a sequence has room for: `tokens` in training, more in a cache.
+    pub capacity: usize,
+}
+
+impl Sequences {
+    /// Training: every sequence is seen whole, from its first position on.
+    pub fn whole(tokens: usize) -> Sequences {
+        Sequences { tokens, capacity: tokens }
+    }
+}
+
+/// The shapes that follow from heads, sequences and the number of tokens.
+#[derive(Clone, Copy)]
+struct Shapes {
+    heads: Heads,
+    seq: Sequences,
+    count: usize,
+    q: [usize; 2],
+    kv: [usize; 2],
+    stacked: [usize; 2],
+    rows: [usize; 2],
+}
+
+impl Shapes {
+    /// `x` has a row for each token of all sequences.
+    fn of(kernel: &str, heads: Heads, seq: Sequences, x: &Tensor) -> Shapes {
+        let Heads { heads: h, kv_heads: k, width: e } = heads;
+        assert!(
+            e.is_multiple_of(16) && (16..=128).contains(&e),
+            "{kernel}: heads of {e} values; a head has a multiple of 16, at most 128"
+        );
+        assert!(
+            k > 0 && h.is_multiple_of(k),
+            "{kernel}: {h} heads of queries are no multiple of {k} heads of keys"
+        );
+        assert!(
+            seq.tokens > 0 && seq.tokens <= seq.capacity,
+            "{kernel}: {} tokens in room for {}",
+            seq.tokens,
+            seq.capacity
+        );
+        let [n, _] = matrix(kernel, x);
+        assert!(n.is_multiple_of(seq.tokens), "{kernel}: {n} tokens in sequences of {}", seq.tokens);
+        let count = n / seq.tokens;
+        Shapes {
+            heads,
+            seq,
+            count,
+            q: [n, h * e],
+            kv: [count * seq.capacity, k * e],
+            stacked: [n, (h + 2 * k) * e],
+            rows: [n, h],
+        }
+    }
+
+    /// [`Shapes::of`] where the sequences must be whole.
+    fn whole(kernel: &str, heads: Heads, seq: Sequences, x: &Tensor) -> Shapes {
+        let Sequences { tokens, capacity } = seq;
+        assert_eq!(tokens, capacity, "{kernel}: gradients are of whole sequences");
+        Shapes::of(kernel, heads, seq, x)
+    }
+
+    /// Pairs of a query and a key that it sees, of all heads and sequences, if the cache is full.
+    fn pairs(self) -> u64 {
+        let Sequences { tokens, capacity } = self.seq;
+        let seen = tokens * (capacity - tokens) + tokens * (tokens + 1) / 2;
+        (self.heads.heads * self.count * seen) as u64
+    }
+
+    /// Operations of rope: three for each value of a query or a key.
+    fn turns(self) -> u64 {
+        3 * (self.stacked[0] * (self.heads.heads + self.heads.kv_heads) * self.heads.width) as u64
+    }
+
+    /// Bytes of the rows of angles that are read.
+    fn angles(self) -> u64 {
+        4 * (self.seq.tokens * self.heads.width) as u64
+    }
+
+    fn rope_params(self) -> RopeParams {
+        let (Heads { heads, kv_heads, width }, seq) = (self.heads, self.seq);
+        let [sequences, tokens, capacity] = [self.count, seq.tokens, seq.capacity].map(|n| n as u32);
+        let [heads, kv_heads, width] = [heads, kv_heads, width].map(|n| n as u32);
+        RopeParams { sequences, tokens, capacity, heads, kv_heads, width }
+    }
+
+    fn params(self) -> AttentionParams {
+        let RopeParams { sequences, tokens, capacity, heads, kv_heads, width } = self.rope_params();
+        let scale = (1.0 / f64::from(width).sqrt()) as f32;
+        AttentionParams { sequences, tokens, capacity, heads, kv_heads, width, scale }
+    }
+
+    /// One workgroup for each sequence, head and tile of rows.
+    fn tiles(self, gpu: &Gpu, kernel: &Kernel, heads: usize) -> Grid {
+        let rows = match kernel.tile[0] {
+            1 => {
+                let lanes = value(kernel.overrides(gpu.tuning()), "WG").expect("every variant sets it");
+                lanes / (self.heads.width / 16)
+            }
+            each => each as usize * 8,
+        };
+        Grid::Groups(self.count * heads * self.seq.tokens.div_ceil(rows))
+    }
+}
+
+/// Asserts that there is a row of angles for each position.
+fn expect_table(kernel: &str, table: &Tensor, shapes: Shapes) {
+    let ([positions, _], capacity) = (matrix(kernel, table), shapes.seq.capacity);
+    expect(kernel, table, F32, &[positions, shapes.heads.width]);
+    assert!(positions >= capacity, "{kernel}: angles of {positions} positions, expected {capacity}");
+}
+
+/// Asserts that there is a beta for each of three parts, which stand [`PART`] apart.
+fn expect_betas(kernel: &str, betas: &Tensor) {
+    expect(kernel, betas, F32, &[betas.len()]);
+    assert!(betas.len() > 2 * PART, "{kernel}: the last of {} betas is no third part's", betas.len());
+}
+
+// --- rope -----------------------------------------------------------------------------------------
+
+params! { struct RopeParams { sequences: u32, tokens: u32, capacity: u32, heads: u32, kv_heads: u32, width: u32 } }
+
+pub static ROPE: Kernel = Kernel::new::<RopeParams>(
+    "rope",
+    text!("lm/rope", "snippets/rope", "snippets/rope_forward", "snippets/grid"),
+);
+
+/// `q[n, H e], k[m, K e], v[m, K e] <- x[n, (H + 2 K) e]`, whose rows are q | k | v; each head of q and k is turned by the
+/// angles of its position, `y[i] = x[i] cos a_i - x[i + e / 2] sin a_i`, `y[i + e / 2] = x[i + e / 2] cos a_i + x[i] sin a_i`.
+///
+/// Token `t` of a sequence has position `first + t`; its key and value go to row `first + t` of the sequence's part of the
+/// cache. `table[positions, e]` is [`rope_table`](crate::rotary::rope_table)'s, `first` is `u32 [1]`.
+#[allow(clippy::too_many_arguments)] // three shapes and their tensors
+pub fn rope(
+    gpu: &Gpu,
+    heads: Heads,
+    seq: Sequences,
+    x: &Tensor,
+    table: &Tensor,
+    first: &Tensor,
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+) -> Op {
+    let shapes = Shapes::of("rope", heads, seq, x);
+    expect("rope", x, F32, &shapes.stacked);
+    expect_table("rope", table, shapes);
+    expect("rope", first, U32, &[1]);
+    expect("rope", q, F32, &shapes.q);
+    expect("rope", k, F32, &shapes.kv);
+    expect("rope", v, F32, &shapes.kv);
+    let cost = Cost { bytes: 2 * x.bytes() + shapes.angles() + 4, ops: shapes.turns() };
+    gpu.op(&ROPE, shapes.rope_params(), &[x, table, first, q, k, v], Grid::Each(x.len() / 8), cost)
+}
+
+// --- rope_ternary ---------------------------------------------------------------------------------
+
+pub static ROPE_TERNARY: Kernel = Kernel::new::<RopeParams>(
+    "rope_ternary",
+    text!("lm/rope_ternary", "snippets/rope", "snippets/rope_forward", "snippets/grid"),
+);
+
+/// [`rope`](fn@rope) of `x[t, r] = acc[t, r] step[t] beta_i`, the accumulators `acc[n, (H + 2 K) e]` of the stacked matrix
+/// q | k | v; `beta_i = betas[64 i]` belongs to the part `i` of `r`.
+#[allow(clippy::too_many_arguments)] // three shapes and their tensors
+pub fn rope_ternary(
+    gpu: &Gpu,
+    heads: Heads,
+    seq: Sequences,
+    acc: &Tensor,
+    step: &Tensor,
+    betas: &Tensor,
+    table: &Tensor,
+    first: &Tensor,
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+) -> Op {
+    let shapes = Shapes::of("rope_ternary", heads, seq, acc);
+    expect("rope_ternary", acc, I32, &shapes.stacked);
+    expect("rope_ternary", step, F32, &[acc.shape()[0]]);
+    expect_betas("rope_ternary", betas);
+    expect_table("rope_ternary", table, shapes);
+    expect("rope_ternary", first, U32, &[1]);
+    expect("rope_ternary", q, F32, &shapes.q);
+    expect("rope_ternary", k, F32, &shapes.kv);
+    expect("rope_ternary", v, F32, &shapes.kv);
+    let cost = Cost {
+        bytes: 2 * acc.bytes() + step.bytes() + 12 + shapes.angles() + 4,
+        ops: shapes.turns() + acc.len() as u64,
+    };
+    let tensors = [acc, step, betas, table, first, q, k, v];
+    gpu.op(&ROPE_TERNARY, shapes.rope_params(), &tensors, Grid::Each(acc.len() / 8), cost)
+}
+
+// --- rope_backward --------------------------------------------------------------------------------
+
+pub static ROPE_BACKWARD: Kernel = Kernel::new::<RopeParams>(
+    "rope_backward",
+    text!("lm/rope_backward", "snippets/rope", "snippets/rope_back", "snippets/grid"),
+);
+
+/// `dy[n, (H + 2 K) e] <- dq[n, H e], dk[n, K e], dv[n, K e]`: the gradient of what [`rope`](fn@rope) took. The sequences are
+/// whole.
+#[allow(clippy::too_many_arguments)] // three shapes and their tensors
+pub fn rope_backward(
+    gpu: &Gpu,
+    heads: Heads,
+    seq: Sequences,
+    dq: &Tensor,
+    dk: &Tensor,
+    dv: &Tensor,
+    table: &Tensor,
+    dy: &Tensor,
+) -> Op {
+    let shapes = Shapes::whole("rope_backward", heads, seq, dq);
+    expect("rope_backward", dq, F32, &shapes.q);
+    expect("rope_backward", dk, F32, &shapes.kv);
+    expect("rope_backward", dv, F32, &shapes.kv);
+    expect_table("rope_backward", table, shapes);
+    expect("rope_backward", dy, F32, &shapes.stacked);
+    let cost = Cost { bytes: 2 * dy.bytes() + shapes.angles(), ops: shapes.turns() };
+    gpu.op(&ROPE_BACKWARD, shapes.rope_params(), &[dq, dk, dv, table, dy], Grid::Each(dy.len() / 8), cost)
+}
+
+// --- rope_backward_ternary ------------------------------------------------------------------------
+
+pub static ROPE_BACKWARD_TERNARY: Kernel = Kernel::new::<RopeParams>(
+    "rope_backward_ternary",
+    text!("lm/rope_backward_ternary", "snippets/rope", "snippets/rope_back", "snippets/grid"),
+);
+
+/// [`rope_backward`](fn@rope_backward), and beside `dy` each part of it times its beta: the gradient of the stacked matrix
+/// takes `dy`, the gradient of its input takes `scaled`.
+#[allow(clippy::too_many_arguments)] // three shapes and their tensors
+pub fn rope_backward_ternary(
+    gpu: &Gpu,
+    heads: Heads,
+    seq: Sequences,
+    dq: &Tensor,
+    dk: &Tensor,
+    dv: &Tensor,
+    table: &Tensor,
+    betas: &Tensor,
+    dy: &Tensor,
+    scaled: &Tensor,
+) -> Op {
+    let shapes = Shapes::whole("rope_backward_ternary", heads, seq, dq);
+    expect("rope_backward_ternary", dq, F32, &shapes.q);
+    expect("rope_backward_ternary", dk, F32, &shapes.kv);
+    expect("rope_backward_ternary", dv, F32, &shapes.kv);
+    expect_table("rope_backward_ternary", table, shapes);
+    expect_betas("rope_backward_ternary", betas);
+    expect("rope_backward_ternary", dy, F32, &shapes.stacked);
+    expect("rope_backward_ternary", scaled, F32, &shapes.stacked);
+    let cost = Cost { bytes: 3 * dy.bytes() + shapes.angles() + 12, ops: shapes.turns() + dy.len() as u64 };
+    let tensors = [dq, dk, dv, table, betas, dy, scaled];
+    gpu.op(&ROPE_BACKWARD_TERNARY, shapes.rope_params(), &tensors, Grid::Each(dy.len() / 8), cost)
+}
+
+// --- attention ------------------------------------------------------------------------------------
+
+params! { struct AttentionParams { sequences: u32, tokens: u32, capacity: u32, heads: u32, kv_heads: u32, width: u32, scale: f32 } }
+
+pub static ATTENTION: &[&Kernel] = &[&Kernel::new::<AttentionParams>(
+    "attention",
+    text!("lm/attention", "snippets/attention", "snippets/grid"),
+)];
+
+/// `o[n, H e], lse[n, H] <- q[n, H e], k[m, K e], v[m, K e]`: causal attention. For the head `h` of a query and the head
+/// `h / (H / K)` of the keys `j` from 0 to `first + t`, `s_j = q . k_j / sqrt(e)`, `lse = log sum_j exp(s_j)`,
+/// `o = sum_j exp(s_j - lse) v_j`.
+///
+/// `t` is the place of the query in its sequence and `first` is `u32 [1]`.
+#[allow(clippy::too_many_arguments)] // three shapes and their tensors
+pub fn attention(
+    gpu: &Gpu,
+    heads: Heads,
+    seq: Sequences,
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    first: &Tensor,
+    o: &Tensor,
+    lse: &Tensor,
+) -> Op {
+    attention_variant(gpu, super::preferred(gpu, ATTENTION), heads, seq, q, k, v, first, o, lse)
+}
+
+/// [`attention`](fn@attention) by a variant of one's choice.
+#[allow(clippy::too_many_arguments)] // three shapes and their tensors
+pub fn attention_variant(
+    gpu: &Gpu,
+    kernel: &'static Kernel,
+    heads: Heads,
+    seq: Sequences,
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    first: &Tensor,
+    o: &Tensor,
+    lse: &Tensor,
+) -> Op {
+    let shapes = Shapes::of("attention", heads, seq, q);
+    expect("attention", q, F32, &shapes.q);
+    expect("attention", k, F32, &shapes.kv);
+    expect("attention", v, F32, &shapes.kv);
+    expect("attention", first, U32, &[1]);
+    expect("attention", o, F32, &shapes.q);
+    expect("attention", lse, F32, &shapes.rows);
+    let cost = Cost {
+        bytes: 2 * q.bytes() + 2 * k.bytes() + lse.bytes() + 4,
+        ops: 4 * heads.width as u64 * shapes.pairs(),
+    };
+    let grid = shapes.tiles(gpu, kernel, heads.heads);
+    gpu.op(kernel, shapes.params(), &[q, k, v, first, o, lse], grid, cost)
+}
+
+// --- attention_dq ---------------------------------------------------------------------------------
+
+pub static ATTENTION_DQ: &[&Kernel] = &[&Kernel::new::<AttentionParams>(
+    "attention_dq",
+    text!("lm/attention_dq", "snippets/attention", "snippets/grid"),
+)];
+
+/// `dq[n, H e], delta[n, H]` from the gradient `dout[n, H e]` of [`attention`](fn@attention)'s `o`, with `o` and `lse` of
+/// whole sequences: `delta = dout . o`, `dq = sum_j exp(s_j - lse) (dout . v_j - delta) k_j / sqrt(e)`.
+#[allow(clippy::too_many_arguments)] // three shapes and their tensors
+pub fn attention_dq(
+    gpu: &Gpu,
+    heads: Heads,
+    seq: Sequences,
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    o: &Tensor,
+    lse: &Tensor,
+    dout: &Tensor,
+    dq: &Tensor,
+    delta: &Tensor,
+) -> Op {
+    let kernel = super::preferred(gpu, ATTENTION_DQ);
+    attention_dq_variant(gpu, kernel, heads, seq, q, k, v, o, lse, dout, dq, delta)
+}
+
+/// [`attention_dq`](fn@attention_dq) by a variant of one's choice.
+#[allow(clippy::too_many_arguments)] // three shapes and their tensors
+pub fn attention_dq_variant(
+    gpu: &Gpu,
+    kernel: &'static Kernel,
+    heads: Heads,
+    seq: Sequences,
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    o: &Tensor,
+    lse: &Tensor,
+    dout: &Tensor,
+    dq: &Tensor,
+    delta: &Tensor,
+) -> Op {
+    let shapes = Shapes::whole("attention_dq", heads, seq, q);
+    for tensor in [q, o, dout, dq] {
+        expect("attention_dq", tensor, F32, &shapes.q);
+    }
+    for tensor in [k, v] {
+        expect("attention_dq", tensor, F32, &shapes.kv);
+    }
+    expect("attention_dq", lse, F32, &shapes.rows);
+    expect("attention_dq", delta, F32, &shapes.rows);
+    let cost = Cost {
+        bytes: 4 * q.bytes() + 2 * k.bytes() + 2 * lse.bytes(),
+        ops: 6 * heads.width as u64 * shapes.pairs(),
+    };
+    let grid = shapes.tiles(gpu, kernel, heads.heads);
+    gpu.op(kernel, shapes.params(), &[q, k, v, o, lse, dout, dq, delta], grid, cost)
+}
+
+// --- attention_dkv --------------------------------------------------------------------------------
+
+pub static ATTENTION_DKV: &[&Kernel] = &[&Kernel::new::<AttentionParams>(
+    "attention_dkv",
+    text!("lm/attention_dkv", "snippets/attention", "snippets/grid"),
+)];
+
+/// `dk[n, K e], dv[n, K e]` from the gradient `dout[n, H e]` of [`attention`](fn@attention)'s `o`, with `lse` and
+/// [`attention_dq`](fn@attention_dq)'s `delta`: with `w = exp(s_ij - lse_i)`, `dv_j = sum_i w dout_i`,
+/// `dk_j = sum_i w (dout_i . v_j - delta_i) q_i / sqrt(e)`, over the queries of all heads that see the key.
+#[allow(clippy::too_many_arguments)] // three shapes and their tensors
+pub fn attention_dkv(
+    gpu: &Gpu,
+    heads: Heads,
+    seq: Sequences,
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    lse: &Tensor,
+    delta: &Tensor,
+    dout: &Tensor,
+    dk: &Tensor,
+    dv: &Tensor,
+) -> Op {
+    let kernel = super::preferred(gpu, ATTENTION_DKV);
+    attention_dkv_variant(gpu, kernel, heads, seq, q, k, v, lse, delta, dout, dk, dv)
+}
+
+/// [`attention_dkv`](fn@attention_dkv) by a variant of one's choice.
+#[allow(clippy::too_many_arguments)] // three shapes and their tensors
+pub fn attention_dkv_variant(
+    gpu: &Gpu,
+    kernel: &'static Kernel,
+    heads: Heads,
+    seq: Sequences,
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    lse: &Tensor,
+    delta: &Tensor,
+    dout: &Tensor,
+    dk: &Tensor,
+    dv: &Tensor,
+) -> Op {
+    let shapes = Shapes::whole("attention_dkv", heads, seq, q);
+    for tensor in [q, dout] {
+        expect("attention_dkv", tensor, F32, &shapes.q);
+    }
+    for tensor in [k, v, dk, dv] {
+        expect("attention_dkv", tensor, F32, &shapes.kv);
+    }
+    expect("attention_dkv", lse, F32, &shapes.rows);
+    expect("attention_dkv", delta, F32, &shapes.rows);
+    let cost = Cost {
+        bytes: 2 * q.bytes() + 4 * k.bytes() + 2 * lse.bytes(),
+        ops: 8 * heads.width as u64 * shapes.pairs(),
+    };
+    let grid = shapes.tiles(gpu, kernel, heads.kv_heads);
+    gpu.op(kernel, shapes.params(), &[q, k, v, lse, delta, dout, dk, dv], grid, cost)
+}

@@ -1,0 +1,201 @@
+//! The gated squared ReLU of a feed-forward block, `z = max(gate, 0)^2 up`, and its gradients: on floats, and with the
+//! norm that follows on the integers of the exact path. Gates and ups lie in one matrix: a row is first the gates, then
+//! the ups. Shaders: `shaders/lm`.
+
+use super::norm::{SLICED, SLICED_WHOLE, column_groups};
+use super::{Int8Tensor, expect, for_columns, matrix};
+use crate::gpu::{Cost, Dtype::*, Error, Gpu, Grid, Kernel, Op, PART, Tensor, params};
+use crate::ternary;
+
+/// Shape of what comes out of a gate whose input is `x[batch, 2 * cols]`.
+fn halves(kernel: &str, x: &Tensor) -> [usize; 2] {
+    let [batch, width] = matrix(kernel, x);
+    assert!(width.is_multiple_of(2), "{kernel}: {} is {width} wide, expected gates and ups", x.label());
+    [batch, width / 2]
+}
+
+// --- relu2_gate -----------------------------------------------------------------------------------
+
+params! { struct GateParams { count: u32, cols: u32 } }
+
+pub static RELU2_GATE: Kernel =
+    Kernel::new::<GateParams>("relu2_gate", text!("lm/relu2_gate", "snippets/grid"));
+
+/// `z[batch, cols] <- max(gate, 0)^2 up`; gate and up are the halves of the rows of `x[batch, 2 * cols]`.
+pub fn relu2_gate(gpu: &Gpu, x: &Tensor, z: &Tensor) -> Op {
+    let [batch, cols] = halves("relu2_gate", x);
+    expect("relu2_gate", x, F32, &[batch, 2 * cols]);
+    expect("relu2_gate", z, F32, &[batch, cols]);
+    let params = GateParams { count: z.len() as u32, cols: cols as u32 };
+    let cost = Cost { bytes: x.bytes() + z.bytes(), ops: 3 * z.len() as u64 };
+    gpu.op(&RELU2_GATE, params, &[x, z], Grid::Each(z.len()), cost)
+}
+
+// --- relu2_gate_dx --------------------------------------------------------------------------------
+
+pub static RELU2_GATE_DX: Kernel =
+    Kernel::new::<GateParams>("relu2_gate_dx", text!("lm/relu2_gate_dx", "snippets/grid"));
+
+/// `dx[batch, 2 * cols] <- {2 max(gate, 0) up dz, max(gate, 0)^2 dz}`: the gradients through [`relu2_gate`].
+pub fn relu2_gate_dx(gpu: &Gpu, x: &Tensor, dz: &Tensor, dx: &Tensor) -> Op {
+    let [batch, cols] = halves("relu2_gate_dx", x);
+    for tensor in [x, dx] {
+        expect("relu2_gate_dx", tensor, F32, &[batch, 2 * cols]);
+    }
+    expect("relu2_gate_dx", dz, F32, &[batch, cols]);
+    let params = GateParams { count: dz.len() as u32, cols: cols as u32 };
+    let cost = Cost { bytes: 2 * x.bytes() + dz.bytes(), ops: 6 * dz.len() as u64 };
+    gpu.op(&RELU2_GATE_DX, params, &[x, dz, dx], Grid::Each(dz.len()), cost)
+}
+
+// --- relu2_gate_quantize --------------------------------------------------------------------------
+
+params! { struct QuantizeParams { batch: u32, cols: u32, words: u32, stride: u32, eps: f32 } }
+
+const ANY_RELU2_GATE_QUANTIZE: Kernel = Kernel::new::<QuantizeParams>(
+    "relu2_gate_quantize",
+    text!(
+        "lm/relu2_gate_quantize",
+        "snippets/row_gate",
+        "snippets/gains",
+        "snippets/pinned",
+        "snippets/norm_factor",
+        "snippets/quantize_row",
+        "snippets/int8",
+        "snippets/grid"
+    ),
+);
+
+/// For any rows, and for such as start at whole vectors of four.
+pub static RELU2_GATE_QUANTIZE: &[&Kernel] =
+    &[&ANY_RELU2_GATE_QUANTIZE.rowwise(), &ANY_RELU2_GATE_QUANTIZE.whole_rowwise()];
+
+/// The positive factors of each row of a gated block, all `f32 [batch]`, parts of one tensor.
+#[derive(Clone, Debug)]
+pub struct GateFactors {
+    /// RMSNorm's output is `gain z norm`, with `z` of the integers.
+    pub norm: Tensor,
+    /// Real value of one int8 step of what goes on.
+    pub step: Tensor,
+    /// Real value of one unit of the gates' accumulators.
+    pub gate_unit: Tensor,
+    /// Real value of one unit of the ups' accumulators.
+    pub up_unit: Tensor,
+    all: Tensor,
+}
+
+impl GateFactors {
+    /// Room for `batch` rows.
+    ///
+    /// # Errors
+    /// If the adapter cannot bind it.
+    pub fn zeros(gpu: &Gpu, label: &str, batch: usize) -> Result<GateFactors, Error> {
+        let stride = batch.next_multiple_of(PART);
+        let all = gpu.zeros(&format!("{label}.factors"), F32, &[4, stride])?;
+        let part = |i: usize, name: &str| all.part(&format!("{label}.{name}"), i * stride, &[batch]);
+        let [norm, step] = [part(0, "norm"), part(1, "step")];
+        Ok(GateFactors { norm, step, gate_unit: part(2, "gate_unit"), up_unit: part(3, "up_unit"), all })
+    }
+
+    /// Asserts room for `batch` rows and returns how far their kinds lie apart.
+    fn expect(&self, kernel: &str, batch: usize) -> u32 {
+        let stride = batch.next_multiple_of(PART);
+        expect(kernel, &self.all, F32, &[4, stride]);
+        stride as u32
+    }
+}
+
+/// `q`, `scale` and `sum` of `gain z`, quantised by row, with `z = max(gate, 0)^2 up` of the integers in the halves of
+/// the rows of `acc[batch, 2 * cols]`, and beside them the [`GateFactors`].
+///
+/// `acc` is a product with codes worth `step[batch]`; `beta[0]` is what a trit of the gates is worth, `beta[64]` one of
+/// the ups. The least maximum acts as in [`rmsnorm_quantize_f32`](super::rmsnorm_quantize_f32()).
+#[allow(clippy::too_many_arguments)] // a gate, a norm and a quantiser
+pub fn relu2_gate_quantize(
+    gpu: &Gpu,
+    acc: &Tensor,
+    step: &Tensor,
+    beta: &Tensor,
+    gain: &Tensor,
+    eps: f32,
+    out: &Int8Tensor,
+    factors: &GateFactors,
+) -> Op {
+    let [batch, cols] = halves("relu2_gate_quantize", acc);
+    expect("relu2_gate_quantize", acc, I32, &[batch, 2 * cols]);
+    expect("relu2_gate_quantize", step, F32, &[batch]);
+    expect("relu2_gate_quantize", beta, F32, &[PART + 1]);
+    expect("relu2_gate_quantize", gain, F32, &[cols]);
+    out.expect("relu2_gate_quantize", batch, cols);
+    let stride = factors.expect("relu2_gate_quantize", batch);
+    let [b, c, w] = [batch, cols, ternary::words(cols)].map(|n| n as u32);
+    let params = QuantizeParams { batch: b, cols: c, words: w, stride, eps };
+    let cost = Cost {
+        bytes: acc.bytes() + gain.bytes() + out.q.bytes() + 28 * batch as u64 + 8,
+        ops: 11 * (batch * cols) as u64,
+    };
+    let tensors = [acc, step, beta, gain, &out.q, &out.scale, &out.sum, &factors.all];
+    let kernel = for_columns(RELU2_GATE_QUANTIZE, cols);
+    gpu.op(kernel, params, &tensors, Grid::Groups(batch), cost)
+}
+
+// --- relu2_gate_backward --------------------------------------------------------------------------
+
+params! { struct BackwardParams { batch: u32, cols: u32, stride: u32 } }
+
+const ANY_RELU2_GATE_BACKWARD: Kernel = Kernel::new::<BackwardParams>(
+    "relu2_gate_backward",
+    text!(
+        "lm/relu2_gate_backward",
+        "snippets/row_gate",
+        "snippets/pinned",
+        "snippets/gains",
+        "snippets/gradients",
+        "snippets/norm_dx",
+        "snippets/dgain_columns",
+        "snippets/row_sum",
+        "snippets/grid"
+    ),
+);
+
+/// For any rows, and for such as start at whole vectors of four.
+pub static RELU2_GATE_BACKWARD: &[&Kernel] = &[
+    &ANY_RELU2_GATE_BACKWARD.with(SLICED[0], SLICED[1]),
+    &ANY_RELU2_GATE_BACKWARD.with(SLICED_WHOLE[0], SLICED_WHOLE[1]),
+];
+
+/// Back through RMSNorm and gate of [`relu2_gate_quantize`], from `dy[batch, cols]`, the gradient of RMSNorm's output:
+/// `dx[batch, 2 * cols]`, the gradient of the real values of `acc`; `scaled`, the same with each half times its beta; and
+/// `dgain[cols]`.
+#[allow(clippy::too_many_arguments)] // three gradients of one function
+pub fn relu2_gate_backward(
+    gpu: &Gpu,
+    acc: &Tensor,
+    factors: &GateFactors,
+    gain: &Tensor,
+    beta: &Tensor,
+    dy: &Tensor,
+    dx: &Tensor,
+    scaled: &Tensor,
+    dgain: &Tensor,
+) -> Op {
+    let [batch, cols] = halves("relu2_gate_backward", acc);
+    expect("relu2_gate_backward", acc, I32, &[batch, 2 * cols]);
+    let stride = factors.expect("relu2_gate_backward", batch);
+    for tensor in [gain, dgain] {
+        expect("relu2_gate_backward", tensor, F32, &[cols]);
+    }
+    expect("relu2_gate_backward", beta, F32, &[PART + 1]);
+    expect("relu2_gate_backward", dy, F32, &[batch, cols]);
+    for tensor in [dx, scaled] {
+        expect("relu2_gate_backward", tensor, F32, &[batch, 2 * cols]);
+    }
+    let params = BackwardParams { batch: batch as u32, cols: cols as u32, stride };
+    let cost = Cost {
+        bytes: 10 * dy.bytes() + 2 * gain.bytes() + 16 * batch as u64 + 8,
+        ops: 24 * (batch * cols) as u64,
+    };
+    let kernel = for_columns(RELU2_GATE_BACKWARD, cols);
+    let grid = Grid::Groups(batch + column_groups(kernel.overrides(gpu.tuning()), cols));
+    gpu.op(kernel, params, &[acc, &factors.all, gain, beta, dy, dx, scaled, dgain], grid, cost)
+}
