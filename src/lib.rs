@@ -26,7 +26,7 @@
 //! 3  train  measure  digest  report    steps, epochs, schedules; how fast this adapter is; every integer in one
 //!                        line; tables and pictures, of what was measured too
 //!    amd                 what AMD's compiler makes of a kernel, without a card
-//! 2  model, kernels/*    networks as lists of Ops, parameters by role; one small host file per shader
+//! 2  model, kernels/*    networks as lists of Ops: mlp, transformer; parameters by role; one small host file per shader
 //!    shader              what a shader's header says, and what drivers are given of it
 //! 1  gpu/*  reference    wgpu, named nowhere else | the CPU twin of every kernel (never of each other)
 //! 0  ternary  parameter  the format; names, shapes and roles

@@ -1803,15 +1803,8 @@ fn close_rope(gpu: &Gpu, a: &Attention, got: [&Tensor; 3], twin: [&[f32]; 3], bo
     Ok(())
 }
 
-/// Attentions, and one whose grid of an invocation for eight values is folded.
-fn turnings(gpu: &Gpu, kernel: &Kernel) -> impl Iterator<Item = Attention> {
-    let folded = Attention::whole(1, folded_length(gpu, kernel).div_ceil(6), [1, 1, 16]);
-    let fits = gpu.fits("x", &attention_rows(&folded)[2]).is_ok();
-    all_attentions().chain(fits.then_some(folded))
-}
-
 fn rope(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
-    for a in turnings(gpu, kernel) {
+    for a in all_attentions() {
         let ([q_rows, _, rows], (heads, seq), table) = (attention_rows(&a), shapes(&a), table(&a));
         let x = floats(1, rows[0] * rows[1], 2.0);
         let q = poisoned(gpu, F32, &q_rows);
@@ -1828,7 +1821,7 @@ fn rope(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
 }
 
 fn rope_ternary(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
-    for a in turnings(gpu, kernel) {
+    for a in all_attentions() {
         let ([q_rows, _, rows], (heads, seq), table) = (attention_rows(&a), shapes(&a), table(&a));
         let acc = integers(1, rows[0] * rows[1], -(1 << 20), 1 << 20);
         let (step, betas) = (floats_in(2, rows[0], 1e-3, 1e-1), [0.013, 0.037, 0.11]);
@@ -1872,7 +1865,7 @@ fn turned_gradients(a: &Attention) -> ([Vec<f32>; 3], Vec<f32>) {
 }
 
 fn rope_backward(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
-    for a in turnings(gpu, kernel).filter(|a| a.capacity == a.tokens) {
+    for a in whole_attentions() {
         let ([q_rows, kv_rows, rows], (heads, seq), table) = (attention_rows(&a), shapes(&a), table(&a));
         let ([dq, dk, dv], all) = turned_gradients(&a);
         let dy = poisoned(gpu, F32, &rows);
@@ -1894,7 +1887,7 @@ fn rope_backward(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
 }
 
 fn rope_backward_ternary(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
-    for a in turnings(gpu, kernel).filter(|a| a.capacity == a.tokens) {
+    for a in whole_attentions() {
         let ([q_rows, kv_rows, rows], (heads, seq), table) = (attention_rows(&a), shapes(&a), table(&a));
         let ([dq, dk, dv], all) = turned_gradients(&a);
         let betas = [0.013, 0.037, 0.11];

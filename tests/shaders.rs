@@ -81,6 +81,10 @@ fn read(path: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
+fn is_name(c: char) -> bool {
+    c == '_' || c.is_ascii_alphanumeric()
+}
+
 /// The files of a folder, one after the other.
 fn read_all(folder: &str) -> String {
     let entries = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).unwrap();
@@ -453,7 +457,7 @@ fn twinned(kernel: &Kernel) -> Vec<String> {
     }
     let exports = |line: &str| match line.strip_prefix(&format!("pub fn {name}")) {
         Some(rest) => rest.starts_with(['(', '<']),
-        None => line.starts_with("pub use ") && line.ends_with(&format!("::{name};")),
+        None => line.starts_with("pub use ") && line.split(|c| !is_name(c)).any(|word| word == name),
     };
     let text =
         if module == "reference" { read_all("src/reference") } else { read(&format!("src/{module}.rs")) };

@@ -364,8 +364,10 @@ fn trainer(gpu: &Gpu) -> Trainer<Indifferent, Text> {
         batch: BATCH,
         smoothing: 0.0,
         shadow: true,
-        update: Update::Sgd(Sgd { momentum: 0.9, decay: 0.0 }),
+        update: Update::Sgd(Sgd { momentum: 0.9 }),
         rates: vec![0.1; STEPS * EPOCHS],
+        decays: vec![0.0; STEPS * EPOCHS],
+        clip: None,
     };
     Trainer::on(gpu, Indifferent::new(gpu), source, recipe).expect("fits")
 }
@@ -453,6 +455,18 @@ fn validation_predicts_each_token_once() {
             assert!(if y == IGNORE { x == count as i32 - 1 } else { x as u32 + 1 == y });
         }
     }
+}
+
+#[test]
+fn a_long_validation_is_several_batches() {
+    let gpu = gpu(Shaders::Plain);
+    // 401 sequences of 6, in batches of at most 1000 labels; the last sequence has one label.
+    let source = Text::whole(gpu, &[1; 2402], CONTEXT).expect("fits");
+    let evaluator = Evaluator::on(gpu, &Indifferent::new(gpu), &source).expect("fits");
+    assert_eq!((source.items(), evaluator.steps()), (401, 2));
+    let expected = 401.0 * (CLASSES as f64).ln() / 2401.0;
+    let score = evaluator.score().expect("a score");
+    assert!((score.loss - expected).abs() < 1e-6, "{} and {expected}", score.loss);
 }
 
 #[test]

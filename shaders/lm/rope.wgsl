@@ -12,7 +12,7 @@
 //   5  k      f32  [sequences * capacity, kv_heads * e]     write    in rows of positions that are passed
 //   6  v      f32  [sequences * capacity, kv_heads * e]     write    likewise
 //
-// Grid     one invocation per four pairs.
+// Grid     one workgroup per token, whose lanes take four pairs each.
 // Moves    4 * (2 * n * (heads + 2 * kv_heads) * e + tokens * e + 1) bytes, n = sequences * tokens.
 // Does     3 * n * (heads + kv_heads) * e operations.
 // Twin     reference::rope — within three roundings.
@@ -36,8 +36,12 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let at = eight(group_index(group, groups) * WG + lane);
-    if at.outside { return; }
-    let i = stacked(at);
-    turn(at, x[i], x[i + p.width / 8u]);
+    let n = group_index(group, groups);
+    if n >= p.sequences * p.tokens { return; }
+    let token = token_of(n, first[0]);
+    for (var e = lane; e < eights(); e += WG) {
+        let at = eight(token, e);
+        let i = stacked(at);
+        turn(at, x[i], x[i + p.width / 8u]);
+    }
 }

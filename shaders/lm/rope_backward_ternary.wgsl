@@ -13,7 +13,7 @@
 //   6  dy      f32  [sequences * tokens, (heads + 2 * kv_heads) * e]  write
 //   7  scaled  f32  [sequences * tokens, (heads + 2 * kv_heads) * e]  write
 //
-// Grid     one invocation per four pairs.
+// Grid     one workgroup per token, whose lanes take four pairs each.
 // Moves    4 * (3 * n * (heads + 2 * kv_heads) * e + tokens * e + 3) bytes, n = sequences * tokens.
 // Does     3 * n * (heads + kv_heads) * e + n * (heads + 2 * kv_heads) * e operations.
 // Twin     reference::rope_backward_ternary — dy within three roundings, scaled within four.
@@ -38,13 +38,17 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let at = eight(group_index(group, groups) * WG + lane);
-    if at.outside { return; }
-    let i = stacked(at);
-    let d = turn_back(at);
-    let beta = betas[64u * part(at.head)];
-    dy[i] = d.low;
-    dy[i + p.width / 8u] = d.high;
-    scaled[i] = beta * d.low;
-    scaled[i + p.width / 8u] = beta * d.high;
+    let n = group_index(group, groups);
+    if n >= p.sequences * p.tokens { return; }
+    let token = token_of(n, 0u);
+    for (var e = lane; e < eights(); e += WG) {
+        let at = eight(token, e);
+        let i = stacked(at);
+        let d = turn_back(at);
+        let beta = betas[64u * part(at.head)];
+        dy[i] = d.low;
+        dy[i + p.width / 8u] = d.high;
+        scaled[i] = beta * d.low;
+        scaled[i + p.width / 8u] = beta * d.high;
+    }
 }

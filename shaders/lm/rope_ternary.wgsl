@@ -15,7 +15,7 @@
 //   7  k      f32  [sequences * capacity, kv_heads * e]     write    in rows of positions that are passed
 //   8  v      f32  [sequences * capacity, kv_heads * e]     write    likewise
 //
-// Grid     one invocation per four pairs.
+// Grid     one workgroup per token, whose lanes take four pairs each.
 // Moves    4 * (2 * n * (heads + 2 * kv_heads) * e + n + 3 + tokens * e + 1) bytes, n = sequences * tokens.
 // Does     3 * n * (heads + kv_heads) * e + n * (heads + 2 * kv_heads) * e operations.
 // Twin     reference::rope_ternary — within five roundings.
@@ -41,9 +41,13 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let at = eight(group_index(group, groups) * WG + lane);
-    if at.outside { return; }
-    let i = stacked(at);
-    let unit = step[at.token] * betas[64u * part(at.head)];
-    turn(at, unit * vec4<f32>(acc[i]), unit * vec4<f32>(acc[i + p.width / 8u]));
+    let n = group_index(group, groups);
+    if n >= p.sequences * p.tokens { return; }
+    let token = token_of(n, first[0]);
+    for (var e = lane; e < eights(); e += WG) {
+        let at = eight(token, e);
+        let i = stacked(at);
+        let unit = step[n] * betas[64u * part(at.head)];
+        turn(at, unit * vec4<f32>(acc[i]), unit * vec4<f32>(acc[i + p.width / 8u]));
+    }
 }

@@ -1,8 +1,8 @@
 // norm_dx — the gradient through RMSNorm of one row by one workgroup.
 //
-// For kernels that declare WG, a power of two, p { cols }, sh_sum, an array of WG floats, gains, inputs and gradients of
-// rows, norm_of(row), outer_of(row), the norm of one unit of the row, and store(row, col, value), which writes the
-// gradients of columns col to col + 3.
+// For kernels that declare WG, a power of two, p { cols }, sh_sum, an array of WG floats, and these functions: gains,
+// inputs and gradients of rows; norm_of(row); outer_of(row), the norm of a row whose unit is worth 1; store(row, col,
+// value), which writes the gradients of columns col to col + 3.
 
 fn norm_dx(row: u32, lane: u32) {
     let f = norm_of(row);

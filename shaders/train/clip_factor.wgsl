@@ -2,7 +2,7 @@
 //
 //   0  p     Params          uniform
 //   1  sums  f32  [count]    read     square_sums of all gradients
-//   2  clip  f32  [2]        write    {factor, norm}: what adamw and sgd multiply the gradients by, and what it is made of
+//   2  clip  f32  [2]        write    {factor, norm}: adamw and sgd multiply the gradients by the factor
 //
 // Sixty-four running sums meet in a tree, whatever the size of the workgroup: the order of the additions is fixed.
 //

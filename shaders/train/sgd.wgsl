@@ -6,7 +6,7 @@
 //   0  p         Params                        uniform
 //   1  clock     u32  [2]                      read              {t, position}: the step counted from 1
 //   2  schedule  f32  [steps, 4]               read              row t - 1: {lr, unused, unused, decay}
-//   3  clip      f32  [2]                      read              {factor, norm} from clip_factor; factor 1 where nothing clips
+//   3  clip      f32  [2]                      read              {factor, norm}, see clip_factor; 1 where nothing clips
 //   4  grad      f32  [count]                  read
 //   5  w         f32  [count]                  read and write
 //   6  m         f32  [count]                  read and write

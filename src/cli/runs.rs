@@ -63,12 +63,11 @@ pub fn run(flags: &Flags) -> Outcome {
 fn table(runs: &[Found]) -> String {
     let head = ["run", "last saved", "data", "network", "epochs", "accuracy", "state"];
     let row = |run: &Found| {
-        let dims: Vec<String> = run.dims().iter().map(u64::to_string).collect();
         vec![
             shown(&run.path),
             saved(run).strftime("%Y-%m-%d %H:%M").to_string(),
             text(&run.about["data"]["name"]),
-            format!("{} {}", dims.join("-"), text(&run.about["config"]["precision"])),
+            run.network(),
             epochs(run),
             run.accuracy().map_or("-".into(), |share| format!("{:.2} %", 100.0 * share)),
             run.state.name().into(),

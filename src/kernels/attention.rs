@@ -116,12 +116,10 @@ impl Shapes {
 
     /// One workgroup for each sequence, head and tile of rows.
     fn tiles(self, gpu: &Gpu, kernel: &Kernel, heads: usize) -> Grid {
-        let rows = match kernel.tile[0] {
-            1 => {
-                let lanes = value(kernel.overrides(gpu.tuning()), "WG").expect("every variant sets it");
-                lanes / (self.heads.width / 16)
-            }
-            each => each as usize * 8,
+        let lanes = value(kernel.overrides(gpu.tuning()), "WG").expect("every variant sets it");
+        let rows = match kernel.subgroup {
+            0 => lanes / (self.heads.width / 16),
+            _ => lanes * kernel.tile[0] as usize,
         };
         Grid::Groups(self.count * heads * self.seq.tokens.div_ceil(rows))
     }
@@ -147,7 +145,8 @@ params! { struct RopeParams { sequences: u32, tokens: u32, capacity: u32, heads:
 pub static ROPE: Kernel = Kernel::new::<RopeParams>(
     "rope",
     text!("lm/rope", "snippets/rope", "snippets/rope_forward", "snippets/grid"),
-);
+)
+.rowwise();
 
 /// `q[n, H e], k[m, K e], v[m, K e] <- x[n, (H + 2 K) e]`, whose rows are q | k | v; each head of q and k is turned by the
 /// angles of its position, `y[i] = x[i] cos a_i - x[i + e / 2] sin a_i`, `y[i + e / 2] = x[i + e / 2] cos a_i + x[i] sin a_i`.
@@ -174,7 +173,7 @@ pub fn rope(
     expect("rope", k, F32, &shapes.kv);
     expect("rope", v, F32, &shapes.kv);
     let cost = Cost { bytes: 2 * x.bytes() + shapes.angles() + 4, ops: shapes.turns() };
-    gpu.op(&ROPE, shapes.rope_params(), &[x, table, first, q, k, v], Grid::Each(x.len() / 8), cost)
+    gpu.op(&ROPE, shapes.rope_params(), &[x, table, first, q, k, v], Grid::Groups(shapes.q[0]), cost)
 }
 
 // --- rope_ternary ---------------------------------------------------------------------------------
@@ -182,7 +181,8 @@ pub fn rope(
 pub static ROPE_TERNARY: Kernel = Kernel::new::<RopeParams>(
     "rope_ternary",
     text!("lm/rope_ternary", "snippets/rope", "snippets/rope_forward", "snippets/grid"),
-);
+)
+.rowwise();
 
 /// [`rope`](fn@rope) of `x[t, r] = acc[t, r] step[t] beta_i`, the accumulators `acc[n, (H + 2 K) e]` of the stacked matrix
 /// q | k | v; `beta_i = betas[64 i]` belongs to the part `i` of `r`.
@@ -214,7 +214,7 @@ pub fn rope_ternary(
         ops: shapes.turns() + acc.len() as u64,
     };
     let tensors = [acc, step, betas, table, first, q, k, v];
-    gpu.op(&ROPE_TERNARY, shapes.rope_params(), &tensors, Grid::Each(acc.len() / 8), cost)
+    gpu.op(&ROPE_TERNARY, shapes.rope_params(), &tensors, Grid::Groups(shapes.q[0]), cost)
 }
 
 // --- rope_backward --------------------------------------------------------------------------------
@@ -222,7 +222,8 @@ pub fn rope_ternary(
 pub static ROPE_BACKWARD: Kernel = Kernel::new::<RopeParams>(
     "rope_backward",
     text!("lm/rope_backward", "snippets/rope", "snippets/rope_back", "snippets/grid"),
-);
+)
+.rowwise();
 
 /// `dy[n, (H + 2 K) e] <- dq[n, H e], dk[n, K e], dv[n, K e]`: the gradient of what [`rope`](fn@rope) took. The sequences are
 /// whole.
@@ -244,7 +245,7 @@ pub fn rope_backward(
     expect_table("rope_backward", table, shapes);
     expect("rope_backward", dy, F32, &shapes.stacked);
     let cost = Cost { bytes: 2 * dy.bytes() + shapes.angles(), ops: shapes.turns() };
-    gpu.op(&ROPE_BACKWARD, shapes.rope_params(), &[dq, dk, dv, table, dy], Grid::Each(dy.len() / 8), cost)
+    gpu.op(&ROPE_BACKWARD, shapes.rope_params(), &[dq, dk, dv, table, dy], Grid::Groups(shapes.q[0]), cost)
 }
 
 // --- rope_backward_ternary ------------------------------------------------------------------------
@@ -252,7 +253,8 @@ pub fn rope_backward(
 pub static ROPE_BACKWARD_TERNARY: Kernel = Kernel::new::<RopeParams>(
     "rope_backward_ternary",
     text!("lm/rope_backward_ternary", "snippets/rope", "snippets/rope_back", "snippets/grid"),
-);
+)
+.rowwise();
 
 /// [`rope_backward`](fn@rope_backward), and beside `dy` each part of it times its beta: the gradient of the stacked matrix
 /// takes `dy`, the gradient of its input takes `scaled`.
@@ -279,17 +281,45 @@ pub fn rope_backward_ternary(
     expect("rope_backward_ternary", scaled, F32, &shapes.stacked);
     let cost = Cost { bytes: 3 * dy.bytes() + shapes.angles() + 12, ops: shapes.turns() + dy.len() as u64 };
     let tensors = [dq, dk, dv, table, betas, dy, scaled];
-    gpu.op(&ROPE_BACKWARD_TERNARY, shapes.rope_params(), &tensors, Grid::Each(dy.len() / 8), cost)
+    gpu.op(&ROPE_BACKWARD_TERNARY, shapes.rope_params(), &tensors, Grid::Groups(shapes.q[0]), cost)
 }
 
 // --- attention ------------------------------------------------------------------------------------
 
 params! { struct AttentionParams { sequences: u32, tokens: u32, capacity: u32, heads: u32, kv_heads: u32, width: u32, scale: f32 } }
 
-pub static ATTENTION: &[&Kernel] = &[&Kernel::new::<AttentionParams>(
-    "attention",
-    text!("lm/attention", "snippets/attention", "snippets/grid"),
-)];
+/// Both variants of an operation: rows that lanes share, and a register tile of rows for rasterisers.
+macro_rules! variants {
+    ($operation:literal) => {
+        &[
+            &Kernel::new::<AttentionParams>(
+                $operation,
+                text!(
+                    concat!("lm/", $operation),
+                    concat!("lm/skeletons/", $operation, "_parts"),
+                    "snippets/attention",
+                    "snippets/grid"
+                ),
+            ),
+            &Kernel::new::<AttentionParams>(
+                concat!($operation, "_broadcast"),
+                text!(
+                    concat!("lm/", $operation),
+                    concat!("software/", $operation, "_tile"),
+                    "software/attention_rows",
+                    "software/spread_rows",
+                    "snippets/grid"
+                ),
+            )
+            .tiled([4, 1])
+            .overridden(&[("WG", 8.0)])
+            .subgroup(8)
+            .for_rasterisers(),
+        ]
+    };
+}
+
+pub static ATTENTION: &[&Kernel] = variants!("attention");
 
 /// `o[n, H e], lse[n, H] <- q[n, H e], k[m, K e], v[m, K e]`: causal attention. For the head `h` of a query and the head
 /// `h / (H / K)` of the keys `j` from 0 to `first + t`, `s_j = q . k_j / sqrt(e)`, `lse = log sum_j exp(s_j)`,
@@ -342,10 +372,7 @@ pub fn attention_variant(
 
 // --- attention_dq ---------------------------------------------------------------------------------
 
-pub static ATTENTION_DQ: &[&Kernel] = &[&Kernel::new::<AttentionParams>(
-    "attention_dq",
-    text!("lm/attention_dq", "snippets/attention", "snippets/grid"),
-)];
+pub static ATTENTION_DQ: &[&Kernel] = variants!("attention_dq");
 
 /// `dq[n, H e], delta[n, H]` from the gradient `dout[n, H e]` of [`attention`](fn@attention)'s `o`, with `o` and `lse` of
 /// whole sequences: `delta = dout . o`, `dq = sum_j exp(s_j - lse) (dout . v_j - delta) k_j / sqrt(e)`.
@@ -402,10 +429,7 @@ pub fn attention_dq_variant(
 
 // --- attention_dkv --------------------------------------------------------------------------------
 
-pub static ATTENTION_DKV: &[&Kernel] = &[&Kernel::new::<AttentionParams>(
-    "attention_dkv",
-    text!("lm/attention_dkv", "snippets/attention", "snippets/grid"),
-)];
+pub static ATTENTION_DKV: &[&Kernel] = variants!("attention_dkv");
 
 /// `dk[n, K e], dv[n, K e]` from the gradient `dout[n, H e]` of [`attention`](fn@attention)'s `o`, with `lse` and
 /// [`attention_dq`](fn@attention_dq)'s `delta`: with `w = exp(s_ij - lse_i)`, `dv_j = sum_i w dout_i`,

@@ -1,6 +1,7 @@
 //! Loads a network from a file of any supported format, and uploads it to a device.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::path::Path;
 
 use serde_json::Value;
@@ -67,6 +68,19 @@ impl AnyShape {
             AnyShape::Mlp(shape) => Box::new(Mlp::new(shape.clone(), params)),
             AnyShape::Transformer(shape) => Box::new(Transformer::new(gpu, shape.clone(), params)?),
         })
+    }
+}
+
+impl fmt::Display for AnyShape {
+    /// `784-256-128-10 ternary`: the widths of an MLP. `4 x 128 f32`: layers and width of a transformer.
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            AnyShape::Mlp(Shape { dims, .. }) => {
+                f.write_str(&dims.iter().map(usize::to_string).collect::<Vec<_>>().join("-"))?;
+            }
+            AnyShape::Transformer(TransformerShape { layers, width, .. }) => write!(f, "{layers} x {width}")?,
+        }
+        write!(f, " {}", self.precision().name())
     }
 }
 

@@ -1,4 +1,4 @@
-//! A batch: which images of the data set, and how they are varied.
+//! A batch: which images of the data set, and how they are varied; which sequences of a text.
 
 use crate::augment::{self, Distortion};
 use crate::random::{self, Stream};

@@ -168,6 +168,18 @@ impl Checkpoint {
         told.map_err(|what| FileError::Content { path: path.into(), what })
     }
 
+    /// Which network a file says that it holds; a file of version 1 does not say it. Its values are not looked at, and its
+    /// checksum neither.
+    ///
+    /// # Errors
+    /// If it is unreadable, no safetensors, or its header is not understood.
+    pub fn arch(path: &Path) -> Result<Option<Arch>, FileError> {
+        let bytes = Mapped::open(path)?;
+        let header = deserialize(&bytes).and_then(|(_, metadata)| super::header(&metadata));
+        let header = header.map_err(|what| FileError::Content { path: path.into(), what })?;
+        Ok(header.map(|(arch, _)| arch))
+    }
+
     /// Reads the bytes of a file.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 pub use vocabulary::{MOST_CHARACTERS, UnknownCharacters, Vocabulary};
 
-/// The label of a token that has no next one: it counts neither in a loss nor in a gradient.
+/// The label of a row that does not count, neither in a loss nor in a gradient: so where a token has no next one.
 pub const IGNORE: u32 = u32::MAX;
 
 /// A text as ids, in two splits.

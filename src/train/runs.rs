@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use serde_json::Value;
 
 use super::folder::{MODEL, trained_in};
+use crate::model::AnyShape;
 use crate::store::{Checkpoint, FileError, Progress};
 
 /// Folders in folders that are looked into: a comparison keeps its runs one deeper.
@@ -77,7 +78,20 @@ impl Found {
         self.about["result"]["test_accuracy"].as_f64()
     }
 
-    /// Inputs, widths of the hidden layers, classes.
+    /// The network in a few words: `784-256-128-10 ternary`.
+    pub fn network(&self) -> String {
+        let arch = Checkpoint::arch(&self.path.join(MODEL)).ok().flatten();
+        arch.and_then(|arch| AnyShape::of(&arch).ok()).map_or_else(
+            || {
+                let dims: Vec<String> = self.dims().iter().map(u64::to_string).collect();
+                let precision = self.about["config"]["precision"].as_str().unwrap_or("-");
+                format!("{} {precision}", dims.join("-"))
+            },
+            |shape| shape.to_string(),
+        )
+    }
+
+    /// Inputs of an MLP, widths of its hidden layers, classes; nothing of another network.
     pub fn dims(&self) -> Vec<u64> {
         self.about["dims"].as_array().into_iter().flatten().filter_map(Value::as_u64).collect()
     }

@@ -114,7 +114,9 @@ impl Evaluator {
             ops.extend(pass.loss);
             Ok(ops)
         };
-        let mut batch = (BATCH / network.rows()).clamp(1, source.items());
+        // An item may have many labels, and each has a row of every tensor.
+        let each = source.labels().div_ceil(source.items());
+        let mut batch = (BATCH / each).clamp(1, source.items());
         // The largest batch, by halves, that the adapter binds.
         while let Err(error) = step(batch) {
             match error {

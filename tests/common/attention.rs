@@ -6,7 +6,10 @@
 
 use sterna::reference::Attention;
 
-use super::{DIVISION, apart, exponential, logarithm_error};
+use super::{DIVISION, EPS, apart, exponential, logarithm_error};
+
+/// A weight below the least normal float may become zero. This is what it then misses, in roundings.
+const FLUSHED: f64 = f32::MIN_POSITIVE as f64 / EPS;
 
 /// A pair of a query and a key that it sees.
 struct Pair {
@@ -64,7 +67,8 @@ pub fn attention_apart(a: &Attention, q: &[f32], k: &[f32], v: &[f32]) -> (Vec<f
         // Numerator and denominator are sums of n; the quotient may be a product with an inverse.
         for d in 0..a.width {
             let term = |(pair, w): (&Pair, &f64)| {
-                w * f64::from(v[pair.key + d]).abs() * (of_weight(pair) + n + mean + n + DIVISION + 2.0)
+                let roundings = of_weight(pair) + n + mean + n + DIVISION + 2.0;
+                (w * roundings + FLUSHED) * f64::from(v[pair.key + d]).abs()
             };
             o.push(apart(1.0, pairs.iter().zip(&weights).map(term).sum()));
         }
@@ -117,8 +121,8 @@ pub fn attention_dq_apart(
         // roundings; the sum over the keys.
         let roundings = g.roundings + a.width as f64 + 2.0 + 3.0 + seen(g.pair.row);
         for d in 0..a.width {
-            let size = scale * g.weight * g.difference * f64::from(k[g.pair.key + d]).abs();
-            dq[g.pair.query + d] += roundings * size;
+            let size = scale * g.difference * f64::from(k[g.pair.key + d]).abs();
+            dq[g.pair.query + d] += (g.weight * roundings + FLUSHED) * size;
         }
     }
     let bound = |terms: f64| apart(1.0, terms);
@@ -139,10 +143,11 @@ pub fn attention_dkv_apart(
     let terms = (a.tokens * a.heads / a.kv_heads) as f64;
     for g in gradients(a, qkv, lse, dout, &|row| f64::from(delta[row]).abs()) {
         for d in 0..a.width {
-            let size = scale * g.weight * g.difference * f64::from(q[g.pair.query + d]).abs();
-            dk[g.pair.key + d] += (g.roundings + a.width as f64 + 2.0 + 3.0 + terms) * size;
-            let size = g.weight * f64::from(dout[g.pair.query + d]).abs();
-            dv[g.pair.key + d] += (g.roundings + 1.0 + terms) * size;
+            let size = scale * g.difference * f64::from(q[g.pair.query + d]).abs();
+            dk[g.pair.key + d] +=
+                (g.weight * (g.roundings + a.width as f64 + 2.0 + 3.0 + terms) + FLUSHED) * size;
+            let size = f64::from(dout[g.pair.query + d]).abs();
+            dv[g.pair.key + d] += (g.weight * (g.roundings + 1.0 + terms) + FLUSHED) * size;
         }
     }
     let bounds = |terms: Vec<f64>| terms.into_iter().map(|terms| apart(1.0, terms)).collect();
