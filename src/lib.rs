@@ -83,6 +83,8 @@ pub mod content;
 pub mod digest;
 #[cfg(feature = "pictures")]
 pub mod digit;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod generate;
 pub mod gpu;
 pub mod kernels;
 #[cfg(not(target_arch = "wasm32"))]
