@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 
 use super::{Failure, Outcome, Verdict, failure, named, object, shown};
 use crate::mnist::Dataset;
+use crate::model::TRANSFORMER;
 use crate::report::columns;
+use crate::store::Checkpoint;
 use crate::train::{Found, MODEL, below};
 
 /// Where `sterna train` puts a run that is not told where to go.
@@ -136,10 +138,23 @@ pub fn model_or_newest(
         "sterna: no model is named: the newest run {what} is taken, {} ({}, {} after epoch {})",
         shown(&run.path),
         text(&run.about["data"]["name"]),
-        run.accuracy().map_or("unscored".into(), |share| format!("{:.2} %", 100.0 * share)),
+        score(run),
         epochs(run)
     ));
     Ok(run.path.join(MODEL))
+}
+
+/// Test accuracy, or the validation loss of a run on a text.
+fn score(run: &Found) -> String {
+    let loss = run.about["result"]["validation_loss"].as_f64().map(|loss| format!("{loss:.4} nats"));
+    let share = run.accuracy().map(|share| format!("{:.2} %", 100.0 * share));
+    share.or(loss).unwrap_or("unscored".into())
+}
+
+/// Whether a run was trained on a text.
+pub fn of_text(run: &Found) -> bool {
+    let arch = Checkpoint::arch(&run.path.join(MODEL)).ok().flatten();
+    arch.is_some_and(|arch| arch.network == TRANSFORMER)
 }
 
 /// Whether a run has trits, which `verify`, `pack` and `export` are about.

@@ -9,8 +9,9 @@ use super::{DeviceFlags, Failure, Outcome, Verdict, failure, shown};
 use super::{network, runs};
 use crate::digest::{Fixed, Integers};
 use crate::model::logits;
+use crate::parameter::Role;
 use crate::report::{columns, thousands};
-use crate::store::{Difference, Model};
+use crate::store::{Difference, Floats, Model};
 
 #[derive(Args)]
 #[command(after_help = NOTES)]
@@ -29,11 +30,14 @@ pub struct Flags {
 }
 
 const NOTES: &str = "\
-The network runs over 64 fixed images on the device and in the CPU twin, and every int8 code and every i32 \
+The network runs over 64 fixed images, or a language model over one fixed sequence, on the device and in the CPU twin, \
+and every int8 code and every i32 \
 accumulator of every layer is compared; of a checkpoint also the trits and scales that the device makes of its \
 float weights. The digest is their sha256: it is the same on every machine and every \
 driver. With --against, trits, scales, gains and eps of both files are compared as well, for scales and eps \
-leave no mark in integers. A network with a logit that is no number is refused.
+leave no mark in integers; an embedding that was rounded when the file was packed is compared as rounded. Between the \
+products of a language model lie floats, which differ a little from device to device, so each product is given the \
+floats that the twin finds there. Rows that are so small that RMSNorm's floor acts are left out. A network with a logit that is no number is refused.
 
 Exit code 1 if anything differs; the first difference is named.
 
@@ -47,6 +51,13 @@ pub fn run(flags: &Flags) -> Outcome {
     let model = network::model(&opened, &file)?;
     let against = flags.against.as_deref().map(runs::model).transpose()?;
     let other = against.as_deref().map(open).transpose()?;
+    let (other, rounding) = match other {
+        Some((path, other)) => {
+            let (other, rounding) = rounded_as(&model, other);
+            (Some((path, other)), rounding)
+        }
+        None => (None, None),
+    };
     let gpu = flags.device.open()?;
     let network = opened.upload(&gpu).map_err(failure)?;
 
@@ -89,7 +100,11 @@ pub fn run(flags: &Flags) -> Outcome {
     }
     let verdict = match found.first() {
         None if other.is_some() => {
-            "Equal: trits, scales, gains and eps of both files, device and twin, to the bit".into()
+            let embedding = rounding.map(|to| format!(", the embedding as rounded to {}", to.name()));
+            let embedding = embedding.unwrap_or_default();
+            format!(
+                "Equal: trits, scales, gains and eps of both files{embedding}, device and twin, to the bit"
+            )
         }
         None => "Equal: device and twin, to the bit".to_string(),
         Some((difference, (one, other))) => {
@@ -105,13 +120,32 @@ pub fn run(flags: &Flags) -> Outcome {
         });
         let line = json!({
             "equal": found.is_empty(), "digest": digest, "first_difference": first, "path": super::named(&file),
-            "against": against.as_deref().map(super::named), "digest_against": digest_against, "images": items,
+            "against": against.as_deref().map(super::named), "digest_against": digest_against, "images": items, "embedding": rounding.map(Floats::name),
         });
         let mut line = super::object(line);
         line.extend(super::device_json(&gpu));
         super::print_json("verify", line)?;
     }
     Ok(if found.is_empty() { Verdict::Yes } else { Verdict::No })
+}
+
+/// A network with its embedding rounded as `model` has it, if that is all that parts them there: so it is with a packed
+/// file.
+fn rounded_as(model: &Model, other: Model) -> (Model, Option<Floats>) {
+    let floats = |model: &Model| {
+        let float = model.parameters.iter().filter(|weights| weights.parameter.role == Role::Float);
+        float.map(|weights| weights.values.clone()).collect::<Vec<_>>()
+    };
+    let want = floats(model);
+    for to in Floats::ALL {
+        match other.rounded(to) {
+            Ok((rounded, lost)) if floats(&rounded) == want => {
+                return (rounded, Some(to).filter(|_| !lost.is_empty()));
+            }
+            _ => {}
+        }
+    }
+    (other, None)
 }
 
 /// The file to compare with, of a shape that this program runs.

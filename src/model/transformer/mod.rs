@@ -29,6 +29,8 @@ use crate::random::{self, Stream};
 use crate::rotary::rope_table;
 #[cfg(feature = "files")]
 use crate::store::{Arch, number};
+#[cfg(feature = "files")]
+use crate::text::Vocabulary;
 
 /// The constants of a transformer.
 #[derive(Clone, Debug, PartialEq)]
@@ -170,7 +172,7 @@ impl TransformerShape {
         self.parameters().into_iter().enumerate().map(fresh).collect()
     }
 
-    /// The header of its files. Whoever trains on a text adds the vocabulary to the settings.
+    /// The header of its files. A network of text also keeps its vocabulary there, see [`TransformerShape::arch_of_text`].
     #[cfg(feature = "files")]
     pub fn arch(&self) -> Arch {
         let settings = serde_json::json!({
@@ -179,6 +181,15 @@ impl TransformerShape {
             "eps": number(self.eps), "precision": self.precision.name(),
         });
         Arch::new(TRANSFORMER, settings)
+    }
+
+    /// The header of the files of a network of text: that of [`TransformerShape::arch`], and the vocabulary as the setting
+    /// `tokens`, which `arch.setting::<Vocabulary>("tokens")` reads.
+    #[cfg(feature = "files")]
+    pub fn arch_of_text(&self, vocabulary: &Vocabulary) -> Arch {
+        let mut arch = self.arch();
+        arch.settings.insert("tokens".into(), serde_json::json!(vocabulary));
+        arch
     }
 
     /// The constants that a file's header states.
