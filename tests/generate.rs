@@ -45,7 +45,6 @@ fn values(shape: &TransformerShape) -> Vec<Vec<f32>> {
         let normal = |deviation| random::normal(5, Stream::Weights, i as u32, parameter.count(), deviation);
         match parameter.role {
             Role::Gain => normal(0.2).iter().map(|x| 1.0 + x).collect(),
-            _ if parameter.shape[0] == shape.vocabulary => normal(0.1),
             _ => normal(0.1),
         }
     });

@@ -1349,7 +1349,9 @@ fn xent_rows(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
                         let may = xent_apart(z, &[label], smoothing);
                         loss_apart[b] = may.loss;
                         let of = &mut dz_apart[b * classes..][..classes];
-                        of.iter_mut().zip(may.dz).for_each(|(of, may)| *of = may / counted as f64);
+                        // What is divided may be subnormal only then.
+                        let mean = |may| may / counted as f64 + apart(0.0, 0.0);
+                        of.iter_mut().zip(may.dz).for_each(|(of, may)| *of = mean(may));
                     }
                 }
                 let name = format!("of {batch} x {classes} to {largest}, smoothing {smoothing}");

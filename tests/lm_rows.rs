@@ -12,7 +12,9 @@ use std::path::PathBuf;
 use common::cases::{self, Case};
 use common::*;
 use sterna::gpu::{Dtype::*, Gpu, Op, Tensor};
-use sterna::kernels::{self, IGNORE, PackedTensor};
+use sterna::kernels::{self, IGNORE, PackedTensor, Sgd};
+use sterna::model::{Params, Update};
+use sterna::parameter::{Parameter, Role};
 use sterna::reference;
 
 /// What a check returns: nothing, or what is wrong in one sentence.
@@ -184,6 +186,46 @@ fn every_golden_case_of_rows_holds_on_the_gpu() {
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn all_gradients_of_a_network_are_clipped_together() {
+    let gpu = gpu(Shaders::Plain);
+    // Matrices and gains that fill no block and no part.
+    let parameters = [
+        Parameter::new("a.weight", &[10, 130], Role::Ternary),
+        Parameter::new("a.gain", &[130], Role::Gain),
+        Parameter::new("b.weight", &[33, 65], Role::Ternary),
+        Parameter::new("e.weight", &[5, 7], Role::Float),
+    ];
+    let draw = |seed: u32, bound| -> Vec<Vec<f32>> {
+        let each = (seed..).zip(&parameters);
+        each.map(|(seed, parameter)| floats(seed, parameter.count(), bound)).collect()
+    };
+    let (values, gradients) = (draw(1, 0.5), draw(11, 0.1));
+    let square = |g: &f32| f64::from(*g).powi(2);
+    let norm = gradients.iter().flatten().map(square).sum::<f64>().sqrt();
+    let by = Update::Sgd(Sgd { momentum: 0.0 });
+    let rate = 0.1;
+    let schedule = upload(gpu, &[1, 4], &by.schedule(&[rate], &[0.0]));
+    let clock = upload(gpu, &[2], &[1u32, 0]);
+    // A bound below the norm, one above it, and none.
+    for (most, factor) in [(Some(0.5), 0.5 / norm), (Some(100.0), 1.0), (None, 1.0)] {
+        let params = Params::upload(gpu, &parameters, &values).expect("fits");
+        params.iter().zip(&gradients).for_each(|(param, g)| gpu.write(&param.grad, g));
+        run(gpu, &params.update(gpu, by, most, &clock, &schedule));
+        if most.is_some() {
+            let told = f64::from(params.norm(gpu).expect("read back"));
+            assert!((told - norm).abs() <= 1e-5 * norm, "{most:?}: the norm is {told}, expected {norm}");
+        }
+        let moved = params.download(gpu).expect("read back");
+        for ((moved, values), gradients) in moved.iter().zip(&values).zip(&gradients) {
+            for ((moved, value), g) in moved.iter().zip(values).zip(gradients) {
+                let want = f64::from(*value) - rate * factor * f64::from(*g);
+                assert!((f64::from(*moved) - want).abs() <= 1e-6, "{most:?}: {moved}, expected {want}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -444,6 +444,19 @@ fn it_goes_on_to_the_bit() {
 }
 
 #[test]
+fn its_plan_trains_to_the_same_bits() {
+    let mut trainer = trainer(gpu(Shaders::Plain), shape(Precision::Ternary));
+    let mut lists = trainer.plan().expect("a plan").bind(&trainer.gpu).expect("it binds");
+    let read = lists.run(2 * STEPS).expect("the device works");
+    for epoch in &read {
+        let score = trainer.run_epoch(&mut |_| {}).expect("an epoch");
+        let labels = (BATCH * STEPS * trainer.network.shape.context) as f64;
+        assert_eq!(score.loss, f64::from(f32::from_bits(epoch[0][0])) / labels);
+    }
+    assert_eq!(read.len(), 2);
+}
+
+#[test]
 fn a_step_of_four_layers_has_at_most_150_dispatches() {
     for precision in [Precision::Ternary, Precision::F32] {
         let trainer = trainer(gpu(Shaders::Plain), TransformerShape { layers: 4, ..shape(precision) });

@@ -12,8 +12,8 @@
 //   5  o      f32  [sequences * tokens, heads * e]       write
 //   6  lse    f32  [sequences * tokens, heads]           write    for the backward kernels
 //
-// A workgroup walks the keys of its queries eight at a time and stops at the last that any of them sees. It keeps the
-// largest score, the sum and the output of each query, and scales them down when a larger score comes.
+// A workgroup walks the keys, some at a time, and stops at the last key that any of its queries sees. For each query it
+// keeps the largest score so far, the sum of the weights and the output. A larger score scales the other two down.
 //
 // Moves    4 * (2 * n * heads * e + 2 * sequences * capacity * kv_heads * e + n * heads + 1) bytes, n = sequences * tokens.
 // Does     4 * e operations for each pair of a query and a key it sees.

@@ -14,8 +14,8 @@
 //   7  dk     f32  [sequences * tokens, kv_heads * e]    write
 //   8  dv     f32  [sequences * tokens, kv_heads * e]    write
 //
-// A workgroup walks the queries from its first key to the end, eight at a time, head after head: the order of every sum
-// is fixed, without atomics.
+// A workgroup walks the queries from its first key to the end, some at a time, and does so for one head after the other.
+// So the order of every sum is fixed, without atomics.
 //
 // Moves    4 * n * (2 * heads * e + 4 * kv_heads * e + 2 * heads) bytes, n = sequences * tokens.
 // Does     8 * e operations for each pair of a query and a key it sees.

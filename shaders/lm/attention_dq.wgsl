@@ -1,4 +1,4 @@
-// attention_dq — the gradients of attention's queries, and what its keys' need
+// attention_dq — the gradients of attention's queries, and the deltas that attention_dkv needs
 //
 //   delta[i] = do[i] . o[i],  w[i, j] = exp(q[i] . k[j] / sqrt(e) - lse[i]),  j <= i
 //   dq[i] = sum_j w[i, j] (do[i] . v[j] - delta[i]) k[j] / sqrt(e)
@@ -14,7 +14,7 @@
 //   7  dq     f32  [sequences * tokens, heads * e]       write
 //   8  delta  f32  [sequences * tokens, heads]           write
 //
-// The scores are computed again: to keep them would take memory in the square of the tokens.
+// The scores are computed again: to keep them takes memory that grows with the square of the tokens.
 //
 // Moves    4 * n * (4 * heads * e + 2 * kv_heads * e + 2 * heads) bytes, n = sequences * tokens.
 // Does     6 * e operations for each pair of a query and a key it sees.

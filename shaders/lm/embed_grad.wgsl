@@ -23,9 +23,17 @@ struct Params { tokens: u32, vocabulary: u32, width: u32 }
 @group(0) @binding(2) var<storage, read> dh: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> de: array<vec4<f32>>;
 
-// Which of four tokens have the id. What comes from data is clamped: no id can lead outside the embedding.
-fn matches(four: u32, row: u32) -> vec4<bool> {
-    return min(vec4<u32>(ids[four]), vec4<u32>(p.vocabulary - 1u)) == vec4<u32>(row);
+// Which of four tokens before the end have the id. What comes from data is clamped: no id can lead outside the embedding.
+fn matches(four: u32, row: u32, end: u32) -> vec4<bool> {
+    let inside = 4u * four + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(end);
+    return inside & (min(vec4<u32>(ids[four]), vec4<u32>(p.vocabulary - 1u)) == vec4<u32>(row));
+}
+
+// The first four from this one on that has the id.
+fn next(start: u32, row: u32) -> u32 {
+    var four = start;
+    while 4u * four < p.tokens && !any(matches(four, row, p.tokens)) { four++; }
+    return four;
 }
 
 @compute @workgroup_size(WG)
@@ -37,26 +45,21 @@ fn main(
     let token = group_index(group, groups);
     if token >= p.tokens { return; }
     let row = min(u32(ids[token / 4u][token % 4u]), p.vocabulary - 1u);
-    let offsets = vec4<u32>(0u, 1u, 2u, 3u);
     // The nearest earlier token is the likeliest: the walk goes back from the token.
     for (var left = token / 4u + 1u; left > 0u; left--) {
-        let four = left - 1u;
-        if any(matches(four, row) & (4u * four + offsets < vec4<u32>(token))) { return; }
+        if any(matches(left - 1u, row, token)) { return; }
     }
     let vectors = p.width / 4u;
-    for (var c = lane; c < vectors; c += WG) {
-        var sum = de[row * vectors + c];
-        for (var four = token / 4u; 4u * four < p.tokens; four++) {
-            // Tokens before the first one with this id do not match. What lies past the last token is no id.
-            let same = matches(four, row) & (4u * four + offsets < vec4<u32>(p.tokens));
-            if any(same) {
-                let at = 4u * four * vectors + c;
-                if same.x { sum += dh[at]; }
-                if same.y { sum += dh[at + vectors]; }
-                if same.z { sum += dh[at + 2u * vectors]; }
-                if same.w { sum += dh[at + 3u * vectors]; }
-            }
+    for (var four = next(token / 4u, row); 4u * four < p.tokens; four = next(four + 1u, row)) {
+        let same = matches(four, row, p.tokens);
+        for (var c = lane; c < vectors; c += WG) {
+            var sum = de[row * vectors + c];
+            let at = 4u * four * vectors + c;
+            if same.x { sum += dh[at]; }
+            if same.y { sum += dh[at + vectors]; }
+            if same.z { sum += dh[at + 2u * vectors]; }
+            if same.w { sum += dh[at + 3u * vectors]; }
+            de[row * vectors + c] = sum;
         }
-        de[row * vectors + c] = sum;
     }
 }

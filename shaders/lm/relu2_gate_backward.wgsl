@@ -69,7 +69,7 @@ fn put_four(row: u32, half: u32, col: u32, value: vec4<f32>) {
     if col + 3u < p.cols { put(i + 3u, value.w, worth); }
 }
 
-fn store(row: u32, col: u32, dz: vec4<f32>) {
+fn store(row: u32, col: u32, _z: vec4<f32>, dz: vec4<f32>) {
     let gate = factors[2u * p.stride + row] * max(half_row(row, 0u, col), vec4<f32>(0.0));
     let up = factors[3u * p.stride + row] * half_row(row, 1u, col);
     put_four(row, 0u, col, 2.0 * gate * up * dz);

@@ -47,7 +47,7 @@ var<workgroup> sh_sum: array<i32, WG>;
 var<workgroup> sh_squares: array<f32, WG>;
 
 fn values(row: u32, col: u32) -> vec4<f32> {
-    return pinned(gains(col) * inputs(row, col), 3e38);
+    return pinned(gains(col) * within(inputs(row, col), col), 3e38);
 }
 
 @compute @workgroup_size(WG)
@@ -65,7 +65,7 @@ fn main(
     var largest = 0.0;
     var squares = vec4<f32>(0.0);
     for (var col = 4u * lane; col < p.cols; col += 4u * WG) {
-        let z = inputs(row, col);
+        let z = within(inputs(row, col), col);
         largest = max(largest, largest_of(gains(col) * z));
         squares += (unit * z) * (unit * z);
     }

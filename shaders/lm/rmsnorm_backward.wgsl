@@ -54,7 +54,7 @@ fn put(i: u32, value: f32) {
     }
 }
 
-fn store(row: u32, col: u32, value: vec4<f32>) {
+fn store(row: u32, col: u32, _h: vec4<f32>, value: vec4<f32>) {
     let i = row * p.cols + col;
     put(i, value.x);
     if col + 1u < p.cols { put(i + 1u, value.y); }

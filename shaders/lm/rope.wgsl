@@ -12,7 +12,7 @@
 //   5  k      f32  [sequences * capacity, kv_heads * e]     write    in rows of positions that are passed
 //   6  v      f32  [sequences * capacity, kv_heads * e]     write    likewise
 //
-// Grid     one workgroup per token, whose lanes take four pairs each.
+// Grid     one workgroup per token.
 // Moves    4 * (2 * n * (heads + 2 * kv_heads) * e + tokens * e + 1) bytes, n = sequences * tokens.
 // Does     3 * n * (heads + kv_heads) * e operations.
 // Twin     reference::rope — within three roundings.
@@ -30,6 +30,14 @@ struct Params { sequences: u32, tokens: u32, capacity: u32, heads: u32, kv_heads
 @group(0) @binding(5) var<storage, read_write> k: array<vec4<f32>>;
 @group(0) @binding(6) var<storage, read_write> v: array<vec4<f32>>;
 
+fn unit(token: Token, part: u32) -> f32 {
+    return 1.0;
+}
+
+fn value(i: u32, unit: f32) -> vec4<f32> {
+    return unit * x[i];
+}
+
 @compute @workgroup_size(WG)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -37,11 +45,5 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let n = group_index(group, groups);
-    if n >= p.sequences * p.tokens { return; }
-    let token = token_of(n, first[0]);
-    for (var e = lane; e < eights(); e += WG) {
-        let at = eight(token, e);
-        let i = stacked(at);
-        turn(at, x[i], x[i + p.width / 8u]);
-    }
+    if n < p.sequences * p.tokens { turn(token_of(n, first[0]), lane); }
 }

@@ -10,7 +10,7 @@
 //   4  table  f32  [positions, e]                           read     cosines of the e / 2 angles, then sines
 //   5  dy     f32  [sequences * tokens, (heads + 2 * kv_heads) * e]  write
 //
-// Grid     one workgroup per token, whose lanes take four pairs each.
+// Grid     one workgroup per token.
 // Moves    4 * (2 * n * (heads + 2 * kv_heads) * e + tokens * e) bytes, n = sequences * tokens.
 // Does     3 * n * (heads + kv_heads) * e operations.
 // Twin     reference::rope_backward — within three roundings.
@@ -27,6 +27,14 @@ struct Params { sequences: u32, tokens: u32, capacity: u32, heads: u32, kv_heads
 @group(0) @binding(4) var<storage, read> table: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read_write> dy: array<vec4<f32>>;
 
+fn worth(part: u32) -> f32 {
+    return 1.0;
+}
+
+fn put(i: u32, d: vec4<f32>, worth: f32) {
+    dy[i] = worth * d;
+}
+
 @compute @workgroup_size(WG)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -34,13 +42,5 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let n = group_index(group, groups);
-    if n >= p.sequences * p.tokens { return; }
-    let token = token_of(n, 0u);
-    for (var e = lane; e < eights(); e += WG) {
-        let at = eight(token, e);
-        let i = stacked(at);
-        let d = turn_back(at);
-        dy[i] = d.low;
-        dy[i + p.width / 8u] = d.high;
-    }
+    if n < p.sequences * p.tokens { turn_back(token_of(n, 0u), lane); }
 }

@@ -13,7 +13,7 @@
 //   6  dy      f32  [sequences * tokens, (heads + 2 * kv_heads) * e]  write
 //   7  scaled  f32  [sequences * tokens, (heads + 2 * kv_heads) * e]  write
 //
-// Grid     one workgroup per token, whose lanes take four pairs each.
+// Grid     one workgroup per token.
 // Moves    4 * (3 * n * (heads + 2 * kv_heads) * e + tokens * e + 3) bytes, n = sequences * tokens.
 // Does     3 * n * (heads + kv_heads) * e + n * (heads + 2 * kv_heads) * e operations.
 // Twin     reference::rope_backward_ternary — dy within three roundings, scaled within four.
@@ -32,6 +32,15 @@ struct Params { sequences: u32, tokens: u32, capacity: u32, heads: u32, kv_heads
 @group(0) @binding(6) var<storage, read_write> dy: array<vec4<f32>>;
 @group(0) @binding(7) var<storage, read_write> scaled: array<vec4<f32>>;
 
+fn worth(part: u32) -> f32 {
+    return betas[64u * part];
+}
+
+fn put(i: u32, d: vec4<f32>, worth: f32) {
+    dy[i] = d;
+    scaled[i] = worth * d;
+}
+
 @compute @workgroup_size(WG)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -39,16 +48,5 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let n = group_index(group, groups);
-    if n >= p.sequences * p.tokens { return; }
-    let token = token_of(n, 0u);
-    for (var e = lane; e < eights(); e += WG) {
-        let at = eight(token, e);
-        let i = stacked(at);
-        let d = turn_back(at);
-        let beta = betas[64u * part(at.head)];
-        dy[i] = d.low;
-        dy[i + p.width / 8u] = d.high;
-        scaled[i] = beta * d.low;
-        scaled[i + p.width / 8u] = beta * d.high;
-    }
+    if n < p.sequences * p.tokens { turn_back(token_of(n, 0u), lane); }
 }

@@ -15,7 +15,7 @@
 //   7  k      f32  [sequences * capacity, kv_heads * e]     write    in rows of positions that are passed
 //   8  v      f32  [sequences * capacity, kv_heads * e]     write    likewise
 //
-// Grid     one workgroup per token, whose lanes take four pairs each.
+// Grid     one workgroup per token.
 // Moves    4 * (2 * n * (heads + 2 * kv_heads) * e + n + 3 + tokens * e + 1) bytes, n = sequences * tokens.
 // Does     3 * n * (heads + kv_heads) * e + n * (heads + 2 * kv_heads) * e operations.
 // Twin     reference::rope_ternary — within five roundings.
@@ -35,6 +35,14 @@ struct Params { sequences: u32, tokens: u32, capacity: u32, heads: u32, kv_heads
 @group(0) @binding(7) var<storage, read_write> k: array<vec4<f32>>;
 @group(0) @binding(8) var<storage, read_write> v: array<vec4<f32>>;
 
+fn unit(token: Token, part: u32) -> f32 {
+    return step[token.n] * betas[64u * part];
+}
+
+fn value(i: u32, unit: f32) -> vec4<f32> {
+    return unit * vec4<f32>(acc[i]);
+}
+
 @compute @workgroup_size(WG)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -42,12 +50,5 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let n = group_index(group, groups);
-    if n >= p.sequences * p.tokens { return; }
-    let token = token_of(n, first[0]);
-    for (var e = lane; e < eights(); e += WG) {
-        let at = eight(token, e);
-        let i = stacked(at);
-        let unit = step[n] * betas[64u * part(at.head)];
-        turn(at, unit * vec4<f32>(acc[i]), unit * vec4<f32>(acc[i + p.width / 8u]));
-    }
+    if n < p.sequences * p.tokens { turn(token_of(n, first[0]), lane); }
 }

@@ -1,9 +1,9 @@
 // attention — how a workgroup shares rows of heads and meets eight others at a time
 //
-// For kernels that declare WG, at least 8, p { width }, sh_a and sh_b, arrays of 256 vectors, and sh_s, one of two vectors
-// per lane and score. A head of e values has parts of sixteen, and e / 16 lanes share a row: each holds one part, so
-// that no array is indexed and any width up to 128 runs. A lane computes its part of the eight scores; the lanes of a
-// row then all add up the parts, in the same order.
+// For kernels that declare WG, at least 8, p { width }, sh_a and sh_b, arrays of 256 vectors, and sh_s, an array of two
+// vectors for each lane and slot. A head of e values has e / 16 parts of sixteen values, and e / 16 lanes share a row.
+// Each lane holds one part in registers. It computes its part of the eight scores. Then all lanes of the row add up the
+// parts, in the same order.
 
 const OTHERS: u32 = 8u;         // rows that are met at once
 
@@ -44,17 +44,25 @@ struct Scores { low: vec4<f32>, high: vec4<f32> }
 
 fn scores_a(l: Lane, x: mat4x4<f32>) -> Scores {
     return Scores(
-        vec4<f32>(product(x, part_a(l, 0u)), product(x, part_a(l, 1u)), product(x, part_a(l, 2u)), product(x, part_a(l, 3u))),
-        vec4<f32>(product(x, part_a(l, 4u)), product(x, part_a(l, 5u)), product(x, part_a(l, 6u)), product(x, part_a(l, 7u))));
+        vec4<f32>(
+            product(x, part_a(l, 0u)), product(x, part_a(l, 1u)),
+            product(x, part_a(l, 2u)), product(x, part_a(l, 3u))),
+        vec4<f32>(
+            product(x, part_a(l, 4u)), product(x, part_a(l, 5u)),
+            product(x, part_a(l, 6u)), product(x, part_a(l, 7u))));
 }
 
 fn scores_b(l: Lane, x: mat4x4<f32>) -> Scores {
     return Scores(
-        vec4<f32>(product(x, part_b(l, 0u)), product(x, part_b(l, 1u)), product(x, part_b(l, 2u)), product(x, part_b(l, 3u))),
-        vec4<f32>(product(x, part_b(l, 4u)), product(x, part_b(l, 5u)), product(x, part_b(l, 6u)), product(x, part_b(l, 7u))));
+        vec4<f32>(
+            product(x, part_b(l, 0u)), product(x, part_b(l, 1u)),
+            product(x, part_b(l, 2u)), product(x, part_b(l, 3u))),
+        vec4<f32>(
+            product(x, part_b(l, 4u)), product(x, part_b(l, 5u)),
+            product(x, part_b(l, 6u)), product(x, part_b(l, 7u))));
 }
 
-// Leaves a lane's parts for the others of its row; slot 0 or 1. The next barrier makes them visible.
+// Leaves a lane's parts for the others of its row, in slot 0 or 1. The next barrier makes them visible.
 fn leave(lane: u32, slot: u32, s: Scores) {
     sh_s[2u * slot * WG + lane] = s.low;
     sh_s[(2u * slot + 1u) * WG + lane] = s.high;

@@ -30,6 +30,11 @@ fn quantize_row(row: u32, lane: u32, largest: f32) -> f32 {
     return s;
 }
 
+// What belongs to columns col to col + 3, zero past the last.
+fn within(four: vec4<f32>, col: u32) -> vec4<f32> {
+    return select(vec4<f32>(0.0), four, vec4<u32>(col) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(p.cols));
+}
+
 fn largest_of(x: vec4<f32>) -> f32 {
     let magnitude = abs(x);
     return max(max(magnitude.x, magnitude.y), max(magnitude.z, magnitude.w));

@@ -1,26 +1,34 @@
-// rope_forward — turns eight values and writes them to the queries, the keys or the values
+// rope_forward — turns the queries and the keys of a token, and writes them and the values
 //
-// For kernels of the snippet rope that declare table, q, k and v.
+// For kernels of the snippet rope that declare WG, table, q, k, v, unit(token, part) and value(i, unit). Part 0 are the
+// queries, 1 the keys and 2 the values. A unit is what one unit of the inputs of a part is worth; value is vector i of
+// the inputs, where the three parts stand side by side.
 
-fn turn(at: Eight, low: vec4<f32>, high: vec4<f32>) {
-    let half = p.width / 8u;
-    if part(at.head) == 2u {
-        let i = cached(at);
-        v[i] = low;
-        v[i + half] = high;
-        return;
+fn turn(token: Token, lane: u32) {
+    let keys = stacked(token) + p.heads * 2u * half();
+    let values = keys + p.kv_heads * 2u * half();
+    let unit_q = unit(token, 0u);
+    for (var i = lane; i < p.heads * half(); i += WG) {
+        let at = pair(token, i);
+        let low = value(stacked(token) + at.low, unit_q);
+        let high = value(stacked(token) + at.low + half(), unit_q);
+        let c = table[at.angles];
+        let s = table[at.angles + half()];
+        q[queries(token) + at.low] = low * c - high * s;
+        q[queries(token) + at.low + half()] = high * c + low * s;
     }
-    let c = table[angles(at)];
-    let s = table[angles(at) + half];
-    let turned_low = low * c - high * s;
-    let turned_high = high * c + low * s;
-    if part(at.head) == 1u {
-        let i = cached(at);
-        k[i] = turned_low;
-        k[i + half] = turned_high;
-    } else {
-        let i = query(at);
-        q[i] = turned_low;
-        q[i + half] = turned_high;
+    let unit_k = unit(token, 1u);
+    for (var i = lane; i < p.kv_heads * half(); i += WG) {
+        let at = pair(token, i);
+        let low = value(keys + at.low, unit_k);
+        let high = value(keys + at.low + half(), unit_k);
+        let c = table[at.angles];
+        let s = table[at.angles + half()];
+        k[cached(token) + at.low] = low * c - high * s;
+        k[cached(token) + at.low + half()] = high * c + low * s;
+    }
+    let unit_v = unit(token, 2u);
+    for (var i = lane; i < p.kv_heads * 2u * half(); i += WG) {
+        v[cached(token) + i] = value(values + i, unit_v);
     }
 }

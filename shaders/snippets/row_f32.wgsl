@@ -6,17 +6,12 @@ fn at(i: u32) -> f32 {
     return x[i / 4u][i % 4u];
 }
 
-// x of columns col to col + 3, zero past the last.
+// x of columns col to col + 3; past the last it is that of the last.
 fn inputs(row: u32, col: u32) -> vec4<f32> {
-    let inside = vec4<u32>(col) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(p.cols);
     let first = row * p.cols;
     // No branch on the column: on a vector machine that costs more than reading the last ones again.
-    if WHOLE == 1u {
-        return select(vec4<f32>(0.0), x[(first + min(col, p.cols - 4u)) / 4u], inside);
-    }
-    let last = p.cols - 1u;
-    let four = vec4<f32>(
-        at(first + min(col, last)), at(first + min(col + 1u, last)),
-        at(first + min(col + 2u, last)), at(first + min(col + 3u, last)));
-    return select(vec4<f32>(0.0), four, inside);
+    if WHOLE == 1u { return x[(first + min(col, p.cols - 4u)) / 4u]; }
+    let last = first + p.cols - 1u;
+    let i = first + col;
+    return vec4<f32>(at(min(i, last)), at(min(i + 1u, last)), at(min(i + 2u, last)), at(min(i + 3u, last)));
 }

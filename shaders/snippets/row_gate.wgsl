@@ -7,20 +7,15 @@ fn at(i: u32) -> i32 {
     return acc[i / 4u][i % 4u];
 }
 
-// Of a part of the row, 0 the gates and 1 the ups, columns col to col + 3, zero past the last.
+// Of a half of the row, 0 the gates and 1 the ups, columns col to col + 3; past the last it is that of the last.
 fn half_row(row: u32, half: u32, col: u32) -> vec4<f32> {
-    let inside = vec4<u32>(col) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(p.cols);
     let first = (2u * row + half) * p.cols;
     // No branch on the column: on a vector machine that costs more than reading the last ones again.
-    if WHOLE == 1u {
-        let four = acc[(first + min(col, p.cols - 4u)) / 4u];
-        return vec4<f32>(select(vec4<i32>(0), four, inside));
-    }
-    let last = p.cols - 1u;
-    let four = vec4<i32>(
-        at(first + min(col, last)), at(first + min(col + 1u, last)),
-        at(first + min(col + 2u, last)), at(first + min(col + 3u, last)));
-    return vec4<f32>(select(vec4<i32>(0), four, inside));
+    if WHOLE == 1u { return vec4<f32>(acc[(first + min(col, p.cols - 4u)) / 4u]); }
+    let last = first + p.cols - 1u;
+    let i = first + col;
+    return vec4<f32>(vec4<i32>(
+        at(min(i, last)), at(min(i + 1u, last)), at(min(i + 2u, last)), at(min(i + 3u, last))));
 }
 
 // z, as (gate gate) up: a driver that multiplied in another order would round it otherwise.
@@ -29,7 +24,7 @@ fn gated(gate: vec4<f32>, up: vec4<f32>) -> vec4<f32> {
     return pinned(pinned(open * open, 0x1p48f) * up, 0x1p72f);
 }
 
-// z of columns col to col + 3, zero past the last.
+// z of columns col to col + 3; past the last it is that of the last.
 fn inputs(row: u32, col: u32) -> vec4<f32> {
     return gated(half_row(row, 0u, col), half_row(row, 1u, col));
 }

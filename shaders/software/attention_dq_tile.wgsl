@@ -6,6 +6,17 @@
 override WG: u32 = 8u;
 const TILE_X: u32 = 4u;
 
+// The delta of a query, its terms in the order of scored: before a single key the two cancel.
+fn delta_of(at: u32) -> f32 {
+    var sum = 0.0;
+    for (var c = at; c < at + p.width / 4u; c++) {
+        let up = dout[c];
+        let down = o[c];
+        sum = sum + up.x * down.x + up.y * down.y + up.z * down.z + up.w * down.w;
+    }
+    return sum;
+}
+
 // What a query's gradient takes of sixteen keys: weights times differences.
 fn slopes(s: mat4x4<f32>, normal: f32, d: mat4x4<f32>, along: f32) -> mat4x4<f32> {
     return times(exponentials(minus(s, normal)), minus(d, along));
@@ -33,12 +44,7 @@ fn main(
     let row = (sequence * p.tokens + seen) * p.heads + head;
     let at = row * vectors;
     let normal = vec4<f32>(lse[row.x], lse[row.y], lse[row.z], lse[row.w]);
-    var along = vec4<f32>(0.0);
-    for (var c = 0u; c < vectors; c++) {
-        along += vec4<f32>(
-            dot(dout[at.x + c], o[at.x + c]), dot(dout[at.y + c], o[at.y + c]),
-            dot(dout[at.z + c], o[at.z + c]), dot(dout[at.w + c], o[at.w + c]));
-    }
+    let along = vec4<f32>(delta_of(at.x), delta_of(at.y), delta_of(at.z), delta_of(at.w));
     var sum0: array<vec4<f32>, 32>;
     var sum1: array<vec4<f32>, 32>;
     var sum2: array<vec4<f32>, 32>;

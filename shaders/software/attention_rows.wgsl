@@ -1,8 +1,7 @@
 // attention_rows — scores of an invocation's rows with sixteen others, and sums of the others by weight
 //
 // For adapters where a load costs as much as many operations and a broadcast little (lavapipe): each of eight lanes loads
-// two of the sixteen rows and the others take them from it. An invocation has TILE_X rows, and their places in memory are
-// apart by eight.
+// two of the sixteen rows and the others take them from it. An invocation has four rows, each eight tokens after the last.
 
 // Four columns of sixteen rows: element [part][i] of each is of row 4 part + i.
 struct Sixteen { x: mat4x4<f32>, y: mat4x4<f32>, z: mat4x4<f32>, w: mat4x4<f32> }
@@ -34,7 +33,6 @@ fn numbers(first: u32) -> Numbers {
     return Numbers(a, a + 4u, a + 8u, a + 12u);
 }
 
-// Weights of a row whose logarithm is known, 0 where it does not see the other.
 fn exponentials(s: mat4x4<f32>) -> mat4x4<f32> {
     return mat4x4<f32>(exp(s[0]), exp(s[1]), exp(s[2]), exp(s[3]));
 }

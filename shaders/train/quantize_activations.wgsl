@@ -27,7 +27,7 @@ var<workgroup> sh_max: array<f32, WG>;
 var<workgroup> sh_sum: array<i32, WG>;
 
 fn values(row: u32, col: u32) -> vec4<f32> {
-    return inputs(row, col);
+    return within(inputs(row, col), col);
 }
 
 @compute @workgroup_size(WG)

@@ -49,8 +49,8 @@ fn outer_of(row: u32) -> f32 {
     return norm[row] / r[row];
 }
 
-fn store(row: u32, col: u32, value: vec4<f32>) {
-    let dx_four = select(vec4<f32>(0.0), value, inputs(row, col) > vec4<f32>(0.0));
+fn store(row: u32, col: u32, passed: vec4<f32>, value: vec4<f32>) {
+    let dx_four = select(vec4<f32>(0.0), value, passed > vec4<f32>(0.0));
     let i = row * p.cols + col;
     dx[i] = dx_four.x;
     if col + 1u < p.cols { dx[i + 1u] = dx_four.y; }

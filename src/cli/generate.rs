@@ -1,8 +1,8 @@
 //! `sterna generate`: text by a language model, as it is made.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use clap::Args;
@@ -18,7 +18,7 @@ use crate::text::Vocabulary;
 pub struct Flags {
     /// A run's folder, or the file of a language model. If the first word names neither, it is the prompt. [default: the
     /// newest run of text below runs/]
-    run: Option<PathBuf>,
+    run: Option<OsString>,
     /// The text to go on from.
     prompt: Option<String>,
     /// Number of new tokens: characters or bytes.
@@ -135,7 +135,7 @@ impl Flags {
 
     /// The model if one is named, and the prompt.
     fn taken_apart(&self) -> Result<(Option<&Path>, &str), Failure> {
-        let Some(first) = self.run.as_deref() else { return Ok((None, "")) };
+        let Some(first) = self.run.as_ref().map(Path::new) else { return Ok((None, "")) };
         let network = |end: &OsStr| end == "safetensors" || end == "gguf";
         match &self.prompt {
             Some(prompt) => Ok((Some(first), prompt)),

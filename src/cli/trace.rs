@@ -51,11 +51,12 @@ Examples:
   sterna trace digits.safetensors --index 3 -o trace.png --json";
 
 pub fn run(flags: &Flags) -> Outcome {
-    let path = runs::model_or_newest(flags.run.as_deref(), "with a whole epoch", |_| true)?;
+    let path =
+        runs::model_or_newest(flags.run.as_deref(), "with a whole epoch", |run| !run.dims().is_empty())?;
     let network = network::open(&path)?;
+    let shape = network::mlp(&network, &path)?;
     let known = super::path_of(&network.about["data"]["folder"]);
     let data = DataFlags { data: flags.data.folder().or(known), ..flags.data }.load_for(&network.about)?;
-    let shape = network::mlp(&network, &path)?;
     network::takes(shape, &path, &data)?;
     let (image, label) = network::test_image(&data, flags.index)?;
     let dims = &shape.dims;

@@ -51,8 +51,8 @@ impl Param {
     }
 }
 
-/// Neighbouring matrices of one number of columns, bound as one matrix whose rows are theirs one after another: they
-/// read the same input, so one product serves all of them.
+/// Neighbouring matrices that read the same input, bound as one matrix: its rows are the rows of the first, then those of
+/// the second, and so on. One product serves all of them.
 #[derive(Clone, Debug)]
 pub struct Stacked {
     /// The values, `[rows, cols]`; of ternary matrices the shadow weights.
@@ -295,7 +295,7 @@ impl Params {
         found.unwrap_or_else(|| panic!("no parameter is called {name}"))
     }
 
-    /// The matrices of these names as one. They must follow each other in the list of parameters, and have the same
+    /// The matrices of these names as one matrix. They must follow each other in the list of parameters, and have the same
     /// role and the same number of columns.
     ///
     /// # Errors
@@ -444,6 +444,8 @@ impl Params {
     pub fn parts<'a>(&'a self, of: &Tensor) -> Vec<&'a Tensor> {
         let all =
             self.all.iter().flat_map(|param| [&param.value, &param.grad, &param.moments.m, &param.moments.v]);
-        all.filter(|part| part.buffer() == of.buffer() && part.len() < of.len()).collect()
+        let end = |tensor: &Tensor| tensor.offset() + tensor.bytes();
+        let within = |part: &Tensor| of.offset() <= part.offset() && end(part) <= end(of);
+        all.filter(|part| part.buffer() == of.buffer() && part.len() < of.len() && within(part)).collect()
     }
 }

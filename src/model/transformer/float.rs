@@ -61,6 +61,7 @@ impl Transformer {
         let backward = gradients.map_or(Vec::new(), |on| {
             let Gradients { dh, dn, da, dq, dk, dv, delta, df, .. } = on;
             let ([dqkv, _], [dgate_up, dz]) = (&on.dqkv, &on.dgate_up);
+            // A float network has no betas: the second tensor is free.
             let dz = dz.part("z.grad", 0, &[n, f]);
             let norm_backward =
                 |x: &Tensor, i: usize, of: &Normed, dy: &Tensor, dx: &Tensor, accumulate: bool| {

@@ -53,7 +53,7 @@ pub struct TransformerShape {
     pub theta: f64,
     /// RMSNorm's epsilon.
     pub eps: f32,
-    /// Which of the two networks.
+    /// Trits, or f32 for the float twin.
     pub precision: Precision,
 }
 
@@ -68,7 +68,7 @@ const PRODUCTS: [(&str, &[&str]); 4] = [
     ("mlp.ffn_sub_norm", &["mlp.down_proj"]),
 ];
 
-/// What the parameter `what` of layer `i` is called, as in Hugging Face's files.
+/// The name of the parameter `what` of layer `i` in Hugging Face's files.
 fn name(i: usize, what: &str) -> String {
     format!("model.layers.{i}.{what}.weight")
 }
@@ -242,8 +242,9 @@ struct Layer {
     gains: [Param; 4],
 }
 
-/// What the layers of a batch share. `n` is the number of tokens.
+/// What all layers of a batch read.
 struct Batch {
+    /// Tokens of all sequences.
     n: usize,
     heads: Heads,
     sequences: Sequences,
@@ -267,33 +268,35 @@ impl Batch {
     }
 }
 
-/// Gradients on the way back. The layers use them one after another.
+/// Gradients of values between the kernels, all f32. The layers use these tensors one after another.
 struct Gradients {
-    /// Of the residual stream, `[n, d]`. Each layer turns that of its output into that of its input.
+    /// Gradient of the residual stream, `[n, d]`. A layer reads the gradient of its output here and leaves the gradient of
+    /// its input here.
     dh: Tensor,
-    /// Of the output of a norm, `[n, d]`.
+    /// Gradient of the output of a norm of width `d`, `[n, d]`.
     dn: Tensor,
-    /// Of the output of attention, `[n, d]`.
+    /// Gradient of the output of attention, `[n, d]`.
     da: Tensor,
+    /// Gradients of q, `[n, d]`, and of k and v, `[n, K e]`.
     dq: Tensor,
     dk: Tensor,
     dv: Tensor,
-    /// `f32 [n, H]`.
+    /// `do . o` of each head, `[n, H]`.
     delta: Tensor,
-    /// Of the product with q|k|v, `[n, d + 2 K e]`; and each part of it times its beta.
+    /// Gradient of the product with q|k|v, `[n, d + 2 K e]`, and the same with each part times its beta.
     dqkv: [Tensor; 2],
-    /// Of the output of the norm before down, `[n, f]`.
+    /// Gradient of the output of the norm before down, `[n, f]`.
     df: Tensor,
-    /// Of the product with gate|up, `[n, 2 f]`; and each part of it times its beta.
+    /// Gradient of the product with gate|up, `[n, 2 f]`, and the same with each part times its beta.
     dgate_up: [Tensor; 2],
 }
 
 /// The ops of one layer for a batch.
 struct Bound {
     forward: Vec<Op>,
-    /// Empty where nobody learns.
+    /// Empty without [`Scoring`].
     backward: Vec<Op>,
-    /// Their ops counted within the layer.
+    /// [`Product::ops`] counts from the first op of the layer.
     products: Vec<Product>,
 }
 
@@ -464,7 +467,7 @@ impl Network for Transformer {
             ];
             Op::mark(&mut backward, "backward / head");
             backward.extend(layers.into_iter().rev().flatten());
-            // The head's part of the gradient is there already.
+            // The head is the embedding too: its part of the gradient was written before.
             let first = backward.len();
             backward.push(kernels::embed_grad(gpu, &ids, dh, &embedding.grad));
             Op::mark(&mut backward[first..], "backward / embedding");

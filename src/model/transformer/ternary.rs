@@ -1,12 +1,12 @@
-//! One layer of the ternary transformer. Rows of floats become codes, products of codes are integers; between gate|up and
-//! down there are integers alone.
+//! One layer of the ternary transformer. A norm turns rows of floats into int8 codes, and the products of codes and trits
+//! are integers. The codes for down are made of the integers of gate|up.
 
 use super::{Batch, Bound, Gradients, Layer, Transformer};
 use crate::gpu::{Dtype::*, Error, Gpu, Tensor};
 use crate::kernels::{self, GateFactors, Int8Tensor};
 use crate::model::Product;
 
-/// The rows that go into a product.
+/// The int8 rows that a product reads.
 struct Quantized {
     codes: Int8Tensor,
     /// RMSNorm's factor, `f32 [n]`.
