@@ -14,7 +14,7 @@ const FLOORS: [&[&str]; 5] = [
     &["ternary", "parameter", "mnist", "random", "rotary", "augment", "digit", "store", "text", "content"],
     &["gpu", "reference"],
     &["kernels", "model", "shader"],
-    &["train", "digest", "report", "measure", "amd"],
+    &["train", "generate", "digest", "report", "measure", "amd"],
     &["cli", "main"],
 ];
 

@@ -8,6 +8,7 @@ mod bench;
 mod eval;
 mod explain;
 mod export;
+mod generate;
 mod import;
 mod info;
 mod inspect;
@@ -75,6 +76,7 @@ Examples:
   sterna trace runs/NAME --index 3      one image through it, term by term
   sterna eval                           accuracy of the newest run
   sterna predict runs/NAME digit.png    which digit that is
+  sterna generate runs/NAME ROMEO:      text that goes on from there
   sterna pack runs/NAME -o digits.safetensors
                                         64 KB to deploy, not 2.8 MB to train on
   sterna verify digits.safetensors      every bit on this device against the CPU
@@ -99,6 +101,8 @@ enum Command {
     Eval(eval::Flags),
     /// Say which digit is in a picture.
     Predict(predict::Flags),
+    /// Write on from a prompt with a trained language model.
+    Generate(generate::Flags),
     /// List the runs: when, on what, how good, and whether they ended.
     Runs(runs::Flags),
     /// Explain an idea in ten lines, with the numbers of this machine and of the last run.
@@ -386,6 +390,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, commit: Option<&str>) -> Ex
         Command::Watch(flags) => watch::run(&flags),
         Command::Eval(flags) => eval::run(&flags),
         Command::Predict(flags) => predict::run(&flags),
+        Command::Generate(flags) => generate::run(&flags),
         Command::Runs(flags) => runs::run(&flags),
         Command::Explain(flags) => explain::run(&flags),
         Command::Trace(flags) => trace::run(&flags),
@@ -578,7 +583,7 @@ fn deployed(path: &Path) -> Result<(Model, Vec<Loss>, Vec<String>), Failure> {
         export::tell_lost(&lost, "the ternary network that they stand for");
     }
     let data = model.about.as_object_mut().and_then(|about| about.get_mut("data")?.as_object_mut());
-    data.map(|data| data.shift_remove("folder"));
+    data.map(|data| ["folder", "path"].map(|key| data.shift_remove(key)));
     Ok((model, lost, warnings))
 }
 

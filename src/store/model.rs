@@ -203,10 +203,12 @@ impl Model {
     }
 }
 
-/// The layer that a name belongs to, and what is left of the name: of `layers.3.q.weight` 3 and `q`. Nothing is left of
+/// The layer that a name belongs to, and what is left of the name: of `layers.3.q.weight` or `model.layers.3.q.weight` 3
+/// and `q`. Nothing is left of
 /// the matrix and the gain of an MLP's layer.
 fn split(name: &str) -> (Option<usize>, &str) {
-    let parts = name.strip_prefix("layers.").and_then(|rest| rest.split_once('.'));
+    let layers = name.strip_prefix("model.").unwrap_or(name).strip_prefix("layers.");
+    let parts = layers.and_then(|rest| rest.split_once('.'));
     match parts.and_then(|(number, rest)| Some((number.parse().ok()?, rest))) {
         Some((layer, "weight" | "gain")) => (Some(layer), ""),
         Some((layer, rest)) => (Some(layer), rest.strip_suffix(".weight").unwrap_or(rest)),

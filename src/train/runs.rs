@@ -74,7 +74,8 @@ impl Found {
 
     /// Whether it is a run on a text.
     pub fn is_text(&self) -> bool {
-        self.about["network"] == TRANSFORMER
+        let arch = Checkpoint::arch(&self.path.join(MODEL)).ok().flatten();
+        arch.is_some_and(|arch| arch.network == TRANSFORMER)
     }
 
     /// Completed steps and planned steps, if it states them.

@@ -15,8 +15,11 @@
 //!
 //! q, k and v read the same rows, so they are one stacked matrix, and so are gate and up.
 
+mod cache;
 mod float;
 mod ternary;
+
+pub use cache::{Cache, Extension};
 
 use super::{Network, Param, Params, Pass, Precision, Product, Scoring, Stacked};
 use crate::gpu::{Dtype::*, Error, Gpu, Op, Tensor};
@@ -256,8 +259,22 @@ struct Batch {
     sequences: Sequences,
     /// The angles of each position, `f32 [context, e]`.
     angles: Tensor,
-    /// Position of the first token of a sequence, `u32 [1]`: 0.
+    /// Position of the first token of a sequence, `u32 [1]`: 0, or where a cache goes on.
     first: Tensor,
+    /// Keys and values of each layer in a cache. Without one, each layer has keys and values of its own.
+    cached: Vec<[Tensor; 2]>,
+}
+
+impl Batch {
+    /// Keys and values of layer `i`, `f32 [rows, K e]`.
+    fn keys(&self, gpu: &Gpu, i: usize) -> Result<[Tensor; 2], Error> {
+        if let Some(cached) = self.cached.get(i) {
+            return Ok(cached.clone());
+        }
+        let shape = [self.n, self.heads.kv_heads * self.heads.width];
+        let zeros = |what: &str| gpu.zeros(&format!("layers.{i}.{what}"), F32, &shape);
+        Ok([zeros("k")?, zeros("v")?])
+    }
 }
 
 /// Gradients of values between the kernels, all f32. The layers use these tensors one after another.
@@ -337,16 +354,42 @@ impl Transformer {
         })
     }
 
+    fn heads(&self) -> Heads {
+        Heads { heads: self.shape.heads, kv_heads: self.shape.kv_heads, width: self.shape.head() }
+    }
+
+    /// The angles of each position, `f32 [context, e]`.
+    fn angles(&self, gpu: &Gpu) -> Result<Tensor, Error> {
+        let (context, width) = (self.shape.context, self.shape.head());
+        gpu.upload("angles", &[context, width], &rope_table(0..context, width, self.shape.theta))
+    }
+
     fn batch(&self, gpu: &Gpu, sequences: usize) -> Result<Batch, Error> {
-        let TransformerShape { heads, kv_heads, context, theta, .. } = self.shape;
-        let width = self.shape.head();
+        let context = self.shape.context;
         Ok(Batch {
             n: sequences * context,
-            heads: Heads { heads, kv_heads, width },
+            heads: self.heads(),
             sequences: Sequences::whole(context),
-            angles: gpu.upload("angles", &[context, width], &rope_table(0..context, width, theta))?,
+            angles: self.angles(gpu)?,
             first: gpu.upload("first", &[1], &[0u32])?,
+            cached: Vec::new(),
         })
+    }
+
+    /// Layer `i` from `h` to `out`, and the gradients of its parameters from that of `out`.
+    fn layer(
+        &self,
+        gpu: &Gpu,
+        i: usize,
+        batch: &Batch,
+        h: &Tensor,
+        out: &Tensor,
+        gradients: Option<&Gradients>,
+    ) -> Result<Bound, Error> {
+        match self.shape.precision {
+            Precision::Ternary => self.ternary_layer(gpu, i, batch, h, out, gradients),
+            Precision::F32 => self.float_layer(gpu, i, batch, h, out, gradients),
+        }
     }
 
     fn gradients(&self, gpu: &Gpu, n: usize) -> Result<Gradients, Error> {
@@ -382,7 +425,7 @@ impl Network for Transformer {
     }
 
     fn bind(&self, gpu: &Gpu, items: usize, scoring: Option<Scoring>) -> Result<Pass, Error> {
-        let TransformerShape { width, vocabulary, context, eps, precision, .. } = self.shape;
+        let TransformerShape { width, vocabulary, context, eps, .. } = self.shape;
         let batch = self.batch(gpu, items)?;
         let n = batch.n;
         let input = gpu.zeros("ids", I32, &[items, context])?;
@@ -398,10 +441,7 @@ impl Network for Transformer {
         let (mut products, mut layers) = (Vec::new(), Vec::new());
         for i in 0..self.layers.len() {
             let out = zeros(&format!("layers.{}.h", i + 1), width)?;
-            let mut bound = match precision {
-                Precision::Ternary => self.ternary_layer(gpu, i, &batch, &h, &out, gradients.as_ref())?,
-                Precision::F32 => self.float_layer(gpu, i, &batch, &h, &out, gradients.as_ref())?,
-            };
+            let mut bound = self.layer(gpu, i, &batch, &h, &out, gradients.as_ref())?;
             Op::mark(&mut bound.forward, &format!("forward / layer {i}"));
             Op::mark(&mut bound.backward, &format!("backward / layer {i}"));
             let first = forward.len();
