@@ -128,6 +128,11 @@ fn a_run_learns_and_tells_what_it_is() {
         (Some(7), Some(10))
     );
 
+    // After each evaluation the network wrote 200 characters.
+    let samples: Vec<_> = metrics.iter().map(|line| line["sample"].as_str().expect("a sample")).collect();
+    assert!(samples.iter().all(|sample| sample.chars().count() == 200), "{samples:?}");
+    assert!(samples[4].contains("tern") || samples[4].contains("south"), "{}", samples[4]);
+
     // The file knows its vocabulary, and the curve has words for newcomers.
     let file = place.checkpoint("run");
     let vocabulary: Vocabulary = file.arch.setting("tokens").expect("a vocabulary");

@@ -70,6 +70,7 @@ Examples:
   sterna train --resume runs/NAME --epochs 40
                                         extend it to 40 epochs
   sterna train --compare                beside the same network in f32
+  sterna train --text                   a language model of Shakespeare
   sterna runs                           every run, how good, how it ended
   sterna watch                          a run that goes on elsewhere
   sterna explain straight-through       an idea in ten lines, your numbers
@@ -93,7 +94,7 @@ Examples:
 
 #[derive(Subcommand)]
 enum Command {
-    /// Train a ternary network, on MNIST unless told otherwise.
+    /// Train a ternary network on MNIST, on another set of images, or on a text.
     Train(train::Flags),
     /// Watch a run that another terminal trains: curves, flips, weights.
     Watch(watch::Flags),

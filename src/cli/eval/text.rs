@@ -98,9 +98,10 @@ pub fn score(flags: &Flags, model: &Path, opened: &Opened, file: Option<&Path>) 
             "precision": shape.precision, "text": text, "split": if validation { "validation" } else { "whole" },
             "tokens": ids.len() - 1, "unit": one, "loss": score.loss,
             "validation_loss": validation.then_some(score.loss), "perplexity": score.perplexity(),
-            "bits_per_character": score.bits(), "accuracy": score.accuracy, "tokens_per_second": rate,
+            "accuracy": score.accuracy, "tokens_per_second": rate,
             "digest": digest, "checkpoint": named(model),
         })));
+        out.insert(format!("bits_per_{one}"), json!(score.bits()));
         print_json("eval", out)?;
     }
     Ok(Verdict::Yes)

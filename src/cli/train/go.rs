@@ -196,6 +196,10 @@ impl<K: Kind> Observer for Teller<'_, K> {
         Value::Object(result)
     }
 
+    fn sample(&mut self) -> Option<String> {
+        self.kind.sample(&self.network, &self.gpu)
+    }
+
     fn epoch(&mut self, epoch: &Epoch, folder: &mut RunFolder) {
         self.before = epoch.step / self.steps_per_epoch * self.steps_per_epoch;
         self.log.epoch(epoch);

@@ -292,6 +292,11 @@ trait Kind: Sized {
     /// every epoch so far.
     fn result(&self, epoch: &Epoch, trits: &[Packed], spent: &[(usize, f64)]) -> Map<String, Value>;
 
+    /// An example of the output of the network after an evaluation, if there is one to show.
+    fn sample(&self, _network: &Self::Network, _gpu: &Gpu) -> Option<String> {
+        None
+    }
+
     /// Writes the files of the end, and returns whether each item of the test set was classified correctly.
     fn ended(
         &self,

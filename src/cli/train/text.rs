@@ -11,6 +11,7 @@ use super::{Finished, Flags, Kind, KindRun, KindTrainer, number};
 use crate::cli::{
     DeviceFlags, Failure, Verdict, command, failure, named, object, path_of, refused, say, warn,
 };
+use crate::generate::{Generator, Sampling};
 use crate::gpu::{Error, Gpu};
 use crate::model::{Precision, Transformer, TransformerShape};
 use crate::parameter::Role;
@@ -66,6 +67,9 @@ impl TextFlags {
         self.text.is_some()
     }
 }
+
+/// Tokens of the text that the network writes after an evaluation.
+const SAMPLE: usize = 200;
 
 /// A run on a text.
 pub struct OnText {
@@ -174,7 +178,7 @@ impl Kind for OnText {
     }
 
     fn load(flags: &Flags, config: TextConfig, about: &Value) -> Result<OnText, Failure> {
-        let path = flags.text.text.clone().flatten().or_else(|| path_of(&about["data"]["file"]));
+        let path = flags.text.text.clone().flatten().or_else(|| path_of(&about["data"]["path"]));
         let path = path.map(|path| std::path::absolute(&path).unwrap_or(path));
         let corpus = match &path {
             Some(path) => Corpus::load(path).map_err(failure)?,
@@ -228,7 +232,7 @@ impl Kind for OnText {
             "data": {
                 "name": name, "unit": vocabulary.unit(), "vocabulary": vocabulary.len(),
                 "train_tokens": train.len(), "validation_tokens": validation.len(),
-                "crc32": self.corpus.fingerprint(), "file": self.path.as_deref().map(named),
+                "crc32": self.corpus.fingerprint(), "path": self.path.as_deref().map(named),
             },
         }))
     }
@@ -310,6 +314,17 @@ impl Kind for OnText {
         }));
         result.extend(self.score_json(epoch.test_loss));
         result
+    }
+
+    /// 200 tokens after a line end or, where the text has none, after its first token.
+    fn sample(&self, network: &Transformer, gpu: &Gpu) -> Option<String> {
+        let vocabulary = &self.corpus.vocabulary;
+        let prompt = vocabulary.encode("\n").map_or_else(|_| self.corpus.train[..1].to_vec(), |ids| ids);
+        let sampling = Sampling { temperature: 1.0, top_k: None, top_p: 1.0, seed: self.config.seed };
+        // If the device failed, its next use reports it.
+        let mut text = Generator::new(gpu, network, &prompt).ok()?;
+        let ids: Result<Vec<u32>, Error> = (0..SAMPLE).map(|_| text.next(&sampling)).collect();
+        Some(vocabulary.decode(&ids.ok()?))
     }
 
     fn ended(&self, _: &mut KindRun<Self>, _: &[Packed], _: &str, _: &mut Log) -> Result<Vec<bool>, Failure> {
