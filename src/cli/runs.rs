@@ -28,7 +28,9 @@ pub struct Flags {
 }
 
 const NOTES: &str = "\
-The newest run is the first; folders whose model is no run or cannot be read are last, and stderr says why. `eval`, `predict`, `verify`, `inspect`, `pack` and `export` take the newest one below runs/ that fits, if no model is named. The score is that of the last evaluation: accuracy on the test set, or the loss on the validation split of a text.
+The newest run is the first; folders whose model is no run or cannot be read are last, and stderr says why. `eval`, \
+`predict`, `verify`, `inspect`, `pack` and `export` take the newest one below runs/ that fits, if no model is named. \
+The score is that of the last evaluation: accuracy on the test set, or the loss on the validation split of a text.
 
 Examples:
   sterna runs

@@ -49,10 +49,10 @@ pub struct Flags {
     optimizer: Optimizer,
     /// Peak learning rate. It rises for half an epoch, on a text for --warmup steps, and falls to 0 along a cosine.
     /// [default: 0.003; for f32 0.001; for sgd 0.05; on a text 0.0015]
-    #[arg(long, value_name = "F", value_parser = real("a number above 0", |x| x > 0.0 && x.is_finite()))]
+    #[arg(long, value_name = "F", value_parser = real("a number above 0, up to 1e38", |x| x > 0.0 && x <= 1e38))]
     lr: Option<f64>,
     /// Decoupled weight decay. On a text it ends after half of the steps. [default: 0; on a text 0.1]
-    #[arg(long, value_name = "F", value_parser = real("a finite number, 0 or more", not_negative))]
+    #[arg(long, value_name = "F", value_parser = real("a number from 0 to 1e38", single))]
     weight_decay: Option<f64>,
     /// Share of each target that is spread over all classes.
     #[arg(long, value_name = "F", default_value_t = 0.0, value_parser = real("a number from 0 to below 1", |x| (0.0..1.0).contains(&x)))]
@@ -159,9 +159,9 @@ pub fn run(flags: &Flags, given: &[String]) -> Outcome {
     }
 }
 
-/// Whether a number is finite and not below 0.
-fn not_negative(x: f64) -> bool {
-    x >= 0.0 && x.is_finite()
+/// Whether a number is not below 0, and not too large for the f32 values of the device.
+fn single(x: f64) -> bool {
+    (0.0..=1e38).contains(&x)
 }
 
 /// The names of the flags of one kind of run.

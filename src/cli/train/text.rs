@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::compare::Gap;
 use super::log::Log;
-use super::{Finished, Flags, Kind, KindRun, KindTrainer, not_negative, number};
+use super::{Finished, Flags, Kind, KindRun, KindTrainer, number, single};
 use crate::cli::arguments::{real, some};
 use crate::cli::{
     DeviceFlags, Failure, Verdict, command, data_path, failure, insert_path, object, refused, say, warn,
@@ -58,7 +58,7 @@ pub struct TextFlags {
     #[arg(long, value_name = "N", value_parser = some)]
     warmup: Option<usize>,
     /// The largest norm of all gradients together; 0 for no limit.
-    #[arg(long, value_name = "F", default_value_t = TextConfig::default().clip, value_parser = real("a finite number, 0 or more", not_negative))]
+    #[arg(long, value_name = "F", default_value_t = TextConfig::default().clip, value_parser = real("a number from 0 to 1e38", single))]
     clip: f64,
 }
 
