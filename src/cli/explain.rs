@@ -12,7 +12,7 @@ use super::{Failure, Outcome, Verdict, command, failure, shown, wall};
 use crate::measure::Watch;
 use crate::measure::wall::{ENERGY_SHAPE, Wall, energy, formats};
 use crate::report::thousands;
-use crate::train::{Epoch, epochs, newest};
+use crate::train::{Epoch, below, epochs};
 
 #[derive(Args)]
 #[command(after_help = NOTES)]
@@ -124,6 +124,11 @@ struct Facts {
     wall: Option<(PathBuf, Wall)>,
 }
 
+/// The newest run on digits: the numbers here are about pixels and classes.
+fn newest_of_digits() -> Option<PathBuf> {
+    below(Path::new(RUNS)).0.into_iter().find(|run| !run.is_text()).map(|run| run.path)
+}
+
 /// A run of which an epoch at least is done.
 struct Ran {
     path: PathBuf,
@@ -134,7 +139,7 @@ struct Ran {
 impl Ran {
     /// The run that was asked for, or the newest, if there is one with numbers.
     fn find(asked: Option<&Path>) -> Result<Option<Ran>, Failure> {
-        let Some(path) = asked.map(Path::to_path_buf).or_else(|| newest(Path::new(RUNS))) else {
+        let Some(path) = asked.map(Path::to_path_buf).or_else(newest_of_digits) else {
             return Ok(None);
         };
         let config = fs::read(path.join("config.json")).ok();

@@ -86,10 +86,10 @@ impl<K: Kind> Start<K> {
         if file.run["data"]["crc32"] != data["crc32"] {
             return Err(refuse(kind.other_data(&plain(&file.run["data"]["name"]))));
         }
-        kind.check().map_err(|Failure(what)| refuse(format!("its config is out of range: {what}")))?;
-        kind.check_file(&file.arch).map_err(refuse)?;
         let total = if extended { wanted } else { planned };
-        let place = Place::new(kind.subject(), &progress, kind.steps_per_epoch(), total);
+        // The file states the steps of an epoch. Only a checked config gives them.
+        let stated = file.run["steps_per_epoch"].as_u64().unwrap_or(1) as usize;
+        let place = Place::new(kind.subject(), &progress, stated, total);
         if extended && wanted <= place.whole() {
             return Err(failure(format!(
                 "--{} {wanted}: {} has done {}: give a total above {}",
@@ -99,6 +99,9 @@ impl<K: Kind> Start<K> {
                 place.whole()
             )));
         }
+        kind.check().map_err(|Failure(what)| refuse(format!("its config is out of range: {what}")))?;
+        kind.check_file(&file.arch).map_err(refuse)?;
+        let place = Place { steps_per_epoch: kind.steps_per_epoch(), ..place };
         let [done, all] = [place.steps(), kind.steps(total)];
         if done > all || progress.step >= kind.steps_per_epoch() {
             return Err(refuse(format!(
