@@ -62,8 +62,8 @@ pub fn curve_svg(subject: Subject, title: &str, points: &[Point]) -> String {
                 lines: losses,
             },
             Panel {
-                name: format!("perplexity, exp(loss): a choice between so many {token}s"),
-                note: "a network that guesses has the size of the vocabulary",
+                name: format!("perplexity, exp(loss), log scale: like a choice among so many {token}s"),
+                note: "random guesses: the size of the vocabulary",
                 scale: Scale::Log,
                 unit: "",
                 lines: both(&|point| point.loss.map(f64::exp), &|perplexity| format!("{perplexity:.2}")),
@@ -81,7 +81,10 @@ pub fn curve_svg(subject: Subject, title: &str, points: &[Point]) -> String {
     let share = |share: f64| format!("{} %", short(share));
     let changed = |name: String, lines| Panel {
         name,
-        note: "healthy: 20 to 50 % early, under 1 % at the end",
+        note: match subject {
+            Subject::Digits => "healthy: 20 to 50 % early, under 1 % at the end",
+            Subject::Text { .. } => "healthy: many early, under 1 % at the end",
+        },
         scale: Scale::Log,
         unit: " %",
         lines,
@@ -199,7 +202,7 @@ pub fn compare_svg(subject: Subject, title: &str, runs: &[(&str, &[Point])]) -> 
                 lines: losses,
             },
             Panel {
-                name: format!("validation perplexity, exp(loss): a choice between so many {token}s"),
+                name: format!("validation perplexity, exp(loss), log scale: like a choice among so many {token}s"),
                 note: "",
                 scale: Scale::Log,
                 unit: "",
