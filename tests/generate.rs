@@ -386,6 +386,8 @@ fn packed_files_round_the_embedding_and_nothing_else() {
         assert_eq!((&line["equal"], &line["digest"]), (&json!(true), &line["digest_against"]));
         let rounding = (to != Floats::F32).then(|| to.name());
         assert_eq!(line["embedding"], json!(rounding));
+        let line = json_of(folder.path(), &["verify", text(&run), "--against", text(&path)]);
+        assert_eq!((&line["equal"], &line["digest"]), (&json!(true), &line["digest_against"]));
     }
     assert!(sizes[1] + 8000 < sizes[0] && sizes[2] + 3500 < sizes[1], "{sizes:?}");
     // f16 is the default.
