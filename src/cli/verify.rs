@@ -31,14 +31,15 @@ pub struct Flags {
 
 const NOTES: &str = "\
 The network runs over 64 fixed images, or a language model over one fixed sequence, on the device and in the CPU twin, \
-and every int8 code and every i32 \
-accumulator of every layer is compared; of a checkpoint also the trits and scales that the device makes of its \
-float weights. The digest is their sha256: it is the same on every machine and every \
-driver. With --against, trits, scales, gains and eps of both files are compared as well, for scales and eps \
-leave no mark in integers; an embedding that was rounded when a file was packed may \
-differ by that. Between the \
-products of a language model lie floats, which differ a little from device to device, so each product is given the \
-floats that the twin finds there. Rows that are so small that RMSNorm's floor acts are left out. A network with a logit that is no number is refused.
+and every int8 code and every i32 accumulator of every layer is compared; of a checkpoint also the trits and scales that \
+the device makes of its float weights. The digest is their sha256: it is the same on every machine and every driver. \
+With --against, trits, scales, gains and eps of both files are compared as well, for scales and eps leave no mark in \
+integers; an embedding that was rounded when a file was packed may differ by that. A network with a logit that is no \
+number is refused.
+
+Between the products of a language model lie floats, which differ a little from device to device. Each product is given \
+the floats that the twin finds there, and from these its integers are exact. Rows that are so small that RMSNorm's floor \
+acts are left out.
 
 Exit code 1 if anything differs; the first difference is named.
 
