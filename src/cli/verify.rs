@@ -53,13 +53,13 @@ pub fn run(flags: &Flags) -> Outcome {
     super::tell(format!("{} on {} and in the CPU twin", shown(&file), super::gpu_line(&gpu)));
     let device = digest::fixed(&gpu, &*network, &opened.shape).map_err(failure)?;
     let twin = digest::fixed_twin(&model).map_err(|what| network::unread(&file, what))?;
-    // Integers do not see a scale under which no logit is a number.
+    // Integers do not show a scale that makes logits infinite or NaN.
     let inputs = digest::fixed_inputs(&opened.shape);
     let floats = logits(&gpu, &*network, &inputs).map_err(failure)?;
     let items = inputs.len() / network.inputs();
     let rows = items * network.rows();
     network::finite(&file, |i| format!("fixed input {i}"), floats.chunks_exact(floats.len() / rows))?;
-    // What the device holds after all that, of a checkpoint what it made of the shadow weights itself.
+    // The weights that the device holds now. For a checkpoint the device has quantised them itself.
     let mut held = model.clone();
     let trits = network.params().packed(&gpu).map_err(failure)?;
     held.matrices_mut().zip(trits).for_each(|(held, packed)| *held = packed);
@@ -115,7 +115,7 @@ pub fn run(flags: &Flags) -> Outcome {
     Ok(if found.is_empty() { Verdict::Yes } else { Verdict::No })
 }
 
-/// The file to compare with, of a shape that this program runs.
+/// The file for comparison. Its shape must be one that this program runs.
 fn open(path: &Path) -> Result<(&Path, Model), Failure> {
     Ok((path, network::model(&network::open(path)?, path)?))
 }
