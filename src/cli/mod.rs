@@ -4,6 +4,7 @@
 //! diverged, a benchmark that contradicts itself), 2 an error, 130 interrupted.
 
 mod amd;
+mod arguments;
 mod bench;
 mod eval;
 mod explain;
@@ -29,7 +30,7 @@ mod watch;
 
 use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -42,6 +43,7 @@ use crate::gpu::{Choice, Error, Gpu, WGPU_VERSION, backends};
 use crate::measure::{Room, tuning};
 use crate::mnist::Dataset;
 use crate::model::Shape;
+use crate::reason::unwritten;
 use crate::report::{LayerCost, model_table, thousands};
 use crate::store::{FileError, SCHEMA, create, escaped, folder, replace, shown, taken, target};
 use crate::store::{Imported, Loss, Model, Reading};
@@ -59,7 +61,7 @@ struct Cli {
     quiet: bool,
 }
 
-/// Whether stdout is for one JSON object alone, and whether stderr is spared the progress.
+/// Whether stdout holds a single JSON object, and whether progress on stderr is off.
 static JSON: AtomicBool = AtomicBool::new(false);
 static QUIET: AtomicBool = AtomicBool::new(false);
 
@@ -89,7 +91,10 @@ Examples:
   sterna tune                           which kernels are the fastest here
   sterna wall --quick                   the memory wall of this GPU on one page
   sterna info                           the GPUs of this machine
-  sterna completions bash               for the shell; `sterna man` for man";
+  sterna completions bash               for the shell; `sterna man` for man
+
+Exit codes: 0 done; 1 the result says no, as a benchmark that contradicts itself or an accuracy below --require; 2 an \
+error; 130 interrupted by Ctrl-C.";
 
 #[derive(Subcommand)]
 enum Command {
@@ -184,22 +189,23 @@ impl DeviceFlags {
         named.chain(checked).chain(self.no_tune.then_some("--no-tune")).collect()
     }
 
-    /// Whether kernels are chosen by their times, which shaders with checks would only confuse.
+    /// Whether measured choices of kernels are used. Shaders with checks are slower, so their times would be
+    /// misleading.
     fn keeps_choices(&self) -> bool {
         !self.no_tune && !self.checked
     }
 
-    /// The device, with the kernels that were the fastest on it.
+    /// Opens the device, with the kernels that were the fastest on it.
     fn open(&self) -> Result<Gpu, Failure> {
         self.open_as(self.choice())
     }
 
-    /// So much of this memory as the device really gives.
+    /// The part of this memory that the device really gives.
     fn found(&self, room: Room) -> Result<Room, Failure> {
         room.found(|| Gpu::new(&self.choice())).map_err(failure)
     }
 
-    /// [`DeviceFlags::open`] of a choice that asks for more than the flags say.
+    /// [`DeviceFlags::open`] for a choice with more wishes than the flags have.
     fn open_as(&self, choice: Choice) -> Result<Gpu, Failure> {
         let gpu = Gpu::new(&choice).map_err(failure)?;
         if self.keeps_choices() {
@@ -214,7 +220,7 @@ impl DeviceFlags {
 #[derive(Args)]
 struct MemoryFlags {
     /// Fill no more than about this many MiB of the device's memory.
-    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(4..=1 << 30))]
+    #[arg(long, value_name = "MIB", value_parser = arguments::whole::<u64>(4, 1 << 30))]
     memory: Option<u64>,
 }
 
@@ -234,27 +240,27 @@ struct DataFlags {
     /// from them. Without this flag: the MNIST inside the program.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// The files of --data hold every image transposed, rows for columns: turn them upright, as pictures for
-    /// `predict` are.
+    /// Turn the images of --data upright, because their files hold them transposed. Pictures for `predict` are
+    /// upright.
     ///
-    /// EMNIST's files do, which are known by their names; --transposed=false leaves their images as they are. A model
-    /// remembers how the images of its set were turned.
+    /// EMNIST's files are transposed, and are recognised by their names; --transposed=false leaves their images
+    /// unchanged. A model remembers whether its images were turned.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     #[arg(requires = "data")]
     transposed: Option<bool>,
 }
 
 impl DataFlags {
-    /// The folder, from wherever the program may be started next.
+    /// The absolute path of the folder, so that it is valid for a later start from another folder.
     fn folder(&self) -> Option<PathBuf> {
         self.data.as_ref().map(|folder| std::path::absolute(folder).unwrap_or_else(|_| folder.clone()))
     }
 
-    /// The set as its files and the flags have it.
+    /// The data set as its files and the flags define it.
     fn read(&self) -> Result<Dataset, Failure> {
         let Some(folder) = &self.data else { return Ok(Dataset::embedded()) };
         let data = Dataset::load(folder).map_err(failure)?;
-        // The name of a folder becomes a title in pictures and JSON.
+        // The name of a folder becomes a title in pictures and in JSON.
         let data = Dataset { name: escaped(&data.name, &[]), ..data };
         Ok(if self.transposed.is_some_and(|wanted| wanted != data.transposed) { data.turned() } else { data })
     }
@@ -263,12 +269,12 @@ impl DataFlags {
         self.load_for(&Value::Null)
     }
 
-    /// The set, its images turned as they were for the run that says this of itself.
+    /// The data set, with its images turned as in the run with this description.
     fn load_for(&self, run: &Value) -> Result<Dataset, Failure> {
         Ok(self.turned_for(self.read()?, run))
     }
 
-    /// The set that was read, its images turned as they were for such a run, unless a flag says how.
+    /// The data set, with its images turned as in the run with this description, unless a flag decides.
     fn turned_for(&self, mut data: Dataset, run: &Value) -> Dataset {
         let crc32 = &run["data"]["crc32"];
         if self.transposed.is_none() && crc32.is_u64() && *crc32 != json!(data.fingerprint()) {
@@ -282,14 +288,14 @@ impl DataFlags {
     }
 }
 
-/// One sentence for stderr; exit code 2.
+/// One sentence for stderr. The exit code is 2.
 struct Failure(String);
 
 fn failure(error: impl Display) -> Failure {
     Failure(error.to_string())
 }
 
-/// What is wrong with a network's file, in the words of the command line: flags are fields of a [`Reading`].
+/// The error of a network's file, in the words of the command line: the fields of a [`Reading`] are flags here.
 fn unread(error: FileError) -> Failure {
     const WORDS: [[&str; 2]; 8] = [
         ["a reading takes `weight_scale`", "`sterna import` takes --weight-scale"],
@@ -304,7 +310,7 @@ fn unread(error: FileError) -> Failure {
     failure(WORDS.iter().fold(error.to_string(), |sentence, [field, flag]| sentence.replace(field, flag)))
 }
 
-/// A config that cannot be run, in the words of the command line.
+/// The error of a config, in the words of the command line.
 fn refused(error: ConfigError) -> Failure {
     failure(match error {
         ConfigError::Range { setting, what } => format!("--{} {what}", setting.replace('_', "-")),
@@ -315,7 +321,7 @@ fn refused(error: ConfigError) -> Failure {
     })
 }
 
-/// What a device says of a network that is too large for it, with the widest hidden layers that are not.
+/// The error for a network that is too large for the device, with the widest hidden layers that fit.
 fn unfit<'a>(gpu: &'a Gpu, config: &'a Config, data: &'a Dataset) -> impl Fn(Error) -> Failure + 'a {
     move |mut error| {
         let widest = match &error {
@@ -333,50 +339,48 @@ fn unfit<'a>(gpu: &'a Gpu, config: &'a Config, data: &'a Dataset) -> impl Fn(Err
     }
 }
 
-/// What the result says.
+/// The verdict of a command.
 enum Verdict {
     Yes,
     No,
-    /// There is none: the program was asked to end.
+    /// The user interrupted the program, so there is no verdict.
     Interrupted,
 }
 
 type Outcome = Result<Verdict, Failure>;
 
-/// Parses the arguments, runs the command and turns its outcome into an exit code. `commit` is what the program was
-/// built from, where that is known.
+/// Parses the arguments, runs the command and turns its outcome into an exit code. `commit` is the commit of the
+/// source, if it is known.
 pub fn main(commit: Option<&str>) -> ExitCode {
     run(std::env::args_os(), commit)
 }
 
-/// The command line as clap knows it.
+/// The command line as a command of clap.
 fn parser(commit: Option<&str>) -> clap::Command {
     let commit = commit.filter(|commit| !commit.is_empty()).unwrap_or("unknown");
     let (version, backends) = (env!("CARGO_PKG_VERSION"), backends().join(", "));
     let version = format!("{version}\ncommit {commit}\nwgpu {WGPU_VERSION}\nbackends {backends}");
     // clap keeps texts for as long as the program runs.
-    Cli::command().long_version(&*version.leak())
+    arguments::with_signs(Cli::command().long_version(&*version.leak()))
 }
 
-/// [`main`] for arguments of one's own, the program's name first.
+/// [`main`] for the given arguments. The first one is the program's name.
 pub fn run(args: impl IntoIterator<Item = OsString>, commit: Option<&str>) -> ExitCode {
     crate::gpu::silence_device_select();
-    // A second run finds the logger of the first.
+    // A second call finds the logger of the first one.
     let _ = env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("error")).try_init();
     let parsed = parser(commit).try_get_matches_from(args);
     let parsed = parsed.and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
     let (cli, matches) = match parsed {
         Ok(parsed) => parsed,
         Err(error) if error.use_stderr() => {
-            let text = error.to_string();
-            let text = text.strip_prefix("error: ").map_or(text.clone(), |what| format!("sterna: {what}"));
-            warn(text.trim_end());
+            warn(format!("sterna: {}", arguments::refusal(&error)));
             return ExitCode::from(2);
         }
         // Help, or the version.
         Err(asked) => {
-            let _ = asked.print();
-            return ExitCode::SUCCESS;
+            let printed = asked.print().and_then(|()| std::io::stdout().flush());
+            return ended(written(printed).map(|()| Verdict::Yes));
         }
     };
     QUIET.store(cli.quiet, Relaxed);
@@ -408,6 +412,11 @@ pub fn run(args: impl IntoIterator<Item = OsString>, commit: Option<&str>) -> Ex
         Command::Completions(flags) => shell::completions(&flags, parser(commit)),
         Command::Man(flags) => shell::man(&flags, parser(commit)),
     };
+    ended(outcome)
+}
+
+/// The exit code of an outcome, after a word on what is wrong.
+fn ended(outcome: Outcome) -> ExitCode {
     match outcome {
         Ok(Verdict::Yes) => ExitCode::SUCCESS,
         Ok(Verdict::No) => ExitCode::from(1),
@@ -419,7 +428,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, commit: Option<&str>) -> Ex
     }
 }
 
-/// The ids of the subcommand's flags that were given, not left at their defaults.
+/// The ids of the subcommand's flags that the user gave.
 fn given(matches: &ArgMatches) -> Vec<String> {
     let Some((_, matches)) = matches.subcommand() else { return Vec::new() };
     let given = |id: &&str| matches.value_source(id) == Some(ValueSource::CommandLine);
@@ -434,14 +443,14 @@ fn asks_for_json(matches: &ArgMatches) -> bool {
     }
 }
 
-/// A command of this program that people may copy: `words` after the program's own name.
+/// A command of this program that people can copy. `words` follow the program's own name.
 fn command(words: &[&dyn AsRef<OsStr>]) -> String {
     let program = std::env::args_os().next().unwrap_or_else(|| "sterna".into());
     let words = words.iter().map(|word| word.as_ref());
     [program.as_os_str()].into_iter().chain(words).map(quoted).collect::<Vec<_>>().join(" ")
 }
 
-/// A word as a shell takes it: what is no printable text stands as the octal escapes of `$'...'`.
+/// A word in the syntax of shells. Bytes that are no printable text become the octal escapes of `$'...'`.
 fn quoted(word: &OsStr) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,~%".contains(c);
     match word.to_str() {
@@ -457,35 +466,40 @@ fn quoted(word: &OsStr) -> String {
     }
 }
 
-/// A line of the result for people on stdout; nothing with `--json`.
+/// Prints a line of the result on stdout, for people. With `--json` it prints nothing.
 fn say(line: impl Display) -> Result<(), Failure> {
     if JSON.load(Relaxed) { Ok(()) } else { print(line) }
 }
 
-/// A line on stdout, whoever reads it. They may stop reading, `sterna info | head`; that is no error.
+/// Prints a line on stdout. A reader that stops reading, as in `sterna info | head`, is no error.
 fn print(line: impl Display) -> Result<(), Failure> {
-    match writeln!(std::io::stdout(), "{}", escaped(&line.to_string(), LINES)) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(failure(format!("the result cannot be written to stdout: {error}")))
+    written(writeln!(std::io::stdout(), "{}", escaped(&line.to_string(), LINES)))
+}
+
+/// What became of text for stdout.
+fn written(outcome: std::io::Result<()>) -> Result<(), Failure> {
+    match outcome {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(failure(format!("the result cannot be written to stdout: {}", unwritten(&error))))
         }
         _ => Ok(()),
     }
 }
 
-/// A line of progress on stderr; nothing with `--quiet`.
+/// Prints a line of progress on stderr. With `--quiet` it prints nothing.
 fn tell(line: impl Display) {
     if !QUIET.load(Relaxed) {
         warn(line);
     }
 }
 
-/// A line on stderr that nobody should miss: an error, a warning, the reason of an exit code. A run does not end because
-/// nobody listens.
+/// Prints an important line on stderr: an error, a warning, or the reason of an exit code. A closed stderr does not
+/// end a run.
 fn warn(line: impl Display) {
     let _ = writeln!(std::io::stderr(), "{}", escaped(&line.to_string(), LINES));
 }
 
-/// The control characters of what is said; any other comes from a name out of a file or a folder.
+/// Control characters that may be printed. All others come from names in files or folders.
 const LINES: &[char] = &['\n', '\t'];
 
 /// Prints the one line of stdout with `--json`.
@@ -497,19 +511,19 @@ fn print_json(command: &str, result: Map<String, Value>) -> Result<(), Failure> 
     print(Value::Object(line))
 }
 
-/// The keys that describe a device.
+/// The JSON keys that describe a device.
 fn device_json(gpu: &Gpu) -> Map<String, Value> {
     object(json!({"adapter": gpu.name(), "backend": gpu.backend(), "device_type": gpu.device_type()}))
 }
 
-/// The keys that describe a test score.
+/// The JSON keys that describe a test score.
 fn score_json(test: Score) -> Map<String, Value> {
     object(json!({
         "test_accuracy": test.accuracy, "test_loss": test.loss, "perplexity": test.perplexity(),
     }))
 }
 
-/// The keys that describe a model's size. A float network has no trits to count or to pack.
+/// The JSON keys that describe the size of a model. A float network has no trits to count or to pack.
 fn model_json(shape: &Shape, layers: &[Packed]) -> Map<String, Value> {
     let costs = costs(layers);
     let total = LayerCost::total(&costs);
@@ -530,7 +544,7 @@ fn costs(layers: &[Packed]) -> Vec<LayerCost> {
     layers.iter().enumerate().map(|(i, packed)| LayerCost::count(packed, i == last)).collect()
 }
 
-/// The model's table and its score, for people.
+/// Prints the table of the model and its score, for people.
 fn print_model(shape: &Shape, layers: &[Packed], test: Score) -> Result<(), Failure> {
     match layers {
         [] => {
@@ -553,7 +567,7 @@ fn print_model(shape: &Shape, layers: &[Packed], test: Score) -> Result<(), Fail
     ))
 }
 
-/// Counts of images by true class (row) and by what the network said (column).
+/// Counts of images by true class (row) and predicted class (column).
 fn confusion(data: &Dataset, said: &[usize]) -> Vec<Vec<u32>> {
     let mut counts = vec![vec![0; data.classes]; data.classes];
     for (&label, &said) in data.test.labels.iter().zip(said) {
@@ -562,15 +576,15 @@ fn confusion(data: &Dataset, said: &[usize]) -> Vec<Vec<u32>> {
     counts
 }
 
-/// What was assumed of a file and what is left out of it.
+/// Prints assumptions about a file, and tensors that were left out.
 fn tell_notes(path: &Path, notes: &[String]) {
     for note in notes {
         warn(format!("{}: {note}", shown(path)));
     }
 }
 
-/// The network of a file, to be given away: it tells no folder of the machine that made it. What stays behind in the
-/// file is said on stderr, and what weights lose is returned too, with what is to be said of the result.
+/// The network of a file for distribution, without paths of this machine. Omissions are printed on stderr. Losses in
+/// the weights and warnings about the result are returned too.
 fn deployed(path: &Path) -> Result<(Model, Vec<Loss>, Vec<String>), Failure> {
     let Imported { mut model, lost, notes, warnings } =
         Model::import(path, &Reading::default()).map_err(unread)?;
@@ -579,16 +593,17 @@ fn deployed(path: &Path) -> Result<(Model, Vec<Loss>, Vec<String>), Failure> {
         export::tell_lost(&lost, "the ternary network that they stand for");
     }
     let data = model.about.as_object_mut().and_then(|about| about.get_mut("data")?.as_object_mut());
-    data.map(|data| ["folder", "path"].map(|key| data.shift_remove(key)));
+    data.map(|data| ["folder", "folder_bytes", "path"].map(|key| data.shift_remove(key)));
     Ok((model, lost, warnings))
 }
 
-/// What makes a network another one than its file has, beside the result.
+/// Prints the differences between a network and its file, next to the result.
 fn say_warnings(warnings: &[String]) -> Result<(), Failure> {
     warnings.iter().try_for_each(|warning| say(format!("Note: {warning}")))
 }
 
-/// Refuses `-`, which is stdin where a file is read: what is written here is renamed into its place, or is a folder.
+/// Refuses `-`, which means stdin for input. Output cannot go there, because it is renamed into its place or is a
+/// folder.
 fn no_dash(path: &Path) -> Result<(), Failure> {
     match path == Path::new("-") {
         true => {
@@ -598,7 +613,7 @@ fn no_dash(path: &Path) -> Result<(), Failure> {
     }
 }
 
-/// Refuses to write a file over the one that it is made from, whatever may be replaced.
+/// Refuses to write a file over its own source, even with `--force`.
 fn apart(from: &Path, to: &Path) -> Result<(), Failure> {
     match (from.canonicalize(), to.canonicalize()) {
         (Ok(a), Ok(b)) if a == b => {
@@ -608,22 +623,26 @@ fn apart(from: &Path, to: &Path) -> Result<(), Failure> {
     }
 }
 
-/// Refuses a name that [`write`] would refuse, before anything is done for it.
+/// Refuses a path that [`write`] would refuse, before any work is done.
 fn place(path: &Path, force: bool) -> Result<(), Failure> {
     no_dash(path)?;
     if !force && taken(path) {
         return Err(exists(path));
     }
     let target = target(path).map_err(failure)?;
-    let there = std::fs::metadata(folder(&target));
-    there.map(|_| ()).map_err(|reason| failure(FileError::Write { path: path.into(), reason }))
+    let refused = |reason| failure(FileError::Write { path: path.into(), reason });
+    match std::fs::metadata(folder(&target)) {
+        Ok(there) if there.is_dir() => Ok(()),
+        Ok(_) => Err(refused(ErrorKind::NotADirectory.into())),
+        Err(reason) => Err(refused(reason)),
+    }
 }
 
 fn exists(path: &Path) -> Failure {
     failure(format!("{} exists: choose another name, or replace it by --force", shown(path)))
 }
 
-/// Writes a file of ours: one that is there is replaced by `--force` only.
+/// Writes a file. An existing one is replaced only with `--force`.
 fn write(path: &Path, bytes: &[u8], force: bool) -> Result<(), Failure> {
     let written = if force { replace(path, bytes) } else { create(path, bytes) };
     written.map_err(|error| match error {
@@ -645,7 +664,7 @@ fn gpu_line(gpu: &Gpu) -> String {
     format!("{} ({}{software}{checked})", gpu.name(), gpu.backend())
 }
 
-/// Rows, columns, and the batch if it is more than one: how JSON has a shape `[batch, rows, cols]`.
+/// The shape `[batch, rows, cols]` in JSON: rows, columns, and the batch if it is more than one.
 fn lengths([batch, rows, cols]: [usize; 3]) -> Vec<usize> {
     if batch == 1 { vec![rows, cols] } else { vec![rows, cols, batch] }
 }
@@ -655,7 +674,7 @@ fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
-/// ` (did you mean relu?)` where a known name is near the one that was asked for, else nothing.
+/// The text ` (did you mean relu?)` if a known name is similar to the requested one, or else nothing.
 fn nearest(asked: &str, known: &[&str]) -> String {
     let asked = asked.to_lowercase();
     let mut near: Vec<_> = known.iter().map(|name| (strsim::jaro_winkler(&asked, name), *name)).collect();
@@ -670,13 +689,25 @@ fn nearest(asked: &str, known: &[&str]) -> String {
     }
 }
 
-/// A path in JSON: its text or, where it is none, its bytes as `{"Unix": [...]}`, on Windows its numbers of 16 bits.
+/// A path in JSON, a text always: what is none of the path is U+FFFD there.
 fn named(path: &Path) -> Value {
-    path.to_str().map_or_else(|| json!(path.as_os_str()), |text| json!(text))
+    json!(path.to_string_lossy())
 }
 
-/// The path that [`named`] made a value of.
-fn path_of(name: &Value) -> Option<PathBuf> {
-    let bytes = || serde_json::from_value::<OsString>(name.clone()).ok().map(PathBuf::from);
-    serde_json::from_value(name.clone()).ok().or_else(bytes)
+/// The bytes of a path in hexadecimal digits, where they are no text, so that it is found again.
+fn bytes_of(path: &Path) -> Option<String> {
+    let bytes = path.to_str().is_none().then_some(path.as_os_str().as_encoded_bytes())?;
+    cfg!(unix).then(|| bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// The folder of the data set that a run says it was trained on.
+fn data_folder(run: &Value) -> Option<PathBuf> {
+    #[cfg(unix)]
+    if let Some(digits) = run["data"]["folder_bytes"].as_str() {
+        use std::os::unix::ffi::OsStringExt;
+        let byte = |at: usize| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok();
+        let bytes: Option<Vec<u8>> = (0..digits.len()).step_by(2).map(byte).collect();
+        return bytes.map(|bytes| PathBuf::from(OsString::from_vec(bytes)));
+    }
+    run["data"]["folder"].as_str().map(PathBuf::from)
 }

@@ -1,4 +1,4 @@
-//! `sterna runs`: the runs of a folder, the newest first; and the one that is meant where none is named.
+//! `sterna runs`: the runs of a folder, newest first. This module also finds the run for commands that name none.
 
 use std::cell::LazyCell;
 use std::path::{Path, PathBuf};
@@ -10,10 +10,10 @@ use super::{Failure, Outcome, Verdict, failure, named, object, shown};
 use crate::mnist::Dataset;
 use crate::model::TRANSFORMER;
 use crate::report::columns;
-use crate::store::Checkpoint;
+use crate::store::{Checkpoint, FileError};
 use crate::train::{Found, MODEL, below};
 
-/// Where `sterna train` puts a run that is not told where to go.
+/// The folder where `sterna train` puts runs by default.
 pub const RUNS: &str = "runs";
 
 #[derive(Args)]
@@ -28,7 +28,7 @@ pub struct Flags {
 }
 
 const NOTES: &str = "\
-The newest run is the first. `eval`, `predict`, `verify`, `inspect`, `pack` and `export` take the newest one below \
+The newest run is the first; folders whose model is no run or cannot be read are last, and stderr says why. `eval`, `predict`, `verify`, `inspect`, `pack` and `export` take the newest one below \
 runs/ that fits, if no model is named. The accuracy is that of the last whole epoch on the test set.
 
 Examples:
@@ -42,17 +42,18 @@ pub fn run(flags: &Flags) -> Outcome {
     }
     let (runs, faults) = match flags.folder.join(MODEL).is_file() {
         // The folder of a run stands for itself.
-        true => Found::open(&flags.folder)
-            .map_or_else(|fault| (vec![], vec![fault]), |run| (run.into_iter().collect(), vec![])),
+        true => {
+            Found::open(&flags.folder).map_or_else(|fault| (vec![], vec![fault]), |run| (vec![run], vec![]))
+        }
         false => below(&flags.folder),
     };
     for fault in &faults {
         super::warn(format!("sterna: {fault}"));
     }
-    if runs.is_empty() {
+    if runs.is_empty() && faults.is_empty() {
         super::tell(format!("no run below {}: `sterna train` makes one", shown(&flags.folder)));
     } else {
-        super::say(table(&runs).trim_end())?;
+        super::say(table(&runs, &faults).trim_end())?;
     }
     if flags.json {
         let runs: Vec<Value> = runs.iter().map(described).collect();
@@ -62,7 +63,7 @@ pub fn run(flags: &Flags) -> Outcome {
     Ok(Verdict::Yes)
 }
 
-fn table(runs: &[Found]) -> String {
+fn table(runs: &[Found], faults: &[FileError]) -> String {
     let head = ["run", "last saved", "data", "network", "epochs", "accuracy", "state"];
     let row = |run: &Found| {
         vec![
@@ -75,7 +76,12 @@ fn table(runs: &[Found]) -> String {
             run.state.name().into(),
         ]
     };
-    let rows = runs.iter().map(row);
+    // stderr has the reason.
+    let unreadable = |fault: &FileError| {
+        let folder = shown(fault.path().parent().unwrap_or(fault.path()));
+        [folder].into_iter().chain(["-"; 5].map(String::from)).chain(["unreadable".into()]).collect()
+    };
+    let rows = runs.iter().map(row).chain(faults.iter().map(unreadable));
     columns(&std::iter::once(head.map(String::from).to_vec()).chain(rows).collect::<Vec<_>>())
 }
 
@@ -93,7 +99,7 @@ fn saved(run: &Found) -> jiff::Zoned {
     at.to_zoned(jiff::tz::TimeZone::system())
 }
 
-/// Whole epochs done, of how many.
+/// Completed epochs and all epochs.
 fn epochs(run: &Found) -> String {
     let all = run.about["config"]["epochs"].as_u64().map_or("-".into(), |all| all.to_string());
     format!("{}/{all}", run.progress.epoch)
@@ -103,22 +109,25 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or("-").into()
 }
 
-/// The file of a model: of a run's folder the one that the run goes on from.
+/// The file of a model. For a run's folder it is the checkpoint from which the run continues.
 pub fn model(path: &Path) -> Result<PathBuf, Failure> {
     let file = if path.is_dir() { path.join(MODEL) } else { return Ok(path.into()) };
     if file.exists() {
         return Ok(file);
     }
     // A comparison, or the folder of all runs.
-    let hint = match below(path).0.first() {
-        Some(run) => format!("name one of the runs in it, {} is the newest", shown(&run.path)),
-        None => "give the folder of a run, or the file of a network".into(),
-    };
+    let hint = hint(path).unwrap_or_else(|| "give the folder of a run, or the file of a network".into());
     Err(failure(format!("{} is a folder without a {MODEL}: {hint}", shown(path))))
 }
 
-/// [`model`] of a path, or that of the newest run below `runs/` with a whole epoch for which `fits` holds. `what` says
-/// in words which these are. Which one is taken, stderr says.
+/// What to do instead of naming a folder that holds runs.
+pub fn hint(folder: &Path) -> Option<String> {
+    let (runs, _) = below(folder);
+    Some(format!("name one of the runs in it, {} is the newest", shown(&runs.first()?.path)))
+}
+
+/// [`model`] for a path. Without a path it is the newest run below `runs/` with a complete epoch for which `fits`
+/// holds. `what` describes such runs in words. The choice is printed on stderr.
 pub fn model_or_newest(
     path: Option<&Path>,
     what: &str,
@@ -129,9 +138,10 @@ pub fn model_or_newest(
     }
     let (runs, _) = below(Path::new(RUNS));
     let Some(run) = runs.iter().find(|run| run.progress.epoch > 0 && fits(run)) else {
+        let train = if what == TEXT { "sterna train --text" } else { "sterna train" };
         return Err(failure(format!(
             "below {RUNS}/ there is no run {what}: name the folder of a run or the file of a network, or train one with \
-             `sterna train`"
+             `{train}`"
         )));
     };
     super::tell(format!(
@@ -151,18 +161,21 @@ fn score(run: &Found) -> String {
     share.or(loss).unwrap_or("unscored".into())
 }
 
+/// The words for a run that [`of_text`] takes.
+pub const TEXT: &str = "of text";
+
 /// Whether a run was trained on a text.
 pub fn of_text(run: &Found) -> bool {
     let arch = Checkpoint::arch(&run.path.join(MODEL)).ok().flatten();
     arch.is_some_and(|arch| arch.network == TRANSFORMER)
 }
 
-/// Whether a run has trits, which `verify`, `pack` and `export` are about.
+/// Whether a run has trits. `verify`, `pack` and `export` need them.
 pub fn ternary(run: &Found) -> bool {
     run.about["config"]["precision"] == "ternary"
 }
 
-/// Whether a run was trained on this set, with its images turned either way.
+/// Whether a run was trained on this data set, with its images turned or not.
 pub fn trained_on(data: &Dataset) -> impl Fn(&Found) -> bool {
     let as_it_is = LazyCell::new(|| data.fingerprint());
     let turned = LazyCell::new(|| data.clone().turned().fingerprint());

@@ -153,7 +153,7 @@ fn rounded_as(model: &Model, mut other: Model) -> (Model, Option<Floats>) {
     (other, rounding)
 }
 
-/// The file to compare with, of a shape that this program runs.
+/// The file for comparison. Its shape must be one that this program runs.
 fn open(path: &Path) -> Result<(&Path, Model), Failure> {
     Ok((path, network::model(&network::open(path)?, path)?))
 }

@@ -1,7 +1,7 @@
-//! `sterna watch`: a run as it goes on, on the whole terminal; and the terminal that `sterna train --watch` draws on too.
-//! It reads the run's folder and touches nothing in it.
+//! `sterna watch`: the live view of a run on the whole terminal. `sterna train --watch` uses the same view. The
+//! command reads the run's folder and changes nothing in it.
 
-use std::io::{IsTerminal, Stderr, Write, stderr};
+use std::io::{ErrorKind, IsTerminal, Stderr, Write, stderr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
@@ -18,10 +18,11 @@ use ratatui::crossterm::terminal::{
 };
 use serde_json::Value;
 
-use super::runs::RUNS;
+use super::runs::{RUNS, hint};
 use super::train::log::{line, point};
 use super::{Failure, Outcome, Verdict, command, failure, interrupt, shown};
 use crate::parameter::Role;
+use crate::reason::unread;
 use crate::report::{LEAST, Live, Weights};
 use crate::store::Checkpoint;
 use crate::ternary::Packed;
@@ -43,7 +44,7 @@ Examples:
   sterna watch
   sterna watch runs/NAME";
 
-/// How often a run's folder is looked at.
+/// The interval at which a run's folder is read.
 const PERIOD: Duration = Duration::from_millis(500);
 
 pub fn run(flags: &Flags) -> Outcome {
@@ -60,23 +61,34 @@ pub fn run(flags: &Flags) -> Outcome {
     }
 }
 
-/// A run's folder as somebody else fills it.
+/// The folder of a run that another process fills.
 struct Watched {
     path: PathBuf,
     config: Value,
     epochs: Vec<Epoch>,
     live: Live,
-    /// When the checkpoint was written that was read last.
+    /// The time of the last checkpoint that was read.
     saved: Option<SystemTime>,
+    /// Why it could not be read just now, and whether it is that of a run that diverged.
+    fault: Option<String>,
+    diverged: bool,
 }
 
 impl Watched {
     fn open(path: PathBuf) -> Result<Watched, Failure> {
         let config = path.join("config.json");
-        let read = std::fs::read(&config).map_err(|error| error.to_string());
-        let read = read.and_then(|bytes| serde_json::from_slice(&bytes).map_err(|error| error.to_string()));
+        let read = std::fs::read(&config).map_err(|reason| match reason.kind() {
+            _ if !path.is_dir() => "there is no folder of that name".into(),
+            ErrorKind::NotFound => "it has no config.json".into(),
+            _ => format!("its config.json cannot be read: {}", unread(&reason)),
+        });
+        let read = read.and_then(|bytes| {
+            serde_json::from_slice(&bytes).map_err(|error| format!("its config.json is no JSON ({error})"))
+        });
         let config: Value = read.map_err(|what| {
-            failure(format!("{} is no run's folder: {}: {what}", shown(&path), shown(&config)))
+            let hint =
+                hint(&path).unwrap_or_else(|| "name the folder of one, as `sterna runs` lists them".into());
+            failure(format!("{} is no run's folder, {what}: {hint}", shown(&path)))
         })?;
         let dims: Vec<String> =
             config["dims"].as_array().into_iter().flatten().map(Value::to_string).collect();
@@ -95,22 +107,24 @@ impl Watched {
             size: [side("height"), side("width")],
             ..Live::default()
         };
-        let mut run = Watched { path, config, epochs: Vec::new(), live, saved: None };
+        let (epochs, saved, fault, diverged) = (Vec::new(), None, None, false);
+        let mut run = Watched { path, config, epochs, live, saved, fault, diverged };
         run.look();
         Ok(run)
     }
 
-    /// Reads what is new in the folder.
+    /// Reads new data from the folder.
     fn look(&mut self) {
         let steps = self.config["steps_per_epoch"].as_u64().unwrap_or(1).max(1) as usize;
         self.epochs = epochs(&self.path).unwrap_or_default();
         let model = self.path.join(MODEL);
         let written = std::fs::metadata(&model).and_then(|file| file.modified()).ok();
         // A file that cannot be read now is read the next time.
-        if written != self.saved
-            && let Ok(file) = Checkpoint::load(&model)
-        {
+        let loaded = (written.is_none() || written != self.saved).then(|| Checkpoint::load(&model));
+        self.fault = loaded.as_ref().and_then(|loaded| loaded.as_ref().err().map(ToString::to_string));
+        if let Some(Ok(file)) = loaded {
             self.saved = written;
+            self.diverged = !file.run["diverged"].is_null();
             let done =
                 file.progress.as_ref().map_or(0.0, |at| at.epoch as f64 + at.step as f64 / steps as f64);
             self.live.at = done;
@@ -135,16 +149,16 @@ impl Watched {
         }
     }
 
-    /// What is going on, and how to go on.
+    /// The state of the run as text, with the command that continues it.
     fn state(&self) -> String {
         if self.epochs.last().is_some_and(|last| last.epoch >= self.live.epochs) {
             return "finished".into();
         }
-        match trained_in(&self.path) {
-            true => "training".into(),
-            false => {
-                format!("nobody trains; go on: {}", command(&[&"train", &"--resume", &shown(&self.path)]))
-            }
+        match &self.fault {
+            _ if trained_in(&self.path) => "training".into(),
+            _ if self.diverged => "it diverged".into(),
+            Some(fault) => format!("nobody trains, and nobody can go on: {fault}"),
+            None => format!("nobody trains; go on: {}", command(&[&"train", &"--resume", &self.path])),
         }
     }
 
@@ -162,7 +176,7 @@ impl Watched {
         }
     }
 
-    /// A line for each epoch, until nobody trains.
+    /// Prints a line for each epoch, until no process trains.
     fn follow(&mut self) -> Outcome {
         let mut told = 0;
         loop {
@@ -181,27 +195,28 @@ impl Watched {
     }
 }
 
-/// What a key asks for.
+/// The action of a key.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Key {
-    /// q and Esc.
+    /// Leave the view: q and Esc.
     Leave,
-    /// Ctrl-C, which is no signal while the whole terminal is ours.
+    /// Interrupt the program: Ctrl-C, which sends no signal while the view is open.
     Interrupt,
 }
 
-/// The whole terminal, on stderr: the result has stdout for itself. It is given back when this is dropped.
+/// The view on the whole terminal. It uses stderr, because stdout is for the result. Dropping it restores the
+/// terminal.
 pub struct View {
     terminal: Terminal<CrosstermBackend<Stderr>>,
     keys: Receiver<Key>,
-    /// Whether keys are still wanted.
+    /// Whether the view still reads keys.
     open: Arc<AtomicBool>,
-    /// Lines that are printed once the terminal is given back.
+    /// Lines that are printed after the view was closed.
     held: Vec<String>,
 }
 
-/// Listens to the keyboard in a thread of its own: reading from a terminal that was closed may never end, and a run must
-/// not wait for that.
+/// Reads the keyboard in its own thread. Reading from a closed terminal may block forever, and a run must not wait
+/// for it.
 fn listen(open: Arc<AtomicBool>) -> Receiver<Key> {
     let (sender, keys) = channel();
     std::thread::spawn(move || {
@@ -219,7 +234,7 @@ fn listen(open: Arc<AtomicBool>) -> Receiver<Key> {
     keys
 }
 
-/// What an event asks for.
+/// The action of an event, if it has one.
 fn asked(event: Event) -> Option<Key> {
     let Event::Key(key) = event else { return None };
     match key.code {
@@ -231,10 +246,10 @@ fn asked(event: Event) -> Option<Key> {
 }
 
 impl View {
-    /// Takes the terminal.
+    /// Opens the view.
     ///
     /// # Errors
-    /// A clause, if there is none that it can be drawn on.
+    /// If there is no suitable terminal. The text is the reason.
     pub fn open() -> Result<View, String> {
         let [columns, rows] = LEAST;
         let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb") && !cfg!(windows);
@@ -272,18 +287,18 @@ impl View {
         Ok(View { terminal, keys: listen(open.clone()), open, held: Vec::new() })
     }
 
-    /// Draws a run. A terminal that takes nothing for a moment is no reason to stop it.
+    /// Draws a run. A terminal that accepts no output for a moment does not stop the run.
     pub fn draw(&mut self, live: &mut Live) {
         live.color = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let _ = self.terminal.draw(|frame| live.draw(frame));
     }
 
-    /// The next key that asks for something, if one comes in time.
+    /// The next key with an action, if one is pressed within `wait`.
     pub fn key(&mut self, wait: Duration) -> Option<Key> {
         self.keys.recv_timeout(wait).ok()
     }
 
-    /// Keeps a line for later.
+    /// Keeps a line until the view is closed.
     pub fn hold(&mut self, line: String) {
         self.held.push(line);
     }
@@ -297,7 +312,7 @@ impl Drop for View {
     }
 }
 
-/// Gives the terminal back as it was.
+/// Restores the terminal.
 fn restore() {
     let _ = execute!(stderr(), LeaveAlternateScreen, ratatui::crossterm::cursor::Show);
     let _ = disable_raw_mode();

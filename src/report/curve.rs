@@ -1,4 +1,5 @@
-//! A run over its epochs, and several runs beside each other, as SVG. Knows numbers and names only.
+//! The curves of one run over its epochs, or of several runs together, as SVG. This module knows numbers and names
+//! only.
 
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
@@ -12,20 +13,21 @@ use super::chart::{
 pub struct Point {
     /// Mean training and test loss, nats.
     pub loss: [f64; 2],
-    /// Training and test accuracy, 0 to 1.
+    /// Training and test accuracy, from 0 to 1.
     pub accuracy: [f64; 2],
     /// Learning rate of the epoch's last step.
     pub lr: f64,
-    /// Share of all trits that changed since the epoch before; `None` without trits.
+    /// Share of all trits that changed since the previous epoch. It is `None` for a network without trits.
     pub flips: Option<f64>,
-    /// Share of each layer's trits that are 0, the first layer first; empty without trits.
+    /// Share of zero trits in each layer, first layer first. It is empty for a network without trits.
     pub zeros: Vec<f64>,
-    /// The training loss within the epoch: epochs done, a fraction, and the mean loss of the steps before that.
+    /// The training loss within the epoch: pairs of the completed epochs as a fraction, and the mean loss of the
+    /// steps before that point.
     pub steps: Vec<(f64, f64)>,
 }
 
 impl Point {
-    /// Of an epoch of which nothing is known.
+    /// An epoch without any data.
     pub fn missing() -> Point {
         Point { loss: [f64::NAN; 2], accuracy: [f64::NAN; 2], lr: f64::NAN, ..Point::default() }
     }
@@ -38,10 +40,11 @@ const WIDTH: i32 = 900;
 const MARGIN: i32 = 20;
 const TITLE: i32 = 50;
 const TEXT: i32 = 14;
-/// Epochs up to which each point is marked.
+/// The largest number of epochs for which each point has a mark.
 const MARKED: usize = 60;
 
-/// One run: loss, accuracy, learning rate, flips and zeros over epochs. A panel without data is left out.
+/// The curves of one run: loss, accuracy, learning rate, flips and zeros over epochs. A panel without data is left
+/// out.
 pub fn curve_svg(title: &str, points: &[Point]) -> String {
     let both = |of: &dyn Fn(&Point) -> [f64; 2], told: &dyn Fn(f64) -> String| {
         let line = |which: usize, name: &str, color| {
@@ -112,10 +115,10 @@ pub fn curve_svg(title: &str, points: &[Point]) -> String {
     figure(title, &kept.map(|(_, panel)| panel).collect::<Vec<_>>())
 }
 
-/// Several runs in one figure: test accuracy, and test loss with the training loss dashed.
+/// The curves of several runs in one figure: test accuracy and test loss, with the training loss as dashed lines.
 ///
-/// Accuracy lies on an axis that is stretched towards 0 and 100 %, so that a run that stays at 40 % and
-/// the tenths of one that ends at 98 % are both seen.
+/// The axis of accuracy is stretched towards 0 % and 100 %. It shows both a run that stays at 40 % and the
+/// differences of tenths near 98 %.
 pub fn compare_svg(title: &str, runs: &[(&str, &[Point])]) -> String {
     let color = |run: usize| COLORS[run % COLORS.len()];
     let accuracy = runs.iter().enumerate().map(|(run, (name, points))| {
@@ -124,9 +127,9 @@ pub fn compare_svg(title: &str, runs: &[(&str, &[Point])]) -> String {
         series(name, values, color(run), false)
     });
     // The dashed lines first: they lie below.
-    let train = runs.iter().enumerate().map(|(run, (name, points))| {
+    let train = runs.iter().enumerate().map(|(run, (_, points))| {
         let values = points.iter().map(|point| point.loss[0]).collect();
-        series(format!("{name}, train"), values, lighter(color(run)), true)
+        series("train".into(), values, lighter(color(run)), true)
     });
     let test = runs.iter().enumerate().map(|(run, (name, points))| {
         let values: Vec<f64> = points.iter().map(|point| point.loss[1]).collect();
@@ -161,18 +164,18 @@ fn lighter(RGBColor(r, g, b): RGBColor) -> RGBColor {
     RGBColor(half(r), half(g), half(b))
 }
 
-/// A name with the last figure that is a number.
+/// A name with the last finite value.
 fn tell(name: &str, values: &[f64], told: &dyn Fn(f64) -> String) -> String {
     let last = values.iter().rev().find(|value| value.is_finite());
     last.map_or(name.to_string(), |last| format!("{name}: {}", told(*last)))
 }
 
-/// Values from epoch 1 on as a line.
+/// A line of values, which starts at epoch 1.
 fn series(name: String, values: Vec<f64>, color: RGBColor, dashed: bool) -> Line {
     Line { name, at: (1..).map(f64::from).zip(values).collect(), color, dashed }
 }
 
-/// One axis of values over the epochs.
+/// One panel: values over the epochs.
 struct Panel {
     name: &'static str,
     note: &'static str,
@@ -181,12 +184,12 @@ struct Panel {
     lines: Vec<Line>,
 }
 
-/// The panels below each other, all over the same epochs.
+/// The panels, one below the other, over the same epochs.
 fn figure(title: &str, panels: &[Panel]) -> String {
     let tall = if panels.len() > 2 { 240 } else { 310 };
     let size = (WIDTH, TITLE + tall * panels.len() as i32 + MARGIN / 2);
     svg(size, |root| {
-        // A long title is set smaller rather than cut off.
+        // A long title is written smaller, so that it is not cut off.
         let fits = 1.7 * f64::from(WIDTH - 2 * MARGIN) / title.chars().count().max(1) as f64;
         root.draw_text(title, &bold(fits.clamp(11.0, 20.0) as i32, &INK), (MARGIN, 16))?;
         let lines = || panels.iter().flat_map(|panel| &panel.lines);
@@ -212,7 +215,7 @@ impl Panel {
         let (low, high) =
             self.scale.labelled_ends(self.lines.iter().flat_map(|line| line.at.iter().map(|at| at.1)));
         let last = epochs.max(1) as f64;
-        // Every epoch has its label up to 20, then round ones.
+        // Up to 20 epochs every epoch has a label. Above that, round numbers have one.
         let every = if last <= 20.0 { 1.0 } else { step(last / 2.0) };
         let round = (0..).map(|i| f64::from(i) * every).take_while(|epoch| *epoch <= last);
         let across = Axis { ends: 0.0..last, ticks: round.map(|epoch| (epoch, epoch.to_string())).collect() };
@@ -234,17 +237,19 @@ impl Panel {
         area.draw_text("epoch", &text(TEXT, &MUTED, HPos::Right, VPos::Center), (WIDTH - MARGIN, below))
     }
 
-    /// The names of the lines side by side, as many as there is room for.
+    /// The names of the lines, side by side, as many as fit.
     fn legend(&self, area: &Area) -> Result<(), DrawError> {
         let words = text(TEXT, &INK, HPos::Left, VPos::Center);
         let (mut x, y) = (MARGIN, 38);
         let named: Vec<&Line> = self.lines.iter().filter(|line| !line.name.is_empty()).collect();
         for (i, line) in named.iter().enumerate() {
             let wide = 26 + line.name.chars().count() as i32 * TEXT * 6 / 10 + 20;
-            if x + wide > WIDTH - 100 {
+            // Of the last none is left to be counted.
+            let end = if i + 1 == named.len() { WIDTH - MARGIN } else { WIDTH - 100 };
+            if x + wide > end {
                 return area.draw_text(&format!("and {} more", named.len() - i), &words, (x, y));
             }
-            // A gap makes a dash of each half.
+            // For a dashed line a gap divides the sample into two dashes.
             let gap = if line.dashed { 2 } else { 0 };
             for ends in [[(x, y), (x + 9 - gap, y)], [(x + 9 + gap, y), (x + 18, y)]] {
                 area.draw(&PathElement::new(ends, line.color.stroke_width(3)))?;

@@ -1,5 +1,5 @@
-//! A run as it goes on, on a whole terminal: curves, flips by layer, the weights of the first layer. Draws into a frame;
-//! knows no terminal and no file.
+//! The live view of a run on a whole terminal: curves, flips by layer, and the weights of the first layer. This module
+//! draws into a frame. It knows no terminal and no file.
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -11,55 +11,55 @@ use ratatui::widgets::{Axis, Chart, Dataset, GraphType};
 use super::chart::short;
 use super::{Point, Weights};
 
-/// Columns and rows of the smallest terminal that it is drawn on.
+/// Columns and rows of the smallest possible terminal.
 pub const LEAST: [u16; 2] = [80, 20];
 
-/// What is known of a run.
+/// The current state of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Live {
-    /// What is trained, and where.
+    /// The network and the device.
     pub title: String,
-    /// Epochs in all.
+    /// Total number of epochs.
     pub epochs: usize,
-    /// Epochs done, with what is done of the next.
+    /// Completed epochs, with the completed part of the current one as a fraction.
     pub at: f64,
-    /// The epochs that are done.
+    /// The completed epochs.
     pub points: Vec<Point>,
-    /// The training loss of the epoch that goes on, as in [`Point::steps`].
+    /// The training loss of the current epoch, as in [`Point::steps`].
     pub now: Vec<(f64, f64)>,
     /// Share of each layer's trits that flipped in the last epoch.
     pub flips: Vec<f64>,
-    /// Of neurons of the first layer, each weight from -1 to 1.
+    /// For some neurons of the first layer, all weights from -1 to 1.
     pub fields: Vec<Vec<f64>>,
-    /// Height and width of what they look at.
+    /// Height and width of the image.
     pub size: [usize; 2],
-    /// Images a second.
+    /// Images per second.
     pub speed: Option<f64>,
-    /// Seconds to the end.
+    /// Remaining time in seconds.
     pub left: Option<f64>,
-    /// Whether somebody trains, and which key does what.
+    /// Whether a process trains, and the keys.
     pub footer: String,
-    /// Whether colours are seen.
+    /// Whether the terminal shows colours.
     pub color: bool,
 }
 
-/// Neurons that no terminal shows more of.
+/// The largest number of neurons on any terminal.
 const FIELDS: usize = 64;
 
 impl Live {
-    /// Takes over what the first layer looks for.
+    /// Takes the weights of the first layer.
     pub fn look(&mut self, first: &Weights) {
         let ([rows, cols], share) = (first.shape(), first.share());
         let field = |row| (0..cols).map(|col| share(row, col)).collect();
         self.fields = (0..rows.min(FIELDS)).map(field).collect();
     }
 
-    /// Draws all of it.
+    /// Draws the whole view.
     pub fn draw(&self, frame: &mut Frame) {
         let tile = self.size[0].div_ceil(2) as u16;
         let flips = self.flips.len().min(6) as u16;
         let fixed = 3 + if flips > 0 { flips + 1 } else { 0 };
-        // The weights get room if the curves keep theirs: a line above, and one or two rows of neurons.
+        // The weights are shown only if the curves keep their space: a line above, and one or two rows of neurons.
         let room = frame.area().height.saturating_sub(fixed + 8 + 1) / (tile + 1);
         let fields = match self.fields.is_empty() || room == 0 {
             true => 0,
@@ -122,13 +122,13 @@ impl Live {
         self.chart(frame, area, told, [train, test], |y| format!("{y:.1}"));
     }
 
-    /// A value of each epoch at its end.
+    /// One value for each epoch, at the end of the epoch.
     fn ends(&self, of: impl Fn(&Point) -> f64) -> Vec<(f64, f64)> {
         let at = self.points.iter().enumerate().map(|(i, point)| ((i + 1) as f64, of(point)));
         at.filter(|(_, value)| value.is_finite()).collect()
     }
 
-    /// Training and test over the epochs.
+    /// A chart of training and test values over the epochs.
     fn chart(
         &self,
         frame: &mut Frame,
@@ -176,7 +176,7 @@ impl Live {
         }
     }
 
-    /// As many neurons as there is room for, a row of characters for two rows of weights.
+    /// As many neurons as fit. One row of characters shows two rows of weights.
     fn weights(&self, frame: &mut Frame, area: Rect) {
         let [height, width] = self.size;
         let [tall, wide] = [height.div_ceil(2) + 1, width + 1];
@@ -217,18 +217,18 @@ impl Live {
     }
 }
 
-/// The terminal's own colour is seen on light and dark ones.
+/// The terminal's own text colour is visible on light and on dark backgrounds.
 const TRAIN: Color = Color::Reset;
 const TEST: Color = Color::LightBlue;
 
-/// Of a weight that is negative, near 0, positive: every eye tells them apart.
+/// Colours for negative, near-zero and positive weights. All people can tell them apart.
 const COLORS: [Color; 3] = [Color::Blue, Color::Black, Color::Yellow];
 
 fn sign(weight: Option<&f64>) -> usize {
     weight.map_or(1, |weight| 1 + usize::from(*weight > 0.25) - usize::from(*weight < -0.25))
 }
 
-/// Seconds as people say them.
+/// A duration as text.
 fn clock(seconds: f64) -> String {
     let whole = seconds.round() as u64;
     match (whole / 3600, whole / 60 % 60, whole % 60) {
@@ -299,7 +299,7 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part:?} is missing in\n{text}");
         }
-        // Without colours a weight above 0 is a block, and the other neuron is blank.
+        // Without colours a positive weight is a block. The other neuron is blank.
         let blocks = drawn(&Live { color: false, ..live() }, 80, 30);
         let names = blocks.iter().position(|line| line.starts_with("neuron 0")).expect("the neurons");
         assert_eq!(blocks[names + 1..names + 3], ["██████████", "██████████"], "{blocks:?}");

@@ -1,4 +1,5 @@
-//! What determines a run on digits: network, recipe, seed. Knows what may be asked for and what fits a device.
+//! The settings of a run on digits: network, recipe, seed. This module knows the valid settings, and which networks
+//! fit a device.
 
 use super::Recipe;
 use crate::augment::Distortion;
@@ -8,7 +9,7 @@ use crate::mnist::Dataset;
 use crate::model::{BATCH, Precision, Shape, Update};
 use crate::ternary::RMSNORM_EPS;
 
-/// Everything that determines a run.
+/// All settings that determine a run.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "files", derive(serde::Serialize, serde::Deserialize))]
 pub struct Config {
@@ -20,29 +21,29 @@ pub struct Config {
     pub hidden: Vec<usize>,
     /// Ternary, or its float twin.
     pub precision: Precision,
-    /// How images are varied before the network sees them.
+    /// The variation of the training images.
     pub augment: Augment,
-    /// What moves the parameters.
+    /// The optimizer.
     pub optimizer: Optimizer,
     /// Peak learning rate.
     pub lr: f64,
-    /// Decoupled weight decay of the weights.
+    /// Decoupled weight decay.
     pub weight_decay: f64,
-    /// Share of the target spread over all classes.
+    /// Label smoothing: the share of the target that is spread over all classes.
     pub label_smoothing: f64,
     /// Whether a ternary network keeps float shadow weights.
     pub shadow: bool,
-    /// Seed of the initial weights, of the order of the images and of their variations.
+    /// The seed for the initial weights, the order of the images and their variations.
     pub seed: u64,
 }
 
-/// How training images are varied, afresh in every step.
+/// The variation of training images. Every step draws it anew.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "files", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "files", serde(rename_all = "lowercase"))]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum Augment {
-    /// As they are.
+    /// Unchanged.
     None,
     /// Moved by up to one pixel in each direction.
     Shift,
@@ -61,7 +62,7 @@ impl Augment {
     }
 }
 
-/// What turns gradients into updates.
+/// The optimizer, which turns gradients into updates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "files", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "files", serde(rename_all = "lowercase"))]
@@ -96,7 +97,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The peak learning rate that suits a network and an optimizer.
+    /// The default peak learning rate for a network and an optimizer.
     pub fn default_lr(precision: Precision, optimizer: Optimizer) -> f64 {
         match (precision, optimizer) {
             (Precision::Ternary, Optimizer::AdamW) => 3e-3,
@@ -105,7 +106,7 @@ impl Config {
         }
     }
 
-    /// Steps in one epoch; the last may be short.
+    /// Number of steps in one epoch. The last step may have a smaller batch.
     pub fn steps_per_epoch(&self, images: usize) -> usize {
         images.div_ceil(self.batch)
     }
@@ -116,8 +117,8 @@ impl Config {
         Shape { dims: dims.collect(), eps: RMSNORM_EPS as f32, precision: self.precision }
     }
 
-    /// The learning rate of a step: half an epoch of linear warm-up, then a cosine to 0. It must end at
-    /// 0, or trits go on flipping to the end.
+    /// The learning rate of a step: a linear warm-up over half an epoch, then a cosine to 0. It must end at 0, or
+    /// trits continue to flip until the end.
     pub fn rate(&self, images: usize, step: usize) -> f64 {
         let total = self.epochs * self.steps_per_epoch(images);
         let warmup = (self.steps_per_epoch(images) / 2).max(1);
@@ -134,10 +135,10 @@ impl Config {
         (0..total).map(|step| self.rate(images, step)).collect()
     }
 
-    /// Whether the run can be made on a data set.
+    /// Checks that the run is possible on a data set.
     ///
     /// # Errors
-    /// The setting that is out of range, and what it may be.
+    /// The setting that is out of range, with its valid values.
     pub fn validate(&self, data: &Dataset) -> Result<(), ConfigError> {
         let images = data.train.len();
         let range = |setting, what: String| Err(ConfigError::Range { setting, what });
@@ -155,7 +156,10 @@ impl Config {
             let asked = self.epochs;
             return range(
                 "epochs",
-                format!("{asked}: the schedule holds {MOST_SCHEDULED} steps, here {most} epochs"),
+                format!(
+                    "{asked}: the schedule holds {MOST_SCHEDULED} steps, here {most} epoch{}",
+                    if most == 1 { "" } else { "s" }
+                ),
             );
         }
         self.shape(data).validate().map_err(|what| ConfigError::Width {
@@ -181,10 +185,10 @@ impl Config {
         Ok(())
     }
 
-    /// Whether the adapter binds the network's tensors, before any is made.
+    /// Checks that the adapter can bind the network's tensors. No tensor is created.
     ///
     /// # Errors
-    /// The first that is too large; [`Config::widest_bound`] says what would not be.
+    /// The first tensor that is too large. [`Config::widest_bound`] gives a width that fits.
     pub fn fits(&self, gpu: &Gpu, data: &Dataset) -> Result<(), Error> {
         let shape = self.shape(data);
         for (i, [rows, cols]) in shape.layers().into_iter().enumerate() {
@@ -194,34 +198,34 @@ impl Config {
         Ok(())
     }
 
-    /// Bytes that training takes on the device, but for what is small.
+    /// Bytes that training needs on the device, without small tensors.
     fn bytes(&self, data: &Dataset) -> u64 {
         let set = (data.train.images.len() + data.test.images.len()) as u64;
-        // Weight, gradient, two moments and the trits; inputs, codes, normed values and gradients of the
-        // batches of training, of its short last one, and of evaluation.
+        // Weights, gradients, two moments and the trits. Inputs, codes, normed values and gradients for three
+        // batches: the full one, the short one, and that of the evaluation.
         let batches = self.batch + data.train.len() % self.batch + BATCH.min(data.test.len());
         let layer = |[rows, cols]: [usize; 2]| rows * cols * 65 / 4 + batches * (rows * 8 + cols * 16);
         set + self.shape(data).layers().into_iter().map(|shape| layer(shape) as u64).sum::<u64>()
     }
 
-    /// The widest hidden layers that the adapter binds; see [`Config::fits`].
+    /// The widest hidden layers that the adapter can bind, see [`Config::fits`].
     pub fn widest_bound(&self, gpu: &Gpu, data: &Dataset) -> Option<Vec<usize>> {
         self.widest(|config| config.fits(gpu, data).is_ok())
     }
 
-    /// The widest hidden layers for which so many bytes of memory are enough.
+    /// The widest hidden layers for which `bytes` bytes of memory are enough.
     pub fn widest_within(&self, data: &Dataset, bytes: u64) -> Option<Vec<usize>> {
         self.widest(|config| config.bytes(data) <= bytes)
     }
 
-    /// The widest hidden layers for which `fits` holds: none is wider than asked for, and the widest are cut to one
-    /// width.
+    /// The widest hidden layers for which `fits` holds. No layer is wider than in this config, and all layers above
+    /// one width are reduced to it.
     fn widest(&self, fits: impl Fn(&Config) -> bool) -> Option<Vec<usize>> {
         let cut = |width: usize| Config {
             hidden: self.hidden.iter().map(|&asked| asked.min(width)).collect(),
             ..self.clone()
         };
-        // Narrower always fits where wider does: bisect between what fits and what does not.
+        // A narrower network always fits if a wider one fits, so bisection finds the limit.
         let (mut low, mut high) = (0, self.hidden.iter().copied().max()?);
         while high - low > 1 {
             let middle = low + (high - low) / 2;
@@ -230,7 +234,7 @@ impl Config {
         (low > 0).then(|| cut(low).hidden)
     }
 
-    /// What a trainer needs to know of it.
+    /// The settings that a trainer needs.
     pub fn recipe(&self, images: usize) -> Recipe {
         let rates = self.rates(images);
         Recipe {
@@ -249,31 +253,31 @@ impl Config {
     }
 }
 
-/// Why a config cannot be run.
+/// The reason why a config cannot be run.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ConfigError {
     /// A setting is out of range.
     #[error("{setting} {what}")]
     Range {
-        /// The field of [`Config`].
+        /// The name of the field of [`Config`].
         setting: &'static str,
-        /// Its value, and what it may be.
+        /// Its value, and its valid values.
         what: String,
     },
-    /// A layer has a width that no kernel runs.
+    /// A layer has a width that no kernel supports.
     #[error("{data} and the hidden widths {hidden:?} make {what}")]
     Width {
         /// The data set.
         data: String,
         /// The widths.
         hidden: Vec<usize>,
-        /// What is wrong with the layer.
+        /// The fault of the layer.
         what: String,
     },
-    /// A float network has no shadow weights to do without.
+    /// A float network has no shadow weights.
     #[error("a float network has no shadow weights to do without")]
     NoShadow,
 }
 
-/// Steps that a schedule holds: 16 bytes each, in the 128 MiB that every adapter binds.
+/// The largest number of steps of a schedule: 16 bytes each, in the 128 MiB that every adapter can bind.
 const MOST_SCHEDULED: usize = 1 << 23;

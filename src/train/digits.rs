@@ -1,5 +1,4 @@
-//! Pictures of digits as a source of batches: a data set on the device, the order it is walked in, and how its images
-//! are varied.
+//! Images of digits as a source of batches: a data set on the device, the order of its images, and their variation.
 
 #[cfg(feature = "files")]
 use super::Files;
@@ -10,7 +9,7 @@ use crate::kernels;
 use crate::mnist::{Dataset, Split};
 use crate::model::{Mlp, Network, Pass};
 
-/// An image, and what the network is shown of it.
+/// An image, and its variants as the network sees them.
 pub type Sample = (Vec<u8>, Vec<Vec<u8>>);
 
 /// The files of a run on digits.
@@ -55,13 +54,13 @@ pub struct Digits {
     count: usize,
     /// Height and width of an image.
     size: [usize; 2],
-    /// The seed of the order and of the variations; without it the order is the data set's.
+    /// The seed of the order and of the variations. Without a seed the order is that of the data set.
     seed: Option<u64>,
     distortion: Option<&'static Distortion>,
 }
 
 impl Digits {
-    /// The training set, in the order and with the variations of a config.
+    /// The training set, with the order and the variations of a config.
     ///
     /// # Errors
     /// If the adapter cannot bind a tensor.
@@ -70,7 +69,7 @@ impl Digits {
         Ok(Digits { size, seed: Some(config.seed), distortion, ..Digits::fixed(gpu, "train", &data.train)? })
     }
 
-    /// Images as they are and in their own order.
+    /// Images without variation, in their own order.
     ///
     /// # Errors
     /// If the adapter cannot bind a tensor.
@@ -89,9 +88,8 @@ impl Digits {
         })
     }
 
-    /// What augmentation makes of the first image of each of the first `classes` classes: the image, and what
-    /// `times` draws show of it. None where images are shown as they are. It leaves the order another one, until the
-    /// next epoch begins.
+    /// The variants of the first image of each of the first `classes` classes, each with `times` draws. It is `None`
+    /// if images are not varied. The call changes the order of the images until the next epoch begins.
     ///
     /// # Errors
     /// If the device failed.

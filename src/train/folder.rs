@@ -1,4 +1,4 @@
-//! A run's folder: made and proved writable before anything is trained, or opened again to go on.
+//! The folder of a run. It is created and tested for writing before any training, or opened again to continue a run.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::reason::unwritten;
 use crate::store::{FileError, create, is_temporary, replace, shown, taken};
 
-/// The file that a run goes on from.
+/// The name of the checkpoint from which a run continues.
 pub const MODEL: &str = "model.safetensors";
 pub(super) const METRICS: &str = "metrics.jsonl";
 
@@ -32,16 +33,16 @@ impl Files {
     }
 }
 
-/// Why a run cannot have a folder.
+/// The reason why a run cannot use a folder.
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
-    /// There is a run in it already.
+    /// The folder already contains a run.
     #[error("{} already holds a run", shown(.0))]
     Taken(PathBuf),
     /// Nothing can be written into it.
-    #[error("{} cannot be written: {}", shown(.0), .1)]
+    #[error("{} cannot be written: {}", shown(.0), unwritten(.1))]
     Unwritable(PathBuf, std::io::Error),
-    /// Somebody trains in it.
+    /// Another process trains in it.
     #[error("another process trains in {}", shown(.0))]
     Locked(PathBuf),
     /// A file in it cannot be read or written.
@@ -49,97 +50,117 @@ pub enum FolderError {
     File(#[from] FileError),
 }
 
-/// A line of metrics.jsonl: one epoch.
+/// A line of metrics.jsonl, for one epoch.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Epoch {
-    /// Epochs done.
+    /// Completed epochs.
     pub epoch: usize,
-    /// Steps done.
+    /// Completed steps.
     pub step: usize,
     /// Learning rate of its last step.
     pub lr: f64,
-    /// Mean loss over the epoch as the weights moved, nats.
+    /// Mean training loss over the epoch in nats, while the weights changed.
     pub train_loss: f64,
-    /// Share of hits over the epoch as the weights moved.
+    /// Training accuracy over the epoch, while the weights changed.
     pub train_accuracy: f64,
     /// Mean loss on the test set, nats.
     pub test_loss: f64,
-    /// Share of hits on the test set.
+    /// Accuracy on the test set.
     pub test_accuracy: f64,
-    /// Share of trits that differ from those at the end of the epoch before; none in a float network.
+    /// Share of trits that changed since the end of the previous epoch. It is `None` for a float network.
     pub flips: Option<f64>,
-    /// The same of each layer; empty for a float network.
+    /// Share of changed trits in each layer. It is empty for a float network.
     #[serde(default)]
     pub layer_flips: Vec<f64>,
-    /// Share of zeros of each layer; empty for a float network.
+    /// Share of zero trits in each layer. It is empty for a float network.
     pub zeros: Vec<f64>,
-    /// Steps that one of `losses` is the mean of.
+    /// Number of steps that each value of `losses` covers.
     #[serde(default)]
     pub losses_every: usize,
-    /// The mean loss of every so many steps, as the weights moved, nats. The steps that are left at the end have none.
+    /// Mean losses of consecutive groups of steps in nats, while the weights changed. Remaining steps at the end have
+    /// none.
     #[serde(default)]
     pub losses: Vec<f32>,
     /// Seconds of training in this epoch.
     pub seconds: f64,
-    /// Seconds of training and evaluation since the run began, pauses left out.
+    /// Seconds of training and evaluation since the run began, without pauses.
     pub elapsed_seconds: f64,
-    /// Version of this line.
+    /// Version of the line's schema.
     pub schema: u32,
-    /// Which program wrote it.
+    /// Version of Sterna that wrote it.
     pub sterna_version: String,
 }
 
 impl Epoch {
-    /// Whether both losses are numbers.
+    /// Whether both losses are finite.
     pub fn is_finite(&self) -> bool {
         self.train_loss.is_finite() && self.test_loss.is_finite()
     }
 }
 
-/// The folder, and the metrics that grow in it.
+/// The folder of a run with its metrics.
 pub struct RunFolder {
-    /// Where it is.
+    /// The path of the folder.
     pub path: PathBuf,
     files: Files,
-    /// Locked, so that no two processes train in one folder; none where there is nothing left to train.
+    /// The metrics file. It is locked, so that no two processes train in one folder. It is `None` for a finished run.
     metrics: Option<File>,
-    /// Bytes of whole lines in the file, and the lines that found no room yet.
+    /// Bytes of complete lines in the file, and lines that could not be written yet.
     written: u64,
     waiting: String,
-    /// The files that this run made: it replaces no others.
+    /// The files that this run has written. It replaces no others.
     own: BTreeSet<&'static str>,
 }
 
-/// How far a run came that is opened again.
+/// The progress of a run that is opened again.
 #[derive(Clone, Copy, Debug)]
 pub struct Standing {
-    /// Whole epochs up to its checkpoint.
+    /// Number of complete epochs in its checkpoint.
     pub epoch: usize,
-    /// Epochs in all, as its checkpoint has it.
+    /// Planned number of epochs in its checkpoint.
     pub planned: usize,
-    /// Epochs in all from now on. If they are done, the folder is only read.
+    /// The new total number of epochs. If all of them are complete, the folder is only read.
     pub total: usize,
-    /// Whether it ended before it was extended, so that the pictures of the end are its own.
+    /// Whether it was finished before it was extended. The pictures of its end then belong to it.
     pub ended: bool,
 }
 
 impl RunFolder {
-    /// Makes a folder for a run. Files in it that the run will not write do not matter. With `force` those that it will
-    /// are removed, a whole run too.
+    /// Whether [`RunFolder::create`] would make the folder, as far as can be told without making anything.
     ///
     /// # Errors
-    /// If it holds a run or such a file already, nothing can be written into it, or somebody trains in it.
-    pub fn create(path: &Path, files: Files, force: bool) -> Result<RunFolder, FolderError> {
-        // A run that was killed before its first save leaves an empty list of epochs: nothing to lose.
+    /// As there.
+    pub fn vacant(path: &Path, files: Files, force: bool) -> Result<(), FolderError> {
+        if trained_in(path) {
+            return Err(FolderError::Locked(path.into()));
+        }
+        // A run that was killed before its first checkpoint leaves an empty metrics file. Nothing is lost.
         let begun = fs::metadata(path.join(METRICS)).is_ok_and(|metrics| metrics.len() > 0);
         if !force && (taken(&path.join(MODEL)) || begun) {
             return Err(FolderError::Taken(path.into()));
         }
+        if !force {
+            free(path, files, &BTreeSet::new())?;
+        }
+        // What is there already must be folders, and the last of them must take files.
+        let there = path.ancestors().find(|folder| folder.as_os_str().is_empty() || taken(folder));
+        let there = there.filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        tempfile::tempfile_in(there).map(drop).map_err(|error| {
+            let taken = there == path && error.kind() == ErrorKind::NotADirectory;
+            let reason = if taken { ErrorKind::AlreadyExists } else { error.kind() };
+            FolderError::Unwritable(path.into(), reason.into())
+        })
+    }
+
+    /// Creates a folder for a run. Other files in it do not matter. With `force`, files with the names of the run's
+    /// files are removed, even a whole run.
+    ///
+    /// # Errors
+    /// If the folder contains a run or such a file, cannot be written, or another process trains in it.
+    pub fn create(path: &Path, files: Files, force: bool) -> Result<RunFolder, FolderError> {
+        RunFolder::vacant(path, files, force)?;
         let (waiting, own) = (String::new(), BTreeSet::new());
         let mut folder = RunFolder { path: path.into(), files, metrics: None, written: 0, waiting, own };
-        if !force {
-            folder.free()?;
-        }
         writable(path).map_err(|error| FolderError::Unwritable(path.into(), error))?;
         let metrics = open(path)?;
         if force {
@@ -149,7 +170,7 @@ impl RunFolder {
         Ok(folder)
     }
 
-    /// Takes away what a run of before left.
+    /// Removes the files of an earlier run.
     fn clear(&self, metrics: &File) -> Result<(), FileError> {
         metrics.set_len(0).map_err(|reason| unwritable(&self.path, reason))?;
         for path in self.files.names().map(|name| self.path.join(name)) {
@@ -163,20 +184,12 @@ impl RunFolder {
         Ok(())
     }
 
-    /// Whether nobody else has a name that this run may write.
-    fn free(&self) -> Result<(), FileError> {
-        let others = self.files.names().filter(|name| !self.own.contains(name));
-        match others.map(|name| self.path.join(name)).find(|path| taken(path)) {
-            Some(path) => Err(FileError::Exists(path)),
-            None => Ok(()),
-        }
-    }
-
-    /// Opens the folder of a checkpoint to go on with, and returns the epochs up to it. Epochs after the
-    /// checkpoint, whose weights are lost, are cut off. With `force` the run takes the names that others have.
-    ///
+    /// Opens the folder of a checkpoint to continue the run, and returns the epochs up to it. Epochs after the
+    /// checkpoint are removed, because their weights are lost. With `force` the run replaces files that it did not
+    /// write.
     /// # Errors
-    /// If there is a file that the run will write and did not make, nothing can be written, or somebody trains in it.
+    /// If a file with the name of a run's file comes from elsewhere, if the folder cannot be written, or if another
+    /// process trains in it.
     pub fn reopen(
         model: &Path,
         files: Files,
@@ -189,7 +202,7 @@ impl RunFolder {
         if trains {
             writable(path).map_err(|error| FolderError::Unwritable(path.into(), error))?;
             metrics = Some(open(path)?);
-            // What a killed process was just writing.
+            // Temporary files of a process that was killed.
             for entry in fs::read_dir(path).into_iter().flatten().flatten() {
                 if is_temporary(&entry.file_name()) {
                     let _ = fs::remove_file(entry.path());
@@ -210,29 +223,29 @@ impl RunFolder {
         let mut own: BTreeSet<&str> = [MODEL].into_iter().chain(files.begun.iter().copied()).collect();
         // The line of an epoch is written before its curve.
         own.extend(files.epoch.iter().filter(|_| force || !text.is_empty()));
-        // It may have come to its end without room for its last checkpoint.
+        // The run may have ended without disk space for its last checkpoint.
         let last = text.lines().rev().find_map(|line| serde_json::from_str::<Epoch>(line).ok());
         let ended = from.ended || last.is_some_and(|last| last.epoch >= from.planned);
         own.extend(files.ended.iter().filter(|_| force || ended));
         let path = path.to_path_buf();
         let folder = RunFolder { path, files, metrics, written, waiting: String::new(), own };
         if trains {
-            folder.free()?;
+            free(&folder.path, files, &folder.own)?;
         }
         Ok((folder, epochs))
     }
 
-    /// Appends a line to the metrics, after those that found no room before.
+    /// Appends a line to the metrics, after earlier lines that could not be written.
     ///
     /// # Errors
-    /// If the disk is full, for instance; the line is kept and written with the next.
+    /// If the file cannot be written, for example on a full disk. The line is kept and written with the next one.
     ///
     /// # Panics
     /// If the run is finished.
     pub fn append(&mut self, epoch: &Epoch) -> Result<(), FileError> {
         self.waiting += &serde_json::to_string(epoch).expect("numbers have a JSON form");
         self.waiting.push('\n');
-        // Half a line, from a disk that was full, is written over.
+        // A full disk may have left half a line. It is overwritten.
         let write = |file: &mut File| {
             file.set_len(self.written)?;
             file.seek(std::io::SeekFrom::Start(self.written))?;
@@ -245,10 +258,10 @@ impl RunFolder {
         Ok(())
     }
 
-    /// Writes a file of the folder, over its own of before.
+    /// Writes a file of the folder. It replaces only a file that the run wrote itself.
     ///
     /// # Errors
-    /// If it cannot be written, or if it is there and not the run's own.
+    /// If it cannot be written, or if a file from elsewhere has this name.
     pub fn write(&mut self, name: &'static str, bytes: &[u8]) -> Result<(), FileError> {
         let path = self.path.join(name);
         if self.own.contains(name) {
@@ -259,18 +272,27 @@ impl RunFolder {
         Ok(())
     }
 
-    /// Whether there is something left to train.
+    /// Whether the run has epochs left.
     pub fn trains(&self) -> bool {
         self.metrics.is_some()
     }
 
-    /// The file that the run goes on from.
+    /// The checkpoint from which the run continues.
     pub fn model(&self) -> PathBuf {
         self.path.join(MODEL)
     }
 }
 
-/// The epochs of a run, as far as they were written, whether or not somebody trains in the folder.
+/// Whether nobody else has a name that a run may write.
+fn free(folder: &Path, files: Files, own: &BTreeSet<&str>) -> Result<(), FileError> {
+    let others = files.names().filter(|name| !own.contains(name));
+    match others.map(|name| folder.join(name)).find(|path| taken(path)) {
+        Some(path) => Err(FileError::Exists(path)),
+        None => Ok(()),
+    }
+}
+
+/// The epochs of a run that were written so far. Another process may train in the folder.
 ///
 /// # Errors
 /// If the file cannot be read.
@@ -281,7 +303,7 @@ pub fn epochs(folder: &Path) -> Result<Vec<Epoch>, FileError> {
     Ok(whole.map_while(|line| serde_json::from_str(line).ok()).collect())
 }
 
-/// Whether somebody trains in a folder. File systems without locks do not tell.
+/// Whether another process trains in a folder. It is always false on file systems without locks.
 pub fn trained_in(folder: &Path) -> bool {
     let metrics = File::open(folder.join(METRICS));
     metrics.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
@@ -291,12 +313,12 @@ fn writable(folder: &Path) -> std::io::Result<()> {
     fs::create_dir_all(folder).and_then(|()| tempfile::tempfile_in(folder)).map(drop)
 }
 
-/// Opens the list of epochs, empty where there is none, for this process alone.
+/// Opens and locks the metrics file for this process. A missing file is created empty.
 fn open(folder: &Path) -> Result<File, FolderError> {
     let mut options = OpenOptions::new();
     let file = options.create(true).truncate(false).write(true).open(folder.join(METRICS));
     let file = file.map_err(|error| unwritable(folder, error))?;
-    // File systems without locks are trusted.
+    // On a file system without locks the file counts as locked.
     match file.try_lock() {
         Err(TryLockError::WouldBlock) => Err(FolderError::Locked(folder.into())),
         _ => Ok(file),

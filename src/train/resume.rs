@@ -1,5 +1,5 @@
-//! A training that is put down and taken up again: into a checkpoint and back, to the bit, and back in
-//! memory to find where numbers stopped being finite.
+//! Interruption and continuation of training: state to a checkpoint and back with equal bits. It also finds the step
+//! at which values stopped being finite.
 
 use std::ops::ControlFlow;
 
@@ -9,20 +9,20 @@ use crate::model::{Network, Param};
 use crate::parameter::Parameter;
 use crate::store::{Arch, Checkpoint, Moments, Progress, Saved};
 
-/// Where a value was first infinite or no number.
+/// The place where a value first became infinite or NaN.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fault {
     /// The step, counted from 1 over the whole run.
     pub step: usize,
-    /// The kernel that wrote it.
+    /// The kernel that wrote the value.
     pub kernel: &'static str,
-    /// The tensor, which names its parameter: `layers.0.weight.grad`.
+    /// The tensor. Its name contains that of its parameter: `layers.0.weight.grad`.
     pub tensor: String,
 }
 
 impl<N: Network, S: Source> Trainer<N, S> {
-    /// The run as a file: parameters, moments, where it stands, which network it is, and `run`, what it says of
-    /// itself. The caller adds what it alone knows, [`Saved::trits`] and [`Progress::seconds`].
+    /// The state of the run as a checkpoint: parameters, moments, position, network, and `run`, the run's description
+    /// of itself. The caller adds [`Saved::trits`] and [`Progress::seconds`], which only it knows.
     ///
     /// # Errors
     /// If the device failed.
@@ -45,10 +45,10 @@ impl<N: Network, S: Source> Trainer<N, S> {
         Ok(Checkpoint { arch: arch.clone(), parameters, progress: Some(progress), run })
     }
 
-    /// Puts the training where a checkpoint of the same network was written.
+    /// Sets the training to the state of a checkpoint of the same network.
     ///
     /// # Panics
-    /// If the file has no moments or no progress, or its parameters are not the network's.
+    /// If the file has no moments or no progress, or if its parameters differ from those of the network.
     ///
     /// # Errors
     /// If the device failed.
@@ -69,7 +69,7 @@ impl<N: Network, S: Source> Trainer<N, S> {
         }
         gpu.write(&self.totals.loss, &[progress.loss]);
         gpu.write(&self.totals.hits, &[progress.hits]);
-        // Where a file has no notes, its loss counts as one that grew evenly.
+        // If a file has no notes, its loss is spread evenly over the steps.
         let count = self.notes.count(progress.step);
         let even = |i: usize| progress.loss * (i * self.notes.every) as f32 / progress.step as f32;
         let mut noted = progress.noted.clone();
@@ -83,8 +83,8 @@ impl<N: Network, S: Source> Trainer<N, S> {
         Ok(())
     }
 
-    /// Replays the run from a checkpoint, to step `until` at most, and says where a value was first infinite or
-    /// no number. A run repeats to the bit, so what went wrong goes wrong again.
+    /// Repeats the run from a checkpoint, at most to step `until`, and returns the place where a value first became
+    /// infinite or NaN. A run repeats with equal bits, so the same fault occurs again.
     ///
     /// # Errors
     /// If the device failed.
@@ -98,7 +98,7 @@ impl<N: Network, S: Source> Trainer<N, S> {
                 before = after;
                 continue;
             }
-            // This step did it: once more from its beginning, one dispatch after the other.
+            // The fault is in this step. It is repeated from its beginning, one dispatch at a time.
             let step = self.steps();
             self.restore(&before)?;
             self.aim();
@@ -106,7 +106,7 @@ impl<N: Network, S: Source> Trainer<N, S> {
             for op in ops {
                 self.gpu.run([&op])?;
                 if let Some(tensor) = self.not_finite(op.tensors())? {
-                    // A tensor may hold many parameters: say which of them it is.
+                    // A tensor may hold many parameters. Find the one with the fault.
                     let parts: Vec<Tensor> =
                         self.network.params().parts(tensor).into_iter().cloned().collect();
                     let tensor = self.not_finite(&parts)?.unwrap_or(tensor).label().into();
@@ -117,7 +117,7 @@ impl<N: Network, S: Source> Trainer<N, S> {
         Ok(None)
     }
 
-    /// The first of the float tensors that holds a value which is no number.
+    /// The first of these tensors, if any, with a float that is not finite.
     fn not_finite<'a>(&self, tensors: &'a [Tensor]) -> Result<Option<&'a Tensor>, Error> {
         for tensor in tensors.iter().filter(|tensor| tensor.dtype() == Dtype::F32) {
             if !self.gpu.download::<f32>(tensor)?.iter().all(|value| value.is_finite()) {

@@ -1,5 +1,5 @@
-//! A run from where it stands to its end: how often it is saved, what an epoch leaves behind, and what is done when
-//! numbers are no numbers any more. Knows no network, no data and no person: an [`Observer`] is told and asked.
+//! A run from its current position to its end: checkpoints, the record of each epoch, and the reaction to values that
+//! are not finite. This module knows no network and no data. It reports to an [`Observer`] and asks it for decisions.
 
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
@@ -13,76 +13,76 @@ use crate::parameter::Role;
 use crate::store::{Arch, Checkpoint, FileError, Progress, SCHEMA};
 use crate::ternary::Packed;
 
-/// Who watches a run.
+/// The observer of a run.
 pub trait Observer {
-    /// What is done of this epoch.
+    /// Receives the progress of the current epoch.
     fn progress(&mut self, heard: &Heard);
 
-    /// Whether the run shall stop after the step that it is at.
+    /// Returns whether the run must stop after the current step.
     fn stop(&mut self) -> bool;
 
-    /// An epoch ended with these scores and trits: what the file shall say of it.
+    /// Receives the scores and trits of an epoch that ended, and returns the text about it for the checkpoint.
     fn result(&mut self, epoch: &Epoch, trits: &[Packed]) -> Value;
 
-    /// An epoch ended, and all its numbers are finite.
+    /// Receives an epoch that ended with finite values only.
     fn epoch(&mut self, epoch: &Epoch, folder: &mut RunFolder);
 
-    /// A value is no number any more, and the step where that began is looked for.
+    /// Learns that a value is not finite. The run then searches for the step where this began.
     fn diverging(&mut self);
 
-    /// A file of the run was written or could not be: training goes on either way.
+    /// Learns that a file of the run was written, or that writing failed. Training continues in both cases.
     fn written(&mut self, file: &'static str, outcome: Result<(), FileError>);
 }
 
-/// How a run ended.
+/// The way in which a run ended.
 pub enum Ended {
-    /// All epochs are done; the trits of the weights, none of a float network.
+    /// All epochs are complete. It holds the trits of the weights, which are empty for a float network.
     Finished(Vec<Packed>),
-    /// The observer asked for it. What was done is saved.
+    /// The observer requested the stop. The state is saved.
     Interrupted,
-    /// A value is no number any more: where that began, if not in the loss on the test set; and the step of the last
-    /// good checkpoint.
+    /// A value is not finite. It holds the first fault, if it is not in the loss on the test set, and the step of the
+    /// last good checkpoint.
     Diverged(Option<Fault>, usize),
 }
 
-/// Why a run broke off.
+/// The reason why a run failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// The device failed.
     #[error(transparent)]
     Device(#[from] Error),
-    /// Its first file cannot be written.
+    /// The first checkpoint cannot be written.
     #[error(transparent)]
     File(#[from] FileError),
-    /// There is nothing to begin with.
+    /// The initial weights are not finite.
     #[error("the first weights are no numbers")]
     FirstWeights,
 }
 
-/// A run: a training, what scores it, and where its files are.
+/// A run: a training, its evaluation and its files.
 pub struct Run<N, S> {
     /// The training.
     pub trainer: Trainer<N, S>,
-    /// Scores the network after each epoch.
+    /// The evaluation after each epoch.
     pub evaluator: Evaluator,
     /// Its files.
     pub folder: RunFolder,
-    /// Which network it is.
+    /// The network and its settings.
     pub arch: Arch,
-    /// What the run says of itself in the checkpoint.
+    /// The run's description of itself for the checkpoint.
     pub description: Value,
-    /// What the last whole epoch said of itself.
+    /// The result of the last whole epoch, as JSON.
     pub result: Value,
-    /// The trits at the end of the last whole epoch, where they are known.
+    /// The trits at the end of the last whole epoch, if they are known.
     pub trits: Option<Vec<Packed>>,
-    /// Seconds of training of the epoch that goes on.
+    /// Seconds of training in the current epoch.
     pub seconds: f64,
     /// Seconds of training and evaluation before this start.
     pub elapsed: f64,
 }
 
 impl<N: Network, S: Source> Run<N, S> {
-    /// Saves the run where it stands, before it is trained: whatever happens then, there is a file to go on from.
+    /// Saves the state before any training, so that there is always a checkpoint to continue from.
     ///
     /// # Errors
     /// If the device failed, or the file cannot be written.
@@ -96,11 +96,11 @@ impl<N: Network, S: Source> Run<N, S> {
         Ok(self.folder.write(MODEL, &file.to_bytes())?)
     }
 
-    /// Trains to the end, or says why it did not come to that. It saves after every epoch, and besides whenever so much
-    /// time has passed. A run that diverges says so in its file, under `diverged`.
+    /// Trains to the end, or returns the reason for an earlier stop. It saves after every epoch, and also at
+    /// intervals of `every`. A run that diverges notes this in its checkpoint under `diverged`.
     ///
     /// # Errors
-    /// If the device failed. The last checkpoint is whole then.
+    /// If the device failed. The last checkpoint is then still complete.
     pub fn train(&mut self, every: Option<Duration>, observer: &mut dyn Observer) -> Result<Ended, RunError> {
         let (begun, before) = (Instant::now(), self.elapsed + self.seconds);
         let epochs = self.trainer.recipe.epochs;
@@ -156,7 +156,7 @@ impl<N: Network, S: Source> Run<N, S> {
         Ok(Ended::Finished(trits))
     }
 
-    /// The run as a file, unless a value in it is no number any more.
+    /// The state as a checkpoint. It is `None` if a value is not finite.
     fn snapshot(&self, trits: &[Packed]) -> Result<Option<Checkpoint>, Error> {
         let mut run = self.description.clone();
         run["result"] = self.result.clone();
@@ -169,12 +169,12 @@ impl<N: Network, S: Source> Run<N, S> {
         Ok(Some(file).filter(Checkpoint::is_finite))
     }
 
-    /// The trits of the weights as they are now; none of a float network.
+    /// The trits of the current weights. It is empty for a float network.
     fn packed(&self) -> Result<Vec<Packed>, Error> {
         self.trainer.network.params().packed(&self.trainer.gpu)
     }
 
-    /// Scores the epoch that just ended, whose `trits` replace those of the epoch before.
+    /// Scores the epoch that just ended. The new trits replace `trits`, which are those of the previous epoch.
     fn score(&mut self, train: Score, trits: &mut Vec<Packed>, elapsed_seconds: f64) -> Result<Epoch, Error> {
         let test = self.evaluator.score()?;
         let before = std::mem::replace(trits, self.packed()?);

@@ -1,4 +1,4 @@
-//! Runs by their folders: what each is, how far it came, and which of them was the last.
+//! Runs by their folders: their settings, their progress, and which one is the newest.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,34 +10,34 @@ use super::folder::{MODEL, trained_in};
 use crate::model::AnyShape;
 use crate::store::{Checkpoint, FileError, Progress};
 
-/// Folders in folders that are looked into: a comparison keeps its runs one deeper.
+/// The depth of the search in folders. The runs of a comparison are one level deeper than other runs.
 const DEPTH: usize = 2;
 
-/// A run as its checkpoint tells it.
+/// A run, as its checkpoint describes it.
 #[derive(Clone, Debug)]
 pub struct Found {
     /// Its folder.
     pub path: PathBuf,
-    /// When its checkpoint was last written.
+    /// The time of its last checkpoint.
     pub changed: SystemTime,
-    /// What it says of itself: config, data, dims, the result of its last epoch.
+    /// Its description of itself: config, data, dims, and the result of its last epoch.
     pub about: Value,
-    /// Where it stands.
+    /// Its position.
     pub progress: Progress,
-    /// Whether it goes on, and how it ended.
+    /// Whether it continues, or how it ended.
     pub state: State,
 }
 
-/// Whether a run goes on, and how it ended.
+/// Whether a run continues, or how it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// Another process trains in its folder.
     Running,
-    /// All its epochs are done.
+    /// All its epochs are complete.
     Finished,
-    /// It can be gone on with.
+    /// It can be continued.
     Interrupted,
-    /// A value became no number.
+    /// A value was not finite.
     Diverged,
 }
 
@@ -54,15 +54,18 @@ impl State {
 }
 
 impl Found {
-    /// The run in a folder; none where the folder's network was not trained here.
+    /// The run in a folder.
     ///
     /// # Errors
-    /// If its checkpoint cannot be read.
-    pub fn open(folder: &Path) -> Result<Option<Found>, FileError> {
+    /// If its checkpoint cannot be read, or is a network that was not trained here.
+    pub fn open(folder: &Path) -> Result<Found, FileError> {
         let model = folder.join(MODEL);
         let changed = fs::metadata(&model).and_then(|file| file.modified());
         let changed = changed.map_err(|reason| FileError::Read { path: model.clone(), reason })?;
-        let (about, Some(progress)) = Checkpoint::story(&model)? else { return Ok(None) };
+        let (about, Some(progress)) = Checkpoint::story(&model)? else {
+            let what = "holds a network and no run: it was not trained here".into();
+            return Err(FileError::Content { path: model, what });
+        };
         let all = about["config"]["epochs"].as_u64();
         let state = match trained_in(folder) {
             true => State::Running,
@@ -70,10 +73,10 @@ impl Found {
             _ if all.is_none_or(|all| progress.epoch as u64 >= all) => State::Finished,
             _ => State::Interrupted,
         };
-        Ok(Some(Found { path: folder.into(), changed, about, progress, state }))
+        Ok(Found { path: folder.into(), changed, about, progress, state })
     }
 
-    /// Share of hits on the test set after its last whole epoch.
+    /// Test accuracy after its last complete epoch.
     pub fn accuracy(&self) -> Option<f64> {
         self.about["result"]["test_accuracy"].as_f64()
     }
@@ -97,11 +100,11 @@ impl Found {
     }
 }
 
-/// The runs below a folder, the newest first, and the checkpoints there that cannot be read.
+/// The runs below a folder, the newest first, and why other folders with a model are none.
 pub fn below(folder: &Path) -> (Vec<Found>, Vec<FileError>) {
     let (mut found, mut faults) = (Vec::new(), Vec::new());
     walk(folder, DEPTH, &mut |run| match Found::open(run) {
-        Ok(run) => found.extend(run),
+        Ok(run) => found.push(run),
         Err(fault) => faults.push(fault),
     });
     found.sort_by(|a, b| (b.changed, &b.path).cmp(&(a.changed, &a.path)));

@@ -1,4 +1,5 @@
-//! A walk through all items once, as steps that are bound before: many in one submit, none longer than people wait.
+//! One pass over all items as steps that were bound in advance. A submission contains many steps, but it is short
+//! enough that people need not wait.
 
 use std::collections::VecDeque;
 use std::ops::{ControlFlow, Range};
@@ -6,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::gpu::{Dtype, Error, Gpu, Op, Submission, Tensor};
 
-/// The steps of an epoch: full batches, then the short one that is left.
+/// The steps of an epoch: those of full batches, and one of the remaining items.
 pub(super) struct Steps {
     full: Vec<Op>,
     full_batches: usize,
@@ -14,7 +15,7 @@ pub(super) struct Steps {
 }
 
 impl Steps {
-    /// `step(batch)` binds one step.
+    /// Binds the steps. `step(batch)` binds one of them.
     pub fn new(
         count: usize,
         batch: usize,
@@ -26,12 +27,12 @@ impl Steps {
         Ok(Steps { full: step(batch)?, full_batches: count / batch, rest })
     }
 
-    /// Number of steps.
+    /// The number of steps.
     pub fn len(&self) -> usize {
         self.full_batches + usize::from(self.rest.is_some())
     }
 
-    /// Number of steps of full batches.
+    /// The number of steps with a full batch.
     pub fn full(&self) -> usize {
         self.full_batches
     }
@@ -41,17 +42,17 @@ impl Steps {
         self.rest.as_ref().filter(|_| i == self.full_batches).unwrap_or(&self.full)
     }
 
-    /// The ops of a full step, and of the short one where there is one, by name, and how often each runs.
+    /// The ops of a full step and of the short one, if there is one: name, ops, and number of runs.
     pub fn lists(&self) -> Vec<(&'static str, &[Op], usize)> {
         let rest = self.rest.as_ref().map(|rest| ("short step", &rest[..], 1));
         [("step", &self.full[..], self.full_batches)].into_iter().chain(rest).collect()
     }
 
-    /// Runs some of the steps, many per submit; waits for the last, and returns how many of them all are then
-    /// done.
+    /// Runs the steps in `range`, many per submission, and waits for the last one. Returns the number of steps that
+    /// are complete then.
     ///
-    /// `progress` hears a few times a second how many are done, and what `notes` hold of them. It may break off: what
-    /// was submitted is finished, nothing more is.
+    /// `progress` receives the number of complete steps and the values of `notes`, a few times a second. It may stop
+    /// the run. Submitted steps are then still completed.
     pub fn run(
         &self,
         gpu: &Gpu,
@@ -68,12 +69,12 @@ impl Steps {
             let submission = self.submit(gpu, submitted..end, notes)?;
             submitted = end;
             asked.extend(notes.map(|notes| (notes.count(end), gpu.download_async::<f32>(&notes.sums))));
-            // One submission runs while the next is recorded; waiting for the one before keeps the
-            // queue short enough to stop, and the progress honest.
+            // One submission runs while the next one is encoded. Waiting for the previous one keeps the queue short,
+            // so that stopping is fast and the progress is correct.
             if let Some((before, done)) = in_flight.replace((submission, end)) {
                 gpu.wait(Some(before))?;
                 pace.note(done);
-                // What was asked for before this submission has arrived: nobody waits for it.
+                // The values that were requested before this submission have arrived, so this does not wait.
                 if asked.len() > 2
                     && let Some((count, values)) = asked.pop_front()
                 {
@@ -89,7 +90,7 @@ impl Steps {
         Ok(submitted)
     }
 
-    /// Submits some of the steps, with copies of the sum between them.
+    /// Submits some steps, with copies of the sum between them.
     fn submit(&self, gpu: &Gpu, range: Range<usize>, notes: Option<&Notes>) -> Result<Submission, Error> {
         let mut encoder = gpu.encoder();
         let mut at = range.start;
@@ -105,36 +106,36 @@ impl Steps {
     }
 }
 
-/// A running sum as it stood after every so many steps of a walk. It stays on the device until it is read.
+/// The value of a running sum after every `every` steps. The values stay on the device until they are read.
 pub(super) struct Notes {
     sum: Tensor,
-    /// A value for each note, `f32`.
+    /// The values, `f32`, one for each note.
     pub sums: Tensor,
-    /// Steps from note to note.
+    /// Number of steps between two notes.
     pub every: usize,
 }
 
 impl Notes {
-    /// For so many steps.
+    /// Notes for `steps` steps.
     pub fn new(gpu: &Gpu, sum: &Tensor, steps: usize) -> Result<Notes, Error> {
         let every = steps.div_ceil(NOTES);
         let sums = gpu.zeros(&format!("{}.noted", sum.label()), Dtype::F32, &[steps / every])?;
         Ok(Notes { sum: sum.clone(), sums, every })
     }
 
-    /// Notes of which so many steps have made.
+    /// Number of notes after `done` steps.
     pub fn count(&self, done: usize) -> usize {
         done / self.every
     }
 }
 
-/// Notes of a walk at most: as many points as a curve of one epoch needs.
+/// The largest number of notes. The curve of one epoch needs no more points.
 const NOTES: usize = 50;
 
-/// Chooses the steps per submit: about a tenth of a second of work.
+/// Chooses the number of steps per submission: about a tenth of a second of work.
 pub(super) struct Pace {
     steps: usize,
-    /// When it last heard of a submission, and how many steps of the epoch were done then.
+    /// The time of the last report, and the number of complete steps in the epoch at that time.
     last: Option<(Instant, usize)>,
 }
 
@@ -147,7 +148,7 @@ impl Pace {
 
     fn note(&mut self, done: usize) {
         let now = Instant::now();
-        // An epoch that starts again counts from the beginning.
+        // A new epoch counts from zero.
         if let Some((last, before)) = self.last.replace((now, done)).filter(|(_, before)| *before < done) {
             let step = (now - last).as_secs_f64() / (done - before) as f64;
             let fitting = (Self::TARGET.as_secs_f64() / step.max(1e-6)) as usize;
@@ -156,5 +157,5 @@ impl Pace {
     }
 }
 
-/// Steps in one submit at most; bounds the memory of a recording.
+/// The largest number of steps in one submission. It limits the memory of the encoded commands.
 const MOST_STEPS: usize = 256;

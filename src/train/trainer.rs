@@ -1,4 +1,4 @@
-//! A network in training, and a network that is scored, whatever network and whatever data it is.
+//! Training and evaluation of any network on any data.
 
 use std::ops::ControlFlow;
 
@@ -7,34 +7,34 @@ use crate::gpu::{Error, Fill, Gpu, Host, Op, Plan, Tensor};
 use crate::kernels::Totals;
 use crate::model::{BATCH, Network, Pass, Scoring, Update};
 
-/// Where the batches of an epoch come from.
+/// A source of batches for an epoch.
 pub trait Source {
-    /// Items in an epoch.
+    /// Number of items in an epoch.
     fn items(&self) -> usize;
 
     /// Labels of all items of an epoch that count in a loss: what its sum is divided by.
     fn labels(&self) -> usize;
 
-    /// What the host writes before the first step of an epoch, or after a pause in it.
+    /// The tensors that the host writes before the first step of an epoch, or before a step after a pause.
     fn aim(&self) -> Vec<(Tensor, Fill)>;
 
-    /// The ops that put the batch at `clock`, `u32 [2]`: step and item of the epoch, into `pass.input` and
-    /// `pass.labels`.
+    /// The ops that write a batch to `pass.input` and `pass.labels`. `clock`, `u32 [2]`, holds the step and the first
+    /// item of the batch.
     fn fill(&self, gpu: &Gpu, clock: &Tensor, pass: &Pass) -> Vec<Op>;
 }
 
-/// How a network is trained.
+/// The settings of training.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recipe {
     /// Passes over all items.
     pub epochs: usize,
     /// Items per step.
     pub batch: usize,
-    /// Share of the target that is spread over all classes.
+    /// Label smoothing: the share of the target that is spread over all classes.
     pub smoothing: f32,
     /// Whether ternary parameters keep float shadow weights.
     pub shadow: bool,
-    /// How gradients move the parameters.
+    /// The rule by which gradients change the parameters.
     pub update: Update,
     /// The learning rate of every step.
     pub rates: Vec<f64>,
@@ -44,17 +44,17 @@ pub struct Recipe {
     pub clip: Option<f32>,
 }
 
-/// Loss and accuracy over some items.
+/// Loss and accuracy over a number of items.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Score {
     /// Mean cross-entropy, nats.
     pub loss: f64,
-    /// Share of labels whose largest logit is the label's, 0 to 1.
+    /// Share of labels with the largest logit, 0 to 1.
     pub accuracy: f64,
 }
 
 impl Score {
-    /// `exp(loss)`: the number of classes the network hesitates between.
+    /// `exp(loss)`: the number of equally probable classes with the same loss.
     pub fn perplexity(&self) -> f64 {
         self.loss.exp()
     }
@@ -65,27 +65,27 @@ impl Score {
     }
 }
 
-/// What is known of an epoch that goes on.
+/// The progress of the current epoch.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Heard {
-    /// Items done.
+    /// Number of completed items.
     pub items: usize,
-    /// As [`Trainer::losses`], as far as the device has told so far.
+    /// The values of [`Trainer::losses`] that have arrived from the device.
     pub losses: Vec<f32>,
-    /// As [`Trainer::losses_every`].
+    /// The value of [`Trainer::losses_every`].
     pub losses_every: usize,
 }
 
-/// Reads the summed loss and hits of so many labels.
+/// Reads the score from the sums of loss and hits over `count` labels.
 fn read(gpu: &Gpu, totals: &Totals, count: usize) -> Result<Score, Error> {
     let loss = gpu.download::<f32>(&totals.loss)?[0];
     let hits = gpu.download::<u32>(&totals.hits)?[0];
     Ok(Score { loss: f64::from(loss) / count as f64, accuracy: f64::from(hits) / count as f64 })
 }
 
-/// The class of the largest of `width` logits, row by row.
+/// The class with the largest of `width` logits, for each row.
 pub fn classes(logits: &[f32], width: usize) -> Vec<usize> {
-    // The first of equal logits, as in softmax_xent.
+    // Among equal logits the first one counts, as in softmax_xent.
     let best = |row: &[f32]| (0..width).rev().max_by(|&a, &b| row[a].total_cmp(&row[b]));
     logits.chunks_exact(width).map(|row| best(row).expect("a network has a class")).collect()
 }
@@ -131,22 +131,22 @@ impl Evaluator {
         Ok(Evaluator { gpu: gpu.clone(), labels: source.labels(), totals, steps })
     }
 
-    /// The ops of one full step, for those who want to look or to time.
+    /// The ops of one full step, for inspection or timing.
     pub fn step(&self) -> &[Op] {
         self.steps.step(0)
     }
 
-    /// Full steps from [`Evaluator::rewind`] to the last item.
+    /// Number of full steps from [`Evaluator::rewind`] to the last item.
     pub fn steps(&self) -> usize {
         self.steps.full()
     }
 
-    /// Puts the clock at the first item, so that [`Evaluator::step`] finds its own.
+    /// Sets the clock to the first item. [`Evaluator::step`] needs this.
     pub fn rewind(&self) {
         self.gpu.write(&self.totals.clock, &[0u32, 0]);
     }
 
-    /// Loss (without smoothing) and accuracy of the weights as they are now.
+    /// Loss (without smoothing) and accuracy of the current weights.
     ///
     /// # Errors
     /// If the device failed.
@@ -161,24 +161,24 @@ impl Evaluator {
 
 /// A network in training.
 pub struct Trainer<N, S> {
-    /// The device it trains on.
+    /// The device for training.
     pub gpu: Gpu,
     /// The network.
     pub network: N,
-    /// Where its batches come from.
+    /// The source of its batches.
     pub source: S,
-    /// How it is trained.
+    /// The settings of training.
     pub recipe: Recipe,
-    /// Epochs done.
+    /// Completed epochs.
     pub epoch: usize,
-    /// Steps done of the epoch after them.
+    /// Completed steps of the current epoch.
     pub(super) done: usize,
-    /// The mean loss of every [`Trainer::losses_every`] steps of the epoch that goes on or, before the next one begins,
-    /// of the one that ended. The steps that are left at the end have none.
+    /// The mean loss of each group of [`Trainer::losses_every`] steps in the current epoch. Between two epochs it is
+    /// that of the previous one. Remaining steps at the end have none.
     pub losses: Vec<f32>,
     pub(super) totals: Totals,
     pub(super) steps: Steps,
-    /// The summed loss as the epoch goes on.
+    /// The summed loss at intervals in the epoch.
     pub(super) notes: Notes,
     /// Labels of an item; all have equally many.
     labels: usize,
@@ -231,62 +231,62 @@ impl<N: Network, S: Source> Trainer<N, S> {
         })
     }
 
-    /// The ops of one full step, for those who want to look or to time.
+    /// The ops of one full step, for inspection or timing.
     pub fn step(&self) -> &[Op] {
         self.steps.step(0)
     }
 
-    /// Steps of an epoch.
+    /// Number of steps in an epoch.
     pub fn steps_per_epoch(&self) -> usize {
         self.steps.len()
     }
 
-    /// Items of an epoch.
+    /// Number of items in an epoch.
     pub fn items(&self) -> usize {
         self.source.items()
     }
 
-    /// The learning rate of the last step done; 0 before the first.
+    /// The learning rate of the last completed step, or 0 before the first one.
     pub fn rate(&self) -> f64 {
         self.steps().checked_sub(1).map_or(0.0, |step| self.recipe.rates[step])
     }
 
-    /// Steps done.
+    /// Completed steps of all epochs.
     pub fn steps(&self) -> usize {
         self.epoch * self.steps.len() + self.done
     }
 
-    /// Items done of the epoch that goes on.
+    /// Completed items of the current epoch.
     pub fn position(&self) -> usize {
         (self.done * self.recipe.batch).min(self.items())
     }
 
-    /// Steps that one of [`Trainer::losses`] is the mean of: an epoch has at most 50.
+    /// Number of steps that each value of [`Trainer::losses`] covers. An epoch has at most 50 values.
     pub fn losses_every(&self) -> usize {
         self.notes.every
     }
 
-    /// The mean losses between notes of their sum.
+    /// Turns the notes of the summed loss into mean losses.
     pub(super) fn means(&self) -> impl Fn(&[f32]) -> Vec<f32> + use<N, S> {
         let [each, count, labels] = [self.notes.every * self.recipe.batch, self.items(), self.labels];
         move |sums| {
             let before = std::iter::once(&0.0).chain(sums);
             let mean = |(i, (sum, before)): (usize, (&f32, &f32))| {
-                // The last step of an epoch may be short.
+                // The last step of an epoch may have a smaller batch.
                 (sum - before) / (labels * each.min(count - i * each)) as f32
             };
             sums.iter().zip(before).enumerate().map(mean).collect()
         }
     }
 
-    /// Puts the clock where the next step is, so that [`Trainer::step`] finds its items.
+    /// Sets the clock to the next step. [`Trainer::step`] needs this.
     pub fn rewind(&self) {
         self.gpu.write(&self.totals.clock, &[self.steps() as u32, self.position() as u32]);
     }
 
-    /// Trains what is left of the epoch; `progress` hears how many of its items are done and with which loss, and may
-    /// break off between two steps: then there is no score yet, and the next call goes on from there. The score is the
-    /// mean over the epoch as the weights moved, with the loss that was minimised.
+    /// Trains the rest of the epoch. `progress` receives the number of completed items and the losses. It may stop
+    /// the training between two steps. There is then no score yet, and the next call continues. The score is the mean
+    /// over the epoch, while the weights changed, with the loss that is minimised.
     ///
     /// # Errors
     /// If the device failed.
@@ -300,7 +300,7 @@ impl<N: Network, S: Source> Trainer<N, S> {
         self.run_to(self.steps.len(), progress)
     }
 
-    /// [`Trainer::run`], to a step of the epoch.
+    /// [`Trainer::run`] up to a step of the epoch.
     pub(super) fn run_to(
         &mut self,
         end: usize,
@@ -323,13 +323,13 @@ impl<N: Network, S: Source> Trainer<N, S> {
         read(&self.gpu, &self.totals, self.labels * count).map(Some)
     }
 
-    /// Puts source and clock where the next step is, and before an epoch the totals at zero.
+    /// Sets source and clock to the next step. Before an epoch it also sets the totals to zero.
     pub(super) fn aim(&self) {
         assert!(self.epoch < self.recipe.epochs, "Trainer: all {} epochs are done", self.recipe.epochs);
         self.host().aim(&self.gpu);
     }
 
-    /// What the host does between the steps, and where it stands.
+    /// The host's work between the steps, with the current position.
     fn host(&self) -> Host<Tensor> {
         let Totals { loss, hits, clock } = &self.totals;
         let [steps, batch] = [self.steps.len(), self.recipe.batch].map(|count| count as u32);
@@ -345,8 +345,8 @@ impl<N: Network, S: Source> Trainer<N, S> {
         }
     }
 
-    /// The run from here on as data: the tensors as they are now, a full step, the short last one of an epoch, and what
-    /// the host does between them.
+    /// The rest of the run as data: the current tensors, a full step, the short last step of an epoch, and the host's
+    /// work between them.
     ///
     /// # Errors
     /// If the device failed.
@@ -356,7 +356,7 @@ impl<N: Network, S: Source> Trainer<N, S> {
         Plan::of(&self.gpu, &lists, Some(&self.host()))
     }
 
-    /// [`Trainer::run`] to the end of the epoch.
+    /// [`Trainer::run`] up to the end of the epoch.
     ///
     /// # Errors
     /// If the device failed.

@@ -2,13 +2,15 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Config, Finished, Flags, MODEL, Outcome, Precision, Score, Start, Verdict, fresh, seconds};
+use super::{
+    Config, Finished, Flags, MODEL, Outcome, Precision, Score, Start, Verdict, fresh, seconds, vacant,
+};
 use crate::cli::{counted, exists, print_json, say, score_json, tell, warn, write};
 use crate::report::{Point, columns, compare_svg, thousands};
 use crate::store::{shown, taken};
 use crate::train::{Found, State};
 
-/// The network as the flags ask for it, and what it is held against, both from one seed.
+/// The network of the flags, and the network for comparison, with the same seed.
 fn pair(flags: &Flags, seed: u64) -> [(&'static str, Config); 2] {
     let asked = Config { seed, ..flags.config() };
     if flags.no_shadow {
@@ -20,14 +22,14 @@ fn pair(flags: &Flags, seed: u64) -> [(&'static str, Config); 2] {
     [("ternary", asked), ("f32", float)]
 }
 
-/// One of the two networks, trained from every seed.
+/// One of the two networks, trained with every seed.
 struct Side {
     name: &'static str,
     runs: Vec<Finished>,
 }
 
 impl Side {
-    /// Over the seeds.
+    /// The mean over the seeds.
     fn mean(&self, of: impl Fn(&Finished) -> f64) -> f64 {
         self.runs.iter().map(of).sum::<f64>() / self.runs.len() as f64
     }
@@ -36,7 +38,7 @@ impl Side {
         Score { loss: self.mean(|run| run.test.loss), accuracy: self.mean(|run| run.test.accuracy) }
     }
 
-    /// Epoch by epoch, loss and accuracy over the seeds.
+    /// The curve: loss and accuracy of each epoch, as means over the seeds.
     fn curve(&self) -> Vec<Point> {
         let epochs = self.runs.iter().map(|run| run.log.points.len()).min().unwrap_or(0);
         let mean = |of: &dyn Fn(&Finished) -> [f64; 2]| [0, 1].map(|i| self.mean(|run| of(run)[i]));
@@ -53,21 +55,30 @@ pub fn run(flags: &Flags) -> Outcome {
     let base = flags.out.clone().unwrap_or_else(|| fresh(flags.seed));
     let mut sides = pair(flags, flags.seed).map(|(name, _)| Side { name, runs: Vec::new() });
     let folder = |name: &str, seed: u64| base.join(format!("{}-{seed}", name.replace(' ', "-")));
-    // The picture is this comparison's own if its first pair has ended.
+    // The picture belongs to this comparison if its first pair of runs has ended.
     let picture = base.join("compare.svg");
-    let ended = |name| matches!(Found::open(&folder(name, flags.seed)), Ok(Some(run)) if run.state == State::Finished);
+    let ended =
+        |name| matches!(Found::open(&folder(name, flags.seed)), Ok(run) if run.state == State::Finished);
     let replaces = flags.force || sides.iter().all(|side| ended(side.name));
     if !replaces && taken(&picture) {
         return Err(exists(&picture));
     }
+    // Before the first is trained: whether there is a place for each.
+    for seed in flags.seeds() {
+        for path in sides.each_ref().map(|side| folder(side.name, seed)) {
+            if !path.join(MODEL).exists() {
+                vacant(&path, flags.force)?;
+            }
+        }
+    }
     let mut data = String::new();
     for seed in flags.seeds() {
-        // Both, so that what a network lacks is said before the other is trained.
+        // Both runs start first, so that an error of either one appears before any training.
         let mut starts = Vec::new();
         for (name, config) in pair(flags, seed) {
             let path = folder(name, seed);
             let model = path.join(MODEL);
-            // What an interrupted comparison left is taken up.
+            // A run of an interrupted comparison is continued.
             starts.push(match model.exists() {
                 true => Start::resumed(flags, &config, &model, None)?,
                 false => Start::fresh(flags, config, Some(&path))?,
@@ -123,22 +134,22 @@ pub fn run(flags: &Flags) -> Outcome {
     Ok(flags.satisfied(score))
 }
 
-/// By how much the first network stays behind the second.
+/// The difference between the first network and the second.
 #[derive(Clone, Debug, PartialEq)]
 struct Gap {
-    /// Points of test accuracy, over all seeds.
+    /// The difference in test accuracy in percentage points, as a mean over all seeds.
     points: f64,
-    /// One standard error of that. From one seed, as far as the choice of test images makes it: the difference of
-    /// paired proportions (McNemar 1947). From several, as they scatter.
+    /// One standard error of the difference. With one seed it covers the choice of test images: the difference of
+    /// paired proportions (McNemar 1947). With several seeds it is that of their mean.
     error: f64,
-    /// Images that one run told right and the other wrong.
+    /// Number of images that one run classified correctly and the other one did not.
     disagreements: usize,
-    /// Points of each seed.
+    /// The difference for each seed, in percentage points.
     each: Vec<f64>,
 }
 
 impl Gap {
-    /// From one seed.
+    /// The difference for one seed.
     fn of(first: &[bool], second: &[bool]) -> Gap {
         let images = first.len() as f64;
         let count =
@@ -150,7 +161,7 @@ impl Gap {
         Gap { points, error: 100.0 * variance.sqrt() / images, disagreements, each: vec![points] }
     }
 
-    /// Over seeds, one at least.
+    /// The mean difference over one seed or more.
     fn mean(seeds: impl Iterator<Item = Gap>) -> Gap {
         let mut all: Vec<Gap> = seeds.collect();
         if all.len() == 1 {
@@ -200,19 +211,20 @@ mod tests {
 
     #[test]
     fn a_gap_is_as_sure_as_the_images_or_seeds_that_it_comes_from() {
-        // Of 100 images both tell 80 right, 4 wrong; one alone 10, the other alone 6.
+        // Of 100 images both classify 80 correctly and 4 incorrectly. One network alone is right for 10, the other
+        // one for 6.
         let hits =
             |runs: [(bool, usize); 4]| runs.iter().flat_map(|&(hit, n)| vec![hit; n]).collect::<Vec<_>>();
         let first = hits([(true, 80), (false, 4), (false, 10), (true, 6)]);
         let second = hits([(true, 80), (false, 4), (true, 10), (false, 6)]);
         let gap = Gap::of(&first, &second);
         assert_eq!((gap.points, gap.disagreements), (4.0, 16));
-        // sqrt(16 - 4 * 4 / 100) of 100 images.
+        // sqrt(16 - 4 * 4 / 100), relative to 100 images.
         assert!((gap.error - 3.979_95).abs() < 1e-5, "{}", gap.error);
         let none = Gap { points: 0.0, error: 0.0, disagreements: 0, each: vec![0.0] };
         assert_eq!(Gap::of(&first, &first), none);
         assert_eq!(Gap::mean([gap.clone()].into_iter()), gap);
-        // Gaps of 4, 0 and 2 points deviate by 2 from their mean.
+        // The differences 4, 0 and 2 points have a standard deviation of 2.
         let two = Gap { points: 2.0, each: vec![2.0], ..gap.clone() };
         let mean = Gap::mean([gap, none, two].into_iter());
         assert_eq!((mean.points, mean.disagreements, &mean.each[..]), (2.0, 32, &[4.0, 0.0, 2.0][..]));

@@ -1,4 +1,5 @@
-//! A run as it goes on, for people: the bar, a line per epoch, the curve; and what could not be written.
+//! The live output of a run for people: the progress bar, a line per epoch, the curve, and files that could not be
+//! written.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
@@ -13,7 +14,7 @@ use crate::report::{Live, Point, Weights, curve_svg};
 use crate::store::FileError;
 use crate::train::{Epoch, Heard};
 
-/// An epoch in the curve, of so many steps.
+/// A point of the curve for an epoch of `steps` steps.
 pub fn point(epoch: &Epoch, steps: usize) -> Point {
     let place = |i: usize| (epoch.epoch - 1) as f64 + ((i + 1) * epoch.losses_every) as f64 / steps as f64;
     Point {
@@ -26,7 +27,7 @@ pub fn point(epoch: &Epoch, steps: usize) -> Point {
     }
 }
 
-/// An epoch in one line of at most 80 columns: loss and accuracy while it trained and on the test set.
+/// An epoch as one line of at most 80 columns: loss and accuracy in training and on the test set.
 pub fn line(epoch: &Epoch, epochs: usize) -> String {
     let [train, test] = percent([epoch.train_accuracy, epoch.test_accuracy]);
     let flips = epoch.flips.map(|flips| format!("flips {:5.2} %  ", 100.0 * flips)).unwrap_or_default();
@@ -49,21 +50,21 @@ pub struct Log {
     pub times: Vec<f64>,
     epochs: usize,
     images: usize,
-    /// Steps of an epoch.
+    /// Number of steps in an epoch.
     steps: usize,
-    /// What is not on disk as it should be, and why.
+    /// Files that could not be written, with the reasons.
     trouble: BTreeMap<&'static str, String>,
-    /// The whole terminal in the place of the bar.
+    /// The view on the whole terminal, instead of the bar.
     view: Option<(View, Live)>,
 }
 
 impl Log {
-    /// Starts `at` so many images into the run, of whose whole epochs `done` are known.
+    /// Begins after `at` images of the run. `done` are the completed epochs.
     pub fn open(epochs: usize, images: usize, steps: usize, at: usize, done: &[Epoch]) -> Log {
-        // Nothing is drawn before it is known who draws.
+        // Nothing is drawn until it is clear whether the bar or the view is shown.
         let bar = ProgressBar::with_draw_target(Some((epochs * images) as u64), ProgressDrawTarget::hidden());
         let bar = bar.with_position(at as u64);
-        // Two lines, so that the numbers never squeeze the bar out of an 80-column terminal.
+        // Two lines, so that the numbers leave space for the bar on a terminal of 80 columns.
         let style = "{wide_msg}\n{wide_bar} {percent} %  {per_sec}  {eta} left";
         let style = ProgressStyle::with_template(style).expect("the template is a constant");
         bar.set_style(style.with_key(
@@ -83,7 +84,7 @@ impl Log {
         log
     }
 
-    /// Takes the whole terminal, if it is large enough and one at all.
+    /// Opens the view on the whole terminal, if the output is a terminal and large enough.
     pub fn watch(&mut self, title: String, size: [usize; 2]) {
         let footer = "q, Esc: leave this view, the run goes on   Ctrl-C: save the run and stop".into();
         match View::open() {
@@ -107,19 +108,19 @@ impl Log {
         self.bar.tick();
     }
 
-    /// Whether the whole terminal is taken.
+    /// Whether the view is open.
     pub fn watched(&self) -> bool {
         self.view.is_some()
     }
 
-    /// Shows what the first layer looks for.
+    /// Shows the weights of the first layer.
     pub fn look(&mut self, first: &Weights) {
         if let Some((_, live)) = &mut self.view {
             live.look(first);
         }
     }
 
-    /// Draws the view and does what its keys ask for.
+    /// Draws the view and handles its keys.
     fn draw(&mut self) {
         let Some((view, live)) = &mut self.view else { return };
         live.at = self.bar.position() as f64 / self.images as f64;
@@ -134,14 +135,14 @@ impl Log {
         }
     }
 
-    /// Gives the terminal back, and goes on with the bar.
+    /// Closes the view and continues with the bar.
     fn leave(&mut self) {
         if self.view.take().is_some() {
             self.show();
         }
     }
 
-    /// A line for people, at once or when the terminal is given back.
+    /// Prints a line for people, now or after the view was closed.
     fn tell(&mut self, line: String, tell: fn(String)) {
         match &mut self.view {
             Some((view, _)) => view.hold(line),
@@ -163,7 +164,7 @@ impl Log {
         self.draw();
     }
 
-    /// The epoch that goes on with its loss of late, and the scores of the one before it: at most 80 columns.
+    /// Shows the current epoch with its recent loss, and the scores of the previous epoch, in at most 80 columns.
     fn say(&self, epoch: usize, loss: f64) {
         let before = self.points.last().filter(|point| point.accuracy[1].is_finite()).map(|point| {
             let [train, test] = percent(point.accuracy);
@@ -178,7 +179,7 @@ impl Log {
         ));
     }
 
-    /// Epochs whose line was lost have no point in the curve, but their place.
+    /// An epoch without a line in the metrics has no point in the curve, but it keeps its place.
     fn skip_to(&mut self, epoch: usize) {
         self.points.resize(epoch.max(self.points.len()), Point::missing());
     }
@@ -200,7 +201,8 @@ impl Log {
         self.bar.set_position((epoch.epoch * self.images) as u64);
     }
 
-    /// A full disk does not stop a run: it is told at once, and made up for when there is room again.
+    /// Notes the result of writing a file. A full disk does not stop a run: it is reported at once, and the file is
+    /// written later.
     pub fn note(&mut self, file: &'static str, written: Result<(), FileError>) {
         match written {
             Ok(()) => {
@@ -216,13 +218,13 @@ impl Log {
         }
     }
 
-    /// Takes view and bar away.
+    /// Removes the view and the bar.
     pub fn close(&mut self) {
         self.leave();
         self.bar.finish_and_clear();
     }
 
-    /// Whether all that was promised is on disk.
+    /// An error if a file of the run is not on disk.
     pub fn complete(&self) -> Result<(), Failure> {
         match self.trouble.values().next() {
             Some(sentence) => Err(Failure(format!("the run ended, but {sentence}"))),

@@ -1,4 +1,4 @@
-//! `sterna train`: flags, the run from its first step to its last, and what it says at the end.
+//! `sterna train`: the flags, the run from its first step to its last, and the report at the end.
 
 mod compare;
 pub(super) mod log;
@@ -10,12 +10,13 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Map, Value, json};
 
+use super::arguments::{count, real, some, whole};
 use super::{DataFlags, DeviceFlags, Failure, Outcome, Verdict, failure, interrupt};
 use crate::gpu::Gpu;
 use crate::mnist::Dataset;
 use crate::model::{Mlp, Precision, Shape, logits};
 use crate::parameter::Role;
-use crate::report::{Weights, confusion_png, contact_sheet_png, weights_png};
+use crate::report::{Weights, confusion_png, contact_sheet_png, short, weights_png};
 use crate::store::{Checkpoint, FileError, Progress, SCHEMA, shown};
 use crate::ternary::{Packed, RMSNORM_EPS};
 use crate::train::{
@@ -34,13 +35,13 @@ pub struct Flags {
     #[arg(short, long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Passes over the training set.
-    #[arg(long, value_name = "N", default_value_t = Config::default().epochs)]
+    #[arg(long, value_name = "N", default_value_t = Config::default().epochs, value_parser = some)]
     epochs: usize,
     /// Images per step.
-    #[arg(long, value_name = "N", default_value_t = Config::default().batch)]
+    #[arg(long, value_name = "N", default_value_t = Config::default().batch, value_parser = some)]
     batch: usize,
     /// Widths of the hidden layers.
-    #[arg(long, value_name = "N,N", value_delimiter = ',', default_value = "256,128")]
+    #[arg(long, value_name = "N,N", value_delimiter = ',', default_value = "256,128", value_parser = some)]
     hidden: Vec<usize>,
     /// How training images are varied, afresh in every step; augment.png in the run folder shows it.
     #[arg(long, value_enum, default_value_t)]
@@ -48,55 +49,57 @@ pub struct Flags {
     /// Ternary weights and int8 activations, or f32 throughout to compare with.
     #[arg(long, value_enum, default_value_t)]
     precision: Precision,
-    /// What turns gradients into updates.
+    /// The optimizer, which turns gradients into updates.
     #[arg(long, value_enum, default_value_t)]
     optimizer: Optimizer,
     /// Peak learning rate; it rises for half an epoch and falls to 0 along a cosine.
     /// [default: 0.003; for f32 0.001; for sgd 0.05]
-    #[arg(long, value_name = "F")]
+    #[arg(long, value_name = "F", value_parser = real("a number above 0", |x| x > 0.0 && x.is_finite()))]
     lr: Option<f64>,
     /// Decoupled weight decay of the weights.
-    #[arg(long, value_name = "F", default_value_t = Config::default().weight_decay)]
+    #[arg(long, value_name = "F", default_value_t = Config::default().weight_decay, value_parser = real("a finite number, 0 or more", |x| x >= 0.0 && x.is_finite()))]
     weight_decay: f64,
     /// Share of each target that is spread over all classes.
-    #[arg(long, value_name = "F", default_value_t = Config::default().label_smoothing)]
+    #[arg(long, value_name = "F", default_value_t = Config::default().label_smoothing, value_parser = real("a number from 0 to below 1", |x| (0.0..1.0).contains(&x)))]
     label_smoothing: f64,
     /// Keep no float copy of the weights: round them to trits after every update. It fails, and shows why
     /// shadow weights are needed.
     #[arg(long)]
     no_shadow: bool,
     /// Seed of the first weights, of the order of the images and of their variations.
-    #[arg(long, value_name = "N", default_value_t = Config::default().seed)]
+    #[arg(long, value_name = "N", default_value_t = Config::default().seed, value_parser = whole::<u64>(0, u64::MAX))]
     seed: u64,
     /// Train two networks from one seed and put both into one table and one curve: the ternary one and its float
     /// twin, which has its own default --lr; with --no-shadow, without and with shadow weights. With the same
     /// --out it goes on where it was interrupted.
     #[arg(long, conflicts_with_all = ["resume", "precision"])]
     compare: bool,
-    /// Compare the means over so many seeds, --seed and those after it: one alone scatters by a tenth of a point.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    /// Compare the means over this many seeds, --seed and those after it. The result of one seed varies by a tenth of
+    /// a point.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole::<u64>(1, 1000))]
     #[arg(requires = "compare")]
     seeds: u64,
-    /// Go on with an interrupted run, given by its folder or its model.safetensors, to the same weights as if it
-    /// had never stopped (on the same adapter). What determines the run comes from the file. With --epochs the run,
-    /// also one that has ended, is extended to so many epochs in all.
+    /// Continue an interrupted run, given by its folder or its model.safetensors. On the same adapter the weights are
+    /// the same as without interruption. All settings come from the file. With --epochs the run, even a finished one,
+    /// is extended to this many epochs in all.
     #[arg(long, value_name = "RUN", conflicts_with = "out")]
     resume: Option<PathBuf>,
-    /// Replace files in the folder that have the names of a run's and that this run did not make, with --out also a
-    /// whole run. A comparison takes up the runs that it finds.
+    /// Replace files in the folder that have the names of a run's files but come from elsewhere. With --out this
+    /// includes a whole run. A comparison continues the runs that it finds.
     #[arg(long)]
     force: bool,
-    /// Save the run this often, besides after every epoch; 0 for after epochs only.
-    #[arg(long, value_name = "F", default_value_t = 60.0)]
+    /// Save the run at this interval, in addition to every epoch. 0 means after epochs only.
+    #[arg(long, value_name = "F", default_value_t = 60.0, value_parser = real("seconds, 0 or more and below 1e9", |x| (0.0..1e9).contains(&x)))]
     checkpoint_seconds: f64,
     /// For tests of what a lost device does: destroys it after so many steps.
-    #[arg(long, hide = true)]
+    #[arg(long, hide = true, value_parser = count)]
     destroy_device_after: Option<usize>,
-    /// Show the run on the whole terminal as it goes on: curves, flips, weights. q leaves that and not the run.
+    /// Show the live run on the whole terminal: curves, flips, weights. The key q closes the view, and the run
+    /// continues.
     #[arg(long)]
     watch: bool,
     /// Exit with 1 if the test accuracy ends below this: 0.98, or 98 for percent.
-    #[arg(long, value_name = "ACC")]
+    #[arg(long, value_name = "ACC", value_parser = real("an accuracy, 0.98 or 98 for 98 %", is_accuracy))]
     require: Option<f64>,
     /// Print one JSON object on one line, and nothing else. Accuracies are 0 to 1, losses in nats.
     #[arg(long)]
@@ -135,7 +138,6 @@ Examples:
                                             for scripts: exit 1 below 97 %";
 
 pub fn run(flags: &Flags, given: &[String]) -> Outcome {
-    flags.check()?;
     flags.out.as_deref().map_or(Ok(()), super::no_dash)?;
     interrupt::listen()?;
     if flags.compare {
@@ -156,20 +158,12 @@ pub fn run(flags: &Flags, given: &[String]) -> Outcome {
     Ok(flags.satisfied(finished.test))
 }
 
-impl Flags {
-    /// What can be refused without looking at anything else.
-    fn check(&self) -> Result<(), Failure> {
-        if let Some(least) = self.require.filter(|x| !(0.0..=1.0).contains(x) && !(10.0..=100.0).contains(x))
-        {
-            return Err(failure(format!("--require {least} is no accuracy: 98 % is 0.98 or 98")));
-        }
-        if !(0.0..1e9).contains(&self.checkpoint_seconds) {
-            let seconds = self.checkpoint_seconds;
-            return Err(failure(format!("--checkpoint-seconds {seconds} is no length of time")));
-        }
-        Ok(())
-    }
+/// A share, or percent.
+fn is_accuracy(x: f64) -> bool {
+    (0.0..=1.0).contains(&x) || (10.0..=100.0).contains(&x)
+}
 
+impl Flags {
     fn config(&self) -> Config {
         Config {
             epochs: self.epochs,
@@ -186,13 +180,13 @@ impl Flags {
         }
     }
 
-    /// Of every run of a comparison.
+    /// The seeds of all runs of a comparison.
     fn seeds(&self) -> impl Iterator<Item = u64> {
         (0..self.seeds).map(|i| self.seed.wrapping_add(i))
     }
 
-    /// Refuses what is `asked`, as far as it was `given`, where the run that goes on has something else. Without
-    /// `given` all of it counts; with it epochs do not, for they may be others.
+    /// Refuses settings in `asked` that differ from those of the continued run. With `given` only these flags are
+    /// compared, without the number of epochs, which may change. Without it all settings are compared.
     fn agree(asked: &Config, given: Option<&[String]>, file: &Path, config: &Config) -> Result<(), Failure> {
         let [asked, its] = [asked, config].map(|config| json!(config));
         for (key, asked) in asked.as_object().into_iter().flatten() {
@@ -224,7 +218,7 @@ impl Flags {
     }
 }
 
-/// A JSON value as it stands on a command line.
+/// A JSON value in the form of the command line.
 fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
@@ -238,24 +232,22 @@ struct Start {
     data: Dataset,
     config: Config,
     run: Run<Mlp, Digits>,
-    /// The epochs done.
+    /// The completed epochs.
     epochs: Vec<Epoch>,
 }
 
 impl Start {
     fn fresh(flags: &Flags, config: Config, out: Option<&Path>) -> Result<Start, Failure> {
+        let path = out.map_or_else(|| fresh(config.seed), Path::to_path_buf);
+        vacant(&path, flags.force)?;
         let data = flags.data.load()?;
         config.validate(&data).map_err(super::refused)?;
         let gpu = flags.device.open()?;
         flags.device.tune_training(&gpu, &config, &data)?;
         let trainer = Trainer::new(&gpu, &data, &config).map_err(super::unfit(&gpu, &config, &data))?;
         let evaluator = Evaluator::new(&gpu, &trainer.network, &data.test).map_err(failure)?;
-        // Last of what can be refused, so that a refusal leaves no empty folder behind.
-        let path = out.map_or_else(|| fresh(config.seed), Path::to_path_buf);
-        let folder = RunFolder::create(&path, DIGITS_FILES, flags.force).map_err(|error| match error {
-            FolderError::Unwritable(..) => failure(format!("--out {error}")),
-            other => unopened(other),
-        })?;
+        // It is made last of what can be refused, so that a refusal leaves no empty folder behind.
+        let folder = RunFolder::create(&path, DIGITS_FILES, flags.force).map_err(unopened)?;
         let description = describe(&gpu, &data, &config, &trainer, flags.data.folder());
         let arch = trainer.network.shape.arch();
         let mut run = Run {
@@ -312,16 +304,18 @@ impl Start {
         if told && asked.epochs != planned {
             let (total, Progress { epoch, step, .. }) = (asked.epochs, &progress);
             if total <= *epoch {
-                return Err(failure(format!(
-                    "--epochs {total}: {} has done {epoch} epochs and {step} steps: give a total above {epoch}",
-                    shown(path)
-                )));
+                let done = super::counted(*epoch, "epoch");
+                let what = match (total == *epoch, step) {
+                    (true, 0) => format!("is already done by {}", shown(path)),
+                    _ => format!("is less than {} has done, {done}", shown(path)),
+                };
+                return Err(failure(format!("--epochs {total} {what}: give a total above {epoch}")));
             }
             config.epochs = total;
         }
         let extended = config.epochs != planned;
 
-        let known = super::path_of(&file.run["data"]["folder"]);
+        let known = super::data_folder(&file.run);
         let set = DataFlags { data: flags.data.folder().or(known), ..flags.data };
         let data = set.load_for(&file.run)?;
         if file.run["data"]["crc32"] != json!(data.fingerprint()) {
@@ -344,16 +338,13 @@ impl Start {
         let steps = config.steps_per_epoch(data.train.len());
         if progress.epoch > config.epochs || progress.step >= steps {
             return Err(refuse(format!(
-                "stands after epoch {} and step {}, but its run has {} epochs of {steps} steps",
-                progress.epoch, progress.step, config.epochs
+                "stands after epoch {} and step {}, but its run has {} of {steps} steps",
+                progress.epoch,
+                progress.step,
+                super::counted(config.epochs, "epoch")
             )));
         }
 
-        let gpu = flags.device.open()?;
-        flags.device.tune_training(&gpu, &config, &data)?;
-        let mut trainer = Trainer::new(&gpu, &data, &config).map_err(super::unfit(&gpu, &config, &data))?;
-        trainer.restore(&file).map_err(failure)?;
-        let evaluator = Evaluator::new(&gpu, &trainer.network, &data.test).map_err(failure)?;
         let mut plans = file.run["plans"].as_array().cloned().unwrap_or_default();
         if extended {
             plans
@@ -367,11 +358,18 @@ impl Start {
         };
         let (folder, epochs) =
             RunFolder::reopen(path, DIGITS_FILES, standing, flags.force).map_err(unopened)?;
+        let gpu = flags.device.open()?;
+        if folder.trains() {
+            flags.device.tune_training(&gpu, &config, &data)?;
+        }
+        let mut trainer = Trainer::new(&gpu, &data, &config).map_err(super::unfit(&gpu, &config, &data))?;
+        trainer.restore(&file).map_err(failure)?;
+        let evaluator = Evaluator::new(&gpu, &trainer.network, &data.test).map_err(failure)?;
         if epochs.len() < progress.epoch {
             super::warn(format!(
-                "sterna: metrics.jsonl holds {} of {} epochs: the curve has no others",
+                "sterna: metrics.jsonl holds {} of {}: the curve has no others",
                 epochs.len(),
-                progress.epoch
+                super::counted(progress.epoch, "epoch")
             ));
         }
         let begun = ["adapter", "backend", "checked"].map(|key| file.run[key].clone());
@@ -395,21 +393,23 @@ impl Start {
             run.description["plans"] = json!(plans);
         }
         if extended {
-            // From here on the run is one of so many epochs, whatever happens.
+            // From here on the run has this number of epochs, whatever happens.
             run.begin().map_err(failure)?;
             write_config(&mut run)?;
         }
         let start = Start { data, config, run, epochs };
         let (epoch, epochs) = (progress.epoch, start.config.epochs);
         start.introduce(&match epoch == epochs {
-            true => format!("all {epochs} epochs are done, in"),
+            true => format!("{} already done, in", super::counted(epochs, "epoch")),
             false => format!("going on after epoch {epoch}/{epochs} and step {}/{steps}, in", progress.step),
         });
         if extended {
             let next = start.config.rate(start.data.train.len(), epoch * steps + progress.step);
             super::tell(format!(
-                "{epochs} epochs in all instead of {planned}: the learning rate goes on at {next:.3e}, as in a run of \
-                 {epochs}"
+                "{} in all instead of {planned}: the learning rate goes on at {}, as in a run of \
+                 {epochs}",
+                super::counted(epochs, "epoch"),
+                short(next)
             ));
         }
         let here = ["adapter", "backend", "checked"].map(|key| start.run.description[key].clone());
@@ -423,7 +423,7 @@ impl Start {
         Ok(start)
     }
 
-    /// Trains to the end, or says why it did not come to that.
+    /// Trains to the end, or returns the reason for an earlier stop.
     fn train(self, flags: &Flags) -> Result<Result<Finished, Verdict>, Failure> {
         let model = self.run.folder.model();
         self.work(flags).map_err(|Failure(sentence)| match model.exists() {
@@ -465,7 +465,7 @@ impl Start {
         }
     }
 
-    /// What a run is called in its pictures.
+    /// The title of a run in its pictures.
     fn title(&self) -> String {
         let weights = match (self.config.precision, self.config.shadow) {
             (Precision::F32, _) => "f32 weights",
@@ -487,7 +487,7 @@ impl Start {
         Ok(Verdict::Interrupted)
     }
 
-    /// Says where numbers stopped being finite, and what is left.
+    /// Prints where values stopped being finite, and which checkpoint is left.
     fn diverged(&self, fault: Option<Fault>, saved: usize) -> Verdict {
         let what = match fault {
             Some(Fault { step, kernel, tensor }) => {
@@ -506,13 +506,13 @@ impl Start {
         Verdict::No
     }
 
-    /// The last pictures, and what there is to say.
+    /// Writes the last pictures and prints the results.
     fn finished(self, mut log: Log, layers: Vec<Packed>) -> Result<Finished, Failure> {
         let (size, title) = ([self.data.height, self.data.width], self.title());
         let Run { trainer, mut folder, result, description, .. } = self.run;
         let logits = logits(&trainer.gpu, &trainer.network, &self.data.test.images).map_err(failure)?;
         let said = classes(&logits, self.data.classes);
-        // A run that was finished before is left as it is.
+        // A run that was already finished stays unchanged.
         if folder.trains() {
             let floats = match layers.is_empty() {
                 true => trainer.network.weights(&trainer.gpu).map_err(failure)?,
@@ -534,7 +534,7 @@ impl Start {
             seconds_per_epoch: number("seconds_per_epoch"),
             shape: trainer.network.shape,
             folder: folder.path,
-            data: super::path_of(&description["data"]["folder"]),
+            data: super::data_folder(&description),
             hits,
             layers,
             summary,
@@ -542,7 +542,7 @@ impl Start {
         })
     }
 
-    /// Two lines on what is trained, where and with what.
+    /// Prints two lines with the network, the device and the settings.
     fn introduce(&self, how: &str) {
         let (config, trainer) = (&self.config, &self.run.trainer);
         let dims: Vec<String> = trainer.network.shape.dims.iter().map(usize::to_string).collect();
@@ -563,14 +563,14 @@ impl Start {
     }
 }
 
-/// Shows a run as it goes on.
+/// The observer that shows a run.
 struct Teller {
     log: Log,
     title: String,
     gpu: Gpu,
     network: Mlp,
     config: Config,
-    /// Images of an epoch, and epochs done.
+    /// Number of images in an epoch, and number of completed epochs.
     images: usize,
     epoch: usize,
     /// See `--destroy-device-after`.
@@ -578,13 +578,13 @@ struct Teller {
 }
 
 impl Teller {
-    /// Shows who watches the first layer, by its trits or, of a float network, its weights.
+    /// Shows the weights of the first layer in the view: trits, or floats for a float network.
     fn look(&mut self, trits: &[Packed]) {
         match trits.first() {
             _ if !self.log.watched() => {}
             Some(first) => self.log.look(&Weights::Trits(first)),
             None => {
-                // A device that failed says so where it is used next.
+                // If the device failed, its next use reports it.
                 let weights = self.network.weights(&self.gpu).unwrap_or_default();
                 weights
                     .first()
@@ -596,12 +596,12 @@ impl Teller {
 }
 
 impl Teller {
-    /// Destroys the device after so many steps of the run, where a test asks for it; `done` are those of this epoch.
+    /// Destroys the device after a number of steps, for tests. `done` are the steps of this epoch.
     fn lose(&self, done: usize) {
         let done = self.epoch * self.config.steps_per_epoch(self.images) + done;
         if self.destroy_after.is_some_and(|steps| done >= steps) {
             self.gpu.device().destroy();
-            // It counts as lost once nothing is in flight any more.
+            // The device counts as lost only after all its work has ended.
             let _ = self.gpu.wait(None);
         }
     }
@@ -645,13 +645,18 @@ impl Observer for Teller {
     }
 }
 
-/// Everything that determines the run, beside its checkpoint.
+/// Writes config.json with all settings of the run.
 fn write_config(run: &mut Run<Mlp, Digits>) -> Result<(), Failure> {
     let text = format!("{:#}\n", run.description);
     run.folder.write("config.json", text.as_bytes()).map_err(failure)
 }
 
-/// Why a run has no folder, in flags.
+/// Refuses a folder that cannot be a new run's, before anything is done for the run.
+fn vacant(path: &Path, force: bool) -> Result<(), Failure> {
+    RunFolder::vacant(path, DIGITS_FILES, force).map_err(unopened)
+}
+
+/// The reason why a run has no folder, in the words of the command line.
 fn unopened(error: FolderError) -> Failure {
     match error {
         FolderError::Taken(folder) => {
@@ -666,11 +671,17 @@ fn unopened(error: FolderError) -> Failure {
              --force",
             shown(&file)
         )),
+        FolderError::Unwritable(..) => failure(format!("--out {error}")),
+        FolderError::Locked(folder) => {
+            let folder = shown(&folder);
+            let watch = super::command(&[&"watch", &folder]);
+            failure(format!("another process trains in {folder}: wait for its end, or look on by {watch}"))
+        }
         other => failure(other),
     }
 }
 
-/// A folder name that nobody has.
+/// An unused folder name.
 fn fresh(seed: u64) -> PathBuf {
     let time = jiff::Zoned::now().strftime("%Y-%m-%d-%H%M%S");
     let base = PathBuf::from("runs").join(format!("{time}-{seed}"));
@@ -680,7 +691,7 @@ fn fresh(seed: u64) -> PathBuf {
     names.find(|path| !path.exists()).expect("the names do not end")
 }
 
-/// The command that goes on with a run on the same device.
+/// The command that continues a run on the same device.
 fn go_on(model: &Path, flags: &Flags) -> String {
     let mut words: Vec<&dyn AsRef<OsStr>> = vec![&"train", &"--resume", &model];
     let device = flags.device.words();
@@ -688,15 +699,15 @@ fn go_on(model: &Path, flags: &Flags) -> String {
     super::command(&words)
 }
 
-/// A run that came to its end.
+/// A finished run.
 struct Finished {
     folder: PathBuf,
-    /// The data set's, if it is not inside the program.
+    /// The folder of the data set. It is `None` for the one inside the program.
     data: Option<PathBuf>,
     shape: Shape,
     layers: Vec<Packed>,
     test: Score,
-    /// Whether each test image was told right.
+    /// Whether each test image was classified correctly.
     hits: Vec<bool>,
     seconds_per_epoch: f64,
     summary: Map<String, Value>,
@@ -717,7 +728,7 @@ impl Finished {
     }
 }
 
-/// What a run says of itself in config.json and in the checkpoint.
+/// The run's description of itself for config.json and for the checkpoint.
 fn describe(
     gpu: &Gpu,
     data: &Dataset,
@@ -725,7 +736,7 @@ fn describe(
     trainer: &Trainer<Mlp, Digits>,
     folder: Option<PathBuf>,
 ) -> Value {
-    json!({
+    let mut description = json!({
         "command": "train",
         "schema": SCHEMA,
         "sterna_version": env!("CARGO_PKG_VERSION"),
@@ -743,7 +754,11 @@ fn describe(
         "backend": gpu.backend(),
         "device_type": gpu.device_type(),
         "checked": gpu.checked(),
-    })
+    });
+    if let Some(digits) = folder.as_deref().and_then(super::bytes_of) {
+        description["data"]["folder_bytes"] = json!(digits);
+    }
+    description
 }
 
 /// The keys that describe the training itself.
