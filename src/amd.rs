@@ -1,5 +1,6 @@
-//! What AMD's compiler makes of a kernel: registers, waves, spills, and the instructions of the machine code. It works
-//! without a card, see [`gpu::amd`](crate::gpu::amd). Knows shaders and assembly, not how they are printed.
+//! The result of AMD's compiler for a kernel: registers, waves, spills, and the instructions of the machine code. It
+//! works without a card, see [`gpu::amd`](crate::gpu::amd). This module knows shaders and assembly, but not the
+//! printed form.
 
 use naga::{Expression, MathFunction, Module};
 
@@ -10,21 +11,21 @@ use crate::shader::{NEWEST_SPIRV, Target, needed, parse, resolve};
 /// One kernel with one set of overrides, compiled for one family.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// Vector registers of a lane.
+    /// Number of vector registers per lane.
     pub vgprs: Option<u64>,
-    /// Waves that one SIMD unit holds at once, as the driver counts them ("Subgroups per SIMD").
+    /// Number of waves that one SIMD unit holds at once, as the driver counts them ("Subgroups per SIMD").
     pub waves: Option<u64>,
-    /// Registers, of lanes and of waves, that were spilled for want of room.
+    /// Number of spilled registers, of lanes and of waves.
     pub spilled: u64,
-    /// Bytes of scratch memory of a lane: spilled registers, and arrays that found no registers.
+    /// Bytes of scratch memory per lane, for spilled registers and for arrays outside registers.
     pub scratch: u64,
-    /// Instructions of the whole shader.
+    /// Number of instructions of the whole shader.
     pub instructions: u64,
-    /// The compiler's own estimate of the cycles that a wave keeps its SIMD unit busy. Loops count once.
+    /// The compiler's own estimate of the cycles for which a wave uses its SIMD unit. Loops count once.
     pub inverse_throughput: Option<u64>,
-    /// Integer dot products of four bytes.
+    /// Number of integer dot products of four bytes.
     pub dots: u64,
-    /// Loads of 16 bytes from buffers.
+    /// Number of 16-byte loads from buffers.
     pub wide_loads: u64,
     /// The loop with the most multiply-adds, without the loops inside it.
     pub inner: Option<Inner>,
@@ -34,17 +35,17 @@ pub struct Report {
     pub assembly: String,
 }
 
-/// What stands in a loop, once.
+/// The instructions of one pass through a loop.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Inner {
-    /// Vector instructions.
+    /// Number of vector instructions.
     pub vector: u64,
-    /// Multiply-adds, of a product one for each weight that meets an activation.
+    /// Number of multiply-adds. A product has one for each pair of a weight and an activation.
     pub products: u64,
 }
 
 impl Inner {
-    /// Vector instructions for a weight, where the loop multiplies at all.
+    /// Vector instructions per weight. It is `None` for a loop without multiplications.
     pub fn per_weight(&self) -> Option<f64> {
         (self.products > 0).then(|| self.vector as f64 / self.products as f64)
     }
@@ -53,7 +54,7 @@ impl Inner {
 /// Compiles a kernel for the family of the compiler.
 ///
 /// # Errors
-/// What naga or the driver says against it.
+/// The message of naga or of the driver.
 pub fn report(compiler: &Compiler, kernel: &Kernel, overrides: Overrides) -> Result<Report, String> {
     let (module, info) = parse(kernel, needed(kernel))?;
     let (module, info) = resolve(&module, &info, overrides)?;
@@ -63,7 +64,7 @@ pub fn report(compiler: &Compiler, kernel: &Kernel, overrides: Overrides) -> Res
     Ok(Report::of(compiled.map_err(|error| error.to_string())?, says_dot4(&module)))
 }
 
-/// Whether a shader calls for packed dot products of bytes.
+/// Whether a shader uses packed dot products of bytes.
 fn says_dot4(module: &Module) -> bool {
     let calls = |expression: &Expression| {
         use MathFunction::{Dot4I8Packed, Dot4U8Packed};
@@ -99,14 +100,14 @@ impl Report {
     }
 }
 
-/// The instruction on a line, without its operands; none of a label or an empty line.
+/// The name of the instruction on a line. It is `None` for a label or an empty line.
 fn operation(line: &str) -> Option<&str> {
     let name = line.split_whitespace().next()?;
     (name.contains('_') && !name.ends_with(':')).then_some(name)
 }
 
-/// Multiply-adds of one instruction. A whole number multiplied without a dot product is a term of its own where the
-/// driver had to split a dot product up; in shaders that call for none it is a pair of terms in the halves of a word.
+/// Number of multiply-adds of one instruction. Drivers may split a dot product into integer multiplications of one
+/// term each. In shaders without dot products an integer multiplication has two terms, in the halves of a word.
 fn products(name: &str, says_dot4: bool) -> u64 {
     let starts = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
     if starts(&["v_dot4"]) {
@@ -128,7 +129,8 @@ fn products(name: &str, says_dot4: bool) -> u64 {
     }
 }
 
-/// The loop with the most multiply-adds, or else the most vector instructions, without the loops inside it.
+/// The loop with the most multiply-adds, without the loops inside it. If no loop multiplies, it is the one with the
+/// most vector instructions.
 fn inner(lines: &[&str], says_dot4: bool) -> Option<Inner> {
     let label = |name: &str| lines.iter().position(|line| line.strip_suffix(':') == Some(name));
     let back = |(end, line): (usize, &&str)| {
@@ -156,7 +158,7 @@ fn inner(lines: &[&str], says_dot4: bool) -> Option<Inner> {
 mod tests {
     use super::*;
 
-    /// Two loops, the second within a third that multiplies less.
+    /// Two loops. The second one is inside a third loop, which multiplies less.
     const CODE: &str = "BB0:\n\ts_mov_b32 s0, 0 ; be800380\nBB1:\n\tv_add_u32_e32 v0, v1, v2\n\ts_cbranch_scc0 BB1\n\
                         BB2:\n\tv_mov_b32_e32 v3, 0\nBB3:\n\tbuffer_load_dwordx4 v[0:3], v4, s[0:3], 0 offen\n\
                         \tv_and_b32_e32 v1, 3, v0\n\tv_dot4_i32_i8 v5, v1, v2, v5\n\ts_branch BB3\nBB4:\n\ts_branch BB2\n";

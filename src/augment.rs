@@ -1,13 +1,13 @@
-//! How training images are varied: the ranges of a random affine map, in fixed point, and one choice from
-//! them. Knows no image, no generator and no GPU.
+//! Variation of training images: the ranges of a random affine map in fixed point, and the choice of one map. This
+//! module knows no image, no random generator and no GPU.
 //!
-//! All of it is integer arithmetic, so that the shader and its twin agree in every bit: a float product
-//! followed by a sum may be fused on one GPU and not on the next.
+//! All arithmetic is on integers, so shader and twin agree in every bit. A float product followed by a sum may be
+//! fused on one GPU and not on another.
 
-/// Ranges of a random affine map, each symmetric around the identity; in units of 1 / 4096.
+/// The ranges of a random affine map, in units of 1 / 4096. Each range is symmetric around the identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Distortion {
-    /// Largest angle, radians; at most 0.25.
+    /// Largest angle in radians, at most 0.25.
     pub rotation: i32,
     /// Largest deviation of the scale from 1.
     pub scale: i32,
@@ -23,22 +23,22 @@ pub struct Distortion {
 pub const ONE: i32 = 1 << 12;
 
 impl Distortion {
-    /// Each of the nine displacements by at most one whole pixel, equally often.
+    /// One of the nine displacements by at most one whole pixel. All are equally likely.
     pub const SHIFT: Distortion = Distortion { rotation: 0, scale: 0, shear: 0, shift: 1, grain: ONE };
 
-    /// Up to 10 degrees, 10 %, a shear of 0.1 and a displacement of one pixel.
+    /// Up to 10 degrees, 10 % of scale, a shear of 0.1 and a displacement of one pixel.
     pub const AFFINE: Distortion = Distortion { rotation: 715, scale: 410, shear: 410, shift: ONE, grain: 1 };
 
-    /// The map that four random words choose.
+    /// The map for four random words.
     pub fn choose(&self, words: [u32; 4]) -> Affine {
-        // Sixteen bits, times the number of values, without its lower sixteen bits.
+        // Sixteen random bits, multiplied by the number of values. The upper bits of the product are the result.
         let uniform = |bits: u32, most: i32| (((bits & 0xffff) * (2 * most + 1) as u32) >> 16) as i32 - most;
         let angle = uniform(words[0], self.rotation);
         let scale = ONE + uniform(words[0] >> 16, self.scale);
         let shear = uniform(words[1], self.shear);
         let x = self.grain * uniform(words[2], self.shift);
         let y = self.grain * uniform(words[2] >> 16, self.shift);
-        // cos = 1 - angle^2 / 2 and sin = angle - angle^3 / 6; what follows in the series is below 1.7e-4.
+        // cos = 1 - angle^2 / 2 and sin = angle - angle^3 / 6. The rest of the series is below 1.7e-4.
         let square = (angle * angle) >> 12;
         let cos = ONE - (square >> 1);
         let sin = angle - ((((angle * square) >> 12) * 683) >> 12);
@@ -54,9 +54,9 @@ impl Distortion {
 }
 
 /// `source = [xx xy; yx yy] (destination - centre) + centre + [x y]`: rotation times shear times scale, and a
-/// displacement in pixels; in units of 1 / 4096.
+/// displacement in pixels. All are in units of 1 / 4096.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)] // the equation above
+#[allow(missing_docs)] // the fields are those of the equation above
 pub struct Affine {
     pub xx: i32,
     pub xy: i32,
@@ -103,7 +103,8 @@ mod tests {
     #[test]
     fn ranges_are_filled_evenly_and_not_exceeded() {
         let by = Distortion::AFFINE;
-        // A uniform variable within +-r has deviation r / sqrt(3); five standard errors of 10,000.
+        // A uniform variable within +-r has the standard deviation r / sqrt(3). The limit is five standard errors of
+        // 10,000 draws.
         let centred = |mean: f64, most: i32| mean.abs() < 5.0 * f64::from(most) / 3f64.sqrt() / 100.0;
         for of in [|a: Affine| a.x, |a: Affine| a.y] {
             let (low, mean, high) = extent(by, of);

@@ -1,17 +1,17 @@
-//! What a file is, by its content and not by its name: one table of how files begin, for networks, pictures and data
-//! sets. A refusal says what was given and what helps. Knows nothing of what the files mean.
+//! Recognises a file by its content, not by its name. One table has the first bytes of networks, pictures and data
+//! sets. A refusal names the actual format and gives advice. This module does not know the meaning of the files.
 
 use std::fmt::Write;
 
-/// The formats that are read here.
+/// The GGUF format.
 pub const GGUF: &str = "GGUF";
 /// NumPy's file of one array.
 pub const NPY: &str = "an array of NumPy (.npy)";
-/// What a `.npz` is, too.
+/// A zip archive. A `.npz` is also one.
 pub const ZIP: &str = "a zip archive";
-/// Safetensors begin with the length of their header in JSON.
+/// Safetensors. They begin with the length of their JSON header.
 pub const SAFETENSORS: &str = "a safetensors file";
-/// Bytes packed by gzip.
+/// Bytes that were packed by gzip.
 pub const GZIP: &str = "gzip";
 /// Images or labels of a data set.
 pub const IDX: &str = "an IDX file of a data set";
@@ -31,7 +31,7 @@ const ARRAYS: &str = "save its arrays by numpy.savez or as safetensors";
 const POINTER: &str = "a pointer of Git LFS, not the file itself";
 const PDF: &str = "a PDF";
 
-/// Where a magic stands, the magic, what the file is, and what helps whoever expected another.
+/// The offset of a magic number, the number, the kind of file, and advice for a reader that expected another kind.
 const MAGICS: &[(usize, &[u8], &str, &str)] = &[
     (0, b"version https://git-lfs", POINTER, "`git lfs pull` fetches the file"),
     (0, b"GGUF", GGUF, ""),
@@ -86,28 +86,28 @@ const MAGICS: &[(usize, &[u8], &str, &str)] = &[
     (0, b"MZ", "a program", AGAIN),
 ];
 
-/// What a zip archive with a file of this name is.
+/// The kinds of zip archives that contain a file with this name.
 const ARCHIVES: [(&[u8], &str, &str); 3] = [
     (b"data.pkl", "a PyTorch file (a zip archive with a pickle)", STATE),
     (b"model.weights.h5", "a Keras file", ARRAYS),
     (b"[Content_Types].xml", "an office document", AGAIN),
 ];
 
-/// What bytes are; none where nothing here knows them.
+/// The kind of a file with these bytes. It is `None` if it is unknown.
 pub fn kind(bytes: &[u8]) -> Option<&'static str> {
     known(bytes).map(|(kind, _)| kind)
 }
 
-/// What bytes are, and what helps whoever expected something else.
+/// The kind of a file with these bytes, and advice for a reader that expected another kind.
 fn known(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
-    // The length of a JSON header may begin like anything.
+    // The first bytes are the length of a JSON header. They can have any value.
     if bytes.get(8..10) == Some(b"{\"") && !bytes.starts_with(b"PK") {
         return Some((SAFETENSORS, ""));
     }
     let begins =
         |(at, magic, ..): &&(usize, &[u8], _, _)| bytes.get(*at..).is_some_and(|b| b.starts_with(magic));
     if let Some(&(_, _, kind, advice)) = MAGICS.iter().find(begins) {
-        // The names in an archive stand at its beginning and at its end.
+        // The names of an archive's files are at its beginning and at its end.
         let ends = [&bytes[..bytes.len().min(SEEN)], &bytes[bytes.len().saturating_sub(SEEN)..]];
         let holds = |name: &[u8]| ends.iter().any(|end| end.windows(name.len()).any(|text| text == name));
         let archive = ARCHIVES.iter().filter(|_| kind == ZIP).find(|(name, ..)| holds(name));
@@ -121,7 +121,7 @@ fn known(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
     }
     let text = text(bytes)?.trim_start().to_ascii_lowercase();
     match text.as_bytes().first()? {
-        // A few bytes may be anything.
+        // Fewer than four bytes do not show a format.
         _ if bytes.len() < 4 => None,
         b'<' if text.contains("html") => Some(("a web page (HTML)", AGAIN)),
         b'<' => Some(("XML", AGAIN)),
@@ -130,20 +130,20 @@ fn known(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
     }
 }
 
-/// Whether bytes are text.
+/// Whether the bytes are text.
 pub fn is_text(bytes: &[u8]) -> bool {
     text(bytes).is_some_and(|text| !text.is_empty())
 }
 
-/// Bytes that are looked at.
+/// The number of bytes to examine.
 const SEEN: usize = 4096;
 
-/// The beginning of a file of text.
+/// The beginning of a text file.
 fn text(bytes: &[u8]) -> Option<&str> {
     let seen = &bytes[..bytes.len().min(SEEN)];
     let text = match std::str::from_utf8(seen) {
         Ok(text) => text,
-        // A letter may be cut where looking ends.
+        // A character may be cut at the end of the examined bytes.
         Err(error) if error.error_len().is_none() && bytes.len() > SEEN => {
             std::str::from_utf8(&seen[..error.valid_up_to()]).ok()?
         }
@@ -152,7 +152,7 @@ fn text(bytes: &[u8]) -> Option<&str> {
     text.chars().all(|c| !c.is_control() || c.is_ascii_whitespace()).then_some(text)
 }
 
-/// A clause that says what bytes are and what was expected; none where nothing here knows them.
+/// A text with the actual kind of a file and the expected one. It is `None` if the kind is unknown.
 pub fn refusal(bytes: &[u8], expected: &str) -> Option<String> {
     const SHOWN: usize = 60;
     let (kind, advice) = known(bytes)?;
@@ -246,7 +246,7 @@ mod tests {
         assert_eq!(kind(b""), None);
         assert_eq!(kind(&[0; 600]), None);
         assert_eq!(kind(b"\xee\x01\x02"), None);
-        // A letter of two bytes at the end of what is looked at.
+        // A character of two bytes is at the end of the examined bytes.
         assert_eq!(kind(&"ä".repeat(4000).into_bytes()[1..]), None);
         assert_eq!(kind(["a", &"ä".repeat(4000)].concat().as_bytes()), Some("text"));
     }

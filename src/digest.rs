@@ -1,12 +1,14 @@
-//! One line for every integer of a forward pass: the sha256 of all int8 codes and all i32 accumulators,
-//! on the device or on the twin, and where two runs first differ. From the same stored trits and gains it is the
-//! same everywhere.
+//! One line for every integer of a forward pass: the SHA-256 of all int8 codes and all i32 accumulators, on the
+//! device or on the twin. This module also finds the first difference between two runs. Equal trits and gains give an
+//! equal digest on every device.
 //!
-//! What is hashed, in three bullets:
-//! - item by item, an image say, so that the size of a batch leaves no mark; of an item product by product, in the
-//!   network's order;
-//! - of a product its codes in, `[cols]` bytes, then its accumulators out, `[rows]`, each i32 little endian;
-//! - nothing else: no padding, no sizes. Beta and epsilon move floats alone, so they leave no mark either.
+//! The hashed bytes:
+//! - the items, such as images, one after another, so the size of a batch does not matter. Each item has its products
+//!   in the network's order;
+//! - each product has its input codes, `[cols]` bytes, and then its accumulators, `[rows]`, each as i32
+//!   little-endian;
+//! - nothing else: no padding and no sizes. Beta and epsilon affect floats only, so they do not affect the digest
+//!   either.
 
 use std::collections::BTreeMap;
 
@@ -22,21 +24,21 @@ use crate::ternary::{LEAST, Packed, RMSNORM_EPS, TRITS, words};
 /// The integers of one product for a batch.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Integers {
-    /// int8 codes in, `[batch, cols]`.
+    /// The int8 input codes, `[batch, cols]`.
     pub codes: Vec<i8>,
-    /// Accumulators out, `[batch, rows]`.
+    /// The accumulators, `[batch, rows]`.
     pub acc: Vec<i32>,
 }
 
-/// A digest that grows batch by batch.
+/// A digest under construction, batch by batch.
 #[derive(Clone, Debug, Default)]
 pub struct Digest(Sha256);
 
 impl Digest {
-    /// Takes in the next `batch` items, from the integers of all products.
+    /// Adds the next `batch` items, given by the integers of all products.
     ///
     /// # Panics
-    /// If a length is no multiple of `batch`.
+    /// If a length is not a multiple of `batch`.
     pub fn feed(&mut self, batch: usize, products: &[Integers]) {
         for Integers { codes, acc } in products {
             let whole = codes.len().is_multiple_of(batch) && acc.len().is_multiple_of(batch);
@@ -52,24 +54,24 @@ impl Digest {
         }
     }
 
-    /// The digest of all that was taken in: 64 digits.
+    /// The digest of all items so far: 64 hexadecimal digits.
     pub fn hex(self) -> String {
         crate::store::hex(&self.0.finalize())
     }
 }
 
-/// The digest of a network on the device over whole items, from its trits as they are.
+/// The digest of a network on the device over whole items. It uses the current trits.
 ///
 /// # Errors
 /// If the adapter cannot bind a tensor or the device failed.
 ///
 /// # Panics
-/// If the inputs are no whole items of the network.
+/// If the inputs are not whole items of the network.
 pub fn network<T: Copy + Into<i32>>(gpu: &Gpu, network: &dyn Network, inputs: &[T]) -> Result<String, Error> {
     network_in_batches(gpu, network, inputs, BATCH)
 }
 
-/// [`network`] with this many items at a time, which changes nothing but the memory that it takes.
+/// [`network`] with this many items per batch. The number changes the memory, not the digest.
 ///
 /// # Errors
 /// As [`network`].
@@ -87,7 +89,7 @@ pub fn network_in_batches<T: Copy + Into<i32>>(
     Ok(digest.hex())
 }
 
-/// The integers of every product on the device, for all items at once: to be compared with [`twin_integers`].
+/// The integers of every product on the device, for all items at once. Compare them with [`twin_integers`].
 ///
 /// # Errors
 /// As [`network`].
@@ -289,10 +291,10 @@ pub fn twin_network(shape: &TransformerShape, model: &Model) -> transformer::Net
     transformer::Network::new(&config, &floats, &trits)
 }
 
-/// The digest of an MLP over images, on the CPU twin, plain and slow.
+/// The digest of an MLP over images, computed by the CPU twin, which is slow.
 ///
 /// # Panics
-/// If shapes do not chain.
+/// If the shapes do not chain.
 pub fn twin(packed: &[Packed], gains: &[Vec<f32>], images: &[u8]) -> String {
     let mut digest = Digest::default();
     digest.feed(images.len() / packed[0].cols, &twin_integers(packed, gains, images));
@@ -302,7 +304,7 @@ pub fn twin(packed: &[Packed], gains: &[Vec<f32>], images: &[u8]) -> String {
 /// The integers of every layer of an MLP on the twin, for all images at once.
 ///
 /// # Panics
-/// If shapes do not chain.
+/// If the shapes do not chain.
 pub fn twin_integers(packed: &[Packed], gains: &[Vec<f32>], images: &[u8]) -> Vec<Integers> {
     let layers = reference::mlp(packed, gains, RMSNORM_EPS as f32, images);
     layers.into_iter().map(|layer| Integers { codes: layer.codes.q, acc: layer.acc }).collect()
@@ -316,10 +318,11 @@ fn append(all: &mut Vec<Integers>, layers: Vec<Integers>) {
     }
 }
 
-/// Where the integers of two runs over `images` images first differ, layer by layer, codes before sums.
+/// The first difference between the integers of two runs over `images` images. Layers are compared in order, and
+/// codes before accumulators.
 ///
 /// # Panics
-/// If the runs are of other shapes.
+/// If the runs have different shapes.
 pub fn first_difference(a: &[Integers], b: &[Integers], images: usize) -> Option<Difference> {
     let sizes = |run: &[Integers]| run.iter().map(|x| [x.codes.len(), x.acc.len()]).collect::<Vec<_>>();
     assert_eq!(sizes(a), sizes(b), "digest: two runs of one network expected");
@@ -345,8 +348,8 @@ pub fn first_difference(a: &[Integers], b: &[Integers], images: usize) -> Option
     a.iter().zip(b).enumerate().find_map(first)
 }
 
-/// Images that a network of this many pixels is verified on: [`IMAGES`] of them, the same for ever. The first is
-/// black, the second white, the others random.
+/// The images for the verification of a network with this many pixels. There are always the same [`IMAGES`] images: a
+/// black one, a white one, and random ones.
 pub fn fixed_images(pixels: usize) -> Vec<u8> {
     let random = |image: u32| {
         let sixteen =
@@ -357,10 +360,10 @@ pub fn fixed_images(pixels: usize) -> Vec<u8> {
     flat.chain((2..IMAGES as u32).flat_map(random)).collect()
 }
 
-/// Images in [`fixed_images`].
+/// Number of images in [`fixed_images`].
 pub const IMAGES: usize = 64;
 
-/// Runs batches on the device and hands on the integers of each.
+/// Runs batches on the device and passes on the integers of each batch.
 fn on_device<T: Copy + Into<i32>>(
     gpu: &Gpu,
     network: &dyn Network,

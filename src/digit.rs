@@ -1,16 +1,19 @@
-//! A picture of one digit, photo or drawing, as MNIST would have it. Bytes in, 28 x 28 pixels out; knows no network.
+//! Turns a picture of one digit, a photo or a drawing, into an image in the style of MNIST. Bytes go in and 28 x 28
+//! pixels come out. This module knows no network.
 //!
-//! What is done, in four bullets:
-//! - grey, transparency laid over black or white, whichever the drawing is farther from, turned as a camera says, cut
-//!   to what a frame of one colour holds, and averaged over squares of pixels until it is less than twice 224 on its
-//!   longer side;
-//! - the background is the plane that most of the border lies on, for light falls unevenly; the ink is what differs from
-//!   it by more than nine tenths of the border do, on the side on which more does: dark on light is inverted;
-//! - the box around the ink is scaled to 20 pixels on its longer side, each pixel the mean of the area it covers;
-//! - the ink's centre of mass is moved to the middle of 28 x 28, by whole pixels.
+//! The steps:
+//! - the picture becomes grey. Transparent parts get a black or a white background, whichever differs more from the
+//!   drawing. The picture is turned by the camera's orientation. A frame of one colour is cut off. Squares of pixels
+//!   are averaged until the longer side is less than twice 224;
+//! - the background is a plane of grey, because light is uneven. It fits most of the border. Ink is a pixel whose
+//!   distance from the plane exceeds that of nine tenths of the border. Ink is either lighter or darker than the
+//!   background: the side with the larger distances. Dark ink on a light background is inverted;
+//! - the bounding box of the ink is scaled to 20 pixels on its longer side. Each new pixel is the mean of the area
+//!   that it covers;
+//! - the ink's centre of mass is moved to the centre of 28 x 28 pixels, by whole pixels.
 //!
-//! (The last two as MNIST was made: Y. LeCun and others, Gradient-based learning applied to document recognition,
-//! 1998.)
+//! (The last two steps are those of MNIST: Y. LeCun and others, Gradient-based learning applied to document
+//! recognition, 1998.)
 
 use std::cell::Cell;
 use std::error::Error;
@@ -21,56 +24,56 @@ use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Li
 
 use crate::content;
 
-/// Pixels on a side of what comes out.
+/// Pixels on each side of the result.
 pub const SIDE: usize = 28;
 
-/// Pixels on the longer side of the digit in it.
+/// Pixels on the longer side of the digit.
 const BOX: usize = 20;
 
-/// Pixels of a picture at most: cameras make up to 50 million.
+/// The largest number of pixels of a picture. Cameras have up to 50 million.
 const MOST_PIXELS: u64 = 1 << 26;
 
-/// Pixels that a file of any size may have, and for each of its bytes so many more. Deflate comes to 1,032 pixels of 8
-/// bits for a byte; a sheet of one bit a pixel that is nearly all white may have to be cut.
+/// A file may have `ALWAYS` pixels, and `PIXELS_PER_BYTE` more for each of its bytes. Deflate reaches 1,032 pixels of
+/// 8 bits per byte. A nearly white picture with one bit per pixel may exceed the limit and must be cropped.
 const ALWAYS: u64 = 1 << 20;
 const PIXELS_PER_BYTE: u64 = 1 << 10;
 
-/// Bytes that one pixel takes on its way at most: 8 as decoded, as many for decoders and for what is made of it.
+/// The largest number of bytes per pixel during processing: 8 after decoding, and 8 for the decoder and the results.
 const BYTES_PER_PIXEL: u64 = 16;
 
-/// Pixels that a file of so many bytes may have.
+/// The largest number of pixels for a file with this many bytes.
 fn most_pixels(bytes: usize) -> u64 {
     MOST_PIXELS.min(ALWAYS + PIXELS_PER_BYTE * bytes as u64)
 }
 
-/// Bytes of memory that [`decode`] and [`prepare`] take at most for a file of so many, beside the file: 16 KiB for
-/// each of its bytes and 16 MiB, and never more than 1 GiB.
+/// The largest number of bytes of memory that [`decode`] and [`prepare`] use for a file with this many bytes, without
+/// the file: 16 MiB, and 16 KiB for each byte of the file, but never more than 1 GiB.
 pub fn most_memory(bytes: usize) -> usize {
     (BYTES_PER_PIXEL * most_pixels(bytes)) as usize
 }
 
-/// A picture is looked at in about so many pixels on its longer side.
+/// A picture is reduced to about this many pixels on its longer side.
 const ENOUGH: usize = 224;
 
-/// Ink fainter than this share of the darkest does not count for the box.
+/// Ink below this share of the strongest ink does not count for the bounding box.
 const FAINT: f32 = 0.1;
 
-/// A picture in grey, 0 black to 255.
+/// A grey picture, from 0 (black) to 255 (white).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Grey {
-    /// Pixels in a row.
+    /// Number of pixels in a row.
     pub width: usize,
-    /// Rows.
+    /// Number of rows.
     pub height: usize,
-    /// `[height, width]`.
+    /// The pixels, `[height, width]`.
     pub pixels: Vec<f32>,
 }
 
 /// Decodes a PNG, JPEG or BMP.
 ///
 /// # Errors
-/// A clause that says what is wrong with the file. A size that takes more than [`most_memory`] is refused before any
-/// is taken for it.
+/// A text with the fault of the file. If the size would need more than [`most_memory`], the file is refused before
+/// any memory is allocated.
 pub fn decode(bytes: &[u8]) -> Result<Grey, String> {
     let (name, format) = match content::kind(bytes) {
         Some(content::PNG) => ("PNG", ImageFormat::Png),
@@ -120,26 +123,26 @@ pub fn decode(bytes: &[u8]) -> Result<Grey, String> {
     }
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let picture = DynamicImage::from_decoder(decoder).map_err(broken)?;
-    // Turned when it is small: that takes a copy.
+    // Turning makes a copy, so it happens after the conversion to grey, which takes less memory.
     let mut picture = DynamicImage::from(picture.into_luma_alpha8());
     picture.apply_orientation(orientation);
     let pairs = picture.into_luma_alpha8();
     let (width, height) = (pairs.width() as usize, pairs.height() as usize);
-    // Programs leave the fourth byte of a BMP's pixels at 0, and viewers do not look at it then.
+    // Some programs leave the fourth byte of a BMP's pixels at 0. Viewers then ignore it.
     let unused = format == ImageFormat::Bmp && pairs.pixels().all(|pixel| pixel.0[1] == 0);
     let cover = |alpha: u8| if unused { 1.0 } else { f32::from(alpha) / 255.0 };
     let opaque = |[grey, alpha]: [u8; 2]| f32::from(grey) * cover(alpha);
     let (ink, covered) = pairs.pixels().fold((0.0f64, 0.0f64), |(ink, covered), pixel| {
         (ink + f64::from(opaque(pixel.0)), covered + f64::from(cover(pixel.0[1])))
     });
-    // A light drawing on nothing is laid over black.
+    // A light drawing with transparency gets a black background.
     let paper = if ink > 127.5 * covered { 0.0 } else { 255.0 };
     let over = |pair: [u8; 2]| opaque(pair) + paper * (1.0 - cover(pair[1]));
     let pixels = pairs.pixels().map(|pixel| over(pixel.0)).collect();
     Ok(Grey { width, height, pixels })
 }
 
-/// Bytes that tell how far they were read.
+/// A reader of bytes that notes the furthest position read.
 struct Placed<'a> {
     bytes: Cursor<&'a [u8]>,
     place: &'a Cell<u64>,
@@ -177,13 +180,14 @@ impl Seek for Placed<'_> {
     }
 }
 
-/// Whether a JPEG goes on to its end: the decoder would fill what is missing of a cut one with grey. (ITU-T T.81,
-/// annex B.)
+/// Checks that a JPEG is complete. The decoder would fill the missing part of a truncated file with grey. (ITU-T
+/// T.81, annex B.)
 fn whole_jpeg(bytes: &[u8]) -> Result<(), String> {
     let mut at = 2;
     while let Some(rest) = bytes.get(at..).filter(|rest| rest.len() >= 2) {
         at += match rest {
-            // The end; or a byte of the scan, a zero stuffed into it, a restart; or a segment with its length.
+            // The end marker; or bytes of the scan: plain ones, a stuffed zero, or a restart marker; or a segment
+            // with its length.
             [0xff, 0xd9, ..] => return Ok(()),
             [0xff, 0x00 | 0x01 | 0xd0..=0xd8, ..] => 2,
             [0xff, 0xff, ..] => 1,
@@ -198,12 +202,12 @@ fn whole_jpeg(bytes: &[u8]) -> Result<(), String> {
     ))
 }
 
-/// The digit in a picture, light on black, `[28, 28]`.
+/// The digit in a picture as `[28, 28]`, light on black.
 ///
 /// # Errors
-/// If all of the picture is background.
+/// If the whole picture is background.
 pub fn prepare(picture: &Grey) -> Result<Vec<u8>, String> {
-    // What looks like a frame may be all that there is: a rectangle is a 0.
+    // A rectangle that looks like a frame may be the digit itself: a 0.
     match unframed(picture).map(|inside| placed(&inside)) {
         Some(Ok(digit)) => Ok(digit),
         _ => placed(picture),
@@ -248,19 +252,20 @@ fn placed(picture: &Grey) -> Result<Vec<u8>, String> {
     Ok(out)
 }
 
-/// What lies inside a frame, the outline of a canvas for instance; none where there is no frame. It is so many rings of
-/// one grey all around, after which comes another grey all around. A digit, cut closely, touches less of a ring.
+/// The inside of a frame, such as the outline of a canvas. It is `None` without a frame. A frame consists of rings of
+/// one grey on all sides, followed by another grey on all sides. A digit that touches the border covers a smaller
+/// part of each ring.
 fn unframed(picture: &Grey) -> Option<Grey> {
-    /// Greys that are one grey, and the share of a ring that must have it.
+    /// The largest difference of greys that count as equal, and the share of a ring that must be equal.
     const NEAR: f32 = 24.0;
     const MOST: f32 = 0.9;
-    /// Rings that a frame has at most, and pixels of a ring that are looked at.
+    /// The largest number of rings of a frame, and the number of pixels of a ring that are examined.
     const RINGS: usize = 64;
     const SEEN: usize = 4096;
-    /// Rings over which a frame ends; light that fades takes more.
+    /// The number of rings over which a frame ends. Fading light needs more rings.
     const SHARP: usize = 3;
     let Grey { width, height, pixels } = picture;
-    // The grey of the ring that is so far inside.
+    // The grey of the ring at this distance from the border.
     let ring = |inside: usize| {
         let [right, bottom] = [width, height].map(|side| side - 1 - inside);
         let across = (inside..=right).flat_map(|x| [[x, inside], [x, bottom]]);
@@ -281,19 +286,19 @@ fn unframed(picture: &Grey) -> Option<Grey> {
     let far = |grey: &f32| (grey - outer).abs() > NEAR;
     let first = (1..=most).find(|&inside| rings[inside].as_ref().is_some_and(far))?;
     rings[first.saturating_sub(SHARP)].filter(|grey| (grey - outer).abs() <= NEAR / 2.0)?;
-    // Where two rings are alike again: one between two greys is a mixture.
+    // The first ring that is like the previous one. A ring between two greys is a mixture.
     let alike = |&inside: &usize| Some((rings[inside]? - rings[inside - 1]?).abs() <= NEAR);
     let cut =
         (first + 1..=most).find(|inside| alike(inside) == Some(true)).map_or(first, |inside| inside - 1);
     let (wide, high) = (width - 2 * cut, height - 2 * cut);
     let row = |y: usize| pixels[(y + cut) * width + cut..][..wide].iter().copied();
     let inside = Grey { width: wide, height: high, pixels: (0..high).flat_map(row).collect() };
-    // A frame may have a margin around it.
+    // The frame may have a margin around it.
     Some(unframed(&inside).unwrap_or(inside))
 }
 
-/// The means of squares of pixels, or of what a line of pixels has of them; what is left over at the right and at the
-/// bottom is cut.
+/// The means of squares of pixels. If the picture is narrower than a square, the means are over lines. Remaining
+/// pixels at the right and at the bottom are dropped.
 fn shrunk(picture: &Grey) -> Grey {
     let by = (picture.width.max(picture.height) / ENOUGH).max(1);
     let [across, down] = [picture.width, picture.height].map(|side| by.min(side));
@@ -301,14 +306,14 @@ fn shrunk(picture: &Grey) -> Grey {
     let mean = |i: usize| {
         let corner = i / width * down * picture.width + i % width * across;
         let line = |row: usize| picture.pixels[corner + row * picture.width..][..across].iter();
-        // Too many for a sum in f32.
+        // A sum over so many pixels is not exact enough in f32.
         let sum: f64 = (0..down).flat_map(line).map(|&pixel| f64::from(pixel)).sum();
         (sum / (across * down) as f64) as f32
     };
     Grey { width, height, pixels: (0..width * height).map(mean).collect() }
 }
 
-/// How far each pixel is from the background, 0 to 1.
+/// The ink of each pixel, from 0 to 1, by its distance from the background.
 fn ink(picture: &Grey) -> Result<Vec<f32>, String> {
     let Grey { width, height, pixels } = picture;
     let place = |i: usize| {
@@ -327,7 +332,7 @@ fn ink(picture: &Grey) -> Result<Vec<f32>, String> {
     };
     for _ in 0..20 {
         let spread = quantile(border.iter().map(|&i| far(level, slope, i).abs()), 0.5);
-        // A digit may touch the border: what is far from the plane has no say in it.
+        // A digit may touch the border. Pixels far from the plane do not influence it.
         let near = |&i: &usize| far(level, slope, i).abs() <= 1.0 + 3.0 * spread;
         let kept: Vec<(f32, [f32; 2])> =
             border.iter().copied().filter(near).map(|i| (far(level, slope, i), place(i))).collect();
@@ -341,7 +346,7 @@ fn ink(picture: &Grey) -> Result<Vec<f32>, String> {
     let far: Vec<f32> = (0..pixels.len()).map(|i| far(level, slope, i)).collect();
     let [above, below] = [1.0, -1.0].map(|sign| far.iter().map(|far| sign * far).fold(0.0, f32::max));
     let (sign, peak) = if below > above { (-1.0, below) } else { (1.0, above) };
-    // At most a third of the ink is taken for noise, for the digit may touch the border here too.
+    // At most a third of the ink counts as noise, because a digit may touch the border here too.
     let floor = quantile(border.iter().map(|&i| far[i].abs()), 0.9).min(peak / 3.0);
     if peak - floor < 1.0 {
         return Err(format!(
@@ -358,17 +363,17 @@ fn quantile(values: impl Iterator<Item = f32>, share: f32) -> f32 {
     values[((values.len() - 1) as f32 * share) as usize]
 }
 
-/// From the first to the last place that is inked; one is.
+/// The range from the first to the last position with ink. At least one position must have ink.
 fn ends(side: usize, inked: impl Fn(usize) -> bool) -> std::ops::Range<usize> {
     let first = (0..side).find(|&at| inked(at)).unwrap_or(0);
     let last = (0..side).rev().find(|&at| inked(at)).unwrap_or(side - 1);
     first..last + 1
 }
 
-/// The pixels under one pixel of the result, each with its share.
+/// The source pixels under one pixel of the result, each with its share.
 type Span = Vec<(usize, f32)>;
 
-/// What each of `into` pixels covers of `side` pixels that begin at `start`.
+/// The spans of `into` result pixels, over `side` source pixels from `start` on.
 fn spans(start: usize, side: usize, into: usize) -> Vec<Span> {
     let each = side as f32 / into as f32;
     let span = |i: usize| {
@@ -390,7 +395,7 @@ mod tests {
 
     #[test]
     fn a_bar_is_scaled_to_twenty_pixels_and_centred() {
-        // 50 x 200 black pixels in a corner of a grey-white sheet: 5 x 20 pixels in the middle.
+        // 50 x 200 black pixels in a corner of a light grey sheet give 5 x 20 pixels in the middle.
         let sheet =
             picture(
                 500,
@@ -400,7 +405,7 @@ mod tests {
         let digit = prepare(&sheet).expect("a bar");
         for (i, &value) in digit.iter().enumerate() {
             let (x, y) = (i % SIDE, i / SIDE);
-            // 5 pixels about the middle, by whole pixels: 12 to 16.
+            // 5 pixels around the middle, by whole pixels, are pixels 12 to 16.
             let inside = (12..17).contains(&x) && (4..24).contains(&y);
             assert_eq!(value, if inside { 255 } else { 0 }, "{x}, {y}");
         }
@@ -432,12 +437,12 @@ mod tests {
 
     #[test]
     fn light_may_fall_unevenly() {
-        // The paper's far corner is darker than half of the ink.
+        // The far corner of the paper is darker than half of the ink.
         let shade = |x: usize, y: usize| 1.0 - x as f32 / 1600.0 - y as f32 / 1200.0;
         let bar = |x: usize, y: usize| (500..540).contains(&x) && (300..460).contains(&y);
         let photo = picture(800, 600, |x, y| shade(x, y) * if bar(x, y) { 60.0 } else { 220.0 });
         let digit = prepare(&photo).expect("a bar");
-        // One quarter as wide as high, and nothing of the shade.
+        // The result is a quarter as wide as high, without any of the shade.
         let rows: Vec<&[u8]> =
             digit.chunks(SIDE).filter(|row| row.iter().any(|&value| value > 150)).collect();
         assert!((19..=20).contains(&rows.len()), "{}", rows.len());
@@ -458,7 +463,7 @@ mod tests {
             |x: usize, y: usize| if (40..60).contains(&x) && (30..70).contains(&y) { 20.0 } else { 240.0 };
         let plain = prepare(&picture(100, 100, bar)).expect("a bar");
         let outer = |x: usize, y: usize| x.min(y).min(99 - x).min(99 - y);
-        // Thin, thick, grey, light on a dark page, with a margin outside, and one that is drawn softly.
+        // Frames: thin, thick, grey, light on a dark page, with a margin outside, and with a soft edge.
         let frames: [&dyn Fn(usize) -> Option<f32>; 6] = [
             &|at| (at < 1).then_some(0.0),
             &|at| (at < 10).then_some(60.0),
@@ -474,14 +479,14 @@ mod tests {
             let far = plain.iter().zip(&digit).map(|(a, b)| a.abs_diff(*b)).max();
             assert!(far < Some(16), "frame {i}: {far:?}");
         }
-        // A rectangle alone is a 0, though it is drawn like a frame.
+        // A rectangle alone is a 0, even though it looks like a frame.
         let zero = picture(40, 60, |x, y| {
             let at = x.min(y).min(39 - x).min(59 - y);
             if (2..4).contains(&at) { 0.0 } else { 255.0 }
         });
         let digit = prepare(&zero).expect("a rectangle");
         assert!(digit[14 * SIDE + 14] == 0 && digit.iter().any(|&value| value > 200));
-        // Light that fades to all sides is no frame, and neither is a digit that fills its picture.
+        // Light that fades to all sides is no frame. A digit that fills its picture is no frame either.
         let lamp = picture(200, 200, |x, y| 60.0 + x.min(y).min(199 - x).min(199 - y) as f32);
         assert_eq!(unframed(&lamp), None);
         let filled = picture(60, 100, |x, _| if (5..55).contains(&x) { 0.0 } else { 255.0 });

@@ -1,25 +1,59 @@
 //! # Sterna
 //!
-//! Ternary (BitNet b1.58) neural networks on any GPU: WGSL compute shaders, a Rust host on wgpu.
-//! One program trains, measures and runs networks whose weights are in {-1, 0, 1}.
+//! Ternary (BitNet b1.58) neural networks on any GPU: WGSL compute shaders with a Rust host on wgpu. Sterna trains,
+//! measures and runs networks whose weights are in {-1, 0, 1}.
+//!
+//! ## Where to begin
+//!
+//! A program quantises a matrix, uploads it, binds kernels to tensors, runs them and reads the result back:
+//!
+//! ```no_run
+//! use sterna::Packed;
+//! use sterna::gpu::{Choice, Dtype, Gpu};
+//! use sterna::kernels::{Int8Tensor, PackedTensor, matmul_ternary, quantize_activations};
+//!
+//! # fn main() -> Result<(), sterna::gpu::Error> {
+//! let (batch, rows, cols) = (1, 2, 3);
+//! let weights = Packed::quantize(&[0.3, -0.2, 0.0, 0.7, -0.9, 0.1], rows, cols);
+//!
+//! let gpu = Gpu::new(&Choice::default())?;
+//! let w = PackedTensor::upload(&gpu, "w", &weights)?;
+//! let x = gpu.upload("x", &[batch, cols], &[1.0f32, -2.0, 0.5])?;
+//! let q = Int8Tensor::zeros(&gpu, "q", batch, cols)?;
+//! let acc = gpu.zeros("acc", Dtype::I32, &[batch, rows])?;
+//!
+//! let ops = [quantize_activations(&gpu, &x, &q), matmul_ternary(&gpu, &q, &w, &acc)];
+//! gpu.run(&ops)?;
+//! let sums: Vec<i32> = gpu.download(&acc)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | aim | module |
+//! |---|---|
+//! | multiply with ternary matrices in a program of your own | [`gpu`], [`kernels`], [`model::Linear`] |
+//! | run a network from a file | [`model`], and `store` for the files |
+//! | train a network | [`train`], with a network from [`model`] |
+//! | find the fastest kernels of an adapter | [`measure::tuning`] |
+//! | read the mathematics | [`mod@reference`], and the headers in `shaders/` |
 //!
 //! ## Six nouns
 //!
-//! | noun | is |
+//! | noun | meaning |
 //! |---|---|
-//! | [`Packed`] | a ternary matrix on the CPU: words, rows, cols, scale. *The* format, defined once |
-//! | [`Gpu`] | adapter, device, queue and pipeline cache; from [`Gpu::new`] or the caller's own device |
-//! | [`Tensor`] | a buffer, its element type and its shape; contiguous, row-major |
-//! | [`Kernel`](gpu::Kernel) | a `const`: name, WGSL text, parameter fields. One per shader file |
-//! | [`Op`] | one bound dispatch with its [`Cost`](gpu::Cost). Bound once, dispatched many times |
-//! | [`Plan`](gpu::Plan) | lists of ops as plain data: written down, bound again elsewhere |
+//! | [`Packed`] | a ternary matrix on the CPU: words, rows, cols, scale. It alone defines the format |
+//! | [`Gpu`] | adapter, device, queue and pipeline cache, from [`Gpu::new`] or from the caller's own device |
+//! | [`Tensor`] | a buffer with an element type and a shape, contiguous and row-major |
+//! | [`Kernel`](gpu::Kernel) | a constant for one shader file: name, WGSL text, parameter fields |
+//! | [`Op`] | one bound dispatch with its [`Cost`](gpu::Cost). It is bound once and dispatched many times |
+//! | [`Plan`](gpu::Plan) | lists of ops as plain data, to be stored and to be bound again elsewhere |
 //!
-//! A training step, a test and a benchmark are all a list of [`Op`]s: [`Gpu::record`] encodes it,
-//! [`Gpu::run`] submits it, [`Gpu::time`] measures it, [`Gpu::download`] reads a result back.
+//! A training step, a test and a benchmark are lists of [`Op`]s. [`Gpu::record`] encodes a list, [`Gpu::run`] submits
+//! it, [`Gpu::time`] measures it, and [`Gpu::download`] reads a result back.
 //!
 //! ## Floors
 //!
-//! Imports point down only; a test holds them.
+//! A module imports only modules of lower floors. A test checks this.
 //!
 //! ```text
 //! 4  cli, main           one file per subcommand
@@ -36,39 +70,50 @@
 //!    rotary              angles of positions
 //!    text/*              texts as ids of a vocabulary
 //!    content             what a file is, by how it begins
+//!    reason              why the system did not read or write it
 //! ```
 //!
 //! ## Shape words
 //!
-//! `rows` outputs of a matrix, `cols` its inputs, `words = ceil(cols / 16)` packed words of a row,
-//! `batch` rows of activations. Everything is row-major. One *op* is one addition or one
-//! multiplication. A row of activations `x` is `[cols]`, a weight matrix `[rows, cols]`, and
-//! `y[batch, rows] <- x[batch, cols] W[rows, cols]^T`.
+//! `rows` is the number of outputs of a matrix, and `cols` the number of its inputs. `words = ceil(cols / 16)` is the
+//! number of packed words in a row. `batch` is the number of rows of activations. Everything is row-major. A row of
+//! activations `x` is `[cols]`, a weight matrix is `[rows, cols]`, and a product is
+//! `y[batch, rows] <- x[batch, cols] W[rows, cols]^T`. One *op* in a rate is one addition or one multiplication.
 //!
 //! ## Numbers
 //!
-//! Weights, per tensor: `beta = max(mean |W|, 1e-5)`, `T = clamp(round(W / beta), -1, 1)`.
-//! Activations, per row: `s = 127 / max(max |x|, 1e-5)`, `q = clamp(round(x s), -128, 127)`.
-//! Forward: `y = (sum_k T_k q_k) beta / s`, the sum in i32. Backward, straight through both
-//! quantisers: `dX = dY (beta T)`, `dW = dY^T (q / s)`, applied to the float shadow weights by AdamW.
+//! - Weights, for each tensor: `beta = max(mean |W|, 1e-5)`, `T = clamp(round(W / beta), -1, 1)`.
+//! - Activations, for each row: `s = 127 / max(max |x|, 1e-5)`, `q = clamp(round(x s), -128, 127)`.
+//! - Forward: `y = (sum_k T_k q_k) beta / s`, with the sum in i32.
+//! - Backward, straight through both quantisers: `dX = dY (beta T)`, `dW = dY^T (q / s)`. The optimizer applies `dW` to
+//!   the float shadow weights `W`.
+//!
 //! (BitNet b1.58, arXiv 2402.17764; BitNet, arXiv 2310.11453.)
 //!
-//! The integer path is exact on every device: `T` comes from the comparison `|W| > beta / 2`, `beta`
-//! from a tree sum of fixed shape, `s` from an integer division of mantissas, and `q` from
-//! `gain * x` with `x` an *integer* (a pixel, or the ReLU of the accumulators of the layer before).
-//! The positive factors of a row (1/255, beta, 1 / s, RMSNorm's) cannot change `q`; they travel
-//! beside the integers as one float per row ([`kernels::Factors`]) and meet the values only
-//! where a float is needed: logits and gradients.
+//! The integers are exact on every device. `T` results from the comparison `|W| > beta / 2`, `beta` from a tree sum of
+//! fixed shape, and `s` from an integer division of mantissas. `q` results from `gain * x`, where `x` is an integer: a
+//! pixel, or the ReLU of an accumulator of the previous layer. The positive factors of a row (1/255, beta, 1 / s, and
+//! that of RMSNorm) cannot change `q`. They are stored beside the integers as one float per row ([`kernels::Factors`]).
+//! They multiply the values only where a float is needed: in logits and gradients.
 //!
 //! ## One operation, one twin
 //!
-//! A shader `x.wgsl`, [`kernels`]`::x` and [`mod@reference`]`::x` carry one name, and one test body runs
-//! them against each other. Shaders bind `Params` at 0, then inputs in the order of the equation,
-//! then outputs; the WGSL alone declares the layout. Variants compute the same and share twin and test. A product
-//! is put together from an operation (what is bound), a skeleton (how lanes and tiles walk) and an operand (what a weight
-//! is). Its suffix names the skeleton: `_subgroup` adds up in subgroups of any size, `_large` has larger tiles, `_small` is
-//! for a batch of a few rows, and for software rasterisers lanes of `_broadcast` load for each other and those of `_wide`
-//! do not. `_nodot` is for GPUs without integer dot products.
+//! A shader `x.wgsl`, the host function [`kernels`]`::x` and the twin [`mod@reference`]`::x` have the same name. One
+//! test compares them. A shader binds `Params` at 0, then its inputs in the order of the equation, then its outputs.
+//! Only the WGSL declares the layout. All variants of an operation compute the same result and share twin and test.
+//!
+//! The shader of a product consists of an operation (the bindings), a skeleton (the walk of lanes and tiles) and an
+//! operand (the form of a weight). The suffix of its name is the skeleton:
+//!
+//! | suffix | skeleton |
+//! |---|---|
+//! | none | the portable base |
+//! | `_subgroup` | adds up in subgroups of any size |
+//! | `_large` | larger tiles |
+//! | `_small` | a batch of a few rows |
+//! | `_nodot` | GPUs without integer dot products |
+//! | `_broadcast` | software rasterisers: the lanes load for each other |
+//! | `_wide` | software rasterisers: one lane computes several rows |
 
 #![warn(missing_docs)]
 #![deny(unsafe_code)]
@@ -94,6 +139,7 @@ pub mod mnist;
 pub mod model;
 pub mod parameter;
 pub mod random;
+pub mod reason;
 pub mod reference;
 #[cfg(feature = "cli")]
 pub mod report;

@@ -1,4 +1,4 @@
-//! The program `sterna`. Everything it does lives in [`sterna::cli`].
+//! The program `sterna`. All its code is in [`sterna::cli`].
 
 fn main() -> std::process::ExitCode {
     sterna::cli::main(option_env!("STERNA_COMMIT"))

@@ -1,17 +1,19 @@
-//! Labelled images on the CPU: what a data set is, a reader for the four-file IDX form in which
-//! MNIST and its relatives are published, and MNIST itself, embedded in the program.
+//! Labelled images on the CPU: the type of a data set, a reader for the four IDX files in which MNIST and similar
+//! sets are published, and MNIST itself, which the program contains.
 //!
 //! Boundary: bytes in, bytes out. Pixels and labels stay the `u8` of the file; scaling, shuffling
-//! and batching belong to whoever trains. Nothing here knows of a GPU or of the rest of the crate.
+//! and batching belong to whoever trains. Nothing here knows of a GPU or of networks.
 //! [`Dataset`] exists in every build; reading files and the digits need the feature `mnist`.
 //!
-//! An IDX file is a big-endian header and then plain bytes: a magic number (`0x803` for images,
-//! `0x801` for labels: "unsigned bytes", then how many sizes follow), the sizes as `u32`, the values.
+//! An IDX file is a big-endian header and then plain bytes. The header is a magic number and the sizes as `u32`. The
+//! magic number is `0x803` for images and `0x801` for labels: it means unsigned bytes with three sizes, or with one.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-/// One half of a data set: images and the class of each.
+use crate::reason::unread;
+
+/// The training half or the test half of a data set: images and their classes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Split {
     /// Pixels `[count, height * width]`, row-major, 0 (background) to 255.
@@ -26,16 +28,16 @@ impl Split {
         self.labels.len()
     }
 
-    /// Whether there is no image at all. Never so for a split that was read from files.
+    /// Whether there are no images. A split from files always has images.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
     }
 }
 
-/// Images of one size in numbered classes, in a half to train on and a half to test with.
+/// Images of one size in numbered classes, with a half for training and a half for testing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dataset {
-    /// What to call it in reports, for example `mnist` or `emnist-letters`.
+    /// The name of the set in reports, for example `mnist` or `emnist-letters`.
     pub name: String,
     /// Rows of pixels in an image.
     pub height: usize,
@@ -43,21 +45,21 @@ pub struct Dataset {
     pub width: usize,
     /// Number of classes: the largest training label plus one.
     pub classes: usize,
-    /// Whether every image is transposed here against the files, which upright ones of EMNIST are.
+    /// Whether every image is transposed relative to the files. EMNIST needs this to be upright.
     pub transposed: bool,
-    /// The half to train on.
+    /// The half for training.
     pub train: Split,
-    /// The half to test with.
+    /// The half for testing.
     pub test: Split,
 }
 
 impl Dataset {
-    /// Pixels of one image, `height * width`.
+    /// Number of pixels of one image, `height * width`.
     pub fn pixels(&self) -> usize {
         self.height * self.width
     }
 
-    /// The set with every image transposed, rows for columns.
+    /// The set with every image transposed.
     pub fn turned(self) -> Dataset {
         let Dataset { height, width, .. } = self;
         let turned = |split: Split| {
@@ -71,7 +73,7 @@ impl Dataset {
         Dataset { height: width, width: height, transposed: !self.transposed, train, test, ..self }
     }
 
-    /// CRC-32 of all pixels and labels: tells whether two sets are the same.
+    /// CRC-32 of all pixels and labels. It shows whether two sets are the same.
     #[cfg(feature = "mnist")]
     pub fn fingerprint(&self) -> u32 {
         let mut crc = flate2::Crc::new();
@@ -83,15 +85,23 @@ impl Dataset {
     }
 }
 
-/// Why a folder is no data set. Each message is one sentence that names the file.
+/// Why there is no folder of this name.
+fn no_folder(dir: &Path, reason: &io::Error) -> String {
+    match dir.is_file() {
+        true => "a file; give the folder that it lies in".into(),
+        false => unread(reason),
+    }
+}
+
+/// The reason why a folder is no data set. Each message is one sentence that names the file.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)] // the fields are what the sentences name
 pub enum DataError {
-    /// The folder is missing, is not a folder, or may not be listed.
-    #[error("{}: expected a folder that holds four IDX files, found: {reason}", dir.display())]
+    /// The folder is missing, is not a folder, or cannot be listed.
+    #[error("{}: expected a folder that holds four IDX files, found: {}", dir.display(), no_folder(dir, reason))]
     NotAFolder { dir: PathBuf, reason: io::Error },
 
-    /// Some of the four files are not there.
+    /// Some of the four files are missing.
     #[error(
         "{}: expected the four IDX files of a data set, found {} of them; no {} (each may also end \
          in `.gz`, be spelled `.idx` for `-idx`, and `test-` for `t10k-`); {}",
@@ -99,11 +109,11 @@ pub enum DataError {
     )]
     Missing { dir: PathBuf, missing: Vec<String>, others: Vec<PathBuf> },
 
-    /// The files lie in folders below.
+    /// The files are in sub-folders.
     #[error("{}: holds no data set itself; {} does: use that folder", dir.display(), paths(below, " or "))]
     Below { dir: PathBuf, below: Vec<PathBuf> },
 
-    /// The names in the folder carry more than one prefix.
+    /// The file names in the folder have more than one prefix.
     #[error(
         "{}: expected the four IDX files of one data set, found files of {} ({}); put the four files \
          of one of them into a folder of its own",
@@ -111,7 +121,7 @@ pub enum DataError {
     )]
     SeveralSets { dir: PathBuf, sets: Vec<String> },
 
-    /// Two files of one set claim the same part.
+    /// Two files are the same part of one set.
     #[error(
         "{}: expected one file for each part of the data set, found both {} and {}; keep \
          one of them",
@@ -120,10 +130,10 @@ pub enum DataError {
     Twice { dir: PathBuf, first: PathBuf, second: PathBuf },
 
     /// The operating system would not give us the file's bytes.
-    #[error("{}: expected a readable file, found: {reason}", file.display())]
+    #[error("{}: expected a readable file, found: {}", file.display(), unread(reason))]
     Unreadable { file: PathBuf, reason: io::Error },
 
-    /// The file starts like gzip but does not unpack.
+    /// The file begins like gzip, but it cannot be unpacked.
     #[error("{}: expected an intact gzip file, found: {reason}; get the file again", file.display())]
     CorruptGzip { file: PathBuf, reason: io::Error },
 
@@ -135,32 +145,32 @@ pub enum DataError {
     )]
     Truncated { file: PathBuf, expected: u128, found: u128 },
 
-    /// The file goes on after the last value that the header promises.
+    /// The file continues after the last value that the header promises.
     #[error(
         "{}: trailing bytes: expected {expected} bytes (unpacked, header included), found {found}",
         file.display()
     )]
     TrailingBytes { file: PathBuf, expected: u128, found: u128 },
 
-    /// The file is something else that is known.
+    /// The file has another known format.
     #[error("{}: {what}", file.display())]
     Other { file: PathBuf, what: String },
 
-    /// The file is not IDX, or not the kind of IDX that its name says.
+    /// The file is not IDX, or its kind of IDX does not fit its name.
     #[error(
         "{}: wrong magic number: expected {expected:#010x} ({what}), found {found:#010x}",
         file.display()
     )]
     WrongMagic { file: PathBuf, what: &'static str, expected: u32, found: u32 },
 
-    /// No images, no labels, or images without pixels.
+    /// The file contains no images, no labels, or images without pixels.
     #[error(
         "{}: empty: expected sizes ({what}) of at least 1, found {}",
         file.display(), by(sizes)
     )]
     Empty { file: PathBuf, what: &'static str, sizes: Vec<u32> },
 
-    /// The labels do not belong to the images.
+    /// The number of labels differs from the number of images.
     #[error(
         "{}: expected {images} labels, one for each image of {}, found {labels}",
         file.display(), images_file.display()
@@ -174,11 +184,11 @@ pub enum DataError {
     )]
     SizesDiffer { file: PathBuf, train_file: PathBuf, expected: [usize; 2], found: [usize; 2] },
 
-    /// Every training label is 0: there is nothing to tell apart.
+    /// Every training label is 0, so there is only one class.
     #[error("{}: expected labels of at least two classes, found only the label 0", file.display())]
     OneClass { file: PathBuf },
 
-    /// A test image of a class that training never names.
+    /// A test image has a class without training images.
     #[error(
         "{}: label out of range: expected labels below {classes} (the training labels end at {}), \
          found {label} at index {index}",
@@ -187,7 +197,7 @@ pub enum DataError {
     LabelOutOfRange { file: PathBuf, classes: usize, index: usize, label: u8 },
 }
 
-/// `28 x 28`
+/// Sizes as text: `28 x 28`.
 fn by<T: ToString>(sizes: &[T]) -> String {
     let sizes: Vec<String> = sizes.iter().map(T::to_string).collect();
     sizes.join(" x ")
@@ -198,7 +208,7 @@ fn paths(paths: &[PathBuf], between: &str) -> String {
     shown.join(between)
 }
 
-/// What lies in a folder instead.
+/// A text about the other files in a folder.
 fn there(others: &[PathBuf]) -> String {
     const SHOWN: usize = 4;
     match others.len() {
@@ -220,7 +230,7 @@ mod idx {
     use std::io::{self, BufRead, BufReader, ErrorKind, Read};
     use std::path::{Path, PathBuf};
 
-    /// The four parts of a set, in the order used throughout: names of the part, kind of file.
+    /// The four parts of a set in the order of this module: possible names of the part, and kind of file.
     const PARTS: [(&[&str], &str); 4] = [
         (&["train-images"], "idx3-ubyte"),
         (&["train-labels"], "idx1-ubyte"),
@@ -228,16 +238,15 @@ mod idx {
         (&["t10k-labels", "test-labels"], "idx1-ubyte"),
     ];
 
-    /// Deflate spends at least two bits on 258 bytes, so nothing unpacks to more than this many times
-    /// its own length.
+    /// Deflate needs at least two bits for 258 bytes. So a file unpacks to at most this many times its own length.
     const MAX_DEFLATE_RATIO: u64 = 1032;
 
-    /// How often a file may be packed by gzip: some files unpack to themselves.
+    /// The largest number of gzip layers of a file. Some files unpack to themselves.
     const MAX_LAYERS: usize = 3;
 
     impl Dataset {
-        /// The 60,000 + 10,000 handwritten digits of MNIST, 28 x 28 pixels in 10 classes, unpacked
-        /// from the program itself: no file is read and nothing is downloaded.
+        /// The 60,000 + 10,000 handwritten digits of MNIST, 28 x 28 pixels in 10 classes. They are unpacked from the
+        /// program itself, without any file or download.
         pub fn embedded() -> Dataset {
             let part = |name: &str, gzip: &'static [u8]| Source {
                 file: name.into(),
@@ -266,23 +275,23 @@ mod idx {
                 .expect("the embedded files are fixed and tests/data.rs reads them")
         }
 
-        /// Reads a data set in the four-file IDX form from `dir`, gzip or plain, told apart by
-        /// content and not by name.
+        /// Reads a data set of four IDX files from `dir`. Files may be plain or packed by gzip. The content decides,
+        /// not the name.
         ///
-        /// Names end in `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, and the same with
-        /// `t10k-` or `test-` for the test half; `.idx` may stand for `-idx`, and `.gz` may follow, in
-        /// any case. A prefix, the same for all four, names the set (`emnist-letters-train-images-...`);
-        /// without one it takes the name of the folder. Where a file lies there both plain and as `.gz`,
-        /// the plain one is read. Other files, hidden files and sub-folders are left alone.
+        /// Names end in `train-images-idx3-ubyte` and `train-labels-idx1-ubyte` for the training half, and in the
+        /// same with `t10k-` or `test-` for the test half. `.idx` may replace `-idx`, and `.gz` may follow. Case does
+        /// not matter. A common prefix of all four names is the name of the set (`emnist-letters-train-images-...`).
+        /// Without a prefix the set has the name of the folder. If a file exists both plain and as `.gz`, the plain
+        /// one is read. Other files, hidden files and sub-folders are ignored.
         ///
-        /// Image size and class count come from the files. Labels that start at 1, as in EMNIST
-        /// letters, leave class 0 without images. The files of EMNIST, told by their names, hold every
-        /// image transposed; they are turned upright.
+        /// The image size and the number of classes come from the files. If labels start at 1, as in EMNIST letters,
+        /// class 0 has no images. The files of EMNIST, recognised by their names, hold transposed images. The reader
+        /// turns them upright.
         ///
         /// # Errors
-        /// [`DataError`] when `dir` does not hold exactly one such set, or when a file is
-        /// unreadable, damaged, empty, or does not fit the others. Memory is reserved for what a file
-        /// can hold, never for what its header claims.
+        /// [`DataError`] if `dir` does not hold exactly one such set, or if a file is unreadable, damaged, empty, or
+        /// does not fit the others. Memory is allocated for the data that a file can hold, never for the sizes that
+        /// its header claims.
         pub fn load(dir: &Path) -> Result<Dataset, DataError> {
             let (prefix, files) = find(dir)?;
             let name = match prefix.strip_suffix('-').unwrap_or(&prefix) {
@@ -295,10 +304,10 @@ mod idx {
         }
     }
 
-    /// What is found of a set: each file's name without `.gz` and in lower case, and the name itself.
+    /// The parts of a set that were found: each file's name in lower case without `.gz`, and its path.
     type Parts = [Option<(String, PathBuf)>; 4];
 
-    /// [`parts`], or a word on where the set lies.
+    /// [`parts`], with an error that says where a set is.
     fn find(dir: &Path) -> Result<(String, [PathBuf; 4]), DataError> {
         parts(dir).map_err(|error| match (&error, below(dir)) {
             (DataError::Missing { missing, .. }, below) if missing.len() == 4 && !below.is_empty() => {
@@ -308,18 +317,18 @@ mod idx {
         })
     }
 
-    /// The prefix and the four files, in the order of [`PARTS`], of the one set in `dir`.
+    /// The prefix and the four files of the single set in `dir`, in the order of [`PARTS`].
     fn parts(dir: &Path) -> Result<(String, [PathBuf; 4]), DataError> {
         let mut files: Vec<(bool, String, PathBuf)> = Vec::new();
         for path in listed(dir).map_err(|reason| DataError::NotAFolder { dir: dir.into(), reason })? {
             let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
-            // Unpackers leave folders named like the file, and macOS leaves `._` companions.
+            // Some unpackers create folders with the name of the file, and macOS creates `._` files.
             if !name.starts_with('.') && path.is_file() {
                 let plain = name.strip_suffix(".gz").unwrap_or(&name);
                 files.push((plain != name, plain.into(), path));
             }
         }
-        // Folders are listed in no particular order, and what is plain comes before what is packed.
+        // Folders are listed in no fixed order. After sorting, plain files come before packed ones.
         files.sort();
 
         let (mut sets, mut others) = (BTreeMap::<String, Parts>::new(), Vec::new());
@@ -364,12 +373,12 @@ mod idx {
         }
     }
 
-    /// What lies in a folder.
+    /// The entries of a folder.
     fn listed(dir: &Path) -> io::Result<Vec<PathBuf>> {
         fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect()
     }
 
-    /// The folders up to two floors below that hold a set, where torchvision puts it for instance.
+    /// The folders up to two levels below `dir` that hold a set. torchvision, for example, puts it there.
     fn below(dir: &Path) -> Vec<PathBuf> {
         let folders = |dir: &Path| listed(dir).unwrap_or_default().into_iter().filter(|path| path.is_dir());
         let near = folders(dir).flat_map(|folder| folders(&folder).chain([folder]).collect::<Vec<_>>());
@@ -378,7 +387,7 @@ mod idx {
         found
     }
 
-    /// The prefix of a file name without `.gz`, and which of [`PARTS`] it is.
+    /// The prefix of a file name without `.gz`, and the index of its part in [`PARTS`].
     fn place(name: &str) -> Option<(&str, usize)> {
         PARTS.iter().enumerate().find_map(|(part, (stems, kind))| {
             let name = name.strip_suffix(kind)?.strip_suffix(['-', '.'])?;
@@ -398,11 +407,11 @@ mod idx {
         named(dir).or_else(resolved).map_or("data".into(), |name| name.to_string_lossy().into_owned())
     }
 
-    /// The bytes of one file, wherever they lie, not yet unpacked.
+    /// The bytes of one file before unpacking, from any place.
     struct Source {
-        /// What to call it in messages.
+        /// The file's name in messages.
         file: PathBuf,
-        /// Bytes in `input`.
+        /// Number of bytes in `input`.
         length: u64,
         input: Box<dyn BufRead>,
     }
@@ -417,7 +426,7 @@ mod idx {
         }
     }
 
-    /// Members of a gzip file one after another, and the zeros of a tape or a block device after the last.
+    /// The members of a gzip file, one after another. Zeros after the last member come from a tape or a block device.
     struct Members(Option<GzDecoder<Box<dyn BufRead>>>);
 
     impl Read for Members {
@@ -442,7 +451,7 @@ mod idx {
         }
     }
 
-    /// One file, read and checked: `N` sizes, none of them 0, and as many bytes as their product.
+    /// One file after reading and checking. It has `N` sizes, none of them 0, and as many bytes as their product.
     struct Idx<const N: usize> {
         file: PathBuf,
         sizes: [usize; N],
@@ -453,14 +462,14 @@ mod idx {
         const MAGIC: u32 = 0x800 | N as u32;
         const HEADER: usize = 4 + 4 * N;
 
-        /// Reads `source` to its very end, so that a gzip checksum is compared too. `what` names the
-        /// sizes, for messages.
+        /// Reads `source` to its end, so that a gzip checksum is checked too. `what` describes the sizes for
+        /// messages.
         fn read(source: Source, what: &'static str) -> Result<Idx<N>, DataError> {
             let Source { file, length, mut input } = source;
             let failed = |reason: io::Error, gzip: bool| {
                 use ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
                 let file = file.clone();
-                // The decoder reports damage with these kinds and passes errors of the disk through.
+                // The decoder reports damage with these kinds. Other errors come from the disk.
                 match reason.kind() {
                     UnexpectedEof if gzip => DataError::CorruptGzip {
                         file,
@@ -470,7 +479,7 @@ mod idx {
                     _ => DataError::Unreadable { file, reason },
                 }
             };
-            // Browsers pack once more what is packed already.
+            // Browsers may pack a packed file again.
             let (mut layers, mut most) = (0, length);
             while layers < MAX_LAYERS
                 && content::kind(input.fill_buf().map_err(|reason| failed(reason, layers > 0))?)
@@ -508,7 +517,7 @@ mod idx {
                 return Err(DataError::Empty { file, what, sizes: sizes.into() });
             }
 
-            // Three u32 cannot overflow a u128, so absurd sizes are just a file that is too short.
+            // A product of three u32 cannot overflow a u128. So absurd sizes only mean that the file is too short.
             let values: u128 = sizes.iter().map(|&size| u128::from(size)).product();
             let limit = u64::try_from(values).unwrap_or(u64::MAX);
             let reserve = usize::try_from(limit.min(most)).unwrap_or(usize::MAX);

@@ -1,16 +1,16 @@
-//! A network's parameters as a list of names with shapes and roles. Optimizer, quantiser, files and digests walk this
-//! list; they know no layer and no network.
+//! The parameters of a network as a list of names with shapes and roles. Optimizer, quantiser, files and digests use
+//! this list. They know no layer and no network.
 
-/// What becomes of a parameter.
+/// The treatment of a parameter in training.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "files", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "files", serde(rename_all = "lowercase"))]
 pub enum Role {
-    /// A matrix that computes with trits. Training keeps a float shadow of it, which weight decay may shrink.
+    /// A matrix of trits. Training keeps float shadow weights for it, and weight decay applies to them.
     Ternary,
-    /// The gain of a norm: floats that never decay.
+    /// The gain of a norm, in floats. Weight decay does not apply.
     Gain,
-    /// Floats that weight decay may shrink: an embedding, or a matrix of a float network.
+    /// Other floats, such as an embedding or a matrix of a float network. Weight decay applies.
     Float,
 }
 
@@ -29,16 +29,16 @@ impl Role {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "files", derive(serde::Serialize, serde::Deserialize))]
 pub struct Parameter {
-    /// Its name: `layers.0.weight`.
+    /// Its name, such as `layers.0.weight`.
     pub name: String,
-    /// Its shape, outermost first. A ternary one is a matrix `[rows, cols]`.
+    /// Its shape, outermost dimension first. A ternary parameter is a matrix `[rows, cols]`.
     pub shape: Vec<usize>,
-    /// What becomes of it.
+    /// Its treatment in training.
     pub role: Role,
 }
 
 impl Parameter {
-    /// A parameter of this name, shape and role.
+    /// A parameter with this name, shape and role.
     pub fn new(name: impl Into<String>, shape: &[usize], role: Role) -> Parameter {
         Parameter { name: name.into(), shape: shape.to_vec(), role }
     }
@@ -51,13 +51,13 @@ impl Parameter {
     /// Rows and columns.
     ///
     /// # Panics
-    /// If it is no matrix.
+    /// If it is not a matrix.
     pub fn matrix(&self) -> [usize; 2] {
         let Parameter { name, shape, .. } = self;
         shape[..].try_into().unwrap_or_else(|_| panic!("{name} has shape {shape:?}, expected a matrix"))
     }
 
-    /// Its name without `.weight`: what the names of tensors that belong to it begin with.
+    /// Its name without `.weight`. Names of tensors that belong to it begin with this.
     pub fn base(&self) -> &str {
         self.name.strip_suffix(".weight").unwrap_or(&self.name)
     }

@@ -1,19 +1,19 @@
-//! Counter-based random numbers: a pure function of (seed, stream, index), so that every draw can
-//! be repeated anywhere, in any order, on the CPU or in a shader.
+//! Counter-based random numbers. A number is a pure function of (seed, stream, index), so every draw can be repeated
+//! anywhere and in any order, on the CPU or in a shader.
 //!
 //! The generator is pcg4d of M. Jarzynski and M. Olano, *Hash Functions for GPU Rendering*, JCGT 9(3), 2020.
 
-/// What a draw is for; draws of one seed never coincide between streams.
+/// The purpose of a draw. Draws of one seed differ between streams.
 #[derive(Clone, Copy, Debug)]
 #[repr(u32)]
 pub enum Stream {
     /// Initial shadow weights.
     Weights = 1,
-    /// The order of the training set in an epoch.
+    /// The order of the training set within an epoch.
     Order = 2,
-    /// How an image is varied in a step.
+    /// The variation of an image in a step.
     Augment = 3,
-    /// The images that a network is verified on.
+    /// The images for the verification of a network.
     Verify = 4,
     /// Where the sequences of a step begin in a text.
     Text = 5,
@@ -21,7 +21,7 @@ pub enum Stream {
     Sample = 6,
 }
 
-/// Four 32-bit words for counter `(a, b)` of a stream.
+/// Four 32-bit words for the counter `(a, b)` of a stream.
 pub fn draw(seed: u64, stream: Stream, a: u32, b: u32) -> [u32; 4] {
     let mut v = [seed as u32, (seed >> 32) as u32 ^ (stream as u32) << 24, a, b];
     for x in &mut v {
@@ -39,7 +39,7 @@ pub fn draw(seed: u64, stream: Stream, a: u32, b: u32) -> [u32; 4] {
     v
 }
 
-/// `count` floats uniform in `[-bound, bound)`; `tensor` numbers the tensor they fill.
+/// `count` floats, uniform in `[-bound, bound)`. `tensor` is the number of the tensor that they fill.
 pub fn uniform(seed: u64, stream: Stream, tensor: u32, count: usize, bound: f32) -> Vec<f32> {
     (0..count)
         .map(|i| {
@@ -71,7 +71,7 @@ pub fn permutation(seed: u64, epoch: u32, count: usize) -> Vec<u32> {
     for i in (1..count).rev() {
         let words = draw(seed, Stream::Order, epoch, i as u32);
         let word = u64::from(words[0]) << 32 | u64::from(words[1]);
-        // Multiply-high maps 64 random bits to 0..=i; the bias, i / 2^64, is out of reach.
+        // Multiply-high maps 64 random bits to 0..=i. Its bias of i / 2^64 is negligible.
         let j = ((u128::from(word) * (i as u128 + 1)) >> 64) as usize;
         order.swap(i, j);
     }
@@ -108,7 +108,7 @@ mod tests {
         let mean = x.iter().sum::<f32>() / x.len() as f32;
         let absolute = x.iter().map(|x| x.abs()).sum::<f32>() / x.len() as f32;
         assert!(x.iter().all(|x| (-2.0..2.0).contains(x)));
-        // Standard errors: 1.155 / sqrt(1e5) = 0.0037 and 0.577 / sqrt(1e5) = 0.0018; five of each.
+        // Standard errors: 1.155 / sqrt(1e5) = 0.0037 and 0.577 / sqrt(1e5) = 0.0018. The limits are five of each.
         assert!(mean.abs() < 0.019 && (absolute - 1.0).abs() < 0.0095, "{mean} {absolute}");
     }
 }

@@ -1,5 +1,5 @@
-//! What a shader's header says of it, and what a driver is given of it: naga's translation, with the overrides
-//! filled in as the host sets them. Knows no device and runs nothing.
+//! Reads the header of a shader, and translates the shader to the languages of drivers with naga, with the host's
+//! overrides. This module knows no device and runs nothing.
 
 use naga::back::{PipelineConstants, glsl, hlsl, msl, pipeline_constants::process_overrides, spv};
 use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
@@ -10,8 +10,8 @@ use crate::gpu::{Kernel, Overrides};
 
 // --- the header ------------------------------------------------------------------------------------
 
-/// What a shader says of itself, without the slashes: the comment that its text starts with, and that of its skeleton
-/// where it has one, which tells the grid.
+/// The header of a shader without the slashes: the comment at the start of its text. If the shader has a skeleton,
+/// the skeleton's comment with the grid follows.
 pub fn header(wgsl: &str) -> Vec<&str> {
     let comments = comments(wgsl);
     let skeleton = |comment: &&Vec<&str>| is_title(comment[0]) && section(comment, "Grid").is_some();
@@ -19,14 +19,14 @@ pub fn header(wgsl: &str) -> Vec<&str> {
     first.chain(comments.iter().skip(1).filter(skeleton)).flatten().copied().collect()
 }
 
-/// The comments that stand for themselves, lines at a time.
+/// The blocks of comment lines.
 fn comments(wgsl: &str) -> Vec<Vec<&str>> {
     let mut comments: Vec<Vec<&str>> = Vec::new();
     let mut inside = false;
     for line in wgsl.lines() {
         let text = line.strip_prefix("//");
         match (text, comments.last_mut()) {
-            // A file that follows another starts with a title.
+            // Each file of the text begins with a title.
             (Some(text), Some(comment)) if inside && !is_title(text) => comment.push(text),
             (Some(text), _) => comments.push(vec![text]),
             (None, _) => {}
@@ -36,7 +36,7 @@ fn comments(wgsl: &str) -> Vec<Vec<&str>> {
     comments
 }
 
-/// Whether a line names a file: ` gemv_f32 — `.
+/// Whether a line is the title of a file: ` gemv_f32 — `.
 fn is_title(line: &str) -> bool {
     let name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     line.strip_prefix(' ')
@@ -44,14 +44,14 @@ fn is_title(line: &str) -> bool {
         .is_some_and(|(stem, _)| stem.chars().all(name))
 }
 
-/// The names of the files that a text was put together from: operation or kernel, skeleton, operands, snippets.
+/// The names of the files that the text consists of: operation or kernel, skeleton, operands, snippets.
 pub fn parts(wgsl: &str) -> Vec<&str> {
     let titles = comments(wgsl).into_iter().map(|comment| comment[0]).filter(|line| is_title(line));
     titles.filter_map(|line| line.split_once(" — ")).map(|(stem, _)| stem.trim_start()).collect()
 }
 
-/// What the first line says after the name: equation or idea, with the lines that go on with it, and the same of the
-/// skeleton.
+/// The text after the name in the title, with its following lines: the equation or the idea. The same text of the
+/// skeleton follows.
 pub fn title<'a>(header: &[&'a str]) -> Vec<&'a str> {
     let idea = |line: &&'a str| line.split_once(" — ").map(|(_, idea)| idea.trim());
     let first = header.first().and_then(idea);
@@ -63,7 +63,7 @@ pub fn title<'a>(header: &[&'a str]) -> Vec<&'a str> {
 /// One row of the binding table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Binding<'a> {
-    /// `@binding`.
+    /// The number in `@binding`.
     pub index: u32,
     /// The variable's name.
     pub name: &'a str,
@@ -73,12 +73,12 @@ pub struct Binding<'a> {
     pub shape: &'a str,
     /// `uniform`, `read`, `write` or `read and write`.
     pub direction: &'a str,
-    /// What else there is to know.
+    /// Further information.
     pub note: &'a str,
 }
 
 impl Binding<'_> {
-    /// The names or expressions between the brackets of the shape.
+    /// The names or expressions in the brackets of the shape.
     pub fn dimensions(&self) -> impl Iterator<Item = &str> {
         self.shape.trim_matches(['[', ']']).split(',').map(str::trim)
     }
@@ -88,7 +88,7 @@ fn is_row(line: &str) -> bool {
     line.strip_prefix("   ").is_some_and(|row| row.starts_with(|c: char| c.is_ascii_digit()))
 }
 
-/// The rows of the binding table; a line that is not in the table's form as it is.
+/// The rows of the binding table. A line with another form is returned unchanged as the error.
 pub fn bindings<'a>(header: &[&'a str]) -> Vec<Result<Binding<'a>, &'a str>> {
     let row = |line: &&'a str| {
         let columns = line.split("  ").map(str::trim).filter(|column| !column.is_empty());
@@ -108,19 +108,19 @@ pub fn bindings<'a>(header: &[&'a str]) -> Vec<Result<Binding<'a>, &'a str>> {
     header.iter().filter(|line| is_row(line)).map(row).collect()
 }
 
-/// What stands after a word such as `Grid`, to the end of its first line.
+/// The text after a word such as `Grid`, to the end of its first line.
 pub fn section<'a>(header: &[&'a str], word: &str) -> Option<&'a str> {
     let start = |line: &&'a str| line.strip_prefix(' ')?.strip_prefix(word)?.strip_prefix("  ");
     header.iter().find_map(start).map(str::trim)
 }
 
-/// What a name in a formula stands for.
+/// A function that gives the value of a name in a formula.
 type Value<'a> = &'a dyn Fn(&str) -> Option<u64>;
 
-/// The value of a header's formula, `4 * (count + ceil(count / 1024)) bytes`, up to its unit.
+/// The value of a formula in a header, such as `4 * (count + ceil(count / 1024)) bytes`, up to its unit.
 ///
 /// # Errors
-/// The name that `value` does not know, or what is no formula.
+/// The name without a value, or the text that is no formula.
 pub fn evaluate(formula: &str, value: Value) -> Result<u64, String> {
     if formula.starts_with("no ") {
         return Ok(0);
@@ -178,10 +178,10 @@ fn factor(tokens: &mut &[&str], value: Value) -> Result<f64, String> {
 
 // --- the code --------------------------------------------------------------------------------------
 
-/// Parses and validates with these capabilities and no others.
+/// Parses and validates a kernel with only these capabilities.
 ///
 /// # Errors
-/// naga's own words, with the place in the file.
+/// naga's message, with the position in the file.
 pub fn parse(kernel: &Kernel, allowed: Capabilities) -> Result<(Module, ModuleInfo), String> {
     let (text, path) = (kernel.wgsl, format!("{}.wgsl", kernel.name));
     let module =
@@ -192,10 +192,10 @@ pub fn parse(kernel: &Kernel, allowed: Capabilities) -> Result<(Module, ModuleIn
     Ok((module, info))
 }
 
-/// What naga counts as a capability and every WebGPU device has: to unpack two f16 from a word.
+/// A capability that naga counts separately, but that every WebGPU device has: unpacking two f16 from a word.
 pub const PORTABLE: Capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
 
-/// What the kernel says it needs.
+/// The capabilities that the kernel declares.
 pub fn needed(kernel: &Kernel) -> Capabilities {
     let mut needed = PORTABLE;
     needed.set(Capabilities::SUBGROUP, kernel.subgroup > 0);
@@ -203,10 +203,10 @@ pub fn needed(kernel: &Kernel) -> Capabilities {
     needed
 }
 
-/// The module as a pipeline sees it: with values for its overrides.
+/// The module as a pipeline uses it, with values for its overrides.
 ///
 /// # Errors
-/// What naga says against it.
+/// naga's message.
 pub fn resolve(
     module: &Module,
     info: &ModuleInfo,
@@ -219,20 +219,20 @@ pub fn resolve(
         .map_err(|error| error.to_string())
 }
 
-/// Whether a shader may write what lies there.
+/// Whether a shader may write to this address space.
 pub fn writable(space: AddressSpace) -> bool {
     matches!(space, AddressSpace::Storage { access } if access.contains(StorageAccess::STORE))
 }
 
-/// A module with resolved overrides on its way to the backends. Each returns the text or words, or what naga says
-/// against it.
+/// A module with resolved overrides, ready for the backends. Each backend returns text or words, or naga's message.
 #[derive(Clone, Copy, Debug)]
 pub struct Target<'a> {
     /// The module.
     pub module: &'a Module,
-    /// What the validator found.
+    /// The validator's result.
     pub info: &'a ModuleInfo,
-    /// With bounds checks, loop bounds and cleared workgroup memory, as `--checked`; else as the host trusts it.
+    /// Whether it has bounds checks, loop bounds and cleared workgroup memory, as with `--checked`. Otherwise it has
+    /// none, as the host uses it.
     pub checked: bool,
 }
 
@@ -249,7 +249,7 @@ impl Target<'_> {
         self.module.global_variables.iter().filter_map(|(_, v)| Some((v.binding?, v.space)))
     }
 
-    /// Vulkan's words, with the names of the WGSL.
+    /// SPIR-V for Vulkan, with the names of the WGSL.
     pub fn spirv(&self, lang_version: (u8, u8)) -> Result<Vec<u32>, String> {
         let options = spv::Options {
             lang_version,
@@ -267,7 +267,7 @@ impl Target<'_> {
         spv::write_vec(self.module, self.info, &options, Some(&pipeline)).map_err(|error| error.to_string())
     }
 
-    /// Metal's text; buffers are numbered as the WGSL's bindings.
+    /// MSL for Metal. Buffers have the numbers of the WGSL's bindings.
     pub fn metal(&self, lang_version: (u8, u8)) -> Result<String, String> {
         let target = |(binding, space): (ResourceBinding, _)| {
             let buffer = Some(binding.binding as u8);
@@ -294,7 +294,7 @@ impl Target<'_> {
         Ok(text)
     }
 
-    /// DX12's text; registers are numbered as the WGSL's bindings.
+    /// HLSL for DX12. Registers have the numbers of the WGSL's bindings.
     pub fn hlsl(&self, shader_model: hlsl::ShaderModel) -> Result<String, String> {
         let target = |(binding, _): (ResourceBinding, _)| {
             (binding, hlsl::BindTarget { register: binding.binding, ..Default::default() })
@@ -316,7 +316,7 @@ impl Target<'_> {
         Ok(text)
     }
 
-    /// GL's text.
+    /// GLSL for GL.
     pub fn glsl(&self) -> Result<String, String> {
         let options = glsl::Options {
             version: glsl::Version::new_gles(310),
@@ -337,25 +337,25 @@ impl Target<'_> {
     }
 }
 
-/// What a driver can be given.
+/// The languages of drivers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Language {
-    /// The text that a browser is given.
+    /// The text for a browser.
     Wgsl,
-    /// For Vulkan: disassembled.
+    /// Disassembled SPIR-V for Vulkan.
     Spirv,
-    /// For Metal.
+    /// Metal's language.
     Msl,
-    /// For DX12.
+    /// DX12's language.
     Hlsl,
-    /// For GL.
+    /// GL's language.
     Glsl,
 }
 
-/// The kernel in a language, as the newest driver of its kind is given it.
+/// The kernel in a language, in its newest version.
 ///
 /// # Errors
-/// What naga says against it: GL knows no subgroups.
+/// naga's message. For example, GL has no subgroups.
 pub fn emit(
     kernel: &Kernel,
     overrides: Overrides,
@@ -380,11 +380,11 @@ pub fn emit(
     }
 }
 
-/// SPIR-V of Vulkan 1.3.
+/// SPIR-V for Vulkan 1.3.
 pub const NEWEST_SPIRV: (u8, u8) = (1, 6);
-/// MSL of macOS 14.
+/// MSL for macOS 14.
 pub const NEWEST_METAL: (u8, u8) = (3, 1);
-/// The first with packed dot products.
+/// The first shader model with packed dot products.
 pub const NEWEST_HLSL: hlsl::ShaderModel = hlsl::ShaderModel::V6_4;
 
 fn disassemble(words: &[u32]) -> Result<String, String> {

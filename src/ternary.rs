@@ -1,38 +1,38 @@
-//! The packed ternary format and its quantiser, on the CPU. Knows nothing of the GPU.
+//! The packed ternary format and its quantiser, on the CPU. This module knows nothing of the GPU.
 //!
-//! The format in three bullets:
-//! - 16 trits a `u32`, each as the code `t + 1` in {0, 1, 2}; 3 never occurs;
-//! - the code of element `4p + i` of a word sits at bit `8i + 2p`, so `(word >> 2p) & 0x03030303`
-//!   is four consecutive codes as four bytes, the operand of a packed dot product;
-//! - rows are row-major and padded to whole words with the trit 0.
+//! The format:
+//! - a `u32` holds 16 trits. Each trit `t` is the code `t + 1` in {0, 1, 2}; the code 3 never occurs;
+//! - the code of element `4p + i` of a word is at bit `8i + 2p`. So `(word >> 2p) & 0x03030303` is four consecutive
+//!   codes as four bytes, the operand of a packed dot product;
+//! - matrices are row-major. Rows are padded to whole words with the trit 0.
 
-/// Trits in one word.
+/// Number of trits in one word.
 pub const TRITS: usize = 16;
 
-/// Values in one block of [`absmean`]'s tree: 64 lanes of four `vec4` loads.
+/// Number of values in one block of [`absmean`]'s tree: 64 lanes with four `vec4` loads each.
 pub const BLOCK: usize = 1024;
 const LANES: usize = 64;
 
-/// The smallest `beta` and the smallest row maximum: keeps scales finite for all-zero tensors.
+/// The smallest `beta` and the smallest row maximum. It keeps scales finite for tensors of zeros.
 pub const LEAST: f32 = 1e-5;
 
-/// RMSNorm's epsilon in every network whose file says no other.
+/// The epsilon of RMSNorm for networks whose file states no other value.
 pub const RMSNORM_EPS: f64 = 1e-5;
 
 /// `beta T[rows, cols]`: a ternary matrix, packed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Packed {
-    /// Outputs of the matrix.
+    /// Number of outputs of the matrix.
     pub rows: usize,
-    /// Inputs of the matrix.
+    /// Number of inputs of the matrix.
     pub cols: usize,
-    /// `beta`: what one trit is worth.
+    /// `beta`: the value of one trit.
     pub scale: f32,
-    /// `[rows, words(cols)]`, see the module's three bullets.
+    /// The packed words, `[rows, words(cols)]`. The module's page describes the format.
     pub words: Vec<u32>,
 }
 
-/// Words in a packed row of `cols` trits.
+/// Number of words in a packed row of `cols` trits.
 pub fn words(cols: usize) -> usize {
     cols.div_ceil(TRITS)
 }
@@ -79,11 +79,10 @@ impl Packed {
         (0..self.rows).flat_map(|row| (0..self.cols).map(move |col| self.trit(row, col))).collect()
     }
 
-    /// Whether words that come from outside are a matrix: as many as its shape needs, codes of trits alone, zeros in
-    /// the padding.
+    /// Checks words that come from outside: as many as the shape needs, no code 3, and zero trits in the padding.
     ///
     /// # Errors
-    /// A clause that names the row and the column.
+    /// A text with the row and the column.
     pub fn check(&self) -> Result<(), String> {
         let per_row = words(self.cols);
         let (found, expected) = (self.words.len(), self.rows.checked_mul(per_row));
@@ -105,8 +104,8 @@ impl Packed {
         Ok(())
     }
 
-    /// Rows of bytes with five trits each, the last one of a row filled up with zeros: the bytes of [`Base3`] in the
-    /// order of the columns and without its padding, for files. `[rows, base3_bytes(cols)]`.
+    /// The matrix as bytes for files, `[rows, base3_bytes(cols)]`: five trits per byte, and the last byte of a row
+    /// filled with zeros. The bytes are those of [`Base3`], but in the order of the columns and without its padding.
     pub fn to_base3_rows(&self) -> Vec<u8> {
         let trits = self.unpack();
         let rows = trits.chunks_exact(self.cols.max(1)).flat_map(|row| row.chunks(5));
@@ -114,10 +113,10 @@ impl Packed {
             .collect()
     }
 
-    /// The matrix of [`Packed::to_base3_rows`], its scale 1.
+    /// The matrix from the bytes of [`Packed::to_base3_rows`]. Its scale is 1.
     ///
     /// # Errors
-    /// If there are too few or too many bytes, or one is not what five trits give: a clause that names it.
+    /// If there are too few or too many bytes, or if a byte does not encode five trits. The text names the byte.
     pub fn from_base3_rows(bytes: &[u8], rows: usize, cols: usize) -> Result<Packed, String> {
         let width = base3_bytes(cols);
         if rows.checked_mul(width) != Some(bytes.len()) {
@@ -140,7 +139,7 @@ impl Packed {
         Ok(Packed::pack(&trits, rows, cols, 1.0))
     }
 
-    /// The matrix with rows for columns.
+    /// The transposed matrix.
     pub fn transposed(&self) -> Packed {
         let column = |col| (0..self.rows).map(move |row| self.trit(row, col));
         Packed::pack(&(0..self.cols).flat_map(column).collect::<Vec<_>>(), self.cols, self.rows, self.scale)
@@ -151,7 +150,7 @@ impl Packed {
         self.words.iter().all(|&word| word == PADDING)
     }
 
-    /// How many weights are -1, 0 and 1.
+    /// The numbers of weights that are -1, 0 and 1.
     pub fn histogram(&self) -> [usize; 3] {
         let mut counts = [0; 3];
         for t in self.unpack() {
@@ -160,7 +159,7 @@ impl Packed {
         counts
     }
 
-    /// How many trits differ from those of another matrix of this shape; scales are not compared.
+    /// The number of trits that differ from those of another matrix with this shape. Scales are not compared.
     ///
     /// # Panics
     /// If the shapes differ.
@@ -169,27 +168,28 @@ impl Packed {
         assert_eq!(shape(self), shape(other), "Packed::flips: two matrices of one shape expected");
         let differ = |(a, b): (&u32, &u32)| {
             let bits = a ^ b;
-            // Either bit of a code may differ: both meet at the lower one. Padding is equal and adds nothing.
+            // One or both bits of a code may differ. The shift brings both to the lower bit, so each trit counts
+            // once. Padding is equal and adds nothing.
             ((bits | bits >> 1) & LOWER_BITS).count_ones() as usize
         };
         self.words.iter().zip(&other.words).map(differ).sum()
     }
 
-    /// Bytes of the packed words.
+    /// Size of the packed words in bytes.
     pub fn bytes(&self) -> usize {
         4 * self.words.len()
     }
 }
 
-/// Trits in one 16-byte vector of base 3.
+/// Number of trits in one 16-byte vector of base 3.
 const BASE3_TRITS: usize = 80;
 
-/// 16-byte vectors in a base-3 row of `cols` trits.
+/// Number of 16-byte vectors in a base-3 row of `cols` trits.
 pub fn base3_vectors(cols: usize) -> usize {
     cols.div_ceil(BASE3_TRITS)
 }
 
-/// Bytes in a row of `cols` trits, five in each.
+/// Number of bytes in a row of `cols` trits, with five trits each.
 pub fn base3_bytes(cols: usize) -> usize {
     cols.div_ceil(5)
 }
@@ -200,29 +200,28 @@ fn base3_byte(code: impl Fn(usize) -> u32) -> u32 {
     (256 * value).div_ceil(243)
 }
 
-/// One of a byte's five codes: the carries of its triplings.
+/// One of the five codes in a byte. Each multiplication by 3 moves the next code above the byte.
 fn base3_code(byte: u8, digit: usize) -> u32 {
     let rest = (0..digit).fold(byte, |rest, _| rest.wrapping_mul(3));
     (u32::from(rest) * 3) >> 8
 }
 
-/// `beta T[rows, cols]` with five trits a byte, 1.6 bits each, for storage and for whoever has bandwidth to
-/// save and operations to spare.
+/// `beta T[rows, cols]` with five trits per byte, 1.6 bits each. It saves bytes and costs operations.
 ///
-/// - A word holds 20 trits as codes `t + 1`; byte `b` holds elements `b`, `4 + b`, `8 + b`, `12 + b`, `16 + b`, so
-///   that codes of one digit are four consecutive elements.
-/// - A byte is `ceil(256 v / 243)`, `v` its codes as digits in base 3, the first the highest: times 3, the carry
-///   out of the byte is the next code.
-/// - Rows are row-major and padded to whole vectors of four words with the trit 0.
+/// - A word holds 20 trits as codes `t + 1`. Byte `b` holds the elements `b`, `4 + b`, `8 + b`, `12 + b` and `16 +
+///   b`, so the codes of one digit are four consecutive elements.
+/// - A byte is `ceil(256 v / 243)`. The digits of `v` in base 3 are its codes, and the first code is the highest
+///   digit. A multiplication by 3 moves the next code above the byte.
+/// - Matrices are row-major. Rows are padded to whole vectors of four words with the trit 0.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Base3 {
-    /// Outputs of the matrix.
+    /// Number of outputs of the matrix.
     pub rows: usize,
-    /// Inputs of the matrix.
+    /// Number of inputs of the matrix.
     pub cols: usize,
-    /// `beta`: what one trit is worth.
+    /// `beta`: the value of one trit.
     pub scale: f32,
-    /// `[rows, 4 base3_vectors(cols)]`.
+    /// The words, `[rows, 4 base3_vectors(cols)]`.
     pub words: Vec<u32>,
 }
 
@@ -252,28 +251,29 @@ impl Base3 {
     }
 }
 
-/// Trits in one 16-byte vector of bit planes.
+/// Number of trits in one 16-byte vector of bit planes.
 const BITPLANE_TRITS: usize = 64;
 
-/// 16-byte vectors in a row of `cols` trits as bit planes.
+/// Number of 16-byte vectors in a row of `cols` trits as bit planes.
 pub fn bitplane_vectors(cols: usize) -> usize {
     cols.div_ceil(BITPLANE_TRITS)
 }
 
-/// `beta T[rows, cols]` as two planes of bits, for products of trits with trits, which are counted and not summed.
+/// `beta T[rows, cols]` as two bit planes. A product of trits with trits then counts bits instead of adding.
 ///
-/// - A vector of four words holds 64 trits: two words say which are not zero, the next two which of those are -1.
-/// - Element `i` of a vector is bit `i % 32` of word `i / 32`, and of the word two further.
-/// - Rows are row-major and padded to whole vectors with the trit 0.
+/// - A vector of four words holds 64 trits. Two words mark the trits that are not zero. The next two words mark those
+///   that are -1.
+/// - Element `i` of a vector is bit `i % 32` of word `i / 32`, and the same bit of the word two places further.
+/// - Matrices are row-major. Rows are padded to whole vectors with the trit 0.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bitplanes {
-    /// Outputs of the matrix; 1 for a row of activations.
+    /// Number of outputs of the matrix, or 1 for a row of activations.
     pub rows: usize,
-    /// Inputs of the matrix.
+    /// Number of inputs of the matrix.
     pub cols: usize,
-    /// `beta`: what one trit is worth.
+    /// `beta`: the value of one trit.
     pub scale: f32,
-    /// `[rows, 4 bitplane_vectors(cols)]`.
+    /// The words, `[rows, 4 bitplane_vectors(cols)]`.
     pub words: Vec<u32>,
 }
 
@@ -303,20 +303,20 @@ impl Bitplanes {
         (0..self.rows).flat_map(|row| (0..self.cols).map(move |col| trit(row, col))).collect()
     }
 
-    /// Word and bit that say whether an element of the row is not zero.
+    /// The word and the bit that mark whether an element of the row is not zero.
     fn place(row: usize, col: usize) -> (usize, usize) {
         (row + col / BITPLANE_TRITS * 4 + col % BITPLANE_TRITS / 32, col % 32)
     }
 }
 
-/// Sixteen zero trits.
+/// A word with sixteen zero trits.
 const PADDING: u32 = 0x5555_5555;
 
 /// The lower bit of each of sixteen codes.
 const LOWER_BITS: u32 = 0x5555_5555;
 
-/// `beta = max(mean |w|, 1e-5)`, summed in the fixed tree of `shaders/absmean.wgsl`: the same bits as
-/// on every device. (BitNet b1.58, arXiv 2402.17764, equation 3.)
+/// `beta = max(mean |w|, 1e-5)`, summed in the fixed tree of `shaders/absmean.wgsl`, so it has the same bits as on
+/// every device. (BitNet b1.58, arXiv 2402.17764, equation 3.)
 pub fn absmean(w: &[f32]) -> f32 {
     assert!(!w.is_empty(), "absmean: no weights");
     let mut level = abs_sums(w);
@@ -326,17 +326,17 @@ pub fn absmean(w: &[f32]) -> f32 {
     (mean_factor(w.len()) * level[0]).max(LEAST)
 }
 
-/// `sums[k] = sum |w[i]|` over block `k` of 1024 values: a level of [`absmean`]'s tree.
+/// `sums[k] = sum |w[i]|` over block `k` of 1024 values. It is one level of [`absmean`]'s tree.
 pub fn abs_sums(w: &[f32]) -> Vec<f32> {
     w.chunks(BLOCK).map(block_sum).collect()
 }
 
-/// `1 / n` in f32: the factor that turns the tree's sum into the mean, on the host and in the twin.
+/// `1 / n` in f32. Host and twin use this factor to turn the sum of the tree into the mean.
 pub fn mean_factor(n: usize) -> f32 {
     1.0 / n as f32
 }
 
-/// One workgroup of the tree: 64 lanes add four vectors each, then halve until one is left.
+/// One workgroup of the tree: 64 lanes add four vectors each. Then the number of sums is halved until one is left.
 fn block_sum(block: &[f32]) -> f32 {
     let at = |i: usize| block.get(i).map_or(0.0, |x| x.abs());
     let mut lanes = [0.0f32; LANES];
@@ -357,7 +357,7 @@ fn block_sum(block: &[f32]) -> f32 {
     lanes[0]
 }
 
-/// `T = clamp(round(w / beta), -1, 1)` by comparison with `beta / 2`, which is exact.
+/// `T = clamp(round(w / beta), -1, 1)`, computed by a comparison with `beta / 2`, which is exact.
 pub fn ternarize(w: &[f32], beta: f32) -> Vec<i8> {
     let half = beta * 0.5;
     w.iter().map(|&w| i8::from(w > half) - i8::from(w < -half)).collect()
@@ -385,7 +385,7 @@ mod tests {
             assert_eq!(a.flips(&b), differ, "{rows} x {cols}");
             assert_eq!((b.flips(&a), a.flips(&a)), (differ, 0), "{rows} x {cols}");
         }
-        // All nine pairs of trits: three of them are equal.
+        // All nine pairs of trits. Three of the pairs are equal.
         let [a, b] = [[-1, -1, -1, 0, 0, 0, 1, 1, 1], [-1, 0, 1, -1, 0, 1, -1, 0, 1]];
         assert_eq!(Packed::pack(&a, 1, 9, 1.0).flips(&Packed::pack(&b, 1, 9, 2.0)), 6);
     }
@@ -414,7 +414,7 @@ mod tests {
 
     #[test]
     fn bit_planes_give_back_every_shape() {
-        // Element 33 of the second vector: bit 1 of its second word.
+        // Element 33 of the second vector is bit 1 of its second word.
         let mut trits = [0i8; 128];
         (trits[0], trits[64 + 33]) = (1, -1);
         let planes = Bitplanes::pack(&Packed::pack(&trits, 1, 128, 0.5));

@@ -208,6 +208,9 @@ fn the_command_prints_code_and_figures_and_knows_its_families() {
     for part in ["s_endpgm", "VGPRs", "relu WG=64", "VEGA10"] {
         assert!(stdout(&one).contains(part), "no {part} in\n{}", stdout(&one));
     }
+    let table = stdout(&run(&["--to", "amd"]));
+    let wide = table.lines().find(|line| line.chars().count() > 80);
+    assert!(table.lines().count() > 90 && wide.is_none(), "{wide:?}");
     let all = run(&["--to", "amd", "--json"]);
     let all: serde_json::Value = serde_json::from_str(&stdout(&all)).expect("one JSON object");
     let kernels = all["kernels"].as_array().expect("a list");

@@ -452,9 +452,9 @@ fn flags_out_of_range_are_refused_by_name() {
         (&["--epochs", "99999999999"], &["--epochs 99999999999", "steps"]),
         (&["--hidden", "132105"], &["a layer of width 132105"]),
         (&["--require", "1.5"], &["--require 1.5"]),
-        (&["--batch", "0"], &["--batch 0", "between 1 and the 150"]),
+        (&["--batch", "0"], &["--batch 0", "1 or more"]),
         (&["--batch", "151"], &["--batch 151", "between 1 and the 150"]),
-        (&["--hidden", "8,0"], &["a layer of width 0", "between 1 and"]),
+        (&["--hidden", "8,0"], &["--hidden 0", "1 or more"]),
         (&["--epochs", "0"], &["--epochs 0"]),
         (&["--lr", "0"], &["--lr 0"]),
         (&["--lr", "NaN"], &["--lr NaN"]),
@@ -528,6 +528,166 @@ fn a_run_survives_deaf_readers_and_a_lost_result_is_an_error() {
     assert_eq!(code(&lost), 2);
     assert!(stderr(&lost).contains("the result cannot be written to stdout"), "{}", stderr(&lost));
     assert!(folder.path().join("lost/model.safetensors").is_file());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_an_error_for_whatever_is_printed_and_a_closed_pipe_is_none() {
+    for command in [
+        "--help",
+        "--version",
+        "train --help",
+        "help bench",
+        "man",
+        "completions bash",
+        "formats",
+        "formats --json",
+        "kernels",
+        "kernels relu --to wgsl",
+        "explain trit",
+        "info",
+        "energy --tables-only",
+    ] {
+        let run = |to: fs::File| {
+            let args: Vec<&str> = command.split(' ').collect();
+            program().args(args).stdout(to).output().expect("the program starts")
+        };
+        let full = run(fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has it"));
+        let said = stderr(&full);
+        assert_eq!((code(&full), said.lines().count()), (2, 1), "{command}: {said}");
+        assert!(said.contains("stdout: the disk is full"), "{command}: {said}");
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let closed = run(std::os::fd::OwnedFd::from(writer).into());
+        assert_eq!((code(&closed), stderr(&closed)), (0, String::new()), "{command}");
+    }
+}
+
+#[test]
+fn a_taken_folder_is_refused_before_a_device_is_opened() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (data, at) = (bands(folder.path()), |name: &str| folder.path().join(name));
+    let run = |command: &[&str], folder: &Path| {
+        // Whoever opens a device finds none of this name.
+        sterna(
+            &[&["train", "--data", text(&data), "--adapter", "no such card"], command, &[text(folder)]]
+                .concat(),
+        )
+    };
+    assert_eq!(code(&sterna(&small_run(&data, &at("run")))), 0);
+    fs::write(at("file"), "in the way").expect("written");
+    fs::create_dir(at("mine")).expect("created");
+    fs::write(at("mine/curve.svg"), "mine").expect("written");
+    fs::create_dir(at("both")).expect("created");
+    fs::rename(at("mine"), at("both/f32-0")).expect("moved");
+    for (flags, name, parts) in [
+        (&["--out"][..], "run", &["already holds a run", "--resume", "--force"][..]),
+        (&["--out"], "both/f32-0", &["curve.svg exists", "--force"]),
+        (&["--out"], "file", &["--out", "a file has this name", "choose another"]),
+        (&["--out"], "file/run", &["--out", "a file stands in its path"]),
+        (&["--compare", "--out"], "both", &["curve.svg exists", "--force"]),
+    ] {
+        assert_refused(&run(flags, &at(name)), parts);
+    }
+    // Nor is a device opened for a folder that another process trains in.
+    let metrics = fs::File::open(at("run/metrics.jsonl")).expect("opened");
+    metrics.try_lock().expect("nobody trains");
+    for flags in [&["--out"][..], &["--force", "--out"], &["--epochs", "9", "--resume"]] {
+        assert_refused(&run(flags, &at("run")), &["another process trains in", "sterna watch"]);
+    }
+    metrics.unlock().expect("it is ours");
+    // A new folder is none of the reasons, and is not made for nothing.
+    assert_refused(&run(&["--out"], &at("new")), &["no such card"]);
+    assert!(!at("new").exists());
+}
+
+#[test]
+fn arguments_are_refused_in_one_sentence_that_helps() {
+    for (args, parts) in [
+        (&["train", "--epochs", "-1"][..], &["--epochs -1: give a whole number, 1 or more"][..]),
+        (&["train", "--epochs="], &["--epochs '': give a whole number"]),
+        (&["train", "--hidden", "12,two"], &["--hidden two: give a whole number"]),
+        (&["train", "--hidden", "-1,2"], &["FLAG=LIST"]),
+        (&["train", "--require", "3"], &["--require 3: give an accuracy"]),
+        (&["wall", "--memory", "2"], &["--memory 2: give a whole number from 4 to 1073741824"]),
+        (&["train", "--precision", "f16"], &["--precision f16", "give one of ternary, f32"]),
+        (&["train", "--precision"], &["--precision needs a value", "ternary, f32"]),
+        (&["explain", "trits"], &["TOPIC trits", "did you mean trit", "straight-through"]),
+        (&["kernels", "--jsn"], &["no flag --jsn (did you mean --json?)", "`sterna kernels --help`"]),
+        (&["trian"], &["no command trian (did you mean", "train"]),
+        (&["bench", "gem"], &["no command gem", "`sterna bench --help`"]),
+        (&["eval", "one", "two"], &["two is one word too many", "`sterna eval --help`"]),
+        (&["export", "model"], &["--to <FORMAT> and --out <FILE> are missing", "`sterna export --help`"]),
+        (&["train", "--resume", "a", "--out", "b"], &["--resume does not go with --out"]),
+        (&["train", "--epochs", "2", "--epochs", "3"], &["--epochs is given twice"]),
+        (&["train", "--json=yes"], &["--json takes no value, but yes is one"]),
+        (&["kernels", "a\nb"], &[r"no kernel is called a\nb"]),
+        (&["explain", "a\nb"], &[r"TOPIC a\nb"]),
+        (&["man", "a\nb"], &[r"no command a\nb"]),
+        (&["eval", "one", "a\nb"], &[r"a\nb is one word too many"]),
+        (&["profile", "gemv", "--kernel", "a\nb"], &[r"no kernel is called a\nb"]),
+    ] {
+        let output = sterna(args);
+        assert_refused(&output, parts);
+        assert_eq!(stderr(&output).lines().count(), 1, "{}", stderr(&output));
+        assert!(!stderr(&output).contains("'-- "), "a tip that does not help: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn no_file_is_refused_in_the_words_of_the_system() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name).to_str().expect("a plain name").to_string();
+    let (data, run) = (bands(folder.path()), at("run"));
+    assert_eq!(code(&sterna(&small_run(&data, Path::new(&run)))), 0);
+    fs::write(at("file"), "this is no model").expect("written");
+    fs::write(at("empty"), "").expect("written");
+    let whole = fs::read(at("run/model.safetensors")).expect("read");
+    fs::write(at("cut"), &whole[..whole.len() / 2]).expect("written");
+    fs::write(at("header"), &whole[..99]).expect("written");
+    fs::create_dir(at("folder")).expect("created");
+    let missing = "there is no such file or folder";
+    let path = "a file stands in its path where a folder should";
+    let file = "a file has this name, not a folder";
+    for (command, part) in [
+        ("eval none", missing),
+        ("eval file/none", path),
+        ("eval empty", "is empty"),
+        ("eval cut", "the file is cut off"),
+        ("inspect header", "the file is cut off"),
+        ("train --resume none", missing),
+        ("predict none", missing),
+        ("predict folder", "folder is a folder without a model.safetensors"),
+        ("predict run", "for "),
+        ("pack run -o none/file", "the folder that it should lie in is not there"),
+        ("pack run -o file/none", path),
+        ("inspect run -o file", file),
+        ("inspect run -o file/none", path),
+        ("profile eval -o file/none", path),
+        ("trace run -o none/file", "the folder that it should lie in is not there"),
+        ("train --data file", "a file; give the folder"),
+        ("train --data none", missing),
+        ("wall -o file", file),
+        ("wall -o file/none", path),
+        ("wall --compare none", missing),
+        ("wall --compare folder", "it is a folder"),
+        ("watch none", "there is no folder of that name"),
+        ("watch folder", "it has no config.json"),
+        ("explain trit --run folder", "is no run's folder"),
+        ("verify run --against none", missing),
+        ("import none -o out", missing),
+    ] {
+        let args: Vec<&str> = command.split(' ').collect();
+        let mut all = program();
+        let output = all.current_dir(folder.path()).args(&args).args(adapter_flags(&args)).output();
+        let output = output.expect("the program starts");
+        assert_refused(&output, &[part]);
+        let said = stderr(&output);
+        for bare in ["os error", "No such file", "Not a directory", "File exists"] {
+            assert!(!said.contains(bare), "{command}: {said}");
+        }
+        assert_eq!(said.lines().count(), 1, "{command}: {said}");
+    }
 }
 
 #[test]

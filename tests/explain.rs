@@ -166,7 +166,7 @@ fn what_is_explained_has_the_numbers_of_the_newest_run() {
         let last = text.lines().last().expect("a line");
         assert!(last.starts_with("See it: "), "{topic}: {text}");
     }
-    refused(&sterna(here, &["explain", "adam", "--run", "runs/none"]), "--run names no run");
+    refused(&sterna(here, &["explain", "adam", "--run", "runs/none"]), "--run runs/none is no run's folder");
     // A page of the wall is found here and one folder below, whatever number it was given.
     assert!(said("wall").contains("No wall.json here has numbers for this"));
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/runs/2026-11-25-lavapipe-final/wall.json");

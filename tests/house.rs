@@ -11,7 +11,19 @@ use sterna::kernels::{OPERATIONS, PROBES};
 
 /// The floors of `src/lib.rs`, the lowest first.
 const FLOORS: [&[&str]; 5] = [
-    &["ternary", "parameter", "mnist", "random", "rotary", "augment", "digit", "store", "text", "content"],
+    &[
+        "ternary",
+        "parameter",
+        "mnist",
+        "random",
+        "rotary",
+        "augment",
+        "digit",
+        "store",
+        "text",
+        "content",
+        "reason",
+    ],
     &["gpu", "reference"],
     &["kernels", "model", "shader"],
     &["train", "generate", "digest", "report", "measure", "amd"],
@@ -204,6 +216,7 @@ fn may_import(from: &str, to: &str) -> bool {
         ("model", "kernels") | ("store", "ternary" | "parameter") => true,
         // Every reader asks what a file is.
         ("store" | "mnist" | "digit" | "text", "content") => true,
+        ("store" | "mnist", "reason") => true,
         // A page shows what was measured.
         ("report", "measure") => true,
         // Twins meet only where they are compared.

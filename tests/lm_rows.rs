@@ -20,7 +20,10 @@ use sterna::reference;
 /// What a check returns: nothing, or what is wrong in one sentence.
 type Outcome = Result<(), String>;
 
-const KINDS: [(&str, fn(&Gpu, &Case) -> Outcome); 5] = [
+/// A kind of case: its name, and its check.
+type Kind = (&'static str, fn(&Gpu, &Case) -> Outcome);
+
+const KINDS: [Kind; 5] = [
     ("bitlinear_rms", bitlinear_rms),
     ("bitlinear_rms_floor", bitlinear_rms),
     ("relu2_gate", relu2_gate),

@@ -277,7 +277,7 @@ fn what_is_no_file_is_refused_with_the_reason() {
     assert!(refused(&folder.path().join("none")).contains("none: cannot be read"));
     let empty = folder.path().join("empty");
     fs::write(&empty, "").expect("written");
-    assert!(refused(&empty).contains("empty: is no safetensors file"));
+    assert!(refused(&empty).contains("empty: is empty: it has 0 bytes"));
     if cfg!(unix) {
         assert!(refused(Path::new("/dev/zero")).ends_with("it is no regular file"));
     }
@@ -566,7 +566,7 @@ fn pack_writes_once_and_replaces_by_force() {
     );
     // Nobody is told of the temporary file.
     let said = stderr(&sterna(&["pack", text(&out), "-o", text(&out.join("inside"))]));
-    assert!(said.ends_with("inside: cannot be written: not a directory\n"), "{said}");
+    assert!(said.ends_with("inside: cannot be written: a file stands in its path where a folder should; choose another place\n"), "{said}");
     assert_eq!(
         names(folder.path()),
         ["again", "foreign", "model.safetensors", "packed"],
@@ -712,7 +712,7 @@ fn every_command_refuses_a_damaged_file_in_one_sentence() {
     let mut parts = open(&good);
     parts.1.insert("version".into(), "9".into());
     let files: [(&str, Vec<u8>, &str); 5] = [
-        ("empty", vec![], "is no safetensors file"),
+        ("empty", vec![], "is empty"),
         ("noise", vec![0xa5; 999], "is no safetensors file"),
         ("cut", good[..good.len() - 1].to_vec(), "is no safetensors file"),
         ("flipped", flipped, "is damaged: its checksum"),

@@ -13,9 +13,9 @@ use serde_json::Value;
 use sterna::gpu::{Op, Profiler};
 use sterna::kernels::{self, OPERATIONS, PROBES};
 use sterna::mnist::{Dataset, Split};
-use sterna::model::Precision;
+use sterna::model::{Mlp, Precision};
 use sterna::shader;
-use sterna::train::{Augment, Config, Trainer};
+use sterna::train::{Augment, Config, Digits, Trainer};
 
 fn sterna(args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sterna"));
@@ -49,7 +49,7 @@ fn data() -> Dataset {
 }
 
 /// Trainers of every kind of step.
-fn trainers() -> Vec<Trainer> {
+fn trainers() -> Vec<Trainer<Mlp, Digits>> {
     let config = Config { batch: 50, hidden: vec![40, 24], ..Config::default() };
     let configs = [
         config.clone(),

@@ -16,9 +16,10 @@ use common::unpack_int8;
 use serde_json::Value;
 use sterna::gpu::{Choice, Gpu, Op, Tensor};
 use sterna::mnist::Dataset;
+use sterna::model::Mlp;
 use sterna::reference;
 use sterna::ternary::{Packed, TRITS};
-use sterna::train::{Config, Trainer};
+use sterna::train::{Config, Digits, Trainer};
 
 /// Without the flag of the backend: RenderDoc is asked about Vulkan here, whatever the other tests run on.
 const ARGS: [&str; 11] = [
@@ -79,7 +80,7 @@ fn replay(file: &str, folder: &Path, after: usize, buffers: &[&str]) -> Value {
     serde_json::from_str(&stdout(&output)).expect("JSON")
 }
 
-fn trainer() -> Trainer {
+fn trainer() -> Trainer<Mlp, Digits> {
     let choice = Choice { backend: Some("vulkan".into()), ..Choice::default() };
     let gpu = Gpu::new(&choice).unwrap_or_else(|error| panic!("{error}"));
     let config = Config { batch: 32, hidden: vec![40, 24], ..Config::default() };

@@ -386,11 +386,32 @@ fn runs_are_listed_with_how_they_ended() {
     assert_eq!((&rows[4]["data"], &rows[4]["dims"]), (&json!("set"), &json!([36, 9, 3])));
     let scored = last_line(&done(root, &["eval", "runs/first", "--data", "set", "--no-tune", "--json"]));
     assert_eq!(rows[4]["test_accuracy"], scored["test_accuracy"]);
-    assert!(
-        line["unreadable"].as_array().is_some_and(|all| all.len() == 1)
-            && stderr(&list).contains("runs/broken/")
-    );
-    assert!(stdout(&done(root, &["runs"])).contains("36-9-3 ternary"));
+    let unreadable = line["unreadable"].as_array().expect("a list");
+    assert_eq!(unreadable.len(), 2, "{line}");
+    for part in ["runs/broken/", "runs/packed/model.safetensors: is a packed file"] {
+        assert!(
+            unreadable.iter().any(|said| said.as_str().is_some_and(|said| said.contains(part))),
+            "{line}"
+        );
+        assert!(stderr(&list).contains(part), "{}", stderr(&list));
+    }
+    let table = stdout(&done(root, &["runs"]));
+    assert!(table.contains("36-9-3 ternary"));
+    for run in ["runs/broken", "runs/packed"] {
+        let said = |line: &str| line.trim_start().starts_with(run) && line.ends_with("unreadable");
+        assert!(table.lines().any(said), "{table}");
+    }
+    // What is no run is not gone on with, and nobody proposes it.
+    let packed = "is a packed file, whose trits are not trained on: take the checkpoint";
+    refused(root, &["train", "--resume", "runs/packed"], &[packed]);
+    for file in ["config.json", "metrics.jsonl"] {
+        fs::copy(half.with_file_name("first").join(file), half.with_file_name("broken").join(file))
+            .expect("copied");
+    }
+    let metrics = half.with_file_name("broken").join("metrics.jsonl");
+    fs::write(metrics, "").expect("cut off");
+    let watched = stderr(&done(root, &["watch", "runs/broken"]));
+    assert!(watched.contains("nobody can go on: ") && !watched.contains("--resume"), "{watched}");
     // A run that another process holds.
     let metrics = fs::File::open(root.join("runs/first/metrics.jsonl")).expect("opened");
     metrics.try_lock().expect("nobody trains");
@@ -449,8 +470,9 @@ fn an_extended_run_differs_by_its_learning_rates_alone() {
     for total in ["0", "4", "5"] {
         let args = ["train", "--resume", "run", "--epochs", total, "--no-tune"];
         match total {
-            "5" => drop(done(root, &args)),
-            _ => refused(root, &args, &[&format!("--epochs {total}"), "has done 5 epochs"]),
+            "5" => assert!(stderr(&done(root, &args)).contains("5 epochs already done")),
+            "4" => refused(root, &args, &["--epochs 4", "has done, 5 epochs", "a total above 5"]),
+            _ => refused(root, &args, &["--epochs 0", "1 or more"]),
         }
     }
 }
@@ -486,6 +508,19 @@ fn an_extended_run_that_is_broken_off_is_still_extended() {
         .map(|run| Checkpoint::load(&root.join(run).join("model.safetensors")).expect("loads"));
     assert!(a.parameters == b.parameters && a.progress.expect("there").epoch == 8);
     assert_eq!(a.run["plans"], b.run["plans"]);
+}
+
+/// Asserts that a path is a text wherever one is told.
+#[cfg(target_os = "linux")]
+fn assert_no_bytes(value: &Value) {
+    match value {
+        Value::Object(entries) => {
+            assert!(!entries.contains_key("Unix"), "{value}");
+            entries.values().for_each(assert_no_bytes);
+        }
+        Value::Array(values) => values.iter().for_each(assert_no_bytes),
+        _ => {}
+    }
 }
 
 #[test]
@@ -525,10 +560,8 @@ fn names_may_be_any_bytes() {
     // Folders are told as what they are, and found again.
     let config: Value =
         serde_json::from_slice(&fs::read(root.join("run/config.json")).expect("read")).expect("JSON");
-    assert_eq!(
-        config["data"]["folder"],
-        json!(std::path::absolute(root.join("set")).expect("a path").as_os_str())
-    );
+    let data = std::path::absolute(root.join("set")).expect("a path");
+    assert_eq!(config["data"]["folder"], json!(data.to_string_lossy()));
     run(&[word("train"), word("--resume"), at("run"), word("--epochs"), word("2"), word("--no-tune")]);
 
     image::GrayImage::from_pixel(28, 28, image::Luma([9])).save(root.join("seven.png")).expect("saved");
@@ -555,9 +588,8 @@ fn names_may_be_any_bytes() {
     ];
     for args in commands {
         let output = run(&args);
-        last_line(&output);
-        let said = stderr(&output) + &stdout(&output);
-        assert!(!said.contains('\u{fffd}'), "{args:?}: {said}");
+        assert_no_bytes(&last_line(&output));
+        assert!(!stderr(&output).contains('\u{fffd}'), "{args:?}: {}", stderr(&output));
     }
     // Only the current folder has such a name.
     let args: Vec<&str> = train("plain", "1");

@@ -146,6 +146,17 @@ fn an_adapter_is_chosen_by_its_number_or_by_what_it_is() {
         // All are listed, whichever is used.
         assert_eq!(of_backend["adapters"], all["adapters"]);
     }
+    // Why it is used, whatever it is asked for by.
+    let why = |flags: &[&str]| info(flags)["why"].as_str().expect("a text").to_string();
+    assert_eq!(why(&["--adapter", "0"]), "it is the one that --adapter 0 names");
+    let vulkan = adapters.iter().filter(|adapter| adapter["backend"] == all["used_backend"]).count();
+    let backend = all["used_backend"].as_str().expect("a text");
+    match vulkan {
+        1 => {
+            assert_eq!(why(&["--backend", backend]), format!("it is the one that --backend {backend} names"))
+        }
+        _ => assert!(why(&["--backend", backend]).contains(&format!("of the {vulkan} that fit"))),
+    }
     // A larger number is text, and what is there is told with its number.
     let none = sterna(&["info", "--adapter", "987654"]);
     let said = stderr(&none);
@@ -242,6 +253,13 @@ fn lists_fit_a_terminal() {
         let said = stdout(&sterna(args));
         let wide = said.lines().find(|line| line.chars().count() > 80);
         assert!(said.lines().count() > 10 && wide.is_none(), "{args:?}: {wide:?}");
+    }
+    let brief = ["--shapes", "40x192", "--seconds", "0", "--memory", "16", "--no-tune", "--all"];
+    for bench in ["gemv", "matmul"] {
+        let output = sterna(&[&["bench", bench], &brief[..]].concat());
+        let said = stdout(&output);
+        let wide = said.lines().find(|line| line.chars().count() > 80);
+        assert!(said.lines().count() > 15 && wide.is_none(), "{bench}: {wide:?}\n{}", stderr(&output));
     }
     // clap's errors begin as those of the program do.
     let output = sterna(&["kernels", "relu", "--to", "wsgl"]);

@@ -12,7 +12,7 @@ use common::{Shaders, gpu};
 use serde_json::{Value, json};
 use sterna::gpu::{Kernel, wgpu};
 use sterna::kernels;
-use sterna::measure::tuning::{Attempt, Why, candidates, keep, open, try_candidates};
+use sterna::measure::tuning::{Attempt, Tried, Tuned, Why, candidates, keep, open, recall, try_candidates};
 use sterna::measure::{Effort, Room, Wanted};
 
 const SHAPE: &str = "40x192";
@@ -364,34 +364,74 @@ fn slow() -> &'static Kernel {
     changed(kernels::variants("gemv_ternary")[0], "gemv_ternary_slow", from, &format!("{to} {from}"))
 }
 
+/// A product at which the slowest candidate takes clearly longer than the default, and that candidate.
+fn clearly_slower(gpu: &sterna::Gpu) -> (Wanted, Tuned, &'static Kernel) {
+    let wanted = Wanted { operation: "gemv_ternary", shape: [1, 2048, 2048] };
+    let default = candidates(gpu, wanted)[0];
+    let found = try_candidates(gpu, wanted, &candidates(gpu, wanted), Room::of(gpu), AMPLE);
+    let tuned = found.expect("they are right").expect("it fits");
+    let seconds = |tried: &Tried| tried.seconds().expect("there was time");
+    let slowest = tuned.tried.iter().max_by(|a, b| seconds(a).total_cmp(&seconds(b))).expect("several");
+    let base = tuned.tried.iter().find(|tried| tried.kernel == default).expect("it is one of them");
+    assert!(seconds(slowest) > 1.5 * seconds(base), "{:?}", tuned.tried);
+    let slowest = slowest.kernel;
+    (wanted, tuned, slowest)
+}
+
 #[test]
-fn a_kept_choice_that_the_default_beats_is_tried_again() {
+fn a_kept_choice_is_checked_when_it_is_first_used() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("kernels.txt");
-    let gpu = device();
-    let wanted = Wanted { operation: "gemv_ternary", shape: [1, 300, 1024] };
-    let default = candidates(&gpu, wanted)[0];
-    let found = try_candidates(&gpu, wanted, &[default, slow()], Room::of(&gpu), AMPLE);
-    let mut tuned = found.expect("both are right").expect("it fits");
-    assert!(tuned.winner == default && tuned.sure, "{} {}", tuned.winner.name, tuned.spread);
-    // As if another had won: whoever kept it was sure, or was not, or saw rounds that spread as far as anything.
-    tuned.winner = slow();
+    let (wanted, mut tuned, slowest) = clearly_slower(&device());
+    // As if it had won: whoever kept it was sure, or was not, or saw rounds that spread as far as anything.
+    tuned.winner = slowest;
     for (spread, sure, why) in
         [(0.02, true, Some(Why::Slower)), (0.02, false, Some(Why::Provisional)), (1e3, true, None)]
     {
         (tuned.spread, tuned.sure) = (spread, sure);
+        let gpu = device();
+        let default = candidates(&gpu, wanted)[0];
         keep(&gpu, &file, &[tuned.clone()]).expect("written");
-        gpu.choose(wanted.operation, wanted.class(), tuned.winner);
-        let open = open(&gpu, Some(&file), &[wanted, wanted]).expect("the device works");
+        assert_eq!(recall(&gpu, &file), 1);
+        assert_eq!(gpu.is_sure(wanted.operation, wanted.class()), sure);
+        // Whoever asks gets what holds, as every command does.
+        let expected = if spread > 1.0 { slowest } else { default };
+        assert_eq!(kernels::chosen(&gpu, wanted.operation, wanted.shape), expected, "{spread} {sure}");
+        let open = open(&gpu, Some(&file), &[wanted, wanted]);
         assert_eq!(open, why.map(|why| (wanted, why)).into_iter().collect::<Vec<_>>(), "{spread} {sure}");
     }
     // What nobody chose is new, and the default need not be held against itself.
+    let gpu = device();
     let other = Wanted { shape: [1, 40, 1024], ..wanted };
-    assert_eq!(open(&gpu, Some(&file), &[other]).expect("the device works"), [(other, Why::New)]);
-    (tuned.winner, tuned.spread, tuned.sure) = (default, 0.0, true);
+    assert_eq!(open(&gpu, Some(&file), &[other]), [(other, Why::New)]);
+    (tuned.winner, tuned.spread, tuned.sure) = (candidates(&gpu, wanted)[0], 0.0, true);
     keep(&gpu, &file, &[tuned]).expect("written");
-    gpu.choose(wanted.operation, wanted.class(), default);
-    assert_eq!(open(&gpu, Some(&file), &[wanted]).expect("the device works"), []);
+    recall(&gpu, &file);
+    assert_eq!(open(&gpu, Some(&file), &[wanted]), []);
+}
+
+#[test]
+fn commands_that_tune_nothing_drop_a_kept_choice_that_is_slow() {
+    let cache = tempfile::tempdir().expect("a folder");
+    let cache = cache.path();
+    let (wanted, _, slowest) = clearly_slower(&device());
+    assert_eq!(code(&sterna(cache, &["tune", "--shapes", SHAPE, "--product-seconds", "0"])), 0);
+    let heading = Kept::read(&file(cache)).heading;
+    let name = slowest.described(gpu(Shaders::Plain).tuning());
+    let [_, rows, cols] = wanted.class();
+    let line = format!("{} {rows}x{cols}x1: sure 0.02 {name}\n", wanted.operation);
+    fs::write(file(cache), heading + &line).expect("written");
+    let shape = "2048x2048";
+    for args in [
+        &["profile", "gemv", "--shape", shape, "--steps", "1", "--limit-seconds", "0"][..],
+        &["bench", "gemv", "--shapes", shape, "--all", "--seconds", "0", "--memory", "64"],
+    ] {
+        let mut command = program();
+        command.env("STERNA_CACHE", cache).env("RUST_LOG", "sterna=info");
+        let output = command.args(args).args(adapter_flags(args)).output().expect("it starts");
+        assert_eq!(code(&output), 0, "{}", stderr(&output));
+        assert!(stderr(&output).contains("is slower than the default now"), "{args:?}: {}", stderr(&output));
+    }
 }
 
 #[test]

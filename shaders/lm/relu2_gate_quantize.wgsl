@@ -23,8 +23,7 @@
 // Grid     one workgroup per row.
 // Moves    4 * (2 * batch * cols + cols + 4 * batch * words + 7 * batch + 2) bytes.
 // Does     11 * batch * cols operations.
-// Twin     reference::relu2_gate_quantize — codes equal unless the least maximum acts; factors within the rounding of a
-//          sum of cols squares.
+// Twin     reference::relu2_gate_quantize — codes equal unless the least maximum acts; factors up to rounding.
 // Source   BitNet b1.58 2B4T, arXiv 2504.12285, section 2; RMSNorm, arXiv 1910.07467, equation 4.
 
 override WG: u32 = 64u;

@@ -19,8 +19,7 @@
 // Grid     one workgroup per row.
 // Moves    4 * (batch * cols + cols + 4 * batch * words + 4 * batch) bytes.
 // Does     7 * batch * cols operations (gain, absolute value, maximum, multiply, round; square, add).
-// Twin     reference::rmsnorm_quantize_f32 — codes equal unless the least maximum acts; norm and step within the
-//          rounding of a sum of cols squares.
+// Twin     reference::rmsnorm_quantize_f32 — codes equal unless the least maximum acts; factors up to rounding.
 // Source   RMSNorm, arXiv 1910.07467, equation 4; BitNet b1.58, arXiv 2402.17764, section 2.
 
 override WG: u32 = 64u;

@@ -1,5 +1,5 @@
-//! `sterna kernels --to amd`: what AMD's compiler makes of kernels, in a process of its own, for the driver reads the
-//! name of the chip once, when it is opened.
+//! `sterna kernels --to amd`: the result of AMD's compiler for kernels. It runs in its own process, because the
+//! driver reads the name of the chip only once, when it is opened.
 
 use std::process::{Command, Stdio};
 
@@ -10,9 +10,11 @@ use super::{Failure, Outcome, Verdict, failure, object};
 use crate::amd::{Report, report};
 use crate::gpu::amd::{Compiler, Error, environment, family};
 use crate::gpu::{Kernel, Machine, Tuning};
-use crate::report::columns;
+use crate::reason::unread;
+use crate::report::{fitted, folded};
+use crate::store::escaped;
 
-/// Chips of which some version of RADV knows the name.
+/// Chips whose names some version of RADV knows.
 const FAMILIES: [&str; 28] = [
     "tahiti",
     "bonaire",
@@ -44,8 +46,14 @@ const FAMILIES: [&str; 28] = [
     "gfx1201",
 ];
 
-/// What the driver itself says on stderr: of a name it does not know, and that it is no conformant driver there.
+/// Messages of the driver on stderr: about an unknown name, and about missing conformance.
 const CHATTER: [&str; 2] = ["radv: ", "WARNING: radv"];
+
+/// What the columns of the table are.
+const LEGEND: &str = "\
+Overrides are those of a GPU, and loops count once. waves: of one SIMD unit; instr.: instructions; wide: loads of 16 \
+bytes; /weight: vector instructions of the inner loop of a product for each weight; cycles: the compiler's own estimate of \
+inverse throughput.";
 
 /// Prints the machine code of one kernel or the table of all.
 pub fn run(chip: &str, wanted: &[Entry], one: bool, json: bool) -> Outcome {
@@ -56,7 +64,7 @@ pub fn run(chip: &str, wanted: &[Entry], one: bool, json: bool) -> Outcome {
     let mut rows = Vec::new();
     for entry in wanted {
         for &kernel in entry.variants.iter().filter(|kernel| kernel.name == entry.kernel.name) {
-            // A GPU is given no kernel that is made for the CPU; whoever names one sees it all the same.
+            // No GPU runs a kernel for software rasterisers. A kernel that was requested by name is shown anyway.
             if one || kernel.made_for != Machine::Rasteriser {
                 let made = report(&compiler, kernel, kernel.overrides(Tuning::Gpu));
                 rows.push((kernel, made.map_err(|what| failure(format!("{}: {what}", kernel.name)))?));
@@ -76,15 +84,11 @@ pub fn run(chip: &str, wanted: &[Entry], one: bool, json: bool) -> Outcome {
         }
     }
     super::say(table(&rows))?;
-    super::say(format!(
-        "{}, {}, with the overrides of a GPU. Loops count once. Waves are those of one SIMD unit; inverse throughput\n\
-         is the compiler's own estimate in cycles; per weight are the vector instructions of the inner loop of a product.",
-        compiler.name, compiler.driver
-    ))?;
+    super::say(format!("{}, {}\n{}", compiler.name, compiler.driver, folded(LEGEND, 0)))?;
     Ok(Verdict::Yes)
 }
 
-/// Starts the same command with the driver's variables and hands on what it says.
+/// Starts the same command with the driver's variables, and passes on its output.
 fn again(chip: &str) -> Outcome {
     let output = start(chip, std::env::args_os().skip(1).collect())?;
     let said = String::from_utf8_lossy(&output.stderr);
@@ -94,7 +98,7 @@ fn again(chip: &str) -> Outcome {
             start(name, asked.to_vec()).is_ok_and(|output| output.status.success())
         };
         let known: Vec<&str> = FAMILIES.iter().filter(knows).copied().collect();
-        return Err(failure(format!("{}: it knows {}", Error::Family(chip.into()), known.join(", "))));
+        return Err(failure(format!("{}: it knows {}", Error::Family(escaped(chip, &[])), known.join(", "))));
     }
     for line in said.lines().filter(|line| !CHATTER.iter().any(|chatter| line.starts_with(chatter))) {
         super::warn(line);
@@ -102,35 +106,27 @@ fn again(chip: &str) -> Outcome {
     super::print(String::from_utf8_lossy(&output.stdout).trim_end())?;
     match output.status.code() {
         Some(0) => Ok(Verdict::Yes),
-        // The other process has said why.
+        // The other process has printed the reason.
         Some(code) => std::process::exit(code),
         None => Err(failure(format!("AMD's compiler ended without an answer: {}", output.status))),
     }
 }
 
 fn start(chip: &str, arguments: Vec<std::ffi::OsString>) -> Result<std::process::Output, Failure> {
-    let program =
-        std::env::current_exe().map_err(|error| failure(format!("the program's own file: {error}")))?;
+    let program = std::env::current_exe()
+        .map_err(|error| failure(format!("the program's own file is not found: {}", unread(&error))))?;
     Command::new(program)
         .args(arguments)
         .envs(environment(chip).map_err(failure)?)
         .stdin(Stdio::null())
         .output()
-        .map_err(|error| failure(format!("the program cannot start itself once more: {error}")))
+        .map_err(|error| failure(format!("the program cannot start itself once more: {}", unread(&error))))
 }
 
 fn table(rows: &[(&Kernel, Report)]) -> String {
+    #[rustfmt::skip]
     let head = [
-        "kernel",
-        "VGPRs",
-        "waves",
-        "spills",
-        "scratch",
-        "instructions",
-        "dot4",
-        "16-byte loads",
-        "per weight",
-        "inverse throughput",
+        "kernel", "VGPRs", "waves", "spills", "scratch", "instr.", "dot4", "wide", "/weight", "cycles",
     ];
     let shown = |figure: Option<u64>| figure.map_or("-".into(), |n| n.to_string());
     let row = |(kernel, report): &(&Kernel, Report)| {
@@ -148,10 +144,10 @@ fn table(rows: &[(&Kernel, Report)]) -> String {
         ]
     };
     let rows = rows.iter().map(row);
-    columns(&std::iter::once(head.map(String::from).to_vec()).chain(rows).collect::<Vec<_>>())
+    fitted(&std::iter::once(head.map(String::from).to_vec()).chain(rows).collect::<Vec<_>>())
 }
 
-/// Of a kernel that is a product.
+/// Vector instructions per weight, for a kernel that is a product.
 fn per_weight(kernel: &Kernel, report: &Report) -> Option<f64> {
     let product = kernel.name.starts_with("gemv_") || kernel.name.starts_with("matmul_");
     report.inner.filter(|_| product)?.per_weight()

@@ -1,5 +1,5 @@
-//! `sterna explain`: an idea in about ten lines, with the numbers of the newest run and of the newest page of the wall,
-//! and the command that shows it.
+//! `sterna explain`: an idea in about ten lines, with the numbers of the newest run and of the newest wall.json, and
+//! a command that shows it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use super::runs::RUNS;
+use super::runs::{RUNS, hint};
 use super::{Failure, Outcome, Verdict, command, failure, shown, wall};
 use crate::measure::Watch;
 use crate::measure::wall::{ENERGY_SHAPE, Wall, energy, formats};
-use crate::report::thousands;
+use crate::report::{short, thousands};
 use crate::train::{Epoch, below, epochs};
 
 #[derive(Args)]
@@ -77,8 +77,8 @@ pub fn run(flags: &Flags) -> Outcome {
     if flags.json {
         let line = json!({
             "topic": topic.words().0, "sentences": sentences, "numbers": numbers, "see": see,
-            "run": facts.run.as_ref().map(|run| shown(&run.path)),
-            "wall": facts.wall.as_ref().map(|(path, _)| shown(path)),
+            "run": facts.run.as_ref().map(|run| super::named(&run.path)),
+            "wall": facts.wall.as_ref().map(|(path, _)| super::named(path)),
         });
         super::print_json("explain", super::object(line))?;
     } else {
@@ -103,7 +103,7 @@ fn list(as_json: bool) -> Outcome {
     Ok(Verdict::Yes)
 }
 
-/// Sentences in lines of at most 80 columns.
+/// Sentences as lines of at most 80 columns.
 fn wrapped(sentence: &str) -> String {
     let mut lines = vec![String::new()];
     for word in sentence.split(' ') {
@@ -118,7 +118,7 @@ fn wrapped(sentence: &str) -> String {
     lines.join("\n")
 }
 
-/// Where numbers come from.
+/// The sources of numbers.
 struct Facts {
     run: Option<Ran>,
     wall: Option<(PathBuf, Wall)>,
@@ -137,7 +137,7 @@ struct Ran {
 }
 
 impl Ran {
-    /// The run that was asked for, or the newest, if there is one with numbers.
+    /// The requested run, or else the newest run that has numbers.
     fn find(asked: Option<&Path>) -> Result<Option<Ran>, Failure> {
         let Some(path) = asked.map(Path::to_path_buf).or_else(newest_of_digits) else {
             return Ok(None);
@@ -146,7 +146,11 @@ impl Ran {
         let config = config.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or(Value::Null);
         match epochs(&path) {
             Ok(epochs) if !epochs.is_empty() => Ok(Some(Ran { path, config, epochs })),
-            Err(error) if asked.is_some() => Err(failure(format!("--run names no run: {error}"))),
+            Err(_) if asked.is_some() => {
+                let hint = hint(&path)
+                    .unwrap_or_else(|| "name the folder of one, as `sterna runs` lists them".into());
+                Err(failure(format!("--run {} is no run's folder: {hint}", shown(&path))))
+            }
             Ok(_) if asked.is_some() => Err(failure(format!("--run {}: no epoch is done yet", shown(&path)))),
             _ => Ok(None),
         }
@@ -173,7 +177,7 @@ impl Ran {
     }
 }
 
-/// The newest wall.json here or one folder below that this version reads.
+/// The newest wall.json in this folder or one level below, if this version can read it.
 fn measured() -> Option<(PathBuf, Wall)> {
     let within = |folder: &Path| {
         let entries = fs::read_dir(folder).into_iter().flatten().flatten();
@@ -199,7 +203,7 @@ fn percent(share: f64) -> String {
 }
 
 impl Facts {
-    /// A sentence with numbers of the run, or the command that makes them.
+    /// A sentence with numbers of the run, or else the command that makes a run.
     fn run(&self, told: impl Fn(&Ran) -> Option<String>) -> String {
         match self.run.as_ref().and_then(|run| Some((run, told(run)?))) {
             Some((run, told)) => format!("In {}, {told}", shown(&run.path)),
@@ -210,7 +214,7 @@ impl Facts {
         }
     }
 
-    /// A sentence with numbers of this machine, or the command that makes them.
+    /// A sentence with numbers of this machine, or else the command that measures them.
     fn wall(&self, told: impl Fn(&Wall) -> Option<String>) -> String {
         match self.wall.as_ref().and_then(|(path, wall)| Some((path, wall, told(wall)?))) {
             Some((path, wall, told)) => format!("On {} (from {}), {told}", wall.adapter, shown(path)),
@@ -221,7 +225,7 @@ impl Facts {
         }
     }
 
-    /// What is said of a topic in general and of the numbers here, and the command that shows it.
+    /// The sentences about a topic, the sentences with numbers, and the command that shows them.
     fn explain(&self, topic: Topic) -> (Vec<String>, Vec<String>, String) {
         let run = self.run.as_ref().map_or("runs/NAME".into(), |run| shown(&run.path));
         let trace = || command(&[&"trace", &run, &"--index", &"0"]);
@@ -381,8 +385,8 @@ impl Facts {
                 vec![self.run(|run| {
                     let config = &run.config["config"];
                     Some(format!(
-                        "{} had a peak lr of {} and stood at {:.3e} after step {}.",
-                        config["optimizer"].as_str()?, config["lr"].as_f64()?, run.last().lr, thousands(run.last().step)
+                        "{} had a peak lr of {} and stood at {} after step {}.",
+                        config["optimizer"].as_str()?, config["lr"].as_f64()?, short(run.last().lr), thousands(run.last().step)
                     ))
                 })],
                 command(&[&"train", &"--optimizer", &"sgd", &"--epochs", &"2"]),
@@ -471,7 +475,7 @@ impl Facts {
 mod tests {
     use super::*;
 
-    /// A run of two epochs, and the wall that is in the tree.
+    /// A run of two epochs, and the wall.json of the repository.
     fn facts() -> Facts {
         let epoch = |epoch: usize| -> Epoch {
             serde_json::from_value(json!({
@@ -512,7 +516,7 @@ mod tests {
             let (sentences, numbers, _) = with.explain(topic);
             [sentences, numbers].concat().join(" ")
         };
-        // 12 weights of which half are 0, and 6 of which a quarter are.
+        // Half of 12 weights are 0, and a quarter of 6 weights.
         assert!(said(Topic::Trit).contains("41.67 % of 18 weights are 0, layer by layer 50.0, 25.0 %"));
         assert!(said(Topic::Linear).contains("2 layers have 18 weights, 7 gains and no bias"));
         assert!(said(Topic::Perplexity).contains("e^0.1000 = 1.105 of 2 classes"));

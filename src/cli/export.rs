@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Outcome, Verdict, failure, object, runs, shown};
-use crate::report::thousands;
+use crate::report::{short, thousands};
 use crate::store::{Exchange, Loss, WeightScale};
 
 #[derive(Args)]
@@ -71,11 +71,13 @@ pub fn run(flags: &Flags) -> Outcome {
     Ok(Verdict::Yes)
 }
 
-/// Says what `who` will find changed.
+/// Prints the changes that `who` will find.
 pub fn tell_lost(lost: &[Loss], who: &str) {
     for Loss { tensor, what, largest, mean } in lost {
         super::warn(format!(
-            "{tensor}: {what}; {who} finds values changed by {largest:.3e} at most, {mean:.3e} on average"
+            "{tensor}: {what}; {who} finds values changed by {} at most, {} on average",
+            short(*largest),
+            short(*mean)
         ));
     }
     if lost.is_empty() {

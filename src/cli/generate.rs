@@ -8,6 +8,7 @@ use std::time::Instant;
 use clap::Args;
 use serde_json::json;
 
+use super::arguments::{real, some, whole};
 use super::{DeviceFlags, Failure, LINES, Outcome, Verdict, escaped, failure, network, object, runs, shown};
 use crate::generate::{Characters, Generator, Sampling};
 use crate::model::Transformer;
@@ -23,23 +24,23 @@ pub struct Flags {
     /// The text to go on from.
     prompt: Option<String>,
     /// Number of new tokens: characters or bytes.
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1 << 24))]
-    tokens: u32,
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 200, value_parser = whole::<usize>(1, 1 << 24))]
+    tokens: usize,
     /// Divide logits by this number before the softmax: below 1 the text is safer, above 1 wilder. 0 always takes the
     /// most probable token.
-    #[arg(long, value_name = "T", default_value_t = 0.8, allow_negative_numbers = true)]
+    #[arg(long, value_name = "T", default_value_t = 0.8, value_parser = real("a number, 0 or more", |t| t >= 0.0 && t.is_finite()))]
     temperature: f64,
     /// Draw from the K most probable tokens only.
-    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
-    top_k: Option<u32>,
+    #[arg(long, value_name = "K", value_parser = some)]
+    top_k: Option<usize>,
     /// Draw from the fewest most probable tokens whose probabilities together are at least P.
-    #[arg(long, value_name = "P", default_value_t = 1.0, allow_negative_numbers = true)]
+    #[arg(long, value_name = "P", default_value_t = 1.0, value_parser = real("a number above 0, at most 1", |p| p > 0.0 && p <= 1.0))]
     top_p: f64,
     /// Always take the most probable token, as --temperature 0 does.
     #[arg(long, conflicts_with_all = ["temperature", "top_k", "top_p", "seed"])]
     greedy: bool,
     /// The seed of all draws: one seed makes one text on a device.
-    #[arg(long, value_name = "SEED", default_value_t = 0)]
+    #[arg(long, value_name = "SEED", default_value_t = 0, value_parser = whole::<u64>(0, u64::MAX))]
     seed: u64,
     /// Print one JSON object on one line, and nothing else.
     #[arg(long)]
@@ -61,9 +62,9 @@ Examples:
   sterna generate runs/NAME -n 1000 --temperature 1 --top-p 0.9 --seed 7";
 
 pub fn run(flags: &Flags) -> Outcome {
-    let sampling = flags.sampling()?;
+    let sampling = flags.sampling();
     let (named, prompt) = flags.taken_apart()?;
-    let file = runs::model_or_newest(named, "of text", Found::is_text)?;
+    let file = runs::model_or_newest(named, runs::TEXT, Found::is_text)?;
     let opened = network::open(&file)?;
     let (shape, vocabulary) = network::text(&opened, &file)?;
     let prompt_ids = vocabulary.encode(prompt).map_err(|error| failure(format!("the prompt: {error}")))?;
@@ -122,16 +123,9 @@ pub fn run(flags: &Flags) -> Outcome {
 }
 
 impl Flags {
-    fn sampling(&self) -> Result<Sampling, Failure> {
+    fn sampling(&self) -> Sampling {
         let Flags { temperature, top_k, top_p, seed, greedy, .. } = *self;
-        if !(temperature >= 0.0 && temperature.is_finite()) {
-            return Err(failure(format!("--temperature {temperature} must be a number, 0 or more")));
-        }
-        if !(top_p > 0.0 && top_p <= 1.0) {
-            return Err(failure(format!("--top-p {top_p} must be a number above 0 and at most 1")));
-        }
-        let top_k = top_k.map(|k| k as usize);
-        Ok(if greedy { Sampling::GREEDY } else { Sampling { temperature, top_k, top_p, seed } })
+        if greedy { Sampling::GREEDY } else { Sampling { temperature, top_k, top_p, seed } }
     }
 
     /// The model if one is named, and the prompt.

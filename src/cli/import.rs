@@ -18,10 +18,10 @@ pub struct Flags {
     /// The packed file to write.
     #[arg(short, long = "out", alias = "output", value_name = "FILE")]
     output: PathBuf,
-    /// How trits lie in it: 2 bits each, as kernels read them, or five in a byte, a fifth smaller.
+    /// Layout of the trits: 2 bits each as in the kernels, or five per byte, which is a fifth smaller.
     #[arg(long = "to", alias = "format", value_name = "CODING", default_value = "2bit")]
     format: Coding,
-    /// What `weight_scale` does in BitNet safetensors, whatever the file or the config.json beside it says.
+    /// Meaning of `weight_scale` in BitNet safetensors. It overrides the file and the config.json in its folder.
     #[arg(long, value_name = "HOW")]
     weight_scale: Option<WeightScale>,
     /// The matrices to take, first layer first, by their names in the file.
@@ -30,11 +30,12 @@ pub struct Flags {
     /// Quantise the values of ggml's blocks by absmean, as floats are: for matrices whose blocks differ in scale.
     #[arg(long)]
     absmean: bool,
-    /// Matrices lie as [inputs, outputs], as Keras, JAX and Burn have them. Those called `kernel` do in any case.
+    /// Read matrices as [inputs, outputs], the layout of Keras, JAX and Burn. Matrices called `kernel` are always
+    /// read so.
     #[arg(long)]
     transposed: bool,
-    /// Leave out biases, a BatchNorm's statistics and what else a network here has no place for, although another
-    /// network is computed without them.
+    /// Leave out biases, BatchNorm statistics and other tensors that have no place in a network here, although the
+    /// result is another network.
     #[arg(long)]
     drop: bool,
     /// Replace the file if it exists.

@@ -1,10 +1,10 @@
-//! `sterna info`: what this machine has, and what would be used.
+//! `sterna info`: the adapters of this machine, and the one that Sterna would use.
 
 use clap::Args;
 use serde_json::{Value, json};
 
 use super::{DeviceFlags, Outcome, Verdict, failure};
-use crate::gpu::{Adapter, every_adapter, hidden_adapters, is_wsl};
+use crate::gpu::{Adapter, Choice, every_adapter, hidden_adapters, is_wsl};
 use crate::report::folded;
 
 #[derive(Args)]
@@ -36,7 +36,7 @@ pub fn run(flags: &Flags) -> Outcome {
         notes.iter().for_each(super::warn);
         return Err(failure(choice.unmet(&all)));
     };
-    let why = reason(&all, used, choice.adapter.is_some() || choice.backend.is_some());
+    let why = reason(&all, used, &choice);
     for (i, adapter) in all.iter().enumerate() {
         let mark = if i == used { "->" } else { "  " };
         super::say(format!("{mark} {i}  {}", adapter.info.name))?;
@@ -75,10 +75,17 @@ pub fn run(flags: &Flags) -> Outcome {
     Ok(Verdict::Yes)
 }
 
-fn reason(all: &[Adapter], used: usize, asked: bool) -> String {
+fn reason(all: &[Adapter], used: usize, choice: &Choice) -> String {
     let (adapter, kind) = (&all[used], all[used].kind());
-    if asked {
-        return "it is the best that fits --backend and --adapter".into();
+    let asked = [("--backend", &choice.backend), ("--adapter", &choice.adapter)];
+    let asked = asked.into_iter().filter_map(|(flag, value)| Some(format!("{flag} {}", value.as_ref()?)));
+    let asked: Vec<String> = asked.collect();
+    if !asked.is_empty() {
+        let asked = asked.join(" and ");
+        return match choice.fitting(all).len() {
+            1 => format!("it is the one that {asked} names"),
+            fitting => format!("it is the best of the {fitting} that fit {asked}"),
+        };
     }
     if all.len() == 1 {
         return "it is the only adapter".into();
@@ -101,7 +108,7 @@ fn reason(all: &[Adapter], used: usize, asked: bool) -> String {
     }
 }
 
-/// What people should know who miss an adapter, or who have one by a way round.
+/// Notes for people whose adapter is missing, or works only indirectly.
 fn notes(all: &[Adapter], hidden: &[Adapter], wsl: bool) -> Vec<String> {
     let mut notes = Vec::new();
     for adapter in hidden {

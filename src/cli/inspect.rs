@@ -1,4 +1,4 @@
-//! `sterna inspect`: what a file holds, read through a map of it, one matrix at a time.
+//! `sterna inspect`: the contents of a file. The file is mapped and read one matrix at a time.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::{Failure, Outcome, Verdict, failure, runs, shown};
 use crate::parameter::{Parameter, Role};
 use crate::report::{Weights, columns, thousands, weights_png};
-use crate::store::{Listing, Scale, Stored, escaped, folder, taken};
+use crate::store::{FileError, Listing, Scale, Stored, escaped, folder, taken};
 use crate::ternary::Packed;
 
 #[derive(Args)]
@@ -36,7 +36,7 @@ Examples:
   sterna inspect runs/NAME
   sterna inspect digits.safetensors -o pictures --json";
 
-/// A tensor, and the trits of the matrix that it stands for, or why it has none.
+/// A tensor with the trits of its matrix, or with the reason for their absence.
 struct Line<'a> {
     tensor: &'a Stored,
     /// The role of the parameter that it is a part of, where the file says so.
@@ -47,7 +47,7 @@ struct Line<'a> {
 
 struct Trits {
     counts: [usize; 3],
-    /// None where the file leaves open what its scale means.
+    /// It is `None` if the file does not state the meaning of its scale.
     scale: Option<f32>,
 }
 
@@ -56,7 +56,7 @@ impl Trits {
         self.counts[i] as f64 / self.counts.iter().sum::<usize>().max(1) as f64
     }
 
-    /// Bits of a weight, if each is drawn by itself: `-sum p log2 p`.
+    /// Bits per weight for an independent coding of each weight: `-sum p log2 p`.
     fn entropy(&self) -> f64 {
         let bits = |p: f64| if p > 0.0 { -p * p.log2() } else { 0.0 };
         (0..3).map(|i| bits(self.share(i))).sum()
@@ -180,7 +180,7 @@ fn table(lines: &[Line]) -> String {
     columns(&rows)
 }
 
-/// What the file says of itself, a line for each value; what is long is counted.
+/// The metadata of a file, one line for each value. For a long value only its length is shown.
 fn facts(key: &str, value: &Value, rows: &mut Vec<[String; 2]>) {
     const MOST: usize = 8;
     let told = match value {
@@ -194,7 +194,7 @@ fn facts(key: &str, value: &Value, rows: &mut Vec<[String; 2]>) {
     rows.push([printable(key), told]);
 }
 
-/// Text of a file as one line that a terminal takes for nothing else; what is long is cut.
+/// Text of a file as one line that a terminal shows without interpretation. Long text is cut.
 fn printable(text: &str) -> String {
     const MOST: usize = 160;
     let shown = escaped(&text.chars().take(MOST).collect::<String>(), &[]);
@@ -204,7 +204,7 @@ fn printable(text: &str) -> String {
     }
 }
 
-/// The place of the picture in a folder, refused before the file is looked at.
+/// The path of the picture in a folder. A path that cannot be used is refused before the file is read.
 fn picture(folder: &Path, force: bool) -> Result<PathBuf, Failure> {
     super::no_dash(folder)?;
     let path = folder.join("weights.png");
@@ -214,7 +214,7 @@ fn picture(folder: &Path, force: bool) -> Result<PathBuf, Failure> {
     }
 }
 
-/// The picture of all matrices, into a folder that is made where it is not there.
+/// Draws all matrices into a folder. The folder is created if it is missing.
 fn draw(
     file: &Path,
     picture: &Path,
@@ -227,13 +227,14 @@ fn draw(
     }
     let folder = folder(picture);
     let made = std::fs::create_dir_all(folder);
-    made.map_err(|error| failure(format!("--out {} cannot be written: {error}", shown(folder))))?;
+    made.map_err(|reason| failure(FileError::Write { path: folder.into(), reason }))?;
     let image = image(&listing.metadata, layers[0].cols);
     let drawn: Vec<Weights> = layers.iter().map(Weights::Trits).collect();
     super::write(picture, &weights_png(&format!("Weights of {}", shown(file)), &drawn, image), force)
 }
 
-/// Height and width of what the first layer sees: as the run says, else a square if it is one.
+/// Height and width of the first layer's input: from the run's description, or else a square, if the number of pixels
+/// is one.
 fn image(metadata: &Map<String, Value>, pixels: usize) -> [usize; 2] {
     let run = metadata.get("run").or(metadata.get("about")).unwrap_or(&Value::Null);
     let told = ["height", "width"].map(|side| run["data"][side].as_u64().unwrap_or(0) as usize);

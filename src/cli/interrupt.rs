@@ -1,25 +1,25 @@
-//! Ctrl-C, and the other ways in which a system asks a program to end: noted, for the program to end at a
-//! place of its own choice.
+//! Ctrl-C, and the other signals that ask a program to end. They are noted, and the program ends at a suitable point.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::Failure;
 
-/// What shells report of a program that was interrupted: 128 and the signal's number.
+/// The exit code that shells report for an interrupted program: 128 plus the signal's number.
 pub const EXIT_CODE: u8 = 130;
 
-/// A finger that hits the key twice means it once.
+/// Two signals within this time count as one, because a finger may hit the key twice.
 const SAME: Duration = Duration::from_secs(1);
 
 static ASKED: Mutex<Option<Instant>> = Mutex::new(None);
 
-/// Notes the first signal from now on, ignores what follows within a second, and ends at once at the next.
+/// Notes the first signal from now on. It ignores further signals within a second, and ends the program at the next
+/// one.
 pub fn listen() -> Result<(), Failure> {
     ctrlc::set_handler(ask).map_err(super::failure)
 }
 
-/// What a signal does, for a key that is none.
+/// Does the same as a signal, for a key that sends none.
 pub fn ask() {
     let mut asked = ASKED.lock().expect("nobody panics while it looks at a clock");
     match *asked {

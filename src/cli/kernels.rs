@@ -1,4 +1,4 @@
-//! `sterna kernels`: what every shader computes, moves and does, and what a driver is given of it.
+//! `sterna kernels`: the equation and the cost of every shader, and its code for drivers.
 
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
@@ -8,6 +8,7 @@ use crate::gpu::{Kernel, Machine, Overrides, Tuning};
 use crate::kernels::{OPERATIONS, PROBES};
 use crate::report::{columns, folded, thousands};
 use crate::shader::{self, Language};
+use crate::store::escaped;
 use crate::ternary;
 
 #[derive(Args)]
@@ -15,8 +16,8 @@ use crate::ternary;
 pub struct Flags {
     /// A kernel, or an operation with all its variants; without it all kernels, a line each.
     name: Option<String>,
-    /// Print the shader: the WGSL with its snippets, as a browser is given it, or naga's translation with the
-    /// overrides filled in, as a driver is. Bindings keep the WGSL's numbers; wgpu chooses its own on Metal and DX12.
+    /// Print the shader: the WGSL with its snippets for a browser, or naga's translation for a driver, with the
+    /// overrides filled in. Bindings keep the WGSL's numbers; wgpu chooses its own on Metal and DX12.
     ///
     /// `amd` is the machine code of AMD's compiler with its figures, no card needed; without a name it is a table of
     /// all kernels that a GPU may be given.
@@ -41,7 +42,7 @@ pub struct Flags {
     json: bool,
 }
 
-/// The first layer of the default network in training.
+/// The lengths of the first layer of the default network in training.
 const LENGTHS: &str = "batch=128,rows=256,cols=784,classes=10,height=28,width=28";
 
 const EXAMPLES: &str = "\
@@ -73,7 +74,7 @@ enum To {
     Amd,
 }
 
-/// Whose overrides.
+/// The machine whose overrides are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Kind {
     Gpu,
@@ -85,7 +86,7 @@ fn length(text: &str) -> Result<(String, u64), String> {
         text.split_once('=').and_then(|(name, n)| Some((name.trim().to_string(), n.trim().parse().ok()?)));
     parts
         .filter(|(_, n)| (1..=1 << 32).contains(n))
-        .ok_or_else(|| "a length is NAME=N, for instance rows=256".into())
+        .ok_or_else(|| "a length is NAME=N, for instance rows=256, N from 1 to 4294967296".into())
 }
 
 pub fn run(flags: &Flags) -> Outcome {
@@ -97,7 +98,7 @@ pub fn run(flags: &Flags) -> Outcome {
             let Some(variants) = all().find(of) else {
                 return Err(unknown(name));
             };
-            // An operation stands for all its variants, a variant for itself.
+            // The name of an operation selects all its variants. The name of a variant selects only this one.
             let operation = variants[0].name == name && flags.to.is_none();
             entries(variants).into_iter().filter(|entry| operation || entry.kernel.name == name).collect()
         }
@@ -156,11 +157,12 @@ pub fn run(flags: &Flags) -> Outcome {
     Ok(Verdict::Yes)
 }
 
-/// What is said of a name that no kernel has.
+/// The error for a name that no kernel has.
 pub(super) fn unknown(name: &str) -> Failure {
     let known: Vec<&str> =
         OPERATIONS.iter().chain(PROBES).copied().flatten().map(|kernel| kernel.name).collect();
     let near = super::nearest(name, &known);
+    let name = escaped(name, &[]);
     failure(format!("no kernel is called {name}{near}: `sterna kernels` lists them all"))
 }
 
@@ -199,7 +201,7 @@ pub(super) struct Entry {
     pub(super) variants: &'static [&'static Kernel],
 }
 
-/// A probe's variants differ in their overrides alone: one stands for those of its name.
+/// The variants of a probe differ only in their overrides. One variant stands for all with its name.
 fn entries(variants: &'static [&'static Kernel]) -> Vec<Entry> {
     let mut entries: Vec<Entry> = Vec::new();
     for &kernel in variants {
@@ -220,7 +222,7 @@ impl Entry {
         shader::title(&shader::header(self.kernel.wgsl)).first().copied().unwrap_or_default()
     }
 
-    /// For what the variant was written.
+    /// The kind of machine that the variant was written for.
     fn made_for(&self) -> &'static str {
         match self.kernel.made_for {
             Machine::Gpu => "",
@@ -300,7 +302,7 @@ impl Entry {
     }
 }
 
-/// Columns of equal width, all to the left.
+/// Rows as aligned columns, all to the left.
 fn aligned(rows: &[Vec<String>]) -> Vec<String> {
     let width = |c: usize| rows.iter().map(|row| row[c].chars().count()).max().unwrap_or(0);
     let line = |row: &Vec<String>| {

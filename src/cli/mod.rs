@@ -4,6 +4,7 @@
 //! diverged, a benchmark that contradicts itself), 2 an error, 130 interrupted.
 
 mod amd;
+mod arguments;
 mod bench;
 mod eval;
 mod explain;
@@ -29,7 +30,7 @@ mod watch;
 
 use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -42,6 +43,7 @@ use crate::gpu::{Choice, Error, Gpu, WGPU_VERSION, backends};
 use crate::measure::{Room, tuning};
 use crate::mnist::Dataset;
 use crate::model::Shape;
+use crate::reason::unwritten;
 use crate::report::{LayerCost, model_table, thousands};
 use crate::store::{FileError, SCHEMA, create, escaped, folder, replace, shown, taken, target};
 use crate::store::{Imported, Loss, Model, Reading};
@@ -90,7 +92,10 @@ Examples:
   sterna tune                           which kernels are the fastest here
   sterna wall --quick                   the memory wall of this GPU on one page
   sterna info                           the GPUs of this machine
-  sterna completions bash               for the shell; `sterna man` for man";
+  sterna completions bash               for the shell; `sterna man` for man
+
+Exit codes: 0 done; 1 the result says no, as a benchmark that contradicts itself or an accuracy below --require; 2 an \
+error; 130 interrupted by Ctrl-C.";
 
 #[derive(Subcommand)]
 enum Command {
@@ -216,7 +221,7 @@ impl DeviceFlags {
 #[derive(Args)]
 struct MemoryFlags {
     /// Fill no more than about this many MiB of the device's memory.
-    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(4..=1 << 30))]
+    #[arg(long, value_name = "MIB", value_parser = arguments::whole::<u64>(4, 1 << 30))]
     memory: Option<u64>,
 }
 
@@ -359,8 +364,8 @@ fn parser(commit: Option<&str>) -> clap::Command {
     let commit = commit.filter(|commit| !commit.is_empty()).unwrap_or("unknown");
     let (version, backends) = (env!("CARGO_PKG_VERSION"), backends().join(", "));
     let version = format!("{version}\ncommit {commit}\nwgpu {WGPU_VERSION}\nbackends {backends}");
-    // clap keeps this text until the program ends.
-    Cli::command().long_version(&*version.leak())
+    // clap keeps texts for as long as the program runs.
+    arguments::with_signs(Cli::command().long_version(&*version.leak()))
 }
 
 /// [`main`] for the given arguments. The first one is the program's name.
@@ -373,15 +378,13 @@ pub fn run(args: impl IntoIterator<Item = OsString>, commit: Option<&str>) -> Ex
     let (cli, matches) = match parsed {
         Ok(parsed) => parsed,
         Err(error) if error.use_stderr() => {
-            let text = error.to_string();
-            let text = text.strip_prefix("error: ").map_or(text.clone(), |what| format!("sterna: {what}"));
-            warn(text.trim_end());
+            warn(format!("sterna: {}", arguments::refusal(&error)));
             return ExitCode::from(2);
         }
         // Help, or the version.
         Err(asked) => {
-            let _ = asked.print();
-            return ExitCode::SUCCESS;
+            let printed = asked.print().and_then(|()| std::io::stdout().flush());
+            return ended(written(printed).map(|()| Verdict::Yes));
         }
     };
     QUIET.store(cli.quiet, Relaxed);
@@ -413,6 +416,11 @@ pub fn run(args: impl IntoIterator<Item = OsString>, commit: Option<&str>) -> Ex
         Command::Completions(flags) => shell::completions(&flags, parser(commit)),
         Command::Man(flags) => shell::man(&flags, parser(commit)),
     };
+    ended(outcome)
+}
+
+/// The exit code of an outcome, after a word on what is wrong.
+fn ended(outcome: Outcome) -> ExitCode {
     match outcome {
         Ok(Verdict::Yes) => ExitCode::SUCCESS,
         Ok(Verdict::No) => ExitCode::from(1),
@@ -469,9 +477,14 @@ fn say(line: impl Display) -> Result<(), Failure> {
 
 /// Prints a line on stdout. A reader that stops reading, as in `sterna info | head`, is no error.
 fn print(line: impl Display) -> Result<(), Failure> {
-    match writeln!(std::io::stdout(), "{}", escaped(&line.to_string(), LINES)) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(failure(format!("the result cannot be written to stdout: {error}")))
+    written(writeln!(std::io::stdout(), "{}", escaped(&line.to_string(), LINES)))
+}
+
+/// What became of text for stdout.
+fn written(outcome: std::io::Result<()>) -> Result<(), Failure> {
+    match outcome {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(failure(format!("the result cannot be written to stdout: {}", unwritten(&error))))
         }
         _ => Ok(()),
     }
@@ -584,7 +597,7 @@ fn deployed(path: &Path) -> Result<(Model, Vec<Loss>, Vec<String>), Failure> {
         export::tell_lost(&lost, "the ternary network that they stand for");
     }
     let data = model.about.as_object_mut().and_then(|about| about.get_mut("data")?.as_object_mut());
-    data.map(|data| ["folder", "path"].map(|key| data.shift_remove(key)));
+    data.map(|data| ["folder", "folder_bytes", "path"].map(|key| data.shift_remove(key)));
     Ok((model, lost, warnings))
 }
 
@@ -621,8 +634,12 @@ fn place(path: &Path, force: bool) -> Result<(), Failure> {
         return Err(exists(path));
     }
     let target = target(path).map_err(failure)?;
-    let there = std::fs::metadata(folder(&target));
-    there.map(|_| ()).map_err(|reason| failure(FileError::Write { path: path.into(), reason }))
+    let refused = |reason| failure(FileError::Write { path: path.into(), reason });
+    match std::fs::metadata(folder(&target)) {
+        Ok(there) if there.is_dir() => Ok(()),
+        Ok(_) => Err(refused(ErrorKind::NotADirectory.into())),
+        Err(reason) => Err(refused(reason)),
+    }
 }
 
 fn exists(path: &Path) -> Failure {
@@ -676,14 +693,25 @@ fn nearest(asked: &str, known: &[&str]) -> String {
     }
 }
 
-/// A path in JSON: its text. A path that is not text becomes its bytes as `{"Unix": [...]}`, or on Windows its 16-bit
-/// numbers.
+/// A path in JSON, a text always: what is none of the path is U+FFFD there.
 fn named(path: &Path) -> Value {
-    path.to_str().map_or_else(|| json!(path.as_os_str()), |text| json!(text))
+    json!(path.to_string_lossy())
 }
 
-/// The path of a value from [`named`].
-fn path_of(name: &Value) -> Option<PathBuf> {
-    let bytes = || serde_json::from_value::<OsString>(name.clone()).ok().map(PathBuf::from);
-    serde_json::from_value(name.clone()).ok().or_else(bytes)
+/// The bytes of a path in hexadecimal digits, where they are no text, so that it is found again.
+fn bytes_of(path: &Path) -> Option<String> {
+    let bytes = path.to_str().is_none().then_some(path.as_os_str().as_encoded_bytes())?;
+    cfg!(unix).then(|| bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// The folder of the data set that a run says it was trained on.
+fn data_folder(run: &Value) -> Option<PathBuf> {
+    #[cfg(unix)]
+    if let Some(digits) = run["data"]["folder_bytes"].as_str() {
+        use std::os::unix::ffi::OsStringExt;
+        let byte = |at: usize| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok();
+        let bytes: Option<Vec<u8>> = (0..digits.len()).step_by(2).map(byte).collect();
+        return bytes.map(|bytes| PathBuf::from(OsString::from_vec(bytes)));
+    }
+    run["data"]["folder"].as_str().map(PathBuf::from)
 }

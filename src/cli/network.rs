@@ -1,4 +1,5 @@
-//! A network from a file, for commands: opened with a word on what is not ours, and its logits timed.
+//! A network from a file, for commands: opening it with messages about files of other programs, and timing its
+//! logits.
 
 use std::path::Path;
 use std::time::Instant;
@@ -10,14 +11,14 @@ use crate::model::{AnyShape, Mlp, Opened, Shape, TransformerShape, each_batch};
 use crate::store::{FileError, Model};
 use crate::text::Vocabulary;
 
-/// Reads a file, and says on stderr what was assumed and what is left out of one that is not ours.
+/// Reads a file. It prints assumptions and omissions for a file of another program.
 pub fn open(path: &Path) -> Result<Opened, Failure> {
     let opened = Opened::open(path).map_err(super::unread)?;
     super::tell_notes(path, &opened.notes);
     Ok(opened)
 }
 
-/// The ternary network that the CPU finds in an opened file.
+/// The ternary network of an opened file, as the CPU computes it.
 pub fn model(opened: &Opened, path: &Path) -> Result<Model, Failure> {
     Ok(opened.model().map_err(|what| unread(path, what))?.into_owned())
 }
@@ -68,7 +69,7 @@ pub fn takes(shape: &Shape, path: &Path, data: &Dataset) -> Result<(), Failure> 
     )))
 }
 
-/// A test image that `--index` names: its pixels and its label.
+/// The test image for `--index`: its pixels and its label.
 pub fn test_image(data: &Dataset, index: usize) -> Result<(&[u8], u8), Failure> {
     let Some(&label) = data.test.labels.get(index) else {
         let last = data.test.len() - 1;
@@ -77,12 +78,12 @@ pub fn test_image(data: &Dataset, index: usize) -> Result<(&[u8], u8), Failure> 
     Ok((&data.test.images[index * data.pixels()..][..data.pixels()], label))
 }
 
-/// The logits of every image, in as few batches as the adapter allows, and milliseconds for each.
+/// The logits of every image, in as few batches as the adapter allows, and the milliseconds per image.
 pub fn logits(gpu: &Gpu, mlp: &Mlp, images: &[u8]) -> Result<(Vec<Vec<f32>>, f64), Error> {
     let [pixels, classes] = [0, mlp.shape.dims.len() - 1].map(|i| mlp.shape.dims[i]);
     let (mut all, mut seconds) = (Vec::new(), 0.0);
     each_batch(gpu, mlp, images, usize::MAX, |bound, batch, _| {
-        // The batch was run once, to warm up.
+        // The batch was run once before, as a warm-up.
         gpu.wait(None)?;
         let start = Instant::now();
         bound.run(gpu, batch)?;
@@ -94,7 +95,7 @@ pub fn logits(gpu: &Gpu, mlp: &Mlp, images: &[u8]) -> Result<(Vec<Vec<f32>>, f64
     Ok((all, 1e3 * seconds / (images.len() / pixels) as f64))
 }
 
-/// Refuses logits that are no numbers, which the finite scales and gains of a file may still come to.
+/// Refuses logits that are not finite. They can result even from finite scales and gains.
 pub fn finite<'a>(
     path: &Path,
     image: impl Fn(usize) -> String,

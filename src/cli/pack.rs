@@ -19,7 +19,7 @@ pub struct Flags {
     /// The file to write.
     #[arg(short, long = "out", alias = "output", value_name = "FILE")]
     output: PathBuf,
-    /// How trits lie in it: 2 bits each, as kernels read them, or five in a byte, a fifth smaller.
+    /// Layout of the trits: 2 bits each as in the kernels, or five per byte, which is a fifth smaller.
     #[arg(long = "to", alias = "format", value_name = "CODING", default_value = "2bit")]
     format: Coding,
     /// How the embedding of a language model lies in it: in 16 bits, in 8 with a scale for each row, or as it is.

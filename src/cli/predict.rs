@@ -11,20 +11,21 @@ use super::{network, runs};
 use crate::digit;
 use crate::mnist::Dataset;
 use crate::model::Mlp;
+use crate::reason::unread;
 use crate::store::{Format, Mapped};
 use crate::train::Found;
 
 #[derive(Args)]
 #[command(after_help = NOTES)]
 pub struct Flags {
-    /// A run's folder, or a network of any format that Sterna reads. If the first name is none of both, it is that of a
-    /// picture. [default: the newest run below runs/ with as many inputs]
+    /// A run's folder, or a network of any format that Sterna reads. If the first name is neither, it is a picture.
+    /// [default: the newest run below runs/ with as many inputs]
     model: Option<PathBuf>,
     /// PNG, JPEG or BMP files of one digit each, of up to 67 million pixels; `-` reads one from stdin.
     #[arg(value_name = "IMAGE")]
     images: Vec<PathBuf>,
     /// Digits of the test set, counted from 0.
-    #[arg(long, value_name = "N", value_delimiter = ',')]
+    #[arg(long, value_name = "N", value_delimiter = ',', value_parser = super::arguments::count)]
     index: Vec<usize>,
     #[command(flatten)]
     data: DataFlags,
@@ -50,7 +51,7 @@ Examples:
   sterna predict model.gguf - < digit.png
   sterna predict model.safetensors --index 0,1,2 --json";
 
-/// What the network is shown.
+/// An image for the network.
 struct Input {
     file: String,
     pixels: Vec<u8>,
@@ -73,7 +74,7 @@ pub fn run(flags: &Flags) -> Outcome {
             data.as_ref().map_or(format!("with {wanted} inputs"), |data| format!("trained on {}", data.name));
         runs::model_or_newest(named, &what, fits).map_err(|Failure(sentence)| match pictures.first() {
             Some(first) if named.is_none() => {
-                // A picture, or what was meant for a network.
+                // It may be a picture, or a file that was meant as a network.
                 let bytes = Mapped::open(first).map_err(|error| error.to_string());
                 let why = bytes.and_then(|bytes| Format::of(&bytes).map(drop));
                 let why = why.err().unwrap_or_else(|| "is no picture".into());
@@ -126,7 +127,7 @@ pub fn run(flags: &Flags) -> Outcome {
 }
 
 impl Flags {
-    /// The network if one is named, and the pictures.
+    /// The network, if the arguments name one, and the pictures.
     fn taken_apart(&self) -> Result<(Option<&Path>, Vec<&Path>), Failure> {
         let first = self.model.as_deref();
         if let Some(first) = first.filter(|first| *first != Path::new("-") && !first.exists()) {
@@ -136,7 +137,13 @@ impl Flags {
         let pictures: Vec<&Path> =
             picture.into_iter().chain(self.images.iter().map(PathBuf::as_path)).collect();
         if pictures.is_empty() && self.index.is_empty() {
-            return Err(failure("there is nothing to look at: name a picture, or a test digit by --index"));
+            let of = model
+                .map(runs::model)
+                .transpose()?
+                .map_or(String::new(), |file| format!(" for {}", shown(&file)));
+            return Err(failure(format!(
+                "there is nothing to look at{of}: name a picture, or a test digit by --index"
+            )));
         }
         match pictures.iter().skip(1).find(|path| path.exists() && is_network(path)) {
             Some(path) if model.is_none() => {
@@ -147,7 +154,7 @@ impl Flags {
     }
 }
 
-/// Whether a name is meant for a network: that of a folder, of a file with one, or of one that should hold one.
+/// Whether a name means a network: a folder, a file with a network, or a file with a network's extension.
 fn is_network(path: &Path) -> bool {
     let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
     let known = ["safetensors", "gguf", "npy", "npz"].contains(&extension.to_ascii_lowercase().as_str());
@@ -155,7 +162,7 @@ fn is_network(path: &Path) -> bool {
     path != Path::new("-") && (known || path.is_dir() || holds())
 }
 
-/// The pictures, then the test digits.
+/// The inputs: the pictures, then the digits of the test set.
 fn inputs(flags: &Flags, pictures: &[&Path], data: Option<&Dataset>) -> Result<Vec<Input>, Failure> {
     let mut inputs = Vec::new();
     if flags.data.data.is_some() && flags.index.is_empty() {
@@ -192,7 +199,7 @@ fn stdin() -> Result<Vec<u8>, Failure> {
     const MOST: u64 = 1 << 28;
     let mut bytes = Vec::new();
     let read = std::io::stdin().take(MOST + 1).read_to_end(&mut bytes);
-    read.map_err(|reason| failure(format!("stdin: cannot be read: {reason}")))?;
+    read.map_err(|reason| failure(format!("stdin: cannot be read: {}", unread(&reason))))?;
     match bytes.len() as u64 {
         found if found > MOST => {
             Err(failure(format!("stdin: more than {MOST} bytes: no picture is so large")))
@@ -208,7 +215,7 @@ fn softmax(logits: &[f32]) -> Vec<f64> {
     powers.into_iter().map(|power| power / sum).collect()
 }
 
-/// An image in characters, each two pixels, one over the other.
+/// An image as text. Each character shows two pixels, one above the other.
 fn drawing(pixels: &[u8], width: usize) -> Vec<String> {
     let lit = |row: Option<&[u8]>, x: usize| row.is_some_and(|row| row[x] >= 96);
     let rows: Vec<&[u8]> = pixels.chunks_exact(width).collect();
@@ -224,7 +231,7 @@ fn drawing(pixels: &[u8], width: usize) -> Vec<String> {
     rows.chunks(2).map(line).collect()
 }
 
-/// The most probable ten classes, in their order.
+/// The ten most probable classes, ordered by class.
 fn bars(probabilities: &[f64]) -> Vec<String> {
     let mut classes: Vec<usize> = (0..probabilities.len()).collect();
     classes.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]));
@@ -239,7 +246,7 @@ fn bars(probabilities: &[f64]) -> Vec<String> {
     classes.into_iter().map(bar).collect()
 }
 
-/// Two blocks of lines side by side, the right one in the middle.
+/// Two blocks of lines side by side. The right one is centred vertically.
 fn beside(left: &[String], right: &[String]) -> String {
     let width = left.iter().map(|line| line.chars().count()).max().unwrap_or(0);
     let skipped = left.len().saturating_sub(right.len()) / 2;

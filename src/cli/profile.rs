@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::arguments::some;
 use super::{DataFlags, DeviceFlags, Failure, Outcome, Verdict, failure, object, shown};
 use crate::gpu::{Capture, Choice, Gpu, Op, Profiler};
 use crate::kernels;
@@ -50,7 +51,7 @@ struct TrainFlags {
     #[command(flatten)]
     network: NetworkFlags,
     /// Images per step.
-    #[arg(long, value_name = "N", default_value_t = Config::default().batch)]
+    #[arg(long, value_name = "N", default_value_t = Config::default().batch, value_parser = some)]
     batch: usize,
     /// How training images are varied.
     #[arg(long, value_enum, default_value_t)]
@@ -74,7 +75,7 @@ struct GemvFlags {
     /// The matrix as ROWSxCOLS.
     #[arg(long, value_name = "SHAPE", value_parser = super::bench::shape, default_value = "4096x4096")]
     shape: [usize; 2],
-    /// gemv_f32, gemv_i8, gemv_ternary, gemv_ternary_addsub, gemv_base3, or one of their variants; of an operation
+    /// gemv_f32, gemv_i8, gemv_ternary, gemv_ternary_addsub, gemv_base3, or one of their variants; for an operation
     /// the variant that this adapter would use.
     #[arg(long, value_name = "NAME", default_value = "gemv_ternary")]
     kernel: String,
@@ -87,7 +88,7 @@ struct NetworkFlags {
     #[command(flatten)]
     data: DataFlags,
     /// Widths of the hidden layers.
-    #[arg(long, value_name = "N,N", value_delimiter = ',', default_value = "256,128")]
+    #[arg(long, value_name = "N,N", value_delimiter = ',', default_value = "256,128", value_parser = some)]
     hidden: Vec<usize>,
     /// Ternary weights and int8 activations, or f32 throughout.
     #[arg(long, value_enum, default_value_t)]
@@ -104,7 +105,7 @@ impl NetworkFlags {
 struct CommonFlags {
     /// Steps to look at.
     /// [default: 20; for a capture 1]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = some)]
     steps: Option<usize>,
     /// Write a timeline to this file: recording and submission on the host, passes and dispatches on the device.
     #[arg(short = 'o', long = "out", alias = "trace", value_name = "FILE", conflicts_with = "renderdoc")]
@@ -112,14 +113,15 @@ struct CommonFlags {
     /// Replace the file of --trace if it exists.
     #[arg(long, requires = "trace")]
     force: bool,
-    /// Under RenderDoc: make the steps one capture in which everything has its name, and say where it is.
+    /// Under RenderDoc: record the steps as one capture in which every object has a name, and print its path.
     #[arg(long)]
     renderdoc: bool,
-    /// Seconds for each of the adapter's limits, half of them before and half after the steps: the better counts;
-    /// 0 leaves them out.
-    #[arg(long, alias = "seconds", value_name = "S", default_value_t = 0.3, value_parser = super::bench::seconds)]
+    /// Seconds to measure each of the adapter's limits, half before and half after the steps; the better value
+    /// counts. 0 skips them.
+    #[arg(long, alias = "seconds", value_name = "S", default_value_t = 0.3, value_parser = super::arguments::seconds)]
     limit_seconds: f64,
-    /// Give each dispatch a pass of its own, as is done by itself where a device reads its clock nowhere else.
+    /// Give each dispatch its own pass. This is automatic on a device that reads its clock only at the ends of
+    /// passes.
     #[arg(long)]
     by_passes: bool,
     /// Print one JSON object on one line, and nothing else.
@@ -171,7 +173,7 @@ pub fn run(flags: &Flags) -> Outcome {
             if let Some(reason) = gpu.lacks(kernel) {
                 return Err(failure(format!("--kernel {} does not run here: {reason}", kernel.name)));
             }
-            // A capture holds what its dispatches read: one matrix is enough there.
+            // A capture contains the data that its dispatches read, so one matrix is enough.
             let most = if flags.common.renderdoc { 1 } else { u64::MAX };
             let [rows, cols] = flags.shape;
             let mut instances =
@@ -186,12 +188,12 @@ pub fn run(flags: &Flags) -> Outcome {
 }
 
 impl CommonFlags {
-    /// Opens the device, with names for a debugger where one asks for them.
+    /// Opens the device. For a debugger its objects get names.
     fn open(&self) -> Result<Gpu, Failure> {
         if let Some(path) = &self.trace {
             super::place(path, self.force)?;
         }
-        // Vulkan's layer brings RenderDoc in with the first instance; without it, it must be here already.
+        // Vulkan's layer loads RenderDoc with the first instance. Without the layer RenderDoc must be loaded already.
         let layer = std::env::var_os("ENABLE_VULKAN_RENDERDOC_CAPTURE").is_some();
         if self.renderdoc && !layer {
             self.attach()?;
@@ -227,7 +229,7 @@ impl CommonFlags {
     fn capture(&self, what: &str, gpu: &Gpu, work: &Work, steps: usize) -> Outcome {
         let mut capture = self.attach()?;
         let mut profiler = Profiler::names_only(gpu);
-        // First uses clear buffers and compile: not in the capture.
+        // The first use clears buffers and compiles. It must not be part of the capture.
         profiler.run("warm-up", work.step(0)).map_err(failure)?;
         (work.rewind)();
         gpu.run([]).and_then(|_| gpu.wait(None)).map_err(failure)?;

@@ -10,6 +10,7 @@ use super::{Failure, Outcome, Verdict, failure, named, object, shown};
 use crate::mnist::Dataset;
 use crate::model::TRANSFORMER;
 use crate::report::columns;
+use crate::store::FileError;
 use crate::train::{Found, MODEL, below};
 
 /// The folder where `sterna train` puts runs by default.
@@ -27,9 +28,9 @@ pub struct Flags {
 }
 
 const NOTES: &str = "\
-The newest run is the first. `eval`, `predict`, `verify`, `inspect`, `pack` and `export` take the newest one below \
-runs/ that fits, if no model is named. The score is that of the last evaluation: accuracy on \
-the test set, or the loss on the validation split of a text.
+The newest run is the first. Folders whose model is no run or cannot be read are last, and stderr says why. `eval`, \
+`predict`, `verify`, `inspect`, `pack` and `export` take the newest one below runs/ that fits, if no model is named. The \
+score is that of the last evaluation: accuracy on the test set, or the loss on the validation split of a text.
 
 Examples:
   sterna runs
@@ -41,18 +42,19 @@ pub fn run(flags: &Flags) -> Outcome {
         return Err(failure(format!("{} is no folder: give one that holds runs", shown(&flags.folder))));
     }
     let (runs, faults) = match flags.folder.join(MODEL).is_file() {
-        // If the folder is itself a run, only this run is listed.
-        true => Found::open(&flags.folder)
-            .map_or_else(|fault| (vec![], vec![fault]), |run| (run.into_iter().collect(), vec![])),
+        // The folder of a run stands for itself.
+        true => {
+            Found::open(&flags.folder).map_or_else(|fault| (vec![], vec![fault]), |run| (vec![run], vec![]))
+        }
         false => below(&flags.folder),
     };
     for fault in &faults {
         super::warn(format!("sterna: {fault}"));
     }
-    if runs.is_empty() {
+    if runs.is_empty() && faults.is_empty() {
         super::tell(format!("no run below {}: `sterna train` makes one", shown(&flags.folder)));
     } else {
-        super::say(table(&runs).trim_end())?;
+        super::say(table(&runs, &faults).trim_end())?;
     }
     if flags.json {
         let runs: Vec<Value> = runs.iter().map(described).collect();
@@ -62,7 +64,7 @@ pub fn run(flags: &Flags) -> Outcome {
     Ok(Verdict::Yes)
 }
 
-fn table(runs: &[Found]) -> String {
+fn table(runs: &[Found], faults: &[FileError]) -> String {
     let head = ["run", "last saved", "data", "network", "done", "score", "state"];
     let row = |run: &Found| {
         vec![
@@ -75,7 +77,12 @@ fn table(runs: &[Found]) -> String {
             run.state.name().into(),
         ]
     };
-    let rows = runs.iter().map(row);
+    // stderr has the reason.
+    let unreadable = |fault: &FileError| {
+        let folder = shown(fault.path().parent().unwrap_or(fault.path()));
+        [folder].into_iter().chain(["-"; 5].map(String::from)).chain(["unreadable".into()]).collect()
+    };
+    let rows = runs.iter().map(row).chain(faults.iter().map(unreadable));
     columns(&std::iter::once(head.map(String::from).to_vec()).chain(rows).collect::<Vec<_>>())
 }
 
@@ -132,12 +139,15 @@ pub fn model(path: &Path) -> Result<PathBuf, Failure> {
     if file.exists() {
         return Ok(file);
     }
-    // The folder may be that of a comparison, or of all runs.
-    let hint = match below(path).0.first() {
-        Some(run) => format!("name one of the runs in it, {} is the newest", shown(&run.path)),
-        None => "give the folder of a run, or the file of a network".into(),
-    };
+    // A comparison, or the folder of all runs.
+    let hint = hint(path).unwrap_or_else(|| "give the folder of a run, or the file of a network".into());
     Err(failure(format!("{} is a folder without a {MODEL}: {hint}", shown(path))))
+}
+
+/// What to do instead of naming a folder that holds runs.
+pub fn hint(folder: &Path) -> Option<String> {
+    let (runs, _) = below(folder);
+    Some(format!("name one of the runs in it, {} is the newest", shown(&runs.first()?.path)))
 }
 
 /// [`model`] for a path. Without a path it is the newest run below `runs/` with a complete epoch for which `fits`
@@ -152,9 +162,10 @@ pub fn model_or_newest(
     }
     let (runs, _) = below(Path::new(RUNS));
     let Some(run) = runs.iter().find(|run| !run.about["result"].is_null() && fits(run)) else {
+        let train = if what == TEXT { "sterna train --text" } else { "sterna train" };
         return Err(failure(format!(
             "below {RUNS}/ there is no run {what}: name the folder of a run or the file of a network, or train one with \
-             `sterna train`"
+             `{train}`"
         )));
     };
     super::tell(format!(
@@ -166,6 +177,9 @@ pub fn model_or_newest(
     ));
     Ok(run.path.join(MODEL))
 }
+
+/// The words for a run on a text.
+pub const TEXT: &str = "of text";
 
 /// Whether a run has trits. `verify`, `pack` and `export` need them.
 pub fn ternary(run: &Found) -> bool {

@@ -1,10 +1,11 @@
-//! `sterna completions` and `sterna man`: the command line told to shells and to `man`.
+//! `sterna completions` and `sterna man`: the command line for shells and as manual pages.
 
 use clap::{Args, Command};
 use clap_complete::{Shell, generate};
 use clap_mangen::Man;
 
 use super::{Outcome, Verdict, failure};
+use crate::store::escaped;
 
 #[derive(Args)]
 #[command(after_help = COMPLETIONS)]
@@ -46,7 +47,12 @@ pub fn man(flags: &ManFlags, mut parser: Command) -> Outcome {
         let found = command.find_subcommand(name);
         command = found.ok_or_else(|| {
             let known: Vec<&str> = command.get_subcommands().map(Command::get_name).collect();
-            failure(format!("{} has no command {name}{}", command.get_name(), super::nearest(name, &known)))
+            let (name, near) = (escaped(name, &[]), super::nearest(name, &known));
+            failure(format!(
+                "{} has no command {name}{near}: it has {}",
+                command.get_name(),
+                known.join(", ")
+            ))
         })?;
     }
     let mut page = Vec::new();
@@ -63,7 +69,7 @@ fn print(text: &[u8]) -> Outcome {
 mod tests {
     use clap::Command;
 
-    /// Every command that does something, with its name in full.
+    /// Every command that does some work, with its full name.
     fn commands() -> Vec<Command> {
         fn collect(command: &Command, into: &mut Vec<Command>) {
             for inner in command.get_subcommands().filter(|inner| inner.get_name() != "help") {
@@ -90,7 +96,8 @@ mod tests {
             }
             let lines: Vec<&str> = help.lines().chain([""]).collect();
             for pair in lines.windows(2) {
-                // clap breaks paragraphs where the terminal ends, if each is one line; it must not break examples.
+                // clap wraps paragraphs at the width of the terminal only if each is one line. Examples must not be
+                // wrapped.
                 let [line, next] = [pair[0], pair[1]];
                 let paragraph = !line.is_empty() && !line.starts_with("  ");
                 if paragraph && !next.is_empty() && !next.starts_with("  ") {
@@ -102,6 +109,42 @@ mod tests {
             }
         }
         assert!(faults.is_empty(), "{faults:#?}");
+    }
+
+    /// What values of these flags are called that are numbers, and lists of them.
+    const NUMBERS: [&str; 8] = ["N", "N,N", "F", "S", "MIB", "ACC", "SHAPE", "SHAPES"];
+
+    #[test]
+    fn every_number_is_refused_in_one_sentence_that_says_what_to_give() {
+        let (mut faults, mut count) = (Vec::new(), 0);
+        for command in commands() {
+            let name = command.get_bin_name().unwrap_or_default();
+            for flag in command.get_arguments() {
+                let of = |value: &clap::builder::Str| NUMBERS.contains(&value.as_str());
+                let Some(long) =
+                    flag.get_long().filter(|_| flag.get_value_names().is_some_and(|all| all.iter().any(of)))
+                else {
+                    continue;
+                };
+                count += 1;
+                for value in ["-1", "two", "", "-0.5", "1e400", "99999999999999999999999"] {
+                    let flag = format!("--{long}");
+                    let args = name.split(' ').chain([&flag[..], value]);
+                    let refused = crate::cli::parser(None).try_get_matches_from(args);
+                    let said = match refused {
+                        Err(error) => crate::cli::arguments::refusal(&error),
+                        Ok(_) if ["lr", "weight-decay"].contains(&long) && value.len() > 5 => continue,
+                        Ok(_) => "taken".into(),
+                    };
+                    let shown = if value.is_empty() { "''" } else { value };
+                    let helps = said.contains("give ") || said.contains("for instance ");
+                    if !said.starts_with(&format!("{flag} {shown}: ")) || said.contains('\n') || !helps {
+                        faults.push(format!("{name} {flag} {value}: {said}"));
+                    }
+                }
+            }
+        }
+        assert!(faults.is_empty() && count > 20, "{count}: {faults:#?}");
     }
 
     #[test]

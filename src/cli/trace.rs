@@ -1,11 +1,12 @@
-//! `sterna trace`: one test image on its way through a network, layer by layer, on the CPU twin; and whether the device
-//! computes the same.
+//! `sterna trace`: the values of one test image in a network, layer by layer, computed by the CPU twin. It also
+//! checks that the device computes the same.
 
 use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
 
+use super::arguments::count;
 use super::{DataFlags, DeviceFlags, Outcome, Verdict, failure, network, runs, shown};
 use crate::digest;
 use crate::model::{Mlp, Precision, logits};
@@ -14,21 +15,21 @@ use crate::report::Walk;
 #[derive(Args)]
 #[command(after_help = NOTES)]
 pub struct Flags {
-    /// A run's folder, or a file with a network, float twins among them. [default: the newest run below runs/]
+    /// A run's folder, or a file with a network, also in floats. [default: the newest run below runs/]
     run: Option<PathBuf>,
     /// The test image, counted from 0.
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = count)]
     index: usize,
-    /// The neurons whose rows are shown, the first layer's first. [default: those with the largest sums]
-    #[arg(long, value_name = "N,N", value_delimiter = ',')]
+    /// The neurons whose rows are shown, first layer first. [default: those with the largest sums]
+    #[arg(long, value_name = "N,N", value_delimiter = ',', value_parser = count)]
     neuron: Vec<usize>,
     /// Show so many terms of each neuron's sum.
-    #[arg(long, value_name = "N", default_value_t = 12)]
+    #[arg(long, value_name = "N", default_value_t = 12, value_parser = count)]
     terms: usize,
-    /// Draw the image, the first neuron over it, and what every layer sums up.
+    /// Draw the image with the weights of the first neuron on it, and the sums of every layer.
     #[arg(short = 'o', long = "out", alias = "png", value_name = "FILE")]
     png: Option<PathBuf>,
-    /// Replace a picture that is there.
+    /// Replace the picture if it exists.
     #[arg(long, requires = "png")]
     force: bool,
     #[command(flatten)]
@@ -55,7 +56,7 @@ pub fn run(flags: &Flags) -> Outcome {
         runs::model_or_newest(flags.run.as_deref(), "with a whole epoch", |run| !run.dims().is_empty())?;
     let network = network::open(&path)?;
     let shape = network::mlp(&network, &path)?;
-    let known = super::path_of(&network.about["data"]["folder"]);
+    let known = super::data_folder(&network.about);
     let data = DataFlags { data: flags.data.folder().or(known), ..flags.data }.load_for(&network.about)?;
     network::takes(shape, &path, &data)?;
     let (image, label) = network::test_image(&data, flags.index)?;

@@ -1,5 +1,5 @@
-//! `sterna tune`: which kernels are the fastest on this adapter; and what other commands do when they meet a
-//! shape for the first time.
+//! `sterna tune`: the fastest kernels on this adapter. Other commands use this module when they meet a shape for the
+//! first time.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -7,7 +7,8 @@ use std::time::Instant;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::bench::{batched_shape, seconds};
+use super::arguments::seconds;
+use super::bench::batched_shape;
 use super::{DeviceFlags, Failure, Verdict, failure, object, shown};
 use crate::gpu::Gpu;
 use crate::measure::tuning::{self, Attempt, Tried, Tuned, Why, room_to_tune, shapes_to_tune};
@@ -53,12 +54,12 @@ pub struct Flags {
     device: DeviceFlags,
 }
 
-/// The file of choices of this device.
+/// The file with the choices for this device.
 pub fn choices(gpu: &Gpu) -> Option<PathBuf> {
     cache(gpu, "tune", "txt")
 }
 
-/// A file about this device in `STERNA_CACHE` or else in the user's folder for caches.
+/// A file about this device in `STERNA_CACHE`, or else in the user's cache folder.
 fn cache(gpu: &Gpu, what: &str, extension: &str) -> Option<PathBuf> {
     let folder = match std::env::var_os("STERNA_CACHE").filter(|folder| !folder.is_empty()) {
         Some(folder) => PathBuf::from(folder),
@@ -70,7 +71,7 @@ fn cache(gpu: &Gpu, what: &str, extension: &str) -> Option<PathBuf> {
     Some(folder.join(format!("{what}-{}.{extension}", name.join("-"))))
 }
 
-/// Keeps what was found for the next command, and says where.
+/// Keeps the choices for later commands, and returns the path of the file.
 fn keep(gpu: &Gpu, found: &[Tuned]) -> Result<PathBuf, String> {
     let file = choices(gpu).ok_or("this user has no folder for caches: STERNA_CACHE can name one")?;
     tuning::keep(gpu, &file, found).map(|()| file)
@@ -116,14 +117,14 @@ pub fn run(flags: &Flags) -> super::Outcome {
 }
 
 impl DeviceFlags {
-    /// The file that keeps something of this device for the next command. Shaders with checks are slower, so what they
-    /// reach is not kept.
+    /// The path of a file that keeps results about this device. It is `None` if shaders have checks, because such
+    /// results are slower.
     pub fn cache(&self, gpu: &Gpu, what: &str, extension: &str) -> Option<PathBuf> {
         cache(gpu, what, extension).filter(|_| !self.checked)
     }
 
-    /// Has the device find its fastest kernels for the products of a step, before any is bound. All of them compute the
-    /// same integers, so whatever is found, the run ends with the same weights.
+    /// Finds the device's fastest kernels for the products of a training step, before the ops are bound. All
+    /// candidates compute the same integers, so the choice does not change the resulting weights.
     pub fn tune_training(&self, gpu: &Gpu, config: &Config, data: &Dataset) -> Result<(), Failure> {
         if config.precision == Precision::F32 {
             return Ok(());
@@ -140,14 +141,14 @@ impl DeviceFlags {
         self.tune(gpu, &wanted, 1.0)
     }
 
-    /// Finds the fastest kernels for the products that this device has no choice for that can be trusted, in so many seconds
-    /// each, has the device use them, and keeps the choices.
+    /// Finds the fastest kernels for the products without a trusted choice, for `seconds` each. The device uses them,
+    /// and the choices are kept.
     pub fn tune(&self, gpu: &Gpu, wanted: &[Wanted], seconds: f64) -> Result<(), Failure> {
         let mut tell = |line| log::info!("{line}");
         self.tune_watched(gpu, wanted, seconds, &mut Watch { tell: &mut tell, stop: &|| false })
     }
 
-    /// [`DeviceFlags::tune`] that can be stopped between two products: what it has found by then counts.
+    /// [`DeviceFlags::tune`] with a way to stop between two products. The choices up to that point stay.
     pub fn tune_watched(
         &self,
         gpu: &Gpu,
@@ -158,7 +159,7 @@ impl DeviceFlags {
         if !self.keeps_choices() {
             return Ok(());
         }
-        let open = tuning::open(gpu, choices(gpu).as_deref(), wanted).map_err(failure)?;
+        let open = tuning::open(gpu, choices(gpu).as_deref(), wanted);
         if open.is_empty() {
             return Ok(());
         }
@@ -196,7 +197,7 @@ impl DeviceFlags {
     }
 }
 
-/// Candidates by time, the winner marked.
+/// A table of the candidates, ordered by time. The winner is marked.
 fn table(gpu: &Gpu, found: &[Tuned]) -> String {
     let mut lines = vec![["", "operation", "candidate", "µs", "x best", ""].map(String::from).to_vec()];
     for tuned in found {

@@ -1,4 +1,5 @@
-//! `sterna wall`: the memory wall of this adapter on one page; and its sections alone, by the same code.
+//! `sterna wall`: the memory wall of this adapter on one page. The commands for its single sections use the same
+//! code.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,6 +8,7 @@ use std::time::Instant;
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::bench::{kept, spinner};
 use super::{DeviceFlags, Failure, MemoryFlags, Outcome, Verdict, failure, interrupt, object, shown};
 use crate::gpu::Gpu;
 use crate::measure::ceilings::spread;
@@ -52,7 +54,7 @@ pub struct Flags {
     section: SectionFlags,
 }
 
-/// Which table of energies to show.
+/// The energy table to show.
 #[derive(Args)]
 struct TableFlags {
     /// Show energies by this table.
@@ -60,18 +62,18 @@ struct TableFlags {
     energy_model: String,
 }
 
-/// How long to measure.
+/// The duration of the measurement.
 #[derive(Args)]
 struct TimeFlags {
     /// Measure each point for 0.3 seconds instead of 2, and fewer of them; tune nothing, and read no counter of joules.
     #[arg(long)]
     quick: bool,
-    /// Measure each point for so many seconds, warming up included, instead of 2, or 0.3 with --quick.
-    #[arg(long, value_name = "S", value_parser = super::bench::seconds, allow_negative_numbers = true)]
+    /// Measure each point for this many seconds, including warm-up, instead of 2, or 0.3 with --quick.
+    #[arg(long, value_name = "S", value_parser = super::arguments::seconds)]
     seconds: Option<f64>,
 }
 
-/// What every section takes.
+/// The flags of every section.
 #[derive(Args)]
 struct SectionFlags {
     #[command(flatten)]
@@ -84,12 +86,16 @@ struct SectionFlags {
 }
 
 pub const ROOFLINE: &str = "\
+Ceilings are kept in the cache folder for four hours; --fresh measures them again.
+
 Examples:
   sterna roofline                       some minutes
   sterna roofline --quick --memory 256  less of both
   sterna roofline --json > roofline.json";
 
 pub const BANDWIDTH: &str = "\
+Ceilings are kept in the cache folder for four hours; --fresh measures them again.
+
 Examples:
   sterna bandwidth                      some minutes
   sterna bandwidth --quick --seconds 0.1
@@ -108,6 +114,9 @@ Examples:
 
 #[derive(Args)]
 pub struct MeasureFlags {
+    /// Measure the ceilings again, though they were measured within the last four hours.
+    #[arg(long)]
+    fresh: bool,
     #[command(flatten)]
     time: TimeFlags,
     #[command(flatten)]
@@ -143,9 +152,16 @@ impl SectionFlags {
         Ok(gpu)
     }
 
-    /// Measures a part of the wall, and tells how it goes.
-    fn measure(&self, gpu: &Gpu, time: &TimeFlags, part: Part, what: &str) -> Result<Wall, Failure> {
-        super::tell(format!("{what} of {}", super::gpu_line(gpu)));
+    /// Measures a part of the wall. Ceilings that are kept in a file count, unless they are to be measured afresh.
+    fn measure(
+        &self,
+        gpu: &Gpu,
+        time: &TimeFlags,
+        part: Part,
+        file: Option<PathBuf>,
+        fresh: bool,
+        watch: &mut Watch,
+    ) -> Result<Wall, Failure> {
         let asked = self.memory.room(gpu);
         let room = self.device.found(asked)?;
         let untuned = [
@@ -166,13 +182,15 @@ impl SectionFlags {
             tune: &tune,
             untuned: untuned.iter().find(|(asked, _)| *asked).map(|(_, why)| *why),
             uncounted: time.quick.then_some("--quick reads no counter, `sterna energy` does"),
+            file,
+            fresh,
             start: Instant::now(),
         };
-        Ok(watched(|watch| session.measure(part, watch)))
+        Ok(session.measure(part, watch))
     }
 }
 
-/// Measures something that tells its progress and can be stopped.
+/// Runs a measurement that shows its progress and can be stopped.
 fn watched<T>(measure: impl FnOnce(&mut Watch) -> T) -> T {
     let start = Instant::now();
     let mut tell = |line: String| super::tell(format!("{:>5.0} s  {line}", start.elapsed().as_secs_f64()));
@@ -183,11 +201,14 @@ pub fn run(flags: &Flags) -> Outcome {
     if !flags.compare.is_empty() {
         return compare(flags);
     }
-    // Before minutes are spent: whether there is a place for the result.
+    // Checks the place for the result before the measurement, which takes minutes.
     super::no_dash(&flags.out)?;
     folder(&flags.out)?;
     let gpu = flags.section.open()?;
-    let wall = flags.section.measure(&gpu, &flags.time, Part::Whole, "wall")?;
+    super::tell(format!("wall of {}", super::gpu_line(&gpu)));
+    let measure =
+        |watch: &mut Watch| flags.section.measure(&gpu, &flags.time, Part::Whole, None, true, watch);
+    let wall = watched(measure)?;
     let [page, file] = places(flags, wall.interrupted)?;
     super::write(&page, wall_page(&wall, &flags.table.energy_model).as_bytes(), flags.force)?;
     let value = serde_json::to_value(&wall).map_err(failure)?;
@@ -213,7 +234,8 @@ pub fn run(flags: &Flags) -> Outcome {
     Ok(verdict())
 }
 
-/// Where page and file are written. What is there gets another name, but keeps its own if this wall was interrupted.
+/// The paths for page and file. Existing files are renamed. If this wall was interrupted, existing files stay, and
+/// the new ones get other names.
 fn places(flags: &Flags, interrupted: bool) -> Result<[PathBuf; 2], Failure> {
     let wanted = ["wall.html", "wall.json"].map(|name| flags.out.join(name));
     let there: Vec<&PathBuf> = wanted.iter().filter(|path| taken(path)).collect();
@@ -234,7 +256,8 @@ fn places(flags: &Flags, interrupted: bool) -> Result<[PathBuf; 2], Failure> {
 }
 
 fn folder(path: &Path) -> Result<(), Failure> {
-    fs::create_dir_all(path).map_err(|error| failure(format!("{}: {error}", shown(path))))
+    let made = fs::create_dir_all(path);
+    made.map_err(|reason| failure(FileError::Write { path: path.into(), reason }))
 }
 
 fn say_notes(wall: &Wall) -> Result<(), Failure> {
@@ -251,10 +274,24 @@ fn verdict() -> Verdict {
     if interrupt::asked() { Verdict::Interrupted } else { Verdict::Yes }
 }
 
-/// A part of the wall: its tables, its notes, and these keys of it as the last line.
+/// A part of the wall: its tables, its notes, and as the last line these keys of the JSON.
 fn section(flags: &MeasureFlags, part: Part, what: &str, keys: &[&str]) -> Outcome {
     let gpu = flags.section.open()?;
-    let wall = flags.section.measure(&gpu, &flags.time, part, what)?;
+    let bar = spinner();
+    let file = flags.section.device.cache(&gpu, what, "json");
+    let mut watch = Watch { tell: &mut |line| bar.set_message(line), stop: &interrupt::asked };
+    let wall = flags.section.measure(&gpu, &flags.time, part, file, flags.fresh, &mut watch)?;
+    bar.finish_and_clear();
+    let second = match part {
+        Part::Bandwidth => super::counted(wall.staircase.len(), "working set"),
+        _ => super::counted(wall.points.len(), "product"),
+    };
+    super::tell(format!(
+        "{what}: {second} in {:.1} s, {} left out; ceilings {}",
+        wall.seconds,
+        wall.gaps.len(),
+        kept(wall.ceilings_kept_seconds)
+    ));
     let products: Vec<_> = wall.points.iter().collect();
     super::say(super::gpu_line(&gpu))?;
     super::say(format!("\n{}", tables::ceilings(&wall.ceilings).to_string().trim_end()))?;
@@ -275,12 +312,22 @@ fn section(flags: &MeasureFlags, part: Part, what: &str, keys: &[&str]) -> Outco
 
 /// `sterna bandwidth`.
 pub fn bandwidth(flags: &MeasureFlags) -> Outcome {
-    section(flags, Part::Bandwidth, "bandwidth", &["interrupted", "notes", "ceilings", "staircase"])
+    section(
+        flags,
+        Part::Bandwidth,
+        "bandwidth",
+        &["interrupted", "notes", "ceilings", "ceilings_kept_seconds", "staircase"],
+    )
 }
 
 /// `sterna roofline`.
 pub fn roofline(flags: &MeasureFlags) -> Outcome {
-    section(flags, Part::Roofline, "roofline", &["interrupted", "notes", "ceilings", "points", "gaps"])
+    section(
+        flags,
+        Part::Roofline,
+        "roofline",
+        &["interrupted", "notes", "ceilings", "ceilings_kept_seconds", "points", "gaps"],
+    )
 }
 
 /// `sterna energy`.
@@ -343,9 +390,10 @@ fn compare(flags: &Flags) -> Outcome {
     Ok(Verdict::Yes)
 }
 
-/// A wall.json of this version.
+/// A wall.json with this version of the schema.
 pub(super) fn read(path: &Path) -> Result<Wall, Failure> {
-    let text = fs::read_to_string(path).map_err(|error| failure(format!("{}: {error}", shown(path))))?;
+    let text = fs::read_to_string(path);
+    let text = text.map_err(|reason| failure(FileError::Read { path: path.into(), reason }))?;
     let value: Value = serde_json::from_str(&text)
         .map_err(|error| failure(format!("{} is no JSON ({error}); give a wall.json", shown(path))))?;
     if value["command"] != json!("wall") || !value["ceilings"].is_object() {
@@ -363,7 +411,7 @@ pub(super) fn read(path: &Path) -> Result<Wall, Failure> {
     }
     let wall: Result<Wall, _> = serde_json::from_value(value);
     let mut wall = wall.map_err(|error| failure(format!("{} is damaged: {error}", shown(path))))?;
-    // A file of before there was a spread has the samples.
+    // Files of older versions have no spread, but they have the samples.
     for point in wall.points.iter_mut().filter(|point| !point.sample_seconds.is_empty()) {
         point.spread = spread(&point.sample_seconds);
     }

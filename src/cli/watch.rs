@@ -1,7 +1,7 @@
 //! `sterna watch`: the live view of a run on the whole terminal. `sterna train --watch` uses the same view. The
 //! command reads the run's folder and changes nothing in it.
 
-use std::io::{IsTerminal, Stderr, Write, stderr};
+use std::io::{ErrorKind, IsTerminal, Stderr, Write, stderr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
@@ -18,10 +18,11 @@ use ratatui::crossterm::terminal::{
 };
 use serde_json::Value;
 
-use super::runs::{self, RUNS};
+use super::runs::{self, RUNS, hint};
 use super::train::log::Extent;
 use super::{Failure, Outcome, Verdict, command, failure, interrupt, shown};
 use crate::parameter::Role;
+use crate::reason::unread;
 use crate::report::{LEAST, Live, Subject, Weights};
 use crate::store::{Checkpoint, Progress};
 use crate::ternary::Packed;
@@ -68,15 +69,26 @@ struct Watched {
     live: Live,
     /// The time of the last checkpoint that was read.
     saved: Option<SystemTime>,
+    /// The reason why it cannot be read now, and whether it is that of a run that diverged.
+    fault: Option<String>,
+    diverged: bool,
 }
 
 impl Watched {
     fn open(path: PathBuf) -> Result<Watched, Failure> {
         let config = path.join("config.json");
-        let read = std::fs::read(&config).map_err(|error| error.to_string());
-        let read = read.and_then(|bytes| serde_json::from_slice(&bytes).map_err(|error| error.to_string()));
+        let read = std::fs::read(&config).map_err(|reason| match reason.kind() {
+            _ if !path.is_dir() => "there is no folder of that name".into(),
+            ErrorKind::NotFound => "it has no config.json".into(),
+            _ => format!("its config.json cannot be read: {}", unread(&reason)),
+        });
+        let read = read.and_then(|bytes| {
+            serde_json::from_slice(&bytes).map_err(|error| format!("its config.json is no JSON ({error})"))
+        });
         let config: Value = read.map_err(|what| {
-            failure(format!("{} is no run's folder: {}: {what}", shown(&path), shown(&config)))
+            let hint =
+                hint(&path).unwrap_or_else(|| "name the folder of one, as `sterna runs` lists them".into());
+            failure(format!("{} is no run's folder, {what}: {hint}", shown(&path)))
         })?;
         let extent = Extent::of(&config).ok_or_else(|| {
             failure(format!("{} describes no run that this version knows", shown(&path.join("config.json"))))
@@ -97,7 +109,8 @@ impl Watched {
             size: [side("height"), side("width")],
             ..Live::default()
         };
-        let mut run = Watched { path, extent, epochs: Vec::new(), live, saved: None };
+        let (epochs, saved, fault, diverged) = (Vec::new(), None, None, false);
+        let mut run = Watched { path, extent, epochs, live, saved, fault, diverged };
         run.look();
         Ok(run)
     }
@@ -108,10 +121,11 @@ impl Watched {
         let model = self.path.join(MODEL);
         let written = std::fs::metadata(&model).and_then(|file| file.modified()).ok();
         // A file that cannot be read now is read next time.
-        if written != self.saved
-            && let Ok(file) = Checkpoint::load(&model)
-        {
+        let loaded = (written.is_none() || written != self.saved).then(|| Checkpoint::load(&model));
+        self.fault = loaded.as_ref().and_then(|loaded| loaded.as_ref().err().map(ToString::to_string));
+        if let Some(Ok(file)) = loaded {
             self.saved = written;
+            self.diverged = !file.run["diverged"].is_null();
             let steps = |at: &Progress| at.epoch * self.extent.steps + at.step;
             self.live.at = file.progress.as_ref().map_or(0, steps) as f64 / self.extent.unit() as f64;
             let first = file.parameters.iter().find(|saved| saved.parameter.role != Role::Gain);
@@ -143,11 +157,11 @@ impl Watched {
         if self.epochs.last().is_some_and(|last| last.step >= self.extent.total) {
             return "finished".into();
         }
-        match trained_in(&self.path) {
-            true => "training".into(),
-            false => {
-                format!("nobody trains; go on: {}", command(&[&"train", &"--resume", &shown(&self.path)]))
-            }
+        match &self.fault {
+            _ if trained_in(&self.path) => "training".into(),
+            _ if self.diverged => "it diverged".into(),
+            Some(fault) => format!("nobody trains, and nobody can go on: {fault}"),
+            None => format!("nobody trains; go on: {}", command(&[&"train", &"--resume", &self.path])),
         }
     }
 

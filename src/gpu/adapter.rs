@@ -1,21 +1,21 @@
-//! Finding an adapter, and saying why this one.
+//! Finds the adapters of this machine, picks one, and explains an empty result.
 
 use super::error::Error;
 use super::kernel::Tuning;
 
-/// What the user asked for; the default asks for nothing.
+/// The caller's wishes for a device: backend, adapter, checks. The default has no wish.
 #[derive(Clone, Debug, Default)]
 pub struct Choice {
-    /// `vulkan`, `metal`, `dx12` or `gl`.
+    /// Name of the backend: `vulkan`, `metal`, `dx12` or `gl`.
     pub backend: Option<String>,
-    /// Its number in [`every_adapter`], or part of `backend name driver PCI-address` in any case.
+    /// Number of the adapter in [`every_adapter`], or a part of its [`Adapter::description`]. Case does not matter.
     pub adapter: Option<String>,
-    /// Keep bounds checks and loop bounding in every shader.
+    /// Whether shaders keep their bounds checks and loop bounds.
     pub checked: bool,
-    /// Overrides and variants for this kind of machine instead of the adapter's own, so that what a GPU
-    /// would run can be tested on a CPU.
+    /// Overrides and variants for this kind of machine, not for the adapter's own kind. Tests on a CPU use it to run
+    /// a GPU's variants.
     pub tuning: Option<Tuning>,
-    /// Give the driver the names of everything and the shaders' text, for a debugger to show.
+    /// Whether the driver gets the names of all objects and the text of the shaders, for a debugger.
     pub debug: bool,
 }
 
@@ -27,7 +27,7 @@ pub struct Adapter {
     pub info: wgpu::AdapterInfo,
 }
 
-/// The backends by their names on the command line.
+/// The backends and their names.
 const BACKENDS: [(&str, wgpu::Backends); 4] = [
     ("vulkan", wgpu::Backends::VULKAN),
     ("metal", wgpu::Backends::METAL),
@@ -35,29 +35,30 @@ const BACKENDS: [(&str, wgpu::Backends); 4] = [
     ("gl", wgpu::Backends::GL),
 ];
 
-/// The version of wgpu that this is built on.
+/// The version of wgpu that Sterna uses.
 pub const WGPU_VERSION: &str = "30.0";
 
-/// The backends that are built in.
+/// Names of the backends that this build contains.
 pub fn backends() -> Vec<&'static str> {
     let built = wgpu::Instance::enabled_backend_features();
     BACKENDS.iter().filter(|(_, backend)| built.contains(*backend)).map(|(name, _)| *name).collect()
 }
 
 impl Adapter {
-    /// `vulkan llvmpipe (LLVM 15.0.6, 256 bits) llvmpipe Mesa 22.3.6`: what [`Choice::adapter`] is matched against.
+    /// Backend, name and driver: `vulkan llvmpipe (LLVM 15.0.6, 256 bits) llvmpipe Mesa 22.3.6`. [`Choice::adapter`]
+    /// is compared with this text.
     pub fn description(&self) -> String {
         let info = &self.info;
         let words = [self.backend(), &info.name, &info.driver, &info.driver_info, &info.device_pci_bus_id];
         words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
     }
 
-    /// The backend's name on the command line.
+    /// The name of its backend.
     pub fn backend(&self) -> &'static str {
         backend_name(self.info.backend)
     }
 
-    /// What kind of processor it is, for people.
+    /// The kind of processor in words.
     pub fn kind(&self) -> &'static str {
         match self.info.device_type {
             wgpu::DeviceType::DiscreteGpu => "a discrete GPU",
@@ -68,7 +69,8 @@ impl Adapter {
         }
     }
 
-    /// Real GPUs before software, fast before frugal. Lower is better.
+    /// Rank for sorting: lower is better. GPUs come before software rasterisers, discrete GPUs before integrated
+    /// ones.
     pub fn rank(&self) -> u32 {
         match self.info.device_type {
             wgpu::DeviceType::DiscreteGpu => 0,
@@ -79,12 +81,12 @@ impl Adapter {
         }
     }
 
-    /// Whether its driver is dzn, Mesa's Vulkan over Microsoft's DX12, which calls itself Dozen.
+    /// Whether its driver is dzn, Mesa's Vulkan driver over Microsoft's DX12. The driver reports the name Dozen.
     pub fn is_dzn(&self) -> bool {
         self.info.driver == "Dozen"
     }
 
-    /// What compiles the shaders.
+    /// Name of the compiler for its shaders.
     fn shader_compiler(&self) -> String {
         match self.info.backend {
             wgpu::Backend::Vulkan => format!("naga to SPIR-V, then {}", self.info.driver),
@@ -101,7 +103,7 @@ impl Adapter {
         }
     }
 
-    /// Names and values of what matters to a compute engine.
+    /// The properties that matter for computing, as pairs of name and value.
     pub fn facts(&self) -> Vec<(&'static str, String)> {
         let (features, limits) = (self.handle.features(), self.handle.limits());
         let yes = |feature: wgpu::Features| if features.contains(feature) { "yes" } else { "no" }.to_string();
@@ -139,24 +141,25 @@ pub(super) fn backend_name(backend: wgpu::Backend) -> &'static str {
     }
 }
 
-/// Keeps Mesa's device-select layer out of this process, unless the user set it up. It picks a default
-/// adapter, which is done here by kind, and in containers it prints an error about a missing display.
+/// Disables Mesa's device-select layer in this process, unless the user has configured the layer. The layer sorts
+/// adapters, and Sterna sorts them itself by kind. In containers the layer prints an error about a missing display.
 ///
 /// Call it first thing in `main`, before any thread exists.
 #[allow(unsafe_code)]
 pub fn silence_device_select() {
     const SWITCH: &str = "NODEVICE_SELECT";
     if cfg!(target_os = "linux") && std::env::var_os(SWITCH).is_none() {
-        // SAFETY: no other thread runs yet that could read the environment meanwhile.
+        // SAFETY: no other thread exists yet, so no thread reads the environment now.
         unsafe { std::env::set_var(SWITCH, "1") }
     }
 }
 
-/// The adapters of these backends that compute, real GPUs before software.
+/// The adapters of these backends that can compute, GPUs before software rasterisers.
 async fn enumerate(backends: wgpu::Backends, flags: wgpu::InstanceFlags) -> Vec<Adapter> {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
         backends,
-        // Validating indirect dispatches, which Sterna has none of, caps buffers at 4 GiB on NVIDIA.
+        // Sterna dispatches nothing indirectly. Validation of indirect dispatches would cap buffers at 4 GiB on
+        // NVIDIA.
         flags: ((wgpu::InstanceFlags::default() - wgpu::InstanceFlags::VALIDATION_INDIRECT_CALL) | flags)
             .with_env(),
         ..wgpu::InstanceDescriptor::new_without_display_handle()
@@ -174,8 +177,8 @@ async fn enumerate(backends: wgpu::Backends, flags: wgpu::InstanceFlags) -> Vec<
     found
 }
 
-/// Every adapter of this machine; its place in the list is its number. Those of GL come last, so that a number means the
-/// same whether GL is looked at or not.
+/// Every adapter of this machine. An adapter's number is its position in this list. Adapters of GL come last, so GL's
+/// presence changes no other number.
 pub async fn every_adapter() -> Vec<Adapter> {
     every(wgpu::InstanceFlags::empty()).await
 }
@@ -186,7 +189,8 @@ async fn every(flags: wgpu::InstanceFlags) -> Vec<Adapter> {
     all
 }
 
-/// The Vulkan adapters beside those shown, which wgpu hides because their drivers say that they do not conform to Vulkan.
+/// The Vulkan adapters that wgpu hides because their drivers do not claim to conform to Vulkan. `shown` are the
+/// others.
 pub async fn hidden_adapters(shown: &[Adapter]) -> Vec<Adapter> {
     let noncompliant = wgpu::InstanceFlags::ALLOW_UNDERLYING_NONCOMPLIANT_ADAPTER;
     let mut all = enumerate(wgpu::Backends::VULKAN, noncompliant).await;
@@ -195,17 +199,17 @@ pub async fn hidden_adapters(shown: &[Adapter]) -> Vec<Adapter> {
 }
 
 impl Choice {
-    /// Where the adapters that fit stand in this list of all.
+    /// Positions in the list `all` of the adapters that fit.
     pub fn fitting(&self, all: &[Adapter]) -> Vec<usize> {
         let described: Vec<_> =
             all.iter().map(|adapter| (adapter.backend(), adapter.description())).collect();
         self.fitting_these(&described)
     }
 
-    /// The same of backends and descriptions.
+    /// [`Choice::fitting`] over pairs of backend and description.
     fn fitting_these(&self, all: &[(&str, String)]) -> Vec<usize> {
         let wanted = self.adapter.as_deref().unwrap_or("").to_lowercase();
-        // A larger number is text: there is an RTX 4090.
+        // A number beyond the list is text: `4090` means the RTX 4090.
         let number = self.number().filter(|&number| number < all.len());
         let fits = |i: &usize| {
             let (backend, description) = &all[*i];
@@ -222,7 +226,7 @@ impl Choice {
         self.adapter.as_deref()?.parse().ok()
     }
 
-    /// The error where no adapter of all fits.
+    /// The error for a choice that no adapter fits.
     pub fn unmet(&self, all: &[Adapter]) -> Error {
         if all.is_empty() {
             return Error::NoAdapter { install: install_hint() };
@@ -237,10 +241,10 @@ impl Choice {
     }
 }
 
-/// Every adapter that fits the choice, the one that would be used first.
+/// Every adapter that fits the choice, the best one first.
 ///
-/// Only the backends that it takes are woken. GL is woken where it is asked for, where an adapter is asked for by its
-/// number, and where nothing else fits: it is slower, and its set-up can print to stderr.
+/// Only backends that the choice allows are started. GL is slower, and its start can print to stderr. So GL is
+/// started only for a choice that names GL, for a choice by number, and if nothing else fits.
 pub async fn adapters(choice: &Choice) -> Result<Vec<Adapter>, Error> {
     let backends = match &choice.backend {
         None => wgpu::Backends::PRIMARY,
@@ -268,7 +272,7 @@ pub fn is_wsl() -> bool {
     cfg!(target_os = "linux") && kernel.to_lowercase().contains("microsoft")
 }
 
-/// The command that gives this system a Vulkan device, or the advice where there is none.
+/// The command that installs a Vulkan driver on this system, or advice for a system without such a command.
 fn install_hint() -> String {
     if cfg!(target_os = "macos") {
         return "Sterna needs macOS 10.14 or later with a Metal GPU".into();
@@ -315,12 +319,12 @@ mod tests {
             (None, Some("1"), &[1]),
             (None, Some("0000:4B:00.0"), &[1]),
             (None, Some("01:00.0"), &[0]),
-            // More than there are adapters is text.
+            // A number beyond the list is text.
             (None, Some("4090"), &[0, 1, 2]),
             (None, Some("3"), &[]),
             (Some("gl"), None, &[2]),
             (Some("gl"), Some("geforce"), &[2]),
-            // A number means the same whatever the backend.
+            // The number of an adapter does not depend on the backend.
             (Some("gl"), Some("2"), &[2]),
             (Some("gl"), Some("0"), &[]),
         ] {

@@ -1,10 +1,11 @@
-//! AMD's Vulkan driver RADV as a compiler without a card: SPIR-V goes in; statistics and machine code come out.
-//! Knows Vulkan alone, no WGSL and no kernel. Nothing runs: the driver has no hardware behind it.
+//! Compiles shaders with AMD's Vulkan driver RADV on a machine without an AMD card. The input is SPIR-V; the output
+//! is statistics and machine code. This module knows Vulkan only, no WGSL and no kernel. Nothing is executed, because
+//! the driver has no hardware here.
 //!
-//! RADV reads the name of the chip from `RADV_FORCE_FAMILY` when the Vulkan loader opens it, so a [`Compiler`] lives in
-//! a process that was started with [`environment`].
+//! RADV reads the name of the chip from the variable `RADV_FORCE_FAMILY` when the Vulkan loader opens the driver. So
+//! a process can open a [`Compiler`] only if it was started with the variables of [`environment`].
 
-// Vulkan is called as it is; each call says why it is sound.
+// This file calls Vulkan directly. Each call states why it is sound.
 #![allow(unsafe_code)]
 
 use std::collections::BTreeMap;
@@ -14,27 +15,27 @@ use std::path::PathBuf;
 use ash::khr::pipeline_executable_properties as executables;
 use ash::vk;
 
-/// Why there is no compiler.
+/// Reasons why no compiler is available.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Error {
     /// The Vulkan loader is missing.
     #[error("there is no Vulkan loader here: on Debian and Ubuntu the package libvulkan1 brings it")]
     Loader,
-    /// The driver is missing.
+    /// The driver RADV is missing.
     #[error("AMD's driver RADV is not here: on Debian and Ubuntu the package mesa-vulkan-drivers brings it")]
     Driver,
-    /// The driver is here and shows no device of this family.
+    /// The driver exists, but it does not know this family of chips.
     #[error("AMD's driver RADV here knows no family {0}")]
     Family(String),
-    /// The driver is here and shows no device without hardware.
+    /// The driver exists, but it offers no device without hardware.
     #[error("AMD's driver RADV shows no device without hardware: a newer Mesa may do so")]
     Device,
-    /// A call of Vulkan failed.
+    /// A Vulkan call failed.
     #[error("AMD's driver RADV: {0} failed with {1}")]
     Call(&'static str, vk::Result),
 }
 
-/// Folders in which the loader of a Linux system finds the manifests of drivers.
+/// Folders where the Vulkan loader of a Linux system looks for driver manifests.
 const MANIFESTS: [&str; 4] = [
     "/etc/vulkan/icd.d",
     "/usr/local/share/vulkan/icd.d",
@@ -42,15 +43,15 @@ const MANIFESTS: [&str; 4] = [
     "/app/share/vulkan/icd.d",
 ];
 
-/// The variable that names the chip for RADV.
+/// The environment variable that names the chip for RADV.
 const FAMILY: &str = "RADV_FORCE_FAMILY";
 
-/// The family for which this process was started, if it was started with [`environment`].
+/// The family of chips that this process was started for. It is `None` without the variables of [`environment`].
 pub fn family() -> Option<String> {
     std::env::var(FAMILY).ok()
 }
 
-/// The variables with which a process must start to hold a [`Compiler`] for a family such as `navi21`.
+/// The environment variables for a process that opens a [`Compiler`] for a family such as `navi21`.
 ///
 /// # Errors
 /// If RADV is not installed.
@@ -59,7 +60,7 @@ pub fn environment(family: &str) -> Result<[(&'static str, OsString); 4], Error>
     let mut radeon: Vec<PathBuf> = files
         .map(|file| file.path())
         .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("radeon_icd")))
-        // One for 64-bit programs; a system may also have that of 32-bit ones.
+        // Only the 64-bit driver fits. A system may also have the 32-bit one.
         .filter(|path| !path.to_string_lossy().contains("i686"))
         .collect();
     radeon.sort();
@@ -67,16 +68,16 @@ pub fn environment(family: &str) -> Result<[(&'static str, OsString); 4], Error>
     Ok([
         (FAMILY, family.into()),
         ("VK_DRIVER_FILES", manifest.clone().into()),
-        // The name of the same variable for loaders from before 2022.
+        // Vulkan loaders older than 2022 use this name for the same variable.
         ("VK_ICD_FILENAMES", manifest.into()),
         ("NODEVICE_SELECT", "1".into()),
     ])
 }
 
-/// What the driver made of one shader.
+/// The compiler's result for one shader.
 #[derive(Clone, Debug)]
 pub struct Compiled {
-    /// The driver's figures by their names: `VGPRs`, `Instructions`.
+    /// The driver's statistics by name: `VGPRs`, `Instructions`.
     pub statistics: BTreeMap<String, u64>,
     /// The machine code as text.
     pub assembly: String,
@@ -87,28 +88,28 @@ pub struct Compiler {
     device: ash::Device,
     executables: executables::Device,
     instance: ash::Instance,
-    /// The device's name, with the family that it has.
+    /// The device's name. It contains the family.
     pub name: String,
-    /// The driver and its version: `radv Mesa 22.3.6`.
+    /// The name and version of the driver: `radv Mesa 22.3.6`.
     pub driver: String,
-    // Unloads the library, so it goes last.
+    // Dropping this field unloads the library, so it must be the last field.
     _entry: ash::Entry,
 }
 
-/// A field of Vulkan that holds text.
+/// The text of a fixed-size Vulkan field.
 fn text(field: &[c_char]) -> String {
     let bytes: Vec<u8> = field.iter().map_while(|&c| (c != 0).then_some(c as u8)).collect();
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
 impl Compiler {
-    /// Opens the device of the family that the environment names.
+    /// Opens the RADV device of the family that the environment names.
     ///
     /// # Errors
-    /// If loader, driver or device are not here.
+    /// If the loader, the driver or the device is missing.
     pub fn open() -> Result<Compiler, Error> {
         let called = |call: &'static str| move |result: vk::Result| Error::Call(call, result);
-        // SAFETY: the loader is an ordinary library; nothing else of this process has opened it in another way.
+        // SAFETY: the loader is an ordinary library, and this process loads it in no other way.
         let entry = unsafe { ash::Entry::load() }.map_err(|_| Error::Loader)?;
         let application = vk::ApplicationInfo::default().api_version(vk::API_VERSION_1_3);
         let info = vk::InstanceCreateInfo::default().application_info(&application);
@@ -120,7 +121,7 @@ impl Compiler {
         // SAFETY: the instance lives.
         let devices = unsafe { instance.enumerate_physical_devices() };
         let Some(&physical) = devices.unwrap_or_default().first() else {
-            // SAFETY: nothing was made of the instance.
+            // SAFETY: no object was created from the instance.
             unsafe { instance.destroy_instance(None) };
             return Err(family().map_or(Error::Device, Error::Family));
         };
@@ -143,7 +144,7 @@ impl Compiler {
         let device = match unsafe { instance.create_device(physical, &info, None) } {
             Ok(device) => device,
             Err(result) => {
-                // SAFETY: nothing was made of the instance.
+                // SAFETY: no object was created from the instance.
                 unsafe { instance.destroy_instance(None) };
                 return Err(Error::Call("vkCreateDevice", result));
             }
@@ -152,10 +153,11 @@ impl Compiler {
         Ok(Compiler { device, executables, instance, name, driver, _entry: entry })
     }
 
-    /// Compiles the compute shader `main`, whose set 0 has a uniform at binding 0 and storage buffers up to `bindings`.
+    /// Compiles the compute shader `main`. Its bind group 0 has a uniform buffer at binding 0 and storage buffers at
+    /// bindings 1 to `bindings`.
     ///
     /// # Errors
-    /// If the driver refuses it.
+    /// If the driver rejects the shader.
     pub fn compile(&self, spirv: &[u32], bindings: u32) -> Result<Compiled, Error> {
         let called = |call: &'static str| move |result: vk::Result| Error::Call(call, result);
         let device = &self.device;
@@ -173,7 +175,8 @@ impl Compiler {
             })
             .collect();
         let info = vk::DescriptorSetLayoutCreateInfo::default().bindings(&slots);
-        // SAFETY: here and below, structures live until their calls return, and handles until the end of this function.
+        // SAFETY: here and below, structures live until their calls return, and handles live until this function
+        // returns.
         let sets = [unsafe { device.create_descriptor_set_layout(&info, None) }
             .map_err(called("vkCreateDescriptorSetLayout"))?];
         let info = vk::PipelineLayoutCreateInfo::default().set_layouts(&sets);
@@ -196,12 +199,12 @@ impl Compiler {
         let compiled = made.map_err(|(_, result)| Error::Call("vkCreateComputePipelines", result)).and_then(
             |pipelines| {
                 let read = self.read(pipelines[0]);
-                // SAFETY: the pipeline was made above and nothing uses it any more.
+                // SAFETY: the pipeline was created above, and nothing uses it any longer.
                 unsafe { device.destroy_pipeline(pipelines[0], None) };
                 read
             },
         );
-        // SAFETY: all were made above and nothing uses them any more.
+        // SAFETY: the objects were created above, and nothing uses them any longer.
         unsafe {
             device.destroy_shader_module(module, None);
             device.destroy_pipeline_layout(layout, None);
@@ -210,14 +213,14 @@ impl Compiler {
         compiled
     }
 
-    /// Figures and machine code of a pipeline.
+    /// Statistics and machine code of a pipeline.
     fn read(&self, pipeline: vk::Pipeline) -> Result<Compiled, Error> {
         let info = vk::PipelineExecutableInfoKHR::default().pipeline(pipeline);
-        // SAFETY: the pipeline lives and was made with the flag that captures them.
+        // SAFETY: the pipeline lives, and its creation flags include statistics.
         let statistics = unsafe { self.executables.get_pipeline_executable_statistics(&info) }
             .map_err(|result| Error::Call("vkGetPipelineExecutableStatisticsKHR", result))?;
         let figure = |statistic: &vk::PipelineExecutableStatisticKHR| {
-            // SAFETY: the format says which member the driver has written.
+            // SAFETY: the field `format` names the union member that the driver has written.
             let value = unsafe {
                 match statistic.format {
                     vk::PipelineExecutableStatisticFormatKHR::UINT64 => statistic.value.u64,
@@ -229,17 +232,17 @@ impl Compiler {
             (text(&statistic.name), value)
         };
         let failed = |result| Error::Call("vkGetPipelineExecutableInternalRepresentationsKHR", result);
-        // SAFETY: the pipeline lives and was made with the flag that captures them.
+        // SAFETY: the pipeline lives, and its creation flags include internal representations.
         let mut found = unsafe { self.executables.get_pipeline_executable_internal_representations(&info) }
             .map_err(failed)?;
-        // The first call told the sizes, the second one fills the texts.
+        // The first call returned the sizes. The second call fills the texts.
         let mut texts: Vec<Vec<u8>> = found.iter().map(|part| vec![0; part.data_size]).collect();
         for (part, text) in found.iter_mut().zip(&mut texts) {
             part.p_data = text.as_mut_ptr().cast();
         }
         let mut count = found.len() as u32;
         let get = self.executables.fp().get_pipeline_executable_internal_representations_khr;
-        // SAFETY: there are `count` structures, and each points to as many bytes as it says.
+        // SAFETY: there are `count` structures, and each one points to a buffer of the size that it states.
         let result = unsafe { get(self.device.handle(), &info, &mut count, found.as_mut_ptr()) };
         result.result().map_err(failed)?;
         let assembly = found.iter().zip(&texts).find(|(part, _)| text(&part.name) == "Assembly");
@@ -253,7 +256,8 @@ impl Compiler {
 
 impl Drop for Compiler {
     fn drop(&mut self) {
-        // SAFETY: each call of `compile` destroyed what it made; nothing else was made of the two.
+        // SAFETY: each call of `compile` destroyed its own objects, and nothing else was created from device and
+        // instance.
         unsafe {
             self.device.destroy_device(None);
             self.instance.destroy_instance(None);

@@ -1,18 +1,19 @@
-//! Captures for RenderDoc, taken by its own interface, which answers in release builds too. (wgpu's own
-//! `start_graphics_debugger_capture` does nothing there.) RenderDoc must be in the process before it opens a device.
+//! Takes captures for RenderDoc through RenderDoc's own interface, which also works in release builds. (wgpu's
+//! `start_graphics_debugger_capture` does nothing in release builds.) RenderDoc must be loaded before this process
+//! opens a device.
 
 #[cfg(any(windows, target_os = "linux"))]
 use std::ffi::c_void;
 use std::path::PathBuf;
 
-/// RenderDoc, where this process runs under it.
+/// The interface of RenderDoc in a process that runs under it.
 pub struct Capture {
     #[cfg(any(windows, target_os = "linux"))]
     renderdoc: renderdoc::RenderDoc<renderdoc::V141>,
 }
 
 impl Capture {
-    /// RenderDoc, if it is in this process; it exists on Linux and Windows only.
+    /// Finds RenderDoc in this process. It is `None` without RenderDoc, which exists on Linux and Windows only.
     pub fn attach() -> Option<Capture> {
         #[cfg(any(windows, target_os = "linux"))]
         return renderdoc::RenderDoc::new().ok().map(|renderdoc| Capture { renderdoc });
@@ -20,11 +21,12 @@ impl Capture {
         None
     }
 
-    /// Captures what `work` submits and waits for, and says in which file; none if RenderDoc wrote none.
+    /// Runs `work` and captures its GPU commands. `work` must wait for them. Also returns the path of the capture
+    /// file, or `None` if RenderDoc wrote no file.
     pub fn take<T>(&mut self, work: impl FnOnce() -> T) -> (T, Option<PathBuf>) {
         #[cfg(any(windows, target_os = "linux"))]
         {
-            // Any device, any window: there is one of the first and none of the second.
+            // Null pointers mean any device and any window. This process has one device and no window.
             let (device, window) = (std::ptr::null::<c_void>(), std::ptr::null());
             let before = self.renderdoc.get_num_captures();
             self.renderdoc.start_frame_capture(device, window);

@@ -1,18 +1,19 @@
-//! The device: opening it, its pipelines, its faults, waiting for it.
+//! Opens the device, compiles and keeps its pipelines, notes its faults, and waits for its work.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::adapter::{Choice, adapters, backend_name};
 use super::error::Error;
 use super::kernel::{Kernel, Machine, Overrides, Tuning};
 
-/// A point in the queue's work that can be waited for.
+/// A submission to the queue, to wait for.
 pub type Submission = wgpu::SubmissionIndex;
 
-/// An open device with its queue and its compiled pipelines. Cheap to clone, shared between threads.
+/// An open device with its queue and its compiled pipelines. A clone is cheap and shares all of them, also between
+/// threads.
 #[derive(Clone)]
 pub struct Gpu(Arc<Inner>);
 
@@ -25,17 +26,28 @@ struct Inner {
     pipelines: Mutex<HashMap<Compiled, wgpu::ComputePipeline>>,
     choices: Mutex<Choices>,
     fault: Arc<Mutex<Option<String>>>,
-    /// Bytes of all tensors that were made.
+    /// Total bytes of all tensors created so far.
     held: AtomicU64,
 }
 
-/// What a pipeline is made from: text, overrides, and whether it keeps its runtime checks.
+/// The key of a compiled pipeline: WGSL text, overrides, and whether the pipeline keeps its runtime checks.
 type Compiled = (&'static str, String, bool);
 
 /// Kernels by operation and class of shapes.
-type Choices = HashMap<(&'static str, [usize; 3]), &'static Kernel>;
+type Choices = HashMap<(&'static str, [usize; 3]), Preferred>;
 
-/// Everything a kernel variant may use, asked for where the adapter has it.
+/// The kernel that is preferred to the default, and whether it still is.
+struct Preferred {
+    kernel: &'static Kernel,
+    sure: bool,
+    /// To be asked once, when the kernel is first wanted.
+    holds: Option<Holds>,
+}
+
+/// Says whether a kept choice still holds on this device.
+pub type Holds = Box<dyn FnOnce(&Gpu) -> bool + Send>;
+
+/// All features that some kernel variant may use. A device is opened with those that its adapter has.
 const WANTED: wgpu::Features = wgpu::Features::TIMESTAMP_QUERY
     .union(wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES)
     .union(wgpu::Features::SUBGROUP)
@@ -45,7 +57,7 @@ impl Gpu {
     /// Opens the adapter that fits `choice` best.
     ///
     /// # Errors
-    /// If no adapter fits, or it does not open.
+    /// If no adapter fits, or if the adapter opens no device.
     pub async fn open(choice: &Choice) -> Result<Gpu, Error> {
         let adapter = adapters(choice).await?.swap_remove(0);
         let (required_features, required_limits) = Gpu::required(&adapter.handle);
@@ -63,7 +75,8 @@ impl Gpu {
         let gpu = Gpu::assemble(adapter.info, device, queue, choice.checked, choice.tuning);
         let fault = gpu.0.fault.clone();
         gpu.device().on_uncaptured_error(Arc::new(move |error: wgpu::Error| match error {
-            // Shapes and bindings are ours to get right: stop at once, with wgpu's own words.
+            // A validation error is a mistake in our own shapes or bindings. Stop at once and show wgpu's own
+            // message.
             wgpu::Error::Validation { description, .. } if first(&fault).is_none() => {
                 panic!("{description}")
             }
@@ -72,12 +85,12 @@ impl Gpu {
         }));
         let fault = gpu.0.fault.clone();
         gpu.device().set_device_lost_callback(move |reason, message| {
-            // A buffer that finds no memory takes the device with it.
+            // A failed allocation also breaks the device.
             if message.to_lowercase().contains("out of memory") {
                 return note(&fault, NO_MEMORY.into());
             }
             let why = match reason {
-                // Also the ordinary end of a device that nobody holds any more, when nobody asks.
+                // A device also ends like this after its last owner dropped it. Nobody reads the fault then.
                 wgpu::DeviceLostReason::Destroyed => "it was destroyed",
                 _ => "it was lost",
             };
@@ -87,7 +100,7 @@ impl Gpu {
         Ok(gpu)
     }
 
-    /// [`Gpu::open`], waited for.
+    /// [`Gpu::open`], but blocking.
     ///
     /// # Errors
     /// As [`Gpu::open`].
@@ -96,19 +109,19 @@ impl Gpu {
         pollster::block_on(Gpu::open(choice))
     }
 
-    /// What to ask this adapter for when a device is opened for [`Gpu::from_device`]: the features that a kernel
-    /// may use and that it has, and its own limits, for a large matrix needs a large binding.
+    /// The features and limits for a device that goes to [`Gpu::from_device`]: every feature that a kernel may use
+    /// and that the adapter has, and the adapter's own limits, because a large matrix needs a large binding.
     ///
-    /// Less will do: a device with no features and WebGPU's default limits runs every operation by its portable
-    /// variant, on tensors of up to 128 MiB. A program with wishes of its own asks for the union of both.
+    /// Fewer are enough. A device with no features and WebGPU's default limits runs the portable variant of every
+    /// operation, on tensors of up to 128 MiB. A program with needs of its own should request the union of both.
     pub fn required(adapter: &wgpu::Adapter) -> (wgpu::Features, wgpu::Limits) {
         (adapter.features() & WANTED, adapter.limits())
     }
 
-    /// Uses a device that the caller opened, for programs that already speak wgpu; [`Gpu::required`] tells what
-    /// to open it with.
+    /// Uses a device that the caller opened, for programs that already use wgpu. [`Gpu::required`] gives the features
+    /// and limits for such a device.
     ///
-    /// Error handlers stay the caller's.
+    /// The caller keeps its own error handlers.
     pub fn from_device(
         info: wgpu::AdapterInfo,
         device: wgpu::Device,
@@ -147,17 +160,17 @@ impl Gpu {
         self.0.info.name.clone()
     }
 
-    /// `0000:01:00.0`, where wgpu knows it.
+    /// The PCI address such as `0000:01:00.0`, if wgpu reports one.
     pub fn pci_address(&self) -> Option<&str> {
         Some(self.0.info.device_pci_bus_id.as_str()).filter(|address| !address.is_empty())
     }
 
-    /// The backend's name on the command line.
+    /// The name of the backend.
     pub fn backend(&self) -> &'static str {
         backend_name(self.0.info.backend)
     }
 
-    /// `DiscreteGpu`, `IntegratedGpu`, `VirtualGpu`, `Cpu` or `Other`.
+    /// The type of the adapter: `DiscreteGpu`, `IntegratedGpu`, `VirtualGpu`, `Cpu` or `Other`.
     pub fn device_type(&self) -> String {
         format!("{:?}", self.0.info.device_type)
     }
@@ -167,13 +180,13 @@ impl Gpu {
         self.0.info.device_type == wgpu::DeviceType::Cpu
     }
 
-    /// Which overrides and variants it runs.
+    /// The overrides and variants that this device uses.
     pub fn tuning(&self) -> Tuning {
         self.0.tuning
     }
 
-    /// What it is, for the choice between shaders of one operation. Metal and GL have no integer dot product in their
-    /// languages.
+    /// The kind of machine, which decides between the shaders of one operation. The shading languages of Metal and GL
+    /// have no integer dot product.
     pub fn machine(&self) -> Machine {
         match (self.0.tuning, self.0.info.backend) {
             (Tuning::Software, _) => Machine::Rasteriser,
@@ -182,25 +195,60 @@ impl Gpu {
         }
     }
 
-    /// The driver and its version, in the driver's words.
+    /// The name and version of the driver, as the driver reports them.
     pub fn driver(&self) -> String {
         format!("{} {}", self.0.info.driver, self.0.info.driver_info).trim().to_string()
     }
 
-    /// Has ops of this operation and class of shapes, from now on, bound to `kernel`.
+    /// Has ops of this operation and class of shapes, from now on, bound to `kernel`. `sure` says whether it was clearly
+    /// the fastest.
     ///
     /// # Panics
     /// If the device cannot run it.
-    pub fn choose(&self, operation: &'static str, class: [usize; 3], kernel: &'static Kernel) {
-        assert!(self.supports(kernel), "{}: this device cannot run it", kernel.name);
-        let mut choices = self.0.choices.lock().expect("no thread panics while it notes a choice");
-        choices.insert((operation, class), kernel);
+    pub fn choose(&self, operation: &'static str, class: [usize; 3], kernel: &'static Kernel, sure: bool) {
+        self.prefer(operation, class, Preferred { kernel, sure, holds: None });
     }
 
-    /// What [`Gpu::choose`] noted.
+    /// [`Gpu::choose`] of a kernel that was the fastest some time ago. `holds` is asked once, when the kernel is first
+    /// wanted; if it says no, the choice is dropped.
+    ///
+    /// # Panics
+    /// If the device cannot run it.
+    pub fn choose_if(
+        &self,
+        operation: &'static str,
+        class: [usize; 3],
+        kernel: &'static Kernel,
+        sure: bool,
+        holds: Holds,
+    ) {
+        self.prefer(operation, class, Preferred { kernel, sure, holds: Some(holds) });
+    }
+
+    fn prefer(&self, operation: &'static str, class: [usize; 3], preferred: Preferred) {
+        let kernel = preferred.kernel;
+        assert!(self.supports(kernel), "{}: this device cannot run it", kernel.name);
+        self.choices().insert((operation, class), preferred);
+    }
+
+    fn choices(&self) -> MutexGuard<'_, Choices> {
+        self.0.choices.lock().expect("no thread panics while it notes a choice")
+    }
+
+    /// What [`Gpu::choose`] noted, or [`Gpu::choose_if`] if it still holds.
     pub fn choice(&self, operation: &'static str, class: [usize; 3]) -> Option<&'static Kernel> {
-        let choices = self.0.choices.lock().expect("no thread panics while it notes a choice");
-        choices.get(&(operation, class)).copied()
+        let at = (operation, class);
+        let holds = self.choices().get_mut(&at)?.holds.take();
+        // Nothing is locked meanwhile: the check runs kernels, and may ask for this choice itself.
+        if holds.is_some_and(|holds| !holds(self)) {
+            self.choices().remove(&at);
+        }
+        self.choices().get(&at).map(|preferred| preferred.kernel)
+    }
+
+    /// Whether there is a choice that was clearly the fastest.
+    pub fn is_sure(&self, operation: &'static str, class: [usize; 3]) -> bool {
+        self.choices().get(&(operation, class)).is_some_and(|preferred| preferred.sure)
     }
 
     /// Whether shaders keep their bounds checks and loop bounds.
@@ -208,12 +256,12 @@ impl Gpu {
         self.0.checked
     }
 
-    /// Whether the device has what the kernel needs.
+    /// Whether the device has everything that the kernel needs.
     pub fn supports(&self, kernel: &Kernel) -> bool {
         self.lacks(kernel).is_none()
     }
 
-    /// What the kernel needs and the device has not.
+    /// The first thing that the kernel needs and the device lacks.
     pub fn lacks(&self, kernel: &Kernel) -> Option<String> {
         let features = self.device().features();
         let smallest = self.0.info.subgroup_min_size;
@@ -233,9 +281,9 @@ impl Gpu {
         first(&self.0.fault).map(Error::Device)
     }
 
-    /// Notes the bytes of a new tensor, unless there was no memory for it: then the bytes of all before.
+    /// Counts the bytes of a new tensor. The error is the total before it, if the device had no memory for it.
     pub(super) fn hold(&self, bytes: u64) -> Result<(), u64> {
-        // A lost device says so when it is polled.
+        // A lost device reports the loss when it is polled.
         #[cfg(not(target_arch = "wasm32"))]
         let _ = self.device().poll(wgpu::PollType::Poll);
         if first(&self.0.fault).as_deref() == Some(NO_MEMORY) {
@@ -245,7 +293,7 @@ impl Gpu {
         Ok(())
     }
 
-    /// The kernel's pipeline, compiled at its first use.
+    /// The kernel's pipeline. The first use compiles it.
     pub(super) fn pipeline(
         &self,
         kernel: &Kernel,
@@ -269,9 +317,9 @@ impl Gpu {
         let module = if checked {
             self.device().create_shader_module(descriptor)
         } else {
-            // SAFETY: the host files assert that every tensor has the length its equation gives it, the
-            // shaders guard grids that overhang and clamp indices that come from data, and all loops end;
-            // the suite runs them checked as well.
+            // SAFETY: the host functions assert that every tensor has the length that its equation gives. The shaders
+            // guard grids that are larger than the output, clamp indices that come from data, and contain no endless
+            // loop. The tests also run all shaders with checks.
             unsafe {
                 self.device().create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked())
             }
@@ -290,7 +338,7 @@ impl Gpu {
         })
     }
 
-    /// What `work` makes, or the first thing that wgpu finds wrong with it.
+    /// The result of `work`, or the first error that wgpu reports for it.
     #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn validated<T>(&self, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
         let scope = self.device().push_error_scope(wgpu::ErrorFilter::Validation);
@@ -301,7 +349,7 @@ impl Gpu {
         }
     }
 
-    /// Blocks until `submission`, or all work so far, is done.
+    /// Blocks until `submission` is done. Without a submission it blocks until all work so far is done.
     ///
     /// # Errors
     /// If the device reported a fault.
@@ -309,7 +357,8 @@ impl Gpu {
     pub fn wait(&self, submission: Option<Submission>) -> Result<(), Error> {
         let poll =
             |submission_index| self.device().poll(wgpu::PollType::Wait { submission_index, timeout: None });
-        // A lost device has taken no submission, and says why it is lost when it waits for none.
+        // A lost device has no record of the submission. Polling it without a submission returns the reason of the
+        // loss.
         let done = poll(submission).or_else(|error| poll(None).and(Err(error)));
         match self.fault() {
             Some(fault) => Err(fault),
@@ -326,12 +375,12 @@ impl fmt::Debug for Gpu {
 
 const NO_MEMORY: &str = "it has no more memory; use a smaller network or batch";
 
-/// The first fault that was noted.
+/// The first fault, if any was noted.
 fn first(fault: &Mutex<Option<String>>) -> Option<String> {
     fault.lock().expect("no thread panics while it notes a fault").clone()
 }
 
-/// Keeps the first fault; later ones only follow from it.
+/// Notes a fault. Only the first one is kept, because later faults are consequences of it.
 fn note(fault: &Mutex<Option<String>>, message: String) {
     fault.lock().expect("no thread panics while it notes a fault").get_or_insert(message);
 }

@@ -1,6 +1,6 @@
-//! What the world outside can do to us: no adapter, no memory, a device that fails.
+//! Errors from outside the program: no adapter, no memory, a device that fails.
 
-/// What the world outside can do to us; one plain sentence each.
+/// An error from outside the program. Its text is one plain sentence.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// No adapter at all.
@@ -9,18 +9,18 @@ pub enum Error {
         /// The command that installs a driver on this system.
         install: String,
     },
-    /// A backend name that does not exist.
+    /// The name of a backend that does not exist.
     #[error("no backend is called {asked:?}; there are vulkan, metal, dx12 and gl")]
     NoBackend {
-        /// What was asked for.
+        /// The requested name.
         asked: String,
     },
-    /// Adapters exist, but none that was asked for.
+    /// Adapters exist, but none fits the request.
     #[error("nothing matches {asked}; this machine has\n  {}", exist.join("\n  "))]
     NoMatch {
-        /// What was asked for, in words.
+        /// The request in words.
         asked: String,
-        /// Descriptions of what exists.
+        /// Descriptions of all adapters.
         exist: Vec<String>,
     },
     /// The adapter refused to open a device.
@@ -34,41 +34,41 @@ pub enum Error {
     /// A tensor that the adapter cannot bind.
     #[error("{label} needs {bytes} bytes, but {adapter} binds at most {limit} in one buffer; {advice}")]
     TooLarge {
-        /// The tensor.
+        /// The tensor's label.
         label: String,
-        /// Its size.
+        /// The tensor's size in bytes.
         bytes: u64,
-        /// The adapter's limit.
+        /// The adapter's limit in bytes.
         limit: u64,
         /// The adapter's name.
         adapter: String,
-        /// What to do.
+        /// Advice for the user.
         advice: String,
     },
-    /// No memory for a tensor.
+    /// The device has no memory for a tensor.
     #[error("{label} needs {bytes} bytes, but {adapter} has no more memory after {held}; {advice}")]
     NoMemory {
-        /// The tensor.
+        /// The tensor's label.
         label: String,
-        /// Its size.
+        /// The tensor's size in bytes.
         bytes: u64,
-        /// Bytes of all tensors before it.
+        /// Bytes of all tensors created before it.
         held: u64,
         /// The adapter's name.
         adapter: String,
-        /// What to do.
+        /// Advice for the user.
         advice: String,
     },
-    /// Nothing to measure device time with.
+    /// The adapter has no timestamps for a profile.
     #[error("{adapter} has no timestamps to profile with; a benchmark measures by the wall clock")]
     NoTimestamps {
         /// The adapter's name.
         adapter: String,
     },
-    /// A plan that cannot be bound.
+    /// The plan contradicts itself or does not fit the device.
     #[error("the plan cannot be bound: {0}")]
     Plan(String),
-    /// The device failed while it worked.
+    /// The device failed during its work.
     #[error("the device failed: {0}")]
     Device(String),
 }

@@ -1,5 +1,9 @@
-//! wgpu behind five nouns: [`Gpu`], [`Tensor`], [`Kernel`], [`Op`], [`Plan`]. The only folder that names wgpu;
-//! it knows no kernel and no network.
+//! The GPU as five nouns: [`Gpu`], [`Tensor`], [`Kernel`], [`Op`], [`Plan`]. Only this module names wgpu. It knows no
+//! kernel and no network.
+//!
+//! [`Gpu::new`] opens a device, and [`Gpu::from_device`] uses one of the caller. [`Gpu::upload`] and [`Gpu::zeros`] make
+//! tensors. The functions of [`kernels`](crate::kernels) bind them to kernels, which gives ops. [`Gpu::run`] submits a
+//! list of ops, and [`Gpu::download`] reads a tensor back. [`Plan::of`] turns a list into data.
 
 mod adapter;
 #[cfg(feature = "cli")]
@@ -32,5 +36,5 @@ pub use profile::{Grain, Profiler, Submitted};
 pub use tensor::{Dtype, Element, PART, Tensor};
 #[cfg(not(target_arch = "wasm32"))]
 pub use time::{Clock, Lap, Timing};
-/// The version of wgpu that [`Gpu::from_device`] and [`Gpu::record`] speak.
+/// The crate wgpu in the version of [`Gpu::from_device`] and [`Gpu::record`].
 pub use wgpu;

@@ -1,4 +1,4 @@
-//! One bound dispatch, and how lists of them become GPU work.
+//! One bound dispatch, and how a list of them is encoded and submitted.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use super::error::Error;
 use super::kernel::{Kernel, Overrides, Parameters, value};
 use super::tensor::Tensor;
 
-/// What a dispatch moves and does, by the fixed formulas in its shader's header.
+/// Bytes and operations of a dispatch, by the fixed formulas in the header of its shader.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cost {
     /// Logical bytes: each tensor counted once per read or write that the equation needs.
@@ -28,7 +28,8 @@ pub enum Grid {
     Plane(usize, usize),
 }
 
-/// One bound dispatch, and all that it was bound from: a kernel with its overrides, parameters, tensors and grid.
+/// One bound dispatch together with everything that it was bound from: kernel, overrides, parameters, tensors and
+/// grid.
 #[derive(Clone, Debug)]
 pub struct Op {
     kernel: &'static Kernel,
@@ -58,23 +59,24 @@ impl Op {
         self.overrides
     }
 
-    /// What part of a step it belongs to, `forward / layer 0`; empty unless [`Op::mark`] said so.
+    /// The part of a training step that this op belongs to, such as `forward / layer 0`. It is empty unless
+    /// [`Op::mark`] set it.
     pub fn phase(&self) -> &str {
         &self.phase
     }
 
-    /// Says what part of a step these belong to: profiles and captures show them under that name.
+    /// Sets the part of a training step that these ops belong to. Profiles and captures show the ops under this name.
     pub fn mark(ops: &mut [Op], phase: &str) {
         let phase: Arc<str> = phase.into();
         ops.iter_mut().for_each(|op| op.phase = phase.clone());
     }
 
-    /// The bytes of `Params`, in whole 16-byte vectors.
+    /// The bytes of `Params`, padded to whole 16-byte vectors.
     pub fn params(&self) -> &[u8] {
         &self.params
     }
 
-    /// The bound tensors, in binding order from 1.
+    /// The bound tensors in the order of their bindings, which start at 1.
     pub fn tensors(&self) -> &[Tensor] {
         &self.tensors
     }
@@ -96,7 +98,7 @@ impl Op {
     }
 }
 
-/// The largest number of workgroups that every adapter takes along one dimension.
+/// The largest number of workgroups along one dimension that every adapter allows.
 pub const MOST_GROUPS: usize = 65_535;
 
 impl Grid {
@@ -119,16 +121,16 @@ impl Grid {
     }
 }
 
-/// A linear grid as the rectangle that `grid.wgsl` unfolds.
+/// A linear grid as a rectangle. The snippet `grid.wgsl` turns it back into a line.
 fn folded(groups: usize) -> [usize; 2] {
     let x = groups.clamp(1, MOST_GROUPS);
     [x, groups.div_ceil(x).max(1)]
 }
 
 impl Gpu {
-    /// Binds a kernel. Tensors come in the order of the shader's bindings, from 1.
+    /// Binds a kernel. The tensors come in the order of the shader's bindings, which start at 1.
     ///
-    /// The caller has asserted the shapes; here the WGSL's own declarations are the referee.
+    /// The caller has asserted all shapes. wgpu compares the bindings with the declarations in the WGSL.
     pub(crate) fn op<P: Parameters>(
         &self,
         kernel: &'static Kernel,
@@ -144,8 +146,8 @@ impl Gpu {
         self.bind(kernel, overrides, bytes, tensors, groups, cost, self.checked())
     }
 
-    /// Binds what an op keeps.
-    #[allow(clippy::too_many_arguments)] // all that an op keeps
+    /// Creates the bind group of an op from all the parts that an op keeps.
+    #[allow(clippy::too_many_arguments)] // all the parts that an op keeps
     pub(super) fn bind(
         &self,
         kernel: &'static Kernel,
@@ -169,7 +171,7 @@ impl Gpu {
             .enumerate()
             .map(|(i, resource)| wgpu::BindGroupEntry { binding: i as u32, resource })
             .collect();
-        // A buffer may hold several tensors: debuggers see here which of them are bound.
+        // A buffer may hold several tensors. The label tells a debugger which of them are bound.
         let names: Vec<&str> = tensors.iter().map(|tensor| tensor.label()).collect();
         let bindings = self.device().create_bind_group(&wgpu::BindGroupDescriptor {
             label: Some(&format!("{}: {}", kernel.name, names.join(", "))),
@@ -180,16 +182,16 @@ impl Gpu {
         Op { kernel, overrides, params, tensors, groups, cost, phase: Arc::default(), pipeline, bindings }
     }
 
-    /// Encodes the ops, in order, as one compute pass of the caller's encoder.
+    /// Encodes the ops in order as one compute pass of the caller's encoder.
     pub fn record<'a>(&self, ops: impl IntoIterator<Item = &'a Op>, encoder: &mut wgpu::CommandEncoder) {
         let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
         dispatch(ops, &mut pass);
     }
 
-    /// Runs the ops in order; returns when they are submitted, not when they are done.
+    /// Submits the ops in order. It returns after the submission and does not wait for the work.
     ///
     /// # Errors
-    /// If the device reported a fault before.
+    /// If the device reported a fault earlier.
     pub fn run<'a>(&self, ops: impl IntoIterator<Item = &'a Op>) -> Result<Submission, Error> {
         let mut encoder = self.encoder();
         self.record(ops, &mut encoder);
@@ -201,10 +203,10 @@ impl Gpu {
         self.device().create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("run") })
     }
 
-    /// Submits what was recorded.
+    /// Submits the recorded commands.
     ///
     /// # Errors
-    /// If the device reported a fault before.
+    /// If the device reported a fault earlier.
     pub(crate) fn submit(&self, encoder: wgpu::CommandEncoder) -> Result<Submission, Error> {
         let submission = self.queue().submit([encoder.finish()]);
         self.fault().map_or(Ok(submission), Err)

@@ -1,8 +1,8 @@
-//! Lists of ops as plain data: what a file, another program or a page needs to run the same dispatches over the same
-//! tensors. It knows no kernel and no network.
+//! Lists of ops as plain data, from which a file, another program or a web page runs the same dispatches over the
+//! same tensors. This module knows no kernel and no network.
 //!
-//! [`Plan::of`] writes down what ops were bound from, [`Plan::bind`] gives ops back. What the host does between the
-//! lists is data too, a [`Host`], and the program itself acts by it.
+//! [`Plan::of`] writes ops as data, and [`Plan::bind`] turns the data into ops again. The host's work between the
+//! lists is also data: see [`Host`]. The program itself uses the same [`Host`].
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -14,64 +14,64 @@ use super::op::{Cost, MOST_GROUPS, Op};
 use super::tensor::{Dtype, Tensor};
 use crate::random;
 
-/// Lists of ops, the tensors that they name, and what the host does between them.
+/// Lists of ops, the tensors of these ops, and the host's work between the lists.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "files", derive(serde::Serialize, serde::Deserialize))]
 pub struct Plan {
-    /// Each shader with its overrides, once.
+    /// Each pair of shader and overrides, once.
     pub kernels: Vec<Program>,
     /// Each buffer, once.
     pub buffers: Vec<Buffer>,
-    /// Each tensor, once; several may lie in one buffer.
+    /// Each tensor, once. Several tensors may lie in one buffer.
     pub tensors: Vec<Place>,
-    /// The lists, whose dispatches name kernels and tensors by number.
+    /// The lists. Their dispatches refer to kernels and tensors by number.
     pub lists: Vec<List>,
-    /// What the host does between the lists; none where they simply run in turn.
+    /// The host's work between the lists. It is `None` if the lists simply run one after another.
     pub host: Option<Host<usize>>,
-    /// What the buffers hold.
+    /// The contents of the buffers.
     #[cfg_attr(feature = "files", serde(skip))]
     pub contents: Vec<u8>,
 }
 
-/// A shader with its overrides.
+/// A shader of a [`Plan`] with its overrides.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "files", derive(serde::Serialize, serde::Deserialize))]
 pub struct Program {
     /// The kernel's name.
     pub name: String,
-    /// Its text, as every WebGPU takes it; the entry point is `main`.
+    /// The WGSL text that every WebGPU accepts. The entry point is `main`.
     pub wgsl: String,
     /// Values of its `override`s.
     pub overrides: Vec<(String, f64)>,
     /// Names and types of its parameters.
     pub fields: Vec<(String, String)>,
-    /// The smallest subgroup that it works with; 0 where it uses none.
+    /// The smallest subgroup size that it works with, or 0 if it uses no subgroups.
     pub subgroup: u32,
     /// Whether it uses WGSL's type `f16`.
     pub f16: bool,
 }
 
-/// A buffer.
+/// A buffer of a [`Plan`].
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "files", derive(serde::Serialize, serde::Deserialize))]
 pub struct Buffer {
-    /// What debuggers show.
+    /// The name that debuggers show.
     pub label: String,
-    /// Its size.
+    /// Its size in bytes.
     pub bytes: u64,
-    /// Where its content begins in [`Plan::contents`]; none where all of it is zero.
+    /// Where its content begins in [`Plan::contents`]. It is `None` if all bytes are zero.
     pub content: Option<u64>,
 }
 
-/// A tensor: where it lies and what it is.
+/// A tensor of a [`Plan`]: its place in a buffer, its type and its shape.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "files", derive(serde::Serialize, serde::Deserialize))]
 pub struct Place {
-    /// What debuggers show.
+    /// The name that debuggers show.
     pub label: String,
-    /// The buffer, by number.
+    /// Number of its buffer.
     pub buffer: usize,
-    /// Of a part of a buffer, the bytes before it; none for a tensor that is bound as the whole buffer.
+    /// Bytes of the buffer before a [`Tensor::part`]. It is `None` for a tensor that is a whole buffer.
     pub offset: Option<u64>,
     /// The element type.
     pub dtype: Dtype,
@@ -79,25 +79,25 @@ pub struct Place {
     pub shape: Vec<usize>,
 }
 
-/// Dispatches that run in this order.
+/// A list of a [`Plan`]: dispatches in the order of execution.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "files", derive(serde::Serialize, serde::Deserialize))]
 pub struct List {
-    /// What it does.
+    /// The name of the list, which tells its purpose.
     pub name: String,
     /// Its dispatches.
     pub ops: Vec<Dispatch>,
 }
 
-/// An op: everything that it was bound from.
+/// An op of a [`Plan`] as data: everything that it was bound from.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "files", derive(serde::Serialize, serde::Deserialize))]
 pub struct Dispatch {
-    /// The kernel, by number.
+    /// Number of its kernel.
     pub kernel: usize,
-    /// The words of `Params`, in whole vectors of four.
+    /// The words of `Params`, padded to whole vectors of four.
     pub params: Vec<u32>,
-    /// The tensors by number, in binding order from 1.
+    /// Numbers of its tensors in the order of the bindings, which start at 1.
     pub tensors: Vec<usize>,
     /// Workgroups along x, y and z.
     pub groups: [u32; 3],
@@ -105,50 +105,51 @@ pub struct Dispatch {
     pub bytes: u64,
     /// Operations that it does.
     pub ops: u64,
-    /// What part of a step it belongs to.
+    /// The part of a training step that it belongs to.
     pub phase: String,
 }
 
-/// What the host does between lists. They run in passes, of which each is an epoch of training or a walk over a test
-/// set; `T` is a [`Tensor`], or its number in a [`Plan`].
+/// The host's work between lists. Lists run in passes: a pass is an epoch of training or one walk over a test set.
+/// `T` is a [`Tensor`], or the number of a tensor in a [`Plan`].
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "files", derive(serde::Serialize, serde::Deserialize))]
 pub struct Host<T> {
-    /// Passes in all.
+    /// Total number of passes.
     pub passes: usize,
-    /// Where it stands: passes done, and runs done of the pass after them.
+    /// The current position: completed passes, and completed runs of the current pass.
     pub at: [usize; 2],
-    /// Lists by number, and how often each runs in a pass, in this order.
+    /// Pairs of a list's number and of its runs in one pass, in the order of execution.
     pub runs: Vec<(usize, usize)>,
-    /// Written before a pass begins, and where one goes on in its middle.
+    /// Tensors that the host writes before each pass. It also writes them before a pass continues in its middle.
     pub aim: Vec<(T, Fill)>,
-    /// Set to zero before a pass begins.
+    /// Tensors that the host sets to zero before each pass.
     pub clear: Vec<T>,
-    /// Read back after a pass.
+    /// Tensors that the host reads back after each pass.
     pub read: Vec<T>,
 }
 
-/// Words that depend on where the host stands.
+/// Words that a [`Host`] writes to a tensor. They depend on its position.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "files", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "files", serde(rename_all = "snake_case"))]
 pub enum Fill {
-    /// [`random::permutation`] of as many numbers as the tensor holds, another one in each pass.
+    /// [`random::permutation`] of as many numbers as the tensor has elements. Each pass has its own permutation.
     Permutation {
-        /// The seed, its low word first.
+        /// The seed as two words, the low word first.
         seed: [u32; 2],
     },
-    /// Each word counts the passes done and the runs done of the pass after them, so many for each.
+    /// Each word is `passes * per_pass + runs * per_run`, with the completed passes and the completed runs of the
+    /// current pass.
     Counter {
-        /// For a pass.
+        /// Increment of each word for a completed pass.
         per_pass: Vec<u32>,
-        /// For a run.
+        /// Increment of each word for a completed run.
         per_run: Vec<u32>,
     },
 }
 
 impl Fill {
-    /// [`Fill::Permutation`] by a seed.
+    /// [`Fill::Permutation`] for a 64-bit seed.
     pub fn permutation(seed: u64) -> Fill {
         Fill::Permutation { seed: [seed as u32, (seed >> 32) as u32] }
     }
@@ -166,7 +167,7 @@ impl Fill {
         }
     }
 
-    /// Whether it fills a tensor of `count` words.
+    /// Whether it can fill a tensor of `count` words.
     fn fits(&self, count: usize) -> bool {
         match self {
             Fill::Permutation { .. } => true,
@@ -176,12 +177,12 @@ impl Fill {
 }
 
 impl<T> Host<T> {
-    /// Runs in one pass.
+    /// Number of runs in one pass.
     pub fn runs_per_pass(&self) -> usize {
         self.runs.iter().map(|(_, times)| times).sum()
     }
 
-    /// The list of a run of a pass.
+    /// The number of the list that this run of a pass uses.
     fn list(&self, run: usize) -> usize {
         let mut end = 0;
         let mut ends = self.runs.iter().map(|&(list, times)| {
@@ -191,7 +192,7 @@ impl<T> Host<T> {
         ends.find(|&(_, end)| run < end).expect("a run of the pass").0
     }
 
-    /// The same over other names for the tensors.
+    /// The same work with other names for the tensors.
     fn map<U, E>(&self, name: impl Fn(&T) -> Result<U, E>) -> Result<Host<U>, E> {
         let all = |tensors: &[T]| tensors.iter().map(&name).collect::<Result<Vec<U>, E>>();
         let aim = self.aim.iter().map(|(tensor, fill)| Ok((name(tensor)?, fill.clone())));
@@ -207,7 +208,7 @@ impl<T> Host<T> {
 }
 
 impl Host<Tensor> {
-    /// Writes what the next run needs from the host.
+    /// Writes the tensors that the next run needs from the host.
     pub fn aim(&self, gpu: &Gpu) {
         for (tensor, fill) in &self.aim {
             gpu.write(tensor, &fill.words(tensor.len(), self.at));
@@ -219,7 +220,7 @@ impl Host<Tensor> {
 }
 
 impl Plan {
-    /// Writes down lists with their names, and what all their buffers hold now.
+    /// Writes named lists as data, together with the current contents of all their buffers.
     ///
     /// # Errors
     /// If the device failed.
@@ -267,20 +268,21 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Makes the tensors on a device, with their contents, and binds the ops to them.
+    /// Creates the tensors with their contents on a device, and binds the ops to them.
     ///
-    /// The shaders keep their runtime checks, for nobody has asserted that the tensors of a file have the lengths that
-    /// they rely on.
+    /// The shaders keep their runtime checks, because nothing has verified the lengths of tensors that come from a
+    /// file.
     ///
     /// # Errors
-    /// If the plan contradicts itself, or the adapter lacks what a kernel needs or cannot bind a tensor.
+    /// If the plan contradicts itself, if the adapter lacks something that a kernel needs, or if it cannot bind a
+    /// tensor.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn bind(&self, gpu: &Gpu) -> Result<Lists, Error> {
         gpu.validated(|| self.bind_unwatched(gpu))
     }
 }
 
-/// The number of an entry that is appended where it is new.
+/// The number of an entry. A new entry is appended.
 fn number<T: PartialEq>(entries: &mut Vec<T>, entry: T) -> usize {
     entries.iter().position(|known| *known == entry).unwrap_or_else(|| {
         entries.push(entry);
@@ -288,7 +290,7 @@ fn number<T: PartialEq>(entries: &mut Vec<T>, entry: T) -> usize {
     })
 }
 
-/// Tensors and whole buffers that have a number.
+/// The tensors and the whole buffers that already have numbers.
 #[derive(Default)]
 struct Held {
     known: HashMap<Tensor, usize>,
@@ -328,7 +330,7 @@ impl Program {
         }
     }
 
-    /// The same as a constant, made once for each text.
+    /// The kernel as a constant. Each text is made constant only once.
     fn kernel(&self) -> &'static Kernel {
         static KNOWN: Mutex<Vec<&'static Kernel>> = Mutex::new(Vec::new());
         let mut known = KNOWN.lock().expect("no thread panics while it looks a kernel up");
@@ -346,7 +348,7 @@ impl Program {
             tile: [1, 1],
             subgroup: self.subgroup,
             f16: self.f16,
-            // What chooses and judges kernels needs these; a plan has chosen.
+            // These fields serve to choose and to rate kernels. A plan needs neither.
             arithmetic: Arithmetic::FmaF32,
             made_for: Machine::Gpu,
             gpu: overrides,
@@ -357,34 +359,34 @@ impl Program {
     }
 }
 
-/// A [`Plan`] on a device.
+/// A [`Plan`] that is bound on a device.
 #[derive(Clone, Debug)]
 pub struct Lists {
     gpu: Gpu,
-    /// Names and ops.
+    /// Pairs of a list's name and its ops.
     lists: Vec<(String, Vec<Op>)>,
     tensors: Vec<Tensor>,
     host: Option<Host<Tensor>>,
 }
 
 impl Lists {
-    /// The ops of a list; none where no list has the name.
+    /// The ops of the list with this name, if there is one.
     pub fn ops(&self, name: &str) -> Option<&[Op]> {
         self.lists.iter().find(|(known, _)| known == name).map(|(_, ops)| &ops[..])
     }
 
-    /// The first tensor of this label.
+    /// The first tensor with this label.
     pub fn tensor(&self, label: &str) -> Option<&Tensor> {
         self.tensors.iter().find(|tensor| tensor.label() == label)
     }
 
-    /// What the host does between the lists, and where it stands.
+    /// The host's work between the lists, with its current position.
     pub fn host(&self) -> Option<&Host<Tensor>> {
         self.host.as_ref()
     }
 
-    /// Runs the lists in turn; or, where there is a host, so many runs of the passes that are left. Returns what it read
-    /// after each pass that ended: the words of each tensor of [`Host::read`].
+    /// Runs the lists one after another. With a [`Host`] it runs at most `runs` runs of the remaining passes. Returns
+    /// the words of each tensor of [`Host::read`] after each pass that ended.
     ///
     /// # Errors
     /// If the device failed.
@@ -414,12 +416,12 @@ impl Lists {
     }
 }
 
-/// A fault of a plan.
+/// An error of the plan itself.
 fn fault(what: impl Into<String>) -> Error {
     Error::Plan(what.into())
 }
 
-/// What a number stands for.
+/// The entry with this number.
 fn at<'a, T>(entries: &'a [T], number: usize, what: &str) -> Result<&'a T, Error> {
     entries.get(number).ok_or_else(|| fault(format!("it names {what} {number} of {}", entries.len())))
 }
@@ -497,7 +499,7 @@ impl Plan {
     }
 }
 
-/// What stands in a plan's JSON beside it.
+/// The first two fields in the JSON of a plan.
 #[cfg(feature = "files")]
 mod json {
     use super::{Error, Plan, fault};
@@ -519,7 +521,7 @@ mod json {
     }
 
     impl Plan {
-        /// All but the contents, as one JSON object.
+        /// Everything but the contents, as one JSON object.
         pub fn to_json(&self) -> String {
             let head = Head { schema: SCHEMA, sterna_version: env!("CARGO_PKG_VERSION").into() };
             let written = Written { head, plan: self };

@@ -1,9 +1,8 @@
-//! Device time of every dispatch of a list, and the list under the names that debuggers show: one compute pass for
-//! each phase, a debug group of the kernel's name around each dispatch. The normal way to run a list, [`Gpu::run`],
-//! has none of this.
+//! Device time of every dispatch of a list, and names for debuggers: one compute pass for each phase, and a debug
+//! group with the kernel's name around each dispatch. The ordinary [`Gpu::run`] does none of this.
 //!
-//! The queries are wgpu-profiler's, which resolves, chunks (a query set holds 4096) and reads them back. Its trace
-//! file is not used: it has neither arguments nor rows of the host.
+//! The crate wgpu-profiler makes the queries, splits them into sets of at most 4096, and reads them back. Its trace
+//! file is not used, because that file has no arguments and no rows for the host.
 
 use std::ops::Range;
 use std::time::Instant;
@@ -14,17 +13,17 @@ use super::device::Gpu;
 use super::error::Error;
 use super::op::Op;
 
-/// How finely a device's clock is read.
+/// Where the device's clock is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grain {
-    /// Before and after each dispatch, inside a pass.
+    /// Inside a pass, before and after each dispatch.
     Dispatch,
-    /// At the ends of passes only, so each dispatch has one of its own.
+    /// Only at the ends of passes, so each dispatch gets a pass of its own.
     Pass,
 }
 
 impl Grain {
-    /// What stands in JSON.
+    /// Its name in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Grain::Dispatch => "dispatch",
@@ -33,27 +32,27 @@ impl Grain {
     }
 }
 
-/// One submission, as host and device saw it. Both clocks count seconds, each from its own zero.
+/// The times of one submission on the host and on the device. Both clocks count seconds, each from its own zero.
 #[derive(Clone, Debug)]
 pub struct Submitted {
-    /// Encoding of the commands, by the host's clock.
+    /// When the host encoded the commands, by the host's clock.
     pub recording: Range<f64>,
-    /// Handing them over.
+    /// When the host submitted the commands, by the host's clock.
     pub submitting: Range<f64>,
-    /// When the host knew that they were done.
+    /// When the host learned that the work was done, by the host's clock.
     pub done: f64,
-    /// Each dispatch by the device's clock, in order; none without timestamps.
+    /// Start and end of each dispatch in order, by the device's clock. It is empty without timestamps.
     pub dispatches: Vec<Range<f64>>,
 }
 
 impl Submitted {
-    /// From the first command recorded to the last known done.
+    /// Seconds from the start of the encoding to `done`.
     pub fn wall(&self) -> f64 {
         self.done - self.recording.start
     }
 }
 
-/// Runs lists of ops under names, and reads the device's clock around each dispatch.
+/// Runs named lists of ops, and reads the device's clock around each dispatch.
 pub struct Profiler {
     gpu: Gpu,
     queries: GpuProfiler,
@@ -62,7 +61,7 @@ pub struct Profiler {
 }
 
 impl Profiler {
-    /// A profiler as fine as the device allows.
+    /// A profiler that reads the clock at the finest grain that the device supports.
     ///
     /// # Errors
     /// If the device has no timestamps.
@@ -78,12 +77,12 @@ impl Profiler {
         Ok(Profiler::of(gpu, Some(grain)))
     }
 
-    /// One that only gives names: nothing of a profiler is in a capture.
+    /// A profiler that sets names for a capture and takes no times.
     pub fn names_only(gpu: &Gpu) -> Profiler {
         Profiler::of(gpu, None)
     }
 
-    /// [`Profiler::new`] with a pass for each dispatch, as on a device that reads its clock nowhere else.
+    /// [`Profiler::new`], but with one pass for each dispatch. Some devices support no finer grain.
     ///
     /// # Errors
     /// As [`Profiler::new`].
@@ -102,7 +101,7 @@ impl Profiler {
         Profiler { gpu: gpu.clone(), queries, grain, zero: Instant::now() }
     }
 
-    /// How finely it measures; not at all where it only gives names.
+    /// Its grain, or `None` if it takes no times.
     pub fn grain(&self) -> Option<Grain> {
         self.grain
     }
@@ -110,7 +109,7 @@ impl Profiler {
     /// Runs the ops as one submission called `name` and waits for it.
     ///
     /// # Errors
-    /// If the device reported a fault, or its clock runs backwards.
+    /// If the device reported a fault, or if its clock runs backwards.
     pub fn run<'a>(&mut self, name: &str, ops: impl IntoIterator<Item = &'a Op>) -> Result<Submitted, Error> {
         let ops: Vec<&Op> = ops.into_iter().collect();
         let (device, queue) = (self.gpu.device().clone(), self.gpu.queue().clone());
@@ -163,7 +162,7 @@ impl Profiler {
         }
     }
 
-    /// Reads what the last submission's timestamps say.
+    /// Reads the timestamps of the last submission.
     fn dispatches(&mut self, count: usize) -> Result<Vec<Range<f64>>, Error> {
         let failed = |what: String| Error::Device(format!("its timestamps {what}"));
         self.queries.end_frame().map_err(|error| failed(error.to_string()))?;

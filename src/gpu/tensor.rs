@@ -1,10 +1,10 @@
-//! A buffer, its element type and its shape: making it, filling it, reading it back. Contiguous,
-//! row-major; no strides, and no views but [`Tensor::part`].
+//! A buffer with an element type and a shape: creation, writing and reading back. Tensors are contiguous and
+//! row-major. There are no strides, and [`Tensor::part`] is the only view.
 
 use super::device::Gpu;
 use super::error::Error;
 
-/// Element types. All are four bytes wide; int8 and packed trits travel inside `U32`.
+/// Element types. All are four bytes wide. Int8 values and packed trits lie inside `U32`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "files", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "files", serde(rename_all = "lowercase"))]
@@ -17,7 +17,7 @@ pub enum Dtype {
     U32,
 }
 
-/// Rust types that a [`Tensor`] holds.
+/// A Rust type that a [`Tensor`] can hold.
 pub trait Element: bytemuck::Pod {
     /// The matching element type.
     const DTYPE: Dtype;
@@ -32,32 +32,33 @@ impl Element for u32 {
     const DTYPE: Dtype = Dtype::U32;
 }
 
-/// A device buffer with a name, an element type and a shape. Cloning shares the buffer, and two are equal if they share it
-/// and agree in all else.
+/// A device buffer with a name, an element type and a shape. A clone shares the buffer. Two tensors are equal if they
+/// share the buffer and all other fields are equal.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Tensor {
     buffer: wgpu::Buffer,
-    /// Of a part, the bytes of the buffer before it.
+    /// Bytes of the buffer before a part. It is `None` for a whole buffer.
     offset: Option<u64>,
     label: String,
     dtype: Dtype,
     shape: Vec<usize>,
 }
 
-/// A [`Tensor::part`] begins at a multiple of so many elements: 256 bytes, which every adapter binds at.
+/// A [`Tensor::part`] begins at a multiple of 64 elements, which are 256 bytes. Every adapter can bind at such
+/// offsets.
 pub const PART: usize = 64;
 
-/// Buffers are whole 16-byte vectors, so that shaders may read `vec4`s to the end.
+/// Bytes rounded up to whole 16-byte vectors. All buffers have such sizes, so shaders may read `vec4`s to the end.
 fn padded(bytes: u64) -> u64 {
     bytes.next_multiple_of(16).max(16)
 }
 
 impl Tensor {
-    /// Wraps a caller's buffer without copying it. Its first bytes, as many as the shape needs rounded up to
-    /// 16, belong to the tensor: kernels that move whole vectors may write the padding.
+    /// Wraps a caller's buffer without a copy. The tensor owns the first bytes of the buffer, as many as the shape
+    /// needs, rounded up to 16. Kernels that move whole vectors may write the padding.
     ///
     /// # Panics
-    /// If the buffer lacks `STORAGE` usage or is smaller than the shape needs, in whole 16-byte vectors.
+    /// If the buffer lacks `STORAGE` usage, or if it is smaller than the shape needs in whole 16-byte vectors.
     pub fn from_buffer(label: &str, buffer: wgpu::Buffer, dtype: Dtype, shape: &[usize]) -> Tensor {
         let tensor = Tensor { label: label.into(), dtype, shape: shape.to_vec(), buffer, offset: None };
         assert!(
@@ -73,12 +74,12 @@ impl Tensor {
         tensor
     }
 
-    /// A tensor over some of this one's elements, from element `first` on: what lets one dispatch serve several
-    /// tensors at once that others read and write singly. Shaders may write the padding to whole 16-byte
-    /// vectors behind it.
+    /// A tensor over some elements of this one, from element `first` on. One dispatch can then work on the whole
+    /// tensor while other dispatches read and write its parts. Shaders may write the padding behind a part, up to
+    /// whole 16-byte vectors.
     ///
     /// # Panics
-    /// If the part does not lie within this tensor, or `first` is no multiple of [`PART`].
+    /// If the part does not lie within this tensor, or if `first` is not a multiple of [`PART`].
     pub fn part(&self, label: &str, first: usize, shape: &[usize]) -> Tensor {
         let part = Tensor {
             buffer: self.buffer.clone(),
@@ -93,7 +94,7 @@ impl Tensor {
         part
     }
 
-    /// The words of its buffer.
+    /// The whole buffer of this tensor as words.
     pub(super) fn whole(&self) -> Tensor {
         let words = self.buffer.size() as usize / 4;
         Tensor {
@@ -105,17 +106,17 @@ impl Tensor {
         }
     }
 
-    /// The same elements, whatever they are.
+    /// The same elements as words.
     pub(super) fn as_words(&self) -> Tensor {
         Tensor { dtype: Dtype::U32, ..self.clone() }
     }
 
-    /// Of a part, the bytes before it.
+    /// Bytes of the buffer before a part. It is `None` for a whole buffer.
     pub(super) fn part_offset(&self) -> Option<u64> {
         self.offset
     }
 
-    /// A tensor in the same buffer; none if it does not lie within it.
+    /// A tensor at this place of the same buffer. It is `None` if it does not lie within the buffer.
     pub(super) fn placed(
         &self,
         label: &str,
@@ -135,7 +136,7 @@ impl Tensor {
         })
     }
 
-    /// What a bind group takes: the buffer, or of a part its elements to whole 16-byte vectors.
+    /// The resource for a bind group: the whole buffer, or the elements of a part up to whole 16-byte vectors.
     pub fn binding(&self) -> wgpu::BindingResource<'_> {
         let size = self.offset.and_then(|_| std::num::NonZero::new(padded(self.bytes())));
         wgpu::BindingResource::Buffer(wgpu::BufferBinding {
@@ -155,12 +156,12 @@ impl Tensor {
         self.dtype
     }
 
-    /// The shape, outermost first.
+    /// The shape, outermost dimension first.
     pub fn shape(&self) -> &[usize] {
         &self.shape
     }
 
-    /// Number of elements.
+    /// The number of elements.
     pub fn len(&self) -> usize {
         self.shape.iter().product()
     }
@@ -170,17 +171,17 @@ impl Tensor {
         self.len() == 0
     }
 
-    /// Bytes of the elements, without the padding of the buffer.
+    /// Bytes of the elements, without the padding.
     pub fn bytes(&self) -> u64 {
         4 * self.len() as u64
     }
 
-    /// The buffer, for a caller that composes its own passes.
+    /// The buffer, for a caller with its own passes.
     pub fn buffer(&self) -> &wgpu::Buffer {
         &self.buffer
     }
 
-    /// Bytes of the buffer before the first element; 0 but for a [`Tensor::part`].
+    /// Bytes of the buffer before the first element. It is 0 except for a [`Tensor::part`].
     pub fn offset(&self) -> u64 {
         self.offset.unwrap_or(0)
     }
@@ -190,7 +191,7 @@ impl Gpu {
     /// A tensor of zeros.
     ///
     /// # Errors
-    /// If the adapter cannot bind a buffer of this size, or has no memory for it.
+    /// If the adapter cannot bind a buffer of this size, or if it has no memory for it.
     pub fn zeros(&self, label: &str, dtype: Dtype, shape: &[usize]) -> Result<Tensor, Error> {
         self.allocate(label, dtype, shape, None)
     }
@@ -207,7 +208,7 @@ impl Gpu {
         self.allocate(label, T::DTYPE, shape, Some(bytemuck::cast_slice(values)))
     }
 
-    /// A tensor of words `[ceil(bytes / 4)]` that holds raw bytes, the first lowest in its word.
+    /// A tensor `u32 [ceil(bytes / 4)]` with these raw bytes. The first byte is the lowest of its word.
     ///
     /// # Errors
     /// If the adapter cannot bind a buffer of this size.
@@ -215,11 +216,11 @@ impl Gpu {
         self.allocate(label, Dtype::U32, &[bytes.len().div_ceil(4)], Some(bytes))
     }
 
-    /// A tensor that holds `period` over and over, from its element `first` on: copied on the device, so that a matrix
-    /// of gigabytes costs the host no more than its first rows.
+    /// A tensor that repeats `period`, beginning with its element `first`. The device copies the elements, so the
+    /// host handles only one period even for a matrix of gigabytes.
     ///
     /// # Errors
-    /// If the adapter cannot bind a buffer of this size, or has no memory for it.
+    /// If the adapter cannot bind a buffer of this size, or if it has no memory for it.
     ///
     /// # Panics
     /// If the period has no element `first`.
@@ -243,7 +244,7 @@ impl Gpu {
         Ok(tensor)
     }
 
-    /// Overwrites all elements; ordered after the work already submitted.
+    /// Overwrites all elements, after all work already submitted.
     ///
     /// # Panics
     /// If the type or the number of values differs from the tensor's.
@@ -252,15 +253,15 @@ impl Gpu {
         self.queue().write_buffer(&tensor.buffer, tensor.offset(), bytemuck::cast_slice(values));
     }
 
-    /// Sets all elements to zero; ordered after the work already submitted.
+    /// Sets all elements to zero, after all work already submitted.
     pub(super) fn clear(&self, tensor: &Tensor) {
         self.queue().write_buffer(&tensor.buffer, tensor.offset(), &vec![0; tensor.bytes() as usize]);
     }
 
-    /// Encodes a copy of all elements of a tensor into another one, from its element `first` on.
+    /// Encodes a copy of all elements of `from` into `to`, beginning at element `first` of `to`.
     ///
     /// # Panics
-    /// If the other has another type or no room for them.
+    /// If the types differ, or if `to` is too short.
     pub(crate) fn copy(&self, from: &Tensor, to: &Tensor, first: usize, encoder: &mut wgpu::CommandEncoder) {
         let fits = from.dtype == to.dtype && first + from.len() <= to.len();
         assert!(fits, "copy {} into {} from element {first}", from.label, to.label);
@@ -268,15 +269,16 @@ impl Gpu {
         encoder.copy_buffer_to_buffer(&from.buffer, from.offset(), &to.buffer, at, from.bytes());
     }
 
-    /// Starts reading a tensor back; the future resolves once the device was polled past the copy.
-    /// Browsers poll by themselves; elsewhere the caller does, or uses [`Gpu::download`].
+    /// Starts to read a tensor back. The future resolves after the device was polled past the copy. Browsers poll by
+    /// themselves; elsewhere the caller polls, or uses [`Gpu::download`].
     pub fn download_async<T: Element>(
         &self,
         tensor: &Tensor,
     ) -> impl Future<Output = Result<Vec<T>, Error>> + use<T> {
         assert_eq!(T::DTYPE, tensor.dtype(), "download {}: element type", tensor.label());
         let bytes = tensor.bytes();
-        // A lost device says so when it is polled, and a buffer of it is then no mistake of ours.
+        // Polling notes the loss of a device as a fault. Later errors about its buffers then count as consequences,
+        // not as mistakes of ours.
         #[cfg(not(target_arch = "wasm32"))]
         let _ = self.device().poll(wgpu::PollType::Poll);
         let staging = self.device().create_buffer(&wgpu::BufferDescriptor {
@@ -303,7 +305,7 @@ impl Gpu {
         }
     }
 
-    /// Reads a tensor back, waiting for all work before it.
+    /// Reads a tensor back. It waits for all earlier work.
     ///
     /// # Errors
     /// If the device reported a fault.
@@ -314,14 +316,14 @@ impl Gpu {
         pollster::block_on(values)
     }
 
-    /// Whether a tensor of this shape can be bound here, before anyone fills it.
+    /// Checks that this device can bind a tensor of this shape.
     ///
     /// # Errors
     /// If the adapter cannot bind a buffer of this size.
     pub fn fits(&self, label: &str, shape: &[usize]) -> Result<(), Error> {
         let bytes = padded(4 * shape.iter().map(|&n| n as u64).product::<u64>());
         let limits = self.device().limits();
-        // SwiftShader refuses a buffer of exactly as many bytes as it names.
+        // SwiftShader rejects a buffer of exactly its own maximum size.
         let limit = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size - 16);
         if bytes > limit {
             let advice = "use a smaller network, batch or data set".into();

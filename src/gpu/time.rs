@@ -1,4 +1,4 @@
-//! Device time of a list of ops.
+//! Measures the device time of a list of ops.
 
 use std::time::Instant;
 
@@ -6,12 +6,12 @@ use super::device::Gpu;
 use super::error::Error;
 use super::op::{Op, dispatch};
 
-/// Seconds that one pass over a list of ops took, sample by sample.
+/// Seconds for one pass over a list of ops, one value per sample.
 #[derive(Clone, Debug)]
 pub struct Timing {
-    /// Sorted samples, seconds per pass over the list.
+    /// The samples in ascending order, in seconds per pass over the list.
     pub samples: Vec<f64>,
-    /// Whether the device's own clock measured (else submit to done, minus nothing).
+    /// Whether the device's own clock measured. Otherwise the samples are the time from submission to completion.
     pub timestamps: bool,
 }
 
@@ -27,20 +27,21 @@ impl Timing {
     }
 }
 
-/// Shortest stretch of device time that counts as one sample, seconds.
+/// The shortest device time of one sample, in seconds.
 const SAMPLE: f64 = 2e-3;
 
 impl Gpu {
-    /// Times `ops` as one list, `samples` times, each sample long enough to trust (2 ms or more).
+    /// Times `ops` as one list, `samples` times. Each sample repeats the list for at least 2 ms.
     ///
-    /// Pass the same operation over several buffers to keep caches from answering.
+    /// Pass the same operation over several different buffers if caches must not serve the reads.
     ///
     /// # Errors
     /// If the device reported a fault.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn time(&self, ops: &[Op], samples: usize) -> Result<Timing, Error> {
         let clock = Clock::new(self);
-        // The first pass pays for page faults and first-use clears; grow until a sample is long enough.
+        // The first pass includes page faults and the clearing of new memory. The number of passes grows until a
+        // sample is long enough.
         let mut repeats = 1;
         clock.measure(self, ops, repeats)?;
         loop {
@@ -60,23 +61,24 @@ impl Gpu {
     }
 }
 
-/// What one measurement took by either clock, in seconds.
+/// The time of one measurement by both clocks, in seconds.
 #[derive(Clone, Copy, Debug)]
 pub struct Lap {
-    /// By the device's own clock, if it has one that runs.
+    /// Time by the device's clock. It is `None` if the device has no working clock.
     pub device: Option<f64>,
-    /// From the submission until the host knows that it is done.
+    /// Time from the submission until the host knows that the work is done.
     pub wall: f64,
 }
 
 impl Lap {
-    /// By the device's clock, or the wall's where there is none.
+    /// The time by the device's clock, or by the wall clock if the device has none.
     pub fn seconds(self) -> f64 {
         self.device.unwrap_or(self.wall)
     }
 }
 
-/// Measures ops one submission at a time, for callers who choose how often; [`Gpu::time`] chooses by itself.
+/// Measures ops, one submission at a time, for callers that choose the number of repeats. [`Gpu::time`] chooses the
+/// number itself.
 #[derive(Debug)]
 pub struct Clock {
     queries: Option<(wgpu::QuerySet, wgpu::Buffer, super::Tensor)>,
@@ -103,7 +105,7 @@ impl Clock {
         Clock { queries }
     }
 
-    /// Runs `repeats` passes over the ops as one submission.
+    /// Runs `repeats` passes over the ops in one submission.
     ///
     /// # Errors
     /// If the device reported a fault.
@@ -141,7 +143,7 @@ impl Clock {
         let tick = |i: usize| u64::from(words[2 * i + 1]) << 32 | u64::from(words[2 * i]);
         let seconds =
             tick(1).wrapping_sub(tick(0)) as f64 * f64::from(gpu.queue().get_timestamp_period()) * 1e-9;
-        // A driver whose clock stands still or runs backwards is overruled by the wall.
+        // If the device's clock stands still or runs backwards, the wall clock counts.
         Ok(Lap { device: (seconds > 0.0 && seconds <= wall).then_some(seconds), wall })
     }
 }

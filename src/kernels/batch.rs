@@ -4,7 +4,8 @@ use super::{expect, matrix};
 use crate::augment::Distortion;
 use crate::gpu::{Arithmetic, Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, params, value};
 
-/// Rows of a batch, values of a row and rows of the data set that fit these tensors.
+/// Asserts the shapes of these tensors. Returns the rows of a batch, the values of a row, and the rows of the data
+/// set.
 fn drawn(kernel: &str, [clock, order, images, labels, x, y]: [&Tensor; 6]) -> [usize; 3] {
     let [batch, pixels] = matrix(kernel, x);
     let count = labels.len();
@@ -63,12 +64,13 @@ pub static AUGMENT_BATCH: Kernel = Kernel::new::<AugmentParams>(
 .with(&[("WG", 64.0), ("SPAN", 4.0)], &[("WG", 8.0), ("SPAN", 32.0)])
 .doing(Arithmetic::AddI32);
 
-/// `x[b, v, u] = bilinear(images[order[position + b]], A_b (u, v))`, `y[b] = labels[order[position + b]]`,
-/// with `clock = {step, position}`, `x[batch, height * width]` as integers 0 to 255, and `A_b` drawn from
-/// `by` for (seed, step, b).
+/// `x[b, v, u] = bilinear(images[order[position + b]], A_b (u, v))`, `y[b] = labels[order[position + b]]`, with
+/// `clock = {step, position}` and `x[batch, height * width]` as integers 0 to 255. The transform `A_b` is drawn
+/// within the ranges of `by` for (seed, step, b).
 ///
-/// `images` is the data set's bytes as uploaded by [`Gpu::upload_bytes`], `size` height and width of one.
-#[allow(clippy::too_many_arguments)] // what gather_batch takes, and how to vary it
+/// `images` is the data set's bytes as uploaded by [`Gpu::upload_bytes`]. `size` is the height and width of one
+/// image.
+#[allow(clippy::too_many_arguments)] // the arguments of gather_batch, and those of the transforms
 pub fn augment_batch(
     gpu: &Gpu,
     by: &Distortion,

@@ -1,6 +1,7 @@
-//! One row of activations times a matrix: what a network does for one image or one token, bound by the bytes of the
-//! weights. Every product is an operation (what is bound), a skeleton (how the lanes walk) and an operand (what a weight
-//! is): `shaders/products`, and `shaders/software` for rasterisers. This file is their table.
+//! The product of a matrix and one row of activations. A network computes it for one image or one token, and the
+//! bytes of the weights bound its speed. The shader of every product consists of an operation (the bindings), a
+//! skeleton (the walk of the lanes) and an operand (the form of a weight). Their files are in `shaders/products`, and
+//! in `shaders/software` for software rasterisers. This module is the table of all products.
 
 use half::f16;
 
@@ -8,10 +9,10 @@ use super::{Int8Tensor, MOST_COLS, PackedTensor, chosen, expect, matrix, preferr
 use crate::gpu::{Arithmetic, Cost, Dtype::*, Error, Gpu, Kernel, Op, Tensor, WG_CPU, params};
 use crate::ternary::{self, Base3, Bitplanes};
 
-// Length counts what a row of the matrix is made of: columns, words or vectors.
+// The field `length` counts the units of a row of the matrix: columns, words or vectors.
 params! { rows: u32, length: u32, words: u32 }
 
-/// An operation whose lanes walk along the rows together, by this skeleton.
+/// An operation with this skeleton, whose lanes walk along the rows together.
 macro_rules! walked {
     ($skeleton:literal, $operation:literal, [$($operand:literal),+]) => {
         text!(
@@ -31,7 +32,7 @@ macro_rules! base {
     };
 }
 
-/// The same for GPUs without integer dot products, by another operand.
+/// The variant for GPUs without integer dot products, with another operand.
 macro_rules! nodot {
     ($operation:literal, $operands:tt) => {
         Kernel::new::<Params>(concat!($operation, "_nodot"), walked!("gemv", $operation, $operands))
@@ -40,7 +41,7 @@ macro_rules! nodot {
     };
 }
 
-/// The same with lanes that meet in subgroups.
+/// The variant that adds up in subgroups.
 macro_rules! subgroup {
     ($operation:literal, $operands:tt) => {
         Kernel::new::<Params>(
@@ -52,7 +53,7 @@ macro_rules! subgroup {
     };
 }
 
-/// The same for rasterisers, with lanes that load for each other.
+/// The variant for software rasterisers, whose lanes load for each other.
 macro_rules! broadcast {
     ($operation:literal, [$($operand:literal),+]) => {
         Kernel::new::<Params>(
@@ -70,7 +71,7 @@ macro_rules! broadcast {
     };
 }
 
-/// What a GPU may run, and more.
+/// All variants of an operation: those for GPUs, and the ones that are given in addition.
 macro_rules! variants {
     ($operation:literal, $arithmetic:ident, $operands:tt $(, $more:expr)* $(,)?) => {
         &[
@@ -170,7 +171,8 @@ pub static GEMV_TERNARY: &[&Kernel] = variants!(
         .doing(Arithmetic::Dot4I8),
 );
 
-/// Additions alone: what the format promises, made literal, to be measured beside kernels that multiply.
+/// Variants that only add, subtract and skip, as a ternary format allows. Benchmarks compare them with kernels that
+/// multiply.
 macro_rules! addsub {
     () => {
         base!(
@@ -253,8 +255,8 @@ pub static GEMV_BITPLANE: &[&Kernel] = variants!(
     .doing(Arithmetic::BitCount),
 );
 
-/// The op of a kernel whose matrix has so many rows of such a length, with the tensors in the order of its bindings, the
-/// output last.
+/// The op of a kernel for a matrix with `rows` rows of this length. The tensors come in the order of the bindings,
+/// the output last.
 fn bind(
     gpu: &Gpu,
     kernel: &'static Kernel,
@@ -275,13 +277,14 @@ pub fn gemv_f32(gpu: &Gpu, x: &Tensor, w: &Tensor, y: &Tensor) -> Op {
     gemv_f32_variant(gpu, preferred(gpu, GEMV_F32), x, w, y)
 }
 
-/// [`gemv_f32`] by a variant of one's choice.
+/// [`gemv_f32`] with the given variant.
 pub fn gemv_f32_variant(gpu: &Gpu, kernel: &'static Kernel, x: &Tensor, w: &Tensor, y: &Tensor) -> Op {
     let (row, cols) = floats("gemv_f32", 1, x, w, y);
     bind(gpu, kernel, row, cols, &[x, w, y])
 }
 
-/// What `Params` says of a matrix of floats that fits a batch of `x` and `y`, and its columns.
+/// Asserts that a matrix of floats fits a batch of `x` and `y`. Returns the fields of `Params` and the number of
+/// columns.
 pub(super) fn floats(
     operation: &str,
     batch: usize,
@@ -296,13 +299,13 @@ pub(super) fn floats(
     ([rows, cols, 0], cols)
 }
 
-/// 16-byte vectors in a row of `cols` halfs.
+/// Number of 16-byte vectors in a row of `cols` values of f16.
 pub fn f16_vectors(cols: usize) -> usize {
     cols.div_ceil(8)
 }
 
-/// Rows of `cols` floats as f16, rounded to nearest even, two a word, each row filled with zeros to whole vectors of
-/// eight: what [`gemv_f16`] takes.
+/// Rows of `cols` floats as f16 for [`gemv_f16`]: rounded to nearest even, two per word, each row padded with zeros
+/// to whole vectors of eight.
 pub fn f16_words(x: &[f32], cols: usize) -> Vec<u32> {
     let mut words = Vec::with_capacity(4 * x.len().div_ceil(cols.max(1)) * f16_vectors(cols));
     for row in x.chunks_exact(cols) {
@@ -312,20 +315,21 @@ pub fn f16_words(x: &[f32], cols: usize) -> Vec<u32> {
     words
 }
 
-/// `y[1, rows] <- x[1, cols] W[rows, cols]^T`, both as [`f16_words`]: products are exact in f32, which sums them.
+/// `y[1, rows] <- x[1, cols] W[rows, cols]^T`, with `x` and `W` from [`f16_words`]. The products are exact in f32,
+/// and the sum is in f32.
 ///
-/// A device may count f16 below 2^-14, which are subnormal, as 0.
+/// A device may replace subnormal f16, which are below 2^-14, by 0.
 pub fn gemv_f16(gpu: &Gpu, x: &Tensor, w: &Tensor, y: &Tensor) -> Op {
     gemv_f16_variant(gpu, preferred(gpu, GEMV_F16), x, w, y)
 }
 
-/// [`gemv_f16`] by a variant of one's choice.
+/// [`gemv_f16`] with the given variant.
 pub fn gemv_f16_variant(gpu: &Gpu, kernel: &'static Kernel, x: &Tensor, w: &Tensor, y: &Tensor) -> Op {
     let (row, cols) = halfs("gemv_f16", 1, x, w, y);
     bind(gpu, kernel, row, cols, &[x, w, y])
 }
 
-/// [`floats`] of a matrix of halfs. It does not know its last column: the padding counts.
+/// [`floats`] for a matrix of f16. The tensor does not store its number of columns, so the padding counts as columns.
 pub(super) fn halfs(
     operation: &str,
     batch: usize,
@@ -343,23 +347,24 @@ pub(super) fn halfs(
 
 // --- int8 ------------------------------------------------------------------------------------------
 
-/// Columns, filled to whole vectors, up to which even -128 times -128 sums to less than 2^31.
+/// The largest number of columns, padded to whole vectors, for which even a sum of (-128)(-128) stays below 2^31.
 pub const MOST_COLS_I8: usize = 131_056;
 
-/// `acc[1, rows] <- sum_k W[rows, k] q[1, k]`, in i32, for int8 weights that lie as activations do: four a word, rows
-/// filled to whole vectors of sixteen.
+/// `acc[1, rows] <- sum_k W[rows, k] q[1, k]`, in i32, for int8 weights in the layout of activations: four per word,
+/// rows padded to whole vectors of sixteen.
 pub fn gemv_i8(gpu: &Gpu, x: &Int8Tensor, w: &Tensor, acc: &Tensor) -> Op {
     let [rows, width] = matrix("gemv_i8", w);
     gemv_i8_variant(gpu, chosen(gpu, "gemv_i8", [1, rows, 4 * width]), x, w, acc)
 }
 
-/// [`gemv_i8`] by a variant of one's choice.
+/// [`gemv_i8`] with the given variant.
 pub fn gemv_i8_variant(gpu: &Gpu, kernel: &'static Kernel, x: &Int8Tensor, w: &Tensor, acc: &Tensor) -> Op {
     let (row, cols) = int8("gemv_i8", 1, x, w, acc);
     bind(gpu, kernel, row, cols, &[w, &x.q, acc])
 }
 
-/// [`floats`] of a matrix of int8. It does not know its last column: the padding counts.
+/// [`floats`] for a matrix of int8. The tensor does not store its number of columns, so the padding counts as
+/// columns.
 pub(super) fn int8(
     operation: &str,
     batch: usize,
@@ -383,7 +388,7 @@ pub fn gemv_ternary(gpu: &Gpu, x: &Int8Tensor, w: &PackedTensor, acc: &Tensor) -
     gemv_ternary_variant(gpu, chosen(gpu, "gemv_ternary", [1, w.rows(), w.cols]), x, w, acc)
 }
 
-/// [`gemv_ternary`] by a variant of one's choice.
+/// [`gemv_ternary`] with the given variant.
 pub fn gemv_ternary_variant(
     gpu: &Gpu,
     kernel: &'static Kernel,
@@ -395,12 +400,12 @@ pub fn gemv_ternary_variant(
     bind(gpu, kernel, row, w.cols, &[&w.words, &x.q, &x.sum, acc])
 }
 
-/// `acc[1, rows] <- sum_k T[rows, k] q[1, k]`, in i32, by adding, subtracting and skipping.
+/// `acc[1, rows] <- sum_k T[rows, k] q[1, k]`, in i32. It adds for 1, subtracts for -1 and skips for 0.
 pub fn gemv_ternary_addsub(gpu: &Gpu, x: &Int8Tensor, w: &PackedTensor, acc: &Tensor) -> Op {
     gemv_ternary_addsub_variant(gpu, chosen(gpu, "gemv_ternary_addsub", [1, w.rows(), w.cols]), x, w, acc)
 }
 
-/// [`gemv_ternary_addsub`] by a variant of one's choice.
+/// [`gemv_ternary_addsub`] with the given variant.
 pub fn gemv_ternary_addsub_variant(
     gpu: &Gpu,
     kernel: &'static Kernel,
@@ -412,7 +417,7 @@ pub fn gemv_ternary_addsub_variant(
     bind(gpu, kernel, row, w.cols, &[&w.words, &x.q, acc])
 }
 
-/// What `Params` says of a packed matrix that fits a batch of `x` and `acc`.
+/// [`floats`] for a packed ternary matrix.
 pub(super) fn packed(
     operation: &str,
     batch: usize,
@@ -431,12 +436,12 @@ pub(super) fn packed(
 
 // --- base 3 ----------------------------------------------------------------------------------------
 
-/// A ternary matrix on the device, five trits to a byte.
+/// A ternary matrix on the device with five trits per byte.
 #[derive(Clone, Debug)]
 pub struct Base3Tensor {
     /// `u32 [rows, 4 * vectors]`, see [`Base3`].
     pub words: Tensor,
-    /// Inputs of the matrix; the words alone do not tell.
+    /// Number of inputs of the matrix. The shape of `words` does not give it.
     pub cols: usize,
 }
 
@@ -451,12 +456,13 @@ impl Base3Tensor {
     }
 }
 
-/// `acc[1, rows] <- sum_k T[rows, k] q[1, k]`, in i32: fewer bytes than 2 bits a weight, more operations.
+/// `acc[1, rows] <- sum_k T[rows, k] q[1, k]`, in i32. It reads fewer bytes than 2 bits per weight and does more
+/// operations.
 pub fn gemv_base3(gpu: &Gpu, x: &Int8Tensor, w: &Base3Tensor, acc: &Tensor) -> Op {
     gemv_base3_variant(gpu, chosen(gpu, "gemv_base3", [1, w.words.shape()[0], w.cols]), x, w, acc)
 }
 
-/// [`gemv_base3`] by a variant of one's choice.
+/// [`gemv_base3`] with the given variant.
 pub fn gemv_base3_variant(
     gpu: &Gpu,
     kernel: &'static Kernel,
@@ -468,7 +474,7 @@ pub fn gemv_base3_variant(
     bind(gpu, kernel, row, w.cols, &[&w.words, &x.q, &x.sum, acc])
 }
 
-/// [`packed`] of a matrix in base 3.
+/// [`floats`] for a matrix in base 3.
 pub(super) fn base3(
     operation: &str,
     batch: usize,
@@ -488,12 +494,12 @@ pub(super) fn base3(
 
 // --- bit planes ------------------------------------------------------------------------------------
 
-/// A ternary matrix, or a row of ternary activations, on the device as bit planes.
+/// A ternary matrix on the device as bit planes. It can also be a row of ternary activations.
 #[derive(Clone, Debug)]
 pub struct BitplaneTensor {
     /// `u32 [rows, 4 * vectors]`, see [`Bitplanes`].
     pub words: Tensor,
-    /// Inputs of the matrix; the words alone do not tell.
+    /// Number of inputs of the matrix. The shape of `words` does not give it.
     pub cols: usize,
 }
 
@@ -508,16 +514,16 @@ impl BitplaneTensor {
     }
 }
 
-/// `acc[1, rows] <- sum_k T[rows, k] t[1, k]`, in i32, of ternary activations `t`: the one product here that no
-/// multiplier is behind, and coarser than those that take int8.
+/// `acc[1, rows] <- sum_k T[rows, k] t[1, k]`, in i32, for ternary activations `t`. This product needs no multiplier.
+/// Its activations are coarser than int8.
 ///
-/// Activations become trits as weights do, `t = clamp(round(x / beta), -1, 1)` with `beta` the mean `|x|` of the row:
-/// [`Packed::quantize`](crate::Packed::quantize) of one row, then [`Bitplanes::pack`].
+/// Activations become trits as weights do: `t = clamp(round(x / beta), -1, 1)` with `beta` the mean `|x|` of the row.
+/// [`Packed::quantize`](crate::Packed::quantize) does this for one row, and [`Bitplanes::pack`] packs the trits.
 pub fn gemv_bitplane(gpu: &Gpu, x: &BitplaneTensor, w: &BitplaneTensor, acc: &Tensor) -> Op {
     gemv_bitplane_variant(gpu, preferred(gpu, GEMV_BITPLANE), x, w, acc)
 }
 
-/// [`gemv_bitplane`] by a variant of one's choice.
+/// [`gemv_bitplane`] with the given variant.
 pub fn gemv_bitplane_variant(
     gpu: &Gpu,
     kernel: &'static Kernel,

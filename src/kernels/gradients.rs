@@ -1,5 +1,6 @@
-//! Gradients of the products of a batch. They are put together as the products of [`super::matmul`] are:
-//! `shaders/products`, and `shaders/software` for rasterisers. This file is their table.
+//! Gradients of the products of a batch. Their shaders have the three parts of [`super::matmul`]: operation, skeleton
+//! and operand. The files are in `shaders/products`, and in `shaders/software` for software rasterisers. This module is
+//! the table of all gradients.
 
 use super::{Int8Tensor, PackedTensor, expect, matrix, preferred};
 use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Overrides, Tensor, params};
@@ -7,11 +8,13 @@ use crate::ternary;
 
 params! { batch: u32, rows: u32, cols: u32, words: u32 }
 
-/// On a GPU slices of half the products' depth: twice as many workgroups find room in workgroup memory.
+/// On a GPU the slices have half the depth of the products' slices. Twice as many workgroups then fit into the
+/// workgroup memory.
 const GPU: Overrides = &[("WG", 8.0), ("WG_Y", 8.0), ("DEPTH", 16.0)];
 const CPU: Overrides = &[("WG", 8.0), ("WG_Y", 1.0), ("DEPTH", 8.0)];
 
-/// Both variants of an operation: blocks of outputs by an operand's files, and a register tile for rasterisers.
+/// The two variants of an operation: blocks of outputs, made from the operand's files, and a register tile for
+/// software rasterisers.
 macro_rules! variants {
     ($operation:literal, [$($operand:literal),+], $tile:expr, [$($software:literal),+]) => {
         &[
@@ -66,7 +69,7 @@ pub static MATMUL_TERNARY_DW: &[&Kernel] = variants!(
     ["software/tile", "software/spread_fours", "software/tile_ternary_dw"]
 );
 
-/// The op of a kernel, with the tensors in the order of its bindings. The output is last, a matrix.
+/// The op of a kernel. The tensors come in the order of the bindings. The last one is the output, a matrix.
 fn bind(
     gpu: &Gpu,
     kernel: &'static Kernel,
@@ -82,12 +85,12 @@ fn bind(
     gpu.op(kernel, params, tensors, Grid::Plane(width, height), cost)
 }
 
-/// `dx[batch, cols] <- dy[batch, rows] W[rows, cols]`, in f32: the input's gradient.
+/// The gradient of the input: `dx[batch, cols] <- dy[batch, rows] W[rows, cols]`, in f32.
 pub fn matmul_f32_dx(gpu: &Gpu, w: &Tensor, dy: &Tensor, dx: &Tensor) -> Op {
     matmul_f32_dx_variant(gpu, preferred(gpu, MATMUL_F32_DX), w, dy, dx)
 }
 
-/// [`matmul_f32_dx`] by a variant of one's choice.
+/// [`matmul_f32_dx`] with the given variant.
 pub fn matmul_f32_dx_variant(gpu: &Gpu, kernel: &'static Kernel, w: &Tensor, dy: &Tensor, dx: &Tensor) -> Op {
     let [batch, _] = matrix("matmul_f32_dx", dy);
     let [rows, cols] = matrix("matmul_f32_dx", w);
@@ -97,12 +100,12 @@ pub fn matmul_f32_dx_variant(gpu: &Gpu, kernel: &'static Kernel, w: &Tensor, dy:
     bind(gpu, kernel, [batch, rows, cols, 0], &[w, dy, dx])
 }
 
-/// `dw[rows, cols] <- dy[batch, rows]^T x[batch, cols]`, in f32: the weights' gradient.
+/// The gradient of the weights: `dw[rows, cols] <- dy[batch, rows]^T x[batch, cols]`, in f32.
 pub fn matmul_f32_dw(gpu: &Gpu, dy: &Tensor, x: &Tensor, dw: &Tensor) -> Op {
     matmul_f32_dw_variant(gpu, preferred(gpu, MATMUL_F32_DW), dy, x, dw)
 }
 
-/// [`matmul_f32_dw`] by a variant of one's choice.
+/// [`matmul_f32_dw`] with the given variant.
 pub fn matmul_f32_dw_variant(gpu: &Gpu, kernel: &'static Kernel, dy: &Tensor, x: &Tensor, dw: &Tensor) -> Op {
     let [batch, rows] = matrix("matmul_f32_dw", dy);
     let [_, cols] = matrix("matmul_f32_dw", x);
@@ -112,12 +115,12 @@ pub fn matmul_f32_dw_variant(gpu: &Gpu, kernel: &'static Kernel, dy: &Tensor, x:
     bind(gpu, kernel, [batch, rows, cols, 0], &[dy, x, dw])
 }
 
-/// `dx[batch, cols] <- beta sum_r dy[batch, r] T[r, cols]`: the input's gradient.
+/// The gradient of the input: `dx[batch, cols] <- beta sum_r dy[batch, r] T[r, cols]`.
 pub fn matmul_ternary_dx(gpu: &Gpu, w: &PackedTensor, dy: &Tensor, dx: &Tensor) -> Op {
     matmul_ternary_dx_variant(gpu, preferred(gpu, MATMUL_TERNARY_DX), w, dy, dx)
 }
 
-/// [`matmul_ternary_dx`] by a variant of one's choice.
+/// [`matmul_ternary_dx`] with the given variant.
 pub fn matmul_ternary_dx_variant(
     gpu: &Gpu,
     kernel: &'static Kernel,
@@ -134,13 +137,13 @@ pub fn matmul_ternary_dx_variant(
     bind(gpu, kernel, [batch, rows, cols, words], &[&w.words, &w.beta, dy, dx])
 }
 
-/// `dw[rows, cols] <- sum_b dy[b, rows] step[b] q[b, cols]`, the shadow weights' gradient: `step` is the real value of
-/// one int8 step of the row, `1 / scale` where nothing else scales it.
+/// The gradient of the shadow weights: `dw[rows, cols] <- sum_b dy[b, rows] step[b] q[b, cols]`. `step[batch]` is the
+/// real value of one int8 step of a row: `1 / scale`, if the row has no other factor.
 pub fn matmul_ternary_dw(gpu: &Gpu, dy: &Tensor, step: &Tensor, x: &Int8Tensor, dw: &Tensor) -> Op {
     matmul_ternary_dw_variant(gpu, preferred(gpu, MATMUL_TERNARY_DW), dy, step, x, dw)
 }
 
-/// [`matmul_ternary_dw`] by a variant of one's choice.
+/// [`matmul_ternary_dw`] with the given variant.
 pub fn matmul_ternary_dw_variant(
     gpu: &Gpu,
     kernel: &'static Kernel,

@@ -11,19 +11,20 @@ params! { struct LossParams { batch: u32, classes: u32, smoothing: f32, inverse_
 pub static SOFTMAX_XENT: Kernel =
     Kernel::new::<LossParams>("softmax_xent", text!("train/softmax_xent", "snippets/xent")).with(&[], &[]);
 
-/// Running sums over the batches of an epoch, and where it stands.
+/// Running sums over the batches of an epoch, and the position in it.
 #[derive(Clone, Debug)]
 pub struct Totals {
-    /// `f32 [1]`: summed loss of the rows, not yet divided by their number.
+    /// `f32 [1]`: sum of the losses of all rows, not yet divided by their number.
     pub loss: Tensor,
-    /// `u32 [1]`: rows whose largest logit is the label's.
+    /// `u32 [1]`: number of rows whose largest logit is that of the label.
     pub hits: Tensor,
-    /// `u32 [2]`: `{step, position}`. Between loss and update of a step it counts that step already: AdamW's `t`.
+    /// `u32 [2]`: `{step, position}`. After the loss of a step, `step` includes this step. It is then the `t` of
+    /// AdamW.
     pub clock: Tensor,
 }
 
 impl Totals {
-    /// Sums and a clock that start at zero.
+    /// Sums and a clock, all zero.
     ///
     /// # Errors
     /// If the adapter cannot bind them.
@@ -41,7 +42,7 @@ impl Totals {
         expect(kernel, &self.clock, U32, &[2]);
     }
 
-    /// Sums from zero again, after the work already submitted; the clock goes on.
+    /// Sets the sums to zero, after all work already submitted. The clock keeps its value.
     pub fn clear(&self, gpu: &Gpu) {
         gpu.write(&self.loss, &[0.0f32]);
         gpu.write(&self.hits, &[0u32]);
@@ -49,7 +50,7 @@ impl Totals {
 }
 
 /// `loss += sum_b xent(softmax(z[b, :]), labels[b])` with label smoothing, `hits += correct rows`, `clock += {1,
-/// batch}`, and `dz[batch, classes] <- ` the gradient of the batch's *mean* loss.
+/// batch}`, and `dz[batch, classes] <-` the gradient of the batch's *mean* loss.
 pub fn softmax_xent(
     gpu: &Gpu,
     z: &Tensor,
@@ -81,7 +82,7 @@ pub static SCALE_SOFTMAX_XENT: Kernel =
         .with(&[], &[]);
 
 /// `z[batch, classes] <- scale[batch] acc[batch, classes]`, then [`softmax_xent`](super::softmax_xent()) of `z`.
-#[allow(clippy::too_many_arguments)] // softmax_xent's, and what its logits are made of
+#[allow(clippy::too_many_arguments)] // the arguments of softmax_xent, and those of scale_rows
 pub fn scale_softmax_xent(
     gpu: &Gpu,
     acc: &Tensor,

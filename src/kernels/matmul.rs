@@ -1,17 +1,18 @@
-//! A batch of activations times a matrix. Every product is an operation (what is bound), a skeleton (how workgroups walk)
-//! and an operand (what a weight is): `shaders/products`, and `shaders/software` for rasterisers. This file is their table.
+//! The product of a matrix and a batch of activations. The shader of every product consists of an operation (the
+//! bindings), a skeleton (the walk of the workgroups) and an operand (the form of a weight). Their files are in
+//! `shaders/products`, and in `shaders/software` for software rasterisers. This module is the table of all products.
 
 use super::gemv::{base3, floats, halfs, int8, packed};
 use super::{Base3Tensor, Int8Tensor, PackedTensor, batch_grid, chosen, default, matrix};
 use crate::gpu::{Arithmetic, Cost, Gpu, Kernel, Op, Tensor, params};
 
-// Length counts what a row of the matrix is made of: columns, words or vectors.
+// The field `length` counts the units of a row of the matrix: columns, words or vectors.
 params! { batch: u32, rows: u32, length: u32, words: u32 }
 
-/// Columns up to which accumulators stay exact as f32: 127 * cols < 2^24.
+/// The largest number of columns for which accumulators are exact as f32: 127 * cols < 2^24.
 pub const MOST_COLS: usize = 132_104;
 
-/// An operation by these files.
+/// An operation made from these files.
 macro_rules! product {
     ($operation:literal, $suffix:literal, [$($file:expr),+]) => {
         Kernel::new::<Params>(
@@ -21,7 +22,7 @@ macro_rules! product {
     };
 }
 
-/// For any batch: every lane computes 4 x 4 outputs, of slices that the workgroup shares.
+/// The variant for any batch. Every lane computes 4 x 4 outputs from slices that its workgroup shares.
 macro_rules! blocks {
     ($operation:literal, $walk:literal, [$($operand:literal),+]) => {
         product!(
@@ -37,7 +38,7 @@ macro_rules! blocks {
     };
 }
 
-/// The same with 8 x 8 outputs.
+/// The variant for any batch with 8 x 8 outputs per lane.
 macro_rules! large {
     ($operation:literal, $walk:literal, [$($operand:literal),+]) => {
         product!(
@@ -53,7 +54,7 @@ macro_rules! large {
     };
 }
 
-/// For a few rows of activations, of which COLUMNS share one reading of the weights.
+/// The variant for a batch of few rows. COLUMNS rows of activations share one reading of the weights.
 macro_rules! small {
     ($operation:literal, [$($operand:literal),+]) => {
         product!($operation, "_small", ["products/skeletons/small", $($operand,)+ "snippets/grid"])
@@ -61,7 +62,7 @@ macro_rules! small {
     };
 }
 
-/// The same for rasterisers, with lanes that load for each other.
+/// The variant for a batch of few rows on software rasterisers. Its lanes load for each other.
 macro_rules! small_broadcast {
     ($operation:literal, [$($file:literal),+]) => {
         product!(
@@ -75,14 +76,15 @@ macro_rules! small_broadcast {
     };
 }
 
-/// For rasterisers and any batch: a tile of outputs in the registers of each lane.
+/// The variant for any batch on software rasterisers. Each lane keeps a tile of outputs in its registers.
 macro_rules! tile {
     ($operation:literal, $tile:expr, [$($file:literal),+]) => {
         product!($operation, "_broadcast", [$($file),+]).tiled($tile).subgroup(8).for_rasterisers()
     };
 }
 
-/// All variants of an operation: those for any batch, those for a few rows with each number of COLUMNS, and more.
+/// All variants of an operation: those for any batch, those for few rows with each number of COLUMNS, and the ones
+/// that are given in addition.
 macro_rules! variants {
     ($arithmetic:ident, [$($tile:expr),+ $(,)?], $small:expr, $small_broadcast:expr $(, $more:expr)* $(,)?) => {
         &[
@@ -99,14 +101,14 @@ macro_rules! variants {
     };
 }
 
-/// A workgroup of so many lanes along both sides, with slices of this depth.
+/// A workgroup with the same number of lanes on both sides, and slices of this depth.
 macro_rules! square {
     ($side:literal, $depth:literal) => {
         &[("WG", $side), ("WG_Y", $side), ("DEPTH", $depth)]
     };
 }
 
-/// A workgroup of one vector of a CPU, with slices of this depth.
+/// A workgroup that is one vector register of a CPU, and slices of this depth.
 macro_rules! vector {
     ($depth:literal) => {
         &[("WG", 8.0), ("WG_Y", 1.0), ("DEPTH", $depth)]
@@ -128,7 +130,7 @@ macro_rules! ternary_blocks {
     };
 }
 
-/// With two rows a multiplication.
+/// The variant without integer dot products. One multiplication handles two rows.
 macro_rules! ternary_nodot {
     () => {
         product!(
@@ -192,7 +194,7 @@ pub static MATMUL_BASE3: &[&Kernel] = variants!(
         ]
     )
     .tiled([1, 2]),
-    // Of batches of any size, too.
+    // These variants also serve batches of any size.
     small_broadcast!(
         "matmul_base3",
         ["software/small_base3_broadcast", "snippets/base3", "snippets/ternary_pairs"]
@@ -267,7 +269,7 @@ pub static MATMUL_F16: &[&Kernel] = variants!(
     ),
 );
 
-/// The op of a kernel and a batch for a matrix of so many rows of such a length, with the tensors in the order of its
+/// The op of a kernel and a batch, for a matrix with `rows` rows of this length. The tensors come in the order of the
 /// bindings.
 fn bind(
     gpu: &Gpu,
@@ -286,42 +288,42 @@ fn bind(
     gpu.op(kernel, params, tensors, batch_grid(gpu, kernel, batch, rows), cost)
 }
 
-/// `y[batch, rows] <- x[batch, cols] W[rows, cols]^T`, in f32: the product that ternary ones are compared with.
+/// `y[batch, rows] <- x[batch, cols] W[rows, cols]^T`, in f32. Ternary products are compared with this one.
 pub fn matmul_f32(gpu: &Gpu, x: &Tensor, w: &Tensor, y: &Tensor) -> Op {
     matmul_f32_variant(gpu, default(gpu, "matmul_f32", x.shape()[0]), x, w, y)
 }
 
-/// [`matmul_f32`] by a variant of one's choice.
+/// [`matmul_f32`] with the given variant.
 pub fn matmul_f32_variant(gpu: &Gpu, kernel: &'static Kernel, x: &Tensor, w: &Tensor, y: &Tensor) -> Op {
     let batch = x.shape()[0];
     let (row, cols) = floats("matmul_f32", batch, x, w, y);
     bind(gpu, kernel, batch, row, cols, &[x, w, y])
 }
 
-/// `y[batch, rows] <- x[batch, cols] W[rows, cols]^T`, both as [`f16_words`](super::f16_words): products are exact in
-/// f32, which sums them. It is what a GPU without matrix units runs a network in today.
+/// `y[batch, rows] <- x[batch, cols] W[rows, cols]^T`, with `x` and `W` from [`f16_words`](super::f16_words). The
+/// products are exact in f32, and the sum is in f32. This is how GPUs without matrix units run networks today.
 ///
-/// A device may count f16 below 2^-14, which are subnormal, as 0.
+/// A device may replace subnormal f16, which are below 2^-14, by 0.
 pub fn matmul_f16(gpu: &Gpu, x: &Tensor, w: &Tensor, y: &Tensor) -> Op {
     matmul_f16_variant(gpu, default(gpu, "matmul_f16", x.shape()[0]), x, w, y)
 }
 
-/// [`matmul_f16`] by a variant of one's choice.
+/// [`matmul_f16`] with the given variant.
 pub fn matmul_f16_variant(gpu: &Gpu, kernel: &'static Kernel, x: &Tensor, w: &Tensor, y: &Tensor) -> Op {
     let batch = x.shape()[0];
     let (row, cols) = halfs("matmul_f16", batch, x, w, y);
     bind(gpu, kernel, batch, row, cols, &[x, w, y])
 }
 
-/// `acc[batch, rows] <- sum_k W[rows, k] q[batch, k]`, in i32, for int8 weights that lie as activations do: four a word,
-/// rows filled to whole vectors of sixteen.
+/// `acc[batch, rows] <- sum_k W[rows, k] q[batch, k]`, in i32, for int8 weights in the layout of activations: four
+/// per word, rows padded to whole vectors of sixteen.
 pub fn matmul_i8(gpu: &Gpu, x: &Int8Tensor, w: &Tensor, acc: &Tensor) -> Op {
     let [rows, width] = matrix("matmul_i8", w);
     let shape = [x.q.shape()[0], rows, 4 * width];
     matmul_i8_variant(gpu, chosen(gpu, "matmul_i8", shape), x, w, acc)
 }
 
-/// [`matmul_i8`] by a variant of one's choice.
+/// [`matmul_i8`] with the given variant.
 pub fn matmul_i8_variant(gpu: &Gpu, kernel: &'static Kernel, x: &Int8Tensor, w: &Tensor, acc: &Tensor) -> Op {
     let batch = x.q.shape()[0];
     let (row, cols) = int8("matmul_i8", batch, x, w, acc);
@@ -334,7 +336,7 @@ pub fn matmul_ternary(gpu: &Gpu, x: &Int8Tensor, w: &PackedTensor, acc: &Tensor)
     matmul_ternary_variant(gpu, chosen(gpu, "matmul_ternary", shape), x, w, acc)
 }
 
-/// [`matmul_ternary`] by a variant of one's choice.
+/// [`matmul_ternary`] with the given variant.
 pub fn matmul_ternary_variant(
     gpu: &Gpu,
     kernel: &'static Kernel,
@@ -347,13 +349,13 @@ pub fn matmul_ternary_variant(
     bind(gpu, kernel, batch, row, w.cols, &[&w.words, &x.q, &x.sum, acc])
 }
 
-/// `acc[batch, rows] <- sum_k T[rows, k] q[batch, k]`, in i32, for trits that lie five to a byte.
+/// `acc[batch, rows] <- sum_k T[rows, k] q[batch, k]`, in i32, for a matrix with five trits per byte.
 pub fn matmul_base3(gpu: &Gpu, x: &Int8Tensor, w: &Base3Tensor, acc: &Tensor) -> Op {
     let shape = [x.sum.len(), w.words.shape()[0], w.cols];
     matmul_base3_variant(gpu, chosen(gpu, "matmul_base3", shape), x, w, acc)
 }
 
-/// [`matmul_base3`] by a variant of one's choice.
+/// [`matmul_base3`] with the given variant.
 pub fn matmul_base3_variant(
     gpu: &Gpu,
     kernel: &'static Kernel,

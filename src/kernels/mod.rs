@@ -1,13 +1,17 @@
-//! The host side of every kernel: a file for each kind of operation. Functions assert shapes,
-//! bind, and state the [`Cost`](crate::gpu::Cost); they enqueue nothing. Knows no network.
+//! The host side of every kernel, one file for each kind of operation. The functions assert shapes, bind tensors, and
+//! state the [`Cost`](crate::gpu::Cost). They submit nothing. This module knows no network.
 //!
-//! Two small groups of tensors recur in the signatures: a ternary matrix ([`PackedTensor`]) and a
-//! batch of int8 activations ([`Int8Tensor`]).
+//! Two small groups of tensors occur in many signatures: a ternary matrix ([`PackedTensor`]) and a batch of int8
+//! activations ([`Int8Tensor`]).
+//!
+//! A name tells the operation and the format of the weights. `matmul_x` is a product with a batch of activations, and
+//! `gemv_x` is a product with one row. `x_dx`, `x_dw` and `x_dgain` are gradients of the input, of the weights and of
+//! the gain. Each product chooses a variant for the device and the shape. `x_variant` takes the variant as an argument.
 
 use crate::gpu::{Dtype, Error, Gpu, Grid, Kernel, Tensor, value};
 use crate::ternary::{self, Packed};
 
-/// The text of these files of `shaders`, one after the other.
+/// The texts of these files of `shaders`, one after the other.
 macro_rules! text {
     ($($file:expr),+ $(,)?) => {
         concat!($(include_str!(concat!("../../shaders/", $file, ".wgsl"))),+)
@@ -66,7 +70,7 @@ pub use quantize::{
 pub use select::{chosen, class, default};
 use select::{columns, preferred};
 
-/// Every operation with its variants, the portable base first; in the order of a training step.
+/// Every operation with its variants, in the order of a training step. The portable base variant comes first.
 pub static OPERATIONS: &[&[&Kernel]] = &[
     &[&batch::GATHER_BATCH],
     &[&batch::AUGMENT_BATCH],
@@ -129,7 +133,7 @@ pub static OPERATIONS: &[&[&Kernel]] = &[
     &[&optimizer::SGD],
 ];
 
-/// Shaders that measure the adapter and compute nothing that a network needs: they have no twin.
+/// Shaders that measure the adapter. They compute nothing for a network, so they have no twin.
 pub static PROBES: &[&[&Kernel]] = &[
     probes::PROBE_READ,
     probes::PROBE_WRITE,
@@ -143,17 +147,17 @@ pub static PROBES: &[&[&Kernel]] = &[
     &[&probes::PROBE_LAUNCH],
 ];
 
-/// The variants of one operation or probe, the base first.
+/// The variants of one operation or probe. The base variant comes first.
 ///
 /// # Panics
-/// If there is no such operation.
+/// If no operation or probe has this name.
 pub fn variants(operation: &str) -> &'static [&'static Kernel] {
     let found = OPERATIONS.iter().chain(PROBES).find(|variants| variants[0].name == operation);
     found.unwrap_or_else(|| panic!("no operation is called {operation}"))
 }
 
-/// The grid of a matrix times a batch: outputs in a plane, or blocks of COLUMNS batch rows, those of the same rows of
-/// the matrix next to each other.
+/// The grid of a matrix times a batch. Outputs lie in a plane, or in blocks of COLUMNS batch rows. Blocks of the same
+/// matrix rows are neighbours.
 fn batch_grid(gpu: &Gpu, kernel: &Kernel, batch: usize, rows: usize) -> Grid {
     let Some(columns) = columns(gpu, kernel) else {
         return Grid::Plane(rows, batch);
@@ -167,13 +171,14 @@ fn batch_grid(gpu: &Gpu, kernel: &Kernel, batch: usize, rows: usize) -> Grid {
     Grid::Groups(rows.div_ceil(rows_per_group) * batch.div_ceil(columns))
 }
 
-/// Of the variants for any rows and for such as start at whole vectors of four, the one for these columns.
+/// The variant for this number of columns. `variants` holds one for any row, and one for rows that start at multiples
+/// of four elements.
 fn for_columns(variants: &[&'static Kernel], cols: usize) -> &'static Kernel {
     variants[usize::from(cols.is_multiple_of(4))]
 }
 
-/// The grid of a matrix times one row of activations: `TILE_Y` rows per workgroup where its lanes share
-/// them, else `TILE_X` rows per invocation.
+/// The grid of a matrix times one row of activations. If the lanes of a workgroup share rows, each workgroup has
+/// `TILE_Y` rows. Otherwise each invocation has `TILE_X` rows.
 fn row_grid(kernel: &Kernel, rows: usize) -> Grid {
     match kernel.tile[1] as usize {
         1 => Grid::Each(rows),
@@ -186,14 +191,14 @@ fn row_grid(kernel: &Kernel, rows: usize) -> Grid {
 pub struct PackedTensor {
     /// `u32 [rows, words]`, see [`crate::ternary`].
     pub words: Tensor,
-    /// `f32 [1]`: what one trit is worth.
+    /// `f32 [1]`: the value of one trit.
     pub beta: Tensor,
-    /// Inputs of the matrix; the words alone do not tell.
+    /// Number of inputs of the matrix. The shape of `words` does not give it.
     pub cols: usize,
 }
 
 impl PackedTensor {
-    /// A matrix of zeros to quantise into.
+    /// A matrix of zeros, as the output of a quantiser.
     ///
     /// # Errors
     /// If the adapter cannot bind it.
@@ -213,7 +218,7 @@ impl PackedTensor {
         Ok(PackedTensor { words, beta, cols: packed.cols })
     }
 
-    /// Outputs of the matrix.
+    /// Number of outputs of the matrix.
     pub fn rows(&self) -> usize {
         self.words.shape()[0]
     }
@@ -232,16 +237,16 @@ impl PackedTensor {
 /// A batch of int8 activations on the device.
 #[derive(Clone, Debug)]
 pub struct Int8Tensor {
-    /// `u32 [batch, 4 * words]`: four values a word, zero past the last column.
+    /// `u32 [batch, 4 * words]`: four values per word, zero past the last column.
     pub q: Tensor,
-    /// `f32 [batch]`: `127 / max`.
+    /// `f32 [batch]`: 127 divided by the largest absolute value of the row.
     pub scale: Tensor,
-    /// `i32 [batch]`: sum of `q` over the row.
+    /// `i32 [batch]`: the sum of `q` over the row.
     pub sum: Tensor,
 }
 
 impl Int8Tensor {
-    /// Room for `[batch, cols]` values.
+    /// A batch of zeros `[batch, cols]`.
     ///
     /// # Errors
     /// If the adapter cannot bind it.
@@ -260,7 +265,7 @@ impl Int8Tensor {
     }
 }
 
-/// Asserts a tensor's shape and type, naming kernel, tensor and both shapes.
+/// Asserts the shape and type of a tensor. The message has the kernel, the tensor and both shapes.
 fn expect(kernel: &str, tensor: &Tensor, dtype: Dtype, shape: &[usize]) {
     assert!(
         tensor.dtype() == dtype && tensor.shape() == shape,
@@ -271,7 +276,7 @@ fn expect(kernel: &str, tensor: &Tensor, dtype: Dtype, shape: &[usize]) {
     );
 }
 
-/// The two lengths of a matrix.
+/// Rows and columns of a matrix.
 fn matrix(kernel: &str, tensor: &Tensor) -> [usize; 2] {
     let shape = tensor.shape();
     shape

@@ -36,8 +36,8 @@ pub static RMSNORM_DX: Kernel = Kernel::new::<GradientParams>(
 )
 .rowwise();
 
-/// `dx[batch, cols] <- factor (gain dy - n mean(gain dy n))`, `n = x factor`; `factor[batch]` is
-/// [`rmsnorm`](super::rmsnorm)'s.
+/// The gradient of the input: `dx[batch, cols] <- factor (gain dy - n mean(gain dy n))` with `n = x factor`.
+/// `factor[batch]` is an output of [`rmsnorm`](super::rmsnorm).
 pub fn rmsnorm_dx(gpu: &Gpu, x: &Tensor, gain: &Tensor, factor: &Tensor, dy: &Tensor, dx: &Tensor) -> Op {
     let [batch, cols] = matrix("rmsnorm_dx", x);
     for tensor in [x, dy, dx] {
@@ -55,7 +55,8 @@ pub fn rmsnorm_dx(gpu: &Gpu, x: &Tensor, gain: &Tensor, factor: &Tensor, dy: &Te
 pub static RMSNORM_DGAIN: Kernel =
     Kernel::new::<GradientParams>("rmsnorm_dgain", text!("train/rmsnorm_dgain")).columnwise();
 
-/// `dgain[cols] <- sum_b dy[b, cols] x[b, cols] factor[b]`; `factor[batch]` is [`rmsnorm`](super::rmsnorm)'s.
+/// The gradient of the gain: `dgain[cols] <- sum_b dy[b, cols] x[b, cols] factor[b]`. `factor[batch]` is an output of
+/// [`rmsnorm`](super::rmsnorm).
 pub fn rmsnorm_dgain(gpu: &Gpu, x: &Tensor, factor: &Tensor, dy: &Tensor, dgain: &Tensor) -> Op {
     let [batch, cols] = matrix("rmsnorm_dgain", x);
     expect("rmsnorm_dgain", x, F32, &[batch, cols]);
@@ -85,24 +86,24 @@ const ANY_RMSNORM_QUANTIZE: Kernel = Kernel::new::<QuantizeParams>(
     ),
 );
 
-/// For any rows, and for such as start at whole vectors of four.
+/// One variant for any rows, and one for rows that start at multiples of four elements.
 pub static RMSNORM_QUANTIZE: &[&Kernel] =
     &[&ANY_RMSNORM_QUANTIZE.rowwise(), &ANY_RMSNORM_QUANTIZE.whole_rowwise()];
 
-/// The positive factors of each row of a layer, all `f32 [batch]`, parts of one tensor.
+/// The positive factors of each row of a layer. All are `f32 [batch]` and parts of one tensor.
 #[derive(Clone, Debug)]
 pub struct Factors {
-    /// RMSNorm's output is `gain max(x, 0) norm`.
+    /// The factor of RMSNorm: its output is `gain max(x, 0) norm`.
     pub norm: Tensor,
-    /// Real value of one int8 step.
+    /// The real value of one int8 step.
     pub step: Tensor,
-    /// Real value of one unit of the layer's accumulators: the `r` of the next layer.
+    /// The real value of one unit of the layer's accumulators. It is the `r` of the next layer.
     pub y_scale: Tensor,
     all: Tensor,
 }
 
 impl Factors {
-    /// Room for `batch` rows.
+    /// Factors for `batch` rows, all zero.
     ///
     /// # Errors
     /// If the adapter cannot bind it.
@@ -114,10 +115,10 @@ impl Factors {
     }
 }
 
-/// `q`, `scale` and `sum` of `gain max(x, 0)`, quantised by row, for integers `x[batch, cols]`, and beside them
-/// `norm[b] = r / sqrt(r^2 mean_c max(x[b, c], 0)^2 + eps)`, `step = norm / scale`, `y_scale = beta step`; one
-/// unit of `x` is worth `r[batch]`.
-#[allow(clippy::too_many_arguments)] // a norm and a quantiser
+/// RMSNorm of `max(x, 0)` for integers `x[batch, cols]`, quantised. It writes `q`, `scale` and `sum` of `gain max(x,
+/// 0)` for each row, and the factors `norm[b] = r / sqrt(r^2 mean_c max(x[b, c], 0)^2 + eps)`, `step = norm / scale`
+/// and `y_scale = beta step`. `r[batch]` is the real value of one unit of `x`.
+#[allow(clippy::too_many_arguments)] // the arguments of a norm and of a quantiser
 pub fn rmsnorm_quantize(
     gpu: &Gpu,
     x: &Tensor,
@@ -260,7 +261,8 @@ pub fn rmsnorm_backward(
 
 // --- rmsnorm_relu_backward ------------------------------------------------------------------------
 
-/// Workgroups whose lanes take four columns each; on a GPU eight slices of the batch share them.
+/// Workgroups whose lanes take four columns each. On a GPU eight lanes share these columns, each with a slice of the
+/// batch.
 pub(super) const SLICED: [Overrides; 2] = [&[("WG", 64.0), ("SLICES", 8.0)], &[("WG", 8.0), ("SLICES", 1.0)]];
 pub(super) const SLICED_WHOLE: [Overrides; 2] =
     [&[("WG", 64.0), ("SLICES", 8.0), ("WHOLE", 1.0)], &[("WG", 8.0), ("SLICES", 1.0), ("WHOLE", 1.0)]];
@@ -279,16 +281,16 @@ const ANY_RMSNORM_RELU_BACKWARD: Kernel = Kernel::new::<GradientParams>(
     ),
 );
 
-/// For any rows, and for such as start at whole vectors of four.
+/// One variant for any rows, and one for rows that start at multiples of four elements.
 pub static RMSNORM_RELU_BACKWARD: &[&Kernel] = &[
     &ANY_RMSNORM_RELU_BACKWARD.with(SLICED[0], SLICED[1]),
     &ANY_RMSNORM_RELU_BACKWARD.with(SLICED_WHOLE[0], SLICED_WHOLE[1]),
 ];
 
-/// `dx[batch, cols] <- norm / r (gain dy - n mean(gain dy n)) where x > 0, else 0`, and `dgain[cols] <- sum_b dy n`,
-/// with `n = max(x, 0) norm`: the gradients of the real values `r x` and of the gain. `norm[batch]` is
-/// [`rmsnorm_quantize`](super::rmsnorm_quantize())'s, `r[batch]` its input.
-#[allow(clippy::too_many_arguments)] // two gradients of one function
+/// The gradients of the real values `r x` and of the gain: `dx[batch, cols] <- norm / r (gain dy - n mean(gain dy n))
+/// where x > 0, else 0`, and `dgain[cols] <- sum_b dy n`, with `n = max(x, 0) norm`. `norm[batch]` is an output of
+/// [`rmsnorm_quantize`](super::rmsnorm_quantize()), and `r[batch]` is its input.
+#[allow(clippy::too_many_arguments)] // the arguments of two gradients
 pub fn rmsnorm_relu_backward(
     gpu: &Gpu,
     x: &Tensor,
@@ -330,21 +332,21 @@ const ANY_RMSNORM_RELU_DGAIN: Kernel = Kernel::new::<GradientParams>(
     ),
 );
 
-/// For any rows, and for such as start at whole vectors of four.
+/// One variant for any rows, and one for rows that start at multiples of four elements.
 pub static RMSNORM_RELU_DGAIN: &[&Kernel] = &[
     &ANY_RMSNORM_RELU_DGAIN.with(SLICED[0], SLICED[1]),
     &ANY_RMSNORM_RELU_DGAIN.with(SLICED_WHOLE[0], SLICED_WHOLE[1]),
 ];
 
-/// Workgroups that cover so many columns, four to a lane and `SLICES` lanes to a column.
+/// Number of workgroups for `cols` columns, with four columns per lane and `SLICES` lanes per column.
 pub(super) fn column_groups(overrides: Overrides, cols: usize) -> usize {
     let [lanes, slices] =
         ["WG", "SLICES"].map(|name| value(overrides, name).expect("the kernel declares both"));
     cols.div_ceil(4 * lanes / slices)
 }
 
-/// `dgain[cols] <- sum_b dy[b, cols] max(x[b, cols], 0) norm[b]`; `norm[batch]` is
-/// [`rmsnorm_quantize`](super::rmsnorm_quantize())'s.
+/// The gradient of the gain: `dgain[cols] <- sum_b dy[b, cols] max(x[b, cols], 0) norm[b]`. `norm[batch]` is an
+/// output of [`rmsnorm_quantize`](super::rmsnorm_quantize()).
 pub fn rmsnorm_relu_dgain(gpu: &Gpu, x: &Tensor, norm: &Tensor, dy: &Tensor, dgain: &Tensor) -> Op {
     let [batch, cols] = matrix("rmsnorm_relu_dgain", x);
     expect("rmsnorm_relu_dgain", x, I32, &[batch, cols]);

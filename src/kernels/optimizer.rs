@@ -1,4 +1,4 @@
-//! What moves the parameters. Shaders: `shaders/train`.
+//! Updates of the parameters. Shaders: `shaders/train`.
 
 use super::expect;
 use crate::gpu::{Cost, Dtype::*, Error, Gpu, Grid, Kernel, Op, Tensor, params};
@@ -14,11 +14,11 @@ pub static ADAMW: Kernel =
 /// AdamW's constants; learning rate and weight decay live in the schedule.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamW {
-    /// Decay of the first moment.
+    /// Decay rate of the first moment.
     pub beta1: f32,
-    /// Decay of the second moment.
+    /// Decay rate of the second moment.
     pub beta2: f32,
-    /// Added to the root of the second moment.
+    /// A constant that is added to the root of the second moment.
     pub eps: f32,
 }
 
@@ -35,12 +35,12 @@ impl AdamW {
     }
 }
 
-/// First and second moment of one parameter, of its shape.
+/// First and second moment of one parameter. Both have its shape.
 #[derive(Clone, Debug)]
 pub struct Moments {
     /// Running mean of the gradient.
     pub m: Tensor,
-    /// Running mean of its square.
+    /// Running mean of the squared gradient.
     pub v: Tensor,
 }
 
@@ -57,23 +57,23 @@ impl Moments {
     }
 }
 
-/// What an optimizer moves: any number of parameters, flat.
+/// The parameters that an optimizer updates, as one flat tensor.
 #[derive(Clone, Debug)]
 pub struct Trainable {
-    /// `f32 [count]`.
+    /// The values, `f32 [count]`.
     pub value: Tensor,
-    /// Its gradient.
+    /// The gradient of the values.
     pub grad: Tensor,
     /// The optimizer's state.
     pub moments: Moments,
-    /// What [`abs_sums`](super::abs_sums) would say of the value: `f32 [ceil(count / 1024)]`.
+    /// The sums that [`abs_sums`](super::abs_sums) computes from the values: `f32 [ceil(count / 1024)]`.
     pub sums: Tensor,
-    /// So many of the first values decay.
+    /// Weight decay applies to the first `decayed` values.
     pub decayed: usize,
 }
 
 impl Trainable {
-    /// Zeros, all of which decay.
+    /// Values that are all zero and all decay.
     ///
     /// # Errors
     /// If the adapter cannot bind them.
@@ -126,7 +126,7 @@ pub static SGD: Kernel =
 /// Constants of stochastic gradient descent; learning rate and weight decay live in the schedule.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sgd {
-    /// Share of the last update that is made again.
+    /// The momentum: each step multiplies the moment `m` by it.
     pub momentum: f32,
 }
 

@@ -1,5 +1,5 @@
-//! Shaders that measure the adapter: memory, arithmetic and what a dispatch costs. Shaders: `shaders/probes`. A probe
-//! computes nothing that a network needs, so it has no twin.
+//! Shaders that measure the adapter: memory, arithmetic and the cost of a dispatch. Shaders: `shaders/probes`. A
+//! probe computes nothing for a network, so it has no twin.
 
 use super::expect;
 use crate::gpu::{
@@ -8,10 +8,10 @@ use crate::gpu::{
 
 // --- memory ----------------------------------------------------------------------------------------
 
-/// Words that every variant divides into whole workgroups.
+/// A number of words that every variant divides into whole workgroups.
 pub const PROBE_WORDS: usize = 4 * 8 * 1024;
 
-/// A probe of memory with every workgroup size, span and order of going through it that may be the fastest.
+/// A probe of memory in many variants. Each combination of workgroup size, span and order may be the fastest.
 macro_rules! every_order {
     ($params:ident, $name:literal, [$($file:literal),+] $(, $more:expr)* $(,)?) => {
         &[
@@ -33,7 +33,7 @@ macro_rules! memory {
     };
 }
 
-/// The probe of reads with a file that says what a load is.
+/// The probe of reads. The file decides the width of a load.
 macro_rules! read {
     ($load:literal, [$($set:expr),+]) => {
         memory!(ReadParams, "probe_read", [$load, "snippets/grid"], [$($set),+])
@@ -42,7 +42,8 @@ macro_rules! read {
 
 params! { struct ReadParams { words: u32 } }
 
-/// The probe in every shape and order, and of those the likely ones with more loads at a time and with narrower ones.
+/// The probe in every size and order. The most likely ones also come with more loads at a time and with narrower
+/// loads.
 pub static PROBE_READ: &[&Kernel] = every_order!(
     ReadParams,
     "probe_read",
@@ -57,8 +58,8 @@ pub static PROBE_READ: &[&Kernel] = every_order!(
     read!("probes/load_word", [("WG", 256.0), ("SPAN", 64.0), ("OWN", 0.0), ("WORDS", 1.0)]),
 );
 
-/// `digest[words / (SPAN WORDS)] <- xor of the words of each span of x[words]`; `digest` may be longer. The yardstick
-/// of every kernel that memory bounds.
+/// `digest[words / (SPAN WORDS)] <- xor of the words of each span of x[words]`. `digest` may be longer. Every kernel
+/// that memory bounds is compared with this probe.
 pub fn probe_read(gpu: &Gpu, kernel: &'static Kernel, x: &Tensor, digest: &Tensor) -> Op {
     streams("probe_read", U32, &[x]);
     expect("probe_read", digest, U32, digest.shape());
@@ -74,7 +75,7 @@ params! { struct WriteParams { vectors: u32, seed: u32 } }
 
 pub static PROBE_WRITE: &[&Kernel] = every_order!(WriteParams, "probe_write", ["snippets/grid"]);
 
-/// `x[words] <- seed ^ (i / 4)` in word `i`.
+/// `x[words] <- seed ^ (i / 4)`, where `i` is the index of the word.
 pub fn probe_write(gpu: &Gpu, kernel: &'static Kernel, seed: u32, x: &Tensor) -> Op {
     let vectors = streams("probe_write", U32, &[x]);
     let cost = Cost { bytes: x.bytes(), ops: 0 };
@@ -96,7 +97,7 @@ params! { struct TriadParams { vectors: u32, s: f32 } }
 
 pub static PROBE_TRIAD: &[&Kernel] = every_order!(TriadParams, "probe_triad", ["snippets/grid"]);
 
-/// `z[n] <- x[n] + s y[n]`, in f32: two streams are read while a third is written.
+/// `z[n] <- x[n] + s y[n]`, in f32. It reads two streams and writes a third one.
 pub fn probe_triad(gpu: &Gpu, kernel: &'static Kernel, s: f32, [x, y, z]: [&Tensor; 3]) -> Op {
     let vectors = streams("probe_triad", F32, &[x, y, z]);
     let cost = Cost { bytes: 3 * x.bytes(), ops: 2 * x.len() as u64 };
@@ -105,11 +106,11 @@ pub fn probe_triad(gpu: &Gpu, kernel: &'static Kernel, s: f32, [x, y, z]: [&Tens
 
 params! { struct CacheParams { vectors: u32, ring: u32 } }
 
-/// In the order of [`PROBE_READ`]'s.
+/// The variants have the order of [`PROBE_READ`].
 pub static PROBE_CACHE: &[&Kernel] = every_order!(CacheParams, "probe_cache", ["snippets/grid"]);
 
-/// `digest[i] <- sum of the words of span i`, of `words` words read around the ring `x`, wrapping; `digest` may be
-/// longer. Where the speed falls as the ring grows, a cache ends.
+/// `digest[i] <- sum of the words of span i`, for `words` words that are read around the ring `x`. `digest` may be
+/// longer. The speed falls if the ring is larger than a cache.
 pub fn probe_cache(gpu: &Gpu, kernel: &'static Kernel, words: usize, x: &Tensor, digest: &Tensor) -> Op {
     let (vectors, ring) = (words / 4, x.len() / 4);
     assert!(ring.is_power_of_two(), "probe_cache: a ring of {ring} vectors is no power of two");
@@ -122,7 +123,7 @@ pub fn probe_cache(gpu: &Gpu, kernel: &'static Kernel, words: usize, x: &Tensor,
     gpu.op(kernel, params, &[x, digest], spans(gpu, kernel, vectors), cost)
 }
 
-/// Asserts that these have one length, which every variant divides, and says how many vectors of four it is.
+/// Asserts that the tensors have one length, which every variant divides. Returns the number of vectors of four.
 fn streams(kernel: &str, dtype: Dtype, tensors: &[&Tensor]) -> usize {
     let length = tensors[0].len();
     assert!(length.is_multiple_of(PROBE_WORDS), "{kernel}: {length} words, no multiple of {PROBE_WORDS}");
@@ -132,7 +133,7 @@ fn streams(kernel: &str, dtype: Dtype, tensors: &[&Tensor]) -> usize {
     length / 4
 }
 
-/// The grid over so many loads, each workgroup with its spans.
+/// The grid for this number of loads. Each workgroup has its own spans.
 fn spans(gpu: &Gpu, kernel: &Kernel, loads: usize) -> Grid {
     Grid::Groups(loads / (set(gpu, kernel, "WG") * set(gpu, kernel, "SPAN")))
 }
@@ -145,7 +146,7 @@ fn set(gpu: &Gpu, kernel: &Kernel, name: &str) -> usize {
 
 const SIZES: [Overrides; 3] = [&[("WG", 8.0)], &[("WG", 64.0)], &[("WG", 256.0)]];
 
-/// A probe of arithmetic with every workgroup size that may be the fastest.
+/// A probe of arithmetic in several variants. Each workgroup size may be the fastest.
 macro_rules! every_size {
     ($kernel:expr) => {
         &[&$kernel.overridden(SIZES[0]), &$kernel.overridden(SIZES[1]), &$kernel.overridden(SIZES[2])]
@@ -160,7 +161,8 @@ pub static PROBE_FMA_F32: &[&Kernel] = every_size!(Kernel::new::<LeapfrogParams>
     text!("probes/probe_fma_f32", "probes/leapfrog", "snippets/grid")
 ));
 
-/// `out[n] <- sum of eight points`, each started from `x` and turned by `a` in 4 `trips` steps of the leapfrog.
+/// `out[n] <- sum of eight points`. Each point starts from `x` and makes `4 trips` steps of the leapfrog with the
+/// coefficient `a`.
 pub fn probe_fma_f32(gpu: &Gpu, kernel: &'static Kernel, trips: u32, a: f32, x: &Tensor, out: &Tensor) -> Op {
     let cost = invocations("probe_fma_f32", [(x, F32), (out, F32)], 128 * u64::from(trips));
     gpu.op(kernel, LeapfrogParams { trips, a }, &[x, out], Grid::Each(x.len()), cost)
@@ -175,7 +177,8 @@ pub static PROBE_FMA_F16: &[&Kernel] = every_size!(
     .doing(Arithmetic::FmaF16)
 );
 
-/// `out[n] <- sum of sixteen points`, each started from `x` and turned by `a` in 4 `trips` steps of the leapfrog.
+/// `out[n] <- sum of sixteen points`. Each point starts from `x` and makes `4 trips` steps of the leapfrog with the
+/// coefficient `a`.
 pub fn probe_fma_f16(gpu: &Gpu, kernel: &'static Kernel, trips: u32, a: f32, x: &Tensor, out: &Tensor) -> Op {
     let cost = invocations("probe_fma_f16", [(x, F32), (out, F32)], 256 * u64::from(trips));
     gpu.op(kernel, LeapfrogParams { trips, a }, &[x, out], Grid::Each(x.len()), cost)
@@ -186,7 +189,8 @@ pub static PROBE_ADD_I32: &[&Kernel] = every_size!(
         .doing(Arithmetic::AddI32)
 );
 
-/// `out[n] <- sum of eight pairs`, each started from `x` and added to itself crosswise 4 `trips` times.
+/// `out[n] <- sum of eight pairs`. Each pair starts from `x`, and its two numbers are added to each other `4 trips`
+/// times.
 pub fn probe_add_i32(gpu: &Gpu, kernel: &'static Kernel, trips: u32, x: &Tensor, out: &Tensor) -> Op {
     let cost = invocations("probe_add_i32", [(x, I32), (out, I32)], 64 * u64::from(trips));
     gpu.op(kernel, TripsParams { trips }, &[x, out], Grid::Each(x.len()), cost)
@@ -195,13 +199,13 @@ pub fn probe_add_i32(gpu: &Gpu, kernel: &'static Kernel, trips: u32, x: &Tensor,
 pub static PROBE_DOT4: &[&Kernel] =
     every_size!(Kernel::dot4::<TripsParams>("probe_dot4", text!("probes/probe_dot4", "snippets/grid")));
 
-/// `out[n] <- sum of eight accumulators`, each started from `x` and multiplied with it 4 `trips` times.
+/// `out[n] <- sum of eight accumulators`. Each one starts from `x` and adds its int8 dot product with `x` `4 trips` times.
 pub fn probe_dot4(gpu: &Gpu, kernel: &'static Kernel, trips: u32, x: &Tensor, out: &Tensor) -> Op {
     let cost = invocations("probe_dot4", [(x, U32), (out, I32)], 256 * u64::from(trips));
     gpu.op(kernel, TripsParams { trips }, &[x, out], Grid::Each(x.len()), cost)
 }
 
-/// Asserts that whole workgroups take these, and says what so many operations of each invocation cost.
+/// Asserts that whole workgroups cover these tensors. Returns the cost for `ops` operations per invocation.
 fn invocations(kernel: &str, [(x, from), (out, to)]: [(&Tensor, Dtype); 2], ops: u64) -> Cost {
     expect(kernel, x, from, x.shape());
     expect(kernel, out, to, x.shape());
@@ -216,7 +220,7 @@ params! { struct LaunchParams { step: u32 } }
 pub static PROBE_LAUNCH: Kernel =
     Kernel::new::<LaunchParams>("probe_launch", text!("probes/probe_launch")).with(&[], &[]);
 
-/// `count[1] += step`, by one invocation: what a dispatch costs by itself.
+/// `count[1] += step`, by one invocation. It measures the cost of a dispatch itself.
 pub fn probe_launch(gpu: &Gpu, step: u32, count: &Tensor) -> Op {
     expect("probe_launch", count, U32, &[1]);
     let cost = Cost { bytes: 8, ops: 1 };

@@ -1,4 +1,4 @@
-//! Floats to trits and int8, and back. Shaders: `shaders/train`.
+//! Conversion of floats to trits and int8, and of trits to floats. Shaders: `shaders/train`.
 
 use super::{Int8Tensor, PackedTensor, expect, for_columns, matrix};
 use crate::gpu::{Cost, Dtype::*, Error, Gpu, Grid, Kernel, Op, PART, Tensor, params};
@@ -11,7 +11,8 @@ params! { struct SumsParams { count: u32 } }
 pub static ABS_SUMS: Kernel =
     Kernel::new::<SumsParams>("abs_sums", text!("train/abs_sums", "snippets/block_sum", "snippets/grid"));
 
-/// `sums[k] <- sum |w[i]|` over block `k` of 1024 values. The optimizers leave the same behind of what they moved.
+/// `sums[k] <- sum |w[i]|` over block `k` of 1024 values. The optimizers also write these sums for the values that
+/// they update.
 pub fn abs_sums(gpu: &Gpu, w: &Tensor, sums: &Tensor) -> Op {
     assert!(!w.is_empty(), "abs_sums: {} is empty", w.label());
     let blocks = w.len().div_ceil(BLOCK);
@@ -28,35 +29,35 @@ params! { struct MeanParams { matrices: u32, least: f32 } }
 pub static ABSMEAN: Kernel =
     Kernel::new::<MeanParams>("absmean", text!("train/absmean", "snippets/block_sum", "snippets/grid"));
 
-/// Sums of a matrix that the shader's one workgroup takes in: a level of 1024 sums of 1024.
+/// The largest number of sums that the single workgroup of the shader can add: 1024 sums of 1024 blocks.
 const MOST_BLOCKS: usize = BLOCK * BLOCK;
 
-/// Matrices one after another in one tensor, so that one dispatch serves all of them: where each lies, for host
-/// and shader.
+/// Several matrices, one after another in one tensor, so that one dispatch serves all of them. Host and shader find
+/// the place of each matrix here.
 ///
-/// Weights begin at multiples of 1024, so that a block of [`abs_sums`](super::abs_sums) is of one matrix, and
-/// packed words at multiples of 64; what lies between is zero. Betas stand 64 apart. Hence each is a
-/// [`Tensor::part`].
+/// The weights of a matrix begin at a multiple of 1024, so that each block of [`abs_sums`](super::abs_sums) belongs
+/// to one matrix. The packed words begin at a multiple of 64, and the betas are 64 apart. Gaps are zero. So each
+/// matrix is a [`Tensor::part`].
 #[derive(Clone, Debug)]
 pub struct Stack {
     places: Vec<Place>,
-    /// `u32 [matrices, 8]`: first weight, first word, rows, cols; words of a row, first block, blocks, and the
-    /// bits of `1 / n`.
+    /// `u32 [matrices, 8]`: first weight, first word, rows, cols, words per row, first block, number of blocks, and
+    /// the bits of the f32 `1 / n`.
     table: Tensor,
 }
 
-/// Where a matrix of a [`Stack`] lies.
+/// The place of one matrix in a [`Stack`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// Outputs of the matrix.
+    /// Number of outputs of the matrix.
     pub rows: usize,
-    /// Its inputs.
+    /// Number of inputs of the matrix.
     pub cols: usize,
-    /// Its first weight.
+    /// Index of its first weight.
     pub weight: usize,
-    /// Its first packed word.
+    /// Index of its first packed word.
     pub word: usize,
-    /// Its beta.
+    /// Index of its beta.
     pub beta: usize,
 }
 
@@ -78,13 +79,13 @@ impl Place {
 }
 
 impl Stack {
-    /// Matrices of these `[rows, cols]`, in this order.
+    /// A stack of matrices of these `[rows, cols]`, in this order.
     ///
     /// # Errors
     /// If the adapter cannot bind the table.
     ///
     /// # Panics
-    /// If there is none, one is empty, or one has more than 2^30 weights.
+    /// If the list is empty, if a matrix is empty, or if one has more than 2^30 weights.
     pub fn new(gpu: &Gpu, label: &str, shapes: &[[usize; 2]]) -> Result<Stack, Error> {
         assert!(!shapes.is_empty(), "Stack {label}: no matrix");
         let mut places: Vec<Place> = Vec::new();
@@ -106,7 +107,7 @@ impl Stack {
         Ok(Stack { places, table })
     }
 
-    /// Where each matrix lies.
+    /// The place of each matrix.
     pub fn places(&self) -> &[Place] {
         &self.places
     }
@@ -115,28 +116,29 @@ impl Stack {
         self.places.last().expect("a stack has a matrix")
     }
 
-    /// Weights to the end of the last block.
+    /// Number of weights up to the end of the last block.
     pub fn values(&self) -> usize {
         self.last().weight + self.last().blocks() * BLOCK
     }
 
-    /// Packed words to the end of the last matrix.
+    /// Number of packed words up to the end of the last matrix.
     pub fn words(&self) -> usize {
         self.last().word + self.last().words()
     }
 
-    /// Betas to the last matrix's.
+    /// Number of values up to the beta of the last matrix.
     pub fn betas(&self) -> usize {
         self.last().beta + 1
     }
 
-    /// For shaders.
+    /// The table for the shaders.
     pub(super) fn table(&self) -> &Tensor {
         &self.table
     }
 }
 
-/// `beta[m] <- max(mean |W_m|, 1e-5)` for every matrix of the stack, from the sums of its blocks.
+/// `beta[m] <- max(mean |W_m|, 1e-5)` for every matrix of the stack. `sums` is the output of
+/// [`abs_sums`](super::abs_sums).
 pub fn absmean(gpu: &Gpu, stack: &Stack, sums: &Tensor, beta: &Tensor) -> Op {
     let (matrices, blocks) = (stack.places().len(), stack.values() / BLOCK);
     assert!(sums.len() >= blocks, "absmean: {} sums, expected {blocks}", sums.len());
@@ -154,7 +156,7 @@ params! { struct WeightsParams { matrices: u32 } }
 const ANY_QUANTIZE_WEIGHTS: Kernel =
     Kernel::new::<WeightsParams>("quantize_weights", text!("train/quantize_weights", "snippets/grid"));
 
-/// For any rows, and for such as start at whole vectors of four.
+/// One variant for any rows, and one for rows that start at multiples of four elements.
 pub static QUANTIZE_WEIGHTS: &[&Kernel] = &[
     &ANY_QUANTIZE_WEIGHTS,
     &ANY_QUANTIZE_WEIGHTS.with(&[("WG", 64.0), ("WHOLE", 1.0)], &[("WG", 8.0), ("WHOLE", 1.0)]),
@@ -180,7 +182,7 @@ pub fn quantize_weights(gpu: &Gpu, stack: &Stack, w: &Tensor, beta: &Tensor, pac
     gpu.op(kernel, params, &[stack.table(), w, beta, packed], Grid::Each(stack.words()), cost)
 }
 
-/// `packed <- ternary(w)`, one matrix with its beta: what [`Stack`] does for many.
+/// Quantises one matrix: `packed <- ternary(w)` with its beta. [`Stack`] serves many matrices.
 ///
 /// # Errors
 /// If the adapter cannot bind the sums.
@@ -230,12 +232,12 @@ const ANY_QUANTIZE_ACTIVATIONS: Kernel = Kernel::new::<ActivationsParams>(
     ),
 );
 
-/// For any rows, and for such as start at whole vectors of four.
+/// One variant for any rows, and one for rows that start at multiples of four elements.
 pub static QUANTIZE_ACTIVATIONS: &[&Kernel] =
     &[&ANY_QUANTIZE_ACTIVATIONS.rowwise(), &ANY_QUANTIZE_ACTIVATIONS.whole_rowwise()];
 
-/// `s = 127 / max(max |x[b, :]|, 1e-5)`, `q[batch, cols] <- clamp(round(x s), -128, 127)`, with the
-/// sum of each row's `q`.
+/// `s = 127 / max(max |x[b, :]|, 1e-5)`, `q[batch, cols] <- clamp(round(x s), -128, 127)`. It also writes the sum of
+/// `q` for each row.
 pub fn quantize_activations(gpu: &Gpu, x: &Tensor, out: &Int8Tensor) -> Op {
     let [batch, cols] = matrix("quantize_activations", x);
     let words = ternary::words(cols);

@@ -1,37 +1,37 @@
-//! Which variant of an operation runs: what was the fastest here if somebody measured, or else the one whose fields fit
-//! the device and the batch. Measures nothing; that is [`crate::measure`].
+//! Selects the variant of an operation that runs: the fastest one, if a measurement is known, or else the one whose
+//! fields fit the device and the batch. The module [`crate::measure`] does the measuring.
 
 use super::variants;
 use crate::gpu::{Gpu, Kernel, Machine, Tuning, value};
 
-/// What stands for the shapes `[batch, rows, cols]` that share a choice of kernel: each length rounded up to three
-/// binary digits.
+/// The class of the shape `[batch, rows, cols]`: each length rounded up to three binary digits. All shapes of a class
+/// share one choice of kernel.
 pub fn class(shape: [usize; 3]) -> [usize; 3] {
     shape.map(|length| length.next_multiple_of(1 << length.max(4).ilog2().saturating_sub(2)))
 }
 
-/// The variant of an operation that this device would run for `[batch, rows, cols]`: what was the fastest, if it was
-/// tried, or else the [`default`].
+/// The variant of an operation that this device runs for `[batch, rows, cols]`: the measured choice, if there is one,
+/// or else the [`default`].
 ///
-/// Operations that train a network ask this only if all their variants give equal bits: what a measurement
-/// said must not change a run.
+/// Operations of training use this function only if all their variants give equal bits. A measurement must not change
+/// the result of a run.
 ///
 /// # Panics
-/// If there is no such operation.
+/// If no operation has this name.
 pub fn chosen(gpu: &Gpu, operation: &'static str, shape: [usize; 3]) -> &'static Kernel {
     gpu.choice(operation, class(shape)).unwrap_or_else(|| default(gpu, operation, shape[0]))
 }
 
-/// The variant of an operation that this device would run for a batch of so many rows if it knew of no measurement.
+/// The variant of an operation that this device runs for a batch of this size without any measurement.
 ///
 /// # Panics
-/// If there is no such operation.
+/// If no operation has this name.
 pub fn default(gpu: &Gpu, operation: &str, batch: usize) -> &'static Kernel {
     preferred_for(gpu, variants(operation), batch)
 }
 
-/// The shader that was written for such a machine, of those that run here; else the base. A software rasteriser's are
-/// listed by growing register tile, and it takes the last.
+/// The variant that was written for this kind of machine and that runs here, or else the base. A GPU takes the first
+/// such variant. A software rasteriser takes the last one, because its variants are listed by growing register tile.
 pub(super) fn preferred(gpu: &Gpu, variants: &[&'static Kernel]) -> &'static Kernel {
     let machine = gpu.machine();
     let fits = |kernel: &&&'static Kernel| {
@@ -45,11 +45,12 @@ pub(super) fn preferred(gpu: &Gpu, variants: &[&'static Kernel]) -> &'static Ker
     chosen.copied().unwrap_or(variants[0])
 }
 
-/// [`preferred`] for a batch of so many rows. Small ones have variants of their own, of which a software rasteriser was
-/// measured fastest with the COLUMNS that just hold the batch; a GPU's are not measured.
+/// [`preferred`] for a batch of this size. Small batches have their own variants. On a software rasteriser the
+/// smallest COLUMNS that holds the batch was measured to be fastest. On a GPU the choice is not measured.
 pub(super) fn preferred_for(gpu: &Gpu, variants: &[&'static Kernel], batch: usize) -> &'static Kernel {
     let tile = preferred(gpu, variants);
-    // One register tile of 16 batch rows beats two blocks of 8; where no tile shares loads, blocks take any batch.
+    // One register tile of 16 batch rows is faster than two blocks of 8. Where no tile shares loads, blocks take any
+    // batch.
     let most = match (tile.subgroup, tile.tile[1]) {
         (0, _) => usize::MAX,
         (_, 16) => 8,
@@ -58,7 +59,7 @@ pub(super) fn preferred_for(gpu: &Gpu, variants: &[&'static Kernel], batch: usiz
     if gpu.tuning() == Tuning::Gpu || batch > most {
         return tile;
     }
-    // Those that share loads here, listed by growing COLUMNS.
+    // The variants whose lanes share loads here, listed by growing COLUMNS.
     let shares = |kernel: &&&Kernel| {
         kernel.made_for == Machine::Rasteriser && gpu.supports(kernel) && columns(gpu, kernel).is_some()
     };
@@ -68,7 +69,7 @@ pub(super) fn preferred_for(gpu: &Gpu, variants: &[&'static Kernel], batch: usiz
     blocks.find(holds).or(largest).copied().unwrap_or(tile)
 }
 
-/// Rows of activations that share one reading of the weights, where a variant has blocks of them.
+/// The number of batch rows that share one reading of the weights, for a variant with such blocks.
 pub(super) fn columns(gpu: &Gpu, kernel: &Kernel) -> Option<usize> {
     value(kernel.overrides(gpu.tuning()), "COLUMNS")
 }

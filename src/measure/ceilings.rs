@@ -1,15 +1,16 @@
-//! The ceilings of an adapter as numbers, and what follows from them by arithmetic: how long a computation takes at
-//! least, and which ceiling binds it. Measures nothing and knows no device.
+//! The ceilings of an adapter as numbers, and conclusions from them by arithmetic: the shortest time of a
+//! computation, and the ceiling that bounds it. This module measures nothing and knows no device.
 
 use serde::{Deserialize, Serialize};
 
 use super::sample::quartiles;
 use crate::gpu::{Arithmetic, Cost};
 
-/// A figure varies when the middle half of its samples spreads over more than this share of the median.
+/// A figure is unsteady if the middle half of its samples spreads over more than this share of the median.
 pub const STEADY: f64 = 0.05;
 
-/// Two times that differ by less than this share of the longer one count as equal: ceilings are not known better.
+/// Two times count as equal if they differ by less than this share of the longer one. Ceilings are not known more
+/// exactly.
 pub const MARGIN: f64 = 0.1;
 
 /// Whether two times, or two rates, are within the [`MARGIN`] of each other.
@@ -17,59 +18,60 @@ pub fn near(one: f64, other: f64) -> bool {
     one.min(other) > (1.0 - MARGIN) * one.max(other)
 }
 
-/// The distance from the first to the third quartile of sorted samples, over their median.
+/// The distance from the first to the third quartile of sorted samples, divided by their median.
 pub fn spread(sorted: &[f64]) -> f64 {
     let [low, middle, high] = quartiles(sorted);
     (high - low) / middle
 }
 
-/// One figure of an adapter with the samples that it comes from.
+/// One figure of an adapter, with its samples.
 ///
-/// A work of length L and one of length L / 2 take turns. What both cost beside their work drops out of the difference.
+/// Work of length L and work of length L / 2 are measured in turns. Costs that both have in common drop out of the
+/// difference.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Measure {
-    /// The figure, by the median of the differences: `unit`s per second, or seconds where the unit is `s`.
+    /// The figure from the median of the differences: `unit`s per second, or seconds if the unit is `s`.
     pub value: f64,
     /// `byte/s`, `op/s` or `s`.
     pub unit: String,
-    /// The figure by the shortest lap of either length.
+    /// The figure from the shortest lap of either length.
     pub best: f64,
-    /// From the first to the third quartile of the long laps, over their median.
+    /// The distance from the first to the third quartile of the long laps, divided by their median.
     pub spread: f64,
-    /// Whether the spread is at most [`STEADY`] and the figure is that of a difference.
+    /// Whether the spread is at most [`STEADY`] and the figure comes from a difference.
     pub steady: bool,
-    /// Settings of the fastest variant of the probe; empty where it has none.
+    /// Settings of the probe's fastest variant. It is empty for a probe without variants.
     pub overrides: String,
-    /// Bytes that were touched in rotation.
+    /// Bytes of all buffers in rotation.
     pub working_set_bytes: u64,
-    /// `device timestamps`, or `submit to done` where the device has no clock.
+    /// `device timestamps`, or `submit to done` on a device without a clock.
     pub clock: String,
-    /// Bytes, operations or dispatches of the long work; the short one has half.
+    /// Bytes, operations or dispatches of the long work. The short work has half of them.
     pub work: f64,
-    /// Whether the difference counts. On a machine with much other work the two lengths may not differ by about half;
-    /// then the long laps count whole.
+    /// Whether the figure comes from the difference. On a busy machine the two lengths may not differ by about half.
+    /// Then the figure comes from the long laps.
     pub differential: bool,
-    /// Seconds of each long lap, in the order of measuring.
+    /// Seconds of each long lap, in the order of measurement.
     pub long_seconds: Vec<f64>,
-    /// Seconds of each short lap.
+    /// Seconds of each short lap, in the order of measurement.
     pub short_seconds: Vec<f64>,
 }
 
-/// A figure, or why there is none.
+/// A figure, or the reason for its absence.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Probe {
     /// The figure.
     Measured(Measure),
-    /// There is none.
+    /// The figure is missing.
     Missing {
-        /// The reason, one clause.
+        /// The reason, in one clause.
         missing: String,
     },
 }
 
 impl Probe {
-    /// No figure, for this reason.
+    /// A missing figure with this reason.
     pub fn missing(reason: impl std::fmt::Display) -> Probe {
         Probe::Missing { missing: reason.to_string() }
     }
@@ -96,36 +98,36 @@ impl Probe {
     }
 }
 
-/// Why a ceiling is missing that nobody wanted to know; no table shows it.
+/// The reason for a ceiling that was not requested. No table shows it.
 pub const NOT_ASKED: &str = "not asked for";
 
-/// Declares [`Ceilings`] with what finds a ceiling by its name.
+/// Declares [`Ceilings`], and functions that find a ceiling by its name.
 macro_rules! ceilings {
     ($($(#[$doc:meta])* $name:ident: $words:literal;)+) => {
-        /// The ceilings of one adapter: no kernel moves, computes or starts faster than these.
+        /// The ceilings of one adapter. No kernel moves data, computes or starts faster than these.
         #[derive(Clone, Debug, Serialize, Deserialize)]
         pub struct Ceilings { $($(#[$doc])* pub $name: Probe,)+ }
 
-        /// The names of all ceilings, in the order of measuring.
+        /// The names of all ceilings, in the order of measurement.
         pub const CEILINGS: [&str; 12] = [$(stringify!($name)),+];
 
         impl Ceilings {
-            /// All of them missing for one reason.
+            /// Ceilings that are all missing for the same reason.
             pub fn none(reason: &str) -> Ceilings {
                 Ceilings { $($name: Probe::missing(reason),)+ }
             }
 
-            /// Every ceiling by its name, in the order of measuring.
+            /// Every ceiling with its name, in the order of measurement.
             pub fn each(&self) -> [(&'static str, &Probe); 12] {
                 [$((stringify!($name), &self.$name)),+]
             }
 
-            /// Every ceiling by its name, to be changed.
+            /// Every ceiling with its name, mutable.
             pub fn each_mut(&mut self) -> [(&'static str, &mut Probe); 12] {
                 [$((stringify!($name), &mut self.$name)),+]
             }
 
-            /// What the ceiling of this name is, in a few words.
+            /// A short description of the ceiling with this name.
             pub fn words(name: &str) -> &'static str {
                 match name { $(stringify!($name) => $words,)+ _ => "" }
             }
@@ -134,44 +136,45 @@ macro_rules! ceilings {
 }
 
 ceilings! {
-    /// Reading memory that no cache holds, in bytes per second.
+    /// Reads of memory that no cache holds, in bytes per second.
     read: "read memory";
-    /// Writing such memory.
+    /// Writes to memory that no cache holds, in bytes per second.
     write: "write memory";
-    /// Copying such memory; a byte that is read and written counts twice.
+    /// Copies of memory that no cache holds, in bytes per second. A byte counts twice, because it is read and
+    /// written.
     copy: "copy memory";
-    /// `z = x + s y`: three bytes are moved for each byte of `z`.
+    /// `z = x + s y`, in bytes per second. Three bytes are moved for each byte of `z`.
     triad: "triad, x + s y";
-    /// Fused multiply-adds in f32, in operations per second; each is two operations.
+    /// Fused multiply-adds in f32, in operations per second. Each one is two operations.
     fma_f32: "f32 fused multiply-add";
-    /// Fused multiply-adds in f16.
+    /// Fused multiply-adds in f16, in operations per second. Each one is two operations.
     fma_f16: "f16 fused multiply-add";
-    /// Additions of 32-bit integers.
+    /// Additions of 32-bit integers, in operations per second.
     add_i32: "int32 addition";
-    /// `dot4I8Packed` and the addition of its result: eight operations.
+    /// `dot4I8Packed` and the addition of its result, in operations per second. Each one is eight operations.
     dot4_i8: "dot4I8Packed";
-    /// Seconds of a dispatch that has nothing to do.
+    /// Seconds of an empty dispatch.
     launch: "empty dispatch";
-    /// Seconds of a dispatch that must wait for the one before it.
+    /// Seconds of a dispatch that waits for the previous one.
     dependent: "dependent dispatch";
-    /// Copying from the host's memory into the device's, in bytes per second.
+    /// Copies from the host's memory to the device's memory, in bytes per second.
     host_to_device: "host to device";
-    /// Copying from the device's memory into the host's.
+    /// Copies from the device's memory to the host's memory, in bytes per second.
     device_to_host: "device to host";
 }
 
 impl Ceilings {
-    /// The ceiling of this name, if there is one.
+    /// The ceiling with this name, if it exists.
     pub fn probe(&self, name: &str) -> Option<&Probe> {
         self.each().into_iter().find(|(each, _)| *each == name).map(|(_, probe)| probe)
     }
 
-    /// The rate of a kernel's arithmetic, in operations per second; none where no probe measured it.
+    /// The rate of this arithmetic in operations per second. It is `None` if no probe measured it.
     pub fn rate(&self, arithmetic: Arithmetic) -> Option<f64> {
         self.probe(arithmetic.ceiling()?)?.value()
     }
 
-    /// The better of two measurements of each ceiling. A machine whose other work ended meanwhile is faster now.
+    /// The better of two measurements of each ceiling. Other work on the machine may have slowed down one of them.
     #[must_use]
     pub fn better(mut self, mut other: Ceilings) -> Ceilings {
         for ((_, one), (_, two)) in self.each_mut().into_iter().zip(other.each_mut()) {
@@ -181,7 +184,8 @@ impl Ceilings {
         self
     }
 
-    /// What so many dispatches take at least that move and do this together; none where a ceiling is missing.
+    /// The shortest time of dispatches that move and do this much together. `launch_seconds` is their cost of
+    /// launching. It is `None` if a ceiling is missing.
     pub fn floor(&self, cost: Cost, arithmetic: Arithmetic, launch_seconds: Option<f64>) -> Option<Floor> {
         Some(Floor {
             load_seconds: cost.bytes as f64 / self.read.value()?,
@@ -191,22 +195,22 @@ impl Ceilings {
     }
 }
 
-/// What keeps a computation from being faster.
+/// The limit on the speed of a computation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Bound {
-    /// The bytes that it moves.
+    /// Moving its bytes takes longest.
     Bandwidth,
-    /// The operations that it does.
+    /// Its operations take longest.
     Compute,
-    /// The dispatches that it consists of.
+    /// Launching its dispatches takes longest.
     Launch,
-    /// Two of these nearly equally: the measurement cannot tell which takes longer.
+    /// Two of these take nearly equally long, and the measurement cannot tell them apart.
     Balanced,
 }
 
 impl Bound {
-    /// The bound in a word.
+    /// The bound in one word.
     pub fn word(self) -> &'static str {
         match self {
             Bound::Bandwidth => "bandwidth",
@@ -217,24 +221,24 @@ impl Bound {
     }
 }
 
-/// Seconds that a computation takes at least, by each ceiling of an adapter.
+/// The shortest time of a computation by each ceiling of an adapter, in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Floor {
-    /// Bytes over bandwidth.
+    /// Bytes divided by bandwidth.
     pub load_seconds: f64,
-    /// Operations over their rate.
+    /// Operations divided by their rate.
     pub compute_seconds: f64,
-    /// Dispatches times what one costs.
+    /// Dispatches multiplied by the cost of one.
     pub launch_seconds: f64,
 }
 
 impl Floor {
-    /// The longest of the three: they overlap.
+    /// The longest of the three times, because they overlap.
     pub fn seconds(&self) -> f64 {
         self.load_seconds.max(self.compute_seconds).max(self.launch_seconds)
     }
 
-    /// Which of the three is the longest, unless another comes [`near`] it.
+    /// The longest of the three, unless another one is [`near`] it.
     pub fn bound(&self) -> Bound {
         let mut all = [
             (self.load_seconds, Bound::Bandwidth),
@@ -249,7 +253,7 @@ impl Floor {
 
 #[cfg(test)]
 impl Measure {
-    /// A steady figure that nobody measured.
+    /// A steady figure for tests.
     pub fn made_up(value: f64, unit: &str) -> Probe {
         Probe::Measured(Measure {
             value,
@@ -295,7 +299,7 @@ mod tests {
             assert!((floor.seconds() / seconds - 1.0).abs() < 1e-9, "{floor:?}");
             assert_eq!(floor.load_seconds, bytes as f64 / 1e12);
         }
-        // Without a ceiling there is no verdict, nor for arithmetic that no probe measures.
+        // There is no floor without a ceiling, or for arithmetic that no probe measures.
         assert_eq!(floor(1 << 30, 1 << 29, Arithmetic::Dot4I8), None);
         assert_eq!(floor(1 << 30, 1 << 29, Arithmetic::BitCount), None);
     }
@@ -305,7 +309,8 @@ mod tests {
         let bound = |load_seconds, compute_seconds, launch_seconds| {
             Floor { load_seconds, compute_seconds, launch_seconds }.bound()
         };
-        // LLaMA 7B once took 127.6 ms to load and 126.0 to compute. Nobody knows his ceilings that well.
+        // LLaMA 7B was measured with 127.6 ms of loading and 126.0 ms of computing. Ceilings are not known that
+        // exactly.
         assert_eq!(bound(127.6e-3, 126.0e-3, 0.1e-3), Bound::Balanced);
         assert_eq!(bound(126.0e-3, 127.6e-3, 0.1e-3), Bound::Balanced);
         assert_eq!(bound(0.91, 1.0, 0.5), Bound::Balanced);
@@ -313,14 +318,14 @@ mod tests {
         assert_eq!(bound(1.0, 0.89, 0.5), Bound::Bandwidth);
         assert_eq!(bound(0.1, 0.95, 1.0), Bound::Balanced);
         assert_eq!(bound(0.1, 0.5, 1.0), Bound::Launch);
-        // Two that are near each other, and far below the third, say nothing.
+        // Two times are near each other, but far below the third one. They do not matter.
         assert_eq!(bound(0.5, 0.5, 1.0), Bound::Launch);
         assert_eq!(serde_json::to_value(Bound::Balanced).unwrap(), "balanced");
     }
 
     #[test]
     fn the_spread_is_of_the_middle_half() {
-        // Quartiles 2, 3 and 4: the outlier does not count.
+        // The quartiles are 2, 3 and 4. The outlier has no influence.
         assert_eq!(quartiles(&[1.0, 2.0, 3.0, 4.0, 50.0]), [2.0, 3.0, 4.0]);
         assert!((spread(&[1.0, 2.0, 3.0, 4.0, 50.0]) - 2.0 / 3.0).abs() < 1e-12);
         assert_eq!(spread(&[7.0]), 0.0);

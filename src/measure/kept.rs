@@ -1,28 +1,29 @@
-//! Ceilings that a file keeps for some hours, so that not every benchmark spends its time on them. They count for the
-//! same device, driver and kernels, over the same memory, and where they were measured at least as long.
+//! A file keeps ceilings for some hours, so that not every benchmark must measure them. They are valid for the same
+//! device, driver and kernels, over the same memory, and if they were measured for at least as long.
 
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use super::ceilings::Ceilings;
+use super::ceilings::{Ceilings, Probe};
+use super::probes;
 use super::tuning::{heading, write};
 use crate::gpu::Gpu;
 
-/// How long ceilings are kept. A machine may have another temperature and other work after that.
+/// The lifetime of kept ceilings in hours. After that a machine may have another temperature and other work.
 pub const HOURS: f64 = 4.0;
 
-/// Ceilings and how they were measured.
+/// Ceilings together with the conditions of their measurement.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Kept {
     device: String,
     unix_seconds: f64,
-    /// Seconds that each ceiling was given.
+    /// Seconds of measurement for each ceiling.
     pub seconds: f64,
-    /// Bytes of buffers in rotation.
+    /// Bytes of all buffers in rotation.
     pub working_set: u64,
-    /// The ceilings themselves.
+    /// The ceilings.
     pub ceilings: Ceilings,
 }
 
@@ -31,20 +32,23 @@ fn now() -> f64 {
 }
 
 impl Kept {
-    /// What was measured just now.
+    /// Ceilings that were measured just now.
     pub fn new(gpu: &Gpu, ceilings: Ceilings, seconds: f64, working_set: u64) -> Kept {
         Kept { device: heading(gpu), unix_seconds: now(), seconds, working_set, ceilings }
     }
 
-    /// Seconds since it was measured.
+    /// Seconds since the measurement.
     pub fn age(&self) -> f64 {
         now() - self.unix_seconds
     }
 
-    /// What a file keeps, if it serves. Whatever is wrong with the file is no error: the ceilings are measured again.
+    /// What a file keeps, if it serves: it has all these ceilings that the device can have. Whatever is wrong with the file is no error: the ceilings are measured again.
     pub fn read(gpu: &Gpu, file: &Path, names: &[&str], seconds: f64, working_set: u64) -> Option<Kept> {
         let kept: Kept = serde_json::from_str(&std::fs::read_to_string(file).ok()?).ok()?;
-        let known = |name: &&str| kept.ceilings.probe(name).is_some_and(|probe| probe.value().is_some());
+        let known = |name: &&str| {
+            let value = kept.ceilings.probe(name).and_then(Probe::value);
+            value.is_some() || probes::lacks(gpu, name).is_some()
+        };
         let serves = kept.device == heading(gpu)
             && (0.0..3600.0 * HOURS).contains(&kept.age())
             && kept.seconds >= seconds
@@ -53,7 +57,7 @@ impl Kept {
         serves.then_some(kept)
     }
 
-    /// Keeps it in a file. Where that cannot be written it is measured again the next time.
+    /// Writes the ceilings to a file. If that fails, the ceilings are measured again next time.
     pub fn write(&self, file: &Path) {
         let written = serde_json::to_string(self).map_err(|error| error.to_string());
         if let Err(sentence) = written.and_then(|text| write(file, &text)) {

@@ -1,4 +1,4 @@
-//! One product, measured: one row of activations, as a token has, a few rows, or a batch, as training has.
+//! The measurement of one product: one row of activations as for a token, a few rows, or a batch as in training.
 
 use std::path::PathBuf;
 
@@ -14,77 +14,80 @@ use super::{MeasureError, Wanted, Watch, probes};
 use crate::gpu::{Cost, Gpu, Kernel};
 use crate::kernels;
 
-/// How the kernel that ran came to be the one.
+/// The reason why a kernel was used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Chosen {
-    /// It was the fastest when the tuner tried all of them on this adapter.
+    /// The tuner found it to be the fastest on this adapter.
     Tuned,
-    /// Nobody tried.
+    /// So it was, but its rivals could not be told apart then, or there was no time for all.
+    Provisional,
+    /// It is the default, because the operation was not tuned.
     Default,
-    /// No other runs here.
+    /// It is the only kernel of the operation that runs here.
     Only,
 }
 
-/// One product at one shape by one kernel, measured: a line of a benchmark, and a point of the roofline.
+/// The measurement of one product at one shape with one kernel. It is a line of a benchmark and a point of the
+/// roofline.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Measured {
     /// The format of the weights, see [`WeightFormat::name`].
     pub format: String,
     /// The kernel that ran.
     pub kernel: String,
-    /// Its settings.
+    /// The kernel's settings.
     pub overrides: String,
-    /// Why this kernel ran and no other of its operation. Files that are older than the question have none.
+    /// The reason why this kernel was used. It is `None` in files of older versions.
     pub chosen: Option<Chosen>,
-    /// Outputs of the matrix.
+    /// Number of outputs of the matrix.
     pub rows: usize,
-    /// Inputs of the matrix.
+    /// Number of inputs of the matrix.
     pub cols: usize,
-    /// Rows of activations.
+    /// Number of rows of activations.
     pub batch: usize,
-    /// Bytes that the product moves: matrix, activations and outputs, each once.
+    /// Bytes of the product: matrix, activations and outputs, each counted once.
     pub bytes: u64,
     /// Additions and multiplications.
     pub ops: u64,
     /// Operations per byte.
     pub intensity: f64,
-    /// Median seconds, from the submission until the host knows that it is done.
+    /// Median seconds from the submission until the host knows that the work is done.
     pub median_seconds: f64,
     /// Seconds of the fastest sample.
     pub min_seconds: f64,
-    /// From the first to the third quartile of the samples, over their median.
+    /// The distance from the first to the third quartile of the samples, divided by their median.
     #[serde(default)]
     pub spread: f64,
     /// Operations per second.
     pub ops_per_second: f64,
     /// Bytes per second.
     pub bytes_per_second: f64,
-    /// What the ceilings allow; none where one of them is missing.
+    /// The shortest time that the ceilings allow. It is `None` if a ceiling is missing.
     pub floor: Option<Floor>,
-    /// Which ceiling is the lowest here.
+    /// The ceiling that bounds this product.
     pub bound_by: Option<Bound>,
-    /// The time that the ceilings allow as a share of the time that it took.
+    /// The shortest time that the ceilings allow, divided by the measured time.
     pub reached: Option<f64>,
-    /// Bytes of all operands in rotation, and of what was read between samples where those are too few.
+    /// Bytes of all operands in rotation. If those are too few, it includes the bytes that are read between samples.
     pub working_set_bytes: u64,
-    /// Parts that a matrix larger than the memory was cut into; this is one of them.
+    /// Number of parts of a matrix that is larger than the memory. The measurement is for one part.
     pub parts: usize,
-    /// Seconds of every sample, sorted.
+    /// Seconds of every sample, in ascending order.
     pub sample_seconds: Vec<f64>,
-    /// Median seconds by the device's clock, where it has one.
+    /// Median seconds by the device's clock, if it has one.
     #[serde(skip)]
     pub device_median_seconds: Option<f64>,
-    /// Whether laps agreed before samples counted.
+    /// Whether laps agreed before the first sample.
     #[serde(skip)]
     pub settled: bool,
-    /// Dispatches of the product: a matrix above the adapter's binding limit is cut into blocks.
+    /// Number of dispatches of the product. A matrix above the adapter's binding limit is split into blocks.
     #[serde(skip)]
     pub blocks: usize,
 }
 
 impl Measured {
-    /// Holds it against the ceilings.
+    /// Compares it with the ceilings: sets `floor`, `bound_by` and `reached`.
     pub fn judge(&mut self, ceilings: &Ceilings) {
         let cost = Cost { bytes: self.bytes, ops: self.ops };
         let launch = ceilings.launch.value().map(|launch| self.blocks as f64 * launch);
@@ -94,7 +97,7 @@ impl Measured {
         self.reached = self.floor.map(|floor| floor.seconds() / self.median_seconds);
     }
 
-    /// Whether it took less time than the ceilings allow: then one of them was disturbed when it was measured.
+    /// Whether it took less time than the ceilings allow. In that case the measurement of a ceiling was disturbed.
     pub fn beats_ceilings(&self) -> bool {
         self.reached.is_some_and(|share| share > 1.0)
     }
@@ -105,7 +108,7 @@ impl Measured {
         format.expect("what was measured has an operation")
     }
 
-    /// The kernel, with its settings where several variants of the operation bear its name.
+    /// The kernel's name. It includes the settings if several variants of the operation have this name.
     pub fn label(&self) -> String {
         let variants = kernels::variants(self.operation()).iter();
         match variants.filter(|kernel| kernel.name == self.kernel).count() {
@@ -119,17 +122,17 @@ impl Measured {
         [self.batch, self.rows, self.cols]
     }
 
-    /// Weights per second; each counts once, however many rows of activations it meets.
+    /// Weights per second. Each weight counts once for any number of rows of activations.
     pub fn weights_per_second(&self) -> f64 {
         (self.rows * self.cols) as f64 / self.median_seconds
     }
 
-    /// Bytes per second as a share of what the adapter was seen to read.
+    /// Bytes per second, divided by the measured rate of reading.
     pub fn of_reading(&self, ceilings: &Ceilings) -> Option<f64> {
         Some(self.bytes_per_second / ceilings.read.value()?)
     }
 
-    /// How many times as fast it is as the fastest of `all` at its shape in this format.
+    /// The speed relative to the fastest product in this format and with the same shape among `all`.
     pub fn speedup_over(&self, format: WeightFormat, all: &[Measured]) -> Option<f64> {
         let rivals =
             all.iter().filter(|other| other.format == format.name() && other.shape() == self.shape());
@@ -138,7 +141,7 @@ impl Measured {
     }
 }
 
-/// Measures a product by one kernel, after it was held against its twin.
+/// Measures a product with one kernel, after a comparison with its twin.
 pub(super) fn measure(
     gpu: &Gpu,
     wanted: Wanted,
@@ -184,42 +187,42 @@ pub(super) fn measure(
     })
 }
 
-/// A benchmark of products, and of the ceilings that they are held against.
+/// A benchmark of products, and of the ceilings for comparison.
 #[derive(Clone, Debug)]
 pub struct Benchmark {
-    /// `[batch, rows, cols]` each.
+    /// The shapes `[batch, rows, cols]`.
     pub shapes: Vec<[usize; 3]>,
-    /// Seconds for each ceiling, and for each kernel at each shape; more where all samples take longer.
+    /// Seconds for each ceiling, and for each kernel at each shape. It takes longer if all samples need longer.
     pub seconds: f64,
-    /// Whether to measure every variant that runs here, not only the one that this device would choose.
+    /// Whether to measure every variant that runs here, or only the one that this device would choose.
     pub all: bool,
-    /// How much memory to use.
+    /// The memory for the measurement.
     pub room: Room,
-    /// Where ceilings are kept.
+    /// The file that keeps ceilings.
     pub file: Option<PathBuf>,
-    /// Whether to measure ceilings that are kept once more.
+    /// Whether to measure ceilings again that the file has.
     pub fresh: bool,
 }
 
-/// What a benchmark found.
+/// The results of a benchmark.
 #[derive(Clone, Debug)]
 pub struct Benchmarked {
     /// Every product, in the order of the shapes.
     pub all: Vec<Measured>,
-    /// What was left out.
+    /// Products that were left out.
     pub left_out: Vec<LeftOut>,
     /// The ceilings.
     pub ceilings: Ceilings,
-    /// The ceiling of reading, which every product is held against.
+    /// The ceiling of reading, which is compared with every product.
     pub read: Measure,
-    /// Seconds since the ceilings were measured, if they were kept.
+    /// Seconds since the ceilings were measured, if they came from the file.
     pub kept_seconds: Option<f64>,
 }
 
 impl Benchmark {
-    /// Measures the ceilings, unless they are kept, and every format at every shape; and then reading once more, because a
-    /// machine whose other work ended meanwhile is faster now. If a product still seems faster than reading, the probe
-    /// reads another time.
+    /// Measures the ceilings, unless the file has them, and every format at every shape. Then it measures reading
+    /// again, because other work on the machine may have ended. If a product still seems faster than reading, it
+    /// measures reading once more.
     ///
     /// # Errors
     /// If the device failed, a kernel differs from its twin, or reading cannot be measured.
@@ -286,7 +289,7 @@ impl Benchmark {
     }
 }
 
-/// Those that seem to move bytes faster than the probe that only reads. One of the two is wrong then, and all may be.
+/// Products that seem to move bytes faster than the probe that only reads. One of the two measurements is then wrong.
 pub fn faster_than_reading<'a>(
     all: &'a [Measured],
     ceilings: &Ceilings,
@@ -316,7 +319,7 @@ mod tests {
     fn ratios_are_to_the_fastest_dense_product() {
         let mut all = [1.0, 0.5, 0.125, 0.1].map(|seconds| measured(1, 1, seconds));
         all[2].format = "2-bit".into();
-        // Another shape is no rival.
+        // A product of another shape is not compared.
         all[3].batch = 7;
         let ratios = |format| all.each_ref().map(|one| one.speedup_over(format, &all));
         assert_eq!(ratios(WeightFormat::F32)[..3], [Some(0.5), Some(1.0), Some(4.0)]);
@@ -335,7 +338,7 @@ mod tests {
             (1 << 30, 1 << 29, 2.147_483_648e-3, Bound::Bandwidth, 0.5),
             (1 << 20, 1 << 40, 0.219_902_325_555_2, Bound::Compute, 0.5),
             (1 << 20, 1 << 19, 2e-5, Bound::Launch, 0.25),
-            // At the ridge, 10 operations per byte.
+            // The ridge, at 10 operations per byte.
             (1 << 30, 10 << 30, 0.01, Bound::Balanced, 0.107_374_182_4),
         ] {
             let mut one = measured(bytes, ops, seconds);
@@ -344,7 +347,7 @@ mod tests {
             let got = one.reached.unwrap();
             assert!((got - reached).abs() < 1e-9, "{got}");
         }
-        // The ceiling of int8 is not known here.
+        // The ceiling of int8 is missing here.
         let mut unknown = Measured { format: "2-bit".into(), ..measured(1 << 30, 1 << 29, 1.0) };
         unknown.judge(&ceilings);
         assert!(unknown.bound_by.is_none() && unknown.reached.is_none());

@@ -1,12 +1,12 @@
-//! How fast an adapter is, and how near to its limits the kernels come. Each figure is of a kernel that just equalled its
-//! twin, on data that no cache holds. Prints nothing, and keeps no files but the choices of [`tuning`] and the ceilings of
-//! [`kept`].
+//! The speed of an adapter, and how close the kernels come to its limits. Each figure belongs to a kernel that has
+//! just matched its twin, on data that no cache holds. This module prints nothing. It keeps two files: the choices of
+//! [`tuning`] and the ceilings of [`kept`].
 //!
-//! [`tuning`] is for every program. The rest is what `sterna bench`, `profile` and `wall` show: [`ceilings`](mod@ceilings)
-//! by [`probes`], products held against them ([`measured`]), where a step's time goes ([`profile`](mod@profile)), and all
-//! of it together ([`wall`]).
+//! Every program can use [`tuning`]. The commands `sterna bench`, `profile` and `wall` show the rest: [`probes`]
+//! measure the [`ceilings`](mod@ceilings), [`measured`] compares products with them, [`profile`](mod@profile) splits
+//! the time of a step, and [`wall`] combines all of it.
 
-// Without the program nothing but the tuner measures.
+// Without the feature `cli` only the tuner measures.
 #![cfg_attr(not(feature = "cli"), allow(dead_code))]
 
 #[cfg(feature = "cli")]
@@ -33,18 +33,18 @@ pub use tuning::Wanted;
 
 use crate::gpu::Error;
 
-/// Who follows a measurement.
+/// Callbacks for a measurement.
 pub struct Watch<'a> {
-    /// Hears what was found.
+    /// Receives results in words.
     pub tell: &'a mut dyn FnMut(String),
-    /// Says whether to measure nothing more.
+    /// Returns whether to stop.
     pub stop: &'a dyn Fn() -> bool,
 }
 
-/// Why there is no figure when the user asked to end.
+/// The reason for a missing figure after the user asked to stop.
 pub const INTERRUPTED: &str = "interrupted";
 
-/// `256x784`, or with a batch `256x784x128`: how a shape `[batch, rows, cols]` is written.
+/// A shape `[batch, rows, cols]` as text: `256x784`, or with a batch `256x784x128`.
 pub fn lengths([batch, rows, cols]: [usize; 3]) -> String {
     match batch {
         1 => format!("{rows}x{cols}"),
@@ -52,47 +52,47 @@ pub fn lengths([batch, rows, cols]: [usize; 3]) -> String {
     }
 }
 
-/// Why a measurement ended without a figure.
+/// The reason why a measurement ended without a figure.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum MeasureError {
-    /// The device failed, or lacks memory.
+    /// The device failed or lacks memory.
     #[error(transparent)]
     Device(#[from] Error),
-    /// A kernel computed something else than its twin.
+    /// A kernel's result differs from that of its twin.
     #[error("{kernel} differs from its twin at {rows}x{cols}, row {row}: {got}, expected {want}")]
     Wrong {
         /// The kernel's name.
         kernel: &'static str,
-        /// Outputs of the matrix.
+        /// Number of outputs of the matrix.
         rows: usize,
-        /// Inputs of the matrix.
+        /// Number of inputs of the matrix.
         cols: usize,
         /// The first output that differs.
         row: usize,
-        /// What the device computed.
+        /// The device's result.
         got: String,
-        /// What the twin computed.
+        /// The twin's result.
         want: String,
     },
     /// The adapter or the machine lacks something.
     #[error("{0}")]
     Lacking(String),
-    /// A probe did not do its work.
+    /// A probe gave a wrong result.
     #[error("{probe} computed {got}, expected {want}")]
     Idle {
         /// The probe's name.
         probe: &'static str,
-        /// What the device computed.
+        /// The device's result.
         got: String,
-        /// What the host computed.
+        /// The host's result.
         want: String,
     },
-    /// The read probe's digest is not that of the data.
+    /// The digest of the read probe does not fit the data.
     #[error("probe_read did not read what it was given: digest {got:08x}, expected {want:08x}")]
     Unread {
-        /// The xor of what the device read.
+        /// The digest of the device.
         got: u32,
-        /// The xor of the data.
+        /// The digest of the data.
         want: u32,
     },
 }

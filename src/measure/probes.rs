@@ -1,4 +1,4 @@
-//! Measures the ceilings of an adapter, each by a probe that does one thing and whose result is checked.
+//! Measures the ceilings of an adapter. Each probe does one thing, and its result is checked.
 
 use super::ceilings::{Ceilings, Measure, NOT_ASKED, Probe, STEADY, spread};
 use super::room::{Pool, Room};
@@ -8,10 +8,10 @@ use crate::gpu::{Clock, Dtype, Error, Gpu, Kernel, Op, Tensor};
 use crate::kernels;
 use crate::random::{self, Stream};
 
-/// The ceilings that are measured over buffers that no cache holds together.
+/// The ceilings that need many buffers, more than a cache holds.
 const STREAMS: [&str; 4] = ["read", "write", "copy", "triad"];
 
-/// Measures the ceilings of these names, each for about so many seconds. What fails is missing, with its reason.
+/// Measures the ceilings with these names, each for about `seconds`. A failed one is missing, with its reason.
 pub fn ceilings(gpu: &Gpu, names: &[&str], room: Room, seconds: f64, watch: &mut Watch) -> Ceilings {
     let mut found = Ceilings::none(NOT_ASKED);
     let mut pool = None;
@@ -30,12 +30,18 @@ pub fn ceilings(gpu: &Gpu, names: &[&str], room: Room, seconds: f64, watch: &mut
     found
 }
 
-/// The operation that measures the ceiling of this name.
+/// Why the device cannot have the ceiling of this name, if it cannot.
+pub fn lacks(gpu: &Gpu, name: &str) -> Option<String> {
+    let variants = kernels::PROBES.iter().find(|variants| variants[0].name == kernel_of(name))?;
+    gpu.lacks(variants[0])
+}
+
+/// The operation that measures the ceiling with this name.
 fn kernel_of(name: &str) -> String {
     format!("probe_{}", if name == "dot4_i8" { "dot4" } else { name })
 }
 
-/// `read: 10.2 GB/s by probe_read WG=8 SPAN=64 OWN=0`.
+/// A result in words: `read: 10.2 GB/s by probe_read WG=8 SPAN=64 OWN=0`.
 fn told(name: &str, probe: &Probe) -> String {
     match probe {
         Probe::Measured(measure) => {
@@ -75,7 +81,7 @@ fn measure(
     }
 }
 
-/// The figure that two lengths of a work give. The long one is of `work` units, the short one of half as many.
+/// The figure from two lengths of work. The long one has `work` units, the short one half of them.
 pub(super) fn figure(
     pairs: Pairs,
     unit: &str,
@@ -92,7 +98,7 @@ pub(super) fn figure(
     let short = sorted(&mut pairs.short.iter().copied());
     let apart = sorted(&mut pairs.long.iter().zip(&pairs.short).map(|(long, short)| long - short));
     let middle = |all: &[f64]| quartiles(all)[1];
-    // Half of the work takes half of the time. Starting costs little beside a lap.
+    // Half of the work should take half of the time, because the cost of starting is small compared with a lap.
     let sound = |apart: f64, long: f64| (0.25..=0.75).contains(&(apart / long));
     let differential = sound(middle(&apart), middle(&long));
     let seconds = |apart: f64, long: f64| if sound(apart, long) { 2.0 * apart } else { long };
@@ -102,7 +108,7 @@ pub(super) fn figure(
     Measure {
         value: value(median),
         unit: unit.into(),
-        // The shortest laps of two lengths may lie further apart than the middle ones.
+        // The shortest laps of the two lengths may differ by more than the middle ones.
         best: value(median.min(seconds(long[0] - short[0], long[0]))),
         spread,
         steady: spread <= STEADY && differential,
@@ -144,7 +150,7 @@ fn stream(gpu: &Gpu, name: &str, pool: &Pool, seconds: f64) -> Result<Measure, M
         let buffer = pool.buffers[i % pool.buffers.len()].buffer().clone();
         Tensor::from_buffer("probe", buffer, dtype, &[words])
     };
-    // How many buffers one instance takes. The last of them is written.
+    // The number of buffers of one instance. The last one is written.
     let width = match name {
         "copy" => 2,
         "triad" => 3,
@@ -163,7 +169,7 @@ fn stream(gpu: &Gpu, name: &str, pool: &Pool, seconds: f64) -> Result<Measure, M
     let bind = |kernel, words: usize| -> Vec<Vec<Op>> {
         (0..pool.buffers.len() / width).map(|i| vec![op(kernel, width * i, words)]).collect()
     };
-    // Earlier probes wrote into the pool.
+    // Earlier probes wrote to the pool.
     for buffer in &pool.buffers {
         gpu.write(buffer, &pool.content);
     }
@@ -189,7 +195,8 @@ fn stream(gpu: &Gpu, name: &str, pool: &Pool, seconds: f64) -> Result<Measure, M
             let want = match name {
                 "write" => SEED ^ (i / 4) as u32,
                 "copy" => pool.content[i],
-                // Half of a value is exact, so a fused multiply-add gives what two roundings give.
+                // SCALE is one half, so the product is exact. A fused multiply-add then gives the same result as two
+                // roundings.
                 _ => (x + SCALE * x).to_bits(),
             };
             if got != want {
@@ -203,15 +210,15 @@ fn stream(gpu: &Gpu, name: &str, pool: &Pool, seconds: f64) -> Result<Measure, M
     Ok(figure(pairs, "byte/s", long[0][0].cost().bytes as f64, kernel.settings(gpu.tuning()), pool.bytes()))
 }
 
-/// How far a point of the f32 probe turns in a step.
+/// The angle of one step of the fma probes.
 const TURN: f32 = 0.05;
 
-/// What one invocation of an arithmetic probe computes, and how far roundings may lead from it.
+/// The result of one invocation of an arithmetic probe, and a bound on its rounding error.
 fn arithmetic_twin(name: &str, x: u32, trips: u32) -> (f64, f64) {
     let rounds = 4 * trips;
     match name {
         "fma_f32" | "fma_f16" => {
-            // How operands are rounded, and half of the last bit of 1.
+            // The rounding of operands, and half of the last bit of 1.
             let half = name == "fma_f16";
             let round = |x: f32| if half { half::f16::from_f32(x).to_f64() } else { f64::from(x) };
             let unit = if half { 2f64.powi(-11) } else { 2f64.powi(-24) };
@@ -226,8 +233,8 @@ fn arithmetic_twin(name: &str, x: u32, trips: u32) -> (f64, f64) {
                 u + v
             };
             let sum = |start: &f64| (0..8).map(|c| turned(x + start, c)).sum::<f64>();
-            // A point that starts at (x + c, x - c) stays within 1.5 (c + 2.5) of 0. Each round adds two roundings, the
-            // end one more; a turn stretches an error to less than twice its length.
+            // A point that starts at (x + c, x - c) stays within 1.5 (c + 2.5) of 0. Each round adds two roundings,
+            // and the end adds one more. A turn stretches an error to less than twice its length.
             let size = (0..8).map(|c| 1.5 * (f64::from(c) + 2.5)).sum::<f64>() * starts.len() as f64;
             (starts.iter().map(sum).sum(), 2.0 * size * f64::from(2 * rounds + 1) * unit)
         }
@@ -257,7 +264,7 @@ fn arithmetic_twin(name: &str, x: u32, trips: u32) -> (f64, f64) {
 
 /// Measures operations per second on values in registers.
 fn arithmetic(gpu: &Gpu, name: &str, seconds: f64) -> Result<Measure, MeasureError> {
-    // Enough to fill the largest device several times; a CPU has few lanes.
+    // Enough lanes to fill the largest device several times. A CPU has few lanes.
     let lanes = if gpu.is_software() { 1 << 13 } else { 1 << 20 };
     let (probe, dtype) = match name {
         "fma_f32" => ("probe_fma_f32", Dtype::F32),
@@ -266,7 +273,7 @@ fn arithmetic(gpu: &Gpu, name: &str, seconds: f64) -> Result<Measure, MeasureErr
         _ => ("probe_dot4", Dtype::U32),
     };
     let draws = (0..lanes / 4).flat_map(|i| random::draw(1, Stream::Order, 1, i));
-    // As a float between 1 and 2.
+    // A float between 1 and 2.
     let inputs: Vec<u32> =
         draws.map(|word| if dtype == Dtype::F32 { 0x3f80_0000 | word & 0x7f_ffff } else { word }).collect();
     let x = gpu.upload("probe.x", &[inputs.len()], &inputs)?;
@@ -286,7 +293,7 @@ fn arithmetic(gpu: &Gpu, name: &str, seconds: f64) -> Result<Measure, MeasureErr
     if let Some(reason) = gpu.lacks(variants[0]) {
         return Err(MeasureError::Lacking(reason));
     }
-    // Until it takes long enough that starting and ending it does not show.
+    // The number of trips grows until the start and end of a dispatch are negligible.
     let clock = Clock::new(gpu);
     let mut trips = 16;
     while trips < 1 << 20 {
@@ -297,7 +304,7 @@ fn arithmetic(gpu: &Gpu, name: &str, seconds: f64) -> Result<Measure, MeasureErr
         trips *= 2;
     }
     let kernel = fastest(gpu, variants, &|kernel| bind(kernel, trips), seconds)?;
-    // Few rounds: the roundings of many would hide a missing one in f16.
+    // Few rounds, because in f16 the bound on many roundings would be larger than one missing operation.
     let few = if name == "fma_f16" { 1 } else { 16 };
     gpu.run(&bind(kernel, few)[0])?;
     let outputs: Vec<f64> = match out_type {
@@ -306,7 +313,7 @@ fn arithmetic(gpu: &Gpu, name: &str, seconds: f64) -> Result<Measure, MeasureErr
     };
     for (&x, &got) in inputs.iter().zip(&outputs) {
         let (want, bound) = arithmetic_twin(name, x, few);
-        // A NaN is within nothing.
+        // A NaN is within no bound.
         if (got - want).abs().partial_cmp(&bound).is_none_or(|order| order.is_gt()) {
             let want = if bound > 0.0 { format!("{want} within {bound:.1e}") } else { want.to_string() };
             return Err(MeasureError::Idle { probe: kernel.name, got: got.to_string(), want });
@@ -317,8 +324,8 @@ fn arithmetic(gpu: &Gpu, name: &str, seconds: f64) -> Result<Measure, MeasureErr
     Ok(figure(pairs, "op/s", long[0][0].cost().ops as f64, kernel.settings(gpu.tuning()), 2 * x.bytes()))
 }
 
-/// Measures the seconds of one dispatch that adds to one of so many counters. With a single counter each dispatch waits for
-/// the one before.
+/// Measures the seconds of one dispatch that adds to one of `counters` counters. With a single counter each dispatch
+/// waits for the previous one.
 fn launches(gpu: &Gpu, counters: usize, seconds: f64) -> Result<Measure, MeasureError> {
     const COUNT: usize = 512;
     let counter = |i| gpu.upload(&format!("probe.count.{i}"), &[1], &[0u32]);
@@ -338,7 +345,7 @@ fn launches(gpu: &Gpu, counters: usize, seconds: f64) -> Result<Measure, Measure
     Ok(figure(pairs, "s", COUNT as f64, String::new(), 4 * counters.len() as u64))
 }
 
-/// Measures copies between the host's memory and the device's, as this program makes them.
+/// Measures copies between the host's memory and the device's memory, by the functions that this program uses.
 fn transfer(gpu: &Gpu, name: &str, room: Room, seconds: f64) -> Result<Measure, MeasureError> {
     let mut words = 1 << 24;
     while (gpu.fits("probe.copy", &[words]).is_err() || 8 * words as u64 > room.memory) && words > 1 << 10 {
@@ -375,7 +382,7 @@ mod tests {
 
     #[test]
     fn what_starting_costs_drops_out() {
-        // 1 ms to start, 8 ms for 8e9 bytes: 1 TB/s. One lap in five was disturbed.
+        // 1 ms to start and 8 ms for 8e9 bytes: 1 TB/s. One lap in five is disturbed.
         let laps = [(9e-3, 5e-3), (9e-3, 5e-3), (20e-3, 5e-3), (9e-3, 5e-3), (9.1e-3, 5.1e-3)];
         let found = of("byte/s", 8e9, &laps);
         assert!((found.value - 1e12).abs() < 1.0 && (found.best - 1e12).abs() < 1.0, "{found:?}");
@@ -388,7 +395,7 @@ mod tests {
     fn lengths_that_do_not_differ_count_whole() {
         let found = of("byte/s", 8e9, &[(8e-3, 9e-3), (8e-3, 9e-3), (8e-3, 9e-3)]);
         assert!((found.value - 1e12).abs() < 1.0 && !found.differential && !found.steady);
-        // A quarter between the quartiles is no steady figure.
+        // A quarter of the median between the quartiles is too much for a steady figure.
         let laps = [(8e-3, 4e-3), (9e-3, 4.5e-3), (10e-3, 5e-3), (11e-3, 5.5e-3)];
         let varies = of("byte/s", 8e9, &laps);
         assert!(varies.differential && !varies.steady && varies.spread > 0.05);

@@ -1,5 +1,5 @@
-//! A matrix in some format times rows of activations, bound to the device as often as its buffers rotate, and what its
-//! twin says of the result.
+//! A product of a matrix in some format and rows of activations. It is bound to the device once for each copy of its
+//! operands, and its result is compared with its twin.
 
 use super::room::{MOST_BUFFERS, Room};
 use super::{MeasureError, Wanted};
@@ -9,26 +9,26 @@ use crate::random::{self, Stream};
 use crate::reference;
 use crate::ternary::{self, Base3, Bitplanes, Packed};
 
-/// What the weights of a product are, and with that what they are multiplied with.
+/// The format of the weights of a product. It also decides the type of the activations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WeightFormat {
-    /// Floats.
+    /// Floats in f32.
     F32,
-    /// Stored in f16, multiplied and summed in f32.
+    /// Floats in f16. Products and sums are f32.
     F16,
-    /// Bytes, times int8.
+    /// Int8 weights, multiplied with int8 activations.
     Int8,
-    /// Trits in two bits each, times int8.
+    /// Trits of two bits each, multiplied with int8 activations.
     Ternary,
-    /// The same, by additions and subtractions alone.
+    /// Trits of two bits each with int8 activations, only by additions and subtractions.
     AddSub,
-    /// Trits, five to a byte, times int8.
+    /// Trits, five per byte, multiplied with int8 activations.
     Base3,
-    /// Trits as bit planes, times trits.
+    /// Trits as bit planes, multiplied with ternary activations.
     Bitplane,
 }
 
-/// The formats that are compared with each other, by falling bytes.
+/// The formats that benchmarks compare, by decreasing bytes.
 pub const WEIGHT_FORMATS: [WeightFormat; 5] =
     [WeightFormat::F32, WeightFormat::F16, WeightFormat::Int8, WeightFormat::Ternary, WeightFormat::Base3];
 
@@ -44,7 +44,7 @@ impl WeightFormat {
         WeightFormat::Bitplane,
     ];
 
-    /// Its name, its product with one row of activations, and its product with several rows where there is one.
+    /// Its name, its product with one row of activations, and its product with several rows, if there is one.
     fn row(self) -> (&'static str, &'static str, Option<&'static str>) {
         match self {
             WeightFormat::F32 => ("f32", "gemv_f32", Some("matmul_f32")),
@@ -62,41 +62,41 @@ impl WeightFormat {
         self.row().0
     }
 
-    /// The format of this name.
+    /// The format with this name.
     pub fn named(name: &str) -> Option<WeightFormat> {
         WeightFormat::ALL.into_iter().find(|format| format.name() == name)
     }
 
-    /// The format that an operation multiplies.
+    /// The format of an operation's weights.
     pub(super) fn of(operation: &str) -> Option<WeightFormat> {
         let of =
             |format: &WeightFormat| [1, 2].map(|batch| format.operation(batch)).contains(&Some(operation));
         WeightFormat::ALL.into_iter().find(of)
     }
 
-    /// The operation that multiplies it by so many rows of activations, where there is one.
+    /// The operation for this number of rows of activations, if there is one.
     pub fn operation(self, batch: usize) -> Option<&'static str> {
         let (_, single, several) = self.row();
         if batch == 1 { Some(single) } else { several }
     }
 
-    /// What most operations of its products are.
+    /// The kind of most operations in its products.
     pub fn arithmetic(self) -> Arithmetic {
         kernels::variants(self.row().1)[0].arithmetic
     }
 
-    /// Bytes of a matrix, its rows filled to whole blocks.
+    /// Bytes of a matrix, with rows padded to whole blocks.
     pub fn bytes(self, rows: usize, cols: usize) -> u64 {
         4 * (rows * self.words(cols)) as u64
     }
 
-    /// Bytes of one row of activations and of its outputs. Trits take the sum of the activations too.
+    /// Bytes of one row of activations and of its outputs. Ternary products also read the sum of the activations.
     pub fn row_bytes(self, rows: usize, cols: usize) -> u64 {
         let sum = usize::from(matches!(self, WeightFormat::Ternary | WeightFormat::Base3));
         4 * (self.activation_words(cols) + sum + rows) as u64
     }
 
-    /// Words of a row of activations.
+    /// Number of words in a row of activations.
     fn activation_words(self, cols: usize) -> usize {
         match self {
             WeightFormat::F32 | WeightFormat::F16 | WeightFormat::Bitplane => self.words(cols),
@@ -104,7 +104,7 @@ impl WeightFormat {
         }
     }
 
-    /// Words of a row of the matrix.
+    /// Number of words in a row of the matrix.
     fn words(self, cols: usize) -> usize {
         match self {
             WeightFormat::F32 => cols,
@@ -117,25 +117,26 @@ impl WeightFormat {
     }
 }
 
-/// What the twin says, `[batch, drawn rows]`.
+/// The result of the twin, `[batch, drawn rows]`.
 enum Twin {
     Exact(Vec<i32>),
-    /// Floats, each with how far a sum in another order may lie from it.
+    /// Floats, each with a bound for sums in another order.
     Within(Vec<(f32, f64)>),
 }
 
 impl Twin {
-    /// The product in floats, and how far a sum in another order may lie from it.
+    /// The product in floats, and a bound for sums in another order.
     fn float(product: impl Fn(&[f32], &[f32]) -> Vec<f32>, x: &[f32], w: &[f32], cols: usize) -> Twin {
         let absolute = |x: &[f32]| x.iter().map(|x| x.abs()).collect::<Vec<_>>();
-        // Each of the two sums rounds cols times, by half a unit each: 2 cols 2^-24 of the magnitude of the terms.
+        // Each of the two sums rounds cols times, by half a unit each. The bound is 2 cols 2^-24 times the magnitude
+        // of the terms.
         let bound = |m: f32| f64::from(m) * cols as f64 / f64::from(1 << 23);
         let bounds = product(&absolute(x), &absolute(w)).into_iter().map(bound);
         Twin::Within(product(x, w).into_iter().zip(bounds).collect())
     }
 
-    /// The first value of a tensor that differs from its twin: where it is, what it is, and what it should be. The twin of
-    /// value `i` is at `at(i)`.
+    /// The first value of a tensor that differs from its twin: its index, the value, and the expected value. The twin
+    /// of value `i` is at `at(i)`.
     fn first_difference(
         &self,
         gpu: &Gpu,
@@ -150,7 +151,7 @@ impl Twin {
             }
             Twin::Within(twin) => {
                 let got = gpu.download::<f32>(out)?;
-                // A NaN is within nothing.
+                // A NaN is within no bound.
                 let fits = |i: usize| (f64::from(got[i]) - f64::from(twin[at(i)].0)).abs() <= twin[at(i)].1;
                 let wrong = (0..got.len()).find(|&i| !fits(i));
                 wrong.map(|i| (i, got[i].to_string(), twin[at(i)].0.to_string()))
@@ -159,12 +160,13 @@ impl Twin {
     }
 }
 
-/// One product with as many copies of its operands as rotate. Each matrix is cut into blocks of rows that the adapter binds.
+/// One product with several copies of its operands. Each matrix is split into blocks of rows that the adapter can
+/// bind.
 pub(super) struct Product {
     wanted: Wanted,
     copies: Vec<Operands>,
     twin: Twin,
-    /// Rows of activations and of the matrix that were drawn; the others repeat them.
+    /// Number of rows of activations and of the matrix that were drawn. The other rows repeat them.
     drawn: [usize; 2],
 }
 
@@ -175,17 +177,17 @@ struct Operands {
 }
 
 enum Activations {
-    /// As f32, or as words of f16.
+    /// Activations as f32, or as words of f16.
     Floats(Tensor),
     Int8(Int8Tensor),
     Trits(BitplaneTensor),
 }
 
-/// The most rows of activations that are drawn: a prime, so that neighbours in a tile are never the same row.
+/// The largest number of drawn rows of activations. It is prime, so that neighbouring rows in a tile always differ.
 const DRAWN: usize = 17;
 
 impl Product {
-    /// Fills the device with up to `most` copies, or says why it does not.
+    /// Creates up to `most` copies of the operands on the device, or returns the reason why it cannot.
     ///
     /// # Errors
     /// If the device failed.
@@ -222,7 +224,7 @@ impl Product {
         }
         let fits =
             |block: usize| gpu.fits("w", &[block, words]).and_then(|()| gpu.fits("y", &[batch, block]));
-        // Along rows a workgroup takes eight or more.
+        // In a batch product a workgroup takes eight rows or more.
         let mut blocks = if batch == 1 { 1 } else { rows.div_ceil(8 * MOST_GROUPS) };
         while let Err(error) = fits(rows.div_ceil(blocks)) {
             if blocks == rows {
@@ -233,7 +235,7 @@ impl Product {
         let block = rows.div_ceil(blocks);
 
         let mut drawn = [batch.min(DRAWN), 0];
-        // Few enough that the twin does not take longer than the device; odd, so that no tile repeats.
+        // Few enough that the twin does not take longer than the device, and odd, so that no tile repeats.
         drawn[1] = rows.min(((1 << 20) / (cols * drawn[0]) + 61) | 1);
         let (x, w, twin) = draw(format, drawn, cols);
         let all_x = repeated(&x.words, batch * x_words);
@@ -271,7 +273,7 @@ impl Product {
         Ok(Ok(Product { wanted, copies, twin, drawn }))
     }
 
-    /// The product over each copy of its operands, as one op per block.
+    /// The product over each copy of its operands, with one op per block.
     pub fn bind(&self, gpu: &Gpu, kernel: &'static Kernel) -> Vec<Vec<Op>> {
         let [batch, _, cols] = self.wanted.shape;
         let beta = gpu.upload("w.beta", &[1], &[1.0f32]).expect("one value fits");
@@ -314,7 +316,7 @@ impl Product {
         self.copies.iter().map(copy).collect()
     }
 
-    /// [`Product::bind`], and the first of them held against the twin.
+    /// [`Product::bind`], and a comparison of the first copy with the twin.
     ///
     /// # Errors
     /// If the device failed, or an output differs.
@@ -323,7 +325,7 @@ impl Product {
         self.check(gpu, kernel, &instances[0]).map(|()| instances)
     }
 
-    /// Runs one of them and holds every output against the twin.
+    /// Runs one copy and compares every output with the twin.
     ///
     /// # Errors
     /// If the device failed, or an output differs.
@@ -344,7 +346,7 @@ impl Product {
         Ok(())
     }
 
-    /// Bytes that one product moves. Each block reads the activations, but the product moves them once.
+    /// Bytes that one product moves. Each block reads the activations, but the product counts them once.
     pub fn bytes(&self, instance: &[Op]) -> u64 {
         let [batch, rows, _] = self.wanted.shape;
         let first = &self.copies[0].blocks[0];
@@ -354,16 +356,16 @@ impl Product {
     }
 }
 
-/// Rows of activations as words, and the sum of each in int8.
+/// Rows of activations as words, and the sum of each row in int8.
 struct Drawn {
     words: Vec<u32>,
     sums: Vec<i32>,
 }
 
-/// Rows of activations and of a matrix, as the kernels take them, and their products.
+/// Rows of activations and of a matrix in the form of the kernels, and their products.
 fn draw(format: WeightFormat, [batch, rows]: [usize; 2], cols: usize) -> (Drawn, Vec<u32>, Twin) {
     let floats = |words: Vec<u32>| Drawn { words, sums: Vec::new() };
-    // Quantisation yields no -128.
+    // Quantisation never gives -128.
     let int8 = || draws(0, batch * cols).map(|draw| (draw as i8).max(-127)).collect::<Vec<i8>>();
     let drawn = |q: &[i8]| Drawn {
         words: padded_words(q, cols),
@@ -408,7 +410,7 @@ fn draw(format: WeightFormat, [batch, rows]: [usize; 2], cols: usize) -> (Drawn,
     }
 }
 
-/// The rows repeated until there are so many values.
+/// The rows, repeated up to `count` values.
 fn repeated<T: Copy>(rows: &[T], count: usize) -> Vec<T> {
     let mut all = Vec::with_capacity(count);
     while all.len() < count {
@@ -417,8 +419,8 @@ fn repeated<T: Copy>(rows: &[T], count: usize) -> Vec<T> {
     all
 }
 
-/// One kernel's product with one row of activations, bound to up to `most` matrices that take turns and held against its
-/// twin; or the reason why there is none.
+/// The product of one kernel with one row of activations, bound to up to `most` matrices that are used in rotation.
+/// It was compared with its twin. A reason takes the place of a missing product.
 ///
 /// # Errors
 /// If the device failed, or the kernel differs from its twin.
@@ -441,19 +443,19 @@ pub fn rotation(
     }
 }
 
-/// Random floats. None is so small that a device might take it for 0 in f16.
+/// Random floats. None is small enough that a device might take it for 0 in f16.
 fn uniform(tensor: u32, count: usize) -> Vec<f32> {
     let normal = |x: f32| if x.abs() < 1.0 / 16_384.0 { 0.0 } else { x };
     random::uniform(1, Stream::Weights, tensor, count, 1.0).into_iter().map(normal).collect()
 }
 
-/// Random bytes, never zeros alone.
+/// Random bytes, not all zero.
 fn draws(tensor: u32, count: usize) -> impl Iterator<Item = u8> {
     let four = move |i: usize| random::draw(1, Stream::Order, tensor, i as u32);
     (0..count.div_ceil(16)).flat_map(four).flat_map(u32::to_le_bytes).take(count)
 }
 
-/// Rows of int8 as words, filled with zeros to whole vectors of sixteen.
+/// Rows of int8 as words, padded with zeros to whole vectors of sixteen.
 fn padded_words(q: &[i8], cols: usize) -> Vec<u32> {
     let mut words = Vec::with_capacity(q.len() / 4);
     for row in q.chunks_exact(cols) {
@@ -464,7 +466,8 @@ fn padded_words(q: &[i8], cols: usize) -> Vec<u32> {
     words
 }
 
-/// `[rows, cols]` of the layers of BitNet b1.58 2B4T and of a 7B LLaMA, two matrices that no cache holds, and MNIST's.
+/// `[rows, cols]` of the layers of BitNet b1.58 2B4T and of LLaMA 7B, of two matrices that no cache holds, and of the
+/// network for MNIST.
 pub const GEMV_SHAPES: [[usize; 2]; 12] = [
     [2560, 2560],
     [640, 2560],
@@ -480,8 +483,8 @@ pub const GEMV_SHAPES: [[usize; 2]; 12] = [
     [10, 128],
 ];
 
-/// `[batch, rows, cols]` that are measured if nothing else is asked for: MNIST's layers in training, a batch as large as
-/// its matrix, and on a GPU what only a GPU is fast enough for.
+/// The default shapes `[batch, rows, cols]`: the layers of MNIST in training, a batch as large as its matrix, and on
+/// a GPU shapes that only a GPU computes fast enough.
 pub fn matmul_shapes(gpu: &Gpu) -> Vec<[usize; 3]> {
     let mut shapes = vec![[128, 256, 784], [128, 128, 256], [128, 10, 128], [1024, 512, 1024]];
     if !gpu.is_software() {
@@ -499,7 +502,7 @@ mod tests {
         let bytes = |rows, cols| WEIGHT_FORMATS.map(|format| format.bytes(rows, cols));
         assert_eq!(bytes(2, 80), [640, 320, 160, 40, 32]);
         assert_eq!(bytes(1, 81), [324, 176, 96, 24, 32]);
-        // 80 and 81 activations in f32, f16 and int8, a sum for trits, and outputs of four bytes.
+        // 80 or 81 activations in f32, f16 and int8, one sum for trits, and outputs of four bytes.
         let row = |rows, cols| WEIGHT_FORMATS.map(|format| format.row_bytes(rows, cols));
         assert_eq!(row(2, 80), [328, 168, 88, 92, 92]);
         assert_eq!(row(1, 81), [328, 180, 100, 104, 104]);

@@ -1,5 +1,6 @@
-//! Where the time of a step goes: the device's clock is read around each dispatch, and dispatches are summed by kernel and
-//! held against the adapter's ceilings. What is no dispatch is counted too, so that nothing hides.
+//! Splits the time of a step. The device's clock is read around each dispatch. The times are summed by kernel and
+//! compared with the adapter's ceilings. The time outside dispatches is counted too, so the parts add up to the
+//! whole.
 
 use std::time::Instant;
 
@@ -8,28 +9,28 @@ use super::ceilings::{Ceilings, Floor};
 use super::sample::quartiles;
 use crate::gpu::{Arithmetic, Cost, Error, Gpu, Grain, Op, Profiler, Submitted};
 
-/// The ceilings that a profile is held against.
+/// The ceilings that a profile uses.
 pub const PROFILE_CEILINGS: [&str; 5] = ["read", "fma_f32", "add_i32", "dot4_i8", "dependent"];
 
-/// Steps to profile.
+/// The steps to profile.
 pub struct Work<'a> {
-    /// The ops of a step. Several lists do the same over buffers of their own, and take turns.
+    /// The ops of a step. Several lists do the same over their own buffers, and are used in turns.
     pub instances: Vec<&'a [Op]>,
-    /// Steps that may follow each other before `rewind`.
+    /// The largest number of consecutive steps before `rewind`.
     pub most: usize,
-    /// Makes the next step the first again.
+    /// Returns to the first step.
     pub rewind: &'a dyn Fn(),
 }
 
 impl<'a> Work<'a> {
-    /// The ops of a step.
+    /// The ops of step `i`.
     pub fn step(&self, i: usize) -> &'a [Op] {
         self.instances[i % self.instances.len()]
     }
 
     fn rewind(&self, gpu: &Gpu) -> Result<(), Error> {
         (self.rewind)();
-        // What the host wrote must not wait for the next step to be copied.
+        // The host's writes are copied now, not as part of the next step.
         gpu.run([])?;
         gpu.wait(None)
     }
@@ -38,9 +39,9 @@ impl<'a> Work<'a> {
 /// One profiled step.
 #[derive(Clone, Debug)]
 pub struct Profiled {
-    /// `step 1`.
+    /// Its name, such as `step 1`.
     pub name: String,
-    /// What host and device saw.
+    /// The times of host and device.
     pub seen: Submitted,
 }
 
@@ -50,53 +51,53 @@ impl Profiled {
         self.seen.dispatches.iter().map(|span| span.end - span.start).sum()
     }
 
-    /// Seconds on the device between the first dispatch and the last in which none ran.
+    /// Seconds between the first and the last dispatch in which the device ran none.
     pub fn between(&self) -> f64 {
         let all = self.seen.dispatches.first().zip(self.seen.dispatches.last());
         all.map_or(0.0, |(first, last)| last.end - first.start) - self.kernels()
     }
 }
 
-/// What was found.
+/// The result of a profile.
 #[derive(Clone, Debug)]
 pub struct Profile {
-    /// How finely the device's clock was read.
+    /// Where the device's clock was read.
     pub grain: Grain,
     /// The profiled steps.
     pub steps: Vec<Profiled>,
-    /// Wall seconds of unprofiled steps, each submitted alone, in turns with `steps`.
+    /// Wall seconds of unprofiled steps. Each one was submitted alone, in turns with `steps`.
     pub plain: Vec<f64>,
-    /// Wall seconds of one step among `together_steps` in one submission, as training runs them; measured before, between
-    /// and after the others.
+    /// Wall seconds of one of `together_steps` steps in one submission, as in training. They were measured before,
+    /// between and after the other steps.
     pub together: Vec<f64>,
-    /// Steps in such a submission.
+    /// Number of steps in such a submission.
     pub together_steps: usize,
-    /// One row for each kernel, the one that takes most first.
+    /// One row for each kernel. The one with the most time comes first.
     pub kernels: Vec<KernelRow>,
 }
 
-/// Where the wall time of a step goes, in seconds of a mean step.
+/// The parts of a mean step's wall time, in seconds.
 #[derive(Clone, Copy, Debug)]
 pub struct Parts {
-    /// Recording the commands, on the host.
+    /// Encoding of the commands on the host.
     pub recording: f64,
     /// All dispatches.
     pub dispatches: f64,
-    /// Between the first dispatch and the last, while none ran.
+    /// Time between the first and the last dispatch without a running dispatch.
     pub between: f64,
-    /// All of it.
+    /// The whole wall time.
     pub wall: f64,
 }
 
 impl Parts {
-    /// From the submission to the first dispatch, and from the last one until the host knows.
+    /// Time from the submission to the first dispatch, and from the last dispatch until the host knows.
     pub fn around(&self) -> f64 {
         self.wall - self.recording - self.dispatches - self.between
     }
 }
 
 impl Profile {
-    /// Where the time of a mean step goes.
+    /// The parts of a mean step's wall time.
     pub fn parts(&self) -> Parts {
         let mean =
             |of: &dyn Fn(&Profiled) -> f64| self.steps.iter().map(of).sum::<f64>() / self.steps.len() as f64;
@@ -108,18 +109,18 @@ impl Profile {
         }
     }
 
-    /// Median wall time of a profiled step over that of an unprofiled one.
+    /// Median wall time of a profiled step, divided by that of an unprofiled one.
     pub fn overhead(&self) -> f64 {
         median(self.steps.iter().map(|step| step.seen.wall())) / median(self.plain.iter().copied())
     }
 
-    /// Median wall time of a step as it runs in training.
+    /// Median wall time of a step, run as in training.
     pub fn usual(&self) -> f64 {
         median(self.together.iter().copied())
     }
 
-    /// What to add to a second of the device's clock to get the host's, and how far that may be off: a dispatch begins
-    /// after its submission, and ends before the host knows of it.
+    /// The difference between the host's clock and the device's clock, and a bound on its error, both in seconds. A
+    /// dispatch begins after its submission, and ends before the host knows about it.
     pub fn offset(&self) -> (f64, f64) {
         let (mut least, mut most) = (f64::NEG_INFINITY, f64::INFINITY);
         for Profiled { seen, .. } in &self.steps {
@@ -138,22 +139,22 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
     quartiles(&values)[1]
 }
 
-/// What all dispatches of one kernel took.
+/// The sums over all dispatches of one kernel.
 #[derive(Clone, Debug)]
 pub struct KernelRow {
     /// The kernel's name.
     pub kernel: &'static str,
-    /// Dispatches in all steps.
+    /// Number of dispatches in all steps.
     pub calls: usize,
-    /// Device seconds of all of them.
+    /// Device seconds of all dispatches.
     pub seconds: f64,
-    /// Seconds of the shortest and of the longest.
+    /// Seconds of the shortest and of the longest dispatch.
     pub range: [f64; 2],
-    /// Device seconds between each dispatch and the end of the one before it, summed.
+    /// Device seconds between each dispatch and the end of the previous one, summed.
     pub waited: f64,
-    /// Bytes that all of them move, and operations that they do.
+    /// Bytes and operations of all dispatches.
     pub cost: Cost,
-    /// What most operations are.
+    /// The kind of most operations.
     pub arithmetic: Arithmetic,
 }
 
@@ -168,18 +169,18 @@ impl KernelRow {
         self.cost.ops as f64 / self.seconds
     }
 
-    /// What all calls would take at least by the ceilings; none where one of them is missing.
+    /// The shortest time of all calls by the ceilings. It is `None` if a ceiling is missing.
     pub fn floor(&self, ceilings: &Ceilings) -> Option<Floor> {
         let launch = ceilings.dependent.value().map(|launch| self.calls as f64 * launch);
         ceilings.floor(self.cost, self.arithmetic, launch)
     }
 }
 
-/// Runs steps and asks the device how long each dispatch took. Profiled steps take turns with unprofiled ones, which
-/// tells what profiling costs.
+/// Runs steps and measures each dispatch by the device's clock. Profiled and unprofiled steps are run in turns, which
+/// shows the cost of profiling.
 ///
 /// # Errors
-/// If the device failed, or has no timestamps.
+/// If the device failed or has no timestamps.
 pub fn profile(
     gpu: &Gpu,
     mut profiler: Profiler,
@@ -193,7 +194,7 @@ pub fn profile(
         gpu.wait(None)?;
         Ok::<f64, Error>(start.elapsed().as_secs_f64())
     };
-    // First uses pay for compilation and for clearing buffers.
+    // The first use of ops includes compilation and the clearing of buffers.
     for i in 0..work.instances.len() {
         work.rewind(gpu)?;
         alone(i)?;
@@ -214,7 +215,7 @@ pub fn profile(
         if i == steps / 2 {
             together.push(all()?);
         }
-        // Each goes first as often as the other.
+        // Each kind goes first equally often.
         for profiled in if i % 2 == 0 { [true, false] } else { [false, true] } {
             work.rewind(gpu)?;
             match profiled {

@@ -1,24 +1,24 @@
-//! Memory to measure over: how much there is, and buffers that no cache holds together.
+//! Memory for measurements: its size, and buffers that exceed every cache together.
 
 use super::MeasureError;
 use crate::gpu::{Dtype, Error, Gpu, Op, Tensor};
 use crate::kernels::{PROBE_WORDS, PROBES, probe_read};
 use crate::random::{self, Stream};
 
-/// Bytes that buffers in rotation hold together if so many fit: more than any cache.
+/// Bytes of all buffers in rotation, if there is enough memory. No cache is that large.
 pub const WORKING_SET: u64 = 1 << 30;
 
-/// The same on a processor, which takes long to fill them: four times a cache of 32 MiB.
+/// Bytes of all buffers in rotation on a CPU, which fills them slowly: four times a cache of 32 MiB.
 pub const WORKING_SET_ON_CPU: u64 = 128 << 20;
 
-/// The most buffers in rotation: each costs a binding.
+/// The largest number of buffers in rotation, because each costs a binding.
 pub(super) const MOST_BUFFERS: u64 = 2048;
 
-/// The most bytes on a software rasteriser, which takes the machine's own memory. No matrix here needs more.
+/// The most bytes on a software rasteriser, which uses the machine's own memory. No matrix here needs more.
 const MOST_SOFTWARE: u64 = 2 << 30;
 
-/// Bytes that a benchmark may fill. On a software rasteriser it is a quarter of what is free: [`Room::found`] tries three
-/// times as much, and some rasterisers touch what they give.
+/// Bytes that a benchmark may use. On a software rasteriser it is a quarter of the free memory, because
+/// [`Room::found`] tries three times as much, and some rasterisers touch all memory that they allocate.
 pub(super) fn memory(gpu: &Gpu) -> u64 {
     let free = || {
         let text = std::fs::read_to_string("/proc/meminfo").ok()?;
@@ -27,50 +27,50 @@ pub(super) fn memory(gpu: &Gpu) -> u64 {
     };
     match gpu.is_software() {
         true => free().map_or(WORKING_SET, |free| free / 4).min(MOST_SOFTWARE),
-        // What most cards have; `Room::found` asks the card itself.
+        // Most cards have this much. `Room::found` asks the card itself.
         false => 6 << 30,
     }
 }
 
-/// How much memory a measurement may take.
+/// The memory that a measurement may use.
 #[derive(Clone, Copy, Debug)]
 pub struct Room {
-    /// Bytes that buffers in rotation hold together, at most.
+    /// The most bytes of all buffers in rotation together.
     pub working_set: u64,
-    /// Bytes that a single matrix may take.
+    /// The most bytes of a single matrix.
     pub memory: u64,
 }
 
 impl Room {
-    /// The memory that there is, and as much of it in rotation as exceeds every cache.
+    /// The memory of a device. The part for buffers in rotation exceeds every cache.
     pub fn of(gpu: &Gpu) -> Room {
         let memory = memory(gpu);
         let working_set = if gpu.is_software() { WORKING_SET_ON_CPU } else { WORKING_SET };
         Room { working_set: working_set.min(memory), memory }
     }
 
-    /// As much of it as the device really gives. It is tried, and halved until buffers of so many bytes can be made. Each
-    /// trial opens a device of its own by `open`, because a device that finds no memory is lost.
+    /// The memory that the device really gives. It halves the amount until buffers of three times that size can be
+    /// created. Each trial opens a device with `open`, because a device without enough memory is lost.
     ///
     /// # Errors
     /// If a device does not open.
     pub fn found(self, open: impl Fn() -> Result<Gpu, Error>) -> Result<Room, Error> {
         const LEAST: u64 = 1 << 22;
         let mut room = self;
-        // Until it is submitted, an upload holds its data beside the buffer, and so does a download.
+        // An upload keeps its data next to the buffer until it is submitted, and so does a download.
         while room.memory > LEAST && !gives(&open()?, 3 * room.memory) {
             room = room.at_most(room.memory / 2);
         }
         Ok(room)
     }
 
-    /// The same with no more bytes than this.
+    /// The same, but with at most `bytes` bytes.
     pub fn at_most(self, bytes: u64) -> Room {
         Room { working_set: self.working_set.min(bytes), memory: self.memory.min(bytes) }
     }
 }
 
-/// Whether buffers of so many bytes can be made at once.
+/// Whether buffers of `bytes` bytes in total can exist at once.
 fn gives(gpu: &Gpu, bytes: u64) -> bool {
     let mut words = (bytes as usize / 4).clamp(1, 1 << 28);
     while gpu.fits("trial", &[words]).is_err() {
@@ -80,20 +80,20 @@ fn gives(gpu: &Gpu, bytes: u64) -> bool {
     (0..bytes.div_ceil(4 * words as u64)).map(make).collect::<Result<Vec<Tensor>, Error>>().is_ok()
 }
 
-/// Buffers of one length and one content, to go through in rotation.
+/// Buffers with the same length and content, for use in rotation.
 pub(super) struct Pool {
-    /// Words, all of them f32 between 1 and 2.
+    /// The buffers. All their words are f32 between 1 and 2.
     pub buffers: Vec<Tensor>,
-    /// A word for every four vectors of a buffer.
+    /// A tensor with one word for every four vectors of a buffer.
     pub digest: Tensor,
-    /// What is in each buffer.
+    /// The content of each buffer.
     pub content: Vec<u32>,
 }
 
 impl Pool {
-    /// As many as there is room for, and at least three.
+    /// As many buffers as the memory allows, and at least three.
     pub fn new(gpu: &Gpu, room: Room) -> Result<Pool, MeasureError> {
-        // Long enough that the cost of a dispatch does not show.
+        // Long enough that the cost of a dispatch is negligible.
         let mut words: usize = if gpu.is_software() { 1 << 23 } else { 1 << 26 };
         let too_large =
             |words: usize| gpu.fits("probe", &[words]).is_err() || 12 * words as u64 > room.working_set;
@@ -101,7 +101,7 @@ impl Pool {
             words /= 2;
         }
         let some: Vec<u32> = (0..1 << 16).flat_map(|i| random::draw(1, Stream::Order, 0, i)).collect();
-        // A float between 1 and 2, whatever its mantissa: no probe meets a NaN or a subnormal.
+        // A float between 1 and 2 for any mantissa, so no probe meets a NaN or a subnormal.
         let word = |i: usize| 0x3f80_0000 | (some[i % some.len()] ^ (i / some.len()) as u32) & 0x7f_ffff;
         let content: Vec<u32> = (0..words).map(word).collect();
         let count = (room.working_set / (4 * words as u64)).clamp(3, MOST_BUFFERS);
@@ -119,8 +119,8 @@ impl Pool {
     }
 }
 
-/// Ops that read so many bytes, or a few more, of memory that nothing else uses: afterwards no cache holds anything else.
-/// What they read is checked once.
+/// Ops that read at least `bytes` bytes of memory that nothing else uses. Afterwards no cache holds other data. The
+/// data that they read is checked once.
 pub(super) fn sweep(gpu: &Gpu, bytes: u64) -> Result<Vec<Op>, MeasureError> {
     const MOST_WORDS: usize = 1 << 22;
     if bytes == 0 {

@@ -1,22 +1,23 @@
-//! Timing a list of ops whose buffers rotate: it runs until laps repeat, then it is sampled. Knows no kernel.
+//! Measures the time of a list of ops whose buffers rotate. It runs the list until laps agree, and then takes
+//! samples. This module knows no kernel.
 
 use std::time::Instant;
 
 use crate::gpu::{Clock, Error, Gpu, Lap, Op};
 
-/// Shortest stretch that counts as one sample, seconds.
+/// The shortest time of one sample, in seconds.
 const SAMPLE: f64 = 2e-3;
 
-/// Samples, if time allows.
+/// The number of samples, if there is enough time.
 pub const SAMPLES: usize = 21;
 
-/// How long to measure one thing.
+/// The time for one measurement.
 #[derive(Clone, Copy, Debug)]
 pub enum Effort {
-    /// About so many seconds. Where all samples or all buffers would take longer, fewer are used.
+    /// About this many seconds. If all samples or all buffers need longer, fewer of them are used.
     Within(f64),
-    /// About so many seconds, and longer where all samples take longer. Only as many buffers are used as those seconds
-    /// reach.
+    /// About this many seconds, or longer if all samples need longer. Only as many buffers are used as fit into these
+    /// seconds.
     Whole(f64),
 }
 
@@ -27,19 +28,19 @@ impl Effort {
     }
 }
 
-/// Samples at least.
+/// The smallest number of samples.
 const LEAST: usize = 3;
 
-/// Seconds that the first runs of all buffers may always take. A test asks for no time at all.
+/// Seconds that the first runs of all buffers may always take. Tests ask for zero seconds.
 const TOUCH: f64 = 0.3;
 
-/// The most turns of rivals: after so many their shares do not move.
+/// The largest number of rounds of rivals. After that many rounds the result no longer changes.
 const TURNS: usize = 150;
 
-/// Laps that must agree before samples count.
+/// The number of laps that must agree before samples count.
 const AGREE: usize = 5;
 
-/// How well they must agree: the longest over the shortest.
+/// The required agreement: the longest of these laps divided by the shortest.
 const WITHIN: f64 = 1.03;
 
 /// The first quartile, the median and the third quartile of sorted samples.
@@ -47,16 +48,16 @@ pub fn quartiles(sorted: &[f64]) -> [f64; 3] {
     [1, 2, 3].map(|quarter| sorted[quarter * sorted.len() / 4])
 }
 
-/// What one rotation step took, sample by sample, in seconds.
+/// The samples of one rotation, in seconds per instance.
 #[derive(Clone, Debug)]
 pub(super) struct Samples {
-    /// Sorted, from the submission until the host knows that it is done.
+    /// Times in ascending order from the submission until the host knows that the work is done.
     pub wall: Vec<f64>,
-    /// Sorted, by the device's clock; empty where it has none.
+    /// Times in ascending order by the device's clock. It is empty on a device without a clock.
     pub device: Vec<f64>,
-    /// How many instances took turns.
+    /// The number of instances in rotation.
     pub rotated: usize,
-    /// Whether five laps agreed before samples counted.
+    /// Whether five laps agreed before the first sample.
     pub settled: bool,
 }
 
@@ -74,12 +75,12 @@ impl Samples {
     }
 }
 
-/// Instances of one computation over buffers of their own, run in rotation.
+/// Instances of one computation over their own buffers, which run in rotation.
 struct Rotation<'a> {
     clock: Clock,
     instances: &'a [Vec<Op>],
     next: usize,
-    /// What runs before each lap and whenever all instances have run. Its time does not count.
+    /// Ops that run before each lap, and whenever all instances have run. Their time does not count.
     sweep: Vec<Op>,
 }
 
@@ -88,8 +89,8 @@ impl Rotation<'_> {
         Rotation { clock: Clock::new(gpu), instances, next: 0, sweep: Vec::new() }
     }
 
-    /// Runs the next `count` instances as one submission, and says how long one of them took. With a sweep each round of
-    /// all instances is a submission.
+    /// Runs the next `count` instances as one submission, and returns the time of one instance. With a sweep each
+    /// round of all instances is its own submission.
     fn lap(&mut self, gpu: &Gpu, count: usize) -> Result<Lap, Error> {
         let round = if self.sweep.is_empty() { count } else { self.instances.len() };
         let (mut done, mut sum) = (0, Lap { device: Some(0.0), wall: 0.0 });
@@ -108,8 +109,8 @@ impl Rotation<'_> {
         Ok(Lap { device: sum.device.map(|s| s / count as f64), wall: sum.wall / count as f64 })
     }
 
-    /// Runs each instance once, because the first run of a buffer pays for page faults and clearing. Instances that so many
-    /// seconds do not reach leave the rotation. Says how long the last run took.
+    /// Runs each instance once, because the first run of a buffer includes page faults and clearing. After `seconds`
+    /// the remaining instances leave the rotation. Returns the time of the last run.
     fn touch(&mut self, gpu: &Gpu, seconds: f64) -> Result<f64, Error> {
         let (start, mut touched, mut each) = (Instant::now(), 0, 0.0);
         while touched < self.instances.len()
@@ -123,7 +124,7 @@ impl Rotation<'_> {
         Ok(each)
     }
 
-    /// How many instances make a lap long enough to trust.
+    /// The number of instances in a lap that is long enough.
     fn enough(&mut self, gpu: &Gpu) -> Result<usize, Error> {
         let mut count = 1;
         loop {
@@ -135,7 +136,7 @@ impl Rotation<'_> {
         }
     }
 
-    /// Runs until laps repeat, or for so many seconds. Says whether they did.
+    /// Runs laps until they agree, or for `seconds`. Returns whether they agreed.
     fn warm(&mut self, gpu: &Gpu, count: usize, seconds: f64) -> Result<bool, Error> {
         let start = Instant::now();
         let mut laps = Vec::new();
@@ -152,13 +153,13 @@ impl Rotation<'_> {
     }
 }
 
-/// Samples `instances` of one computation over buffers of their own, in rotation.
+/// Samples `instances` of one computation in rotation. Each has its own buffers.
 pub(super) fn sample(gpu: &Gpu, instances: &[Vec<Op>], effort: Effort) -> Result<Samples, Error> {
     sample_cold(gpu, instances, effort, |_| Ok::<_, Error>(Vec::new()))
 }
 
-/// [`sample`] with ops that sweep the buffers out of every cache; `sweep` is told how many instances rotate. The clock
-/// does not count the sweep.
+/// [`sample`] with ops that remove the buffers from every cache. `sweep` makes these ops for a number of instances.
+/// Their time does not count.
 pub(super) fn sample_cold<E: From<Error>>(
     gpu: &Gpu,
     instances: &[Vec<Op>],
@@ -168,13 +169,13 @@ pub(super) fn sample_cold<E: From<Error>>(
     let (mut rotation, seconds) = (Rotation::new(gpu, instances), effort.seconds());
     let each = rotation.touch(gpu, seconds)?;
     rotation.sweep = sweep(rotation.instances.len())?;
-    // What takes as long as all of its warming up has warmed up.
+    // A run that is as long as the whole warm-up is itself warm.
     let (count, settled) = if each > SAMPLE.max(seconds / 2.0) {
         (1, false)
     } else {
         let count = rotation.enough(gpu)?;
         let settled = rotation.warm(gpu, count, seconds / 2.0)?;
-        // What is warm is faster, and a sample must be long enough then.
+        // A warm device is faster, so a sample may need more instances.
         (rotation.enough(gpu)?.max(count), settled)
     };
     let rotated = rotation.instances.len();
@@ -193,9 +194,9 @@ pub(super) fn sample_cold<E: From<Error>>(
     Ok(samples)
 }
 
-/// Runs rivals in turns for about `seconds`. Whatever else the machine does then meets all of them. They work on the same
-/// buffers. Each goes on where the one before it stopped, because what that one left in a cache would make it look
-/// faster.
+/// Runs rivals in turns for about `seconds`, so other work on the machine affects all of them. The rivals share their
+/// buffers. Each continues at the buffer where the previous one stopped, because a buffer that is still in a cache
+/// would make it look faster.
 pub(super) fn sample_turns(gpu: &Gpu, rivals: &[&[Vec<Op>]], seconds: f64) -> Result<Turns, Error> {
     let start = Instant::now();
     let mut rotations: Vec<Rotation> = rivals.iter().map(|instances| Rotation::new(gpu, instances)).collect();
@@ -217,12 +218,12 @@ pub(super) fn sample_turns(gpu: &Gpu, rivals: &[&[Vec<Op>]], seconds: f64) -> Re
     Ok(Turns(rounds))
 }
 
-/// Seconds of every rival, round by round.
+/// Seconds of every rival in every round.
 pub(super) struct Turns(pub Vec<Vec<f64>>);
 
 impl Turns {
-    /// How long each rival takes: its median share of a round, times the median round. A machine that is twice as fast in
-    /// every other round changes no share, and a disturbance in one round changes no median.
+    /// The time of each rival: its median share of a round, multiplied by the median round. If the machine is twice
+    /// as fast in some rounds, no share changes. If one round is disturbed, no median changes.
     pub fn seconds(&self) -> Vec<f64> {
         let whole = |laps: &Vec<f64>| laps.iter().sum::<f64>();
         let [_, round, _] = self.quartiles(&whole);
@@ -230,7 +231,7 @@ impl Turns {
         (0..self.0[0].len()).map(|i| round * share(i)).collect()
     }
 
-    /// How many times as long one rival takes as another within a round: the quartiles of all rounds.
+    /// The ratio of one rival's time to another's within a round: the quartiles over all rounds.
     pub fn ratio(&self, one: usize, other: usize) -> [f64; 3] {
         self.quartiles(&|laps| laps[one] / laps[other])
     }
@@ -242,17 +243,17 @@ impl Turns {
     }
 }
 
-/// Seconds of one instance of a long work and of one half as long, in the order of measuring.
+/// Seconds of one instance of a long work and of one half as long, in the order of measurement.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pairs {
     pub long: Vec<f64>,
     pub short: Vec<f64>,
-    /// Whether the device's own clock measured; else the host did, from the submission until it is done.
+    /// Whether the device's own clock measured. Otherwise the times are from submission to completion.
     pub timestamps: bool,
 }
 
-/// Samples two lengths of one computation in turns for about `seconds`, warming up included. What both cost beside their
-/// work drops out of the difference.
+/// Samples two lengths of one computation in turns for about `seconds`, including warm-up. Costs that both have in
+/// common drop out of the difference.
 pub(super) fn sample_pairs(gpu: &Gpu, [long, short]: [&[Vec<Op>]; 2], seconds: f64) -> Result<Pairs, Error> {
     let [mut long, mut short] = [long, short].map(|instances| Rotation::new(gpu, instances));
     long.touch(gpu, seconds)?;
@@ -261,7 +262,7 @@ pub(super) fn sample_pairs(gpu: &Gpu, [long, short]: [&[Vec<Op>]; 2], seconds: f
     pairs([&mut || long.lap(gpu, count), &mut || short.lap(gpu, count)], seconds)
 }
 
-/// Samples two lengths of something that only the host's clock can measure.
+/// Samples two lengths of work that only the host's clock can measure.
 pub(super) fn sample_host(
     [long, short]: [&mut dyn FnMut() -> Result<(), Error>; 2],
     seconds: f64,
@@ -295,7 +296,8 @@ mod tests {
 
     #[test]
     fn rivals_are_told_apart_on_a_machine_that_changes_its_speed() {
-        // The second takes 1.1 times as long; half of the rounds, and twice one lap, take twice as long.
+        // The second rival takes 1.1 times as long. In half of the rounds everything takes twice as long, and so do
+        // two single laps.
         let mut rounds: Vec<Vec<f64>> =
             (0..21).map(|i| if i % 2 == 0 { vec![2.0, 2.2] } else { vec![1.0, 1.1] }).collect();
         (rounds[3][0], rounds[8][1]) = (2.0, 4.4);

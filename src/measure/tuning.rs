@@ -1,8 +1,8 @@
-//! Which kernel is the fastest on this adapter. Each candidate is held against its twin, then timed; the device runs the
-//! winner from then on, and a file keeps it for the next time.
+//! Finds the fastest kernel on this adapter. Each candidate is compared with its twin and then timed. The device uses
+//! the winner from then on, and a file keeps it for the next time.
 //!
-//! [`tune`] is all that a program needs. Nothing but speed depends on what is chosen: all candidates of an operation of
-//! integers compute the same.
+//! A program only needs to call [`tune`]. The choice changes nothing but speed: all candidates of an integer
+//! operation compute the same result.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,6 +16,7 @@ use super::sample::{Effort, Turns, sample_turns};
 use super::{MeasureError, Watch};
 use crate::gpu::{Clock, Gpu, Kernel, Machine, Op, Tuning};
 use crate::kernels;
+use crate::reason::unwritten;
 
 /// An operation at a shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,18 +28,18 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// Every product at `[batch, rows, cols]`.
+    /// Every product for `[batch, rows, cols]`.
     pub fn all(shape: [usize; 3]) -> impl Iterator<Item = Wanted> {
         let operations = WeightFormat::ALL.into_iter().filter_map(move |format| format.operation(shape[0]));
         operations.map(move |operation| Wanted { operation, shape })
     }
 
-    /// The products at `[batch, rows, cols]` for which this device has a choice of kernels.
+    /// The products for `[batch, rows, cols]` that have several kernels on this device.
     pub fn at(gpu: &Gpu, shape: [usize; 3]) -> Vec<Wanted> {
         Wanted::all(shape).filter(|&wanted| candidates(gpu, wanted).len() > 1).collect()
     }
 
-    /// What stands for the shapes that share its choice.
+    /// The class of shapes that share its choice.
     pub fn class(&self) -> [usize; 3] {
         kernels::class(self.shape)
     }
@@ -50,13 +51,13 @@ impl fmt::Display for Wanted {
     }
 }
 
-/// A product that was left out, and why.
+/// A product that was left out, and the reason.
 pub type LeftOut = (Wanted, String);
 
-/// Has the device run the fastest kernels that it has for these products.
+/// Makes the device use its fastest kernels for these products.
 ///
-/// What `file` keeps for this device counts, unless it is [open](Why). What is open is tried, for so many seconds each,
-/// and kept there. Without a file the choices last as long as the device.
+/// A choice in `file` for this device is used, unless it is [open](Why). Open products are tuned for `seconds` each,
+/// and the choices are written to the file. Without a file the choices last as long as the device.
 ///
 /// ```no_run
 /// use sterna::gpu::{Choice, Gpu};
@@ -71,8 +72,8 @@ pub type LeftOut = (Wanted, String);
 /// ```
 ///
 /// # Errors
-/// If the device failed, or no kernel of a product equals its twin, or the file cannot be written. The choices that were
-/// made by then count.
+/// If the device failed, if no kernel of a product equals its twin, or if the file cannot be written. Choices made
+/// before the error stay in effect.
 pub fn tune(
     gpu: &Gpu,
     products: &[Wanted],
@@ -82,7 +83,7 @@ pub fn tune(
     if let Some(file) = file {
         recall(gpu, file);
     }
-    let open = open(gpu, file, products)?;
+    let open = open(gpu, file, products);
     let wanted: Vec<Wanted> = open.iter().map(|&(wanted, _)| wanted).collect();
     let mut watch = Watch { tell: &mut |line| log::info!("{line}"), stop: &|| false };
     let found = try_open(gpu, &open, room_to_tune(gpu, &wanted), seconds, &mut watch)?;
@@ -92,23 +93,20 @@ pub fn tune(
     Ok(found)
 }
 
-/// Why a product is to be tried.
+/// The reason why a product must be tuned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {
-    /// Nobody has chosen yet.
+    /// It has no choice yet.
     New,
-    /// The choice is provisional: when it was made, rivals could not be told apart, or there was no time for all.
+    /// The choice is provisional. When it was made, the rivals were too close, or there was no time for all of them.
     Provisional,
-    /// A few laps just now say that the default is faster than the kernel that was kept.
+    /// A short check found the default to be faster than the kept kernel.
     Slower,
 }
 
 /// The products that have to be tried, one for each class of shapes: those for which the device has a choice of kernels,
-/// and no choice that can be trusted. A kept choice is timed against the default for a few milliseconds.
-///
-/// # Errors
-/// If the device failed.
-pub fn open(gpu: &Gpu, file: Option<&Path>, products: &[Wanted]) -> Result<Vec<(Wanted, Why)>, MeasureError> {
+/// and no choice that can be trusted. `file` is the one whose choices the device was given by [`recall`].
+pub fn open(gpu: &Gpu, file: Option<&Path>, products: &[Wanted]) -> Vec<(Wanted, Why)> {
     let kept = file.map(|file| lines(gpu, file)).unwrap_or_default();
     let mut open: Vec<(Wanted, Option<Why>)> = Vec::new();
     for &wanted in products {
@@ -116,23 +114,26 @@ pub fn open(gpu: &Gpu, file: Option<&Path>, products: &[Wanted]) -> Result<Vec<(
         if open.iter().any(|(other, _)| same(other)) || candidates(gpu, wanted).len() < 2 {
             continue;
         }
-        let line = kept.get(&at(&wanted));
-        let why = match (gpu.choice(wanted.operation, wanted.class()), line) {
-            (None, _) => Some(Why::New),
-            (_, Some(line)) if !line.sure => Some(Why::Provisional),
-            (Some(kernel), Some(line)) => beaten(gpu, wanted, kernel, line.spread)?.then_some(Why::Slower),
-            (Some(_), None) => None,
+        let at = at(&wanted);
+        // A line whose kernel is not known here counts for nothing.
+        let line = kept.get(&at).filter(|line| resolve(gpu, &at, &line.kernel).is_some());
+        let why = match line {
+            Some(line) if !line.sure => Some(Why::Provisional),
+            _ if gpu.choice(wanted.operation, wanted.class()).is_some() => None,
+            Some(_) => Some(Why::Slower),
+            None => Some(Why::New),
         };
         open.push((wanted, why));
     }
-    Ok(open.into_iter().filter_map(|(wanted, why)| Some((wanted, why?))).collect())
+    open.into_iter().filter_map(|(wanted, why)| Some((wanted, why?))).collect()
 }
 
-/// Bytes of a matrix, and seconds of laps, in which a kept choice is checked.
+/// The size of the matrix in bytes, and the time in seconds, for the check of a kept choice.
 const CHECK_BYTES: u64 = 16 << 20;
 const CHECK_SECONDS: f64 = 0.02;
 
-/// Whether the default takes less time than this kernel, by more than the rounds differed that chose the kernel.
+/// Whether the default is faster than this kernel. The difference must exceed the spread of the rounds that chose the
+/// kernel.
 fn beaten(gpu: &Gpu, wanted: Wanted, kernel: &'static Kernel, spread: f64) -> Result<bool, MeasureError> {
     let [batch, mut rows, cols] = wanted.shape;
     let default = kernels::default(gpu, wanted.operation, batch);
@@ -150,11 +151,11 @@ fn beaten(gpu: &Gpu, wanted: Wanted, kernel: &'static Kernel, spread: f64) -> Re
     Ok(ratio > 1.0 + spread.max(SAME))
 }
 
-/// Tries what is [`open`], has the device run the winners, and returns them. What is tried once more is tried whole,
-/// however long that takes.
+/// Tunes the [`open`] products, makes the device use the winners, and returns them. A product that is tuned again
+/// gets all samples, however long that takes.
 ///
 /// # Errors
-/// If the device failed, or no candidate of a product is right.
+/// If the device failed, or if no candidate of a product equals its twin.
 pub fn try_open(
     gpu: &Gpu,
     open: &[(Wanted, Why)],
@@ -172,12 +173,11 @@ pub fn try_open(
     Ok(all)
 }
 
-/// Tries the candidates of every product, each product for so many seconds, until it is told to stop. What it could not
-/// try stands beside the results, with the reason. A winner that the device ran before was found twice, which makes sure
-/// of it.
+/// Tunes every product with this effort, until `watch` stops it. Products that could not be tuned are returned with
+/// the reason. If a winner was already the device's choice, two measurements agree, and it counts as sure.
 ///
 /// # Errors
-/// If the device failed, or no candidate of a product is right.
+/// If the device failed, or if no candidate of a product equals its twin.
 pub fn try_all(
     gpu: &Gpu,
     products: &[Wanted],
@@ -203,15 +203,15 @@ pub fn try_all(
     Ok((found, left_out))
 }
 
-/// Has the device run the winners.
+/// Makes the device use the winners.
 pub fn choose(gpu: &Gpu, found: &[Tuned]) {
-    for Tuned { wanted, winner, .. } in found {
-        gpu.choose(wanted.operation, wanted.class(), winner);
+    for Tuned { wanted, winner, sure, .. } in found {
+        gpu.choose(wanted.operation, wanted.class(), winner, *sure);
     }
 }
 
-/// `[batch, rows, cols]` that are tuned if nothing else is asked for: every shape that a benchmark has by default,
-/// as far as the adapter is fast enough.
+/// The default shapes `[batch, rows, cols]` for tuning: every default shape of a benchmark that is not too slow on
+/// the adapter.
 pub fn shapes_to_tune(gpu: &Gpu) -> Vec<[usize; 3]> {
     let single = GEMV_SHAPES.iter().map(|&[rows, cols]| [1, rows, cols]);
     let all = single.chain(matmul_shapes(gpu));
@@ -225,19 +225,20 @@ pub fn shapes_to_tune(gpu: &Gpu) -> Vec<[usize; 3]> {
     shapes
 }
 
-/// What the tuner found.
+/// The result for one product.
 #[derive(Clone, Debug)]
 pub struct Tuned {
-    /// What was asked.
+    /// The product.
     pub wanted: Wanted,
-    /// Every candidate, in the order in which they were tried: the default first.
+    /// Every candidate in the order of the trials. The default comes first.
     pub tried: Vec<Tried>,
-    /// The fastest of those that are right.
+    /// The fastest correct candidate.
     pub winner: &'static Kernel,
-    /// How far the rounds spread in which it ran beside the default, or beside the second if it is the default itself:
-    /// the middle half of the ratios of their times, over the median.
+    /// The spread of the rounds: the middle half of the ratios of two times, divided by their median. The ratios
+    /// compare the winner with the default, or with the second fastest if the default wins.
     pub spread: f64,
-    /// Whether all were tried, and in three of four rounds no rival was faster. Else the choice is provisional.
+    /// Whether all candidates were tried, and no rival was faster in three of four rounds. Otherwise the choice is
+    /// provisional.
     pub sure: bool,
 }
 
@@ -248,29 +249,29 @@ impl Tuned {
     }
 }
 
-/// One candidate.
+/// One candidate and its result.
 #[derive(Clone, Debug)]
 pub struct Tried {
     /// A variant with one set of overrides.
     pub kernel: &'static Kernel,
-    /// What came out.
+    /// The result of its trial.
     pub outcome: Attempt,
 }
 
-/// What came of a candidate.
+/// The result of a candidate's trial.
 #[derive(Clone, Debug)]
 pub enum Attempt {
-    /// Seconds of one product, from the submission until it is done. A rival of the best has its median in turns with the
-    /// others; a hopeless candidate has the shortest of three runs.
+    /// Seconds of one product, from submission to completion. For a candidate close to the best it is the median over
+    /// rounds with the others. For a hopeless candidate it is the shortest of three runs.
     Seconds(f64),
-    /// It differs from its twin, and is never chosen.
+    /// It differs from its twin. It is never chosen.
     Wrong(String),
-    /// There was no time left for it.
+    /// There was no time left to try it.
     Untried,
 }
 
 impl Tried {
-    /// How long one product took, if it was timed.
+    /// Seconds of one product, if it was timed.
     pub fn seconds(&self) -> Option<f64> {
         match self.outcome {
             Attempt::Seconds(seconds) => Some(seconds),
@@ -279,44 +280,45 @@ impl Tried {
     }
 }
 
-/// Bytes of the buffers that rotate while kernels are tried: more than most caches, and quickly filled.
+/// Bytes of the buffers in rotation during tuning. That exceeds most caches and is filled quickly.
 const WORKING_SET: u64 = 1 << 28;
 const WORKING_SET_ON_CPU: u64 = 1 << 26;
 
-/// The most copies of a small product: each costs every candidate a binding.
+/// The largest number of copies of a small product, because every candidate needs a binding for each copy.
 const MOST_COPIES: u64 = 512;
 
-/// Bytes that rotate under an operation. A batch works on what it finds in caches, so it has fewer.
+/// Bytes of the buffers in rotation for an operation. A batch product reuses data in caches, so it has fewer.
 fn working_set(gpu: &Gpu, wanted: Wanted) -> u64 {
     let set = if gpu.is_software() { WORKING_SET_ON_CPU } else { WORKING_SET };
     if wanted.shape[0] == 1 { set } else { set / 16 }
 }
 
-/// The memory that it takes to try kernels for these products.
+/// The memory for tuning these products.
 pub fn room_to_tune(gpu: &Gpu, wanted: &[Wanted]) -> Room {
     let floats = |[batch, rows, cols]: [usize; 3]| 4 * (rows * cols + batch * (rows + cols)) as u64;
     let each = wanted.iter().map(|&wanted| working_set(gpu, wanted).max(floats(wanted.shape)));
     Room::of(gpu).at_most(each.max().unwrap_or_default())
 }
 
-/// A candidate whose first runs take this many times as long as the best is tried no further. A core of the machine that
-/// comes or goes changes a time by less.
+/// A candidate whose first runs take this many times as long as the best one is dropped. A CPU core that becomes free
+/// or busy changes a time by less.
 const HOPELESS: f64 = 3.0;
 
-/// Seconds below which a single run says nothing.
+/// A single run below this many seconds is too short to judge.
 const SHORT: f64 = 1e-3;
 
-/// Share of the time that the first runs leave for the turns.
+/// The share of the time that remains for the rounds after the first runs.
 const FOR_TURNS: f64 = 0.4;
 
-/// A candidate within this factor of the best is measured once more; so are the second and the default, however far they
-/// are.
+/// Candidates within this factor of the best are measured again. So are the second and the default, even if they are
+/// slower.
 const CLOSE: f64 = 1.2;
 
-/// Kernels whose times differ by less than this share are equally good.
+/// Kernels whose times differ by less than this share count as equally good.
 const SAME: f64 = 0.05;
 
-/// The variants of an operation that run here, the default first and then the likeliest: time may be short.
+/// The variants of an operation that run here. The default comes first, then the most likely winners, because time
+/// may be short.
 pub fn candidates(gpu: &Gpu, wanted: Wanted) -> Vec<&'static Kernel> {
     let default = kernels::default(gpu, wanted.operation, wanted.shape[0]);
     let software = gpu.tuning() == Tuning::Software;
@@ -333,11 +335,11 @@ pub fn candidates(gpu: &Gpu, wanted: Wanted) -> Vec<&'static Kernel> {
     found
 }
 
-/// Tries candidates of one product, and the best of them again; or says why it cannot. The first one, the default, is
-/// always tried and never dropped, and rivals always have three turns.
+/// Tries the candidates of one product, and the best of them again. A reason takes the place of a missing result. The
+/// first candidate is the default. It is always tried and never dropped. Rivals always get three rounds.
 ///
 /// # Errors
-/// If the device failed, or no candidate is right.
+/// If the device failed, or if no candidate equals its twin.
 ///
 /// # Panics
 /// If there is no candidate.
@@ -361,7 +363,7 @@ pub fn try_candidates(
         let outcome = if rivals.is_empty() || whole || left() > FOR_TURNS * seconds {
             match product.checked(gpu, kernel) {
                 Ok(instances) => {
-                    // Three times, because the machine may hesitate once.
+                    // Three runs, because a single one may be disturbed.
                     let mut seconds = f64::INFINITY;
                     for _ in 0..3 {
                         seconds = seconds.min(clock.measure(gpu, &instances[0], 1)?.wall);
@@ -382,8 +384,8 @@ pub fn try_candidates(
         };
         tried.push(Tried { kernel, outcome });
     }
-    // Those that may win run in turns, so that whatever else the machine does meets all of them. The first two and those
-    // near them do so once more. The default always takes part: nothing is chosen that did not beat it in the same rounds.
+    // Possible winners run in turns, so other work on the machine affects all of them. The best two and candidates
+    // close to them run once more. The default always takes part, so a winner has beaten it in the same rounds.
     let time = |tried: &[Tried], i: usize| tried[i].seconds().expect("a rival was timed");
     let (mut spread, mut sure) = (0.0, true);
     for (within, short, share) in [(HOPELESS, SHORT, 0.6), (CLOSE, 0.0, 1.0)] {
@@ -393,7 +395,7 @@ pub fn try_candidates(
         let most = (within * best).max(short).max(second);
         rivals.retain(|&(i, _)| i == 0 || time(&tried, i) <= most);
         let all: Vec<&[Vec<Op>]> = rivals.iter().map(|(_, instances)| &instances[..]).collect();
-        // Three rounds however short the time is, and as many as there is time for.
+        // At least three rounds, and as many as there is time for.
         let turns = sample_turns(gpu, &all, share * if whole { left().max(seconds / 2.0) } else { left() })?;
         for ((i, _), seconds) in rivals.iter().zip(turns.seconds()) {
             tried[*i].outcome = Attempt::Seconds(seconds);
@@ -412,7 +414,7 @@ pub fn try_candidates(
     }
 }
 
-/// How sure it is which of several was the fastest in turns: see [`Tuned::spread`] and [`Tuned::sure`].
+/// The trust in the winner of these rounds: [`Tuned::spread`] and [`Tuned::sure`].
 fn trust(turns: &Turns, default: Option<usize>) -> (f64, bool) {
     let seconds = turns.seconds();
     let mut order: Vec<usize> = (0..seconds.len()).collect();
@@ -424,9 +426,10 @@ fn trust(turns: &Turns, default: Option<usize>) -> (f64, bool) {
     ((high - low) / middle, order[1..].iter().all(beaten))
 }
 
-/// What must be as it was for kept choices to count: the first lines of their file.
+/// The conditions under which kept choices are valid. They are the first lines of the file.
 pub(super) fn heading(gpu: &Gpu) -> String {
-    // Of every kernel's text and settings. Another compiler may hash otherwise: then kernels are tried again.
+    // A hash of the text and settings of every kernel. Another compiler may give another hash. Then the kernels are
+    // tuned again.
     let mut hasher = DefaultHasher::new();
     for kernel in kernels::OPERATIONS.iter().copied().flatten() {
         (kernel.described(gpu.tuning()), kernel.wgsl).hash(&mut hasher);
@@ -442,7 +445,8 @@ pub(super) fn heading(gpu: &Gpu) -> String {
     )
 }
 
-/// What a file keeps of one choice: `sure 0.031 matmul_ternary_large WG=8`, or `provisional` in the place of `sure`.
+/// The form of one choice in the file: `sure 0.031 matmul_ternary_large WG=8`, or with `provisional` instead of
+/// `sure`.
 #[derive(Clone, Debug, PartialEq)]
 struct Line {
     kernel: String,
@@ -474,8 +478,8 @@ fn at(wanted: &Wanted) -> String {
     format!("{} {rows}x{cols}x{batch}", wanted.operation)
 }
 
-/// The lines of choices in a file, by operation and class, if the file is this device's and today's. Whatever is wrong
-/// with it is no error: it is read as empty, and written anew.
+/// The choices in a file by operation and class, if the file fits this device and these kernels. A damaged file is no
+/// error: it is treated as empty and written anew.
 fn lines(gpu: &Gpu, file: &Path) -> BTreeMap<String, Line> {
     let text = std::fs::read_to_string(file).unwrap_or_default();
     let choices = text.strip_prefix(&heading(gpu)).unwrap_or_default().lines();
@@ -483,7 +487,7 @@ fn lines(gpu: &Gpu, file: &Path) -> BTreeMap<String, Line> {
     choices.filter_map(|(at, line)| Some((at.into(), Line::read(line)?))).collect()
 }
 
-/// What a line `matmul_ternary 256x896x128: sure 0.031 matmul_ternary_large WG=8` names.
+/// The choice in a line such as `matmul_ternary 256x896x128: sure 0.031 matmul_ternary_large WG=8`.
 fn resolve(gpu: &Gpu, at: &str, kernel: &str) -> Option<(&'static str, [usize; 3], &'static Kernel)> {
     let (operation, class) = at.split_once(' ')?;
     let lengths: Option<Vec<usize>> = class.split('x').map(|length| length.parse().ok()).collect();
@@ -494,17 +498,29 @@ fn resolve(gpu: &Gpu, at: &str, kernel: &str) -> Option<(&'static str, [usize; 3
     Some((variants[0].name, [batch, rows, cols], kernel))
 }
 
-/// Gives the device the choices that a file keeps for it, and says how many.
+/// Gives the device the choices that a file keeps for it, and says how many. Each is timed against the default for a few
+/// milliseconds when it is first used, and dropped if the default takes less time by more than the rounds differed that
+/// chose it.
 pub fn recall(gpu: &Gpu, file: &Path) -> usize {
     let kept = lines(gpu, file);
-    let found: Vec<_> = kept.iter().filter_map(|(at, line)| resolve(gpu, at, &line.kernel)).collect();
-    for &(operation, class, kernel) in &found {
-        gpu.choose(operation, class, kernel);
+    let found = kept.iter().filter_map(|(at, line)| Some((resolve(gpu, at, &line.kernel)?, line)));
+    let found: Vec<_> = found.collect();
+    for &((operation, class, kernel), &Line { spread, sure, .. }) in &found {
+        let holds = move |gpu: &Gpu| {
+            let wanted = Wanted { operation, shape: class };
+            // A device that failed says so where it is used next.
+            let beaten = beaten(gpu, wanted, kernel, spread).unwrap_or(false);
+            if beaten {
+                log::info!("{wanted}: {} is slower than the default now", kernel.described(gpu.tuning()));
+            }
+            !beaten
+        };
+        gpu.choose_if(operation, class, kernel, sure, Box::new(holds));
     }
     found.len()
 }
 
-/// Keeps choices in a file, beside those that it keeps for this device already.
+/// Adds choices to a file. It keeps the other choices that are valid for this device.
 ///
 /// # Errors
 /// A sentence, if the file cannot be written.
@@ -519,20 +535,21 @@ pub fn keep(gpu: &Gpu, file: &Path, found: &[Tuned]) -> Result<(), String> {
     write(file, &text)
 }
 
-/// Writes a file beside itself and renames it: whoever reads meanwhile finds a whole one.
+/// Writes a temporary file in the same folder and renames it, so that readers always find a complete file.
 pub(super) fn write(file: &Path, text: &str) -> Result<(), String> {
     let part = file.with_extension(format!("{}.part", std::process::id()));
     let folder = file.parent().map_or(Ok(()), std::fs::create_dir_all);
     let written =
         folder.and_then(|()| std::fs::write(&part, text)).and_then(|()| std::fs::rename(&part, file));
-    written.map_err(|error| format!("{} cannot be written: {error}", file.display()))
+    written.map_err(|error| format!("{} cannot be written: {}", file.display(), unwritten(&error)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Rounds of a default and a rival that takes `ratio` times as long, each lap up to `noise` longer by turns.
+    /// Rounds of a default and of a rival that takes `ratio` times as long. Each lap is up to `noise` longer, in
+    /// turns.
     fn turns(ratio: f64, noise: f64) -> Turns {
         let lap = |i: usize, seconds: f64| seconds * (1.0 + noise * (i * 7 % 11) as f64 / 10.0);
         Turns((0..33).map(|i| vec![lap(i, 1.0), lap(i + 4, ratio)]).collect())
@@ -542,13 +559,13 @@ mod tests {
     fn a_choice_is_sure_when_no_rival_was_faster_in_three_of_four_rounds() {
         let (spread, sure) = trust(&turns(1.5, 0.0), Some(0));
         assert!(sure && spread < 1e-9, "{spread}");
-        // Two that are equally fast need no second look.
+        // Two candidates that are equally fast need no second look.
         assert!(trust(&turns(1.02, 0.01), Some(0)).1);
-        // Other work hides which of the two is faster, but not one that takes four times as long.
+        // Other work hides which of the two is faster. It does not hide a rival that takes four times as long.
         let (spread, sure) = trust(&turns(1.1, 1.0), Some(0));
         assert!(!sure && spread > 0.3, "{spread}");
         assert!(trust(&turns(4.0, 1.0), Some(0)).1);
-        // With the default alone there is nothing to doubt.
+        // If only the default exists, the choice is sure.
         assert_eq!(trust(&Turns(vec![vec![1.0]; 3]), Some(0)), (0.0, true));
     }
 

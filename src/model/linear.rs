@@ -1,4 +1,4 @@
-//! One ternary layer over a caller's tensors, for programs that bring their own network. Knows no norm, no
+//! One ternary layer over a caller's tensors, for programs with a network of their own. This module knows no norm, no
 //! activation function and no gradient.
 
 use crate::gpu::{Dtype::*, Error, Gpu, Op, Tensor};
@@ -32,24 +32,24 @@ use crate::kernels::{self, Int8Tensor, PackedTensor};
 #[derive(Clone, Debug)]
 pub struct Linear {
     ops: [Op; 3],
-    /// The activations as they are multiplied: codes `[batch, cols]`, scales, sums.
+    /// The quantised activations: codes `[batch, cols]`, scales, sums.
     pub codes: Int8Tensor,
     /// The accumulators, `i32 [batch, rows]`.
     pub acc: Tensor,
 }
 
 impl Linear {
-    /// Binds the layer to its weights, to what it reads, `x`, f32 `[batch, cols]`, and to what it writes, `y`, f32
-    /// `[batch, rows]`. A batch of one row takes the kernels that are made for it.
+    /// Binds the layer to its weights, its input `x`, f32 `[batch, cols]`, and its output `y`, f32 `[batch, rows]`. A
+    /// batch of one row uses the kernels for one row.
     ///
     /// # Errors
     /// If the adapter cannot bind the codes or the accumulators.
     ///
     /// # Panics
-    /// If `x` or `y` has another type or shape, by its name.
+    /// If `x` or `y` has another type or shape. The message names the tensor.
     pub fn ternary(gpu: &Gpu, weights: &PackedTensor, x: &Tensor, y: &Tensor) -> Result<Linear, Error> {
         let batch = x.shape().first().copied().unwrap_or(0);
-        // Widths that differ within a word would pass the kernels' own checks.
+        // The kernels' own checks count words, so they would not notice a width that differs within a word.
         for (tensor, shape) in [(x, [batch, weights.cols]), (y, [batch, weights.rows()])] {
             assert!(
                 tensor.dtype() == F32 && tensor.shape() == shape,
@@ -70,7 +70,7 @@ impl Linear {
         Ok(Linear { ops, codes, acc })
     }
 
-    /// Quantise, multiply, scale: to be recorded or run, as often as `x` has changed.
+    /// The ops of the layer: quantise, multiply, scale. Record or run them after each change of `x`.
     pub fn ops(&self) -> &[Op] {
         &self.ops
     }

@@ -1,5 +1,8 @@
-//! Networks as lists of ops: parameters by role, what the house asks of a network, and the networks themselves. Knows no
-//! data set and no schedule.
+//! Networks as lists of ops: the parameters by role, the interface of a network, and the networks themselves. This
+//! module knows no data set and no schedule.
+//!
+//! A [`Network`] has [`Params`]. [`Network::bind`] gives the ops for batches of one size, and [`logits`] runs them over
+//! any number of inputs. [`Mlp`] is a network. [`Linear`] is a single layer for programs with a network of their own.
 
 mod linear;
 mod mlp;

@@ -1,5 +1,5 @@
-//! What the house asks of a network: its parameters, and the ops of a batch. Whoever trains, scores, packs or digests
-//! knows no more of it.
+//! The interface of a network: its parameters, and the ops of a batch. Training, scoring, packing and digests use
+//! nothing else of a network.
 
 use std::ops::Range;
 
@@ -49,7 +49,7 @@ pub trait Network {
     /// Its parameters.
     fn params(&self) -> &Params;
 
-    /// Numbers of one item that goes in: pixels of an image, ids of a context.
+    /// Number of values in one input item: the pixels of an image, or the ids of a context.
     fn inputs(&self) -> usize;
 
     /// Rows of logits of one item: 1 of an image, as many as tokens of a sequence.
@@ -57,40 +57,40 @@ pub trait Network {
         1
     }
 
-    /// Tensors and ops for batches of so many items. Ops that score and learn are needed with `scoring` alone.
+    /// Tensors and ops for batches of `items` items. The ops for scoring and learning exist only with `scoring`.
     ///
     /// # Errors
-    /// If the adapter cannot bind a tensor; the batch is then too large for it.
+    /// If the adapter cannot bind a tensor, because the batch is too large for it.
     fn bind(&self, gpu: &Gpu, items: usize, scoring: Option<Scoring>) -> Result<Pass, Error>;
 }
 
-/// What a loss is added to, and how it is made.
+/// Where a loss is added, and how it is computed.
 #[derive(Clone, Copy, Debug)]
 pub struct Scoring<'a> {
     /// Sums of loss and hits, and the clock.
     pub totals: &'a Totals,
-    /// Share of the target that is spread over all classes.
+    /// Label smoothing: the share of the target that is spread over all classes.
     pub smoothing: f32,
 }
 
 /// A network bound to batches of one size.
 #[derive(Clone, Debug)]
 pub struct Pass {
-    /// What goes in, `i32 [items, inputs]`.
+    /// The input, `i32 [items, inputs]`.
     pub input: Tensor,
-    /// What should come out, `u32`, one for each row of logits.
+    /// The labels, `u32`, one for each row of logits.
     pub labels: Tensor,
-    /// What comes out, `f32 [rows, classes]`.
+    /// The logits, `f32 [rows, classes]`.
     pub logits: Tensor,
-    /// The exact products on the way, first to last: what a digest hashes.
+    /// The exact integer products in the order of execution. A digest hashes them.
     pub products: Vec<Product>,
-    /// From the input as far as a loss needs it, from the parameters as they are.
+    /// The ops from the input to the part of the network where the loss begins. They use the current parameters.
     pub forward: Vec<Op>,
-    /// From there to the logits, for whoever has no labels.
+    /// The ops from there to the logits, for a caller without labels.
     pub head: Vec<Op>,
-    /// After `forward`: logits, their loss and its gradient; it moves the clock.
+    /// The ops after `forward` that compute logits, loss and the loss's gradient. They also advance the clock.
     pub loss: Vec<Op>,
-    /// After `loss`: the gradient of every parameter.
+    /// The ops after `loss` that compute the gradient of every parameter.
     pub backward: Vec<Op>,
 }
 
@@ -102,24 +102,24 @@ pub struct Product {
     pub input: Tensor,
     /// The ops of [`Pass::forward`] that lead from `input` to `acc`.
     pub ops: Range<usize>,
-    /// The codes that it multiplies, `[rows, cols]`.
+    /// The int8 codes that are multiplied, `[rows, cols]`.
     pub codes: Int8Tensor,
-    /// Codes in a row; the words alone do not tell.
+    /// Number of codes in a row. The shape of the words does not give it.
     pub cols: usize,
-    /// The accumulators that come out, `i32`.
+    /// The resulting accumulators, `i32`.
     pub acc: Tensor,
 }
 
-/// A network bound to be read: input in, logits and integers out.
+/// A network that is bound for inference: from the input to logits and integers.
 pub struct Forward {
-    /// Its tensors.
+    /// Tensors and ops of the network.
     pub pass: Pass,
     items: usize,
     ops: Vec<Op>,
 }
 
 impl Forward {
-    /// Binds the largest batch of at most `most` items, by halves, that the adapter holds.
+    /// Binds the largest batch that the adapter can hold. It starts with `most` items and halves the number.
     ///
     /// # Errors
     /// If the adapter cannot bind a single item.
@@ -135,7 +135,7 @@ impl Forward {
         Ok(Forward { pass, items, ops })
     }
 
-    /// Writes one batch and runs it.
+    /// Writes one batch and runs the network on it.
     ///
     /// # Errors
     /// If the device failed.
@@ -152,7 +152,7 @@ impl Forward {
 /// If the adapter cannot bind a tensor, or the device failed.
 ///
 /// # Panics
-/// If the inputs are no whole items.
+/// If the inputs are not whole items.
 pub fn each_batch<T: Copy + Into<i32>>(
     gpu: &Gpu,
     network: &dyn Network,
@@ -168,7 +168,7 @@ pub fn each_batch<T: Copy + Into<i32>>(
     }
     let mut bound = Forward::new(gpu, network, (most / network.rows()).min(items))?;
     for batch in inputs.chunks(bound.items * width) {
-        // The last one may be shorter, and is bound anew.
+        // The last batch may be shorter. It gets its own binding.
         let items = batch.len() / width;
         if items != bound.items {
             bound = Forward::new(gpu, network, items)?;

@@ -99,7 +99,7 @@ impl fmt::Display for AnyShape {
 pub struct Opened {
     /// The constants of the network.
     pub shape: AnyShape,
-    /// What made it.
+    /// The origin of the network.
     pub about: Value,
     /// What the reader assumed of a foreign file, and what it left out; one clause each.
     pub notes: Vec<String>,
@@ -188,7 +188,7 @@ impl Opened {
     /// The ternary network that the file holds, for the CPU.
     ///
     /// # Errors
-    /// A clause, if it is a float network.
+    /// If it is a float network. The text does not name the file.
     pub fn model(&self) -> Result<Cow<'_, Model>, String> {
         match &self.weights {
             Weights::Floats(file) => file.deployed().map(Cow::Owned),
@@ -220,7 +220,7 @@ impl Opened {
 }
 
 impl Params {
-    /// Parameters that are those of a file, their trits to the bit.
+    /// Parameters with the values of a file. Their trits have equal bits.
     ///
     /// # Errors
     /// If the adapter cannot bind a tensor.

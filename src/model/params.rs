@@ -1,12 +1,12 @@
-//! A network's parameters on the device, by name and role, in few flat tensors: one dispatch updates all of them and
-//! one quantises them. Knows optimizer and quantiser, no layer and no network.
+//! The parameters of a network on the device, by name and role, in few flat tensors. One dispatch updates all of
+//! them, and one quantises them. This module knows optimizer and quantiser, but no layer and no network.
 
 use crate::gpu::{Dtype::*, Error, Gpu, Op, PART, Tensor};
 use crate::kernels::{self, AdamW, Moments, PackedTensor, Sgd, Stack, Trainable};
 use crate::parameter::{Parameter, Role};
 use crate::ternary::{BLOCK, Packed, words};
 
-/// How gradients move the parameters.
+/// The rule by which gradients change the parameters.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Update {
     /// Adam with decoupled weight decay.
@@ -31,9 +31,9 @@ impl Update {
 pub struct Param {
     /// Name, shape and role.
     pub parameter: Parameter,
-    /// The values that training moves; of a ternary parameter its shadow weights.
+    /// The trained values. For a ternary parameter they are its shadow weights.
     pub value: Tensor,
-    /// Their gradient.
+    /// The gradient of the values.
     pub grad: Tensor,
     /// The optimizer's state.
     pub moments: Moments,
@@ -41,7 +41,7 @@ pub struct Param {
 }
 
 impl Param {
-    /// The trits that a network computes with.
+    /// The trits of the parameter.
     ///
     /// # Panics
     /// If the role is not [`Role::Ternary`].
@@ -57,7 +57,7 @@ impl Param {
 pub struct Stacked {
     /// The values, `[rows, cols]`; of ternary matrices the shadow weights.
     pub value: Tensor,
-    /// Their gradient.
+    /// The gradient of the values.
     pub grad: Tensor,
     trits: Option<(PackedTensor, Tensor)>,
 }
@@ -84,7 +84,7 @@ impl Stacked {
     }
 }
 
-/// All parameters of a network. Its trits always are those of its shadow weights: [`Params::upload`] and
+/// All parameters of a network. The trits always belong to the current shadow weights, because [`Params::upload`] and
 /// [`Params::update`] quantise.
 #[derive(Clone, Debug)]
 pub struct Params {
@@ -115,15 +115,15 @@ impl Clip {
     }
 }
 
-/// Neighbouring parameters that one tensor holds: all of them, unless the adapter binds less.
+/// Neighbouring parameters in one tensor. There is a single group, unless the adapter can bind only less.
 #[derive(Clone, Debug)]
 struct Group {
-    /// The ternary matrices, which come first, and other values that decay, then those that do not.
+    /// The values in this order: ternary matrices, other values that decay, values that do not decay.
     values: Trainable,
     quantiser: Option<Quantiser>,
 }
 
-/// The ternary matrices of a group: where they lie, a beta for each, and the packed words.
+/// The ternary matrices of a group: their places, one beta for each, and the packed words.
 #[derive(Clone, Debug)]
 struct Quantiser {
     stack: Stack,
@@ -131,7 +131,7 @@ struct Quantiser {
     words: Tensor,
 }
 
-/// Where in a group a parameter lies.
+/// The position of a parameter within its group.
 fn order(role: Role) -> usize {
     match role {
         Role::Ternary => 0,
@@ -140,7 +140,7 @@ fn order(role: Role) -> usize {
     }
 }
 
-/// Values that a parameter takes in its group: trits are made of whole blocks.
+/// The number of values of a parameter in its group. A ternary parameter occupies whole blocks.
 fn room(parameter: &Parameter) -> usize {
     parameter.count().next_multiple_of(if parameter.role == Role::Ternary { BLOCK } else { PART })
 }
@@ -151,7 +151,7 @@ fn stackable(a: &Parameter, b: &Parameter) -> bool {
 }
 
 impl Group {
-    /// Zeros for these parameters, which it appends to `all` in their own order.
+    /// A group of zeros for these parameters. It appends them to `all` in their own order.
     fn new(gpu: &Gpu, label: &str, parameters: &[Parameter], all: &mut Vec<Param>) -> Result<Group, Error> {
         let mut sorted: Vec<(usize, &Parameter)> = parameters.iter().enumerate().collect();
         sorted.sort_by_key(|(_, parameter)| order(parameter.role));
@@ -208,7 +208,7 @@ impl Group {
 }
 
 impl Params {
-    /// Zeros, not quantised.
+    /// Parameters that are all zero and not quantised.
     ///
     /// # Errors
     /// If the adapter cannot bind a tensor.
@@ -216,7 +216,7 @@ impl Params {
         let (mut all, mut groups) = (Vec::new(), Vec::new());
         while all.len() < parameters.len() {
             let rest = &parameters[all.len()..];
-            // As many as the adapter binds at once, and one at least: then it says itself what is too large.
+            // As many as the adapter can bind at once, and at least one. If one is too large, its error states that.
             let fits = |end: &usize| gpu.fits("parameters", &[rest[..*end].iter().map(room).sum()]).is_ok();
             // Neighbours that may be stacked stay together.
             let apart = |end: &usize| *end == rest.len() || !stackable(&rest[*end - 1], &rest[*end]);
@@ -232,13 +232,13 @@ impl Params {
         Ok(Params { all, groups, clip })
     }
 
-    /// Parameters with these values, in order, and the trits of the ternary ones.
+    /// Parameters with these values, in order. The ternary ones are quantised.
     ///
     /// # Errors
     /// If the adapter cannot bind a tensor, or the device failed.
     ///
     /// # Panics
-    /// If a parameter has another number of values.
+    /// If a number of values does not fit its parameter.
     pub fn upload<V: AsRef<[f32]>>(
         gpu: &Gpu,
         parameters: &[Parameter],
@@ -250,20 +250,20 @@ impl Params {
         Ok(params)
     }
 
-    /// Overwrites the values, in order; the trits stay.
+    /// Overwrites the values, in order. The trits do not change.
     ///
     /// # Panics
-    /// If a parameter has another number of values.
+    /// If a number of values does not fit its parameter.
     pub fn write<V: AsRef<[f32]>>(&self, gpu: &Gpu, values: &[V]) {
         assert_eq!(self.all.len(), values.len(), "Params: values for each parameter");
         self.all.iter().zip(values).for_each(|(param, values)| gpu.write(&param.value, values.as_ref()));
     }
 
-    /// Overwrites the trits, in the order of the ternary parameters, and writes `beta T` into their shadow weights, in
-    /// which [`Params::quantize`] would find another beta.
+    /// Overwrites the trits, in the order of the ternary parameters, and sets their shadow weights to `beta T`.
+    /// [`Params::quantize`] would compute another beta from these shadow weights.
     ///
     /// # Panics
-    /// If the number of matrices or a shape is another.
+    /// If the number of matrices or a shape does not fit.
     pub fn write_trits<'a>(&self, gpu: &Gpu, matrices: impl Iterator<Item = &'a Packed>) {
         let mut ternary = self.ternary();
         for packed in matrices {
@@ -276,17 +276,17 @@ impl Params {
         assert!(ternary.next().is_none(), "Params: a matrix for each ternary parameter");
     }
 
-    /// All of them, in order.
+    /// All parameters, in order.
     pub fn iter(&self) -> impl Iterator<Item = &Param> {
         self.all.iter()
     }
 
-    /// The ternary ones, in order.
+    /// The ternary parameters, in order.
     pub fn ternary(&self) -> impl Iterator<Item = &Param> {
         self.all.iter().filter(|param| param.packed.is_some())
     }
 
-    /// The one of this name.
+    /// The parameter with this name.
     ///
     /// # Panics
     /// If there is none.
@@ -353,7 +353,7 @@ impl Params {
         self.all.iter().map(|param| gpu.download(&param.value)).collect()
     }
 
-    /// Reads the trits back, as they were last quantised; a float network has none.
+    /// Reads back the current trits. A float network has none.
     ///
     /// # Errors
     /// If the device failed.
@@ -362,7 +362,7 @@ impl Params {
         self.ternary().map(|param| param.packed().download(gpu)).collect()
     }
 
-    /// `packed <- ternary(value)` for every ternary parameter, after someone wrote values.
+    /// `packed <- ternary(value)` for every ternary parameter. Use it after values were written.
     pub fn quantize(&self, gpu: &Gpu) -> Vec<Op> {
         let sums = |group: &Group| kernels::abs_sums(gpu, &group.values.value, &group.values.sums);
         let mut ops: Vec<Op> =
@@ -372,7 +372,7 @@ impl Params {
         ops
     }
 
-    /// [`Params::quantize`] where an optimizer left the sums.
+    /// [`Params::quantize`] with the sums that an optimizer has left.
     fn ternarize(&self, gpu: &Gpu) -> impl Iterator<Item = Op> {
         let some = self.groups.iter().filter_map(|group| Some((&group.values, group.quantiser.as_ref()?)));
         some.flat_map(|(Trainable { value, sums, .. }, Quantiser { stack, beta, words })| {
@@ -383,8 +383,8 @@ impl Params {
         })
     }
 
-    /// `value <- beta T` for every ternary parameter, before a step. Training then has no memory finer than a trit; it
-    /// exists to be seen failing.
+    /// `value <- beta T` for every ternary parameter, before a step. Training then remembers nothing finer than a
+    /// trit. This function exists to demonstrate that training fails without shadow weights.
     pub fn forget_shadow(&self, gpu: &Gpu) -> Vec<Op> {
         let forget = |param: &Param| kernels::dequantize_weights(gpu, param.packed(), &param.value);
         let mut ops: Vec<Op> = self.ternary().map(forget).collect();
@@ -440,7 +440,7 @@ impl Params {
         Ok(gpu.download::<f32>(&self.clip.factor)?[1])
     }
 
-    /// The parameters' own tensors within one that holds several.
+    /// The tensors of the parameters within a tensor that holds several.
     pub fn parts<'a>(&'a self, of: &Tensor) -> Vec<&'a Tensor> {
         let all =
             self.all.iter().flat_map(|param| [&param.value, &param.grad, &param.moments.m, &param.moments.v]);

@@ -18,9 +18,9 @@ pub fn gather_batch(
     (x, chosen().map(|i| labels[i]).collect())
 }
 
-/// [`gather_batch`], each image seen through an affine map of its own, drawn for this step: bilinear, zero
-/// outside.
-#[allow(clippy::too_many_arguments)] // what gather_batch takes, and how to vary it
+/// [`gather_batch`], with an affine map for each image, drawn for this step. Interpolation is bilinear, and pixels
+/// outside the image are zero.
+#[allow(clippy::too_many_arguments)] // the arguments of gather_batch, and those of the transforms
 pub fn augment_batch(
     by: &Distortion,
     seed: u64,
@@ -43,7 +43,8 @@ pub fn augment_batch(
         };
         for v in 0..=bottom {
             for u in 0..=right {
-                // From the centre in half pixels, so the source has 13 fractional bits; 8 are used.
+                // Distances from the centre are in half pixels, so the source has 13 fractional bits. 8 of them are
+                // used.
                 let [from_left, from_top] = [2 * u - right, 2 * v - bottom];
                 let source_x = a.xx * from_left + a.xy * from_top + augment::ONE * right + 2 * a.x;
                 let source_y = a.yx * from_left + a.yy * from_top + augment::ONE * bottom + 2 * a.y;

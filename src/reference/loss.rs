@@ -3,7 +3,7 @@
 use super::product::scale_rows;
 pub use crate::text::IGNORE;
 
-/// Summed softmax cross-entropy with label smoothing, the gradient of the batch's mean, and the hits.
+/// The summed softmax cross-entropy with label smoothing, the gradient of the batch's mean, and the number of hits.
 pub fn softmax_xent(z: &[f32], labels: &[u32], smoothing: f32) -> (f32, Vec<f32>, u32) {
     let classes = z.len() / labels.len();
     let off = smoothing / classes as f32;
@@ -29,7 +29,7 @@ pub fn softmax_xent(z: &[f32], labels: &[u32], smoothing: f32) -> (f32, Vec<f32>
     (loss, dz, hits)
 }
 
-/// `z[b, k] = scale[b] acc[b, k]`, then [`softmax_xent`] of `z`: the logits, and what it says of them.
+/// `z[b, k] = scale[b] acc[b, k]`, then [`softmax_xent`] of `z`. Returns the logits `z` first.
 pub fn scale_softmax_xent(
     acc: &[i32],
     scale: &[f32],

@@ -5,22 +5,22 @@ use super::quantize::Int8;
 use super::{matmul_f32, matmul_ternary, relu};
 use crate::ternary::Packed;
 
-/// What a layer of a network makes of a batch.
+/// The values of one layer for a batch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Layer {
-    /// In: the codes `[batch, cols]`.
+    /// The input codes, `[batch, cols]`.
     pub codes: Int8,
-    /// What units of codes and accumulators are worth.
+    /// The real values of units of codes and accumulators.
     pub factors: Factors,
-    /// Out: the accumulators `[batch, rows]`.
+    /// The accumulators, `[batch, rows]`.
     pub acc: Vec<i32>,
 }
 
-/// A ternary MLP over images of pixels 0 to 255, layer by layer. The factors beside the integers, and so the epsilon,
-/// reach none of them.
+/// A ternary MLP over images with pixels 0 to 255, layer by layer. The float factors and the epsilon do not affect
+/// the integers.
 ///
 /// # Panics
-/// If shapes do not chain.
+/// If the shapes do not chain.
 pub fn mlp(packed: &[Packed], gains: &[Vec<f32>], eps: f32, images: &[u8]) -> Vec<Layer> {
     let pixels = packed[0].cols;
     assert!(images.len().is_multiple_of(pixels), "mlp: {} pixels in images of {pixels}", images.len());
@@ -36,10 +36,10 @@ pub fn mlp(packed: &[Packed], gains: &[Vec<f32>], eps: f32, images: &[u8]) -> Ve
     packed.iter().zip(gains).map(layer).collect()
 }
 
-/// The float twin of [`mlp`]: of each layer RMSNorm's output `[batch, cols]` and what the matrix `[rows, cols]` makes of
-/// it, `[batch, rows]`.
+/// The float twin of [`mlp`]. For each layer it returns RMSNorm's output `[batch, cols]`, and its product with the
+/// matrix `[rows, cols]`, which is `[batch, rows]`.
 ///
-/// # Panics
+/// If the shapes do not chain.
 /// If shapes do not chain.
 pub fn mlp_f32(
     weights: &[Vec<f32>],

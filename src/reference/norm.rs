@@ -6,11 +6,11 @@ use crate::ternary::LEAST;
 /// The positive factors of each row, see [`rmsnorm_quantize`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Factors {
-    /// RMSNorm's output is `gain max(x, 0) norm`.
+    /// The factor of RMSNorm: its output is `gain max(x, 0) norm`.
     pub norm: Vec<f32>,
-    /// Real value of one int8 step.
+    /// The real value of one int8 step.
     pub step: Vec<f32>,
-    /// Real value of one unit of the accumulators.
+    /// The real value of one unit of the accumulators.
     pub y_scale: Vec<f32>,
 }
 
@@ -27,8 +27,8 @@ pub fn rmsnorm(x: &[f32], gain: &[f32], eps: f32) -> (Vec<f32>, Vec<f32>) {
     (y, factor)
 }
 
-/// [`quantize_activations`] of `g = gain max(x, 0)` on integers `x`; beside it, one unit of `x` being worth `r`,
-/// `norm = r / sqrt(r^2 mean_c max(x, 0)^2 + eps)`, `step = norm / scale`, `y_scale = beta step`.
+/// [`quantize_activations`] of `g = gain max(x, 0)` for integers `x`, and the factors `norm = r / sqrt(r^2 mean_c
+/// max(x, 0)^2 + eps)`, `step = norm / scale` and `y_scale = beta step`. `r` is the real value of one unit of `x`.
 pub fn rmsnorm_quantize(x: &[i32], r: &[f32], gain: &[f32], beta: f32, eps: f32) -> (Int8, Factors) {
     let cols = gain.len();
     let g: Vec<f32> = x.iter().enumerate().map(|(i, &x)| gain[i % cols] * x.max(0) as f32).collect();
@@ -67,8 +67,8 @@ pub fn rmsnorm_dgain(x: &[f32], factor: &[f32], dy: &[f32]) -> Vec<f32> {
     dgain
 }
 
-/// Through RMSNorm and the ReLU before it: `dx = norm / r (gain dy - n mean(gain dy n))` where
-/// `x > 0`, else 0, with `n = max(x, 0) norm`; beside it [`rmsnorm_relu_dgain`].
+/// The gradients through RMSNorm and the ReLU before it: `dx = norm / r (gain dy - n mean(gain dy n))` where `x > 0`,
+/// else 0, with `n = max(x, 0) norm`, and [`rmsnorm_relu_dgain`].
 pub fn rmsnorm_relu_backward(
     x: &[i32],
     gain: &[f32],

@@ -2,14 +2,14 @@
 
 use super::quantize::abs_sums;
 
-/// AdamW's constants, as in `kernels::AdamW`, with one step's row of the schedule.
+/// The constants of AdamW, as in `kernels::AdamW`, with one row of the schedule.
 #[derive(Clone, Copy, Debug)]
 pub struct AdamW {
-    /// Decay of the first moment.
+    /// Decay rate of the first moment.
     pub beta1: f32,
-    /// Decay of the second moment.
+    /// Decay rate of the second moment.
     pub beta2: f32,
-    /// Added to the root of the second moment.
+    /// A constant that is added to the root of the second moment.
     pub eps: f32,
     /// Decoupled weight decay.
     pub decay: f32,

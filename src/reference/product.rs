@@ -4,7 +4,7 @@ use half::f16;
 
 use crate::ternary::{Base3, Bitplanes, Packed};
 
-/// `acc[b, r] = sum_k T[r, k] q[b, k]`: add, subtract or skip.
+/// `acc[b, r] = sum_k T[r, k] q[b, k]`. It adds for 1, subtracts for -1 and skips for 0.
 pub fn matmul_ternary(q: &[i8], w: &Packed) -> Vec<i32> {
     let trits = w.unpack();
     let mut acc = Vec::new();
@@ -30,12 +30,12 @@ pub fn gemv_ternary(q: &[i8], w: &Packed) -> Vec<i32> {
     matmul_ternary(q, w)
 }
 
-/// [`gemv_ternary`]: this twin never multiplied.
+/// [`gemv_ternary`]. The twin uses only additions and subtractions in both cases.
 pub fn gemv_ternary_addsub(q: &[i8], w: &Packed) -> Vec<i32> {
     gemv_ternary(q, w)
 }
 
-/// [`matmul_ternary`] of the same trits, five to a byte.
+/// [`matmul_ternary`] for the same trits with five per byte.
 pub fn matmul_base3(q: &[i8], w: &Base3) -> Vec<i32> {
     matmul_ternary(q, &Packed::pack(&w.unpack(), w.rows, w.cols, w.scale))
 }
@@ -46,7 +46,7 @@ pub fn gemv_base3(q: &[i8], w: &Base3) -> Vec<i32> {
     matmul_base3(q, w)
 }
 
-/// `acc[r] = sum_k T[r, k] t[k]`: the activations are trits too, a matrix of one row.
+/// `acc[r] = sum_k T[r, k] t[k]`. The activations `t` are trits too, as a matrix of one row.
 pub fn gemv_bitplane(x: &Bitplanes, w: &Bitplanes) -> Vec<i32> {
     gemv_ternary(&x.unpack(), &Packed::pack(&w.unpack(), w.rows, w.cols, w.scale))
 }
@@ -108,7 +108,7 @@ pub fn gemv_f32(x: &[f32], w: &[f32]) -> Vec<f32> {
     matmul_f32(x, w, x.len())
 }
 
-/// [`matmul_f32`] of what is left of both sides when they are stored as f16.
+/// [`matmul_f32`] after rounding both inputs to f16.
 pub fn matmul_f16(x: &[f32], w: &[f32], cols: usize) -> Vec<f32> {
     let stored = |x: &[f32]| x.iter().map(|&x| f16::from_f32(x).to_f32()).collect::<Vec<_>>();
     matmul_f32(&stored(x), &stored(w), cols)

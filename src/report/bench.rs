@@ -1,19 +1,19 @@
-//! `sterna bench` for people and machines: the table, and JSON. Says in which units; measures nothing.
+//! The output of `sterna bench`: a table and JSON. This module chooses the units. It measures nothing.
 
 use serde_json::{Map, Value, json};
 
-use super::{columns, object, thousands};
+use super::{fitted, folded, object};
 use crate::gpu::Gpu;
 use crate::measure::ceilings::Probe;
 use crate::measure::measured::{Benchmarked, Measured};
 use crate::measure::tuning::LeftOut;
 use crate::measure::{SAMPLES, WeightFormat, lengths};
 
-/// What a benchmark found, and on which device.
+/// The results of a benchmark, and the device.
 pub struct BenchReport<'a> {
     /// The device.
     pub gpu: &'a Gpu,
-    /// What was found.
+    /// The results.
     pub found: &'a Benchmarked,
 }
 
@@ -23,37 +23,33 @@ impl BenchReport<'_> {
         100.0 * one.bytes_per_second / self.found.read.value
     }
 
-    /// How many times as fast a product is as the fastest in f32, and in f16.
+    /// The speed of a product relative to the fastest one in f32, and to the fastest one in f16.
     fn ratios(&self, one: &Measured) -> [Option<f64>; 2] {
         [WeightFormat::F32, WeightFormat::F16].map(|dense| one.speedup_over(dense, &self.found.all))
     }
 
-    /// The table for a terminal, below what limits it.
-    pub fn text(&self) -> String {
-        #[rustfmt::skip]
-        let head = [
-            "kernel", "shape", "bytes", "median µs", "min µs", "device µs", "GB/s", "% read", "Gop/s", "GMAC/s",
-            "Gweights/s", "x f16", "bound by", "% of that",
-        ];
+    /// The table for a terminal, below what limits it; `single` says that weights count, not what they are multiplied by.
+    pub fn text(&self, single: bool) -> String {
+        let rate = if single { "Gweights/s" } else { "GMAC/s" };
+        let head = ["kernel", "median µs", "GB/s", "% read", rate, "x f16", "bound by"];
         let mut lines = vec![head.map(String::from).to_vec()];
+        let mut shape = None;
         let or = |value: Option<String>| value.unwrap_or("-".into());
         for one in &self.found.all {
             let [_, f16] = self.ratios(one).map(|ratio| or(ratio.map(|ratio| format!("{ratio:.2}"))));
+            if shape.replace(one.shape()) != Some(one.shape()) {
+                lines.push(vec![lengths(one.shape())]);
+            }
+            let rate = if single { one.weights_per_second() } else { 0.5 * one.ops_per_second };
+            let reached = one.reached.map_or(String::new(), |reached| format!(" {:.0} %", 100.0 * reached));
             lines.push(vec![
-                one.label(),
-                lengths(one.shape()),
-                thousands(one.bytes as usize),
+                format!("  {}", one.label()),
                 format!("{:.1}", 1e6 * one.median_seconds),
-                format!("{:.1}", 1e6 * one.min_seconds),
-                or(one.device_median_seconds.map(|seconds| format!("{:.1}", 1e6 * seconds))),
                 format!("{:.2}", 1e-9 * one.bytes_per_second),
                 format!("{:.1}", self.percent(one)),
-                format!("{:.2}", 1e-9 * one.ops_per_second),
-                format!("{:.2}", 0.5e-9 * one.ops_per_second),
-                format!("{:.2}", 1e-9 * one.weights_per_second()),
+                format!("{:.2}", 1e-9 * rate),
                 f16,
-                or(one.bound_by.map(|bound| bound.word().into())),
-                or(one.reached.map(|reached| format!("{:.0}", 100.0 * reached))),
+                or(one.bound_by.map(|bound| format!("{}{reached}", bound.word()))),
             ]);
         }
         let Benchmarked { read, ceilings, .. } = self.found;
@@ -65,23 +61,32 @@ impl BenchReport<'_> {
             Some(seconds) => format!(" (measured {:.0} min ago)", seconds / 60.0),
             None => String::new(),
         };
-        let left_out = |(wanted, reason): &LeftOut| format!("\n{wanted} is left out: {reason}");
-        format!(
-            "reads {:.1} GB/s by probe_read {} over {} MiB{kept}\ncomputes {}, {}, {}; starts a dispatch in {}\n\n{}\n\
-             median of {SAMPLES} samples, from the submission until it is done; device: the same by its own clock{}",
+        let left_out = |(wanted, reason): &LeftOut| {
+            format!("\n{}", folded(&format!("{wanted} is left out: {reason}"), 2))
+        };
+        let reads = format!(
+            "reads {:.1} GB/s by probe_read {} over {} MiB{kept}",
             1e-9 * read.value,
             read.overrides,
-            read.working_set_bytes >> 20,
+            read.working_set_bytes >> 20
+        );
+        let computes = format!(
+            "computes {}, {}, {}; starts a dispatch in {}",
             rate("f32", &ceilings.fma_f32, 1e-9, "Gop/s"),
             rate("int8 dot products", &ceilings.dot4_i8, 1e-9, "Gop/s"),
             rate("additions of i32", &ceilings.add_i32, 1e-9, "Gop/s"),
-            rate("", &ceilings.launch, 1e6, "µs").trim(),
-            columns(&lines),
+            rate("", &ceilings.launch, 1e6, "µs").trim()
+        );
+        format!(
+            "{}\n{}\n\n{}\nmedian of {SAMPLES} samples, from the submission until it is done{}",
+            folded(&reads, 2),
+            folded(&computes, 2),
+            fitted(&lines),
             self.found.left_out.iter().map(left_out).collect::<String>(),
         )
     }
 
-    /// Every figure, for machines; `batch` is that of all products, where they share one.
+    /// Every figure as JSON. `batch` is the batch of all products, if they have the same one.
     pub fn json(&self, bench: &str, batch: Option<usize>) -> Map<String, Value> {
         let Benchmarked { read, ceilings, .. } = self.found;
         let mut line = Map::from_iter([("bench".to_string(), json!(bench))]);

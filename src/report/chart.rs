@@ -1,4 +1,4 @@
-//! What plots share: colours, axes with their labels, lines, and the legend beside them. Draws SVG by plotters.
+//! The common parts of plots: colours, axes with labels, lines, and the legend. The crate plotters draws the SVG.
 
 use std::ops::Range;
 
@@ -12,7 +12,8 @@ pub const INK: RGBColor = RGBColor(0x1f, 0x29, 0x33);
 pub const MUTED: RGBColor = RGBColor(0x6b, 0x77, 0x85);
 pub const RULE: RGBColor = RGBColor(0xe6, 0xe9, 0xed);
 
-/// Okabe and Ito's colours, which every eye tells apart; yellow, too light for a line, is left out.
+/// The colours of Okabe and Ito, which all people can tell apart. Yellow is left out, because it is too light for a
+/// line.
 pub const COLORS: [RGBColor; 7] = [
     RGBColor(0x00, 0x72, 0xb2),
     RGBColor(0xd5, 0x5e, 0x00),
@@ -26,10 +27,10 @@ pub const COLORS: [RGBColor; 7] = [
 pub type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 pub type DrawError = DrawingAreaErrorKind<std::io::Error>;
 
-/// A chart over two axes.
+/// A chart with two axes.
 pub type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<Axis, Axis>>;
 
-/// Draws into a string, which cannot fail.
+/// Draws into a string. This cannot fail.
 pub fn svg((width, height): (i32, i32), draw: impl FnOnce(&Area) -> Result<(), DrawError>) -> String {
     let mut svg = String::new();
     {
@@ -40,12 +41,12 @@ pub fn svg((width, height): (i32, i32), draw: impl FnOnce(&Area) -> Result<(), D
     svg
 }
 
-/// A line of text, by its size, its colour and the point of it that is placed.
+/// The style of a line of text: its size, its colour, and the point of the text that is placed.
 pub fn text(size: i32, color: &RGBColor, across: HPos, down: VPos) -> TextStyle<'_> {
     TextStyle::from(("sans-serif", size).into_font()).color(color).pos(Pos::new(across, down))
 }
 
-/// A heading.
+/// The style of a heading.
 pub fn bold(size: i32, color: &RGBColor) -> TextStyle<'_> {
     TextStyle::from(("sans-serif", size, FontStyle::Bold).into_font()).color(color)
 }
@@ -60,25 +61,25 @@ pub fn short(value: f64) -> String {
     }
 }
 
-/// How an axis is stretched.
+/// The scale of an axis.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Scale {
     Linear,
     Log,
-    /// `ln(p / (100 - p))`: equal steps where the odds grow by an equal factor.
+    /// `ln(p / (100 - p))` for a percentage: an equal factor in the odds is an equal distance.
     Logit,
 }
 
-/// Percentages worth a label on a logit axis, nearest to the middle first.
+/// Percentages for labels of a logit axis, nearest to the middle first.
 const ODDS: [f64; 17] =
     [50.0, 90.0, 10.0, 99.0, 80.0, 20.0, 98.0, 1.0, 95.0, 5.0, 99.5, 70.0, 30.0, 2.0, 99.9, 99.8, 0.1];
 
 impl Scale {
-    /// Where a value lies; `None` for what has no place on any axis.
+    /// The position of a value on the axis. It is `None` for a value that is not finite.
     pub fn place(self, y: f64) -> Option<f64> {
         let at = match self {
             Scale::Linear => y,
-            // A zero has no logarithm: it lies below everything, and the panel's end cuts it.
+            // Zero has no logarithm. Its position is below all others, and the end of the panel cuts it off.
             Scale::Log => y.max(f64::MIN_POSITIVE).log10(),
             Scale::Logit => {
                 let y = y.clamp(0.1, 99.95);
@@ -88,17 +89,17 @@ impl Scale {
         (y.is_finite() && at.is_finite()).then_some(at)
     }
 
-    /// The ends of an axis on which all of these are seen, in places.
+    /// The two ends, as positions, of an axis that shows all these values.
     pub fn ends(self, values: impl Iterator<Item = f64>) -> (f64, f64) {
         let (low, high) = self.span(values);
         let margin = 0.07 * (high - low).max(self.least(high));
         (low - margin, high + margin)
     }
 
-    /// [`Scale::ends`] that lie at labels, so that every value lies between two of them.
+    /// [`Scale::ends`] rounded outwards to labels, so that every value lies between two labels.
     pub fn labelled_ends(self, values: impl Iterator<Item = f64> + Clone) -> (f64, f64) {
         let (low, high) = self.span(values.clone());
-        // A wider axis may have wider steps.
+        // A wider axis may need a wider step.
         let even = |low: f64, high: f64| {
             (0..2).fold((low, high), |(low, high), _| {
                 let step = step(high - low);
@@ -106,12 +107,12 @@ impl Scale {
             })
         };
         match self {
-            // One value alone is seen against 0.
+            // If all values are equal, the axis starts at 0.
             Scale::Linear if low == high && low > 0.0 => even(0.0, high),
             _ if high - low < 1e-3 * self.least(high) => self.ends(values),
             Scale::Logit => self.ends(values),
             Scale::Linear => even(low, high),
-            // So narrow that its labels are even.
+            // The axis is so short that its labels have equal steps.
             Scale::Log if high - low < 0.3 => {
                 let (low, high) = even(10f64.powf(low), 10f64.powf(high));
                 if low > 0.0 { (low.log10(), high.log10()) } else { self.ends(values) }
@@ -126,7 +127,7 @@ impl Scale {
         }
     }
 
-    /// The least and the largest place of these.
+    /// The smallest and the largest position of these values.
     fn span(self, values: impl Iterator<Item = f64>) -> (f64, f64) {
         let places = values.filter(|y| self != Scale::Log || *y > 0.0).filter_map(|y| self.place(y));
         let widen = |ends: Option<(f64, f64)>, at: f64| {
@@ -135,7 +136,7 @@ impl Scale {
         places.fold(None, widen).unwrap_or((-1.0, 0.0))
     }
 
-    /// The width below which values count as one.
+    /// The width of an axis below which all values count as equal.
     fn least(self, high: f64) -> f64 {
         match self {
             Scale::Linear => (0.02 * high.abs()).max(1e-9),
@@ -144,11 +145,11 @@ impl Scale {
         }
     }
 
-    /// The values worth a label between two places, about six of them, with their places.
+    /// Labels between two positions, about six of them: pairs of position and value.
     pub fn ticks(self, low: f64, high: f64) -> Vec<(f64, f64)> {
         let inside = |values: &mut dyn Iterator<Item = f64>| -> Vec<(f64, f64)> {
             let placed = values.filter_map(|y| Some((self.place(y)?, y)));
-            // An end may lie at a label, but for a rounding.
+            // An end may coincide with a label except for rounding.
             let near = 1e-9 * (high - low);
             placed.filter(|(at, _)| (low - near..=high + near).contains(at)).collect()
         };
@@ -171,7 +172,7 @@ impl Scale {
                 if chosen.len() > 2 { chosen } else { even(10f64.powf(low), 10f64.powf(high)) }
             }
             Scale::Logit => {
-                // In the order of their worth, each that leaves room for a line of text.
+                // Labels in the order of their importance. One is kept if it leaves room for a line of text.
                 let mut kept: Vec<(f64, f64)> = Vec::new();
                 for (at, y) in inside(&mut ODDS.into_iter()) {
                     if kept.iter().all(|(other, _)| (at - other).abs() > (high - low) / 12.0) {
@@ -185,7 +186,7 @@ impl Scale {
     }
 }
 
-/// A step of 1, 2 or 5 times a power of ten that cuts a width into at most about seven.
+/// A step of 1, 2 or 5 times a power of ten that divides a width into at most about seven parts.
 pub fn step(width: f64) -> f64 {
     let rough = (width / 7.0).max(1e-12);
     let power = 10f64.powf(rough.log10().floor());
@@ -193,7 +194,7 @@ pub fn step(width: f64) -> f64 {
     factor * power
 }
 
-/// An axis: its ends, and the places that have a label.
+/// An axis: its two ends, and the positions of its labels.
 pub struct Axis {
     pub ends: Range<f64>,
     pub ticks: Vec<(f64, String)>,
@@ -227,7 +228,7 @@ impl Ranged for Axis {
     }
 }
 
-/// A line through these values, and its name in the legend; none if empty.
+/// A line through these points, and its name in the legend. A line with an empty name is not in the legend.
 pub struct Line {
     pub name: String,
     pub at: Vec<(f64, f64)>,
@@ -235,8 +236,8 @@ pub struct Line {
     pub dashed: bool,
 }
 
-/// The axes with their rules and labels. `margins` are above, below, left and right of the whole; `labels` is the room for
-/// those of the two axes.
+/// The axes with grid lines and labels. `margins` are the distances from the edges: top, bottom, left, right.
+/// `labels` is the space for the labels of the two axes.
 pub fn axes<'a, 'b>(
     area: &'a Area<'b>,
     [across, up]: [Axis; 2],
@@ -265,7 +266,7 @@ pub fn axes<'a, 'b>(
 }
 
 impl Line {
-    /// Draws it where `place` puts its points, and says where they lie.
+    /// Draws the line and returns its points. `place` turns a point into its position.
     pub fn draw(
         &self,
         chart: &mut Chart,

@@ -171,9 +171,9 @@ pub fn compare_svg(subject: Subject, title: &str, runs: &[(&str, &[Point])]) -> 
         runs.iter().enumerate().map(line).collect()
     };
     // The dashed lines are drawn first, so they lie below the others.
-    let train = runs.iter().enumerate().map(|(run, (name, points))| {
+    let train = runs.iter().enumerate().map(|(run, (_, points))| {
         let at = points.iter().map(|point| (point.at, point.loss[0])).collect();
-        Line { name: format!("{name}, train"), at, color: lighter(color(run)), dashed: true }
+        Line { name: "train".into(), at, color: lighter(color(run)), dashed: true }
     });
     let losses = train.chain(lines(&|point| point.loss[1], &|loss| format!("{loss:.4}"))).collect();
     let panels = match subject {
@@ -202,7 +202,9 @@ pub fn compare_svg(subject: Subject, title: &str, runs: &[(&str, &[Point])]) -> 
                 lines: losses,
             },
             Panel {
-                name: format!("validation perplexity, exp(loss), log scale: like a choice among so many {token}s"),
+                name: format!(
+                    "validation perplexity, exp(loss), log scale: like a choice among so many {token}s"
+                ),
                 note: "",
                 scale: Scale::Log,
                 unit: "",
@@ -297,7 +299,9 @@ impl Panel {
         let named: Vec<&Line> = self.lines.iter().filter(|line| !line.name.is_empty()).collect();
         for (i, line) in named.iter().enumerate() {
             let wide = 26 + line.name.chars().count() as i32 * TEXT * 6 / 10 + 20;
-            if x + wide > WIDTH - 100 {
+            // The last name needs no space for a count of more names.
+            let end = if i + 1 == named.len() { WIDTH - MARGIN } else { WIDTH - 100 };
+            if x + wide > end {
                 return area.draw_text(&format!("and {} more", named.len() - i), &words, (x, y));
             }
             // For a dashed line a gap divides the sample into two dashes.

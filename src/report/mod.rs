@@ -1,5 +1,5 @@
-//! What people look at: the model's table, the confusion matrix, the curve, the pictures. Numbers come in
-//! ready; nothing here computes on the device, trains, or touches a file.
+//! Output for people: the table of a model, the confusion matrix, curves and pictures. This module receives finished
+//! numbers. It does not use the device, does not train, and touches no file.
 
 mod bench;
 mod chart;
@@ -18,12 +18,13 @@ pub use curve::{compare_svg, curve_svg};
 pub use picture::{Weights, confusion_png, contact_sheet_png, weights_png};
 pub use point::{Matrix, Point, Subject};
 pub use profile::ProfileReport;
-pub use table::{LayerCost, columns, confusion_table, folded, model_table, thousands};
+pub use table::{LayerCost, columns, confusion_table, fitted, folded, model_table, thousands};
 pub use trace::{Trace, TraceRow};
 pub use walk::{Stage, Units, Walk};
+pub use wall::short;
 pub use watch::{LEAST, Live};
 
-/// The keys of an object.
+/// The entries of a JSON object.
 fn object(value: serde_json::Value) -> serde_json::Map<String, serde_json::Value> {
     match value {
         serde_json::Value::Object(map) => map,

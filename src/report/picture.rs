@@ -1,5 +1,5 @@
-//! Pictures as PNG bytes: the matrices, the confusion matrix, what a network is shown. Knows trits,
-//! counts and pixels; draws its own text, so that no font of the system is asked for.
+//! Pictures as PNG bytes: matrices, the confusion matrix, and the images that a network sees. This module knows trits,
+//! counts and pixels. It draws text itself, so it needs no font of the system.
 
 use noto_sans_mono_bitmap::{FontWeight, RasterHeight, get_raster, get_raster_width};
 
@@ -12,13 +12,13 @@ const WHITE: Color = [0xff, 0xff, 0xff];
 const INK: Color = [0x1f, 0x29, 0x33];
 const MUTED: Color = [0x6b, 0x77, 0x85];
 const RULE: Color = [0xc9, 0xd0, 0xd8];
-/// Okabe and Ito's blue and vermilion: every eye tells them apart, and both from a white zero.
+/// Okabe and Ito's blue and vermilion. All people can tell them apart, and both from a white zero.
 const MINUS: Color = [0x00, 0x72, 0xb2];
 const ZERO: Color = [0xf7, 0xf7, 0xf4];
 const PLUS: Color = [0xd5, 0x5e, 0x00];
 
 const MARGIN: usize = 24;
-/// Pixels that one picture may take across, and one matrix in height.
+/// The largest width of a picture, and the largest height of one matrix, in pixels.
 const SIDE: usize = 1024;
 
 // --- the page --------------------------------------------------------------------------------------
@@ -30,12 +30,12 @@ const HEADLINE: Font = (FontWeight::Bold, RasterHeight::Size20);
 const STRONG: Font = (FontWeight::Bold, RasterHeight::Size16);
 const PLAIN: Font = (FontWeight::Regular, RasterHeight::Size16);
 
-/// Width of a line of text.
+/// Width of a line of text in pixels.
 fn measure(text: &str, (weight, height): Font) -> usize {
     text.chars().count() * get_raster_width(weight, height)
 }
 
-/// A white sheet of fixed width that grows downwards as it is drawn on.
+/// A white page of fixed width. It grows downwards with its content.
 struct Page {
     width: usize,
     pixels: Vec<Color>,
@@ -46,14 +46,14 @@ impl Page {
         Page { width, pixels: Vec::new() }
     }
 
-    /// Grows to a height.
+    /// Extends the page to this height.
     fn reach(&mut self, height: usize) {
         if self.pixels.len() < height * self.width {
             self.pixels.resize(height * self.width, WHITE);
         }
     }
 
-    /// A filled rectangle from its upper left corner; cut off at the page's right edge.
+    /// A filled rectangle from its upper left corner. The right edge of the page cuts it off.
     fn fill(&mut self, [x, y]: [usize; 2], [width, height]: [usize; 2], color: Color) {
         self.reach(y + height);
         let (from, to) = (x.min(self.width), (x + width).min(self.width));
@@ -62,12 +62,12 @@ impl Page {
         }
     }
 
-    /// One line of text from its upper left corner.
+    /// One line of text, placed by its upper left corner.
     fn text(&mut self, [x, y]: [usize; 2], text: &str, font: Font, color: Color) {
         self.glyphs(text, font, color, |along, down| [x + along, y + down]);
     }
 
-    /// One line of text that reads upwards, from its lower left corner.
+    /// One line of text that runs upwards, placed by its lower left corner.
     fn text_up(&mut self, [x, y]: [usize; 2], text: &str, font: Font, color: Color) {
         self.glyphs(text, font, color, |along, down| [x + down, y.saturating_sub(along)]);
     }
@@ -96,7 +96,7 @@ impl Page {
         }
     }
 
-    /// Text from the left margin on, broken between words; returns the y below it.
+    /// Text from the left margin, broken between words. Returns the y coordinate below it.
     fn paragraph(&mut self, y: usize, text: &str, font: Font, color: Color) -> usize {
         let room = self.width.saturating_sub(2 * MARGIN);
         let mut lines = vec![String::new()];
@@ -118,7 +118,7 @@ impl Page {
         y + lines.len() * height
     }
 
-    /// The title; returns the y below it.
+    /// The title. Returns the y coordinate below it.
     fn title(&mut self, title: &str) -> usize {
         self.paragraph(MARGIN, title, HEADLINE, INK) + 4
     }
@@ -139,7 +139,7 @@ impl Page {
     }
 }
 
-/// The color at a share of the way from one to another.
+/// The colour between two colours, at this share of the way.
 fn mix(from: Color, to: Color, share: f64) -> Color {
     let channel = |i: usize| {
         let (from, to) = (f64::from(from[i]), f64::from(to[i]));
@@ -164,20 +164,20 @@ fn first(shown: usize, all: usize) -> String {
 
 // --- weights ---------------------------------------------------------------------------------------
 
-/// Most neurons whose receptive fields are shown.
+/// The largest number of neurons with a picture of their receptive field.
 const FIELDS: usize = 256;
 const GAP: usize = 4;
 
-/// The color of a weight from -1 to 1.
+/// The colour of a weight from -1 to 1.
 fn shade(share: f64) -> Color {
     mix(ZERO, if share < 0.0 { MINUS } else { PLUS }, share.abs())
 }
 
-/// A matrix to be drawn.
+/// A matrix for a picture.
 pub enum Weights<'a> {
-    /// Of trits.
+    /// A matrix of trits.
     Trits(&'a Packed),
-    /// Of floats, row after row, of so many columns each.
+    /// A matrix of floats in row-major order, and its number of columns.
     Floats(&'a [f32], usize),
 }
 
@@ -190,7 +190,8 @@ impl Weights<'_> {
         }
     }
 
-    /// From -1 to 1: the trit, or how far a float goes to the largest of its matrix.
+    /// The value of an element, from -1 to 1: the trit, or the float divided by the largest absolute value of its
+    /// matrix.
     pub fn share(&self) -> impl Fn(usize, usize) -> f64 {
         let largest = match self {
             Weights::Trits(_) => 1.0,
@@ -203,8 +204,8 @@ impl Weights<'_> {
     }
 }
 
-/// Every layer's matrix, and for the first layer what each neuron looks for in an image of this
-/// height and width. What is too large is shown in part, and the picture says so.
+/// A picture of every layer's matrix. For the first layer it also shows the receptive field of each neuron, for
+/// images with this height and width. Large matrices are shown in part, and the picture says so.
 pub fn weights_png(title: &str, layers: &[Weights], image: [usize; 2]) -> Vec<u8> {
     let mut page = Page::new(SIDE + 2 * MARGIN);
     let mut y = page.title(title) + 4;
@@ -222,7 +223,7 @@ pub fn weights_png(title: &str, layers: &[Weights], image: [usize; 2]) -> Vec<u8
     if let Some(layer) = layers.first() {
         y = fields(&mut page, y, layer, image);
     }
-    // All of it when there are few layers, a strip of each when there are many.
+    // With few layers each matrix has full height. With many layers each one is a strip.
     let tall = (3 * SIDE / layers.len().max(1)).clamp(64, SIDE);
     for (i, layer) in layers.iter().enumerate() {
         y = matrix(&mut page, y, i, layer, tall);
@@ -235,19 +236,19 @@ fn swatch(page: &mut Page, [x, y]: [usize; 2], color: Color) {
     page.fill([x + 1, y + 1], [14, 14], color);
 }
 
-/// A grid of the first layer's rows, each laid out as the image; returns the y below it.
+/// A grid of the first layer's rows, each in the shape of the image. Returns the y coordinate below it.
 fn fields(page: &mut Page, y: usize, layer: &Weights, [height, width]: [usize; 2]) -> usize {
     let [rows, cols] = layer.shape();
     if height * width != cols || cols * rows == 0 || height.max(width) > SIDE - 2 * GAP {
         return y;
     }
-    // The largest tiles of which all that are asked for fit on the page.
+    // The largest tiles for which all requested neurons fit on the page.
     let fit = |side: usize, scale: usize| (SIDE - GAP) / (side * scale + GAP);
     let asked = rows.min(FIELDS);
     let scale = (1..=8).rev().find(|&scale| fit(width, scale) * fit(height, scale) >= asked).unwrap_or(1);
     let across = fit(width, scale);
     let shown = asked.min(across * fit(height, scale));
-    // As many rows, evenly filled.
+    // The same number of rows, filled evenly.
     let across = shown.div_ceil(shown.div_ceil(across));
 
     let heading = format!("What layer 0 looks for: {} neurons", first(shown, rows));
@@ -272,7 +273,7 @@ fn fields(page: &mut Page, y: usize, layer: &Weights, [height, width]: [usize; 2
     y + shown.div_ceil(across) * (tile[1] + GAP) + GAP + 28
 }
 
-/// One matrix under its caption; returns the y below it.
+/// One matrix below its caption. Returns the y coordinate below it.
 fn matrix(page: &mut Page, y: usize, i: usize, layer: &Weights, tall: usize) -> usize {
     let [rows, cols] = layer.shape();
     let what = match layer {
@@ -313,13 +314,13 @@ fn matrix(page: &mut Page, y: usize, i: usize, layer: &Weights, tall: usize) -> 
 
 // --- confusion -------------------------------------------------------------------------------------
 
-/// Palest and strongest shade of what is right and of what is wrong.
+/// The palest and the strongest colour for correct and for wrong predictions.
 const RIGHT: [Color; 2] = [[0xd9, 0xea, 0xf5], [0x00, 0x5a, 0x94]];
 const WRONG: [Color; 2] = [[0xfd, 0xe6, 0xd3], [0xc2, 0x41, 0x00]];
 
-/// Heat map of true classes (rows) by what the network said (columns), each row's recall at its right.
+/// A heat map of true classes (rows) and predicted classes (columns). The recall of each row is at its right.
 ///
-/// The diagonal dominates, so it has a hue of its own; errors are coloured by the logarithm of their count.
+/// The diagonal dominates, so it has its own colour. Errors are coloured by the logarithm of their count.
 pub fn confusion_png(title: &str, confusion: &[Vec<u32>]) -> Vec<u8> {
     let classes = confusion.iter().map(Vec::len).chain([confusion.len()]).max().unwrap_or(0);
     let count =
@@ -339,7 +340,7 @@ pub fn confusion_png(title: &str, confusion: &[Vec<u32>]) -> Vec<u8> {
     let grid = cell * classes;
     let digits = classes.saturating_sub(1).to_string().len();
     let letter = measure("0", PLAIN);
-    // Where cells are narrower than a label, every so many of them has one.
+    // If cells are narrower than a label, only every few cells have one.
     let every = (digits * letter + 4).max(16).div_ceil(cell);
     let [left, recall] = [MARGIN + 28 + digits * letter + 8, 84];
     let mut page = Page::new((left + grid + recall + MARGIN).max(760));
@@ -369,7 +370,7 @@ pub fn confusion_png(title: &str, confusion: &[Vec<u32>]) -> Vec<u8> {
     }
     y += 20;
 
-    // Lines between the cells, where a cell is more than its line.
+    // Lines between cells, if the cells are large enough.
     let line = usize::from(cell >= 12);
     page.fill([left - line, y - line], [grid + 2 * line, grid + 2 * line], RULE);
     for row in 0..classes {
@@ -415,23 +416,23 @@ pub fn confusion_png(title: &str, confusion: &[Vec<u32>]) -> Vec<u8> {
     page.png()
 }
 
-/// What is left at either side of something centred.
+/// The space on each side of a centred object.
 fn center(room: usize, width: usize) -> usize {
     room.saturating_sub(width) / 2
 }
 
-/// Where a count lies between 1 and the largest, by logarithm.
+/// The position of a count between 1 and the largest count, by logarithm.
 fn strength(n: u64, worst: u64) -> f64 {
     if worst < 2 { 0.0 } else { (n as f64).ln() / (worst as f64).ln() }
 }
 
-/// Ink or white, whichever is read on this color.
+/// Black or white text, whichever is easier to read on this colour.
 fn readable([r, g, b]: Color) -> Color {
     let luma = 299 * u32::from(r) + 587 * u32::from(g) + 114 * u32::from(b);
     if luma < 150_000 { WHITE } else { INK }
 }
 
-/// A legend's strip of shades between two labels; returns the y below it.
+/// The legend of a colour scale, with a label at each end. Returns the y coordinate below it.
 fn ramp(page: &mut Page, y: usize, name: &str, ends: [&str; 2], shades: [Color; 2]) -> usize {
     let mut x = MARGIN;
     page.text([x, y], name, PLAIN, INK);
@@ -447,7 +448,7 @@ fn ramp(page: &mut Page, y: usize, name: &str, ends: [&str; 2], shades: [Color; 
 
 // --- one image ------------------------------------------------------------------------------------
 
-/// An image, the first layer's neuron over it, every layer's sums, and the shares of the classes.
+/// One image with the weights of a first-layer neuron on it, the sums of every layer, and the class probabilities.
 pub(super) fn walk_png(walk: &Walk) -> Vec<u8> {
     let [height, width] = walk.size;
     let scale = (224 / height.max(width).max(1)).clamp(1, 16);
@@ -514,12 +515,12 @@ pub(super) fn walk_png(walk: &Walk) -> Vec<u8> {
 
 // --- contact sheet ---------------------------------------------------------------------------------
 
-/// Most pixels that a contact sheet takes in either direction, titles aside.
+/// The largest width and height of a contact sheet in pixels, without titles.
 const SHEET: usize = 1600;
 
-/// What a network is shown: a row for each image, the original first and then its variants.
+/// The images that a network sees: one row for each image, with the original first and its variants after it.
 ///
-/// Images are pixels of this height and width, 0 (background) to 255; what is missing is background.
+/// Images have this height and width, with pixels from 0 (background) to 255. Missing pixels are background.
 pub fn contact_sheet_png(title: &str, rows: &[(Vec<u8>, Vec<Vec<u8>>)], image: [usize; 2]) -> Vec<u8> {
     let [height, width] = image.map(|side| side.max(1));
     let scale = (84 / height.max(width)).clamp(1, 6);
@@ -572,7 +573,7 @@ pub fn contact_sheet_png(title: &str, rows: &[(Vec<u8>, Vec<Vec<u8>>)], image: [
 mod tests {
     use super::*;
 
-    /// Width, height, and the pixel at x, y.
+    /// Width and height of a picture, and a function for its pixel at x, y.
     fn decode(bytes: &[u8]) -> (usize, usize, impl Fn(usize, usize) -> Color) {
         let mut reader = png::Decoder::new(std::io::Cursor::new(bytes)).read_info().expect("a PNG");
         let mut pixels = vec![0; reader.output_buffer_size().expect("a size")];
@@ -586,7 +587,7 @@ mod tests {
         (width, info.height as usize, at)
     }
 
-    /// How many pixels have this color.
+    /// The number of pixels with this colour.
     fn area(bytes: &[u8], color: Color) -> usize {
         let (width, height, at) = decode(bytes);
         (0..height).flat_map(|y| (0..width).map(move |x| (x, y))).filter(|&(x, y)| at(x, y) == color).count()
@@ -597,7 +598,7 @@ mod tests {
         Packed::quantize(&w, rows, cols)
     }
 
-    /// [`super::weights_png`] of trits.
+    /// [`super::weights_png`] for matrices of trits.
     fn weights_png(title: &str, layers: &[Packed], image: [usize; 2]) -> Vec<u8> {
         super::weights_png(title, &layers.iter().map(Weights::Trits).collect::<Vec<_>>(), image)
     }
@@ -615,14 +616,14 @@ mod tests {
 
     #[test]
     fn every_trit_is_drawn() {
-        // No image of 1 x 1 has six pixels: the matrix alone is shown, at 16 pixels a trit.
+        // No image of 1 x 1 has six pixels. So only the matrix is shown, with 16 pixels per trit.
         let packed = Packed::pack(&[1, -1, 0, 0, 1, 1], 2, 3, 0.5);
         let bytes = weights_png("two by three", std::slice::from_ref(&packed), [1, 1]);
         let swatch = 14 * 14;
         assert_eq!(area(&bytes, PLUS), 3 * 256 + swatch);
         assert_eq!(area(&bytes, MINUS), 256 + swatch);
         assert_eq!(area(&bytes, ZERO), 2 * 256 + swatch);
-        // With its receptive fields, at 8 pixels a trit.
+        // The receptive fields are shown too, with 8 pixels per trit.
         let bytes = weights_png("two by three", &[packed], [1, 3]);
         assert_eq!(area(&bytes, PLUS), 3 * (256 + 64) + swatch);
     }
@@ -669,7 +670,7 @@ mod tests {
     fn what_is_right_and_what_is_wrong_have_their_colors() {
         let bytes = confusion_png("two classes", &[vec![90, 0], vec![7, 0]]);
         let (_, _, at) = decode(&bytes);
-        // The grid starts at the first cell of the strongest blue.
+        // The grid starts at the first cell with the strongest blue.
         let (width, height, _) = decode(&bytes);
         let mut cells = (0..height).flat_map(|y| (0..width).map(move |x| [x, y]));
         let [x, y] = cells.find(|&[x, y]| at(x, y) == RIGHT[1]).expect("all of class 0 is right");

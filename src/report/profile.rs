@@ -1,4 +1,4 @@
-//! `sterna profile` for people and machines: tables, the timeline, JSON. Says in which units; measures nothing.
+//! The output of `sterna profile`: tables, the timeline and JSON. This module chooses the units. It measures nothing.
 
 use serde_json::{Map, Value, json};
 
@@ -8,22 +8,22 @@ use crate::measure::ceilings::{Bound, Ceilings, Probe};
 use crate::measure::profile::{KernelRow, PROFILE_CEILINGS, Profile, Profiled, Work};
 use crate::store::SCHEMA;
 
-/// A profile with what it is of.
+/// A profile and the computation that it belongs to.
 pub struct ProfileReport<'a> {
-    /// What was profiled, in a word.
+    /// The computation in one word.
     pub what: &'static str,
     /// The device.
     pub gpu: &'a Gpu,
     /// The steps.
     pub work: &'a Work<'a>,
-    /// The limits of the device.
+    /// The ceilings of the device.
     pub ceilings: &'a Ceilings,
-    /// What was found.
+    /// The profile.
     pub profile: &'a Profile,
 }
 
 impl ProfileReport<'_> {
-    /// The tables for a terminal: limits, kernels, and the whole step.
+    /// The tables for a terminal: ceilings, kernels, and the whole step.
     pub fn text(&self) -> String {
         [self.limits(), self.kernels(), self.step()].join("\n")
     }
@@ -149,7 +149,7 @@ impl ProfileReport<'_> {
         trace
     }
 
-    /// Every figure, for machines.
+    /// Every figure as JSON.
     pub fn json(&self) -> Map<String, Value> {
         let parts = self.profile.parts();
         let kernels = self.profile.kernels.iter().map(|row| {
@@ -165,7 +165,8 @@ impl ProfileReport<'_> {
                 "percent_of_bound": floor.map(|floor| 100.0 * floor.seconds() / row.seconds),
             })
         });
-        // One step, dispatch by dispatch: means over those steps that ran over the same buffers as the first.
+        // One step, dispatch by dispatch. Each time is a mean over the steps that used the same buffers as the first
+        // step.
         let first = self.work.step(0);
         let same: Vec<_> = self.profile.steps.iter().step_by(self.work.instances.len()).collect();
         let dispatches = first.iter().enumerate().map(|(i, op)| {
@@ -197,7 +198,7 @@ impl ProfileReport<'_> {
     }
 }
 
-/// What a dispatch is, as arguments.
+/// The properties of a dispatch, as arguments of the trace.
 fn described(op: &Op) -> Map<String, Value> {
     let tensor = |tensor: &Tensor| format!("{} {:?}", tensor.label(), tensor.shape());
     object(json!({
@@ -206,7 +207,7 @@ fn described(op: &Op) -> Map<String, Value> {
     }))
 }
 
-/// A rate in percent of its limit.
+/// A rate in percent of its ceiling.
 fn percent(rate: f64, limit: Option<f64>) -> Option<f64> {
     limit.map(|limit| 100.0 * rate / limit)
 }

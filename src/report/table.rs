@@ -1,32 +1,33 @@
-//! Tables for a terminal: memory and arithmetic of a model, the confusion matrix. Text only.
+//! Tables for a terminal: memory and arithmetic of a model, and the confusion matrix. This module makes text only.
 
 use std::fmt::Write;
 
 use crate::ternary::Packed;
 
-/// One line of the model table, counted from the real weights.
+/// One line of the model table, counted from the actual weights.
 #[derive(Clone, Debug, Default)]
 pub struct LayerCost {
     /// Outputs and inputs.
     pub shape: [usize; 2],
-    /// Weights that are 0, +1 and -1: what one inference skips, adds and subtracts.
+    /// Number of weights that are 0. One inference skips them.
     pub skips: usize,
-    /// See `skips`.
+    /// Number of weights that are 1. One inference adds their inputs.
     pub additions: usize,
-    /// See `skips`.
+    /// Number of weights that are -1. One inference subtracts their inputs.
     pub subtractions: usize,
-    /// What is still multiplied: gain, int8 scale, and two for the norm per input, and the logits.
+    /// Number of remaining multiplications: four for each input (gain, int8 scale, and two for the norm), and one for
+    /// each logit.
     pub multiplications: usize,
     /// Bytes as f32.
     pub f32_bytes: usize,
-    /// Bytes as packed words, padding included.
+    /// Bytes as packed words, including padding.
     pub packed_bytes: usize,
-    /// Bytes with five trits to a byte.
+    /// Bytes with five trits per byte.
     pub base3_bytes: usize,
 }
 
 impl LayerCost {
-    /// Counts one layer; `last` adds the multiplication of each logit.
+    /// Counts one layer. With `last` it adds the multiplication of each logit.
     pub fn count(packed: &Packed, last: bool) -> LayerCost {
         let [subtractions, skips, additions] = packed.histogram();
         let weights = packed.rows * packed.cols;
@@ -42,7 +43,7 @@ impl LayerCost {
         }
     }
 
-    /// Number of weights: the multiply-adds of the float network.
+    /// Number of weights. It is also the number of multiply-adds of the same network in floats.
     pub fn weights(&self) -> usize {
         self.skips + self.additions + self.subtractions
     }
@@ -52,12 +53,12 @@ impl LayerCost {
         self.skips as f64 / self.weights().max(1) as f64
     }
 
-    /// Bytes at log2(3) = 1.585 bits a weight, the least that any format can take without knowing more.
+    /// Bytes at log2(3) = 1.585 bits per weight. No format for arbitrary trits can use fewer.
     pub fn least_bytes(&self) -> f64 {
         self.weights() as f64 * 3f64.log2() / 8.0
     }
 
-    /// Sum over layers.
+    /// The sum over all layers.
     pub fn total(layers: &[LayerCost]) -> LayerCost {
         layers.iter().fold(LayerCost::default(), |sum, layer| LayerCost {
             shape: [0, 0],
@@ -72,7 +73,7 @@ impl LayerCost {
     }
 }
 
-/// 234752 as `234,752`.
+/// A number with commas: 234752 becomes `234,752`.
 pub fn thousands(n: usize) -> String {
     let digits = n.to_string();
     let mut out = String::new();
@@ -85,13 +86,9 @@ pub fn thousands(n: usize) -> String {
     out
 }
 
-/// Columns of equal width, the first to the left and the others to the right.
+/// Rows as aligned columns. The first column is aligned to the left, the others to the right.
 pub fn columns(rows: &[Vec<String>]) -> String {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |c: usize| {
-        rows.iter().filter_map(|row| row.get(c)).map(|cell| cell.chars().count()).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let widths = widths(rows);
     let mut out = String::new();
     for row in rows {
         let mut line = String::new();
@@ -108,7 +105,43 @@ pub fn columns(rows: &[Vec<String>]) -> String {
     out
 }
 
-/// Words in lines that fit 80 columns if each of them begins in column `indent`, as all but the first do.
+/// The longest cell of each column.
+fn widths(rows: &[Vec<String>]) -> Vec<usize> {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |c: usize| {
+        rows.iter().filter_map(|row| row.get(c)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    (0..columns).map(width).collect()
+}
+
+/// [`columns`] in lines of at most 80 columns, where the figures leave room: a first cell that is too long for that
+/// stands on a line of its own, above its figures.
+pub fn fitted(rows: &[Vec<String>]) -> String {
+    let figures: usize = widths(rows).iter().skip(1).map(|width| width + 2).sum();
+    let room = 80usize.saturating_sub(2 + figures);
+    let mut fitting = Vec::new();
+    for row in rows {
+        match row.split_first() {
+            Some((first, figures)) if !figures.is_empty() && first.chars().count() > room => {
+                fitting.push(vec![first.clone()]);
+                fitting.push([&[String::new()], figures].concat());
+            }
+            _ => fitting.push(row.clone()),
+        }
+    }
+    // A cell that stands alone is no wider than the table for it.
+    let alone = |row: &Vec<String>| row.len() == 1;
+    let table: Vec<Vec<String>> =
+        fitting.iter().map(|row| if alone(row) { vec![String::new()] } else { row.clone() }).collect();
+    let lines = columns(&table);
+    let line = |(line, row): (&str, &Vec<String>)| match alone(row) {
+        true => format!("  {}\n", row[0]),
+        false => format!("{line}\n"),
+    };
+    lines.lines().zip(&fitting).map(line).collect()
+}
+
+/// Text in lines of up to 80 columns. All lines except the first begin at column `indent`.
 pub fn folded(text: &str, indent: usize) -> String {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
@@ -161,7 +194,7 @@ pub fn model_table(layers: &[LayerCost]) -> String {
     )
 }
 
-/// Rows are true classes, columns what the network said.
+/// The confusion matrix. Rows are true classes, and columns are predicted classes.
 pub fn confusion_table(confusion: &[Vec<u32>]) -> String {
     let classes = confusion.len();
     let mut rows =

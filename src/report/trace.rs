@@ -1,8 +1,8 @@
-//! A timeline in the Chrome trace format, which ui.perfetto.dev and chrome://tracing open. Knows rows and spans,
-//! nothing of what they mean.
+//! A timeline in the Chrome trace format. ui.perfetto.dev and chrome://tracing open it. This module knows rows and
+//! spans, but not their meaning.
 //!
-//! Format: "Trace Event Format" of the Chromium project; complete events (`X`) in microseconds, and metadata (`M`)
-//! that names processes and threads.
+//! The format is "Trace Event Format" of the Chromium project. The file contains complete events (`X`) in
+//! microseconds, and metadata (`M`) that names processes and threads.
 
 use serde_json::{Map, Value, json};
 
@@ -13,7 +13,7 @@ pub struct TraceRow {
     thread: usize,
 }
 
-/// A timeline in the making.
+/// A timeline under construction.
 #[derive(Clone, Debug, Default)]
 pub struct Trace {
     processes: Vec<(String, usize)>,
@@ -22,7 +22,7 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// A row under a process of this name, below the rows that this process already has.
+    /// Adds a row to the process with this name, below its other rows.
     pub fn row(&mut self, process: &str, name: &str) -> TraceRow {
         let at = self.processes.iter().position(|(known, _)| known == process).unwrap_or_else(|| {
             self.processes.push((process.into(), 0));
@@ -47,7 +47,7 @@ impl Trace {
             .push(json!({"ph": "M", "name": name, "pid": row.process, "tid": row.thread, "args": args}));
     }
 
-    /// Something that took from one second to another.
+    /// Adds a span between two times in seconds.
     pub fn span(&mut self, row: TraceRow, name: &str, seconds: std::ops::Range<f64>, args: Value) {
         let (start, took) = (1e6 * seconds.start, 1e6 * (seconds.end - seconds.start));
         self.events.push(json!({
@@ -56,14 +56,14 @@ impl Trace {
         }));
     }
 
-    /// Says something of the whole.
+    /// Adds information about the whole timeline.
     pub fn about(&mut self, key: &str, value: impl Into<Value>) {
         self.about.insert(key.into(), value.into());
     }
 
-    /// The file's text.
+    /// The text of the file.
     pub fn json(&self) -> String {
-        // An event a line, so that a text editor and `diff` can do something with it.
+        // One event per line, so that text editors and `diff` can handle the file.
         let events: Vec<String> = self.events.iter().map(Value::to_string).collect();
         let about = Value::Object(self.about.clone());
         format!(

@@ -1,66 +1,66 @@
-//! One image on its way through a network, layer by layer: as text, as JSON and as a picture. Knows numbers only; the
-//! CPU twin made them.
+//! The values of one image in a network, layer by layer: as text, as JSON and as a picture. This module only shows
+//! numbers, which the CPU twin computes.
 
 use std::fmt::Write;
 
 use serde_json::{Value, json};
 
 use super::picture;
-use super::{columns, thousands};
+use super::{columns, short, thousands};
 use crate::reference;
 use crate::ternary::Packed;
 
-/// An image, what each layer makes of it, and what the loss says.
+/// An image, its values in each layer, and its loss.
 pub struct Walk {
-    /// Which image of which set, and through which network.
+    /// The number of the image, its data set, and the network.
     pub title: String,
     /// Pixels from 0 to 255.
     pub image: Vec<u8>,
     /// Its height and width.
     pub size: [usize; 2],
-    /// Its class.
+    /// Its true class.
     pub label: usize,
     /// The layers, first to last.
     pub layers: Vec<Stage>,
-    /// What comes out, one for each class.
+    /// The logits, one for each class.
     pub logits: Vec<f32>,
-    /// Shares of the classes: softmax of the logits.
+    /// The class probabilities: softmax of the logits.
     pub probabilities: Vec<f64>,
-    /// Cross-entropy against the label, nats.
+    /// The cross-entropy for the label, in nats.
     pub loss: f64,
 }
 
-/// One layer, and one of its neurons term by term.
+/// One layer, with one of its neurons in detail.
 pub struct Stage {
-    /// The neuron that is shown.
+    /// The number of the neuron in detail.
     pub neuron: usize,
-    /// Its weights: trits, or floats.
+    /// The weights of this neuron: trits, or floats.
     pub row: Vec<f32>,
-    /// What they meet: int8 codes, or floats.
+    /// The inputs of the layer: int8 codes, or floats.
     pub input: Vec<f32>,
-    /// What every neuron sums up: accumulators, or floats.
+    /// The sums of all neurons: accumulators, or floats.
     pub sums: Vec<f32>,
-    /// Of a ternary layer, what its integers are worth.
+    /// The real values of the integers, only for a ternary layer.
     pub units: Option<Units>,
 }
 
-/// The floats beside the integers of a ternary layer.
+/// The floats that belong to the integers of a ternary layer.
 #[derive(Clone, Copy)]
 pub struct Units {
-    /// One step of a code, RMSNorm's output being so many of them.
+    /// The real value of one int8 step: RMSNorm's output is `step` times the code.
     pub step: f32,
-    /// What a trit is worth: the layer's scale.
+    /// The real value of one trit: the scale of the layer.
     pub beta: f32,
-    /// One unit of an accumulator: `beta step`.
+    /// The real value of one unit of the accumulators: `beta step`.
     pub unit: f32,
 }
 
 impl Walk {
-    /// An image through a ternary network. `chosen` are the neurons to show, the first layer's first; where it has none,
-    /// it is the one with the largest sum.
+    /// The walk of an image through a ternary network. `chosen` are the neurons to show, one for each layer, first
+    /// layer first. A layer without a chosen neuron shows the one with the largest sum.
     ///
     /// # Panics
-    /// If shapes do not chain, or a layer has no such neuron.
+    /// If the shapes do not chain, or if a layer has no such neuron.
     pub fn ternary(packed: &[Packed], gains: &[Vec<f32>], eps: f32, chosen: &[usize], image: &[u8]) -> Walk {
         let mut layers = Vec::new();
         for (i, layer) in reference::mlp(packed, gains, eps, image).into_iter().enumerate() {
@@ -84,7 +84,7 @@ impl Walk {
         Walk::of(image, layers, logits)
     }
 
-    /// [`Walk::ternary`] through the float twin.
+    /// [`Walk::ternary`] with the float twin.
     ///
     /// # Panics
     /// As [`Walk::ternary`].
@@ -99,7 +99,7 @@ impl Walk {
         Walk::of(image, layers, logits)
     }
 
-    /// Whose it is, is not known yet.
+    /// A walk without the title, size and label.
     fn of(image: &[u8], layers: Vec<Stage>, logits: Vec<f32>) -> Walk {
         let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let powers: Vec<f64> = logits.iter().map(|logit| f64::from(logit - most).exp()).collect();
@@ -110,19 +110,19 @@ impl Walk {
         Walk { title: String::new(), image, size, label: 0, layers, logits, probabilities, loss: 0.0 }
     }
 
-    /// Says what the image is.
+    /// Sets the title, size and label of the image, and computes the loss.
     #[must_use]
     pub fn labelled(self, title: String, size: [usize; 2], label: usize) -> Walk {
         let (loss, _, _) = reference::softmax_xent(&self.logits, &[label as u32], 0.0);
         Walk { title, size, label, loss: f64::from(loss), ..self }
     }
 
-    /// The class that the network says.
+    /// The predicted class.
     pub fn said(&self) -> usize {
         largest(&self.logits)
     }
 
-    /// All of it for a terminal of 80 columns, with so many terms of each neuron.
+    /// The walk as text for a terminal of 80 columns. It shows `terms` terms of each neuron.
     pub fn text(&self, terms: usize) -> String {
         let mut out = format!("{}: it is a {}, the network says {}\n", self.title, self.label, self.said());
         let last = self.layers.len() - 1;
@@ -157,7 +157,7 @@ impl Walk {
         out
     }
 
-    /// All of it for a program.
+    /// The walk as JSON.
     pub fn json(&self) -> Value {
         let stage = |stage: &Stage| {
             let [adds, subtracts, skips] = stage.counts(0..stage.row.len());
@@ -182,30 +182,31 @@ impl Walk {
         })
     }
 
-    /// The image, the first layer's neuron over it, every layer's sums, and the shares of the classes.
+    /// The walk as a picture: the image with the weights of a first-layer neuron on it, the sums of every layer, and
+    /// the class probabilities.
     pub fn png(&self) -> Vec<u8> {
         picture::walk_png(self)
     }
 }
 
-/// The first of the largest.
+/// The index of the largest value. Among equal values it is the first one.
 fn largest(values: &[f32]) -> usize {
     (0..values.len()).rev().max_by(|&a, &b| values[a].total_cmp(&values[b])).unwrap_or(0)
 }
 
-/// An integer in a float.
+/// A float with an integer value as text with its sign.
 fn signed(value: f32) -> String {
     format!("{}{}", if value < 0.0 { "-" } else { "" }, thousands(value.abs() as usize))
 }
 
 impl Stage {
-    /// Of these inputs, how many weights add theirs, subtract it, skip it.
+    /// For these inputs, the numbers of weights that add, that subtract, and that skip.
     fn counts(&self, inputs: impl Iterator<Item = usize> + Clone) -> [usize; 3] {
         let of = |sign: f32| inputs.clone().filter(|&i| self.row[i] == sign).count();
         [of(1.0), of(-1.0), of(0.0)]
     }
 
-    /// The layer in lines, with so many terms of its neuron.
+    /// The layer as lines of text, with `terms` terms of its neuron.
     fn text(&self, out: &mut String, layer: usize, last: bool, terms: usize) {
         let (rows, cols) = (thousands(self.sums.len()), thousands(self.row.len()));
         let lit: Vec<usize> = (0..self.input.len()).filter(|&i| self.input[i] != 0.0).collect();
@@ -228,9 +229,10 @@ impl Stage {
                     ),
                     format!(
                         "of the inputs that are not 0, {added} added, {subtracted} subtracted, {skipped} skipped:\n          \
-                         accumulator {}, worth {:.4}\n  scales  one unit of it is worth {unit:.3e} = beta {beta:.5} x step {step:.5}",
+                         accumulator {}, worth {:.4}\n  scales  one unit of it is worth {} = beta {beta:.5} x step {step:.5}",
                         signed(total),
-                        unit * total
+                        unit * total,
+                        short(f64::from(unit))
                     ),
                     format!("accumulators, i32 from {} to {}", signed(low), signed(high)),
                 )
@@ -262,7 +264,7 @@ impl Stage {
         );
     }
 
-    /// A line for each of these inputs: what its weight does with it, and the sum so far.
+    /// One line for each of these inputs: the effect of its weight, and the sum so far.
     fn terms(&self, inputs: &[usize]) -> String {
         let head = match self.units {
             Some(_) => ["input", "code", "weight", "does", "sum"],
@@ -287,7 +289,7 @@ impl Stage {
     }
 }
 
-/// The least and the largest.
+/// The smallest and the largest value.
 fn ends(values: &[f32]) -> [f32; 2] {
     [f32::min, f32::max].map(|of| values.iter().copied().reduce(of).unwrap_or(0.0))
 }
@@ -298,7 +300,7 @@ mod tests {
 
     #[test]
     fn a_walk_says_what_each_term_does() {
-        // Pixels 255, 0 and 51 under gains of 1: codes 127, 0 and 25.
+        // Pixels 255, 0 and 51 with gains of 1 give the codes 127, 0 and 25.
         let first = Packed::pack(&[1, 1, -1, 0, -1, 1], 2, 3, 0.5);
         let second = Packed::pack(&[1, 0, -1, 1], 2, 2, 0.25);
         let gains = [vec![1.0; 3], vec![1.0; 2]];
@@ -329,7 +331,7 @@ mod tests {
         }
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
         assert!(walk.text(1).contains("and 1 more"));
-        // Another neuron is shown where it is asked for.
+        // A chosen neuron is shown.
         assert_eq!(
             Walk::ternary(&[Packed::pack(&[1, -1], 2, 1, 1.0)], &[vec![1.0]], 1e-5, &[1], &[9]).layers[0]
                 .neuron,

@@ -1,14 +1,14 @@
-//! The header of a file: which network it holds. Knows no network.
+//! The header of a file. It states which network the file holds. This module knows no network.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// Which network a file holds, and the settings from which it is built again.
+/// A network's name, and the settings from which the network is built again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Arch {
     /// The network's name: `mlp`.
     pub network: String,
-    /// What that network needs to know of itself: widths, epsilons.
+    /// The settings of that network, such as widths and epsilon.
     #[serde(flatten)]
     pub settings: Map<String, Value>,
 }
@@ -17,16 +17,16 @@ impl Arch {
     /// A header with these settings.
     ///
     /// # Panics
-    /// If the settings are no JSON object.
+    /// If the settings are not a JSON object.
     pub fn new(network: &str, settings: Value) -> Arch {
         let Value::Object(settings) = settings else { panic!("the settings of {network} are {settings}") };
         Arch { network: network.into(), settings }
     }
 
-    /// The setting of this name, of any type that JSON holds.
+    /// The setting of this name, as any type that JSON can hold.
     ///
     /// # Errors
-    /// A clause, if there is none or it is of another type.
+    /// If the setting is missing or has another type. The text does not name the file.
     pub fn setting<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<T, String> {
         let value = self.settings.get(name).unwrap_or(&Value::Null);
         serde_json::from_value(value.clone()).map_err(|_| {
@@ -35,7 +35,7 @@ impl Arch {
     }
 }
 
-/// An f32 as JSON, by its shortest digits: 0.00001 and not 0.000009999999747378752.
+/// An f32 as JSON with its shortest digits: 0.00001, not 0.000009999999747378752.
 pub fn number(value: f32) -> Value {
     value.to_string().parse::<f64>().map_or(Value::Null, Value::from)
 }

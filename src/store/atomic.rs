@@ -1,4 +1,4 @@
-//! Files that are written whole or not at all. Knows paths and bytes, nothing of what they mean.
+//! Writes files either completely or not at all. This module knows paths and bytes, but not the meaning of the bytes.
 
 use std::ffi::OsStr;
 use std::io::{ErrorKind, Write};
@@ -8,23 +8,23 @@ use tempfile::NamedTempFile;
 
 use super::FileError;
 
-/// How the names of files begin that are not finished, and how many letters and digits follow.
+/// The beginning of a temporary file's name, and the number of letters and digits after it.
 const TEMPORARY: &str = ".sterna-";
 const RANDOM: usize = 6;
 
-/// Whether a file of this name is one that was never finished, left by a process that was killed.
+/// Whether this is the name of a temporary file. A killed process leaves such a file behind.
 pub fn is_temporary(name: &OsStr) -> bool {
     let random = name.to_str().and_then(|name| name.strip_prefix(TEMPORARY));
     random.is_some_and(|random| random.len() == RANDOM && random.chars().all(|c| c.is_ascii_alphanumeric()))
 }
 
-/// Whether something has this name, be it a link that leads nowhere.
+/// Whether the path exists, including a link without a target.
 pub fn taken(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
 }
 
-/// Names beside these that nobody has, all with one number: of `wall.html` and `wall.json` `wall.1.html` and
-/// `wall.1.json`, if both are free.
+/// Unused names next to these paths. All get the same number: `wall.html` and `wall.json` become `wall.1.html` and
+/// `wall.1.json`, if both are unused.
 pub fn free_names<const N: usize>(paths: [&Path; N]) -> [PathBuf; N] {
     let numbered = |n: usize| {
         paths.map(|path| {
@@ -41,24 +41,24 @@ pub fn free_names<const N: usize>(paths: [&Path; N]) -> [PathBuf; N] {
     (1..).map(numbered).find(free).expect("numbers do not end")
 }
 
-/// Replaces a file by a synced rename; of a link the file that it leads to.
+/// Replaces a file by a synced rename. If the path is a link, it replaces the link's target.
 ///
 /// # Errors
-/// If the folder cannot be written or the disk is full, if a folder, a device or a pipe has this name, or if it is a
-/// link that leads nowhere.
+/// If the folder cannot be written, if the disk is full, if the path is a folder, a device or a pipe, or if it is a
+/// link without a target.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     let target = target(path)?;
     write(&target, bytes, |file| file.persist(&target).map_err(|error| error.error))
 }
 
-/// The file that [`replace`] replaces.
+/// The path of the file that [`replace`] replaces.
 ///
 /// # Errors
-/// If a folder, a device or a pipe has this name, or if it is a link that leads nowhere.
+/// If the path is a folder, a device or a pipe, or if it is a link without a target.
 pub(crate) fn target(path: &Path) -> Result<PathBuf, FileError> {
     let refused = |reason| FileError::Write { path: path.into(), reason };
     let target = if path.is_symlink() { path.canonicalize().map_err(refused)? } else { path.into() };
-    // A rename would take a device out of its folder.
+    // A rename would remove a device file from its folder.
     match std::fs::metadata(&target).ok().filter(|there| !there.is_file()) {
         None => Ok(target),
         Some(there) => {
@@ -68,10 +68,10 @@ pub(crate) fn target(path: &Path) -> Result<PathBuf, FileError> {
     }
 }
 
-/// Writes a file that must not be there yet, by a synced rename.
+/// Writes a new file by a synced rename. The path must not exist yet.
 ///
 /// # Errors
-/// If it is there, with [`FileError::Exists`]; or as [`replace`].
+/// [`FileError::Exists`], if the path exists. Otherwise as [`replace`].
 pub fn create(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     let written = write(path, bytes, |file| file.persist_noclobber(path).map_err(|error| error.error));
     written.map_err(|error| match error {
@@ -82,7 +82,7 @@ pub fn create(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     })
 }
 
-/// The folder of a file: of a bare name the one that this process is in.
+/// The folder of a file. For a bare file name it is the current folder.
 pub(crate) fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
@@ -96,17 +96,17 @@ fn write(
         let folder = folder(path);
         let mut builder = tempfile::Builder::new();
         builder.prefix(TEMPORARY).rand_bytes(RANDOM);
-        // Temporary files are private; a model is as readable as the user's umask lets files be.
+        // The crate makes temporary files private. This mode leaves the permissions of a model to the user's umask.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        // A folder that is not there is said in the system's words, anything else by its kind: the crate would name the
-        // temporary file.
+        // A missing folder gives the system's own error. Other errors are reduced to their kind, because the crate's
+        // text would name the temporary file.
         std::fs::metadata(folder)?;
         let mut file = builder.tempfile_in(folder).map_err(|error| error.kind())?;
         file.as_file_mut().write_all(bytes)?;
         file.as_file().sync_all()?;
         persist(file)?;
-        // The new name itself must survive a power cut; only Unix lets a folder be synced.
+        // The folder is synced too, so that the new name survives a power cut. Only Unix can sync a folder.
         if cfg!(unix) { std::fs::File::open(folder)?.sync_all() } else { Ok(()) }
     };
     write().map_err(|reason| FileError::Write { path: path.into(), reason })

@@ -1,10 +1,11 @@
-//! How Hugging Face's BitNet keeps ternary weights: `uint8 [ceil(rows / 4), cols]` and a scale, in one of two
-//! conventions. Bytes in, trits out, and back; knows no container.
+//! The layout of ternary weights in Hugging Face's BitNet: `uint8 [ceil(rows / 4), cols]` and a scale with one of two
+//! meanings. This module converts bytes to trits and back. It knows no container.
 //!
-//! - The rows lie in four contiguous chunks of `R = ceil(rows / 4)`: bits `2i` and `2i + 1` of byte `r, c` are the code
-//!   `t + 1` of row `i R + r`, column `c`. Rows past the last have the code 0 and nobody reads them.
-//! - `weight_scale` is what one trit is worth where `quantization_config.linear_class` is `autobitlinear`, and one
-//!   divided by that where it is `bitlinear`. A file that does not say cannot be read without being told.
+//! - The rows form four contiguous chunks of `R = ceil(rows / 4)` rows. Bits `2i` and `2i + 1` of byte `r, c` hold
+//!   the code `t + 1` of row `i R + r`, column `c`. Rows past the last one have the code 0, and nothing reads them.
+//! - `weight_scale` is the value of one trit if `quantization_config.linear_class` is `autobitlinear`, and the
+//!   reciprocal of that value if it is `bitlinear`. A file without this setting can be read only if the caller gives
+//!   the meaning.
 //!
 //! (transformers, `integrations/bitnet.py`.)
 
@@ -14,18 +15,18 @@ use serde_json::Value;
 
 use crate::ternary::Packed;
 
-/// What `weight_scale` does to a product of trits.
+/// The meaning of `weight_scale` in files of BitNet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum WeightScale {
-    /// It is mean |W|, as in linear_class autobitlinear.
+    /// The scale is mean |W|, as in linear_class autobitlinear.
     Multiply,
-    /// It is 1 / mean |W|, as in linear_class bitlinear.
+    /// The scale is 1 / mean |W|, as in linear_class bitlinear.
     Divide,
 }
 
 impl WeightScale {
-    /// The `linear_class` of a file that does so.
+    /// The `linear_class` of a file with this meaning.
     pub fn linear_class(self) -> &'static str {
         match self {
             WeightScale::Multiply => "autobitlinear",
@@ -33,10 +34,10 @@ impl WeightScale {
         }
     }
 
-    /// What a `quantization_config` says.
+    /// The meaning that a `quantization_config` states.
     ///
     /// # Errors
-    /// If it says nothing or something else.
+    /// If it states no meaning, or an unknown one.
     pub fn of(config: &Value) -> Result<WeightScale, String> {
         let hint = "a reading takes `weight_scale` multiply (weight_scale is mean |W|, as in autobitlinear) \
                     or divide (it is 1 / mean |W|, as in bitlinear)";
@@ -51,7 +52,7 @@ impl WeightScale {
         }
     }
 
-    /// What is stored for a scale, and what the scale is of a stored one: both conventions are their own inverse.
+    /// Converts a scale to its stored form. The same function converts a stored form back.
     pub fn turn<T: From<u8> + Div<Output = T>>(self, scale: T) -> T {
         match self {
             WeightScale::Multiply => scale,
@@ -60,7 +61,7 @@ impl WeightScale {
     }
 }
 
-/// Rows of bytes for so many rows of trits.
+/// Number of rows of bytes for this number of rows of trits.
 pub fn chunk(rows: usize) -> usize {
     rows.div_ceil(4)
 }
@@ -77,7 +78,7 @@ pub fn pack(packed: &Packed) -> Vec<u8> {
     bytes
 }
 
-/// The matrix `[rows, cols]` of these bytes, with the scale 1.
+/// The matrix `[rows, cols]` in these bytes, with the scale 1.
 ///
 /// # Errors
 /// If a code is 3.

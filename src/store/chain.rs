@@ -1,6 +1,7 @@
-//! The one network that files without a header hold, and which networks of other programs are taken for: an MLP, a
-//! chain of ternary matrices `layers.i.weight [rows, cols]`, each behind an RMSNorm with a gain `layers.i.gain [cols]`.
-//! What is special to that network in files stands here; everything else in this folder walks names and roles.
+//! The MLP in files: a chain of ternary matrices `layers.i.weight [rows, cols]`. Before each matrix comes an RMSNorm
+//! with a gain `layers.i.gain [cols]`. Files without a header hold an MLP, and networks of other programs are read as
+//! an MLP. Everything about files that is specific to the MLP is here. The rest of `store` works with names and
+//! roles.
 
 use safetensors::SafeTensors;
 use serde_json::{Value, json};
@@ -10,15 +11,15 @@ use super::{Arch, Model, Values, Weights, number};
 use crate::parameter::{Parameter, Role};
 use crate::ternary::{Packed, RMSNORM_EPS};
 
-/// Its name in [`Arch::network`].
+/// The name of the MLP in [`Arch::network`].
 pub const MLP: &str = "mlp";
 
-/// The header of an MLP of these widths: inputs, hidden ones, classes.
+/// The header of an MLP with these widths: inputs, hidden layers, classes.
 pub fn mlp(dims: &[usize], eps: f32, precision: &str) -> Arch {
     Arch::new(MLP, json!({"dims": dims, "eps": number(eps), "precision": precision}))
 }
 
-/// The parameters of an MLP of these widths.
+/// The parameters of an MLP with these widths.
 pub(super) fn parameters(dims: &[usize], role: Role) -> Vec<Parameter> {
     let layers = dims.windows(2).enumerate();
     layers.flat_map(|(i, pair)| layer(i, [pair[1], pair[0]], role)).collect()
@@ -33,7 +34,7 @@ fn layer(i: usize, [rows, cols]: [usize; 2], role: Role) -> [Parameter; 2] {
 }
 
 impl Model {
-    /// An MLP of these matrices and gains, first layer first.
+    /// An MLP with these matrices and gains, first layer first.
     pub fn mlp(layers: impl IntoIterator<Item = (Packed, Vec<f32>)>, eps: f32, about: Value) -> Model {
         let mut parameters = Vec::new();
         for (i, (packed, gain)) in layers.into_iter().enumerate() {
@@ -49,24 +50,24 @@ impl Model {
         model
     }
 
-    /// The widths of a chain: inputs, hidden ones, classes.
+    /// The widths of an MLP: inputs, hidden layers, classes.
     pub fn dims(&self) -> Vec<usize> {
         let first = self.matrices().next().map(|packed| packed.cols);
         first.into_iter().chain(self.matrices().map(|packed| packed.rows)).collect()
     }
 
-    /// Matrices and gains of a chain.
+    /// The matrices and gains of an MLP.
     pub fn parts(&self) -> (Vec<Packed>, Vec<Vec<f32>>) {
         (self.matrices().cloned().collect(), self.floats().map(<[f32]>::to_vec).collect())
     }
 
-    /// RMSNorm's epsilon.
+    /// The epsilon of RMSNorm.
     pub fn eps(&self) -> f32 {
         self.arch.setting("eps").unwrap_or(RMSNORM_EPS as f32)
     }
 }
 
-/// Header and parameters of a checkpoint without a header.
+/// Header and parameters of a checkpoint that has no header.
 pub(super) fn of_checkpoint(file: &SafeTensors, run: &Value) -> Result<(Arch, Vec<Parameter>), String> {
     let precision = run["config"]["precision"].as_str().unwrap_or("ternary");
     let role = if precision == "f32" { Role::Float } else { Role::Ternary };
@@ -96,7 +97,7 @@ pub(super) fn of_checkpoint(file: &SafeTensors, run: &Value) -> Result<(Arch, Ve
     Ok((mlp(&dims, eps, precision), parameters))
 }
 
-/// Header and parameters of a packed file of version 1, whose rows of trits are as long as its gains say.
+/// Header and parameters of a packed file of version 1. The length of a layer's gain gives the columns of its matrix.
 pub(super) fn of_packed(file: &SafeTensors, eps: f32) -> Result<(Arch, Vec<Parameter>), String> {
     if !eps.is_finite() {
         return Err(format!("its eps is {eps}, expected a number that is not negative"));
@@ -135,7 +136,7 @@ pub(super) fn of_packed(file: &SafeTensors, eps: f32) -> Result<(Arch, Vec<Param
     Ok((mlp(&dims, eps, "ternary"), parameters))
 }
 
-/// Whether the parameters of an MLP are a chain; nothing is asked of another network. `place` turns a name into words.
+/// Checks that the parameters of an MLP form a chain. Other networks pass unchecked. `place` turns a name into words.
 pub(super) fn check<'a>(
     arch: &Arch,
     parameters: impl Iterator<Item = &'a Parameter>,
@@ -176,14 +177,15 @@ pub(super) fn check<'a>(
     Ok(())
 }
 
-/// Whether the values of an MLP stay within f32.
+/// Checks that the values of an MLP stay within the range of f32.
 pub(super) fn check_values(model: &Model) -> Result<(), String> {
     if model.arch.network != MLP {
         return Ok(());
     }
     let layers: Vec<(&Packed, &[f32])> = model.matrices().zip(model.floats()).collect();
     for (i, (packed, gain)) in layers.iter().enumerate() {
-        // The next RMSNorm squares what this layer gives. Past the range of f32 it would make zeros of it, unseen.
+        // The next RMSNorm squares the output of this layer. A square beyond the range of f32 would silently turn its
+        // output into zeros.
         let largest = gain.iter().fold(0f32, |largest, gain| largest.max(gain.abs()));
         let Packed { scale, cols, .. } = **packed;
         let [most, bound] = [f64::from(scale) * f64::from(largest) * cols as f64, f64::from(f32::MAX).sqrt()];

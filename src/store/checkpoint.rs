@@ -1,15 +1,15 @@
-//! A training run's file: float values and optimizer moments of every parameter as safetensors, the rest as metadata.
-//! Knows names and roles, nothing of the GPU and nothing of training.
+//! The file of a training run: float values and optimizer moments of every parameter as safetensors, and the rest as
+//! metadata. This module knows names and roles, nothing of the GPU or of training.
 //!
-//! The file in four bullets, NAME being a parameter's name and BASE the same without `.weight`:
-//! - `NAME`, f32, of the parameter's shape: `layers.0.weight [rows, cols]`, `layers.0.gain [cols]`;
-//! - `NAME.m` and `NAME.v`, of the same shape: the optimizer's moments;
-//! - `BASE.trits [rows, words]`, u32, of a ternary parameter: its trits at the end of the last whole epoch, from
-//!   which the flips of the next are counted;
-//! - metadata, all strings: `format = "sterna"`, `schema`, `sterna_version`, `arch` and `parameters` (see
-//!   [`super`]), `run`, a JSON object, `progress`, where in the run it was written, and `sha256` over all of the above.
+//! The layout, with NAME for a parameter's name and BASE for the name without `.weight`:
+//! - `NAME`, f32, in the parameter's shape: `layers.0.weight [rows, cols]`, `layers.0.gain [cols]`;
+//! - `NAME.m` and `NAME.v`, in the same shape: the moments of the optimizer;
+//! - `BASE.trits [rows, words]`, u32, only for ternary parameters: the trits at the end of the last whole epoch. The
+//!   flips of the next epoch are counted against them;
+//! - metadata, all strings: `format = "sterna"`, `schema`, `sterna_version`, `arch` and `parameters` (see [`super`]),
+//!   `run` (a JSON object), `progress` (the position in the run), and `sha256` over everything above.
 //!
-//! A file of version 1, which has no `arch`, holds an MLP whose tensors bear these names.
+//! A file of version 1 has no `arch`. It holds an MLP whose tensors have the names above.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::tensors::{Sealed, deserialize, intact, no_json};
-use super::{Arch, FileError, Mapped, Model, Values, Weights, chain, replace, schema};
+use super::{Arch, FileError, Mapped, Model, Values, Weights, chain, packed, replace, schema};
 use crate::parameter::{Parameter, Role};
 use crate::ternary::{Packed, words};
 
@@ -32,21 +32,21 @@ pub struct Moments {
     pub v: Vec<f32>,
 }
 
-/// One parameter as it lies in the file.
+/// One parameter of a [`Checkpoint`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Saved {
     /// Name, shape and role.
     pub parameter: Parameter,
-    /// The values; of a ternary parameter its shadow weights.
+    /// The values. For a ternary parameter these are its shadow weights.
     pub values: Vec<f32>,
-    /// The optimizer's moments, where the file has them.
+    /// The optimizer's moments, if the file has them.
     pub moments: Option<Moments>,
-    /// Packed trits at the end of the last whole epoch, where the file has them.
+    /// The packed trits at the end of the last whole epoch, if the file has them.
     pub trits: Option<Vec<u32>>,
 }
 
 impl Saved {
-    /// The float tensors by their names in the file.
+    /// The float tensors with their names in the file.
     fn floats(&self) -> impl Iterator<Item = (String, &[f32])> {
         let name = &self.parameter.name;
         let moments = self.moments.iter().flat_map(|moments| [(".m", &moments.m), (".v", &moments.v)]);
@@ -57,39 +57,39 @@ impl Saved {
     }
 }
 
-/// Where in a run a file was written: with the seed, all that is random follows from it.
+/// The position in a run at which a file was written. Together with the seed it determines all random numbers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
-    /// Epochs done.
+    /// Completed epochs.
     pub epoch: usize,
-    /// Steps done of the epoch after them.
+    /// Completed steps of the current epoch.
     pub step: usize,
-    /// Loss summed over these steps, as the device holds it.
+    /// Loss summed over these steps, with the bits of the device.
     pub loss: f32,
     /// Hits counted over these steps.
     pub hits: u32,
-    /// The summed loss as it stood from time to time in these steps, for the curve.
+    /// Values of the summed loss at intervals in these steps, for the curve.
     #[serde(default)]
     pub noted: Vec<f32>,
-    /// Seconds these steps took.
+    /// Duration of these steps in seconds.
     pub seconds: f64,
 }
 
-/// A whole file.
+/// The checkpoint of a training run: network, parameters, optimizer moments and position.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checkpoint {
     /// Which network it is.
     pub arch: Arch,
     /// Its parameters, in the network's order.
     pub parameters: Vec<Saved>,
-    /// Where the run stands; without it a file cannot be trained on.
+    /// The position in the run. Training cannot continue a file without it.
     pub progress: Option<Progress>,
-    /// What the run says of itself; `Null` for a foreign file.
+    /// The run's description of itself. It is `Null` for a file of another program.
     pub run: Value,
 }
 
 impl Checkpoint {
-    /// Whether every value is a number; nothing else should be saved, and nothing else is loaded.
+    /// Whether every value is finite. Files with other values are neither saved nor loaded.
     pub fn is_finite(&self) -> bool {
         let sum = self.progress.as_ref().is_none_or(|progress| progress.loss.is_finite());
         sum && self
@@ -99,10 +99,10 @@ impl Checkpoint {
             .all(|(_, values)| values.iter().all(|x| x.is_finite()))
     }
 
-    /// The ternary network that the shadow weights stand for.
+    /// The ternary network that results from the shadow weights.
     ///
     /// # Errors
-    /// A clause, if it was trained in floats or cannot be run.
+    /// If the network was trained in floats or cannot be run. The text does not name the file.
     pub fn deployed(&self) -> Result<Model, String> {
         if self.parameters.iter().all(|saved| saved.parameter.role != Role::Ternary) {
             return Err("was trained in f32: it holds no ternary network".into());
@@ -121,10 +121,11 @@ impl Checkpoint {
         Model { arch: self.arch.clone(), parameters, about: self.run.clone() }.check()
     }
 
-    /// Writes the file beside its place, syncs it and renames it: a reader sees the old or the new one.
+    /// Writes a temporary file in the same folder, syncs it and renames it. A reader sees either the old file or the
+    /// new one.
     ///
     /// # Errors
-    /// If the folder cannot be written or the disk is full; the old file is then untouched.
+    /// If the folder cannot be written or the disk is full. The old file then stays unchanged.
     pub fn save(&self, path: &Path) -> Result<(), FileError> {
         replace(path, &self.to_bytes())
     }
@@ -152,16 +153,16 @@ impl Checkpoint {
     /// Reads a file.
     ///
     /// # Errors
-    /// If it is unreadable, no safetensors, lacks a tensor, or its shapes are not those of its network.
+    /// If the file is unreadable, is no safetensors file, lacks a tensor, or if its shapes do not fit its network.
     pub fn load(path: &Path) -> Result<Checkpoint, FileError> {
         let bytes = std::fs::read(path).map_err(|reason| FileError::Read { path: path.into(), reason })?;
         Checkpoint::from_bytes(&bytes).map_err(|what| FileError::Content { path: path.into(), what })
     }
 
-    /// What a file says of its run and where that stands. Its values are not looked at, and its checksum neither.
+    /// Reads the description of the run and its position. It does not check the values or the checksum.
     ///
     /// # Errors
-    /// If it is unreadable, no safetensors, or says nothing that is understood.
+    /// If it is unreadable, no safetensors, a packed file, or says nothing that is understood.
     pub fn story(path: &Path) -> Result<(Value, Option<Progress>), FileError> {
         let bytes = Mapped::open(path)?;
         let told = deserialize(&bytes).and_then(|(_, metadata)| story(&metadata));
@@ -186,8 +187,8 @@ impl Checkpoint {
     /// As [`Checkpoint::load`], without the file's name.
     pub fn from_bytes(bytes: &[u8]) -> Result<Checkpoint, String> {
         let (file, metadata) = deserialize(bytes)?;
-        current(&file, &metadata)?;
         let (run, progress) = story(&metadata)?;
+        current(&file, &metadata)?;
         let (arch, parameters) = match super::header(&metadata)? {
             Some(header) => header,
             None => chain::of_checkpoint(&file, &run)?,
@@ -235,8 +236,14 @@ impl Checkpoint {
     }
 }
 
-/// What the metadata says of the run, and where it stands.
+/// The description of the run and its position, from the metadata.
 fn story(metadata: &BTreeMap<String, String>) -> Result<(Value, Option<Progress>), String> {
+    if metadata.get("format").is_some_and(|format| format == packed::FORMAT) {
+        return Err(
+            "is a packed file, whose trits are not trained on: take the checkpoint that it was packed from"
+                .into(),
+        );
+    }
     let json = |key: &str| metadata.get(key).map(String::as_str).unwrap_or("null");
     let misread = |key: &str, error| {
         format!("its metadata `{key}` is no {}", no_json("JSON of a run", json(key).as_bytes(), &error))
@@ -246,13 +253,14 @@ fn story(metadata: &BTreeMap<String, String>) -> Result<(Value, Option<Progress>
     Ok((run, progress))
 }
 
-/// What tells our own files from others in safetensors form.
+/// The value of `format` that distinguishes our files from other safetensors files.
 pub const FORMAT: &str = "sterna";
 
-/// Whether a file is of a version that is read here and as it was written; nothing is asked of one that says neither.
+/// Checks that a file has a version that can be read, and that its checksum fits. A file without these entries
+/// passes.
 ///
 /// # Errors
-/// If it is not.
+/// If a check fails.
 pub fn current(file: &SafeTensors, metadata: &BTreeMap<String, String>) -> Result<(), String> {
     schema(metadata.get("schema").map(String::as_str))?;
     match metadata.get("format").is_some_and(|format| format == FORMAT) || metadata.contains_key("sha256") {

@@ -1,13 +1,15 @@
-//! What can be wrong with a file, and how its name is told.
+//! Errors of files, and how they show the name of a file.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-/// What can be wrong with a file; one plain sentence each.
+use crate::reason::{unread, unwritten};
+
+/// An error of a file. Its text is one plain sentence.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// The file cannot be read.
-    #[error("{}: cannot be read: {reason}", shown(path))]
+    #[error("{}: cannot be read: {}", shown(path), unread(reason))]
     Read {
         /// The file.
         path: PathBuf,
@@ -15,27 +17,39 @@ pub enum FileError {
         reason: std::io::Error,
     },
     /// The file cannot be written.
-    #[error("{}: cannot be written: {reason}", shown(path))]
+    #[error("{}: cannot be written: {}", shown(path), unwritten(reason))]
     Write {
         /// The file.
         path: PathBuf,
         /// The system's reason.
         reason: std::io::Error,
     },
-    /// The file is there, and nobody said that it may be replaced.
+    /// The file exists, and the user did not allow to replace it.
     #[error("{} exists already and is left as it is", shown(.0))]
     Exists(PathBuf),
-    /// The file is no model.
+    /// The file is not a model that can be read.
     #[error("{}: {what}", shown(path))]
     Content {
         /// The file.
         path: PathBuf,
-        /// What was expected and what was found.
+        /// The expected and the actual content.
         what: String,
     },
 }
 
-/// A path for people, on one line: control characters and bytes that are no text are written as escapes.
+impl FileError {
+    /// The file that it is about.
+    pub fn path(&self) -> &Path {
+        match self {
+            FileError::Read { path, .. }
+            | FileError::Write { path, .. }
+            | FileError::Exists(path)
+            | FileError::Content { path, .. } => path,
+        }
+    }
+}
+
+/// A path for people, on one line. Control characters and bytes that are not text become escapes.
 pub fn shown(path: &Path) -> String {
     let mut text = String::new();
     for chunk in path.as_os_str().as_encoded_bytes().utf8_chunks() {
@@ -47,7 +61,8 @@ pub fn shown(path: &Path) -> String {
     text
 }
 
-/// A text that a terminal takes for nothing else: its control characters, all but those `kept`, written as in JSON.
+/// A text that a terminal shows without interpretation. Control characters become JSON escapes, except those in
+/// `kept`.
 pub fn escaped(text: &str, kept: &[char]) -> String {
     let escape = |c: char| match c {
         c if !c.is_control() || kept.contains(&c) => c.into(),

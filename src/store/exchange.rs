@@ -1,4 +1,5 @@
-//! Networks written for other programs. Knows what tensors are called there; `foreign` reads all of this back.
+//! Writes networks for other programs. This module knows the names of tensors in those programs. The module `foreign`
+//! reads all these files back.
 //!
 //! | format | matrix `layers.i.weight` | scale | `layers.i.gain` |
 //! |---|---|---|---|
@@ -6,10 +7,10 @@
 //! | `hf-bitnet` | `layers.i.weight`, U8 `[ceil(rows / 4), cols]` | `layers.i.weight_scale`, F32 `[1]` | `layers.i.rms_norm.weight`, F32 |
 //! | `npy` | `layers.i.weight`, int8 `[rows, cols]` in a `.npz` | `layers.i.scale`, float32 | `layers.i.gain`, float32 |
 //!
-//! Parameters of other names keep them, but that GGUF's layers are called `blk`.
+//! Parameters with other names keep them, except that GGUF calls the layers `blk`.
 //!
-//! Each also carries [`foreign::Record`](super::Record) as `sterna.model`, so that a network comes back to the bit, and
-//! not at all if a bit of it was changed.
+//! Each file also contains [`foreign::Record`](super::Record) as `sterna.model`. With it a network comes back with
+//! equal bits. A file with one changed bit is refused.
 
 use std::collections::BTreeMap;
 
@@ -35,7 +36,7 @@ pub enum Exchange {
     /// GGUF with ggml's blocks of 1.6875 bits a weight.
     #[cfg_attr(feature = "cli", value(name = "gguf-tq1_0"))]
     GgufTq1_0,
-    /// Safetensors as Hugging Face's BitNet has them, 2 bits a weight.
+    /// Safetensors in the layout of Hugging Face's BitNet, 2 bits a weight.
     HfBitnet,
     /// Arrays for numpy.load, int8.
     Npy,
@@ -57,7 +58,7 @@ impl Exchange {
     }
 }
 
-/// What a parameter is called in GGUF: `layers.3.q.weight` is `blk.3.q.weight`, `layers.3.gain` is
+/// The name of a parameter in GGUF: `layers.3.q.weight` becomes `blk.3.q.weight`, and `layers.3.gain` becomes
 /// `blk.3.ffn_norm.weight`.
 fn gguf_name(parameter: &Parameter) -> String {
     let parts = parameter.name.strip_prefix("layers.").and_then(|rest| rest.split_once('.'));
@@ -72,7 +73,7 @@ fn gguf_name(parameter: &Parameter) -> String {
     }
 }
 
-/// What a parameter is called in safetensors of BitNet: a gain `BASE.gain` is `BASE.rms_norm.weight`.
+/// The name of a parameter in safetensors of BitNet: a gain `BASE.gain` becomes `BASE.rms_norm.weight`.
 fn bitnet_name(parameter: &Parameter) -> String {
     match (parameter.role, parameter.name.strip_suffix(".gain")) {
         (Role::Gain, Some(base)) => format!("{base}.rms_norm.weight"),
@@ -80,17 +81,17 @@ fn bitnet_name(parameter: &Parameter) -> String {
     }
 }
 
-/// What a parameter may be called in files that were written here.
+/// All names that a parameter may have in files that Sterna wrote.
 pub(super) fn names(parameter: &Parameter) -> [String; 3] {
     [parameter.name.clone(), gguf_name(parameter), bitnet_name(parameter)]
 }
 
 impl Model {
-    /// The bytes of a file of this format, and what readers who do not know `sterna.model` will find changed.
-    /// `weight_scale` matters to `hf-bitnet` alone.
+    /// The bytes of a file in this format, and the losses for readers that do not know `sterna.model`. Only
+    /// `hf-bitnet` uses `weight_scale`.
     ///
     /// # Errors
-    /// A clause, if a scale is outside what f16 holds or a `.npz` would be above 4 GiB.
+    /// If a scale is outside the range of f16, or if a `.npz` would exceed 4 GiB. The text does not name the file.
     pub fn to_exchange(
         &self,
         to: Exchange,
@@ -122,7 +123,7 @@ impl Model {
         let mut file = gguf::Writer::default();
         file.text("general.architecture", "sterna");
         file.text("general.type", "model");
-        // llama.cpp's numbers for files whose matrices are mostly of these types.
+        // The file types of llama.cpp for files with mostly these blocks.
         file.u32("general.file_type", if blocks == Blocks::Tq1_0 { 36 } else { 37 });
         file.u32("general.quantization_version", 2);
         file.u32("sterna.block_count", self.matrices().count() as u32);

@@ -1,15 +1,17 @@
-//! Networks in files of others: matrices, scales and gains found by their names and put together. Knows what
-//! tensors are called and what they mean; the containers are read by modules of their own.
+//! Reads networks from files of other programs. It finds matrices, scales and gains by their names. This module knows
+//! the names and the meaning of tensors. Other modules read the containers.
 //!
-//! With `BASE` the name of a matrix without `.weight`:
-//! - the layers are all matrices, first layer first in the order of their names, in which `2` comes before `10`:
-//!   blocks of ggml, bytes of Hugging Face's BitNet beside a scale, trits as integers, or floats. Floats that are
-//!   `s {-1, 0, 1}` keep their trits and `s`; others are quantised by absmean. A matrix of any other type is refused;
-//! - matrices called `kernel`, as Keras and JAX have them, are `[inputs, outputs]`;
-//! - the scale of a matrix is in its blocks, in `BASE.weight_scale` or `BASE.scale`, or in both, which are multiplied;
-//! - the gain is `BASE.gain`, `BASE_norm.weight`, `BASE.rms_norm.weight` or `BASE.norm.weight`, and 1 without one;
-//! - what is left over and changes what the network computes, a bias for instance, is refused;
-//! - `sterna.model` in the metadata is a [`Record`]: what the tensors cannot hold.
+//! With BASE for the name of a matrix without `.weight`:
+//! - all matrices are layers, ordered by name, where `2` comes before `10`. A matrix consists of blocks of ggml, of
+//!   bytes of Hugging Face's BitNet with a scale, of trits as integers, or of floats. Floats of the form `s {-1, 0,
+//!   1}` keep their trits and `s`. Other floats are quantised by absmean. Other types are refused;
+//! - matrices called `kernel` are `[inputs, outputs]`, as in Keras and JAX;
+//! - the scale of a matrix is in its blocks, in `BASE.weight_scale` or in `BASE.scale`. If a matrix has two scales,
+//!   they are multiplied;
+//! - the gain is `BASE.gain`, `BASE_norm.weight`, `BASE.rms_norm.weight` or `BASE.norm.weight`. Without any of them
+//!   it is 1;
+//! - a remaining tensor that changes the network's results, such as a bias, is refused;
+//! - `sterna.model` in the metadata is a [`Record`]: everything that the tensors cannot hold.
 
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
@@ -30,31 +32,31 @@ use crate::content;
 use crate::parameter::{Parameter, Role};
 use crate::ternary::{LEAST, Packed, RMSNORM_EPS};
 
-/// Where a file's metadata has its [`Record`].
+/// The key of the [`Record`] in a file's metadata.
 pub const RECORD: &str = "sterna.model";
 
-/// What an exchange format has no place for; with it a network comes back to the bit.
+/// Everything that an exchange format cannot store. With it a network comes back with equal bits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
-    /// Version of what Sterna writes.
+    /// Schema version of the record.
     pub schema: u32,
-    /// Which program wrote it.
+    /// Version of Sterna that wrote it.
     pub sterna_version: String,
     /// Which network it is.
     pub arch: Arch,
-    /// Its parameters in order: matrices may be padded.
+    /// Its parameters in order. The file's matrices may be padded, so the shapes are needed.
     pub parameters: Vec<Parameter>,
-    /// The scale of every ternary matrix: formats may round it.
+    /// The scale of every ternary matrix. Formats may round scales.
     pub scales: Vec<f32>,
     /// [`Model::about`].
     pub about: Value,
-    /// Of the settings and of all values: GGUF and safetensors have no sums of their own. The first files of version 1
-    /// lack it.
+    /// SHA-256 of the settings and of all values, because GGUF and safetensors have no checksums. The first files of
+    /// version 1 lack it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
 }
 
-/// A record of version 1, which always speaks of an MLP.
+/// A record of version 1. It always describes an MLP.
 #[derive(Deserialize)]
 struct FirstRecord {
     sterna_version: String,
@@ -66,7 +68,7 @@ struct FirstRecord {
 }
 
 impl Record {
-    /// Of a network.
+    /// The record of a network.
     pub fn of(model: &Model) -> Record {
         Record {
             schema: NETWORK_SCHEMA,
@@ -79,7 +81,7 @@ impl Record {
         }
     }
 
-    /// From a file's metadata.
+    /// Reads a record from a file's metadata.
     fn read(value: &Value) -> Result<Record, String> {
         let misread = |error| format!("its metadata `{RECORD}` is no record of a network ({error})");
         let version = value["schema"].as_u64();
@@ -113,7 +115,7 @@ impl Record {
     }
 }
 
-/// What [`Record::sha256`] is of a network.
+/// The [`Record::sha256`] of a network.
 fn digest(model: &Model) -> String {
     let mut sum = Sha256::new();
     if model.arch.network == chain::MLP {
@@ -134,25 +136,26 @@ fn digest(model: &Model) -> String {
     hex(&sum.finalize())
 }
 
-/// How to read a file that does not say so itself. A field that fits nothing in the file is refused.
+/// Instructions for a file that leaves something open. A field that fits nothing in the file is an error.
 #[derive(Clone, Debug, Default)]
 pub struct Reading {
-    /// What `weight_scale` does, whatever the file says.
+    /// The meaning of `weight_scale`. It overrides the file.
     pub weight_scale: Option<WeightScale>,
-    /// The matrices to take, first layer first; without any, those that the module's list says.
+    /// The names of the matrices to take, first layer first. If the list is empty, the rules of this module choose
+    /// them.
     pub tensors: Vec<String>,
     /// Whether floats may be quantised by absmean.
     pub floats: bool,
-    /// Whether blocks of ggml are floats too: those of one matrix may then differ in scale.
+    /// Whether blocks of ggml are treated as floats. The blocks of one matrix may then have different scales.
     pub absmean: bool,
-    /// Whether matrices are `[inputs, outputs]`, whatever they are called.
+    /// Whether all matrices are `[inputs, outputs]`, whatever their names.
     pub transposed: bool,
-    /// Whether tensors that a network here has no place for may be left out although they change what it computes.
+    /// Whether to leave out tensors that have no place in a network here, even if they change its results.
     pub drop: bool,
 }
 
 impl Reading {
-    /// The first of its fields that says something.
+    /// The name of the first field that is set.
     pub(super) fn said(&self) -> Option<&'static str> {
         let given = [
             ("weight_scale", self.weight_scale.is_some()),
@@ -165,21 +168,21 @@ impl Reading {
     }
 }
 
-/// What one conversion takes from a tensor, or from `eps`.
+/// The loss of one conversion, for a tensor or for `eps`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Loss {
-    /// The layer, or the tensor it was.
+    /// The layer, or the name of the tensor.
     pub tensor: String,
-    /// What was done to it.
+    /// The conversion in words.
     pub what: String,
-    /// The largest change of a value, of a scale that of a weight.
+    /// The largest change of a value. For a changed scale it is the largest change of a weight.
     pub largest: f64,
-    /// The mean change, the unchanged values included.
+    /// The mean change over all values, including unchanged ones.
     pub mean: f64,
 }
 
 impl Loss {
-    /// The changes of all values of a tensor; none if all are 0.
+    /// The loss over all values of a tensor, or `None` if all changes are 0.
     pub fn of(tensor: &str, what: String, changes: impl Iterator<Item = f64>) -> Option<Loss> {
         let (mut largest, mut sum, mut count) = (0.0f64, 0.0, 0u64);
         for change in changes.map(f64::abs) {
@@ -188,7 +191,7 @@ impl Loss {
         (largest > 0.0).then(|| Loss { tensor: tensor.into(), what, largest, mean: sum / count as f64 })
     }
 
-    /// The changes of the float weights from which a matrix was quantised.
+    /// The loss of quantisation, over all float weights of a matrix.
     fn by_weight(
         tensor: &str,
         what: &str,
@@ -200,26 +203,26 @@ impl Loss {
         Loss::of(tensor, what.into(), changes)
     }
 
-    /// The changes of all weights of a matrix whose scale changes by so much. A weight that is 0 stays 0.
+    /// The loss over all weights of a matrix whose scale changes by `change`. A weight of 0 stays 0.
     pub(super) fn by_scale(tensor: &str, what: String, change: f64, packed: &Packed) -> Option<Loss> {
         Loss::of(tensor, what, packed.unpack().into_iter().map(|trit| change * f64::from(trit)))
     }
 }
 
-/// A network and what was done to make it one.
+/// A network from a file, with a report on the conversion.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Imported {
     /// The network.
     pub model: Model,
-    /// What it no longer holds of the file's weights.
+    /// The losses in the weights of the file.
     pub lost: Vec<Loss>,
-    /// What was assumed and what was left out, a clause each.
+    /// Assumptions, and tensors that were left out, in one clause each.
     pub notes: Vec<String>,
-    /// What of it makes another network than the file has, a clause each.
+    /// Reasons why the result is another network than that of the file, in one clause each.
     pub warnings: Vec<String>,
 }
 
-/// How the values of a tensor lie.
+/// The layout of a tensor's values.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Kind {
     F64,
@@ -227,14 +230,14 @@ enum Kind {
     F16,
     Bf16,
     Blocks(Blocks),
-    /// BitNet's bytes.
+    /// BitNet's bytes, with four trits each.
     Quarters,
-    /// Trits as integers of so many bytes.
+    /// Trits as integers with this number of bytes.
     Trits(usize),
 }
 
 impl Kind {
-    /// By the words of every container; bytes are BitNet's if they have a scale.
+    /// The kind of a tensor by the type names of all containers. Bytes with a scale are those of BitNet.
     fn of(tensor: &Stored, scaled: bool) -> Option<Kind> {
         Some(match &tensor.dtype[..] {
             "F64" | "<f8" => Kind::F64,
@@ -256,13 +259,13 @@ impl Kind {
         matches!(self, Kind::F64 | Kind::F32 | Kind::F16 | Kind::Bf16)
     }
 
-    /// Whether each value has a place of its own, so that rows and columns may change places.
+    /// Whether every value has its own place. Only then can the matrix be transposed.
     fn lies_flat(self) -> bool {
         self.is_float() || matches!(self, Kind::Trits(_))
     }
 
-    /// The values of a float tensor or of blocks, as f64 because f32 may not hold them. The padding of blocks past
-    /// `cols` columns is left out.
+    /// The values of a float tensor or of blocks, as f64 because f32 may not hold them. Values past column `cols`,
+    /// which are padding of blocks, are left out.
     fn values(self, bytes: &[u8], cols: usize) -> Box<dyn Iterator<Item = f64> + '_> {
         fn each<const N: usize>(
             bytes: &[u8],
@@ -285,7 +288,7 @@ impl Kind {
         }
     }
 
-    /// Reads a matrix, with the scale 1 where another tensor has it.
+    /// The function that reads a matrix of this kind. The matrix has the scale 1 if another tensor has the scale.
     fn read(self) -> fn(&[u8], usize, usize) -> Result<Packed, String> {
         match self {
             Kind::F64 => |bytes, rows, cols| quantized(Kind::F64, bytes, rows, cols),
@@ -302,7 +305,7 @@ impl Kind {
         }
     }
 
-    /// What a file of this kind keeps of a scale.
+    /// The scale that remains after a file of this kind has stored it.
     fn stores(self, scale: f32, weight_scale: Option<WeightScale>) -> f32 {
         match (self, weight_scale) {
             (Kind::Blocks(_), _) => f16::from_f32(scale).to_f32(),
@@ -312,7 +315,7 @@ impl Kind {
     }
 }
 
-/// A matrix of floats, by absmean unless they are `s {-1, 0, 1}`.
+/// A matrix of floats. It is quantised by absmean unless the floats are `s {-1, 0, 1}`.
 fn quantized(kind: Kind, bytes: &[u8], rows: usize, cols: usize) -> Result<Packed, String> {
     if let Some(scale) = ternary_already(kind.values(bytes, cols)) {
         let trits: Vec<i8> = kind.values(bytes, cols).map(|value| (value / scale) as i8).collect();
@@ -321,19 +324,19 @@ fn quantized(kind: Kind, bytes: &[u8], rows: usize, cols: usize) -> Result<Packe
     absmean(kind, bytes, rows, cols)
 }
 
-/// A matrix of shadow weights, as training quantises it.
+/// A matrix of shadow weights, quantised as in training.
 pub(super) fn shadows(bytes: &[u8], rows: usize, cols: usize) -> Result<Packed, String> {
     absmean(Kind::F32, bytes, rows, cols)
 }
 
-/// The one size that all values have that are not 0, if f32 holds it.
+/// The common absolute value of all values that are not 0, if there is one and f32 holds it.
 fn ternary_already(values: impl Iterator<Item = f64>) -> Option<f64> {
     let mut sizes = values.map(f64::abs).filter(|size| *size != 0.0);
     let scale = sizes.next().filter(|&scale| scale as f32 > 0.0 && (scale as f32).is_finite())?;
     sizes.all(|size| size == scale).then_some(scale)
 }
 
-/// A matrix of floats, by absmean.
+/// A matrix of floats, quantised by absmean.
 fn absmean(kind: Kind, bytes: &[u8], rows: usize, cols: usize) -> Result<Packed, String> {
     let weight: Vec<f32> = kind.values(bytes, cols).map(|value| value as f32).collect();
     let Some(at) = weight.iter().position(|weight| !weight.is_finite()) else {
@@ -347,7 +350,7 @@ fn absmean(kind: Kind, bytes: &[u8], rows: usize, cols: usize) -> Result<Packed,
     ))
 }
 
-/// The values of a tensor as f32 holds them, and what that takes from them.
+/// The values of a tensor rounded to f32, and the loss of the rounding.
 fn rounded(tensor: &Stored, values: &[f64]) -> Result<(Vec<f32>, Option<Loss>), String> {
     let Stored { name, dtype, .. } = tensor;
     let floats: Vec<f32> = values.iter().map(|&value| value as f32).collect();
@@ -360,7 +363,7 @@ fn rounded(tensor: &Stored, values: &[f64]) -> Result<(Vec<f32>, Option<Loss>), 
     Ok((floats, loss))
 }
 
-/// A matrix of integers of `N` bytes.
+/// A matrix of trits as integers of `N` bytes.
 fn trits<const N: usize>(bytes: &[u8], rows: usize, cols: usize) -> Result<Packed, String> {
     let number = |bytes: &[u8; N]| {
         let bits = bytes.iter().rev().fold(0i64, |bits, &byte| bits << 8 | i64::from(byte));
@@ -375,7 +378,7 @@ fn trits<const N: usize>(bytes: &[u8], rows: usize, cols: usize) -> Result<Packe
     }
 }
 
-/// A file whose tensors are found by name.
+/// A file with its tensors by name.
 struct File<'a> {
     bytes: &'a [u8],
     metadata: &'a Map<String, Value>,
@@ -383,23 +386,23 @@ struct File<'a> {
     record: Option<Record>,
 }
 
-/// The matrix of a layer, before it is read.
+/// The parts of a layer, before they are read.
 struct Found<'a> {
     tensor: &'a Stored,
     kind: Kind,
     rows: usize,
     cols: usize,
-    /// Whether it lies as `[cols, rows]`.
+    /// Whether the tensor is stored as `[cols, rows]`.
     transposed: bool,
     scale: Option<&'a Stored>,
     gain: Option<&'a Stored>,
 }
 
-/// What the scale of `BASE.weight` may be called, and its gain.
+/// The possible names of the scale and of the gain that belong to `BASE.weight`.
 const SCALES: [&str; 3] = ["BASE.weight_scale", "BASE_scale", "BASE.scale"];
 const GAINS: [&str; 4] = ["BASE.gain", "BASE_norm.weight", "BASE.rms_norm.weight", "BASE.norm.weight"];
 
-/// The name of what goes with a matrix, in which `BASE` stands for the matrix's own.
+/// The name of a tensor that belongs to a matrix. `BASE` stands for the matrix's own name.
 fn called(matrix: &Stored, name: &str) -> String {
     name.replace("BASE", matrix.name.strip_suffix(".weight").unwrap_or(&matrix.name))
 }
@@ -419,7 +422,7 @@ impl<'a> File<'a> {
         Kind::of(tensor, self.tensors.contains_key(&format!("{}_scale", tensor.name)[..]))
     }
 
-    /// The values of a float tensor of so many.
+    /// The values of a float tensor, which must have `length` values.
     fn values(&self, tensor: &Stored, length: usize) -> Result<Vec<f64>, String> {
         let kind = self
             .kind(tensor)
@@ -431,7 +434,7 @@ impl<'a> File<'a> {
         Ok(kind.values(&self.bytes[tensor.at.clone()], length).collect())
     }
 
-    /// What one trit is worth, as the tensor beside it says.
+    /// The value of one trit, from the tensor of the scale.
     fn scale(&self, tensor: &Stored, convention: WeightScale) -> Result<f64, String> {
         let said = self.values(tensor, 1)?[0];
         let scale = convention.turn(said);
@@ -445,26 +448,27 @@ impl<'a> File<'a> {
         }
     }
 
-    /// The tensor that goes with a matrix under the first of these names, in which `BASE` stands for its own.
+    /// The tensor that belongs to a matrix, under the first of these names that exists. `BASE` stands for the
+    /// matrix's own name.
     fn beside(&self, matrix: &Stored, names: &[&str]) -> Option<&'a Stored> {
         names.iter().find_map(|name| self.tensors.get(&called(matrix, name)[..]).copied())
     }
 
-    /// The tensor of a parameter in a file that was written here.
+    /// The tensor of a parameter in a file that Sterna wrote.
     fn of(&self, parameter: &Parameter) -> Result<&'a Stored, String> {
         let names = exchange::names(parameter);
         let found = names.iter().find_map(|name| self.tensors.get(&name[..]).copied());
         found.ok_or_else(|| format!("has no tensor {}", parameter.name))
     }
 
-    /// The parameters of a network that is no chain, which only a record can tell.
+    /// The parameters of a network that is not an MLP. Only a record has them.
     fn recorded(&self) -> Option<&[Parameter]> {
         let record = self.record.as_ref().filter(|record| record.arch.network != chain::MLP)?;
         Some(&record.parameters)
     }
 
-    /// The matrices of the network: those that the record names, or all tensors of two sizes or more that are neither
-    /// scale nor gain of another.
+    /// The matrices of the network: those of the record, or else all tensors with two dimensions or more that are
+    /// neither scale nor gain of another tensor.
     fn matrices(&self) -> Vec<&'a Stored> {
         if let Some(parameters) = self.recorded() {
             let ternary = parameters.iter().filter(|parameter| parameter.role == Role::Ternary);
@@ -479,7 +483,8 @@ impl<'a> File<'a> {
         all
     }
 
-    /// What there is of each matrix; what its shape does not say comes from the record, its gain or its neighbours.
+    /// The parts of each layer. If the shape of a tensor is ambiguous, the record, the gain or a neighbouring layer
+    /// decides.
     fn found(&self, matrices: &[&'a Stored], transposed: bool) -> Result<Vec<Found<'a>>, String> {
         if let Some(Record { scales, .. }) =
             self.record.as_ref().filter(|record| record.scales.len() != matrices.len())
@@ -532,7 +537,7 @@ impl<'a> File<'a> {
         Ok(all)
     }
 
-    /// Whether leaving a tensor out changes nothing: it is empty, adds zeros, counts batches, or is text.
+    /// Whether a tensor cannot change the network's results: it is empty, all zero, a counter of batches, or text.
     fn adds_nothing(&self, tensor: &Stored) -> bool {
         let bytes = &self.bytes[tensor.at.clone()];
         match self.kind(tensor).filter(|kind| kind.is_float()) {
@@ -546,7 +551,7 @@ impl<'a> File<'a> {
         }
     }
 
-    /// RMSNorm's epsilon, where the file says one.
+    /// The epsilon of RMSNorm, if the file has one.
     fn eps(&self, config: Option<&Value>) -> Option<f64> {
         let said = |values: &Map<String, Value>| {
             let names = ["layer_norm_rms_epsilon", "rms_norm_eps"];
@@ -560,7 +565,7 @@ impl<'a> File<'a> {
     }
 }
 
-/// Whether a matrix is `[inputs, outputs]` by its name, which is that of Keras and JAX.
+/// Whether a matrix is `[inputs, outputs]`, by the name that Keras and JAX use.
 fn is_kernel(name: &str) -> bool {
     let name = name.strip_suffix(":0").unwrap_or(name);
     name.rsplit(['/', '.']).next() == Some("kernel")
@@ -573,7 +578,7 @@ fn is_bias(tensor: &Stored, matrix: &Stored) -> bool {
     stem.and_then(|stem| tensor.name.strip_prefix(stem)).is_some_and(|rest| rest.starts_with("bias"))
 }
 
-/// Whether a tensor is what a BatchNorm found of its inputs.
+/// Whether a tensor holds the running mean or variance of a BatchNorm.
 fn is_statistic(tensor: &Stored) -> bool {
     ["running_", "moving_"].iter().any(|word| tensor.name.contains(word))
 }
@@ -583,10 +588,10 @@ fn quantization<'a>(metadata: &'a Map<String, Value>, config: Option<&'a Value>)
     metadata.get("quantization_config").or(config.map(|config| &config["quantization_config"]))
 }
 
-/// The network of a file whose tensors were listed; `config` is the `config.json` beside it.
+/// The network in a file with these tensors. `config` is the `config.json` of its folder.
 ///
 /// # Errors
-/// A clause that names the tensor, and what was expected and found.
+/// A text with the tensor's name, and with the expected and the actual content. It does not name the file.
 pub(super) fn read(
     bytes: &[u8],
     (tensors, metadata): &Contents,
@@ -596,7 +601,7 @@ pub(super) fn read(
     let mut file = File::new(bytes, tensors, metadata)?;
     let mut matrices = file.matrices();
     if !reading.tensors.is_empty() {
-        // The record speaks of all layers, not of a choice of them.
+        // The record describes all layers. It does not fit a selection of them.
         file.record = None;
         let named = |name: &String| {
             let tensor = file.tensors.get(&name[..]).copied();
@@ -656,7 +661,7 @@ pub(super) fn read(
             ));
         }
         if packed.scale == 0.0 {
-            // ggml's blocks of zeros alone.
+            // Only a matrix of ggml's blocks of zeros has the scale 0.
             packed.scale = LEAST;
         }
         let (mut convention, mut worth) = (None, None);
@@ -676,7 +681,7 @@ pub(super) fn read(
         }
         packed.scale = worth.map_or(packed.scale, |worth| worth as f32);
         if afresh {
-            // The checksum of the record is that of other trits.
+            // The checksum of the record belongs to other trits.
             file.record.iter_mut().for_each(|record| record.sha256 = None);
             let what = if ternary { "its scale taken as f32" } else { "floats quantised by absmean" };
             let factor = worth.map_or(1.0, |worth| worth / own);
@@ -684,7 +689,7 @@ pub(super) fn read(
         } else if let Some(record) = &file.record {
             let (exact, zeros) = (record.scales[i], packed.is_dead());
             let stored = kind.stores(exact, convention);
-            // Blocks of zeros alone say nothing of their scale.
+            // The scale of a matrix of zero blocks is not known.
             if stored.to_bits() != packed.scale.to_bits() && !(zeros && matches!(kind, Kind::Blocks(_))) {
                 let told = reading.weight_scale.is_some() && *kind == Kind::Quarters;
                 let found = packed.scale;
@@ -724,7 +729,7 @@ pub(super) fn read(
         .flatten()
         .map(|tensor| &tensor.name[..])
         .collect();
-    // Of a network that is no chain also the parameters that are no matrices of trits.
+    // A network that is not an MLP also has parameters that are not ternary matrices.
     let mut parameters = Vec::new();
     let mut trits = layers.iter().map(|(packed, _)| packed.clone());
     for parameter in file.recorded().unwrap_or_default() {
@@ -747,7 +752,7 @@ pub(super) fn read(
             if !eps.is_finite() {
                 return Err(format!("its eps is {said:?}, expected a number up to {:e}", f32::MAX));
             }
-            // By its digits: 1e-5 is what f32 calls so.
+            // The comparison uses decimal digits, because 1e-5 is exact in neither f32 nor f64.
             if eps.to_string().parse() != Ok(said) {
                 let change = std::iter::once(said - f64::from(eps));
                 lost.extend(Loss::of("eps", format!("{said} taken as f32: {eps}"), change));
@@ -771,7 +776,7 @@ pub(super) fn read(
             && !file.adds_nothing(tensor)
     };
     let mut dropped: Vec<&Stored> = left.iter().copied().filter(concerns).collect();
-    // A BatchNorm is better told by its statistics than by its bias.
+    // The running statistics name a BatchNorm more clearly than its bias does.
     dropped.sort_by_key(|tensor| !is_statistic(tensor));
     match dropped.first() {
         Some(first) if !reading.drop => {
@@ -824,7 +829,7 @@ pub(super) fn read(
     }
 }
 
-/// Notes for each matrix of a file that can be read how that is done. Blocks whose scales differ are read as trits.
+/// Notes for each readable matrix of a file how to read it. Blocks with different scales are read as trits.
 pub(super) fn mark(
     bytes: &[u8],
     (tensors, metadata): &mut Contents,
@@ -839,7 +844,7 @@ pub(super) fn mark(
     let some: Vec<&Stored> = file.matrices().into_iter().filter(readable).collect();
     for Found { tensor, kind, rows, cols, transposed, scale, .. } in file.found(&some, false)? {
         let [rows, cols] = if transposed { [cols, rows] } else { [rows, cols] };
-        // A scale for each row is shown as it lies, but no matrix here has it.
+        // The listing shows a matrix with one scale per row, although no matrix here can have several scales.
         let said = |scale, how: WeightScale| {
             let values = file.values(scale, 1);
             values.map_or(Scale::Unsaid, |values| Scale::Said(how.turn(values[0]) as f32))
@@ -863,7 +868,7 @@ pub(super) fn mark(
     Ok(())
 }
 
-/// The first names, and how many more there are.
+/// The first names, and the number of further names.
 fn names(tensors: &[&Stored]) -> String {
     const SHOWN: usize = 6;
     let shown: Vec<&str> = tensors.iter().take(SHOWN).map(|tensor| &tensor.name[..]).collect();
@@ -873,7 +878,7 @@ fn names(tensors: &[&Stored]) -> String {
     }
 }
 
-/// The order of names in which numbers count as numbers.
+/// Compares names. Digits in them compare as numbers.
 fn natural(a: &str, b: &str) -> Ordering {
     let digits = |text: &str| text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (mut left, mut right) = (a, b);
@@ -891,7 +896,7 @@ fn natural(a: &str, b: &str) -> Ordering {
                 (Some(x), Some(y)) if x == y => {
                     (left, right) = (&left[x.len_utf8()..], &right[y.len_utf8()..]);
                 }
-                // Names that differ in leading zeros alone still have an order.
+                // Names that differ only in leading zeros compare as text.
                 (None, None) => return a.cmp(b),
                 (x, y) => return x.cmp(&y),
             }

@@ -1,5 +1,5 @@
-//! Which format a file has, and a network from a file of any format. Knows the formats by name; their bytes are read by
-//! modules of their own.
+//! Finds the format of a file, and reads a network from a file of any format. This module knows the formats by name.
+//! Other modules read their bytes.
 
 use std::path::Path;
 
@@ -11,22 +11,23 @@ use super::model::place;
 use super::tensors::{deserialize, no_json};
 use super::{FileError, Imported, Mapped, Model, Reading, escaped, foreign, gguf, npy, packed};
 use crate::content;
+use crate::reason::unread;
 use crate::ternary::Packed;
 
-/// A file format, told by the content.
+/// A file format, recognised by the content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// What `sterna pack` writes.
+    /// The output of `sterna pack`.
     Packed,
-    /// What `sterna train` writes: float shadow weights and moments.
+    /// The output of `sterna train`: float shadow weights and moments.
     Checkpoint,
     /// GGUF.
     Gguf,
-    /// Safetensors of `uint8` weights with a `weight_scale` each.
+    /// Safetensors with `uint8` weights that have a `weight_scale` each.
     HfBitnet,
-    /// Safetensors of anything else.
+    /// All other safetensors.
     Safetensors,
-    /// One array of NumPy's, or an archive of them.
+    /// One NumPy array, or an archive of several.
     Npy,
 }
 
@@ -34,7 +35,7 @@ impl Format {
     /// The format of a file's bytes.
     ///
     /// # Errors
-    /// If it is none of them.
+    /// If the format is unknown.
     pub fn of(bytes: &[u8]) -> Result<Format, String> {
         match content::kind(bytes) {
             Some(content::GGUF) => return Ok(Format::Gguf),
@@ -51,7 +52,7 @@ impl Format {
         })
     }
 
-    /// Its name in sentences.
+    /// The name of the format in sentences.
     pub fn name(self) -> &'static str {
         match self {
             Format::Packed => "packed safetensors",
@@ -67,12 +68,12 @@ impl Format {
 /// A network from a file's bytes.
 ///
 /// # Errors
-/// A clause that says what was expected and what was found.
+/// A text with the expected and the actual content. It does not name the file.
 pub fn read(bytes: &[u8]) -> Result<Model, String> {
     import(bytes, || Ok(None), &Reading::default()).map(|imported| imported.model)
 }
 
-/// [`Model::import`] of a file's bytes, without what lies beside it.
+/// [`Model::import`] from the bytes of a file, without other files of its folder.
 ///
 /// # Errors
 /// As [`read`].
@@ -100,7 +101,7 @@ pub(super) fn import(
     Ok(imported)
 }
 
-/// A clause that a terminal takes for nothing else, whatever names a file brings into it.
+/// A text that a terminal shows without interpretation, even if it contains names from a file.
 pub(super) fn plain(clause: &str) -> String {
     const MOST: usize = 1000;
     let shown = escaped(&clause.chars().take(MOST).collect::<String>(), &[]);
@@ -110,7 +111,7 @@ pub(super) fn plain(clause: &str) -> String {
     }
 }
 
-/// [`import`], names as the file has them.
+/// [`read_as`] whose error texts contain names exactly as the file has them.
 fn import_raw(
     bytes: &[u8],
     config: impl Fn() -> Result<Option<Value>, String>,
@@ -127,7 +128,7 @@ fn import_raw(
     Ok(match format {
         Format::Packed => alone(packed::read(bytes)?),
         Format::Checkpoint => {
-            // The network computes with trits. What they were rounded from is for training alone.
+            // The network computes with trits. Only training needs the shadow weights.
             let stays =
                 "its shadow weights and the optimizer's state, which only training needs, stay behind";
             Imported { notes: vec![stays.into()], ..alone(Checkpoint::from_bytes(bytes)?.deployed()?) }
@@ -139,7 +140,7 @@ fn import_raw(
     })
 }
 
-/// The `config.json` in a file's folder, where there is one.
+/// The `config.json` in the folder of a file, if there is one.
 pub(super) fn config_beside(path: &Path) -> Result<Option<Value>, String> {
     const MOST: usize = 1 << 20;
     let text = match Mapped::open(&path.with_file_name("config.json")) {
@@ -148,7 +149,7 @@ pub(super) fn config_beside(path: &Path) -> Result<Option<Value>, String> {
             return Ok(None);
         }
         Err(FileError::Read { reason, .. }) => {
-            return Err(format!("the config.json beside it cannot be read: {reason}"));
+            return Err(format!("the config.json beside it cannot be read: {}", unread(&reason)));
         }
         Err(other) => return Err(other.to_string()),
     };

@@ -1,13 +1,14 @@
-//! ggml's two ternary block types, TQ2_0 and TQ1_0: 256 weights a block and one f16 scale. Blocks in, trits out,
-//! and back; knows no container and no network. (ggml, `ggml-common.h` and `ggml-quants.c`; a test holds both
-//! against the Python package `gguf`.)
+//! The two ternary block types of ggml, TQ2_0 and TQ1_0: 256 weights and one f16 scale per block. This module converts
+//! blocks to trits and back. It knows no container and no network. (ggml, `ggml-common.h` and `ggml-quants.c`. A test
+//! compares both types with the Python package `gguf`.)
 //!
 //! With the code `c = t + 1`:
-//! - TQ2_0, 66 bytes: element `128 g + 32 l + m` at bit `2l` of byte `32 g + m`, then the scale;
-//! - TQ1_0, 54 bytes: five codes a byte as digits in base 3, the first the highest: elements `m + 32 n` in bytes
-//!   0 to 31, `160 + m + 16 n` in bytes 32 to 47, and four codes a byte, `240 + m + 4 n`, in bytes 48 to 51, whose
-//!   last digit is 0; a byte is `ceil(256 v / 243)` of its digits' value `v`. Then the scale;
-//! - a row is whole blocks: [`padded`] columns, the trit 0 in those past the last.
+//! - TQ2_0, 66 bytes: element `128 g + 32 l + m` is at bit `2l` of byte `32 g + m`. The scale follows;
+//! - TQ1_0, 54 bytes: a byte holds five codes as digits in base 3, the first one the highest. Bytes 0 to 31 hold
+//!   elements `m + 32 n`, and bytes 32 to 47 hold elements `160 + m + 16 n`. Bytes 48 to 51 hold four codes each,
+//!   elements `240 + m + 4 n`, and their last digit is 0. A byte is `ceil(256 v / 243)` for the value `v` of its
+//!   digits. The scale follows;
+//! - a row consists of whole blocks: it has [`padded`] columns, and the columns past the last one hold the trit 0.
 
 use half::f16;
 
@@ -16,7 +17,7 @@ use crate::ternary::Packed;
 /// Weights in one block.
 pub const BLOCK: usize = 256;
 
-/// One of the two block types.
+/// One of ggml's two ternary block types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blocks {
     /// 2.0625 bits a weight.
@@ -25,12 +26,13 @@ pub enum Blocks {
     Tq1_0,
 }
 
-/// Columns of a row in whole blocks.
+/// The number of columns, rounded up to whole blocks.
 pub fn padded(cols: usize) -> usize {
     cols.next_multiple_of(BLOCK)
 }
 
-/// The runs of a TQ1_0 block: first byte, bytes, digits. Byte `m` of a run holds every `bytes`-th element.
+/// The runs of a TQ1_0 block: first byte, number of bytes, digits per byte. Byte `m` of a run holds every `bytes`-th
+/// element.
 const RUNS: [[usize; 3]; 3] = [[0, 32, 5], [32, 16, 5], [48, 4, 4]];
 
 impl Blocks {
@@ -50,12 +52,12 @@ impl Blocks {
         }
     }
 
-    /// Bytes of one block, scale included.
+    /// Bytes of one block, including the scale.
     pub fn bytes(self) -> usize {
         self.codes() + 2
     }
 
-    /// Bytes of a block before its scale.
+    /// Bytes of a block without the scale.
     fn codes(self) -> usize {
         match self {
             Blocks::Tq1_0 => 52,
@@ -77,7 +79,7 @@ impl Blocks {
                 let (mut codes, mut first) = (Vec::with_capacity(52), 0);
                 for [_, bytes, digits] in RUNS {
                     for m in 0..bytes {
-                        // Digits that a run lacks are 0, the code of -1, and nobody reads them.
+                        // Missing digits of a run are 0, which is the code of -1. Nothing reads them.
                         let digit = |n: usize| if n < digits { code(first + m + bytes * n) } else { 0 };
                         let value = (0..5).fold(0, |value, n| 3 * value + digit(n));
                         codes.push((256 * value).div_ceil(243) as u8);
@@ -89,7 +91,7 @@ impl Blocks {
         }
     }
 
-    /// 256 codes of a block, 0 to 2; of a TQ2_0 block also 3, which is no trit.
+    /// The 256 codes of a block, 0 to 2. A TQ2_0 block can also contain 3, which is no trit.
     fn decode(self, codes: &[u8]) -> [u8; BLOCK] {
         let mut out = [0; BLOCK];
         match self {
@@ -102,8 +104,8 @@ impl Blocks {
                 let mut first = 0;
                 for [start, bytes, digits] in RUNS {
                     for i in 0..bytes * digits {
-                        // A byte is a fraction of 256 whose digits in base 3 are the codes: each tripling moves the
-                        // next digit above the byte, and what stays in the byte is the rest.
+                        // A byte is a fraction of 256, and the codes are its digits in base 3. Multiplication by 3
+                        // moves the next digit above the byte. The rest stays in the byte.
                         let rest =
                             (0..i / bytes).fold(codes[start + i % bytes], |rest, _| rest.wrapping_mul(3));
                         out[first + i] = ((u16::from(rest) * 3) >> 8) as u8;
@@ -115,7 +117,7 @@ impl Blocks {
         out
     }
 
-    /// A matrix in blocks, row by row, every scale `scale`.
+    /// A matrix as blocks, row by row. Every block gets the scale `scale`.
     pub fn pack(self, packed: &Packed, scale: f16) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(packed.rows * padded(packed.cols) / BLOCK * self.bytes());
         let mut trits = [0; BLOCK];
@@ -131,11 +133,11 @@ impl Blocks {
         bytes
     }
 
-    /// The matrix `[rows, cols]` of these blocks, whose rows are padded. Blocks without a trit other than 0 have
-    /// no say in the scale; ggml writes 0 there.
+    /// The matrix `[rows, cols]` in these blocks, whose rows are padded. The scale of a block of zeros is ignored,
+    /// because ggml writes 0 there.
     ///
     /// # Errors
-    /// If scales differ, which one matrix here cannot hold, or as [`Blocks::trits`].
+    /// If the scales differ, because a matrix has only one scale here. Otherwise as [`Blocks::trits`].
     ///
     /// # Panics
     /// As [`Blocks::trits`].
@@ -144,10 +146,10 @@ impl Blocks {
         uneven.map_or(Ok(packed), Err)
     }
 
-    /// The trits of these blocks, whatever their scales; that of the matrix is the first.
+    /// The matrix in these blocks, even if their scales differ. The matrix gets the first scale.
     ///
     /// # Errors
-    /// If a scale is no number, a code is 3, or a weight past the last column is not 0.
+    /// If a scale is not finite, if a code is 3, or if a weight past the last column is not 0.
     ///
     /// # Panics
     /// If the length is not that of `rows` rows of whole blocks.
@@ -155,7 +157,7 @@ impl Blocks {
         self.read(bytes, rows, cols).map(|(packed, _)| packed)
     }
 
-    /// The matrix, and a clause if scales differ.
+    /// The matrix, and an error text if the scales differ.
     fn read(self, bytes: &[u8], rows: usize, cols: usize) -> Result<(Packed, Option<String>), String> {
         let per_row = padded(cols) / BLOCK;
         assert_eq!(bytes.len(), rows * per_row * self.bytes(), "{}: blocks of {rows} x {cols}", self.name());
@@ -169,7 +171,7 @@ impl Blocks {
             let kept = BLOCK.min(cols - i % per_row * BLOCK);
             let mut some = false;
             for (at, &code) in codes.iter().enumerate() {
-                // A block whose scale is 0 is all zeros, whatever its codes.
+                // A block with the scale 0 is all zeros, whatever its codes are.
                 let code = if d == 0.0 { 1 } else { code };
                 some |= code != 1;
                 match code {
@@ -199,7 +201,7 @@ impl Blocks {
         Ok((Packed::pack(&trits, rows, cols, scale.map_or(0.0, |(scale, _)| scale)), uneven))
     }
 
-    /// The values of these blocks, `d (code - 1)`, as every reader of ggml has them.
+    /// The values `d (code - 1)` of these blocks, as all readers of ggml compute them.
     pub fn dequantize(self, bytes: &[u8]) -> Vec<f32> {
         let values = |block| {
             let (codes, d) = self.split(block);
@@ -235,7 +237,7 @@ mod tests {
         assert_eq!(two, want);
 
         let one = Blocks::Tq1_0.pack(&packed, f16::ONE);
-        // Five codes of 1 are 121, four and a last 0 are 120.
+        // Five codes of 1 are 121. Four codes of 1 and a last digit 0 are 120.
         let mut want = [128; 54];
         want[48..52].fill(127);
         want[1] = (256u32 * (121 + 27)).div_ceil(243) as u8;

@@ -1,7 +1,7 @@
-//! The GGUF container, read and written: a header, metadata, tensors one after another. Knows nothing of what the
-//! tensors mean. (GGUF specification, version 3; version 2 has the same layout.)
+//! Reads and writes the GGUF container: a header, metadata, and tensors one after another. This module does not know
+//! the meaning of the tensors. (GGUF specification, version 3. Version 2 has the same layout.)
 //!
-//! Reading borrows everything from the file and reserves nothing that the file only claims.
+//! Reading copies nothing from the file. It never allocates memory for a size that the file only claims.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -14,16 +14,16 @@ use super::{Contents, Stored};
 /// The first four bytes.
 pub const MAGIC: [u8; 4] = *b"GGUF";
 
-/// Where tensors begin unless `general.alignment` says otherwise.
+/// The alignment of tensors, unless `general.alignment` gives another one.
 const ALIGNMENT: u64 = 32;
 
-/// Arrays of arrays go no deeper than this.
+/// The largest depth of nested arrays.
 const DEPTH: usize = 4;
 
-/// Dimensions of a tensor at most.
+/// The largest number of dimensions of a tensor.
 const DIMENSIONS: u32 = 4;
 
-/// A metadata value; of an array its length alone.
+/// A metadata value. An array is represented by its length only.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Entry<'a> {
     /// Any of the integer types.
@@ -34,7 +34,7 @@ pub enum Entry<'a> {
     Bool(bool),
     /// Text.
     Text(&'a str),
-    /// An array of so many values.
+    /// The length of an array.
     Array(u64),
 }
 
@@ -43,24 +43,24 @@ pub enum Entry<'a> {
 pub struct Tensor<'a> {
     /// Its name.
     pub name: &'a str,
-    /// ggml's number of its type.
+    /// ggml's number for its type.
     pub kind: u32,
-    /// Its sizes, the slowest first (the file has them in the other order).
+    /// Its sizes, the slowest first. The file has the opposite order.
     pub shape: Vec<usize>,
-    /// Its bytes in the file; of a type that is not known here all up to the next tensor.
+    /// The range of its bytes in the file. A tensor of unknown type extends to the next tensor.
     pub at: Range<usize>,
 }
 
-/// A file, taken apart.
+/// The metadata and the tensors of a file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gguf<'a> {
-    /// Key and value, in the file's order.
+    /// Pairs of key and value, in the file's order.
     pub metadata: Vec<(&'a str, Entry<'a>)>,
-    /// In the file's order.
+    /// The tensors, in the file's order.
     pub tensors: Vec<Tensor<'a>>,
 }
 
-/// ggml's types as far as they are known here: number, name, values in a block, bytes of a block.
+/// The known types of ggml: number, name, values per block, bytes per block.
 pub const KINDS: [(u32, &str, usize, usize); 20] = [
     (0, "F32", 1, 4),
     (1, "F16", 1, 2),
@@ -84,7 +84,7 @@ pub const KINDS: [(u32, &str, usize, usize); 20] = [
     (35, "TQ2_0", 256, 66),
 ];
 
-/// Tensors and metadata of a file.
+/// Lists the tensors and the metadata of a file.
 pub(super) fn list(bytes: &[u8]) -> Result<Contents, String> {
     let file = Gguf::parse(bytes)?;
     let known = |kind: u32| KINDS.iter().find(|known| known.0 == kind);
@@ -92,7 +92,7 @@ pub(super) fn list(bytes: &[u8]) -> Result<Contents, String> {
         name: tensor.name.into(),
         dtype: match (known(tensor.kind), tensor.kind) {
             (Some(known), _) => known.1.into(),
-            // Not ggml's own, and of no fixed size.
+            // This type is not one of ggml's, and it has no fixed size.
             (None, 36) => "I2_S of bitnet.cpp (type 36)".into(),
             (None, kind) => format!("type {kind}"),
         },
@@ -107,7 +107,7 @@ pub(super) fn list(bytes: &[u8]) -> Result<Contents, String> {
 fn value(entry: Entry) -> Value {
     match entry {
         Entry::Integer(n) => json!(n),
-        // What JSON has no number for.
+        // JSON has no form for these numbers.
         Entry::Float(x) if !x.is_finite() => json!(x.to_string()),
         Entry::Float(x) => json!(x),
         Entry::Bool(bit) => json!(bit),
@@ -117,10 +117,10 @@ fn value(entry: Entry) -> Value {
 }
 
 impl<'a> Gguf<'a> {
-    /// Takes a file apart.
+    /// Parses a file.
     ///
     /// # Errors
-    /// A sentence with the field, what was expected and what was found.
+    /// A text with the field, and with the expected and the actual content.
     pub fn parse(file: &'a [u8]) -> Result<Gguf<'a>, String> {
         let mut from = Cursor { file, at: 0 };
         let magic = from.take(4, "the magic number")?;
@@ -134,7 +134,7 @@ impl<'a> Gguf<'a> {
         }
         let tensor_count = from.u64("the number of tensors")?;
         let pair_count = from.u64("the number of metadata pairs")?;
-        // A pair is at least a length, a type and a value of one byte; a tensor is at least 24 bytes.
+        // A pair has at least a length, a type and a value of one byte. A tensor has at least 24 bytes.
         from.holds(pair_count, 13, "metadata pairs")?;
         from.holds(tensor_count, 24, "tensors")?;
         let mut metadata = Vec::new();
@@ -171,7 +171,7 @@ impl<'a> Gguf<'a> {
     }
 }
 
-/// A tensor before its bytes are found.
+/// A tensor whose byte range is not known yet.
 struct Info<'a> {
     name: &'a str,
     kind: u32,
@@ -179,7 +179,7 @@ struct Info<'a> {
     offset: u64,
 }
 
-/// Gives every tensor its bytes; they lie in the order of the file, none over another.
+/// Finds the byte range of every tensor. Tensors lie in the file's order and do not overlap.
 fn tensors(infos: Vec<Info>, data: Range<usize>, alignment: u64) -> Result<Vec<Tensor>, String> {
     let ends: Vec<u64> = infos.iter().skip(1).map(|next| next.offset).chain([data.len() as u64]).collect();
     let (mut tensors, mut free) = (Vec::new(), 0u64);
@@ -202,7 +202,7 @@ fn tensors(infos: Vec<Info>, data: Range<usize>, alignment: u64) -> Result<Vec<T
                         "{name} is {kind} with {cols} columns, expected a multiple of {block}"
                     ));
                 }
-                // The division is exact, and the product may not overflow.
+                // The division is exact. The product could overflow.
                 (elements / block).checked_mul(*bytes).map_or(u64::MAX, |bytes| bytes as u64)
             }
         };
@@ -218,7 +218,7 @@ fn tensors(infos: Vec<Info>, data: Range<usize>, alignment: u64) -> Result<Vec<T
     Ok(tensors)
 }
 
-/// Where in the file reading stands.
+/// The current reading position in a file.
 struct Cursor<'a> {
     file: &'a [u8],
     at: usize,
@@ -229,7 +229,7 @@ impl<'a> Cursor<'a> {
         (self.file.len() - self.at) as u64
     }
 
-    /// Whether so many items of at least so many bytes can still come.
+    /// Checks that the rest of the file can hold `count` items of at least `bytes` bytes each.
     fn holds(&self, count: u64, bytes: u64, what: impl fmt::Display) -> Result<(), String> {
         match count.checked_mul(bytes) {
             Some(needed) if needed <= self.left() => Ok(()),
@@ -250,7 +250,7 @@ impl<'a> Cursor<'a> {
         Ok(taken)
     }
 
-    /// Little-endian, up to 8 bytes.
+    /// A little-endian number of up to 8 bytes.
     fn bits(&mut self, bytes: u64, what: &str) -> Result<u64, String> {
         let taken = self.take(bytes, what)?;
         Ok(taken.iter().rev().fold(0, |bits, &byte| bits << 8 | u64::from(byte)))
@@ -281,7 +281,7 @@ impl<'a> Cursor<'a> {
         Ok(match kind {
             0 | 2 | 4 | 10 => Entry::Integer(i128::from(self.bits(size(kind), key)?)),
             1 | 3 | 5 | 11 => signed(self.bits(size(kind), key)?, size(kind)),
-            // By its digits, 1e-5 and not 9.999999747378752e-6.
+            // Parsing the decimal digits gives 1e-5, not 9.999999747378752e-6.
             6 => {
                 let value = f32::from_bits(self.u32(key)?);
                 Entry::Float(value.to_string().parse().unwrap_or(f64::from(value)))
@@ -294,7 +294,7 @@ impl<'a> Cursor<'a> {
             8 => Entry::Text(self.text(key)?),
             9 => {
                 let (kind, count) = (self.u32(key)?, self.u64(key)?);
-                // Texts and arrays are at least their length.
+                // Texts and arrays have at least the bytes of their length fields.
                 let least = size(kind).max(8 * u64::from(kind == 8) + 12 * u64::from(kind == 9));
                 if least == 0 {
                     return Err(format!("{key} is an array of the type {kind}, expected 0 to 12"));
@@ -338,7 +338,7 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// Bytes of a metadata type whose values have one size, 0 for texts, arrays and what is no type.
+/// Bytes of a value of this metadata type. It is 0 for texts, arrays and unknown types.
 fn size(kind: u32) -> u64 {
     match kind {
         0 | 1 | 7 => 1,
@@ -349,7 +349,7 @@ fn size(kind: u32) -> u64 {
     }
 }
 
-/// A file to be written.
+/// A file under construction.
 #[derive(Debug, Default)]
 pub struct Writer {
     pairs: Vec<u8>,
@@ -360,17 +360,17 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// A metadata pair of type u32.
+    /// Adds a metadata pair of type u32.
     pub fn u32(&mut self, key: &str, value: u32) {
         self.pair(key, 4, &value.to_le_bytes());
     }
 
-    /// A metadata pair of type f32.
+    /// Adds a metadata pair of type f32.
     pub fn f32(&mut self, key: &str, value: f32) {
         self.pair(key, 6, &value.to_le_bytes());
     }
 
-    /// A metadata pair of type string.
+    /// Adds a metadata pair of type string.
     pub fn text(&mut self, key: &str, value: &str) {
         let mut bytes = Vec::new();
         put_text(&mut bytes, value);
@@ -384,7 +384,7 @@ impl Writer {
         self.pair_count += 1;
     }
 
-    /// A tensor; `shape` has the slowest size first.
+    /// Adds a tensor. `shape` has the slowest size first.
     pub fn tensor(&mut self, name: &str, kind: u32, shape: &[usize], data: &[u8]) {
         put_text(&mut self.infos, name);
         self.infos.extend((shape.len() as u32).to_le_bytes());
@@ -398,7 +398,7 @@ impl Writer {
         self.tensor_count += 1;
     }
 
-    /// The whole file.
+    /// The bytes of the whole file.
     pub fn finish(self) -> Vec<u8> {
         let mut file = MAGIC.to_vec();
         file.extend(3u32.to_le_bytes());

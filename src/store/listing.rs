@@ -1,4 +1,4 @@
-//! What a file holds, tensor by tensor, without loading it. Knows which tensors stand for ternary matrices.
+//! Lists the tensors of a file without loading it. This module knows which tensors are ternary matrices.
 
 use std::ops::Range;
 use std::path::Path;
@@ -12,59 +12,59 @@ use super::{FileError, Format, Mapped, checkpoint, foreign, gguf, npy, packed};
 use crate::parameter::{Parameter, Role};
 use crate::ternary::Packed;
 
-/// What a file holds, tensor by tensor, without loading it: its bytes are mapped.
+/// The tensors and metadata of a file. The file is mapped, not loaded.
 #[derive(Debug)]
 pub struct Listing {
-    /// What it is.
+    /// The file's format.
     pub format: Format,
-    /// In the order of the file.
+    /// The tensors, in the file's order.
     pub tensors: Vec<Stored>,
-    /// What the file says of itself; text that is JSON is parsed.
+    /// The file's metadata. Texts with JSON in them are parsed.
     pub metadata: Map<String, Value>,
     bytes: Mapped,
 }
 
-/// One tensor as it lies in a file.
+/// One tensor as it is stored in a file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stored {
     /// Its name in the file.
     pub name: String,
-    /// Its element type in the file's own words.
+    /// Its element type, as the file names it.
     pub dtype: String,
-    /// Its shape in the file's own order.
+    /// Its shape, in the file's own order.
     pub shape: Vec<usize>,
-    /// Its bytes in the file.
+    /// The range of its bytes in the file.
     pub at: Range<usize>,
-    /// The ternary matrix that it stands for, if any.
+    /// The ternary matrix in this tensor, if it is one.
     pub matrix: Option<Matrix>,
 }
 
-/// The ternary matrix that a tensor stands for, and how it is read.
+/// The shape and scale of a ternary matrix in a file, and the function that reads it.
 #[derive(Clone, Copy, Debug)]
 pub struct Matrix {
-    /// Outputs.
+    /// Number of outputs.
     pub rows: usize,
-    /// Inputs.
+    /// Number of inputs.
     pub cols: usize,
-    /// What one trit is worth.
+    /// The value of one trit.
     pub scale: Scale,
-    /// The matrix `[rows, cols]` from the tensor's bytes.
+    /// Reads the matrix `[rows, cols]` from the tensor's bytes.
     pub read: fn(bytes: &[u8], rows: usize, cols: usize) -> Result<Packed, String>,
 }
 
-/// What one trit of a [`Matrix`] is worth.
+/// The value of one trit of a [`Matrix`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Scale {
-    /// What [`Matrix::read`] finds.
+    /// The scale that [`Matrix::read`] finds.
     Own,
-    /// So many times that, as another tensor says; trits alone are worth 1.
+    /// A factor from another tensor. It multiplies the scale that [`Matrix::read`] finds, which is 1 for bare trits.
     Said(f32),
-    /// Nobody knows: the file does not say what BitNet's `weight_scale` does, or has a scale for each row.
+    /// Unknown: the file does not state the meaning of BitNet's `weight_scale`, or it has a scale for each row.
     Unsaid,
 }
 
 impl Scale {
-    /// For a matrix whose own scale is this.
+    /// The value of one trit of a matrix whose own scale is `own`.
     pub(super) fn times(self, own: f32) -> f32 {
         match self {
             Scale::Said(scale) => scale * own,
@@ -74,24 +74,24 @@ impl Scale {
 }
 
 impl PartialEq for Matrix {
-    /// Whether shape and scale agree; how they are read does not count.
+    /// Whether shapes and scales are equal. The reading functions are not compared.
     fn eq(&self, other: &Matrix) -> bool {
         (self.rows, self.cols, self.scale) == (other.rows, other.cols, other.scale)
     }
 }
 
-/// Tensors and metadata: what [`list`] finds.
+/// Tensors and metadata: the result of [`list`].
 pub type Contents = (Vec<Stored>, Map<String, Value>);
 
 /// The tensors of a file's bytes.
 ///
 /// # Errors
-/// A clause that says what was expected and what was found.
+/// A text with the expected and the actual content. It does not name the file.
 pub fn list(bytes: &[u8]) -> Result<Contents, String> {
     list_beside(bytes, || Ok(None)).map_err(|what| plain(&what))
 }
 
-/// [`list`] of a file with what lies beside it.
+/// [`list`] with a `config.json` from the file's folder.
 fn list_beside(bytes: &[u8], config: impl Fn() -> Result<Option<Value>, String>) -> Result<Contents, String> {
     let (mut contents, config) = match Format::of(bytes)? {
         Format::Packed => return packed::list(bytes),
@@ -109,7 +109,7 @@ impl Listing {
     /// Lists a file of any known format.
     ///
     /// # Errors
-    /// A sentence that names the file, and what was expected and found in it.
+    /// A sentence with the name of the file, and with the expected and the actual content.
     pub fn open(path: &Path) -> Result<Listing, FileError> {
         let bytes = Mapped::open(path)?;
         let content = |what: String| FileError::Content { path: path.into(), what: plain(&what) };
@@ -118,15 +118,15 @@ impl Listing {
         Ok(Listing { format, tensors, metadata, bytes })
     }
 
-    /// Bytes of the file.
+    /// Size of the file in bytes.
     pub fn bytes(&self) -> usize {
         self.bytes.len()
     }
 
-    /// Reads the one matrix that a tensor stands for; none of a tensor that is no matrix.
+    /// Reads the matrix in a tensor. It is `None` for a tensor that is no ternary matrix.
     ///
     /// # Errors
-    /// A clause that names the tensor.
+    /// A text that names the tensor.
     pub fn matrix(&self, tensor: &Stored) -> Option<Result<Packed, String>> {
         tensor.matrix.map(|Matrix { rows, cols, scale, read }| {
             let packed = read(&self.bytes[tensor.at.clone()], rows, cols);
@@ -136,7 +136,8 @@ impl Listing {
     }
 }
 
-/// The tensors of a checkpoint: its float matrices stand for the ternary ones that absmean makes of them.
+/// Lists the tensors of a checkpoint. Each float matrix of a ternary parameter counts as the ternary matrix that
+/// absmean makes from it.
 fn shadows(bytes: &[u8]) -> Result<Contents, String> {
     let (file, metadata) = deserialize(bytes)?;
     checkpoint::current(&file, &metadata)?;
@@ -159,7 +160,7 @@ fn shadows(bytes: &[u8]) -> Result<Contents, String> {
     Ok((tensors, metadata))
 }
 
-/// The tensors of a safetensors file, none of them a matrix yet.
+/// Lists the tensors of a safetensors file. None of them is marked as a matrix yet.
 pub(super) fn safetensors(bytes: &[u8]) -> Result<Contents, String> {
     let (file, metadata) = deserialize(bytes)?;
     let stored = |(name, view): (String, TensorView)| {
@@ -172,7 +173,7 @@ pub(super) fn safetensors(bytes: &[u8]) -> Result<Contents, String> {
     Ok((tensors, metadata.into_iter().map(|(key, text)| (key, parsed(text))).collect()))
 }
 
-/// Text of the metadata; of an object in JSON what it says. The digits of a checksum are no number.
+/// A text of the metadata as a JSON value. A JSON object is parsed. The digits of a checksum stay text.
 pub(super) fn parsed(text: String) -> Value {
     match text.starts_with('{') {
         true => serde_json::from_str(&text).unwrap_or(Value::String(text)),

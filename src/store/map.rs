@@ -1,5 +1,5 @@
-//! A file as bytes that the system pages in when they are looked at. Knows no format; the one `unsafe` outside
-//! `src/gpu`.
+//! A file as bytes in memory. The system loads pages at the first access. This module knows no format. It has the only
+//! `unsafe` outside `src/gpu`.
 
 use std::fs::File;
 use std::io::{Error, ErrorKind};
@@ -10,7 +10,7 @@ use memmap2::Mmap;
 
 use super::FileError;
 
-/// The bytes of a file. None of an empty one, which systems do not map.
+/// The bytes of a file. It holds no mapping for an empty file, because systems do not map empty files.
 #[derive(Debug)]
 pub struct Mapped(Option<Mmap>);
 
@@ -18,7 +18,7 @@ impl Mapped {
     /// Maps a file.
     ///
     /// # Errors
-    /// If it cannot be opened, or is a folder or a device.
+    /// If the file cannot be opened, or if it is a folder or a device.
     pub fn open(path: &Path) -> Result<Mapped, FileError> {
         map(path).map(Mapped).map_err(|reason| FileError::Read { path: path.into(), reason })
     }
@@ -34,7 +34,7 @@ impl Deref for Mapped {
 
 #[allow(unsafe_code)]
 fn map(path: &Path) -> Result<Option<Mmap>, Error> {
-    // Asked before it is opened: opening a pipe would wait for a writer.
+    // The type is checked before the file is opened, because opening a pipe would wait for a writer.
     let length = match std::fs::metadata(path)? {
         file if file.is_file() => file.len(),
         other if other.is_dir() => return Err(Error::new(ErrorKind::IsADirectory, "it is a folder")),
@@ -44,7 +44,8 @@ fn map(path: &Path) -> Result<Option<Mmap>, Error> {
         return Ok(None);
     }
     let file = File::open(path)?;
-    // SAFETY: read-only, and every value is checked after it was copied out. Sterna replaces its files by a rename,
-    // which leaves a mapped one as it was; another program that cuts a file while it is read ends this process.
+    // SAFETY: the mapping is read-only, and every value is checked after it was copied out. Sterna replaces its files
+    // by a rename, which leaves a mapped file unchanged. If another program truncates the file, the system ends this
+    // process.
     unsafe { Mmap::map(&file) }.map(Some)
 }

@@ -1,12 +1,13 @@
-//! Networks in files: checkpoints, packed files and files of other programs, all of them names and roles in, names and
-//! roles out. Knows bytes, trits and floats, nothing of the GPU.
+//! Networks in files: checkpoints, packed files and files of other programs. All of them are read into names, roles
+//! and values, and written from them. This module knows bytes, trits and floats, nothing of the GPU.
 //!
-//! A format is a file of this folder with two functions over the bytes of a file, `read` and `list`. Both return
-//! one clause without the file's name, which [`Model::open`] and [`Listing::open`] put in front. Both compare every
-//! count with the bytes that are there before they take memory for it.
+//! A format is a file of this folder with two functions over the bytes of a file, `read` and `list`. Their errors are
+//! texts without the file's name. [`Model::open`] and [`Listing::open`] put the name in front. Both functions compare
+//! every count with the bytes that are there before they allocate memory for it.
 //!
-//! Files of our own say which network they hold: `arch` in their metadata is an [`Arch`] as JSON, and `parameters` a
-//! list of names, shapes and roles in the network's order. Files of version 1 lack both and hold an MLP (`chain`).
+//! Files of our own state which network they hold. In their metadata, `arch` is an [`Arch`] as JSON, and `parameters`
+//! is a list of names, shapes and roles in the network's order. Files of version 1 lack both and hold an MLP (module
+//! `chain`).
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -53,10 +54,10 @@ pub use tensors::{checksum, hex, serialize};
 /// Version of every JSON object that Sterna writes.
 pub const SCHEMA: u32 = 1;
 
-/// Version of every file with a network that Sterna writes. Version 1, which is read too, has no `arch`.
+/// Version of every network file that Sterna writes. Version 1, which has no `arch`, can be read too.
 pub const NETWORK_SCHEMA: u32 = 2;
 
-/// Whether files of this version are read; nothing is asked of one that does not say.
+/// Checks that a file's version can be read. A file without a version passes.
 fn schema(stated: Option<&str>) -> Result<(), String> {
     match stated.filter(|stated| !["1", "2"].contains(stated)) {
         None => Ok(()),
@@ -66,7 +67,7 @@ fn schema(stated: Option<&str>) -> Result<(), String> {
     }
 }
 
-/// Which network a file holds and its parameters, where its metadata says so.
+/// The network and the parameters that a file's metadata states, if it states them.
 fn header(metadata: &BTreeMap<String, String>) -> Result<Option<(Arch, Vec<Parameter>)>, String> {
     let [Some(arch), Some(parameters)] = ["arch", "parameters"].map(|key| metadata.get(key)) else {
         return Ok(None);
@@ -83,7 +84,7 @@ fn header(metadata: &BTreeMap<String, String>) -> Result<Option<(Arch, Vec<Param
     checked(parameters).map(|parameters| Some((arch, parameters)))
 }
 
-/// The parameters that a file claims, if they can be those of a network.
+/// The parameters that a file claims, after a check that a network can have them.
 fn checked(parameters: Vec<Parameter>) -> Result<Vec<Parameter>, String> {
     let mut names = HashSet::new();
     for Parameter { name, shape, role } in &parameters {

@@ -1,5 +1,5 @@
-//! A network at rest: the one type that every file format is read into and written from. Knows trits and floats by name
-//! and role, no bytes of a file and nothing of the GPU.
+//! A network at rest: the one type that every file format is read into and written from. This module knows trits and
+//! floats by name and role. It knows no bytes of a file and nothing of the GPU.
 
 use std::fmt;
 use std::path::Path;
@@ -17,30 +17,31 @@ pub struct Model {
     pub arch: Arch,
     /// Its parameters, in the network's order.
     pub parameters: Vec<Weights>,
-    /// What made it, as far as the file knows: of a trained network what `sterna train` says of the run, else `Null`.
+    /// The origin of the network, as far as the file states it. For a network from `sterna train` it describes the
+    /// run, otherwise it is `Null`.
     pub about: Value,
 }
 
-/// One parameter at rest.
+/// One parameter of a [`Model`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Weights {
     /// Name, shape and role.
     pub parameter: Parameter,
-    /// What it holds.
+    /// Its values.
     pub values: Values,
 }
 
-/// What a parameter at rest holds.
+/// The values of a parameter at rest.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Values {
-    /// Of the role [`Role::Ternary`]: the matrix with its scale.
+    /// The matrix with its scale, for the role [`Role::Ternary`].
     Trits(Packed),
-    /// Of any other role.
+    /// The values for any other role.
     Floats(Vec<f32>),
 }
 
 impl Values {
-    /// Its trits, if it has them.
+    /// Its trits, if it is ternary.
     pub fn trits(&self) -> Option<&Packed> {
         match self {
             Values::Trits(packed) => Some(packed),
@@ -48,7 +49,7 @@ impl Values {
         }
     }
 
-    /// Its floats, if it has them.
+    /// Its floats, if it is not ternary.
     pub fn floats(&self) -> Option<&[f32]> {
         match self {
             Values::Trits(_) => None,
@@ -61,13 +62,13 @@ impl Model {
     /// Reads a network from a file of any known format.
     ///
     /// # Errors
-    /// A sentence that names the file, and what was expected and found in it.
+    /// A sentence with the name of the file, and with the expected and the actual content.
     pub fn open(path: &Path) -> Result<Model, FileError> {
         Model::import(path, &Reading::default()).map(|imported| imported.model)
     }
 
-    /// Reads a network as told where the file does not say how, and says what was assumed, left out and lost. A
-    /// `config.json` beside BitNet's safetensors is read too.
+    /// Reads a network and uses `reading` wherever the file leaves something open. The result lists assumptions,
+    /// omissions and losses. For safetensors of BitNet it also reads the `config.json` of the folder.
     ///
     /// # Errors
     /// As [`Model::open`].
@@ -75,7 +76,7 @@ impl Model {
         Model::import_mapped(path, &Mapped::open(path)?, reading)
     }
 
-    /// [`Model::import`] of a file that is mapped already.
+    /// [`Model::import`] from a file that is already mapped.
     ///
     /// # Errors
     /// As [`Model::open`].
@@ -89,7 +90,7 @@ impl Model {
         self.parameters.iter().filter_map(|weights| weights.values.trits())
     }
 
-    /// Its ternary matrices, to be changed.
+    /// Its ternary matrices, mutable.
     pub fn matrices_mut(&mut self) -> impl Iterator<Item = &mut Packed> {
         self.parameters.iter_mut().filter_map(|weights| match &mut weights.values {
             Values::Trits(packed) => Some(packed),
@@ -102,8 +103,8 @@ impl Model {
         self.parameters.iter().filter_map(|weights| weights.values.floats())
     }
 
-    /// Where it first differs from another, parameter by parameter: shapes, trits, scale, floats; then the settings of
-    /// the network. What made them does not count.
+    /// The first difference from another network, or `None`. It compares each parameter by shape, trits, scale and
+    /// floats, then the settings of the network. It does not compare the origin.
     pub fn first_difference(&self, other: &Model) -> Option<Difference> {
         for (Weights { parameter, values: a }, Weights { parameter: twin, values: b }) in
             self.parameters.iter().zip(&other.parameters)
@@ -162,10 +163,10 @@ impl Model {
         whole(of, settings.map(|settings| value(settings).unwrap_or(f64::NAN)))
     }
 
-    /// Whether it is a network that can be run: every format's `read` ends with this.
+    /// Checks that the network can be run. The `read` of every format ends with this check.
     ///
     /// # Errors
-    /// A clause that names the parameter and what is wrong with it.
+    /// A text with the parameter and its fault. It does not name the file.
     pub fn check(self) -> Result<Model, String> {
         if self.matrices().next().is_none() {
             return Err("holds no layer of a network".into());
@@ -203,9 +204,8 @@ impl Model {
     }
 }
 
-/// The layer that a name belongs to, and what is left of the name: of `layers.3.q.weight` or `model.layers.3.q.weight` 3
-/// and `q`. Nothing is left of
-/// the matrix and the gain of an MLP's layer.
+/// Splits a name into the layer and the rest: `layers.3.q.weight` and `model.layers.3.q.weight` give 3 and `q`. The rest
+/// is empty for the matrix and the gain of an MLP's layer.
 fn split(name: &str) -> (Option<usize>, &str) {
     let layers = name.strip_prefix("model.").unwrap_or(name).strip_prefix("layers.");
     let parts = layers.and_then(|rest| rest.split_once('.'));
@@ -216,7 +216,7 @@ fn split(name: &str) -> (Option<usize>, &str) {
     }
 }
 
-/// A parameter's name in words: of an MLP's the layer.
+/// A parameter's name in words. For an MLP's parameter it is the layer.
 pub(super) fn place(name: &str) -> String {
     match split(name) {
         (Some(layer), "") => format!("layer {layer}"),
@@ -224,18 +224,18 @@ pub(super) fn place(name: &str) -> String {
     }
 }
 
-/// Where two networks, or two runs of one, first differ.
+/// The first difference between two networks, or between two runs of one network.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Difference {
-    /// The layer, counted from 0; none of what the layers share.
+    /// The layer, counted from 0. It is `None` for a parameter outside the layers.
     pub layer: Option<usize>,
-    /// What differs: `trits`, `scale`, `gain`, `codes`, `accumulators`, ...
+    /// The kind of value that differs: `trits`, `scale`, `gain`, `codes`, `accumulators`, ...
     pub of: String,
-    /// Row of the matrix; of codes and accumulators the image.
+    /// The row of the matrix. For codes and accumulators it is the image.
     pub row: Option<usize>,
-    /// Column of the matrix; of gains and codes the input, of accumulators the output.
+    /// The column of the matrix. For gains and codes it is the input, and for accumulators the output.
     pub column: Option<usize>,
-    /// The one value and the other.
+    /// The two values.
     pub values: [f64; 2],
 }
 
@@ -250,7 +250,7 @@ impl fmt::Display for Difference {
                 write!(f, ", {what} {at}")?;
             }
         }
-        // All of them are f32 or integers that f32 holds.
+        // All values are f32, or integers that f32 holds exactly.
         match self.values.map(|value| value as f32) {
             [a, b] if a.is_nan() && b.is_nan() => Ok(()),
             [a, b] => write!(f, ": {a} and {b}"),

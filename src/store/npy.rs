@@ -1,7 +1,8 @@
-//! NumPy's file of one array, read and written: a header in Python's notation, then the values. Knows nothing of
-//! what they mean but where an archive of them keeps text. (NumPy enhancement proposal 1, versions 1 to 3.)
+//! Reads and writes NumPy's file of one array: a header in Python's notation, then the values. This module does not
+//! know the meaning of the values. It only knows that an archive may keep text as an array. (NumPy enhancement
+//! proposal 1, versions 1 to 3.)
 //!
-//! Reading borrows everything from the file and reserves nothing that the file only claims.
+//! Reading copies nothing from the file. It never allocates memory for a size that the file only claims.
 
 use std::ops::Range;
 
@@ -16,19 +17,19 @@ pub const MAGIC: [u8; 6] = *b"\x93NUMPY";
 /// One array.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Npy<'a> {
-    /// NumPy's name of its type, `<f4` for instance.
+    /// NumPy's name for its type, such as `<f4`.
     pub kind: &'a str,
     /// Its sizes, the slowest first.
     pub shape: Vec<usize>,
-    /// Its values in the file, row-major.
+    /// The range of its values in the file. They are row-major.
     pub at: Range<usize>,
 }
 
 impl<'a> Npy<'a> {
-    /// Takes a file apart.
+    /// Parses a file.
     ///
     /// # Errors
-    /// A sentence with the field, what was expected and what was found.
+    /// A text with the field, and with the expected and the actual content.
     pub fn parse(file: &'a [u8]) -> Result<Npy<'a>, String> {
         let Some((start, rest)) = file.split_at_checked(8) else {
             return Err(format!("has {} bytes, expected at least the 10 of a .npy header", file.len()));
@@ -55,7 +56,7 @@ impl<'a> Npy<'a> {
         let header = std::str::from_utf8(header)
             .map_err(|error| format!("its header is no UTF-8 at byte {} of {length}", error.valid_up_to()))?;
         let (kind, shape) = fields(header)?;
-        // A byte has no order, in which way ever it is spelt.
+        // The byte order of a one-byte type has no meaning. All three spellings are the same type.
         let kind = match kind.strip_prefix(['<', '>', '=']) {
             Some("i1") => "|i1",
             Some("u1") => "|u1",
@@ -63,7 +64,7 @@ impl<'a> Npy<'a> {
             _ => kind,
         };
         if ["<U", ">U", "|S"].iter().any(|text| kind.starts_with(text)) {
-            // Texts, names of classes for instance, are no part of a network, and nobody reads them.
+            // Texts, such as names of classes, are not part of a network. Nothing reads them.
             return Ok(Npy { kind, shape, at: file.len() - data.len()..file.len() });
         }
         let size = kind.trim_start_matches(['<', '|', 'f', 'i', 'u', 'b']).parse::<usize>();
@@ -81,7 +82,7 @@ impl<'a> Npy<'a> {
     }
 }
 
-/// The arrays of a `.npz`, or the one of a `.npy`, which has no name and is called `weight`.
+/// The arrays of a `.npz`, or the single array of a `.npy`. That array has no name and is called `weight`.
 pub(super) fn list(bytes: &[u8]) -> Result<Contents, String> {
     let one = || vec![("weight".to_string(), 0..bytes.len())];
     let places = if bytes.starts_with(&npz::MAGIC) { npz::entries(bytes)? } else { one() };
@@ -90,7 +91,7 @@ pub(super) fn list(bytes: &[u8]) -> Result<Contents, String> {
         let Npy { kind, shape, at } =
             Npy::parse(&bytes[place.clone()]).map_err(|what| format!("{name}: {what}"))?;
         let at = place.start + at.start..place.start + at.end;
-        // Text is kept as bytes: NumPy's own text takes four a letter.
+        // Text is stored as bytes, because NumPy's own text type takes four bytes per character.
         match std::str::from_utf8(&bytes[at.clone()]) {
             Ok(text) if name == RECORD => {
                 metadata.insert(name, super::listing::parsed(text.into()));
@@ -123,7 +124,7 @@ fn fields(header: &str) -> Result<(&str, Vec<usize>), String> {
     Ok((kind, sizes.collect::<Result<_, _>>()?))
 }
 
-/// A whole file, the header padded so that values begin at a multiple of 64 bytes.
+/// The bytes of a whole file. The header is padded so that the values begin at a multiple of 64 bytes.
 pub fn write(kind: &str, shape: &[usize], data: &[u8]) -> Vec<u8> {
     let sizes: String = shape.iter().map(|size| format!("{size}, ")).collect();
     // Python writes (3,) and (3, 4).

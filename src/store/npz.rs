@@ -1,8 +1,9 @@
-//! NumPy's file of several arrays: a zip archive of `.npy` files, stored as they are. Read and written for
-//! `numpy.load` and `numpy.savez`; knows nothing of what the arrays mean.
+//! Reads and writes NumPy's file of several arrays: a zip archive of uncompressed `.npy` files, as `numpy.load` and
+//! `numpy.savez` use it. This module does not know the meaning of the arrays.
 //!
-//! Reading follows the directory at the end, reserves nothing that the file only claims, and checks sums. Compressed
-//! archives (`numpy.savez_compressed`) and those above 4 GiB are refused.
+//! Reading starts from the directory at the end of the file and checks all checksums. It never allocates memory for a
+//! size that the file only claims. Compressed archives (`numpy.savez_compressed`) and archives above 4 GiB are
+//! refused.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -12,19 +13,19 @@ use super::npy;
 /// The first four bytes.
 pub const MAGIC: [u8; 4] = *b"PK\x03\x04";
 
-/// How an entry of the directory begins, and how the record after the directory does.
+/// The first bytes of an entry of the directory, and of the record after the directory.
 const ENTRY: [u8; 4] = *b"PK\x01\x02";
 const END: [u8; 4] = *b"PK\x05\x06";
 
-/// Bytes of an entry's header, of its entry in the directory, and of the last record, without their texts.
+/// Bytes of a file's header, of an entry of the directory, and of the last record, without their texts.
 const HEADER_BYTES: usize = 30;
 const ENTRY_BYTES: usize = 46;
 const END_BYTES: usize = 22;
 
-/// Names of the arrays and where their `.npy` files lie, in the order of the directory.
+/// Names of the arrays and ranges of their `.npy` files, in the order of the directory.
 ///
 /// # Errors
-/// A sentence with the field, what was expected and what was found.
+/// A text with the field, and with the expected and the actual content.
 pub fn entries(file: &[u8]) -> Result<Vec<(String, Range<usize>)>, String> {
     // A comment of up to 65,535 bytes may follow the last record.
     let latest = file.len().checked_sub(END_BYTES).ok_or(format!(
@@ -71,7 +72,7 @@ pub fn entries(file: &[u8]) -> Result<Vec<(String, Range<usize>)>, String> {
         }
         let start = header + HEADER_BYTES + number(header + 26, 2) + number(header + 28, 2);
         taken += size;
-        // Entries that lie over one another would be more than the file in all.
+        // Overlapping entries would have more bytes in total than the file.
         if start + size > end || taken > end {
             return Err(format!(
                 "the array {name} takes {size} bytes from byte {start}, the archive has {end} for all"
@@ -80,7 +81,7 @@ pub fn entries(file: &[u8]) -> Result<Vec<(String, Range<usize>)>, String> {
         let stated = number(at + 16, 4);
         let mut crc = flate2::Crc::new();
         crc.update(&file[start..start + size]);
-        // A fuzzer cannot guess a checksum, so that it would test nothing behind this line.
+        // A fuzzer cannot guess a checksum. With this check it would never reach the code below.
         if crc.sum() as usize != stated && !cfg!(fuzzing) {
             return Err(format!(
                 "the array {name} is damaged: its CRC-32 is {stated:08x}, that of its content {:08x}",
@@ -96,7 +97,7 @@ pub fn entries(file: &[u8]) -> Result<Vec<(String, Range<usize>)>, String> {
     Ok(found)
 }
 
-/// An archive that grows array by array.
+/// An archive under construction.
 #[derive(Debug, Default)]
 pub struct Writer {
     file: Vec<u8>,
@@ -111,7 +112,7 @@ impl Writer {
         let mut crc = flate2::Crc::new();
         crc.update(&content);
         let place = self.file.len() as u32;
-        // Version 2.0, no flags, stored. The date is always 1 January 1980, so that equal arrays make equal files.
+        // Version 2.0, no flags, no compression. The date is always 1 January 1980, so equal arrays give equal files.
         let mut common = vec![20, 0, 0, 0, 0, 0, 0, 0, 0x21, 0];
         common.extend(crc.sum().to_le_bytes());
         common.extend((content.len() as u32).to_le_bytes());
@@ -132,7 +133,7 @@ impl Writer {
         self.count += 1;
     }
 
-    /// The whole file; none if it is above the 4 GiB of its offsets.
+    /// The bytes of the whole archive, or `None` if it exceeds the 4 GiB of its offsets.
     pub fn finish(mut self) -> Option<Vec<u8>> {
         let start = u32::try_from(self.file.len()).ok()?;
         let length = u32::try_from(self.directory.len()).ok()?;

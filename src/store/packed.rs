@@ -1,15 +1,18 @@
-//! The deployable file: a ternary network and nothing else, as safetensors. Knows the bytes of this one format.
+//! The deployable file: a ternary network without training data, as safetensors. This module knows the bytes of this
+//! one format.
 //!
-//! The file in three bullets, NAME being a parameter's name and BASE the same without `.weight`:
-//! - of a ternary parameter `BASE.packed`, u32 `[rows, words]` as [`crate::ternary`] says, or `BASE.base3`, u8
-//!   `[rows, ceil(cols / 5)]`: each byte five trits of a row, see [`Base3`](crate::ternary::Base3), the last filled up
-//!   with zeros; and `BASE.beta`, f32 `[1]`, what one trit is worth;
-//! - of any other parameter `NAME`, f32, of its shape. One of the role float, an embedding for instance, may be f16, or
-//!   int8 beside `BASE.scale`, f32 `[rows]`: what a step of each row is worth;
-//! - metadata, all strings: `format = "sterna-packed"`, `version`, of this list, `arch` and `parameters` (see
-//!   [`super`]), `about`, a JSON object, `schema`, `sterna_version`, and `sha256` over all of the above.
+//! The layout, with NAME for a parameter's name and BASE for the name without `.weight`:
+//! - a ternary parameter has `BASE.packed` or `BASE.base3`, and `BASE.beta`. `BASE.packed` is u32 `[rows, words]`,
+//!   see [`crate::ternary`]. `BASE.base3` is u8 `[rows, ceil(cols / 5)]` with five trits of a row per byte, see
+//!   [`Base3`](crate::ternary::Base3); the last byte of a row is filled with zeros. `BASE.beta` is f32 `[1]`, the
+//!   value of one trit;
+//! - any other parameter has `NAME`, f32, in its shape. A parameter of the role float, for example an embedding, may
+//!   have `NAME` as f16, or as int8 with `BASE.scale`, f32 `[rows]`, the value of one step in each row;
+//! - metadata, all strings: `format = "sterna-packed"`, `version` (the version of this layout), `arch` and
+//!   `parameters` (see [`super`]), `about` (a JSON object), `schema`, `sterna_version`, and `sha256` over everything
+//!   above.
 //!
-//! Version 1, which is read too, has `eps` in the place of `arch` and `parameters`, and holds an MLP.
+//! Version 1, which can be read too, has `eps` instead of `arch` and `parameters`, and holds an MLP.
 
 use std::collections::BTreeMap;
 
@@ -23,29 +26,29 @@ use super::{Arch, Contents, Loss, Matrix, Model, Scale, Values, Weights, chain, 
 use crate::parameter::{Parameter, Role};
 use crate::ternary::{self, Packed};
 
-/// What tells this format from others in safetensors form.
+/// The value of `format` that distinguishes this format from other safetensors files.
 pub(super) const FORMAT: &str = "sterna-packed";
 
-/// Version of the list above.
+/// Version of the layout above.
 const VERSION: &str = "2";
 
-/// How trits lie in a packed file.
+/// The layout of trits in a packed file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum Coding {
-    /// Sixteen in a word, as kernels read them.
+    /// Sixteen trits per word, the layout of the kernels.
     #[default]
     #[cfg_attr(feature = "cli", value(name = "2bit"))]
     TwoBit,
-    /// Five in a byte: a fifth smaller, unpacked on loading.
+    /// Five trits per byte. The file is a fifth smaller and is unpacked on loading.
     Base3,
 }
 
 impl Coding {
-    /// Both.
+    /// Both layouts.
     pub const ALL: [Coding; 2] = [Coding::TwoBit, Coding::Base3];
 
-    /// Its name on the command line.
+    /// Its name.
     pub fn name(self) -> &'static str {
         match self {
             Coding::TwoBit => "2bit",
@@ -53,7 +56,7 @@ impl Coding {
         }
     }
 
-    /// What its tensors are called, and their element type.
+    /// The suffix of its tensors' names, and their element type.
     pub(super) fn tensor(self) -> (&'static str, Dtype) {
         match self {
             Coding::TwoBit => ("packed", Dtype::U32),
@@ -61,7 +64,7 @@ impl Coding {
         }
     }
 
-    /// Elements in a row of a tensor.
+    /// Number of elements in a row of its tensors.
     pub(super) fn width(self, cols: usize) -> usize {
         match self {
             Coding::TwoBit => ternary::words(cols),
@@ -76,7 +79,7 @@ impl Coding {
         }
     }
 
-    /// How the matrix is read from a tensor's bytes; what one trit is worth another tensor tells.
+    /// The function that reads a matrix from a tensor's bytes. Another tensor has the value of one trit.
     fn decode(self) -> fn(&[u8], usize, usize) -> Result<Packed, String> {
         match self {
             Coding::TwoBit => |bytes, rows, cols| {
@@ -215,10 +218,10 @@ impl Model {
 }
 
 impl Packed {
-    /// A ternary matrix from the bytes of a packed file, counted from 0: of an MLP that of layer `i`.
+    /// One ternary matrix from the bytes of a packed file, counted from 0. For an MLP it is the matrix of that layer.
     ///
     /// # Errors
-    /// If the file is damaged, of another version, or has no such layer: a clause that says so.
+    /// If the file is damaged, has another version, or has no such layer. The text does not name the file.
     pub fn from_safetensors(bytes: &[u8], layer: usize) -> Result<Packed, String> {
         let model = read(bytes)?;
         let (count, found) = (model.matrices().count(), model.matrices().nth(layer).cloned());
@@ -262,7 +265,7 @@ pub(super) fn list(bytes: &[u8]) -> Result<Contents, String> {
     Ok((tensors, metadata))
 }
 
-/// A file that is whole and of a version that is read here.
+/// A file with a correct checksum and a version that can be read.
 struct File<'a> {
     tensors: SafeTensors<'a>,
     metadata: BTreeMap<String, String>,
@@ -326,7 +329,7 @@ impl File<'_> {
         Ok(rows.flat_map(|(row, scale)| row.iter().map(move |&code| scale * f32::from(code as i8))).collect())
     }
 
-    /// The tensor of a ternary parameter, and the matrix with the scale that belongs to it.
+    /// The name of a ternary parameter's tensor, and the matrix with its scale.
     fn matrix(&self, parameter: &Parameter) -> Result<(String, Matrix), String> {
         let ([rows, cols], base) = (parameter.matrix(), parameter.base());
         let names = Coding::ALL.map(|coding| format!("{base}.{}", coding.tensor().0));

@@ -1,5 +1,5 @@
-//! Safetensors files: taken apart with numbers in every refusal, put together so that equal content gives equal bytes,
-//! and sealed by a checksum. Knows tensors and texts, nothing of networks.
+//! Reads and writes safetensors files. Every refusal contains numbers, equal content gives equal bytes, and our own
+//! files have a checksum. This module knows tensors and texts, nothing of networks.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -12,17 +12,17 @@ use super::{Arch, NETWORK_SCHEMA};
 use crate::content;
 use crate::parameter::Parameter;
 
-/// A tensor on its way into a file: name, element type, shape, bytes.
+/// A tensor for a new file: name, element type, shape, bytes.
 pub type Named<'a> = (String, Dtype, Vec<usize>, Cow<'a, [u8]>);
 
-/// A file of ours that grows tensor by tensor.
+/// A file of our own under construction.
 pub struct Sealed<'a> {
     tensors: Vec<Named<'a>>,
     metadata: BTreeMap<String, String>,
 }
 
 impl<'a> Sealed<'a> {
-    /// A file of this format that holds a network; no tensor yet.
+    /// A file of this format for a network. It has no tensors yet.
     pub fn new<'p>(format: &str, arch: &Arch, parameters: impl Iterator<Item = &'p Parameter>) -> Sealed<'a> {
         let mut file = Sealed { tensors: Vec::new(), metadata: BTreeMap::new() };
         file.text("format", format.into());
@@ -55,7 +55,7 @@ impl<'a> Sealed<'a> {
     }
 }
 
-/// Tensors by their names, as [`serialize`] takes them.
+/// Tensors by name, as [`serialize`] takes them.
 pub fn views<'a>(tensors: &'a [Named]) -> BTreeMap<String, TensorView<'a>> {
     let view = |(name, dtype, shape, bytes): &'a Named| {
         let view = TensorView::new(*dtype, shape.clone(), bytes);
@@ -64,8 +64,8 @@ pub fn views<'a>(tensors: &'a [Named]) -> BTreeMap<String, TensorView<'a>> {
     tensors.iter().map(view).collect()
 }
 
-/// The bytes of a safetensors file, a function of its content alone: the crate would write the metadata in the order
-/// of a hash map.
+/// The bytes of a safetensors file. They depend only on the content, while the crate would write the metadata in the
+/// order of a hash map.
 pub fn serialize(tensors: &BTreeMap<String, TensorView>, metadata: &BTreeMap<String, String>) -> Vec<u8> {
     let unordered = metadata.clone().into_iter().collect();
     let bytes = safetensors::serialize(tensors, Some(unordered)).expect("names are distinct and sizes agree");
@@ -79,7 +79,7 @@ pub fn serialize(tensors: &BTreeMap<String, TensorView>, metadata: &BTreeMap<Str
     [&(header.len() as u64).to_le_bytes(), &header[..], data].concat()
 }
 
-/// SHA-256 over every tensor and every other entry of the metadata, both in the order of their names.
+/// SHA-256 over all tensors and all other metadata entries, both ordered by name.
 pub fn checksum(tensors: &BTreeMap<String, TensorView>, metadata: &BTreeMap<String, String>) -> String {
     let mut sum = Sha256::new();
     for (name, view) in tensors {
@@ -92,10 +92,10 @@ pub fn checksum(tensors: &BTreeMap<String, TensorView>, metadata: &BTreeMap<Stri
     hex(&sum.finalize())
 }
 
-/// Whether a file's checksum is that of its content.
+/// Checks that a file's checksum fits its content.
 ///
 /// # Errors
-/// If it is not, or if there is none.
+/// If it does not fit, or if the file has none.
 pub fn intact(file: &SafeTensors, metadata: &BTreeMap<String, String>) -> Result<(), String> {
     let found = checksum(&file.tensors().into_iter().collect(), metadata);
     match metadata.get("sha256") {
@@ -105,7 +105,7 @@ pub fn intact(file: &SafeTensors, metadata: &BTreeMap<String, String>) -> Result
     }
 }
 
-/// The clause of a file whose checksum is another one.
+/// The error text for a file with a wrong checksum.
 pub(crate) fn damaged(what: &str, stated: &str, found: &str) -> String {
     let first = |sum: &str| sum.chars().take(16).collect::<String>();
     let [stated, found] = [stated, found].map(first);
@@ -117,10 +117,10 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A safetensors file, taken apart.
+/// Parses a safetensors file.
 ///
 /// # Errors
-/// A clause that says what is promised and what is there: the crate has no numbers.
+/// A text with the promised and the actual sizes. The crate's own errors contain no numbers.
 pub fn deserialize(bytes: &[u8]) -> Result<(SafeTensors<'_>, BTreeMap<String, String>), String> {
     let no_file = |what: String| match content::kind(bytes) {
         None => format!("is no safetensors file: {what}, and neither GGUF nor npy"),
@@ -128,11 +128,19 @@ pub fn deserialize(bytes: &[u8]) -> Result<(SafeTensors<'_>, BTreeMap<String, St
         Some(_) => content::refusal(bytes, "a network in safetensors, GGUF, npy or npz").unwrap_or(what),
     };
     let Some(&length) = bytes.first_chunk() else {
-        return Err(no_file(format!("it has {} bytes, expected at least 8", bytes.len())));
+        return Err(match bytes.len() {
+            0 => "is empty: it has 0 bytes, expected a network; get the file again".into(),
+            few => no_file(format!("it has {few} bytes, expected at least 8")),
+        });
     };
     let (length, left) = (u64::from_le_bytes(length), bytes.len() as u64 - 8);
     if length > left {
-        return Err(no_file(format!("its first 8 bytes promise a header of {length} bytes, found {left}")));
+        let cut = match content::kind(bytes) {
+            Some(content::SAFETENSORS) => "; the file is cut off: get it again",
+            _ => "",
+        };
+        let promised = format!("its first 8 bytes promise a header of {length} bytes, found {left}");
+        return Err(no_file(promised) + cut);
     }
     if length > MOST_HEADER {
         return Err(no_file(format!("its header has {length} bytes, expected at most {MOST_HEADER}")));
@@ -151,12 +159,12 @@ pub fn deserialize(bytes: &[u8]) -> Result<(SafeTensors<'_>, BTreeMap<String, St
     Ok((file, metadata.metadata().clone().unwrap_or_default().into_iter().collect()))
 }
 
-/// Bytes of a header at most; the crate reads no more.
+/// The largest header in bytes. The crate reads no larger one.
 const MOST_HEADER: u64 = 100_000_000;
 
-/// What is wrong with a header, in numbers, which the crate does not have: where it is no JSON, or the first tensor
-/// whose bytes do not follow those before or are not as many as its shape and type say, or where the `data` bytes
-/// after it are not those of all tensors.
+/// The fault of a header, in numbers, which the crate does not give. It reports a header that is no JSON, a first
+/// tensor whose bytes do not follow the earlier ones or do not fit its shape and type, or `data` bytes that are not
+/// those of all tensors.
 fn misfit(header: &[u8], data: usize) -> Option<String> {
     if let Err(error) = std::str::from_utf8(header) {
         let [at, all] = [error.valid_up_to(), header.len()];
@@ -200,10 +208,15 @@ fn misfit(header: &[u8], data: usize) -> Option<String> {
             return Some(format!("{name} is {dtype:?} {shape:?}, {bytes}, where its offsets hold {found}"));
         }
     }
-    (free != data).then(|| format!("its header promises {free} bytes of tensors, found {data}"))
+    (free != data).then(|| {
+        format!(
+            "its header promises {free} bytes of tensors, found {data}{}",
+            if free > data { "; the file is cut off: get it again" } else { "" }
+        )
+    })
 }
 
-/// Where a text is not what it should be, with the reason in brackets.
+/// The position where a text stops being valid, with the reason in brackets.
 pub(crate) fn no_json(what: &str, text: &[u8], error: &serde_json::Error) -> String {
     let before = text.split_inclusive(|&byte| byte == b'\n').take(error.line().saturating_sub(1));
     let at = (before.map(<[u8]>::len).sum::<usize>() + error.column()).min(text.len());

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::reason::unwritten;
 use crate::store::{FileError, create, is_temporary, replace, shown, taken};
 
 /// The name of the checkpoint from which a run continues.
@@ -39,7 +40,7 @@ pub enum FolderError {
     #[error("{} already holds a run", shown(.0))]
     Taken(PathBuf),
     /// The folder cannot be written.
-    #[error("{} cannot be written: {}", shown(.0), .1)]
+    #[error("{} cannot be written: {}", shown(.0), unwritten(.1))]
     Unwritable(PathBuf, std::io::Error),
     /// Another process trains in it.
     #[error("another process trains in {}", shown(.0))]
@@ -128,22 +129,41 @@ pub struct Standing {
 }
 
 impl RunFolder {
+    /// Checks that [`RunFolder::create`] can create the folder. Nothing is written.
+    ///
+    /// # Errors
+    /// As [`RunFolder::create`].
+    pub fn vacant(path: &Path, files: Files, force: bool) -> Result<(), FolderError> {
+        if trained_in(path) {
+            return Err(FolderError::Locked(path.into()));
+        }
+        // A run that was killed before its first checkpoint leaves an empty metrics file. Nothing is lost.
+        let begun = fs::metadata(path.join(METRICS)).is_ok_and(|metrics| metrics.len() > 0);
+        if !force && (taken(&path.join(MODEL)) || begun) {
+            return Err(FolderError::Taken(path.into()));
+        }
+        if !force {
+            free(path, files, &BTreeSet::new())?;
+        }
+        // All parts of the path that exist must be folders, and files can be written into the last one.
+        let there = path.ancestors().find(|folder| folder.as_os_str().is_empty() || taken(folder));
+        let there = there.filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        tempfile::tempfile_in(there).map(drop).map_err(|error| {
+            let taken = there == path && error.kind() == ErrorKind::NotADirectory;
+            let reason = if taken { ErrorKind::AlreadyExists } else { error.kind() };
+            FolderError::Unwritable(path.into(), reason.into())
+        })
+    }
+
     /// Creates a folder for a run. Other files in it do not matter. With `force`, files with the names of the run's
     /// files are removed, even a whole run.
     ///
     /// # Errors
     /// If the folder contains a run or such a file, cannot be written, or another process trains in it.
     pub fn create(path: &Path, files: Files, force: bool) -> Result<RunFolder, FolderError> {
-        // A run that was killed before its first checkpoint leaves an empty metrics file. Nothing is lost.
-        let begun = fs::metadata(path.join(METRICS)).is_ok_and(|metrics| metrics.len() > 0);
-        if !force && (taken(&path.join(MODEL)) || begun) {
-            return Err(FolderError::Taken(path.into()));
-        }
+        RunFolder::vacant(path, files, force)?;
         let (waiting, own) = (String::new(), BTreeSet::new());
         let mut folder = RunFolder { path: path.into(), files, metrics: None, written: 0, waiting, own };
-        if !force {
-            folder.free()?;
-        }
         writable(path).map_err(|error| FolderError::Unwritable(path.into(), error))?;
         let metrics = open(path)?;
         if force {
@@ -165,15 +185,6 @@ impl RunFolder {
             }
         }
         Ok(())
-    }
-
-    /// Checks that no other file has the name of one of the run's files.
-    fn free(&self) -> Result<(), FileError> {
-        let others = self.files.names().filter(|name| !self.own.contains(name));
-        match others.map(|name| self.path.join(name)).find(|path| taken(path)) {
-            Some(path) => Err(FileError::Exists(path)),
-            None => Ok(()),
-        }
     }
 
     /// Opens the folder of a checkpoint to continue the run, and returns the epochs up to it. Epochs after the
@@ -222,7 +233,7 @@ impl RunFolder {
         let path = path.to_path_buf();
         let folder = RunFolder { path, files, metrics, written, waiting: String::new(), own };
         if trains {
-            folder.free()?;
+            free(&folder.path, files, &folder.own)?;
         }
         Ok((folder, epochs))
     }
@@ -272,6 +283,15 @@ impl RunFolder {
     /// The checkpoint from which the run continues.
     pub fn model(&self) -> PathBuf {
         self.path.join(MODEL)
+    }
+}
+
+/// Checks that no other file has the name of one of the run's files.
+fn free(folder: &Path, files: Files, own: &BTreeSet<&str>) -> Result<(), FileError> {
+    let others = files.names().filter(|name| !own.contains(name));
+    match others.map(|name| folder.join(name)).find(|path| taken(path)) {
+        Some(path) => Err(FileError::Exists(path)),
+        None => Ok(()),
     }
 }
 

@@ -1,6 +1,10 @@
 //! Training: steps, epochs, evaluation, the schedule, and whole runs with checkpoints and recovery. The data set is
 //! on the device. An epoch repeats a list of ops and reads nothing back within it. The host draws the permutation and
 //! reads totals. It also takes the loss within an epoch as it arrives, without waiting.
+//!
+//! A [`Trainer`] trains a network on the batches of a [`Source`] as its [`Recipe`] says. An [`Evaluator`] scores the
+//! network. [`Config`] holds the settings of a run on digits, [`TextConfig`] those of a run on a text, and both make the
+//! recipe. `Run` combines a trainer, an evaluator and a folder with checkpoints.
 
 mod config;
 mod digits;

@@ -54,22 +54,25 @@ impl State {
 }
 
 impl Found {
-    /// The run in a folder. It is `None` if the network in the folder was not trained by Sterna.
+    /// The run in a folder.
     ///
     /// # Errors
-    /// If its checkpoint cannot be read.
-    pub fn open(folder: &Path) -> Result<Option<Found>, FileError> {
+    /// If its checkpoint cannot be read, or if it is a network that was not trained here.
+    pub fn open(folder: &Path) -> Result<Found, FileError> {
         let model = folder.join(MODEL);
         let changed = fs::metadata(&model).and_then(|file| file.modified());
         let changed = changed.map_err(|reason| FileError::Read { path: model.clone(), reason })?;
-        let (about, Some(progress)) = Checkpoint::story(&model)? else { return Ok(None) };
+        let (about, Some(progress)) = Checkpoint::story(&model)? else {
+            let what = "holds a network and no run: it was not trained here".into();
+            return Err(FileError::Content { path: model, what });
+        };
         let state = match trained_in(folder) {
             true => State::Running,
             _ if !about["diverged"].is_null() => State::Diverged,
             _ if steps(&about, &progress).is_none_or(|[done, all]| done >= all) => State::Finished,
             _ => State::Interrupted,
         };
-        Ok(Some(Found { path: folder.into(), changed, about, progress, state }))
+        Ok(Found { path: folder.into(), changed, about, progress, state })
     }
 
     /// Whether it is a run on a text.
@@ -121,11 +124,11 @@ fn steps(about: &Value, progress: &Progress) -> Option<[u64; 2]> {
     Some([(progress.epoch as u64).saturating_mul(per_epoch).saturating_add(progress.step as u64), all])
 }
 
-/// The runs below a folder, newest first, and the checkpoints that cannot be read.
+/// The runs below a folder, newest first, and the reasons why other folders with a model hold no run.
 pub fn below(folder: &Path) -> (Vec<Found>, Vec<FileError>) {
     let (mut found, mut faults) = (Vec::new(), Vec::new());
     walk(folder, DEPTH, &mut |run| match Found::open(run) {
-        Ok(run) => found.extend(run),
+        Ok(run) => found.push(run),
         Err(fault) => faults.push(fault),
     });
     found.sort_by(|a, b| (b.changed, &b.path).cmp(&(a.changed, &a.path)));

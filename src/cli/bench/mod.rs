@@ -7,6 +7,7 @@ use std::time::Instant;
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::arguments::{seconds, whole};
 use super::{DeviceFlags, MemoryFlags, Outcome, Verdict, failure};
 use crate::gpu::Gpu;
 use crate::measure::measured::{Benchmark, faster_than_reading};
@@ -32,9 +33,10 @@ enum What {
 const EXAMPLES: &str = "\
 Each kernel is first held against its twin on the CPU, then timed over matrices in rotation that no cache holds \
 together (between runs of small ones, other memory is read), from the submission until it is done; the median is \
-what counts. `% read` is of the bandwidth that this adapter reached by a kernel that only reads. `x f16`: how many times \
+what counts. `% read` is of the bandwidth that this adapter reached by a kernel that only reads. A weight of `Gweights/s` counts once, however \
+many rows of activations it meets. `x f16`: how many times \
 as fast as the fastest f16 kernel. `bound by` is the lowest ceiling of those measured here (bandwidth, the arithmetic that \
-a format is made for, or the cost of a dispatch), beside it the share that was reached. Ceilings are kept in the cache \
+a format is made for, or the cost of a dispatch), beside it the share that was reached. --json has every sample, bytes, and the device's own clock. Ceilings are kept in the cache \
 folder for four hours; --fresh measures them again. Exit code 1: a kernel seems faster than reading, so the figures \
 cannot be trusted.
 
@@ -63,7 +65,7 @@ struct GemvFlags {
     #[arg(long, value_name = "SHAPES", value_delimiter = ',', value_parser = shape)]
     shapes: Vec<[usize; 2]>,
     /// Rows of activations, 1 to 16; with more than one, in the formats that have a kernel for it.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = batch)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole::<usize>(1, 16))]
     batch: usize,
     #[command(flatten)]
     common: CommonFlags,
@@ -81,13 +83,13 @@ struct MatmulFlags {
 
 #[derive(Args)]
 struct CommonFlags {
-    /// Measure each kernel at each shape for so many seconds, warming up included; for more where 21 samples take longer.
+    /// Seconds for each kernel at each shape, including warm-up; longer if 21 samples need more time.
     #[arg(long, value_name = "S", default_value_t = 0.3, value_parser = seconds)]
     seconds: f64,
     /// Every variant that runs here, not only the one that this adapter would use.
     #[arg(long)]
     all: bool,
-    /// Measure the ceilings again, though they were measured within the last four hours.
+    /// Measure the ceilings again, even if they were measured within the last four hours.
     #[arg(long)]
     fresh: bool,
     #[command(flatten)]
@@ -108,14 +110,7 @@ fn lengths_of(text: &str) -> Option<Vec<usize>> {
 /// `4096x4096`.
 pub fn shape(text: &str) -> Result<[usize; 2], String> {
     let shape = lengths_of(text).and_then(|lengths| lengths.try_into().ok());
-    shape.ok_or("a shape is ROWSxCOLS, for instance 4096x4096".into())
-}
-
-fn batch(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(batch) if (1..=16).contains(&batch) => Ok(batch),
-        _ => Err("give 1 to 16 rows of activations".into()),
-    }
+    shape.ok_or("a shape is ROWSxCOLS, for instance 4096x4096, lengths from 1 to 16777216".into())
 }
 
 /// `256x784`, or with a batch `256x784x128`, as `[batch, rows, cols]`.
@@ -123,7 +118,7 @@ pub(super) fn batched_shape(text: &str) -> Result<[usize; 3], String> {
     shape_or_at(text, 1)
 }
 
-/// The same for what a batch is multiplied by.
+/// A shape with a batch. A text without a batch means batch 128.
 fn training_shape(text: &str) -> Result<[usize; 3], String> {
     match shape_or_at(text, 128)? {
         [1, ..] => Err("a batch of 1 is measured by `sterna bench gemv`".into()),
@@ -135,14 +130,10 @@ fn shape_or_at(text: &str, batch: usize) -> Result<[usize; 3], String> {
     match lengths_of(text).as_deref() {
         Some(&[rows, cols]) => Ok([batch, rows, cols]),
         Some(&[rows, cols, batch]) => Ok([batch, rows, cols]),
-        _ => Err("a shape is ROWSxCOLS or ROWSxCOLSxBATCH, for instance 256x784x128".into()),
-    }
-}
-
-pub(super) fn seconds(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(seconds) if (0.0..=3600.0).contains(&seconds) => Ok(seconds),
-        _ => Err("give seconds between 0 and 3600".into()),
+        _ => Err(
+            "a shape is ROWSxCOLS or ROWSxCOLSxBATCH, for instance 256x784x128, lengths from 1 to 16777216"
+                .into(),
+        ),
     }
 }
 
@@ -169,13 +160,21 @@ fn matmul(flags: &MatmulFlags) -> Outcome {
     products("matmul", &flags.common, shapes, None)
 }
 
-/// What a long measurement does just now, on one line of a terminal; elsewhere it is hidden.
-fn spinner() -> ProgressBar {
+/// A line on the terminal that shows the current step of a long measurement. It is hidden elsewhere.
+pub(super) fn spinner() -> ProgressBar {
     let style = ProgressStyle::with_template("{spinner} {elapsed} {wide_msg}").expect("a constant");
     ProgressBar::new_spinner().with_style(style)
 }
 
-/// Measures products; `batch` is that of all, where they share one.
+/// How ceilings came to be known that are so many seconds old, if they were kept.
+pub(super) fn kept(seconds: Option<f64>) -> String {
+    match seconds {
+        Some(age) => format!("kept, {:.0} min old (--fresh measures again)", age / 60.0),
+        None => "measured".into(),
+    }
+}
+
+/// Measures products. `batch` is the batch of all products, if they have the same one.
 fn products(
     bench: &str,
     flags: &CommonFlags,
@@ -187,7 +186,7 @@ fn products(
     let shapes = shapes(&gpu);
     if !flags.all {
         let wanted: Vec<Wanted> = shapes.iter().flat_map(|&shape| Wanted::at(&gpu, shape)).collect();
-        // A product with a batch takes longer.
+        // A product with a batch takes longer, so each one gets fewer seconds by default.
         let each = if batch.is_some() { 0.3 } else { 1.0 };
         flags.device.tune(&gpu, &wanted, each)?;
     }
@@ -210,19 +209,16 @@ fn products(
         super::counted(count, "shape"),
         start.elapsed().as_secs_f64(),
         found.left_out.len(),
-        match found.kept_seconds {
-            Some(age) => format!("kept, {:.0} min old (--fresh measures again)", age / 60.0),
-            None => "measured".into(),
-        }
+        kept(found.kept_seconds)
     ));
     let report = BenchReport { gpu: &gpu, found: &found };
-    super::say(format!("{}\n{}", super::gpu_line(&gpu), report.text()))?;
+    super::say(format!("{}\n{}", super::gpu_line(&gpu), report.text(batch.is_some())))?;
     if flags.json {
         let mut line = super::device_json(&gpu);
         line.extend(report.json(bench, batch));
         super::print_json("bench", line)?;
     }
-    // No kernel reads faster than the probe that only reads.
+    // No kernel can read faster than the probe that only reads.
     let mut verdict = Verdict::Yes;
     for one in faster_than_reading(&found.all, &found.ceilings) {
         super::warn(format!(

@@ -24,10 +24,10 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub struct Flags {
     /// Epochs to time.
-    #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u32).range(2..=20))]
+    #[arg(long, value_name = "N", default_value_t = 7, value_parser = cli::arguments::whole::<u32>(2, 20))]
     epochs: u32,
-    /// Start no epoch after so many seconds of training; two are timed in any case.
-    #[arg(long, alias = "seconds", value_name = "S", value_parser = super::seconds)]
+    /// Start no epoch after this many seconds of training. At least two epochs are timed.
+    #[arg(long, alias = "seconds", value_name = "S", value_parser = cli::arguments::seconds)]
     train_seconds: Option<f64>,
     /// Print one JSON object on one line, and nothing else.
     #[arg(long)]
@@ -36,14 +36,14 @@ pub struct Flags {
     device: DeviceFlags,
 }
 
-/// What a network must score before its seconds count.
+/// The test accuracy that a network must reach before its seconds count.
 const LEARNED: f64 = 0.94;
 
 struct Epoch {
     seconds: f64,
     train: Score,
     test: Score,
-    /// Since the program began to open the device.
+    /// Seconds since the program began to open the device.
     since: f64,
 }
 
@@ -55,7 +55,7 @@ pub fn run(flags: &Flags) -> Outcome {
     flags.device.tune_training(&gpu, &config, &data)?;
     let began = Instant::now();
     let mut trainer = Trainer::new(&gpu, &data, &config).map_err(cli::unfit(&gpu, &config, &data))?;
-    // What is compiled and uploaded before the first step belongs to the first epoch.
+    // Compilation and uploads before the first step belong to the first epoch.
     let mut seconds = began.elapsed().as_secs_f64();
     let evaluator = Evaluator::new(&gpu, &trainer.network, &data.test).map_err(failure)?;
     let dispatches = trainer.step().len();

@@ -94,7 +94,7 @@ pub fn run(flags: &Flags) -> Outcome {
     super::say("\nConfusion matrix: rows are the true classes, columns what the network said\n")?;
     super::say(confusion_table(&confusion).trim_end())?;
     if flags.json {
-        // Of its training the file tells what it knows; the rest was measured now.
+        // The file tells about the training. The other figures were measured now.
         let known =
             ["epochs", "batch", "steps", "seed", "train_seconds", "samples_per_second", "seconds_per_epoch"];
         let known = known.into_iter().chain(["train_accuracy"]);

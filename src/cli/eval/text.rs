@@ -6,9 +6,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use super::Flags;
-use crate::cli::{
-    Failure, Outcome, Verdict, device_json, failure, gpu_line, named, network, object, path_of, runs,
-};
+use crate::cli::{Failure, Outcome, Verdict, device_json, failure, gpu_line, named, network, object, runs};
 use crate::cli::{print_json, say, shown, tell};
 use crate::digest::Fixed;
 use crate::model::{Opened, Precision};
@@ -35,7 +33,7 @@ pub fn run(flags: &Flags, file: Option<&Path>) -> Outcome {
         }
         named => named,
     };
-    let model = runs::model_or_newest(model, "of text", Found::is_text)?;
+    let model = runs::model_or_newest(model, runs::TEXT, Found::is_text)?;
     score(flags, &model, &network::open(&model)?, file)
 }
 
@@ -115,9 +113,9 @@ fn scored(
     file: Option<&Path>,
 ) -> Result<Scored, Failure> {
     let its = &about["data"];
-    let known = ["path", "folder"].iter().find_map(|key| path_of(&its[*key]));
-    let corpus = match file.map(Path::to_path_buf).or(known) {
-        Some(path) => Corpus::load(&path).map_err(failure)?,
+    let known = its["path"].as_str().map(Path::new);
+    let corpus = match file.or(known) {
+        Some(path) => Corpus::load(path).map_err(failure)?,
         None => Corpus::embedded(),
     };
     let name = corpus.name.clone();

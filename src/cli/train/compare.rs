@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::start::fresh;
+use super::start::{fresh, vacant};
 use super::{Finished, Flags, Kind, Start, number};
 use crate::cli::{Outcome, Verdict, counted, exists, print_json, say, tell, warn, write};
 use crate::report::{Point, columns, compare_svg};
@@ -54,10 +54,19 @@ pub fn run<K: Kind>(flags: &Flags) -> Outcome {
     let folder = |name: &str, seed: u64| base.join(format!("{}-{seed}", name.replace(' ', "-")));
     // The picture belongs to this comparison if its first pair of runs has ended.
     let picture = base.join("compare.svg");
-    let ended = |name| matches!(Found::open(&folder(name, flags.seed)), Ok(Some(run)) if run.state == State::Finished);
+    let ended =
+        |name| matches!(Found::open(&folder(name, flags.seed)), Ok(run) if run.state == State::Finished);
     let replaces = flags.force || sides.iter().all(|side| ended(side.name));
     if !replaces && taken(&picture) {
         return Err(exists(&picture));
+    }
+    // There must be a place for each run before the first one is trained.
+    for seed in flags.seeds() {
+        for path in sides.each_ref().map(|side| folder(side.name, seed)) {
+            if !path.join(MODEL).exists() {
+                vacant::<K>(&path, flags.force)?;
+            }
+        }
     }
     for seed in flags.seeds() {
         // Both runs start first, so that an error of either one appears before any training.

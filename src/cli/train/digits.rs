@@ -9,9 +9,10 @@ use serde_json::{Map, Value, json};
 use super::compare::Gap;
 use super::log::Log;
 use super::{Finished, Flags, Kind, KindRun, KindTrainer, number, plain, seconds};
+use crate::cli::arguments::{real, some};
 use crate::cli::{
-    DataFlags, DeviceFlags, Failure, Verdict, command, confusion, failure, model_json, named, object,
-    path_of, print_model, refused, score_json, unfit, warn,
+    DataFlags, DeviceFlags, Failure, Verdict, bytes_of, command, confusion, data_folder, failure, model_json,
+    named, object, print_model, refused, score_json, unfit, warn,
 };
 use crate::gpu::Gpu;
 use crate::mnist::Dataset;
@@ -27,27 +28,22 @@ pub struct DigitsFlags {
     #[command(flatten)]
     data: DataFlags,
     /// Passes over the training set.
-    #[arg(long, value_name = "N", default_value_t = Config::default().epochs)]
+    #[arg(long, value_name = "N", default_value_t = Config::default().epochs, value_parser = some)]
     epochs: usize,
     /// Widths of the hidden layers.
-    #[arg(long, value_name = "N,N", value_delimiter = ',', default_value = "256,128")]
+    #[arg(long, value_name = "N,N", value_delimiter = ',', default_value = "256,128", value_parser = some)]
     hidden: Vec<usize>,
     /// How training images are varied, afresh in every step; augment.png in the run folder shows it.
     #[arg(long, value_enum, default_value_t)]
     augment: Augment,
     /// Exit with 1 if the test accuracy ends below this: 0.98, or 98 for percent.
-    #[arg(long, value_name = "ACC")]
+    #[arg(long, value_name = "ACC", value_parser = real("an accuracy, 0.98 or 98 for 98 %", is_accuracy))]
     require: Option<f64>,
 }
 
-impl DigitsFlags {
-    /// Checks the flags alone.
-    pub fn check(&self) -> Result<(), Failure> {
-        match self.require.filter(|x| !(0.0..=1.0).contains(x) && !(10.0..=100.0).contains(x)) {
-            Some(least) => Err(failure(format!("--require {least} is no accuracy: 98 % is 0.98 or 98"))),
-            None => Ok(()),
-        }
-    }
+/// Whether a number is a share, or percent.
+fn is_accuracy(x: f64) -> bool {
+    (0.0..=1.0).contains(&x) || (10.0..=100.0).contains(&x)
 }
 
 /// A run on a data set of digits.
@@ -102,7 +98,7 @@ impl Kind for OnDigits {
 
     fn load(flags: &Flags, config: Config, about: &Value) -> Result<OnDigits, Failure> {
         let given = &flags.digits.data;
-        let folder = given.folder().or_else(|| path_of(&about["data"]["folder"]));
+        let folder = given.folder().or_else(|| data_folder(about));
         let set = DataFlags { data: folder.clone(), ..*given };
         Ok(OnDigits { data: set.load_for(about)?, folder: set.folder(), config })
     }
@@ -119,10 +115,12 @@ impl Kind for OnDigits {
         }
     }
 
-    fn bind(&self, device: &DeviceFlags) -> Result<(KindTrainer<Self>, Evaluator), Failure> {
+    fn bind(&self, device: &DeviceFlags, tune: bool) -> Result<(KindTrainer<Self>, Evaluator), Failure> {
         let OnDigits { data, config, .. } = self;
         let gpu = device.open()?;
-        device.tune_training(&gpu, config, data)?;
+        if tune {
+            device.tune_training(&gpu, config, data)?;
+        }
         let trainer = Trainer::new(&gpu, data, config).map_err(unfit(&gpu, config, data))?;
         let evaluator = Evaluator::new(&gpu, &trainer.network, &data.test).map_err(failure)?;
         Ok((trainer, evaluator))
@@ -134,7 +132,7 @@ impl Kind for OnDigits {
 
     fn describe(&self) -> Map<String, Value> {
         let data = &self.data;
-        object(json!({
+        let mut all = object(json!({
             "config": self.config,
             "dims": self.shape().dims,
             "rmsnorm_eps": RMSNORM_EPS,
@@ -144,7 +142,11 @@ impl Kind for OnDigits {
                 "crc32": data.fingerprint(), "transposed": data.transposed,
                 "folder": self.folder.as_deref().map(named),
             },
-        }))
+        }));
+        if let Some(digits) = self.folder.as_deref().and_then(bytes_of) {
+            all["data"]["folder_bytes"] = json!(digits);
+        }
+        all
     }
 
     fn other_data(&self, its: &str) -> String {

@@ -42,12 +42,9 @@ impl Place {
         if self.subject == Subject::Digits { self.epoch } else { self.steps() }
     }
 
-    /// The completed part: `3 epochs and 5 steps`.
-    pub fn done(&self) -> String {
-        match self.subject {
-            Subject::Digits => format!("{} epochs and {} steps", self.epoch, self.step),
-            Subject::Text { .. } => format!("{} steps", self.steps()),
-        }
+    /// Whether there are no steps after them.
+    pub fn at_whole(&self) -> bool {
+        self.subject != Subject::Digits || self.step == 0
     }
 
     /// The position within the run: `epoch 3/20 and step 5/469`.

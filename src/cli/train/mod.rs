@@ -16,6 +16,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use super::arguments::{count, real, some, whole};
 use super::{DeviceFlags, Failure, Outcome, Verdict, failure, interrupt};
 use crate::gpu::Gpu;
 use crate::model::{Network, Precision, TRANSFORMER};
@@ -38,7 +39,7 @@ pub struct Flags {
     #[arg(short, long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Images or sequences per step. [default: 128 images; on a text 12 sequences]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = some)]
     batch: Option<usize>,
     /// Ternary weights and int8 activations, or f32 throughout to compare with.
     #[arg(long, value_enum, default_value_t)]
@@ -48,20 +49,20 @@ pub struct Flags {
     optimizer: Optimizer,
     /// Peak learning rate. It rises for half an epoch, on a text for --warmup steps, and falls to 0 along a cosine.
     /// [default: 0.003; for f32 0.001; for sgd 0.05; on a text 0.0015]
-    #[arg(long, value_name = "F")]
+    #[arg(long, value_name = "F", value_parser = real("a number above 0", |x| x > 0.0 && x.is_finite()))]
     lr: Option<f64>,
     /// Decoupled weight decay. On a text it ends after half of the steps. [default: 0; on a text 0.1]
-    #[arg(long, value_name = "F")]
+    #[arg(long, value_name = "F", value_parser = not_negative())]
     weight_decay: Option<f64>,
     /// Share of each target that is spread over all classes.
-    #[arg(long, value_name = "F", default_value_t = 0.0)]
+    #[arg(long, value_name = "F", default_value_t = 0.0, value_parser = real("a number from 0 to below 1", |x| (0.0..1.0).contains(&x)))]
     label_smoothing: f64,
     /// Keep no float copy of the weights: round them to trits after every update. It fails, and shows why
     /// shadow weights are needed.
     #[arg(long)]
     no_shadow: bool,
     /// Seed of the first weights, and of the images and sequences of every step.
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = whole::<u64>(0, u64::MAX))]
     seed: u64,
     /// Train two networks from one seed and put both into one table and one curve: the ternary one and its float
     /// twin, which has its own default --lr; with --no-shadow, without and with shadow weights. With the same
@@ -70,7 +71,7 @@ pub struct Flags {
     compare: bool,
     /// Compare the means over this many seeds, --seed and those after it. The accuracy of one seed varies by a tenth
     /// of a point.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole::<u64>(1, 1000))]
     #[arg(requires = "compare")]
     seeds: u64,
     /// Continue an interrupted run, given by its folder or its model.safetensors. On the same adapter the weights are
@@ -83,10 +84,10 @@ pub struct Flags {
     #[arg(long)]
     force: bool,
     /// Save the run at this interval, in addition to every epoch. 0 means after epochs only.
-    #[arg(long, value_name = "F", default_value_t = 60.0)]
+    #[arg(long, value_name = "F", default_value_t = 60.0, value_parser = real("seconds, 0 or more and below 1e9", |x| (0.0..1e9).contains(&x)))]
     checkpoint_seconds: f64,
     /// For tests of what a lost device does: destroys it after so many steps.
-    #[arg(long, hide = true)]
+    #[arg(long, hide = true, value_parser = count)]
     destroy_device_after: Option<usize>,
     /// Show the live run on the whole terminal: curves, flips, weights. The key q closes the view, and the run
     /// continues.
@@ -138,7 +139,6 @@ Examples:
                                             the .txt and .md files of a folder";
 
 pub fn run(flags: &Flags, given: &[String]) -> Outcome {
-    flags.check()?;
     flags.out.as_deref().map_or(Ok(()), super::no_dash)?;
     interrupt::listen()?;
     let on_text = match &flags.resume {
@@ -157,6 +157,11 @@ pub fn run(flags: &Flags, given: &[String]) -> Outcome {
         true => run_kind::<OnText>(flags, given),
         false => run_kind::<OnDigits>(flags, given),
     }
+}
+
+/// A number that is not negative.
+fn not_negative() -> impl Fn(&str) -> Result<f64, String> + Clone + Send + Sync {
+    real("a finite number, 0 or more", |x| x >= 0.0 && x.is_finite())
 }
 
 /// The names of the flags of one kind of run.
@@ -199,16 +204,6 @@ fn run_kind<K: Kind>(flags: &Flags, given: &[String]) -> Outcome {
 }
 
 impl Flags {
-    /// Checks the flags alone.
-    fn check(&self) -> Result<(), Failure> {
-        self.digits.check()?;
-        if !(0.0..1e9).contains(&self.checkpoint_seconds) {
-            let seconds = self.checkpoint_seconds;
-            return Err(failure(format!("--checkpoint-seconds {seconds} is no length of time")));
-        }
-        Ok(())
-    }
-
     /// The seeds of all runs of a comparison.
     fn seeds(&self) -> impl Iterator<Item = u64> {
         (0..self.seeds).map(|i| self.seed.wrapping_add(i))
@@ -241,8 +236,8 @@ trait Kind: Sized {
     /// Checks that a file holds the network of these settings.
     fn check_file(&self, arch: &Arch) -> Result<(), String>;
 
-    /// Opens the device, and binds training and evaluation.
-    fn bind(&self, device: &DeviceFlags) -> Result<(KindTrainer<Self>, Evaluator), Failure>;
+    /// Opens the device, finds its fastest kernels if `tune` holds, and binds training and evaluation.
+    fn bind(&self, device: &DeviceFlags, tune: bool) -> Result<(KindTrainer<Self>, Evaluator), Failure>;
 
     /// The header of the run's files.
     fn arch(&self) -> Arch;

@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 
 use super::log::Place;
 use super::{Flags, Kind, KindRun, plain};
-use crate::cli::{Failure, failure, gpu_line, object, runs, tell, warn};
+use crate::cli::{Failure, command, counted, failure, gpu_line, object, runs, tell, warn};
 use crate::model::Network;
 use crate::parameter::Role;
+use crate::report::short;
 use crate::store::{Checkpoint, FileError, SCHEMA, shown};
 use crate::ternary::Packed;
 use crate::train::{Epoch, FolderError, MODEL, Run, RunFolder, Standing};
@@ -23,15 +24,13 @@ pub struct Start<K: Kind> {
 
 impl<K: Kind> Start<K> {
     pub fn fresh(flags: &Flags, config: K::Config, out: Option<&Path>) -> Result<Start<K>, Failure> {
+        let path = out.map_or_else(|| fresh(flags.seed), Path::to_path_buf);
+        vacant::<K>(&path, flags.force)?;
         let kind = K::load(flags, config, &Value::Null)?;
         kind.check()?;
-        let (trainer, evaluator) = kind.bind(&flags.device)?;
+        let (trainer, evaluator) = kind.bind(&flags.device, true)?;
         // The folder is created after all other checks, so that a refusal leaves no empty folder.
-        let path = out.map_or_else(|| fresh(flags.seed), Path::to_path_buf);
-        let folder = RunFolder::create(&path, K::FILES, flags.force).map_err(|error| match error {
-            FolderError::Unwritable(..) => failure(format!("--out {error}")),
-            other => unopened(other),
-        })?;
+        let folder = RunFolder::create(&path, K::FILES, flags.force).map_err(unopened)?;
         let (arch, result, trits) = (kind.arch(), Value::Null, None);
         let (description, seconds, elapsed) = (Value::Null, 0.0, 0.0);
         let mut run = Run { trainer, evaluator, folder, arch, description, result, trits, seconds, elapsed };
@@ -91,13 +90,14 @@ impl<K: Kind> Start<K> {
         let stated = file.run["steps_per_epoch"].as_u64().unwrap_or(1) as usize;
         let place = Place::new(kind.subject(), &progress, stated, total);
         if extended && wanted <= place.whole() {
-            return Err(failure(format!(
-                "--{} {wanted}: {} has done {}: give a total above {}",
-                K::LENGTH,
-                shown(path),
-                place.done(),
-                place.whole()
-            )));
+            let what = match wanted == place.whole() && place.at_whole() {
+                true => format!("is already done by {}", shown(path)),
+                false => {
+                    format!("is less than {} has done, {}", shown(path), counted(place.whole(), unit::<K>()))
+                }
+            };
+            let least = place.whole();
+            return Err(failure(format!("--{} {wanted} {what}: give a total above {least}", K::LENGTH)));
         }
         kind.check().map_err(|Failure(what)| refuse(format!("its config is out of range: {what}")))?;
         kind.check_file(&file.arch).map_err(refuse)?;
@@ -105,16 +105,14 @@ impl<K: Kind> Start<K> {
         let [done, all] = [place.steps(), kind.steps(total)];
         if done > all || progress.step >= kind.steps_per_epoch() {
             return Err(refuse(format!(
-                "stands after epoch {} and step {}, but its run has {} epochs of {} steps",
+                "stands after epoch {} and step {}, but its run has {} of {} steps",
                 progress.epoch,
                 progress.step,
-                all.div_ceil(kind.steps_per_epoch()),
+                counted(all.div_ceil(kind.steps_per_epoch()), "epoch"),
                 kind.steps_per_epoch()
             )));
         }
 
-        let (mut trainer, evaluator) = kind.bind(&flags.device)?;
-        trainer.restore(&file).map_err(failure)?;
         let mut plans = file.run["plans"].as_array().cloned().unwrap_or_default();
         if extended {
             plans.push(
@@ -133,11 +131,13 @@ impl<K: Kind> Start<K> {
             ended: plans.iter().any(completed),
         };
         let (folder, epochs) = RunFolder::reopen(path, K::FILES, standing, flags.force).map_err(unopened)?;
+        let (mut trainer, evaluator) = kind.bind(&flags.device, folder.trains())?;
+        trainer.restore(&file).map_err(failure)?;
         if epochs.len() < progress.epoch {
             warn(format!(
-                "sterna: metrics.jsonl holds {} of {} epochs: the curve has no others",
+                "sterna: metrics.jsonl holds {} of {}: the curve has no others",
                 epochs.len(),
-                progress.epoch
+                counted(progress.epoch, "epoch")
             ));
         }
         let begun = ["adapter", "backend", "checked"].map(|key| file.run[key].clone());
@@ -167,16 +167,16 @@ impl<K: Kind> Start<K> {
             write_config::<K>(&mut run)?;
         }
         let start = Start { kind, run, epochs };
-        let length = K::LENGTH;
         start.introduce(&match done == all {
-            true => format!("all {total} {length} are done, in"),
+            true => format!("{} already done, in", counted(total, unit::<K>())),
             false => format!("going on after {}, in", place.told()),
         });
         if extended {
             let next = start.run.trainer.recipe.rates[done];
             tell(format!(
-                "{total} {length} in all instead of {planned}: the learning rate goes on at {next:.3e}, as in a run of \
-                 {total}"
+                "{} in all instead of {planned}: the learning rate goes on at {}, as in a run of {total}",
+                counted(total, unit::<K>()),
+                short(next)
             ));
         }
         let here = ["adapter", "backend", "checked"].map(|key| start.run.description[key].clone());
@@ -255,6 +255,16 @@ fn write_config<K: Kind>(run: &mut KindRun<K>) -> Result<(), Failure> {
     run.folder.write("config.json", text.as_bytes()).map_err(failure)
 }
 
+/// Refuses a folder that cannot be that of a new run, before anything is done for the run.
+pub fn vacant<K: Kind>(path: &Path, force: bool) -> Result<(), Failure> {
+    RunFolder::vacant(path, K::FILES, force).map_err(unopened)
+}
+
+/// `epoch` or `step`.
+fn unit<K: Kind>() -> &'static str {
+    K::LENGTH.trim_end_matches('s')
+}
+
 /// The reason why a run has no folder, in the words of the command line.
 fn unopened(error: FolderError) -> Failure {
     match error {
@@ -270,6 +280,12 @@ fn unopened(error: FolderError) -> Failure {
              --force",
             shown(&file)
         )),
+        FolderError::Unwritable(..) => failure(format!("--out {error}")),
+        FolderError::Locked(folder) => {
+            let folder = shown(&folder);
+            let watch = command(&[&"watch", &folder]);
+            failure(format!("another process trains in {folder}: wait for its end, or look on by {watch}"))
+        }
         other => failure(other),
     }
 }

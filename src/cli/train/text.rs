@@ -7,10 +7,9 @@ use serde_json::{Map, Value, json};
 
 use super::compare::Gap;
 use super::log::Log;
-use super::{Finished, Flags, Kind, KindRun, KindTrainer, number};
-use crate::cli::{
-    DeviceFlags, Failure, Verdict, command, failure, named, object, path_of, refused, say, warn,
-};
+use super::{Finished, Flags, Kind, KindRun, KindTrainer, not_negative, number};
+use crate::cli::arguments::some;
+use crate::cli::{DeviceFlags, Failure, Verdict, command, failure, named, object, refused, say, warn};
 use crate::generate::{Generator, Sampling};
 use crate::gpu::{Error, Gpu};
 use crate::model::{Precision, Transformer, TransformerShape};
@@ -30,34 +29,34 @@ pub struct TextFlags {
     #[arg(long, value_name = "FILE|FOLDER", num_args = 0..=1)]
     text: Option<Option<PathBuf>>,
     /// Number of steps.
-    #[arg(long, value_name = "N", default_value_t = TextConfig::default().steps)]
+    #[arg(long, value_name = "N", default_value_t = TextConfig::default().steps, value_parser = some)]
     steps: usize,
     /// Steps between two evaluations. [default: a tenth of --steps]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = some)]
     every: Option<usize>,
     /// Number of layers.
-    #[arg(long, value_name = "N", default_value_t = TextConfig::default().layers)]
+    #[arg(long, value_name = "N", default_value_t = TextConfig::default().layers, value_parser = some)]
     layers: usize,
     /// Width of the network, a multiple of 64.
-    #[arg(long, value_name = "N", default_value_t = TextConfig::default().width)]
+    #[arg(long, value_name = "N", default_value_t = TextConfig::default().width, value_parser = some)]
     width: usize,
     /// Heads of attention, which share the width: 16 to 128 for each, in steps of 16.
-    #[arg(long, value_name = "N", default_value_t = TextConfig::default().heads)]
+    #[arg(long, value_name = "N", default_value_t = TextConfig::default().heads, value_parser = some)]
     heads: usize,
     /// Heads of keys and values; several query heads may share one. [default: --heads]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = some)]
     kv_heads: Option<usize>,
     /// Width inside the feed-forward part. [default: 8/3 of --width: 344]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = some)]
     ffn: Option<usize>,
     /// Characters of a sequence, which are all that the network sees at once.
-    #[arg(long, value_name = "N", default_value_t = TextConfig::default().context)]
+    #[arg(long, value_name = "N", default_value_t = TextConfig::default().context, value_parser = some)]
     context: usize,
     /// Steps in which the learning rate rises. [default: a tenth of --steps, at most 50]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = some)]
     warmup: Option<usize>,
     /// The largest norm of all gradients together; 0 for no limit.
-    #[arg(long, value_name = "F", default_value_t = TextConfig::default().clip)]
+    #[arg(long, value_name = "F", default_value_t = TextConfig::default().clip, value_parser = not_negative())]
     clip: f64,
 }
 
@@ -178,7 +177,8 @@ impl Kind for OnText {
     }
 
     fn load(flags: &Flags, config: TextConfig, about: &Value) -> Result<OnText, Failure> {
-        let path = flags.text.text.clone().flatten().or_else(|| path_of(&about["data"]["path"]));
+        let path =
+            flags.text.text.clone().flatten().or_else(|| about["data"]["path"].as_str().map(PathBuf::from));
         let path = path.map(|path| std::path::absolute(&path).unwrap_or(path));
         let corpus = match &path {
             Some(path) => Corpus::load(path).map_err(failure)?,
@@ -206,12 +206,12 @@ impl Kind for OnText {
         }
     }
 
-    fn bind(&self, device: &DeviceFlags) -> Result<(KindTrainer<Self>, Evaluator), Failure> {
+    fn bind(&self, device: &DeviceFlags, tune: bool) -> Result<(KindTrainer<Self>, Evaluator), Failure> {
         let OnText { corpus, config, .. } = self;
         let gpu = device.open()?;
         let unfit = |error| self.unfit(&gpu, error);
         config.fits(&gpu, corpus.vocabulary.len()).map_err(unfit)?;
-        if config.precision == Precision::Ternary {
+        if tune && config.precision == Precision::Ternary {
             let products = self.shape().stacked().map(|(_, [rows, cols])| [rows, cols]);
             device.tune_products(&gpu, config.batch * config.context, &products)?;
         }

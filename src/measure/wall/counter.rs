@@ -1,29 +1,30 @@
-//! Counters of joules: RAPL's of a processor, NVML's of an NVIDIA card.
+//! Counters of energy in joules: RAPL of a processor, and NVML of an NVIDIA card.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::gpu::Gpu;
+use crate::reason::unread;
 
-/// A counter of joules that counts an adapter, and as little else as can be.
+/// An energy counter that includes an adapter, and as little else as possible.
 pub(super) enum Counter {
     /// The processor's package and memory.
     Rapl(Rapl),
-    /// NVIDIA's driver, and which of its devices.
+    /// NVIDIA's driver, and the number of the device.
     #[cfg(feature = "nvml")]
     Nvml(Box<nvml_wrapper::Nvml>, u32),
 }
 
-/// Why a machine without a counter measures nothing.
+/// The reason for a machine without a counter.
 const NO_COUNTER: &str = "it has no counter for this adapter";
 
-/// Why a machine with a counter may measure nothing either: on most systems only root may read RAPL.
+/// The reason for a counter that cannot be read. On most systems only root may read RAPL.
 fn unreadable(reason: impl std::fmt::Display) -> String {
     format!("counter present but unreadable: {reason}")
 }
 
 impl Counter {
-    /// The counter of an adapter, or why there is none.
+    /// The counter of an adapter, or the reason for its absence.
     pub fn of(gpu: &Gpu) -> Result<Counter, String> {
         match gpu.device_type().as_str() {
             "Cpu" | "IntegratedGpu" => Counter::rapl(Path::new("/sys/class/powercap")),
@@ -38,11 +39,11 @@ impl Counter {
     #[cfg(feature = "nvml")]
     fn nvml(name: &str, pci_address: Option<&str>) -> Result<Counter, String> {
         use nvml_wrapper::{Nvml, error::NvmlError};
-        // Without NVIDIA's driver there is nothing to open.
+        // Without NVIDIA's driver the library does not load.
         let Ok(nvml) = Nvml::init() else { return Err(NO_COUNTER.into()) };
         let matches = |&i: &u32| nvml.device_by_index(i).is_ok_and(|d| d.name().is_ok_and(|n| n == name));
         let devices: Vec<u32> = (0..nvml.device_count().map_err(unreadable)?).filter(matches).collect();
-        // Cards of one name are told apart by their addresses.
+        // The PCI address tells apart several cards with the same name.
         let at = pci_address.and_then(|address| nvml.device_by_pci_bus_id(address).ok()?.index().ok());
         let only = match (at, &devices[..]) {
             (Some(at), _) => at,
@@ -75,7 +76,7 @@ impl Counter {
         }
     }
 
-    /// Joules so far, by each of its counters.
+    /// The joules so far, one value for each counter.
     pub fn joules(&mut self) -> Result<Vec<f64>, String> {
         match self {
             Counter::Rapl(rapl) => rapl.joules(),
@@ -88,13 +89,13 @@ impl Counter {
     }
 }
 
-/// The running average power limit counters of Intel and AMD processors, as Linux shows them in a folder.
+/// The RAPL counters (running average power limit) of Intel and AMD processors, as Linux shows them in a folder.
 #[derive(Debug)]
 pub(super) struct Rapl {
     zones: Vec<Zone>,
 }
 
-/// One counter of microjoules that starts again at 0 past its range.
+/// One counter of microjoules. It restarts at 0 after its range.
 #[derive(Debug)]
 struct Zone {
     name: String,
@@ -105,8 +106,8 @@ struct Zone {
 }
 
 impl Rapl {
-    /// Opens the counters of packages, and of the memory beside them, in `/sys/class/powercap` or a folder like it; none
-    /// where it has none.
+    /// Opens the counters of packages and of their memory, in `/sys/class/powercap` or in a folder with the same
+    /// layout. It is `None` if the folder has none.
     fn open(folder: &Path) -> Result<Option<Rapl>, String> {
         let Ok(entries) = fs::read_dir(folder) else { return Ok(None) };
         let mut zones = Vec::new();
@@ -114,14 +115,14 @@ impl Rapl {
             let path = entry.path();
             let zone = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             let name = fs::read_to_string(path.join("name")).unwrap_or_default().trim().to_string();
-            // Cores and graphics are parts of their package, the platform is more than the device.
+            // Cores and graphics are parts of their package. The platform includes more than the device.
             if !zone.starts_with("intel-rapl:") || !(name.starts_with("package") || name == "dram") {
                 continue;
             }
             let range = number(&path.join("max_energy_range_uj"))?;
             let file = path.join("energy_uj");
             let last = number(&file)?;
-            // Some processors show a counter of memory that never counts.
+            // Some processors have a memory counter that never counts.
             if last > 0 || name != "dram" {
                 zones.push(Zone { last, name, file, range, total: 0 });
             }
@@ -130,17 +131,19 @@ impl Rapl {
         Ok((!zones.is_empty()).then_some(Rapl { zones }))
     }
 
-    /// Names of the counters.
+    /// The names of the counters.
     fn names(&self) -> Vec<&str> {
         self.zones.iter().map(|zone| zone.name.as_str()).collect()
     }
 
-    /// Joules since it was opened, of each counter. A counter comes around within minutes: ask more often than that.
+    /// Joules since the opening, one value for each counter. A counter wraps around within minutes, so this function
+    /// must be called more often.
     fn joules(&mut self) -> Result<Vec<f64>, String> {
         for zone in &mut self.zones {
             let (last, now) = (zone.last, number(&zone.file)?);
             let passed = now.checked_sub(last).or_else(|| (zone.range + now).checked_sub(last));
-            // Nothing uses half of the range from one look to the next, so what seems to was a step back.
+            // No device uses half of the range between two readings. A larger step means that the counter went
+            // backwards.
             let passed = passed.filter(|&passed| now >= last || passed <= zone.range / 2);
             let backwards = || format!("the counter {} ran backwards, from {last} to {now} µJ", zone.name);
             zone.total += passed.ok_or_else(backwards)?;
@@ -151,7 +154,7 @@ impl Rapl {
 }
 
 fn number(file: &Path) -> Result<u64, String> {
-    let text = fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    let text = fs::read_to_string(file).map_err(|error| format!("{}: {}", file.display(), unread(&error)))?;
     text.trim().parse().map_err(|_| format!("{} holds {:?}, no number", file.display(), text.trim()))
 }
 
@@ -188,20 +191,21 @@ mod tests {
         set("intel-rapl:0:0", 999);
         set("intel-rapl:0:2", 250_100);
         assert!((sum(&mut rapl) - 0.3).abs() < 1e-12);
-        // Past its range, from 950,000 over 1,000,000 to 30,000.
+        // The counter wraps around: from 950,000 over 1,000,000 to 30,000.
         set("intel-rapl:0", 30_000);
         assert!((sum(&mut rapl) - 0.38).abs() < 1e-12);
         set("intel-rapl:0", 30_001);
         assert!((sum(&mut rapl) - 0.380_001).abs() < 1e-12);
-        // A step back is no way around: 30,001 is far from the end of the range.
+        // A small step back is not a wrap-around, because 30,001 is far from the end of the range.
         set("intel-rapl:0", 29_000);
         assert!(rapl.joules().unwrap_err().contains("package-0 ran backwards, from 30001 to 29000 µJ"));
-        // Memory that never counted is left out.
+        // A memory counter that never counted is left out.
         set("intel-rapl:0:2", 0);
         assert_eq!(Rapl::open(folder.path()).expect("readable").expect("one counter").names(), ["package-0"]);
         fs::write(folder.path().join("intel-rapl:0/energy_uj"), "much").expect("written");
         assert!(rapl.joules().unwrap_err().contains("no number"));
-        // What may not be read is there all the same. (Root, who may run this, may read anything but a folder.)
+        // A counter that cannot be read exists nevertheless. (Root can read everything except a folder, and may run
+        // this test.)
         let energy = folder.path().join("intel-rapl:0/energy_uj");
         fs::remove_file(&energy).expect("removed");
         fs::create_dir(&energy).expect("made");

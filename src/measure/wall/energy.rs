@@ -1,5 +1,5 @@
-//! Energy: by published tables of picojoules per operation and per byte, and by a counter of the machine. What no counter
-//! counted is not measured, and nothing stands in its place.
+//! Energy: from published tables of picojoules per operation and per byte, and from an energy counter of the machine.
+//! Without a counter the energy is not measured, and no estimate replaces it.
 
 use std::time::{Duration, Instant};
 
@@ -18,97 +18,98 @@ pub const ENERGY_TABLES: [&str; 3] = [
     include_str!("../../../assets/energy/course.json"),
 ];
 
-/// What one format of weights costs by one table of energies, per weight of one matrix-vector product.
+/// The cost of one format of weights by one energy table, per weight of one matrix-vector product.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct EnergyRow {
     /// One of [`WEIGHT_FORMATS`].
     pub format: String,
-    /// Operations that the product needs, by kind, per weight.
+    /// Operations of the product by kind, per weight.
     pub operations_per_weight: Vec<(String, f64)>,
-    /// Energy of these operations, integers summed in 32 bits; none where the table lacks one of the kinds.
+    /// Energy of these operations, with integer sums in 32 bits. It is `None` if the table lacks one of the kinds.
     pub arithmetic_pj_per_weight: Option<f64>,
-    /// Energy of the operations as published, every sum as narrow as its operands.
+    /// Energy of the operations as published, where every sum is as narrow as its operands.
     pub published_pj_per_weight: Option<f64>,
-    /// Energy of moving the product's bytes (weights, activations, outputs) from and to the table's main memory, the
+    /// Energy for moving the product's bytes (weights, activations, outputs) to and from the table's main memory: the
     /// middle of its range.
     pub memory_pj_per_weight: Option<f64>,
-    /// Energy of the bytes from DRAM: lowest and highest.
+    /// Energy for the bytes from DRAM: lowest and highest.
     pub dram_pj_per_weight: Option<[f64; 2]>,
-    /// Energy of the bytes from HBM: lowest and highest.
+    /// Energy for the bytes from HBM: lowest and highest.
     pub hbm_pj_per_weight: Option<[f64; 2]>,
-    /// Energy of the bytes from SRAM on the chip: lowest and highest.
+    /// Energy for the bytes from SRAM on the chip: lowest and highest.
     pub sram_pj_per_weight: Option<[f64; 2]>,
-    /// Energy of f16, arithmetic and memory together, over that of this format. Where a table lacks a sum in 32 bits, the
-    /// arithmetic is that which was published.
+    /// Energy of f16 divided by that of this format, with arithmetic and memory together. If a table lacks a sum in
+    /// 32 bits, the published arithmetic is used.
     pub total_ratio_to_f16: Option<f64>,
-    /// Joules of one product by the machine's own counter, idle subtracted; none if this machine has no such counter.
+    /// Joules of one product by the machine's own counter, without the idle energy. It is `None` on a machine without
+    /// a counter.
     pub measured_joules: Option<f64>,
 }
 
-/// One table of energies and what follows from it.
+/// One energy table and the results from it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct EnergyModel {
-    /// Its name.
+    /// The table's name.
     pub name: String,
-    /// Its title, for people.
+    /// The table's title.
     pub title: String,
-    /// Where its figures were published.
+    /// The publication of its figures.
     pub source: String,
-    /// Where they were quoted from.
+    /// The text that quotes them.
     pub quoted_via: String,
-    /// FP16 multiply and add against one INT8 add.
+    /// Energy of an FP16 multiply and add, divided by that of one INT8 add.
     pub ratio_published: f64,
-    /// FP16 multiply alone against one INT8 add.
+    /// Energy of an FP16 multiply alone, divided by that of one INT8 add.
     pub ratio_multiply: f64,
-    /// FP16 multiply and add against one INT32 add, which the sum really needs.
+    /// Energy of an FP16 multiply and add, divided by that of one INT32 add, which the sum really needs.
     pub ratio_int32: Option<f64>,
-    /// Its main memory's name.
+    /// The name of its main memory.
     pub memory: Option<String>,
-    /// The title of the table whose memory that is, where this one has none of its own.
+    /// The title of the table that the memory was taken from, if this table has no memory.
     #[serde(default)]
     pub memory_of: Option<String>,
-    /// What is left of the ratio for 2-bit weights once the bytes are counted.
+    /// The ratio for 2-bit weights with the energy of the bytes included.
     pub ratio_with_memory: Option<f64>,
-    /// Each format of weights.
+    /// The results for each format of weights.
     pub rows: Vec<EnergyRow>,
 }
 
-/// Joules by a counter of this machine.
+/// Joules by an energy counter of this machine.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Joules {
     /// One of [`WEIGHT_FORMATS`].
     pub format: String,
-    /// Joules of one product, less what the idle machine used.
+    /// Joules of one product, without the energy of the idle machine.
     pub joules: f64,
     /// Picojoules per weight.
     pub pj_per_weight: f64,
-    /// Seconds that products ran.
+    /// Seconds in which the products ran.
     pub window_seconds: f64,
-    /// How many products ran.
+    /// Number of products that ran.
     pub products: u64,
 }
 
-/// Energy, by tables and by counters.
+/// Energy by tables and by a counter.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Energy {
-    /// Rows and columns of the product that is counted.
+    /// Rows and columns of the product.
     pub shape: [usize; 2],
-    /// Every table.
+    /// The results from every table.
     pub models: Vec<EnergyModel>,
-    /// Which counter measured; or [`NOT_MEASURED`] and the reason.
+    /// The name of the counter, or [`NOT_MEASURED`] and the reason.
     pub measured: String,
-    /// Watts of the idle machine, by that counter.
+    /// Power of the idle machine in watts, by that counter.
     pub idle_watts: Option<f64>,
     /// Joules of each format, by that counter.
     pub joules: Vec<Joules>,
-    /// Formats that could not be measured.
+    /// Formats that were not measured.
     pub gaps: Vec<Gap>,
 }
 
-/// The words in place of a measured energy.
+/// The text in place of a measured energy.
 pub const NOT_MEASURED: &str = "not measured on this machine";
 
-/// One file of `assets/energy`.
+/// The content of one file of `assets/energy`.
 #[derive(Deserialize)]
 struct Table {
     name: String,
@@ -140,8 +141,8 @@ impl Memory {
     }
 }
 
-/// Operations of a matrix times one row, by kind: as published, where a sum is as narrow as its operands; and as needed,
-/// where integers are summed in 32 bits and scaled once for each output.
+/// Operations of a matrix times one row, by kind. The first list is as published: a sum is as narrow as its operands.
+/// The second list is as needed: integers are summed in 32 bits and scaled once for each output.
 fn operations(format: WeightFormat, [rows, cols]: [usize; 2]) -> [Vec<(&'static str, usize)>; 2] {
     let (weights, scale) = (rows * cols, ("fp32_multiply", rows));
     let float = |multiply, add| [(); 2].map(|()| vec![(multiply, weights), (add, weights)]);
@@ -157,7 +158,7 @@ fn operations(format: WeightFormat, [rows, cols]: [usize; 2]) -> [Vec<(&'static 
 }
 
 impl Table {
-    /// Picojoules of these operations per weight; none where the table lacks one of the kinds.
+    /// Picojoules of these operations per weight. It is `None` if the table lacks one of the kinds.
     fn energy(&self, operations: &[(&str, usize)], weights: usize) -> Option<f64> {
         let each = operations
             .iter()
@@ -165,7 +166,7 @@ impl Table {
         each.sum()
     }
 
-    /// What follows for a product; a table without a memory takes that of another.
+    /// The results for a product. A table without a memory uses that of `other`.
     fn model(&self, shape: [usize; 2], joules: &[Joules], other: &Table) -> EnergyModel {
         let of = |kind: &str| self.pj_per_operation.get(kind).copied();
         let ([outputs, cols], weights) = (shape, shape[0] * shape[1]);
@@ -224,11 +225,11 @@ impl Table {
     }
 }
 
-/// Energy of one product of this shape, by every table and as measured where the device has a counter. In the place of a
-/// device may stand the reason why nothing is to be measured.
+/// Energy of one product with this shape, by every table, and by the device's counter, if it has one. `device` may
+/// instead be a reason for not measuring.
 ///
 /// # Panics
-/// If a table inside the program is broken.
+/// If a built-in table is broken.
 pub fn energy(shape: [usize; 2], device: Result<(&Gpu, Room), &str>, watch: &mut Watch) -> Energy {
     let mut energy = Energy { shape, ..Energy::default() };
     let counter = device.map_err(String::from).and_then(|(gpu, room)| Ok((Counter::of(gpu)?, gpu, room)));
@@ -244,10 +245,10 @@ pub fn energy(shape: [usize; 2], device: Result<(&Gpu, Room), &str>, watch: &mut
     energy
 }
 
-/// How long a counter is watched: it is renewed ten times a second, and this is long beside that.
+/// The time for one reading of the counter. The counter is updated ten times a second, so its steps do not matter.
 const WINDOW: Duration = Duration::from_secs(10);
 
-/// Measures every format, and says by which counter.
+/// Measures every format. It also returns the name of the counter.
 fn measure(
     gpu: &Gpu,
     mut counter: Counter,
@@ -273,7 +274,7 @@ fn measure(
                 let done = gpu.run(all).and_then(|done| gpu.wait(Some(done)));
                 done.map(|()| ops.len() as u64).map_err(|error: Error| error.to_string())
             };
-            // The first run compiles, pages in and wakes the clocks.
+            // The first run includes compilation, page faults and the ramp-up of clocks.
             run()?;
             energy_per_product(&mut read, &mut run, idle, WINDOW)
         };
@@ -296,7 +297,7 @@ fn measure(
     }
 }
 
-/// Joules by counters that were read before and after so many seconds, all of which must have moved on.
+/// Joules between two readings of the counters, `seconds` apart. Every counter must have moved on.
 fn spent(before: &[f64], after: &[f64], seconds: f64) -> Result<f64, String> {
     for (before, after) in before.iter().zip(after) {
         if after < before {
@@ -309,7 +310,7 @@ fn spent(before: &[f64], after: &[f64], seconds: f64) -> Result<f64, String> {
     Ok(after.iter().sum::<f64>() - before.iter().sum::<f64>())
 }
 
-/// Watts of the idle machine, by counters that grow.
+/// Power of the idle machine in watts, by counters that grow.
 fn idle_watts(
     read: &mut dyn FnMut() -> Result<Vec<f64>, String>,
     window: Duration,
@@ -326,9 +327,9 @@ fn idle_watts(
     Ok(spent(&before, &read()?, seconds)? / seconds)
 }
 
-/// Joules of one product, less what the idle machine would have used; how many products ran, and for how many seconds.
+/// Joules of one product without the energy of the idle machine, the number of products that ran, and the seconds.
 ///
-/// `read` reads counters that grow; `run` runs some products and says how many.
+/// `read` reads counters that grow. `run` runs some products and returns their number.
 fn energy_per_product(
     read: &mut dyn FnMut() -> Result<Vec<f64>, String>,
     run: &mut dyn FnMut() -> Result<u64, String>,
@@ -387,19 +388,20 @@ mod tests {
             near(row("f16").arithmetic_pj_per_weight, sum(&["fp16_multiply", "fp16_add"]));
             near(row("f32").arithmetic_pj_per_weight, sum(&["fp32_multiply", "fp32_add"]));
             near(row("2-bit").published_pj_per_weight, sum(&["int8_add"]));
-            // One scale for each of 4096 columns.
+            // One scale for each of the 4096 columns.
             let scaled = pj("int32_add").zip(pj("fp32_multiply")).map(|(add, scale)| add + scale / 4096.0);
             near(row("2-bit").arithmetic_pj_per_weight, scaled);
             assert!(!model.source.is_empty() && !model.quoted_via.is_empty());
-            // Once bytes are counted the ratio is near that of the bytes.
+            // With the energy of the bytes the ratio is close to that of the bytes.
             if let Some(left) = model.ratio_with_memory {
                 assert!((6.0..10.0).contains(&left), "{}: {left}", model.name);
             }
         }
     }
 
-    /// Of 4096 x 4096 weights, from the figures in the files by hand. In 2 bits a product moves 4,194,304 B of weights,
-    /// 4096 + 4 of activations and 16,384 of outputs: 0.251221 B a weight.
+    /// The expected values were computed by hand from the figures in the files, for 4096 x 4096 weights. In 2 bits a
+    /// product moves 4,194,304 B of weights, 4096 + 4 B of activations and 16,384 B of outputs: 0.251221 B per
+    /// weight.
     #[test]
     fn memory_costs_what_the_files_say_of_every_byte_that_moves() {
         let models = tables().models;
@@ -413,7 +415,7 @@ mod tests {
             close(got[0], low);
             close(got[1], high);
         };
-        // HBM2 at 250 to 450 pJ for 64 bits: 43.75 pJ a byte in the middle.
+        // HBM2 at 250 to 450 pJ for 64 bits: the middle is 43.75 pJ per byte.
         close(row("jouppi", "2-bit").memory_pj_per_weight.unwrap(), 10.990_916);
         close(row("jouppi", "base-3").memory_pj_per_weight.unwrap(), 8.940_135);
         close(row("jouppi", "int8").memory_pj_per_weight.unwrap(), 43.803_406);
@@ -421,12 +423,13 @@ mod tests {
         range(row("jouppi", "2-bit").hbm_pj_per_weight, [7.850_654, 14.131_178]);
         range(row("jouppi", "2-bit").dram_pj_per_weight, [10.990_916, 15.073_256]);
         range(row("jouppi", "2-bit").sram_pj_per_weight, [0.439_637, 0.439_637]);
-        // DDR3 at 1300 to 2600: 243.75 pJ a byte.
+        // DDR3 at 1300 to 2600 pJ for 64 bits: the middle is 243.75 pJ per byte.
         close(row("horowitz", "f32").memory_pj_per_weight.unwrap(), 975.476_074);
         assert!(row("horowitz", "f32").hbm_pj_per_weight.is_none());
-        // 88.064087 pJ of f16 against 11.021236.
+        // 88.064087 pJ for f16, divided by 11.021236 pJ.
         close(models[0].ratio_with_memory.unwrap(), 7.990_400);
-        // The course's table knows no memory. With the first one's: 16 pJ and 87.564087 against 0.03 and 10.990916.
+        // The course's table has no memory. With that of the first table: 16 pJ and 87.564087 pJ, against 0.03 pJ and
+        // 10.990916 pJ.
         close(row("course", "2-bit").memory_pj_per_weight.unwrap(), 10.990_916);
         close(models[2].ratio_with_memory.unwrap(), 103.564_087 / 11.020_916);
         assert_eq!(models[2].memory_of.as_deref(), Some(&models[0].title[..]));
@@ -443,7 +446,7 @@ mod tests {
 
     #[test]
     fn what_the_idle_machine_uses_is_not_the_products() {
-        // 5 J a product on a machine that idles at 100 W.
+        // 5 J per product, on a machine that uses 100 W when idle.
         let (start, done) = (Instant::now(), std::cell::Cell::new(0u64));
         let mut read = || Ok(vec![100.0 * start.elapsed().as_secs_f64() + 5.0 * done.get() as f64]);
         let idle = idle_watts(&mut read, Duration::from_millis(50), &|| false).expect("a counter");
@@ -459,10 +462,10 @@ mod tests {
         assert!(seconds >= 0.1 && (joules - 5.0).abs() < 0.5, "{joules}");
         let mut broken = || Err("gone".to_string());
         assert!(energy_per_product(&mut broken, &mut run, 0.0, Duration::ZERO).is_err());
-        // More than all of it cannot be the idle machine's.
+        // The idle machine cannot use more than all of the energy.
         let busy = energy_per_product(&mut read, &mut run, 1e6, Duration::from_millis(20));
         assert!(busy.unwrap_err().contains("idle seconds"));
-        // Nobody who asked to stop waits for the rest of a window.
+        // A request to stop ends the measurement before the end of a window.
         let began = Instant::now();
         assert_eq!(idle_watts(&mut read, Duration::from_secs(60), &|| true), Err(INTERRUPTED.into()));
         assert!(began.elapsed() < Duration::from_secs(10));
@@ -478,7 +481,7 @@ mod tests {
             found.map(|(joules, ..)| joules)
         };
         for measure in [&idle as &dyn Fn(&mut dyn FnMut() -> Result<Vec<f64>, String>) -> _, &busy] {
-            // Joules of each look: one counter, or a second one beside it.
+            // The joules of each reading: of one counter, or of two counters.
             let made_up = |looks: [Vec<f64>; 2]| {
                 let mut looks = looks.into_iter();
                 measure(&mut || Ok(looks.next().expect("two looks")))
@@ -486,7 +489,7 @@ mod tests {
             assert!(made_up([vec![7.0], vec![8.0]]).is_ok_and(|found| found > 0.0));
             assert!(made_up([vec![7.0], vec![7.0]]).unwrap_err().contains("stood still at 7 J"));
             assert!(made_up([vec![7.0], vec![6.5]]).unwrap_err().contains("ran backwards, from 7 to 6.5 J"));
-            // The other one does not make up for it.
+            // A second counter that moves does not replace the one that stands still.
             assert!(made_up([vec![7.0, 1.0], vec![7.0, 2.0]]).unwrap_err().contains("stood still"));
             assert!(made_up([vec![7.0, 1.0], vec![9.0, 0.0]]).unwrap_err().contains("ran backwards"));
         }

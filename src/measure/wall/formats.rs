@@ -1,4 +1,4 @@
-//! Number formats: every figure follows from their bits. Knows no device.
+//! Number formats. Every figure follows from the bits of a format. This module knows no device.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,13 +14,13 @@ pub struct NumberFormat {
     pub min: f64,
     /// Largest value.
     pub max: f64,
-    /// Significant decimal digits: log10 of 2 to the bits that hold magnitude.
+    /// Significant decimal digits: log10(2^n) for the n bits that hold the magnitude.
     pub decimal_digits: f64,
-    /// Bits over 8.
+    /// Bits divided by 8.
     pub bytes_per_parameter: f64,
     /// log2 of the number of values.
     pub information_bits: f64,
-    /// Bytes of the network for MNIST, of 234,752 parameters.
+    /// Bytes of the network for MNIST, which has 234,752 parameters.
     pub bytes_mnist: f64,
     /// Bytes of 2e9 parameters.
     pub bytes_2b: f64,
@@ -28,21 +28,21 @@ pub struct NumberFormat {
     pub bytes_7b: f64,
     /// Bytes of 70e9 parameters.
     pub bytes_70b: f64,
-    /// Bits over FP16's.
+    /// Bits divided by the bits of FP16.
     pub ratio_to_fp16: f64,
 }
 
-/// How a format spends its bits.
+/// The bits of a format by purpose.
 enum Bits {
-    /// A sign, an exponent and a mantissa. The largest exponent is IEEE's infinity.
+    /// A sign, an exponent and a mantissa. The largest exponent is infinity, as in IEEE 754.
     Float { exponent: u32, mantissa: u32 },
     /// Two's complement.
     Integer { bits: u32 },
-    /// A few values, the largest of them 1.
+    /// A few values. The largest is 1.
     Few { values: u32, bits: f64 },
 }
 
-/// FP32, FP16, BF16, INT8, INT4, binary, and ternary in two bits and with five trits to a byte.
+/// FP32, FP16, BF16, INT8, INT4, binary, ternary in two bits, and ternary with five trits per byte.
 pub fn formats() -> Vec<NumberFormat> {
     let float = |exponent, mantissa| Bits::Float { exponent, mantissa };
     [
@@ -60,13 +60,13 @@ pub fn formats() -> Vec<NumberFormat> {
 }
 
 fn format(name: &str, bits: &Bits) -> NumberFormat {
-    // Bits, the largest value, bits that hold magnitude, bits of information.
+    // Stored bits, largest value, bits of magnitude, bits of information.
     let (stored, max, precision, information) = match *bits {
         Bits::Float { exponent, mantissa } => {
             let bits = f64::from(1 + exponent + mantissa);
             let bias = (1 << (exponent - 1)) - 1;
             let max = (2.0 - 2f64.powi(-(mantissa as i32))) * 2f64.powi(bias);
-            // The leading one is not stored, and counts.
+            // The leading one is not stored, but it counts.
             (bits, max, f64::from(mantissa + 1), bits)
         }
         Bits::Integer { bits } => {
@@ -78,7 +78,7 @@ fn format(name: &str, bits: &Bits) -> NumberFormat {
     NumberFormat {
         name: name.into(),
         bits: stored,
-        // Of two's complement one more value is negative than positive.
+        // Two's complement has one more negative value than positive ones.
         min: if matches!(bits, Bits::Integer { .. }) { -max - 1.0 } else { -max },
         max,
         decimal_digits: precision * 2f64.log10(),

@@ -1,5 +1,5 @@
-//! The memory wall of one adapter: its ceilings, the products of real models held against them, number formats, energy,
-//! and what follows from all that. [`Session`] measures it; [`Wall`] is the result, as numbers with their names.
+//! The memory wall of one adapter: its ceilings, the products of real models in comparison with them, number formats,
+//! energy, and conclusions. [`Session`] measures it. [`Wall`] is the result.
 
 mod counter;
 mod energy;
@@ -19,68 +19,71 @@ pub use staircase::{Fall, Stair, staircase};
 use super::ceilings::Ceilings;
 use super::measured::Measured;
 
-/// What was left out, and why.
+/// Something that was left out, and the reason.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Gap {
-    /// What it would have been.
+    /// The missing result.
     pub what: String,
-    /// One clause.
+    /// The reason, in one clause.
     pub reason: String,
 }
 
-/// All that was found of one adapter.
+/// All results for one adapter.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Wall {
-    /// `wall`.
+    /// The command's name, `wall`.
     pub command: String,
     /// The adapter's name.
     pub adapter: String,
-    /// Its graphics interface.
+    /// The name of its backend.
     pub backend: String,
-    /// `DiscreteGpu`, `Cpu` and so on.
+    /// The type of the adapter: `DiscreteGpu`, `Cpu` and so on.
     pub device_type: String,
     /// Whether shaders run on the CPU.
     pub software: bool,
-    /// Whether the short budgets were used.
+    /// Whether the measurement was a quick one.
     pub quick: bool,
-    /// Seconds that each point was given.
+    /// Seconds for each point.
     pub budget_seconds: f64,
-    /// Seconds that all of it took.
+    /// Seconds of the whole measurement.
     pub seconds: f64,
-    /// When it began.
+    /// The time when it began, as text.
     pub began: String,
-    /// Whether it was asked to end before all was measured.
+    /// Whether the user ended it before everything was measured.
     pub interrupted: bool,
-    /// What a reader must know of how it was measured, a sentence each.
+    /// Notes about the measurement for the reader, one sentence each.
     pub notes: Vec<String>,
     /// The ceilings.
     pub ceilings: Ceilings,
-    /// Reading by working set.
+    /// Seconds since they were measured, if they were kept from an earlier time.
+    #[serde(default)]
+    pub ceilings_kept_seconds: Option<f64>,
+    /// The speed of reading by working set.
     pub staircase: Vec<Stair>,
-    /// The shape of the roofline's points at every batch, rows and columns.
+    /// Rows and columns of the roofline's points. They are measured at every batch.
     pub roofline_shape: [usize; 2],
-    /// A small matrix, whose launch may cost more than its work.
+    /// A small matrix. Launching its product may take longer than the work.
     pub small_shape: [usize; 2],
     /// Every measured product.
     pub points: Vec<Measured>,
     /// Every model in every format.
     pub models: Vec<TokenCost>,
-    /// What was left out.
+    /// Results that are missing.
     pub gaps: Vec<Gap>,
     /// Number formats.
     pub formats: Vec<NumberFormat>,
     /// Energy.
     pub energy: Energy,
-    /// What follows from all figures.
+    /// Conclusions from all figures.
     pub summary: Summary,
-    /// Version of the form of the file.
+    /// Version of the file's schema.
     pub schema: u32,
-    /// Version of the program.
+    /// Version of Sterna.
     pub sterna_version: String,
 }
 
 impl Wall {
-    /// The products that the roofline shows: one shape at every batch, and a small one.
+    /// The products of the roofline: one shape at every batch, and a small one.
     pub fn roofline(&self) -> Vec<&Measured> {
         let shapes = [self.roofline_shape, self.small_shape];
         self.points.iter().filter(|point| shapes.contains(&[point.rows, point.cols])).collect()

@@ -1,4 +1,5 @@
-//! Every matrix of a real model times one row of activations, in every format, and what follows for the whole model.
+//! Multiplies every matrix of a real model with one row of activations, in every format, and sums the times to that
+//! of a token.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,17 +14,18 @@ use crate::measure::sample::quartiles;
 use crate::measure::tuning::candidates;
 use crate::measure::{Effort, INTERRUPTED, Room, WEIGHT_FORMATS, Wanted, Watch, WeightFormat};
 
-/// The matrices of a model: how many of each shape `[rows, cols]` one token meets.
+/// The matrices of a model: for each shape `[rows, cols]` the number that one token is multiplied with.
 #[derive(Clone, Copy, Debug)]
 pub struct ModelShapes {
     /// The model's name.
     pub name: &'static str,
-    /// Counts and shapes. The last is the output head.
+    /// Pairs of a count and a shape. The last one is the output head.
     pub matrices: &'static [(usize, [usize; 2])],
 }
 
-/// Per layer: queries, keys, values, output, gate, up and down; after all layers the head. An embedding is looked up,
-/// not multiplied. (ModelShapes of microsoft/bitnet-b1.58-2B-4T, of LLaMA 7B and 13B, and of Llama 2 70B.)
+/// The matrices of each layer are queries, keys, values, output, gate, up and down. The head follows after all
+/// layers. An embedding is a lookup, not a product. (microsoft/bitnet-b1.58-2B-4T, LLaMA 7B and 13B, and Llama 2
+/// 70B.)
 pub const MODELS: [ModelShapes; 4] = [
     ModelShapes {
         name: "BitNet 2B4T",
@@ -55,20 +57,20 @@ pub const MODELS: [ModelShapes; 4] = [
     },
 ];
 
-/// Budgets that one product of a large batch may take: it runs five times or more.
+/// A product of a large batch may take this many times `seconds`. It runs five times or more.
 const MOST_EXPECTED: f64 = 2.0;
 
-/// Products of every format, measured at each shape once.
+/// Products of every format. Each shape is measured once.
 #[derive(Clone, Debug, Default)]
 pub struct Products {
-    /// What was measured.
+    /// The measured products.
     pub points: Vec<Measured>,
-    /// What was not.
+    /// The missing products.
     pub gaps: Vec<Gap>,
 }
 
-/// The product of a format at a shape that fits the memory: a matrix that exceeds it is cut by rows into equal parts, as
-/// many as it takes, and one of them is multiplied.
+/// The product of a format at a shape, reduced to the memory. A matrix that exceeds the memory is split by rows into
+/// equal parts, as few as possible, and one part is multiplied.
 fn part(format: WeightFormat, [batch, rows, cols]: [usize; 3], room: Room) -> Option<(Wanted, usize)> {
     let fits = |rows| format.bytes(rows, cols) + batch as u64 * format.row_bytes(rows, cols) <= room.memory;
     let parts = (1..=rows).find(|&parts| rows.is_multiple_of(parts) && fits(rows / parts))?;
@@ -77,8 +79,9 @@ fn part(format: WeightFormat, [batch, rows, cols]: [usize; 3], room: Room) -> Op
     Some((Wanted { operation, shape: [batch, rows / parts, cols] }, parts))
 }
 
-/// What [`Products::measure`] runs at each `[batch, rows, cols]` and has a choice of kernels for. One row of activations
-/// comes first, small matrices come first, and of each matrix all formats, since they are compared with each other.
+/// The products that [`Products::measure`] runs at each `[batch, rows, cols]` and that have several kernels. One row
+/// of activations comes before batches, and small matrices come first. All formats of a matrix follow each other,
+/// because they are compared.
 pub(super) fn to_tune(gpu: &Gpu, shapes: &[[usize; 3]], room: Room) -> Vec<Wanted> {
     let mut shapes = shapes.to_vec();
     shapes.sort_by_key(|&[batch, rows, cols]| (batch, rows * cols));
@@ -115,14 +118,15 @@ impl Products {
         }
     }
 
-    /// Points of a whole matrix in a format, at any batch.
+    /// The points of a whole matrix in a format, at any batch.
     fn of(&self, format: WeightFormat, rows: usize, cols: usize) -> impl Iterator<Item = &Measured> {
         let whole =
             move |p: &&Measured| p.format == format.name() && [p.rows * p.parts, p.cols] == [rows, cols];
         self.points.iter().filter(whole)
     }
 
-    /// Seconds that a larger batch will take at most, by the largest that was measured; 0 where there is none.
+    /// An upper limit for the seconds of a larger batch, from the largest measured batch. It is 0 if none was
+    /// measured.
     fn expected(&self, format: WeightFormat, [batch, rows, cols]: [usize; 3]) -> f64 {
         let last = self.of(format, rows, cols).filter(|p| p.batch < batch).max_by_key(|point| point.batch);
         last.map_or(0.0, |last| last.median_seconds * batch as f64 / last.batch as f64)
@@ -145,7 +149,8 @@ fn measure(
     let kernel = kernels::chosen(gpu, wanted.operation, wanted.shape);
     let chosen = match gpu.choice(wanted.operation, wanted.class()) {
         _ if candidates(gpu, wanted).len() == 1 => Chosen::Only,
-        Some(_) => Chosen::Tuned,
+        Some(_) if gpu.is_sure(wanted.operation, wanted.class()) => Chosen::Tuned,
+        Some(_) => Chosen::Provisional,
         None => Chosen::Default,
     };
     let product = Product::new(gpu, wanted, room, MOST_BUFFERS).map_err(|error| error.to_string())??;
@@ -154,46 +159,46 @@ fn measure(
     Ok(Measured { chosen: Some(chosen), parts, ..found })
 }
 
-/// One token's matrix work of a whole model in one format of weights.
+/// The matrix products of one token, for a whole model in one format of weights.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TokenCost {
     /// The model's name.
     pub name: String,
     /// The format of the weights.
     pub format: String,
-    /// Weights that a token meets.
+    /// Number of weights in all matrices.
     pub weights: u64,
-    /// Matrices that a token meets.
+    /// Number of matrices.
     pub matrices: usize,
     /// Bytes of all matrices.
     pub bytes: u64,
     /// Additions and multiplications of one token.
     pub ops: u64,
-    /// All bytes over the bandwidth.
+    /// All bytes divided by the bandwidth.
     pub load_seconds: Option<f64>,
-    /// All operations over their rate.
+    /// All operations divided by their rate.
     pub compute_seconds: Option<f64>,
-    /// What the ceilings allow, matrix by matrix.
+    /// The shortest time that the ceilings allow, summed over the matrices.
     pub predicted_seconds: Option<f64>,
-    /// The medians of each shape times its count.
+    /// The median time of each shape times its count, summed.
     pub measured_seconds: Option<f64>,
-    /// The fastest samples, summed in the same way.
+    /// The time of the fastest sample of each shape times its count, summed.
     pub min_seconds: Option<f64>,
-    /// The distances from the first to the third quartiles, summed in the same way, over the medians.
+    /// The distances from the first to the third quartiles, summed in the same way, divided by the sum of medians.
     pub spread: Option<f64>,
-    /// Samples of the shape that has the fewest.
+    /// The smallest number of samples of any shape.
     pub samples: Option<usize>,
-    /// One over the measured seconds.
+    /// One divided by the measured seconds.
     pub tokens_per_second: Option<f64>,
-    /// How many times as fast as f16, both measured.
+    /// The speed relative to f16. Both are measured.
     pub speedup_over_f16: Option<f64>,
-    /// How many times as fast as f32, both measured.
+    /// The speed relative to f32. Both are measured.
     pub speedup_over_f32: Option<f64>,
-    /// Why there is no measured time.
+    /// The reason for a missing measured time.
     pub missing: Option<String>,
 }
 
-/// One token of every model in every format: what the ceilings allow, and the measured products summed.
+/// One token of every model in every format: the shortest time by the ceilings, and the sum of the measured products.
 pub(super) fn models(ceilings: &Ceilings, products: &Products) -> Vec<TokenCost> {
     let mut all = Vec::new();
     for model in &MODELS {
@@ -260,63 +265,63 @@ fn token(ceilings: &Ceilings, products: &Products, model: &ModelShapes, format: 
     }
 }
 
-/// What follows from the figures: the answers at the end of the page.
+/// Conclusions from the figures. They are the answers at the end of the page.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Summary {
-    /// Bytes in the sum that everyone quotes.
+    /// Bytes in the well-known example: a 7B model in f16.
     pub example_bytes: f64,
-    /// Bytes per second in that sum.
+    /// Bytes per second in that example.
     pub example_bytes_per_second: f64,
-    /// Seconds in that sum.
+    /// Seconds in that example.
     pub example_seconds: f64,
-    /// Fastest reading of any working set, bytes per second.
+    /// The fastest reading of any working set, in bytes per second.
     pub cache_bytes_per_second: Option<f64>,
     /// The working set of that reading.
     pub cache_set_bytes: Option<u64>,
-    /// Reading of the largest working set, bytes per second.
+    /// The reading of the largest working set, in bytes per second.
     pub far_bytes_per_second: Option<f64>,
     /// The largest working set.
     pub far_set_bytes: Option<u64>,
-    /// What the steps say of a fall between the two.
+    /// Whether the reading falls between these two sets.
     #[serde(default)]
     pub fall: Fall,
-    /// The first set beyond the fall, if there is one.
+    /// The first working set after the fall, if there is one.
     pub wall_set_bytes: Option<u64>,
-    /// Operations per byte where f32 arithmetic and reading take equally long.
+    /// Operations per byte for which f32 arithmetic takes as long as reading.
     pub ridge_f32: Option<f64>,
-    /// Operations per byte where int8 arithmetic and reading take equally long.
+    /// Operations per byte for which int8 arithmetic takes as long as reading.
     pub ridge_int8: Option<f64>,
-    /// Operations per byte of a 7B model's matrices at batch 1, by format.
+    /// Operations per byte of the matrices of a 7B model at batch 1, by format.
     pub intensity_7b: Vec<(String, f64)>,
-    /// Speed-up of 2-bit over f16 for the 7B model that the bytes alone would give.
+    /// Speed-up of 2-bit over f16 for the 7B model by bytes alone.
     pub speedup_ideal: Option<f64>,
-    /// The speed-up that the ceilings predict.
+    /// The same speed-up as the ceilings predict it.
     pub speedup_predicted: Option<f64>,
-    /// The speed-up that was measured.
+    /// The same speed-up as measured.
     pub speedup_measured: Option<f64>,
-    /// Which ceiling is the lowest for the 7B model in 2 bits.
+    /// The ceiling that bounds the 7B model in 2 bits.
     pub bound_2bit_7b: Option<Bound>,
-    /// Share of what the ceilings allow that 2-bit weights reach for the 7B model.
+    /// The shortest time that the ceilings allow for the 7B model in 2 bits, divided by the measured time.
     pub reached_7b: Option<f64>,
-    /// The batch at which loading 2-bit weights and computing with them take equally long, by the ceilings.
+    /// The batch for which loading 2-bit weights takes as long as computing with them, by the ceilings.
     pub crossing_batch: Option<f64>,
-    /// The batch at which this is so for f16 weights.
+    /// The same batch for f16 weights.
     pub crossing_batch_f16: Option<f64>,
     /// Measured speed-up of 2-bit over f16 by batch, on the roofline's shape.
     #[serde(default)]
     pub speedup_over_f16_by_batch: Vec<(usize, f64)>,
-    /// The smallest measured batch at which that speed-up is less than half of what it was at batch 1.
+    /// The smallest measured batch at which that speed-up is less than half of the value at batch 1.
     pub fading_batch: Option<usize>,
-    /// Classes of which a network knows nothing, in the sum that explains perplexity.
+    /// Number of classes in the example for perplexity: a network that gives all classes the same probability.
     #[serde(default)]
     pub example_classes: f64,
-    /// Its cross-entropy in nats: the logarithm of their number.
+    /// The cross-entropy in that example in nats: the logarithm of the number of classes.
     #[serde(default)]
     pub example_loss: f64,
 }
 
 impl Summary {
-    /// What follows from all figures; `shape` is that of the roofline.
+    /// The conclusions from all figures. `shape` is that of the roofline.
     pub(super) fn of(
         ceilings: &Ceilings,
         stairs: &[Stair],
@@ -389,8 +394,9 @@ impl Summary {
     }
 }
 
-/// The batch at which loading a matrix and computing with it take equally long; none if loading always takes longer.
-/// Weights are loaded once; activations, `moved` bytes a row of them, and operations grow with the batch.
+/// The batch for which loading a matrix takes as long as computing with it. It is `None` if loading always takes
+/// longer. Weights are loaded once. The activations, which are `moved` bytes per row, and the operations grow with
+/// the batch.
 fn crossing_batch(weights: f64, moved: f64, ops: f64, bandwidth: f64, rate: f64) -> Option<f64> {
     let slope = ops / rate - moved / bandwidth;
     (slope > 0.0).then(|| weights / bandwidth / slope)
@@ -406,7 +412,8 @@ mod tests {
         let weights = |model: &ModelShapes| {
             model.matrices.iter().map(|(count, [rows, cols])| count * rows * cols).sum::<usize>()
         };
-        // Of the embeddings only the head is multiplied: 32,000 rows of 4096, 5120 and 8192 are missing here.
+        // The models have more parameters, because the input embedding is not multiplied: 32,000 rows of 4096, 5120
+        // and 8192 columns are missing here.
         let known = [2.41e9, 6.74e9, 13.02e9, 68.98e9];
         let embedding = [0, 32_000 * 4096, 32_000 * 5120, 32_000 * 8192];
         for ((model, known), embedding) in MODELS.iter().zip(known).zip(embedding) {
@@ -417,7 +424,7 @@ mod tests {
 
     #[test]
     fn a_model_near_the_ridge_of_two_bits_is_neither_bound() {
-        // A weight of two bits is a quarter of a byte and two operations: the ridge is at 8 operations per byte.
+        // A 2-bit weight is a quarter of a byte and two operations, so the ridge is at 8 operations per byte.
         for (rate, bound) in [(7.5e12, Bound::Balanced), (8.5e12, Bound::Balanced), (1e13, Bound::Bandwidth)]
         {
             let ceilings = Ceilings {
@@ -447,7 +454,7 @@ mod tests {
         let mut layers = Products::default();
         for (_, [rows, cols]) in MODELS[1].matrices {
             for (format, seconds) in [("f32", 8e-3), ("2-bit", 1e-3)] {
-                // Of half a matrix; in f32 the middle half spreads over 0.4 ms of 4.
+                // The times are for half a matrix. In f32 the middle half spreads over 0.4 ms of 4 ms.
                 let sample_seconds = [0.45, 0.48, 0.5, 0.53, 0.55].map(|share| share * seconds).to_vec();
                 layers.points.push(Measured {
                     format: format.into(),
@@ -469,7 +476,7 @@ mod tests {
             let got = got.expect("a figure");
             assert!((got / want - 1.0).abs() < 1e-9, "{got}, expected {want}");
         };
-        // 225 products of 8 ms.
+        // 225 products of 8 ms each.
         close(of("f32").measured_seconds, 225.0 * 8e-3);
         close(of("f32").min_seconds, 225.0 * 7.2e-3);
         close(of("f32").spread, 0.1);
@@ -479,7 +486,7 @@ mod tests {
         close(of("f32").load_seconds, of("f32").bytes as f64 / 1e12);
         close(of("f32").predicted_seconds, of("f32").bytes as f64 / 1e12);
         assert_eq!(of("f32").bytes, 4 * of("f32").weights);
-        // Nothing of f16 was measured: no figure, and its reason; what the ceilings allow is known.
+        // No product in f16 was measured. The measured time is missing with a reason, but the prediction exists.
         assert!(of("f16").measured_seconds.is_none() && of("f16").predicted_seconds.is_some());
         assert!(of("f16").missing.as_deref().is_some_and(|reason| reason.contains("f16 4096x4096")));
         assert!(of("2-bit").speedup_over_f16.is_none());
@@ -500,7 +507,7 @@ mod tests {
             ..Measured::default()
         };
         let layers = Products { points: vec![at(1, 0.5), at(8, 1.0)], gaps: Vec::new() };
-        // A point is one of two parts of its matrix.
+        // A point stands for one of two parts of its matrix.
         let expected = |batch| layers.expected(WeightFormat::F32, [batch, 128, 32]);
         assert_eq!([1, 4, 8, 16].map(expected), [0.0, 2.0, 4.0, 2.0]);
         assert_eq!(layers.expected(WeightFormat::F16, [16, 128, 32]), 0.0);
@@ -513,7 +520,7 @@ mod tests {
         let batch = crossing_batch(weights, moved, ops, bandwidth, rate).unwrap();
         let load = (weights + batch * moved) / bandwidth;
         assert!((load - batch * ops / rate).abs() < 1e-15, "{batch}");
-        // Activations that take longer to move than to use never let it compute-bound.
+        // If moving the activations takes longer than computing with them, loading always takes longer.
         assert_eq!(crossing_batch(weights, 1e7, ops, bandwidth, rate), None);
     }
 }

@@ -1,74 +1,82 @@
-//! How a wall is measured: what, in which order, and what a reader must know of it.
+//! The measurement of a wall: its parts, their order, and notes for the reader.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::models::{MODELS, models, to_tune};
 use super::{Energy, Gap, NOT_MEASURED, Products, Summary, Wall, energy, formats, staircase};
 use crate::gpu::Gpu;
 use crate::measure::ceilings::{CEILINGS, Ceilings, Probe, STEADY};
+use crate::measure::kept::Kept;
 use crate::measure::measured::Chosen;
 use crate::measure::{INTERRUPTED, Room, SAMPLES, WORKING_SET, WORKING_SET_ON_CPU, Wanted, Watch, probes};
 use crate::store::SCHEMA;
 
-/// What to measure.
+/// The parts to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// Everything.
     Whole,
-    /// How fast memory is read, written and copied, and by working set.
+    /// The speed of reading, writing and copying memory, and reading by working set.
     Bandwidth,
-    /// The ceilings of products, and products of every format held against them.
+    /// The ceilings of products, and products of every format in comparison with them.
     Roofline,
 }
 
-/// Tries kernels for products, so many seconds each, and says why it could not.
+/// Tunes products for a number of seconds each. The error is the reason why it could not.
 pub type Tune<'a> = &'a dyn Fn(&[Wanted], f64, &mut Watch) -> Result<(), String>;
 
-/// An open device and how to measure it.
+/// An open device, and the settings of the measurement.
 pub struct Session<'a> {
     /// The device.
     pub gpu: &'a Gpu,
-    /// How much memory there is, as far as the device really gives it.
+    /// The memory that the device really gives.
     pub room: Room,
-    /// Whether the device refused more memory than that.
+    /// Whether the device refused to give more memory.
     pub refused: bool,
-    /// Seconds for each point, warming up included.
+    /// Seconds for each point, including warm-up.
     pub seconds: f64,
-    /// Whether there is little time: fewer points, no tuning, no counter of joules.
+    /// Whether to be quick: fewer points, no tuning, no energy counter.
     pub quick: bool,
-    /// When it began, for people.
+    /// The time when it began, as text.
     pub began: String,
-    /// Finds the fastest kernels for what nobody tuned on this adapter yet.
+    /// Finds the fastest kernels for products that were not tuned on this adapter yet.
     pub tune: Tune<'a>,
-    /// Why products may run by the default kernel of their operation, a clause; none where time alone decides.
+    /// The reason why products may run with the default kernel of their operation, in one clause. It is `None` if
+    /// only the time decides.
     pub untuned: Option<&'static str>,
-    /// Why no counter of joules is read, a clause; none where one is read if there is one.
+    /// The reason why no energy counter is read, in one clause. It is `None` if a counter is read whenever there is
+    /// one.
     pub uncounted: Option<&'static str>,
+    /// Where ceilings are kept for some hours; none where they are measured every time.
+    pub file: Option<PathBuf>,
+    /// Whether to measure ceilings that are kept once more.
+    pub fresh: bool,
     /// When the measurement began.
     pub start: Instant,
 }
 
-/// Bytes of buffers in rotation on a processor where there is time to fill them: a cache of 32 MiB sixteen times.
+/// Bytes of all buffers in rotation on a CPU, if there is time to fill them: sixteen times a cache of 32 MiB.
 const CPU_WORKING_SET: u64 = 512 << 20;
 
-/// The small matrix, whose launch costs more than its work.
+/// The small matrix. Launching its product takes longer than the work.
 const SMALL: [usize; 2] = [256, 784];
 
-/// Rows of activations to measure beside one.
+/// Numbers of rows of activations to measure, in addition to one.
 const BATCHES: [usize; 9] = [2, 4, 8, 16, 32, 64, 128, 256, 512];
 const QUICK_BATCHES: [usize; 3] = [8, 64, 512];
 
-/// Time for trying kernels. With it a full run takes less than six minutes on two cores.
+/// The time for tuning. A full run with tuning takes less than six minutes on two cores.
 const TUNING: Duration = Duration::from_secs(30);
 
-/// Seconds of that for the kernels of one product.
+/// Seconds for tuning one product.
 const TUNING_EACH: f64 = 0.5;
 
-/// The product whose energy is counted.
+/// The product for the energy measurement.
 pub const ENERGY_SHAPE: [usize; 2] = [4096, 4096];
 
 impl Session<'_> {
-    /// Bytes that should be in rotation.
+    /// The wanted number of bytes in rotation.
     fn wanted(&self) -> u64 {
         match (self.gpu.is_software(), self.quick) {
             (true, true) => WORKING_SET_ON_CPU,
@@ -77,17 +85,17 @@ impl Session<'_> {
         }
     }
 
-    /// The memory to measure over.
+    /// The memory for the measurement.
     fn room(&self) -> Room {
         Room { working_set: self.room.memory.min(self.wanted()), ..self.room }
     }
 
-    /// Whether there is less memory than should be in rotation.
+    /// Whether there is less memory than wanted.
     fn shrunk(&self) -> bool {
         self.room.memory < self.wanted()
     }
 
-    /// Measures, as far as it is not told to stop.
+    /// Measures the given part, until `watch` stops it.
     pub fn measure(&self, part: Part, watch: &mut Watch) -> Wall {
         let (gpu, room, seconds) = (self.gpu, self.room(), self.seconds);
         let memory = ["read", "write", "copy", "triad"];
@@ -99,7 +107,15 @@ impl Session<'_> {
             Part::Roofline => [&memory[..1], &arithmetic, &starting[..1]].concat(),
         };
         let mut wall = self.blank();
-        wall.ceilings = probes::ceilings(gpu, &names, room, seconds, watch);
+        let file = self.file.as_deref();
+        let kept = file.filter(|_| !self.fresh);
+        let kept = kept.and_then(|file| Kept::read(gpu, file, &names, seconds, room.working_set));
+        wall.ceilings_kept_seconds = kept.as_ref().map(Kept::age);
+        let measured = kept.is_none();
+        wall.ceilings = match kept {
+            Some(kept) => kept.ceilings,
+            None => probes::ceilings(gpu, &names, room, seconds, watch),
+        };
         if part != Part::Roofline {
             wall.staircase = staircase(gpu, room, seconds / 2.0, watch);
         }
@@ -108,12 +124,17 @@ impl Session<'_> {
             let mut products = Products::default();
             self.tune(&shapes, &mut products, watch);
             products.measure(gpu, &shapes, room, seconds, watch);
-            // A machine whose other work ended meanwhile is faster now, and the better figure counts.
-            let again = ["read", "fma_f32", "dot4_i8", "launch"];
-            wall.ceilings = wall.ceilings.better(probes::ceilings(gpu, &again, room, seconds, watch));
+            if measured {
+                // Other work on the machine may have ended in the meantime, so the better figure counts.
+                let again = ["read", "fma_f32", "dot4_i8", "launch"];
+                wall.ceilings = wall.ceilings.better(probes::ceilings(gpu, &again, room, seconds, watch));
+            }
             wall.points.clone_from(&products.points);
             wall.models = models(&wall.ceilings, &products);
             wall.gaps = products.gaps;
+        }
+        if let Some(file) = file.filter(|_| measured && !(watch.stop)()) {
+            Kept::new(gpu, wall.ceilings.clone(), seconds, room.working_set).write(file);
         }
         if part == Part::Whole {
             wall.formats = formats();
@@ -132,12 +153,13 @@ impl Session<'_> {
         wall
     }
 
-    /// The shape of the roofline's products: large enough for a GPU, small enough for a processor.
+    /// The shape of the roofline's products: large enough for a GPU, and small enough for a CPU.
     fn shape(&self) -> [usize; 2] {
         if self.gpu.is_software() { [2560, 2560] } else { [8192, 8192] }
     }
 
-    /// Products `[batch, rows, cols]` to measure: one shape at every batch and a small one, and the models' matrices.
+    /// The products `[batch, rows, cols]` to measure: one shape at every batch, a small one, and the matrices of the
+    /// models.
     fn shapes(&self, part: Part) -> Vec<[usize; 3]> {
         let [rows, cols] = self.shape();
         let batches: &[usize] = if self.quick { &QUICK_BATCHES } else { &BATCHES };
@@ -153,8 +175,8 @@ impl Session<'_> {
         shapes
     }
 
-    /// Has kernels tried as far as the time allows. That takes buffers of its own: where there is too little memory for
-    /// the measurement there is none for it.
+    /// Tunes kernels as long as the time allows. Tuning needs its own buffers, so it is skipped if there is too
+    /// little memory for the measurement.
     fn tune(&self, shapes: &[[usize; 3]], products: &mut Products, watch: &mut Watch) {
         if self.quick || self.shrunk() {
             return;
@@ -167,7 +189,7 @@ impl Session<'_> {
         }
     }
 
-    /// A document with nothing measured yet.
+    /// A result without any measurement yet.
     fn blank(&self) -> Wall {
         Wall {
             command: "wall".into(),
@@ -182,6 +204,7 @@ impl Session<'_> {
             interrupted: false,
             notes: Vec::new(),
             ceilings: Ceilings::none("not measured"),
+            ceilings_kept_seconds: None,
             staircase: Vec::new(),
             roofline_shape: self.shape(),
             small_shape: SMALL,
@@ -196,7 +219,7 @@ impl Session<'_> {
         }
     }
 
-    /// What a reader must know.
+    /// Notes about the measurement for the reader.
     fn notes(&self, wall: &Wall) -> Vec<String> {
         let mut notes: Vec<String> = Vec::new();
         let mut note = |holds: bool, sentence: &dyn Fn() -> String| {
@@ -224,8 +247,9 @@ impl Session<'_> {
         let all = format!("{} product{}", points.len(), if points.len() == 1 { "" } else { "s" });
         let varying = count(&|point| point.spread > STEADY);
         let poor = count(&|point| point.reached.is_some_and(|share| share < 0.5));
-        let [tuned, default, only] = [Chosen::Tuned, Chosen::Default, Chosen::Only]
-            .map(|chosen| count(&|point| point.chosen == Some(chosen)));
+        let [sure, provisional, default, only] =
+            [Chosen::Tuned, Chosen::Provisional, Chosen::Default, Chosen::Only]
+                .map(|chosen| count(&|point| point.chosen == Some(chosen)));
         let mib = |bytes: u64| bytes >> 20;
         let room = self.room();
 
@@ -268,12 +292,23 @@ impl Session<'_> {
                 _ => "there was no time to tune them, which the next run goes on with",
             };
             let why = if why.is_empty() { String::new() } else { format!("; {why}") };
+            let tuned = sure + provisional;
+            let doubt = match provisional {
+                0 => String::new(),
+                _ => format!(
+                    ", {provisional} of these provisionally, because their rivals could not be told apart or were not all \
+                     tried"
+                ),
+            };
             format!(
-                "Kernels: {tuned} of {all} ran the one that was the fastest here when it was tuned, {default} the default \
-                 of their operation{why}; for {only} there is only one."
+                "Kernels: {tuned} of {all} ran the one that was the fastest here when it was tuned{doubt}, {default} the \
+                 default of their operation{why}; for {only} there is only one."
             )
         });
-        note(!points.is_empty(), &|| {
+        if let Some(age) = wall.ceilings_kept_seconds {
+            note(true, &|| format!("The ceilings were measured {:.0} minutes before, and kept.", age / 60.0));
+        }
+        note(!points.is_empty() && wall.ceilings_kept_seconds.is_none(), &|| {
             "Read, multiply-add, dot product and launch were measured before the products and after them; the better \
              figure counts."
                 .into()

@@ -1,4 +1,4 @@
-//! Read bandwidth by working set: where it falls, a cache ends.
+//! The speed of reading by working set. The speed falls if the working set is larger than a cache.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,37 +10,39 @@ use crate::measure::sample::sample_pairs;
 use crate::measure::{INTERRUPTED, MeasureError, Room, Watch, quartiles};
 use crate::random::{self, Stream};
 
-/// Read bandwidth over one working set.
+/// The speed of reading one working set.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Stair {
-    /// Bytes that are read again and again.
+    /// Bytes that are read repeatedly.
     pub set_bytes: u64,
     /// Bytes per second.
     #[serde(flatten)]
     pub probe: Probe,
 }
 
-/// What the steps say of a fall.
+/// Whether the speed falls for larger working sets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Fall {
-    /// Larger sets are read more slowly, by more than the samples spread.
+    /// Larger working sets are read more slowly. The difference exceeds the spread of the samples.
     There,
-    /// All sets are read about equally fast.
+    /// All working sets are read about equally fast.
     None,
-    /// The steps are too few, or rise and fall by chance: it cannot be told.
+    /// Unknown, because there are too few steps, or they rise and fall by chance.
     #[default]
     Untold,
 }
 
-/// How much faster than the largest set one must be for a fall worth the name.
+/// The smallest ratio between the fastest and the largest working set that counts as a fall.
 const WORTH: f64 = 1.25;
 
 impl Fall {
-    /// What steps in the order of their sets say, and the first set beyond the fall. There is one if the faster half of the
-    /// scale, above the geometric mean of the best step and the last, is one run of two steps or more, two or more follow
-    /// it, and the middle halves of the samples of the best step and of the last two keep to their side of that mean. Steps
-    /// past the best one that rise again as far as a fall worth the name say that chance moves them.
+    /// Whether the steps, ordered by working set, show a fall, and the first working set after it. The threshold is
+    /// the geometric mean of the best step and the last step. There is a fall if all of these hold:
+    /// - the steps above the threshold are one run of two steps or more, and two steps or more follow it;
+    /// - the middle half of the samples is above the threshold for the best step, and below it for the last two
+    ///   steps;
+    /// - after the best step no step rises again by as much as a fall. Such a rise means that chance moves the steps.
     pub(super) fn of(steps: &[Stair]) -> (Fall, Option<u64>) {
         let rate = |step: &Stair| step.probe.value();
         let steps: Vec<&Stair> = steps.iter().filter(|step| rate(step).is_some()).collect();
@@ -48,7 +50,7 @@ impl Fall {
         let (Some(best), Some(last)) = (fastest, steps.last()) else { return (Fall::Untold, None) };
         let (Some(high), Some(low)) = (rate(best), rate(last)) else { return (Fall::Untold, None) };
         if high <= WORTH * low {
-            // That the ends agree says nothing where the steps between them fall.
+            // Equal ends show no constant speed if the steps between them fall.
             let even = steps.len() > 3 && steps.iter().all(|step| rate(step) >= Some(low / WORTH));
             return (if even { Fall::None } else { Fall::Untold }, None);
         }
@@ -80,7 +82,7 @@ impl Fall {
     }
 }
 
-/// The rate of a measure where its long laps took as long as their third and their first quartile.
+/// The rates at the third and at the first quartile of the long laps.
 fn middle_half(found: &Measure) -> [f64; 2] {
     let mut laps = found.long_seconds.clone();
     laps.sort_by(f64::total_cmp);
@@ -91,10 +93,11 @@ fn middle_half(found: &Measure) -> [f64; 2] {
     [found.value * middle / long, found.value * middle / short]
 }
 
-/// Bytes of the smallest working set.
+/// The smallest working set in bytes.
 const SMALLEST: u64 = 16 << 10;
 
-/// Measures read bandwidth over working sets from 16 KiB to the largest buffer that fits, each twice the one before.
+/// Measures the speed of reading for working sets from 16 KiB to the largest buffer that fits. Each is twice the
+/// previous one.
 pub fn staircase(gpu: &Gpu, room: Room, seconds: f64, watch: &mut Watch) -> Vec<Stair> {
     let fits = |bytes: &u64| *bytes <= room.memory && gpu.fits("ring", &[*bytes as usize / 4]).is_ok();
     let sets: Vec<u64> = (0..40).map(|i| SMALLEST << i).take_while(fits).collect();
@@ -117,12 +120,12 @@ pub fn staircase(gpu: &Gpu, room: Room, seconds: f64, watch: &mut Watch) -> Vec<
     steps
 }
 
-/// What all steps share.
+/// The parts that all steps share.
 struct Ladder {
     buffer: Tensor,
     content: Vec<u32>,
     digest: Tensor,
-    /// Words that a lap reads at least.
+    /// The smallest number of words in a lap.
     least: usize,
     kernel: &'static Kernel,
 }
@@ -132,7 +135,7 @@ impl Ladder {
         let words = largest as usize / 4;
         let some: Vec<u32> = (0..1 << 14).flat_map(|i| random::draw(1, Stream::Order, 2, i)).collect();
         let content: Vec<u32> = (0..words).map(|i| some[i % some.len()] ^ (i / some.len()) as u32).collect();
-        // As many bytes as take a millisecond or more, whichever memory they come from.
+        // A number of bytes that takes a millisecond or more from any memory.
         let least: usize = if gpu.is_software() { 1 << 23 } else { 1 << 27 };
         let buffer = gpu.upload("ring", &[words], &content)?;
         let digest = gpu.zeros("ring.digest", Dtype::U32, &[least.max(words) / 16])?;
@@ -174,7 +177,7 @@ impl Ladder {
 mod tests {
     use super::*;
 
-    /// Steps of these rates in GB/s, whose laps vary by such a share to either side.
+    /// Steps with these rates in GB/s. Their laps vary by the share `noise` to either side.
     fn steps(rates: &[f64], noise: f64) -> Vec<Stair> {
         let laps = |rate: f64| [-1.0, -0.5, 0.0, 0.5, 1.0].map(|by| (1.0 + noise * by) / rate).to_vec();
         let probe = |&rate: &f64| match Measure::made_up(rate, "byte/s") {
@@ -188,10 +191,10 @@ mod tests {
     #[test]
     fn a_fall_is_told_only_where_the_steps_show_one() {
         let of = |rates: &[f64], noise| Fall::of(&steps(rates, noise));
-        // Two caches and the memory; the wall is where the second of them ends.
+        // Two caches and the memory. The wall is at the end of the second cache.
         let stairs = [80.0, 82.0, 81.0, 60.0, 58.0, 59.0, 12.0, 11.0, 11.5];
         assert_eq!(of(&stairs, 0.02), (Fall::There, Some(SMALLEST << 6)));
-        // The smallest sets may be slower, as few units of a cache serve them.
+        // The smallest sets may be slower, because only few units of a cache serve them.
         assert_eq!(of(&[20.0, 79.0, 80.0, 12.0, 11.0], 0.02), (Fall::There, Some(SMALLEST << 3)));
         assert_eq!(of(&[10.0, 10.4, 9.9, 10.1, 9.8], 0.02), (Fall::None, None));
         for (what, rates, noise) in [

@@ -1,19 +1,19 @@
-//! The float twin's passes: the same network in f32 throughout, each step a kernel of its own. Knows how a
-//! batch flows through the layers, nothing of loss and optimizer.
+//! The passes of the float twin: the same network in f32, with one kernel for each step. This module knows the flow
+//! of a batch through the layers, but no loss and no optimizer.
 
 use super::Mlp;
 use crate::gpu::{Dtype::*, Error, Gpu, Op, Tensor};
 use crate::kernels;
 
-/// What one layer leaves behind for a batch.
+/// The tensors of one layer for a batch.
 #[derive(Clone, Debug)]
 pub(super) struct Trace {
-    /// In: pixels / 255, or the ReLU of the layer before. `f32 [batch, cols]`.
+    /// The input, `f32 [batch, cols]`: pixels / 255, or the ReLU of the previous layer.
     x: Tensor,
-    /// RMSNorm's output, `f32 [batch, cols]`, and its factor, `f32 [batch]`.
+    /// The output of RMSNorm, `f32 [batch, cols]`, and its factor, `f32 [batch]`.
     n: Tensor,
     factor: Tensor,
-    /// Out, `f32 [batch, rows]`; the last layer's are the logits.
+    /// The output, `f32 [batch, rows]`. The output of the last layer is the logits.
     y: Tensor,
     /// Gradients of `y`, of `n` and of `x`.
     dy: Tensor,

@@ -1,11 +1,10 @@
-//! The MLP: [RMSNorm with gain, linear, ReLU] per hidden layer, RMSNorm and linear last. Forward, loss and backward as
-//! lists of ops. Knows no data set and no schedule.
+//! The MLP. A hidden layer is RMSNorm with gain, a linear layer and ReLU. The last layer is RMSNorm and a linear
+//! layer. Forward pass, loss and backward pass are lists of ops. This module knows no data set and no schedule.
 //!
-//! Two networks share parameters, loss and optimizer: `ternary`, whose linear layers are BitLinear, and
-//! its twin `float`, the same in f32 throughout.
+//! Two networks share parameters, loss and optimizer: `ternary`, whose linear layers are BitLinear, and its twin
+//! `float`, which is the same in f32.
 //!
-//! Ops that do not depend on each other stand side by side in the lists, so that a GPU may overlap
-//! them.
+//! Independent ops are next to each other in the lists, so that a GPU may overlap them.
 
 mod float;
 mod ternary;
@@ -18,23 +17,23 @@ use crate::random::{self, Stream};
 #[cfg(feature = "files")]
 use crate::store::{self, Arch, Model};
 
-/// The network's constants: layer widths, RMSNorm's epsilon, and what its matrices hold.
+/// The constants of the network: widths, the epsilon of RMSNorm, and the precision of its matrices.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Shape {
-    /// Inputs, hidden widths, classes: `[784, 256, 128, 10]`.
+    /// The widths: inputs, hidden layers, classes. Example: `[784, 256, 128, 10]`.
     pub dims: Vec<usize>,
-    /// RMSNorm's epsilon.
+    /// The epsilon of RMSNorm.
     pub eps: f32,
-    /// Which of the two networks.
+    /// The kind of network: ternary or float.
     pub precision: Precision,
 }
 
 /// One linear layer with the RMSNorm before it.
 #[derive(Clone, Debug)]
 pub struct Layer {
-    /// The matrix `[rows, cols]`; of a ternary network its shadow weights, and the trits that both passes use.
+    /// The matrix `[rows, cols]`. In a ternary network it consists of shadow weights, and of trits for both passes.
     pub weight: Param,
-    /// RMSNorm's gain `[cols]`.
+    /// The gain of RMSNorm, `[cols]`.
     pub gain: Param,
 }
 
@@ -51,27 +50,27 @@ pub struct Mlp {
     pub shape: Shape,
     /// Its parameters: weight and gain of each layer, first layer first.
     pub params: Params,
-    /// First layer first.
+    /// The layers, first layer first.
     pub layers: Vec<Layer>,
 }
 
-/// The activations of one batch size.
+/// The activations for one batch size.
 #[derive(Clone, Debug)]
 pub struct Activations {
     /// The input: pixels 0 to 255, `i32 [batch, dims[0]]`.
     pub pixels: Tensor,
-    /// Real value of one unit of `pixels`, `f32 [batch]`.
+    /// The real value of one unit of `pixels`, `f32 [batch]`.
     r: Tensor,
-    /// `u32 [batch]`.
+    /// The labels, `u32 [batch]`.
     pub labels: Tensor,
-    /// `f32 [batch, classes]`.
+    /// The logits, `f32 [batch, classes]`.
     pub logits: Tensor,
-    /// Gradient of the logits, `f32 [batch, classes]`.
+    /// The gradient of the logits, `f32 [batch, classes]`.
     dlogits: Tensor,
     trace: Trace,
 }
 
-/// What the layers leave behind for a batch, first layer first.
+/// The tensors of the layers for a batch, first layer first.
 #[derive(Clone, Debug)]
 enum Trace {
     Ternary(Vec<ternary::Trace>),
@@ -79,7 +78,7 @@ enum Trace {
 }
 
 impl Activations {
-    /// The exact products of a ternary network, first layer first; none in its float twin.
+    /// The exact integer products of a ternary network, first layer first. The float twin has none.
     pub fn products(&self) -> Vec<Product> {
         let layers = match &self.trace {
             Trace::Ternary(layers) => &layers[..],
@@ -89,7 +88,7 @@ impl Activations {
     }
 }
 
-/// What a pixel's unit is worth: images are divided by 255.
+/// The real value of one unit of a pixel: images are divided by 255.
 const PIXEL: f32 = 1.0 / 255.0;
 
 impl Shape {
@@ -98,15 +97,15 @@ impl Shape {
         self.dims.windows(2).map(|pair| [pair[1], pair[0]]).collect()
     }
 
-    /// Weights in all matrices.
+    /// Number of weights in all matrices.
     pub fn weights(&self) -> usize {
         self.layers().into_iter().map(|[rows, cols]| rows * cols).sum()
     }
 
-    /// Whether the kernels can run it.
+    /// Checks that the kernels can run the network.
     ///
     /// # Errors
-    /// A sentence that names the width which is out of range.
+    /// A sentence with the width that is out of range.
     pub fn validate(&self) -> Result<(), String> {
         match self.dims.iter().find(|width| !(1..=kernels::MOST_COLS).contains(*width)) {
             Some(width) => {
@@ -128,7 +127,7 @@ impl Shape {
         self.layers().into_iter().enumerate().flat_map(layer).collect()
     }
 
-    /// Fresh values for each parameter: weights uniform within `1 / sqrt(cols)`, gains 1.
+    /// Initial values for each parameter: weights uniform within `1 / sqrt(cols)`, gains 1.
     pub fn initial(&self, seed: u64) -> Vec<Vec<f32>> {
         let fresh = |(i, [rows, cols]): (usize, [usize; 2])| {
             let bound = 1.0 / (cols as f32).sqrt();
@@ -143,10 +142,10 @@ impl Shape {
         store::mlp(&self.dims, self.eps, self.precision.name())
     }
 
-    /// The shape of which a file's header speaks.
+    /// The shape that a file's header describes.
     ///
     /// # Errors
-    /// A clause, if it is another network.
+    /// If the header describes another network. The text does not name the file.
     #[cfg(feature = "files")]
     pub fn of(arch: &Arch) -> Result<Shape, String> {
         if arch.network != store::MLP {
@@ -171,13 +170,13 @@ impl Mlp {
         Ok(Mlp::new(shape, params))
     }
 
-    /// A network of stored trits, to run: its packed weights are these to the bit.
+    /// A network with stored trits for inference. Its packed weights have the same bits as those of `model`.
     ///
     /// # Errors
     /// If the adapter cannot bind a tensor.
     ///
     /// # Panics
-    /// If it is no MLP.
+    /// If the model is not an MLP.
     #[cfg(feature = "files")]
     pub fn from_model(gpu: &Gpu, model: &Model) -> Result<Mlp, Error> {
         let shape = Shape::of(&model.arch).unwrap_or_else(|what| panic!("Mlp: the file {what}"));
@@ -196,7 +195,8 @@ impl Mlp {
         Mlp { layers: (0..shape.dims.len() - 1).map(layer).collect(), shape, params }
     }
 
-    /// Reads the floats of each matrix back, with its columns; of a ternary network the shadow weights.
+    /// Reads back the float weights of each matrix, with its number of columns. For a ternary network they are the
+    /// shadow weights.
     ///
     /// # Errors
     /// If the device failed.
@@ -206,16 +206,16 @@ impl Mlp {
         self.shape.layers().into_iter().zip(&self.layers).map(read).collect()
     }
 
-    /// Tensors for batches of one size. Two sizes share nothing, so both plans stay bound.
+    /// Tensors for batches of one size. Tensors of two sizes are independent, so both can stay bound.
     ///
     /// # Errors
-    /// If the adapter cannot bind a tensor; `batch` is then too large for it.
+    /// If the adapter cannot bind a tensor, because `batch` is too large for it.
     pub fn activations(&self, gpu: &Gpu, batch: usize) -> Result<Activations, Error> {
         self.activations_of(gpu, gpu.zeros("pixels", I32, &[batch, self.shape.dims[0]])?)
     }
 
-    /// [`Mlp::activations`] of pixels that are already on the device, where the caller leaves them:
-    /// `i32 [batch, dims[0]]`, each from 0 to 255.
+    /// [`Mlp::activations`] for pixels that the caller keeps on the device: `i32 [batch, dims[0]]`, each from 0 to
+    /// 255.
     ///
     /// # Errors
     /// As [`Mlp::activations`].
@@ -237,8 +237,8 @@ impl Mlp {
         Ok(Activations { pixels, r, labels, logits, dlogits, trace })
     }
 
-    /// The network on `on.pixels`, of a ternary one from the packed weights: up to the last layer's accumulators, or
-    /// the logits of a float one.
+    /// The forward pass from `on.pixels`. A ternary network uses its packed weights and ends with the accumulators of
+    /// the last layer. A float network ends with the logits.
     pub fn forward(&self, gpu: &Gpu, on: &Activations) -> Vec<Op> {
         match &on.trace {
             Trace::Ternary(layers) => self.ternary_forward(gpu, layers),
@@ -246,7 +246,8 @@ impl Mlp {
         }
     }
 
-    /// After [`Mlp::forward`], for whoever has no labels: `on.logits`, which [`Mlp::loss`] makes by itself.
+    /// The op after [`Mlp::forward`] that computes `on.logits`, for a caller without labels. [`Mlp::loss`] computes
+    /// the logits too. It is `None` for a float network.
     pub fn logits(&self, gpu: &Gpu, on: &Activations) -> Option<Op> {
         match &on.trace {
             Trace::Ternary(layers) => {
@@ -257,7 +258,7 @@ impl Mlp {
         }
     }
 
-    /// The logits, their loss and its gradient; loss, hits and images are added to `totals`.
+    /// Logits, loss and the loss's gradient. Loss, hits and number of images are added to `totals`.
     pub fn loss(&self, gpu: &Gpu, on: &Activations, smoothing: f32, totals: &Totals) -> Op {
         let Activations { logits, dlogits, labels, trace, .. } = on;
         let mut op = match trace {
@@ -271,7 +272,7 @@ impl Mlp {
         op
     }
 
-    /// Gradients of every weight and gain; of a ternary network straight through the quantisers.
+    /// The gradients of every weight and gain. In a ternary network they pass straight through the quantisers.
     pub fn backward(&self, gpu: &Gpu, on: &Activations) -> Vec<Op> {
         match &on.trace {
             Trace::Ternary(layers) => self.ternary_backward(gpu, layers),

@@ -1,24 +1,24 @@
-//! The ternary network's passes: RMSNorm folded into one factor per row, BitLinear on integers. Knows how a
-//! batch flows through the layers, nothing of loss and optimizer.
+//! The passes of the ternary network: RMSNorm as one factor per row, and BitLinear on integers. This module knows the
+//! flow of a batch through the layers, but no loss and no optimizer.
 
 use super::{Mlp, Product};
 use crate::gpu::{Dtype::*, Error, Gpu, Op, Tensor};
 use crate::kernels::{self, Factors, Int8Tensor};
 
-/// What one layer leaves behind for a batch.
+/// The tensors of one layer for a batch.
 #[derive(Clone, Debug)]
 pub(super) struct Trace {
-    /// Integers in: pixels, or the accumulators of the layer before. `i32 [batch, cols]`.
+    /// The input integers, `i32 [batch, cols]`: pixels, or the accumulators of the previous layer.
     x: Tensor,
-    /// Real value of one unit of `x`. `f32 [batch]`.
+    /// The real value of one unit of `x`, `f32 [batch]`.
     r: Tensor,
     codes: Int8Tensor,
     factors: Factors,
-    /// Integers out, `i32 [batch, rows]`; the next layer's `x`.
+    /// The output integers, `i32 [batch, rows]`. They are the `x` of the next layer.
     pub(super) acc: Tensor,
-    /// Gradient of the layer's real output, `f32 [batch, rows]`.
+    /// The gradient of the layer's real output, `f32 [batch, rows]`.
     dy: Tensor,
-    /// Gradient of RMSNorm's output, `f32 [batch, cols]`.
+    /// The gradient of RMSNorm's output, `f32 [batch, cols]`.
     dx: Tensor,
 }
 
@@ -30,7 +30,7 @@ impl Trace {
     }
 }
 
-/// The last layer's accumulators, and what one unit of each row is worth.
+/// The accumulators of the last layer, and the real value of one unit in each row.
 pub(super) fn out(layers: &[Trace]) -> (&Tensor, &Tensor) {
     let last = layers.last().expect("a network has a layer");
     (&last.acc, &last.factors.y_scale)

@@ -92,12 +92,12 @@ pub fn compare_page(walls: &[Wall]) -> String {
     )
 }
 
-/// How far it spreads, if that is much.
+/// The spread, if it is large.
 fn varies(spread: Option<f64>) -> Markup {
     html! { @if let Some(spread) = spread.filter(|&spread| spread > STEADY) { ", varies by " (share(spread)) } }
 }
 
-/// Names that tell the adapters apart.
+/// Names that distinguish the adapters.
 fn names(walls: &[Wall]) -> Vec<String> {
     let same = |wall: &Wall| walls.iter().filter(|other| other.adapter == wall.adapter).count() > 1;
     let name = |(i, wall): (usize, &Wall)| match same(wall) {

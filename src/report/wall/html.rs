@@ -1,13 +1,13 @@
-//! Figures in words, three digits and a unit, and the pieces that pages are made of.
+//! Figures as text with three digits and a unit, and the building blocks of pages.
 //!
-//! Each measured or computed figure of a page stands in a `data` element whose value is the number of `wall.json`; a test
-//! holds that.
+//! Each measured or computed figure of a page is in a `data` element, whose value is the number in `wall.json`. A
+//! test checks this.
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::measure::wall::Gap;
 
-/// Three significant digits, without an exponent between a thousandth and ten million.
+/// Three significant digits, without an exponent for values from 0.001 to ten million.
 pub fn digits(value: f64) -> String {
     if value == 0.0 || !value.is_finite() {
         return format!("{value}");
@@ -21,7 +21,7 @@ pub fn digits(value: f64) -> String {
     }
 }
 
-/// Four significant digits without zeros at their end; whole numbers up to a million as they are.
+/// Four significant digits without trailing zeros. Whole numbers up to a million are written in full.
 pub fn short(value: f64) -> String {
     if value.fract() == 0.0 && value.abs() < 1e6 {
         return format!("{value:.0}");
@@ -30,7 +30,7 @@ pub fn short(value: f64) -> String {
     if (1e-4..1e6).contains(&rounded.abs()) { format!("{rounded}") } else { format!("{rounded:e}") }
 }
 
-/// With the prefix that leaves one to three digits before the point: `10.2 GB/s`.
+/// A value with an SI prefix and one to three digits before the point: `10.2 GB/s`.
 pub fn si(value: f64, unit: &str) -> String {
     const PREFIXES: [(f64, &str); 9] = [
         (1e15, "P"),
@@ -43,7 +43,7 @@ pub fn si(value: f64, unit: &str) -> String {
         (1e-6, "µ"),
         (1e-9, "n"),
     ];
-    // What rounds up to a thousand takes the next prefix.
+    // A value that rounds up to 1000 takes the next prefix.
     let rounded: f64 = format!("{value:.2e}").parse().unwrap_or(value);
     let of = PREFIXES.iter().find(|(scale, _)| rounded.abs() >= 0.999_999 * scale);
     match of {
@@ -52,7 +52,7 @@ pub fn si(value: f64, unit: &str) -> String {
     }
 }
 
-/// Bytes of memory in powers of 1024, which working sets are.
+/// Bytes in powers of 1024, as for working sets.
 pub fn binary(bytes: u64) -> String {
     match bytes {
         0..0x10_0000 => format!("{} KiB", bytes >> 10),
@@ -66,7 +66,7 @@ pub fn percent(share: f64) -> String {
     format!("{} %", digits(100.0 * share))
 }
 
-/// A figure that is in the JSON, as people read it.
+/// A figure of the JSON, and its text.
 fn data(value: f64, shown: &str) -> Markup {
     html! { data value=(value) { (shown) } }
 }
@@ -76,7 +76,7 @@ pub fn plain(value: f64) -> Markup {
     data(value, &digits(value))
 }
 
-/// A number without zeros at its end.
+/// A number without trailing zeros.
 pub fn trimmed(value: f64) -> Markup {
     data(value, &short(value))
 }
@@ -86,7 +86,7 @@ pub fn count(value: usize) -> Markup {
     data(value as f64, &value.to_string())
 }
 
-/// A number of this unit; that of a measure, `byte/s`, is shortened.
+/// A number with this unit. A unit such as `byte/s` is shortened.
 pub fn unit(value: f64, unit: &str) -> Markup {
     data(value, &si(value, if unit == "byte/s" { "B/s" } else { unit }))
 }
@@ -101,24 +101,24 @@ pub fn set(bytes: u64) -> Markup {
     data(bytes as f64, &binary(bytes))
 }
 
-/// What stands in the place of a figure that there is not.
+/// The sign for a missing figure.
 pub fn gap() -> Markup {
     html! { span.none { "–" } }
 }
 
-/// A figure, or a gap.
+/// A figure, or the sign for a missing one.
 pub fn or<T>(value: Option<T>, told: impl Fn(T) -> Markup) -> Markup {
     value.map_or_else(gap, told)
 }
 
-/// A section of a page under its heading.
+/// A section of a page with its heading.
 pub fn section(id: &str, heading: &str, body: Markup) -> Markup {
     html! { section id=(id) { h2 { (heading) } (body) } "\n" }
 }
 
-/// A plot with its title, which screen readers say, and its two sentences.
+/// A plot with a title for screen readers and two sentences.
 pub fn figure(svg: &str, title: &str, shows: Markup, conclude: Markup) -> Markup {
-    // An XML declaration would end the page's own.
+    // An XML declaration is not allowed inside a page.
     let svg = svg.find("<svg").map_or(svg, |at| &svg[at..]);
     let (head, rest) = svg.split_once('>').unwrap_or((svg, ""));
     html! {
@@ -133,12 +133,12 @@ pub fn figure(svg: &str, title: &str, shows: Markup, conclude: Markup) -> Markup
     }
 }
 
-/// A text in which what stands between backticks is code.
+/// A text in which the parts between backticks become code.
 pub fn prose(text: &str) -> Markup {
     html! { @for (i, piece) in text.split('`').enumerate() { @if i % 2 == 1 { code { (piece) } } @else { (piece) } } }
 }
 
-/// What was left out, by its reason: many gaps have one, which is told once.
+/// The missing results, grouped by reason, because many of them have the same one.
 pub fn reasons(gaps: &[Gap]) -> Vec<(&str, String)> {
     let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
     for gap in gaps {
@@ -154,7 +154,7 @@ pub fn reasons(gaps: &[Gap]) -> Vec<(&str, String)> {
     reasons.into_iter().map(|(reason, whats)| (reason, told(whats))).collect()
 }
 
-/// What was left out.
+/// A list of the missing results.
 pub fn gaps(gaps: &[Gap]) -> Markup {
     html! {
         @if !gaps.is_empty() {
@@ -164,7 +164,7 @@ pub fn gaps(gaps: &[Gap]) -> Markup {
     }
 }
 
-/// The document around a body.
+/// The document with this body.
 pub fn document(title: &str, body: Markup) -> String {
     let page = html! {
         (DOCTYPE)

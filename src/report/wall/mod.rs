@@ -1,5 +1,5 @@
-//! The memory wall for people: tables, plots, and one page that needs nothing but itself. Every figure comes from
-//! [`Wall`](crate::measure::wall::Wall); nothing is computed here but its rounding.
+//! The memory wall for people: tables, plots, and one page that needs no other file. Every figure comes from
+//! [`Wall`](crate::measure::wall::Wall). This module only rounds the figures.
 
 mod compare;
 mod html;
@@ -9,6 +9,6 @@ mod questions;
 pub mod tables;
 
 pub use compare::compare_page;
-pub use html::reasons;
+pub use html::{reasons, short};
 pub use page::wall_page;
 pub use questions::questions_text;

@@ -1,4 +1,5 @@
-//! The page of one adapter: one HTML file with its plots inside, without script, font or picture from elsewhere.
+//! The page of one adapter: one HTML file that contains its plots. It uses no script, and no font or picture from
+//! elsewhere.
 
 use maud::{Markup, html};
 
@@ -9,7 +10,7 @@ use super::tables;
 use crate::measure::ceilings::Bound;
 use crate::measure::wall::{Energy, EnergyModel, Fall, TokenCost, Wall};
 
-/// One adapter's page; `energy_model` is the table whose figures are drawn, by name.
+/// The page of one adapter. `energy_model` is the name of the energy table for the figures.
 pub fn wall_page(wall: &Wall, energy_model: &str) -> String {
     let title = format!("The memory wall of {}", wall.adapter);
     let chosen = wall.energy.models.iter().find(|model| model.name == energy_model);
@@ -58,7 +59,7 @@ fn method(wall: &Wall) -> Markup {
     }
 }
 
-/// What must be known before anything else.
+/// The notes at the beginning of the page.
 fn first(wall: &Wall) -> Markup {
     html! {
         @if wall.software {
@@ -81,7 +82,7 @@ fn first(wall: &Wall) -> Markup {
     }
 }
 
-/// LLaMA 7B in a format.
+/// LLaMA 7B in this format.
 fn seven<'a>(wall: &'a Wall, format: &str) -> Option<&'a TokenCost> {
     wall.models.iter().find(|model| model.name == "LLaMA 7B" && model.format == format)
 }
@@ -90,7 +91,7 @@ fn seconds(seconds: Option<f64>) -> Markup {
     or(seconds, |seconds| unit(seconds, "s"))
 }
 
-/// The sum that everyone quotes, and the same with this adapter's own figures.
+/// The well-known example calculation, and the same calculation with the figures of this adapter.
 fn sum(wall: &Wall) -> Markup {
     let summary = &wall.summary;
     let own = wall.ceilings.read.value().zip(seven(wall, "f16")).zip(seven(wall, "2-bit"));

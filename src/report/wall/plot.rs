@@ -1,4 +1,4 @@
-//! The plots of the page, as SVG to stand inside it.
+//! The plots of the page, as SVG for embedding.
 
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
@@ -16,35 +16,36 @@ const WIDTH: i32 = 980;
 const HEIGHT: i32 = 460;
 const LEGEND: i32 = 236;
 
-/// Size of all text, and about how wide a letter of it is.
+/// The size of all text, and the approximate width of a character.
 const SIZE: i32 = 16;
 const LETTER: i32 = 7;
 
-/// A point with a word beside it.
+/// A point with a word next to it.
 struct Mark {
     at: (f64, f64),
-    /// Heights of the first and the third quartile.
+    /// Values at the first and the third quartile.
     spread: Option<[f64; 2]>,
     word: String,
     color: RGBColor,
     bound: Option<Bound>,
 }
 
-/// What an axis shows, and how its ticks are written.
+/// The title of an axis, and the function that formats its labels.
 type Shown = (&'static str, fn(f64) -> String);
 
-/// Lines and points over two logarithmic axes, and a legend beside them.
+/// Lines and points over two logarithmic axes, with a legend beside them.
 struct Plot {
     axes: [Shown; 2],
     lines: Vec<Line>,
     marks: Vec<Mark>,
-    /// Names and colours that the legend has beside those of the lines.
+    /// Further names and colours for the legend, besides those of the lines.
     key: Vec<(String, RGBColor)>,
     /// Whether the legend explains the shapes of the points.
     shapes: bool,
-    /// Where roofs bend: left of all of them memory is waited for, right of all of them arithmetic.
+    /// Operations per byte at the bends of the roofs. To the left of a bend memory is the limit, and to the right
+    /// arithmetic.
     ridges: Vec<f64>,
-    /// Whether the ticks across are powers of two.
+    /// Whether the labels of the horizontal axis are powers of two.
     binary: bool,
 }
 
@@ -100,7 +101,7 @@ impl Plot {
                 body.draw_text(word, &text(SIZE, &MUTED, side, VPos::Bottom), (x + apart, y - 6))?;
             }
         }
-        // Where a word would touch something.
+        // Rectangles that a word must not touch.
         let mut taken: Vec<[i32; 4]> = Vec::new();
         let around = |(x, y): (i32, i32), by: i32| [x - by, y - by, x + by, y + by];
         for line in &self.lines {
@@ -128,7 +129,7 @@ impl Plot {
             shape(body, at, mark.bound, mark.color)?;
             taken.push(around(at, 7));
         }
-        // A word stands beside its point where there is room, and is left out where there is none: the table has it.
+        // A word is next to its point if there is space. Otherwise it is left out, because the table has it too.
         for mark in self.marks.iter().filter(|mark| !mark.word.is_empty()) {
             let (x, y) = chart.backend_coord(&place(mark.at));
             let wide = LETTER * mark.word.chars().count() as i32 + 2;
@@ -198,7 +199,7 @@ impl Plot {
     }
 }
 
-/// Draws a point; its shape tells what binds it. A light edge keeps points apart that touch.
+/// Draws a point. Its shape shows the bound. A light edge separates points that touch.
 fn shape(area: &Area, at: (i32, i32), bound: Option<Bound>, color: RGBColor) -> Result<(), DrawError> {
     let (x, y) = at;
     let rectangle = |by: i32| [(x - by, y - by), (x + by, y + by)];
@@ -232,7 +233,7 @@ fn rate_tick(value: f64) -> String {
     si(value, "op/s").replace(".00 ", " ").replace(".0 ", " ")
 }
 
-/// A rate where laps took as long as their first and third quartile; none where there are no laps.
+/// The rates at the first and at the third quartile of the laps. It is `None` without laps.
 fn around(rate: f64, mut seconds: Vec<f64>) -> Option<[f64; 2]> {
     seconds.sort_by(f64::total_cmp);
     (!seconds.is_empty()).then(|| {
@@ -241,7 +242,7 @@ fn around(rate: f64, mut seconds: Vec<f64>) -> Option<[f64; 2]> {
     })
 }
 
-/// Read bandwidth by working set, of one or several adapters.
+/// The speed of reading by working set, for one or several adapters.
 pub fn staircase_svg(stairs: &[(String, &[Stair])]) -> String {
     let line = |(i, (name, steps)): (usize, &(String, &[Stair]))| {
         let at = steps.iter().filter_map(|step| Some((step.set_bytes as f64, step.probe.value()?)));
@@ -267,7 +268,7 @@ pub fn staircase_svg(stairs: &[(String, &[Stair])]) -> String {
     Plot { axes, marks, lines, key: vec![], shapes: false, ridges: vec![], binary: true }.svg()
 }
 
-/// The roofs of one adapter: the slope of its memory and the flats of its arithmetic.
+/// The roofs of one adapter: the slope of its memory and the horizontal lines of its arithmetic.
 fn roofs(
     ceilings: &Ceilings,
     [left, right]: [f64; 2],
@@ -299,7 +300,7 @@ fn roofs(
     lines
 }
 
-/// Where operations per byte begin and end on a roofline.
+/// The smallest and the largest number of operations per byte of a roofline.
 fn reach<'a>(walls: impl Iterator<Item = (&'a Ceilings, &'a [&'a Measured])>) -> [f64; 2] {
     let mut ends = [0.3f64, 64.0];
     for (ceilings, points) in walls {
@@ -325,7 +326,7 @@ fn marks(points: &[&Measured], shape: [usize; 2]) -> Vec<Mark> {
 
 const ROOFLINE: [Shown; 2] = [("operations per byte", short), ("operations per second", rate_tick)];
 
-/// The roofline of one adapter with its points, and what it allows a model of 7B weights in f16 and in two bits.
+/// The roofline of one adapter with its points, and the limits for a 7B model in f16 and in two bits.
 pub fn roofline_svg(wall: &Wall, points: &[&Measured]) -> String {
     let (ceilings, summary) = (&wall.ceilings, &wall.summary);
     let shades = [INK, COLORS[0], COLORS[1], COLORS[2], MUTED];
@@ -368,7 +369,7 @@ pub fn rooflines_svg(walls: &[(String, (&Ceilings, Vec<&Measured>))]) -> String 
     Plot { axes: ROOFLINE, lines, marks: all, key: vec![], shapes: true, ridges: vec![], binary: false }.svg()
 }
 
-/// One bar: its name, its parts with their colours, a tick across it, and what is written behind it.
+/// One bar: its name, its parts with their colours, a tick, and the text behind it.
 struct Bar {
     name: String,
     parts: Vec<(f64, RGBColor)>,
@@ -376,13 +377,13 @@ struct Bar {
     told: String,
 }
 
-/// What a legend says of bars: its colours in a swatch, or the tick.
+/// A sign of the legend: a colour, or the tick.
 enum Swatch<'a> {
     Colors(&'a [RGBColor]),
     Tick,
 }
 
-/// Bars below each other, in groups, over one linear axis of their own per group.
+/// Bars below each other, in groups. Each group has its own linear axis.
 fn bars(groups: &[(String, Vec<Bar>)], key: &[(&str, Swatch)]) -> String {
     const ROW: i32 = 24;
     const LEFT: i32 = 92;
@@ -438,7 +439,7 @@ fn bars(groups: &[(String, Vec<Bar>)], key: &[(&str, Swatch)]) -> String {
     })
 }
 
-/// Time per token of every model: a bar as measured, a tick as the ceilings predict.
+/// Time per token of every model: a bar for the measurement, and a tick for the prediction by the ceilings.
 pub fn models_svg(models: &[TokenCost]) -> String {
     let mut groups: Vec<(String, Vec<Bar>)> = Vec::new();
     for model in models {
@@ -472,7 +473,7 @@ pub fn models_svg(models: &[TokenCost]) -> String {
     )
 }
 
-/// Energy per weight by one table: the arithmetic as published, with wide sums, and with memory on top of it.
+/// Energy per weight by one table: the arithmetic as published, the arithmetic with wide sums, and that with memory.
 pub fn energy_svg(model: &EnergyModel) -> String {
     let pj = |value: Option<f64>| value.map_or("unknown".into(), |pj| format!("{} pJ", digits(pj)));
     let times = |ratio: Option<f64>, row: &EnergyRow| {

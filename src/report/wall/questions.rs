@@ -1,5 +1,4 @@
-//! Eight questions that a reader of the page can answer, and the answers that its figures give; for a page and for a
-//! terminal.
+//! Eight questions for the reader of the page, and the answers from its figures, for a page and for a terminal.
 
 use maud::{Markup, html};
 
@@ -8,7 +7,7 @@ use super::tables::words;
 use crate::measure::ceilings::{Bound, near};
 use crate::measure::wall::{EnergyModel, Fall, Wall};
 
-/// A question, the sections that show what answers it by their ids, and the answer.
+/// A question, the ids of the sections that show the answer, and the answer.
 struct Answer {
     question: &'static str,
     links: &'static [(&'static str, &'static str)],
@@ -65,7 +64,7 @@ fn answers(wall: &Wall, chosen: Option<&EnergyModel>) -> [Answer; 8] {
     ]
 }
 
-/// The questions as a list, each with links to what answers it.
+/// The questions as a list. Each has links to the sections that answer it.
 pub fn questions(wall: &Wall, chosen: Option<&EnergyModel>) -> Markup {
     html! {
         ol {
@@ -85,7 +84,7 @@ pub fn questions(wall: &Wall, chosen: Option<&EnergyModel>) -> Markup {
     }
 }
 
-/// The same for a terminal of 80 columns; energies are those of the table of this name.
+/// The questions for a terminal of 80 columns. `energy_model` is the name of the energy table.
 pub fn questions_text(wall: &Wall, energy_model: &str) -> String {
     let chosen = wall.energy.models.iter().find(|model| model.name == energy_model);
     let one = |(i, Answer { question, answer, .. }): (usize, Answer)| {
@@ -94,7 +93,7 @@ pub fn questions_text(wall: &Wall, energy_model: &str) -> String {
     answers(wall, chosen).into_iter().enumerate().map(one).collect::<Vec<_>>().join("\n")
 }
 
-/// A text in lines of at most 80 columns, each after `indent`.
+/// Text in lines of at most 80 columns. Each line starts with `indent`.
 fn wrapped(text: &str, indent: &str) -> String {
     let (mut all, mut line) = (String::new(), String::new());
     for word in text.split_whitespace() {

@@ -1,4 +1,4 @@
-//! Every table once: as HTML for a page, and the same without its tags for a terminal.
+//! Every table, as HTML for a page and as text for a terminal.
 
 use std::fmt;
 
@@ -10,19 +10,19 @@ use crate::measure::measured::{Chosen, Measured};
 use crate::measure::wall::{Energy, EnergyModel, EnergyRow, NOT_MEASURED, NumberFormat, Stair, TokenCost};
 use crate::report::columns;
 
-/// What stands above the columns, and the cells below. Its `Display` is for a terminal.
+/// The heads of the columns, and the cells. Its `Display` is for a terminal.
 pub struct Table {
     head: Vec<String>,
     rows: Vec<Vec<Markup>>,
 }
 
 impl Table {
-    /// A table of these columns.
+    /// A table with these columns.
     pub fn new(head: &[&str], rows: impl IntoIterator<Item = Vec<Markup>>) -> Table {
         Table { head: head.iter().map(|cell| cell.to_string()).collect(), rows: rows.into_iter().collect() }
     }
 
-    /// The table below what it is.
+    /// The table with a caption above it.
     pub fn html(&self, caption: Markup) -> Markup {
         html! {
             div.wide tabindex="0" {
@@ -44,23 +44,23 @@ impl fmt::Display for Table {
     }
 }
 
-/// The words of a cell or of an answer, without tags.
+/// The text of a cell or of an answer, without tags.
 pub(super) fn words(cell: &Markup) -> String {
     let plain = cell.0.replace("<code>", "`").replace("</code>", "`");
     let pieces = plain.split('<').enumerate();
     let text: String =
         pieces.filter_map(|(i, piece)| if i == 0 { Some(piece) } else { piece.split('>').nth(1) }).collect();
     let signs = [("–", "-"), ("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("\u{a0}", " "), ("&amp;", "&")];
-    // Between two figures the dash is no gap.
+    // Between two figures a dash means a range, not a missing figure.
     signs.iter().skip(usize::from(text != "–")).fold(text, |text, (sign, plain)| text.replace(sign, plain))
 }
 
-/// A spread, with a sign where it is too large for the figure to count as steady.
+/// A spread. It has a sign if it is too large for a steady figure.
 fn spread(spread: f64) -> Markup {
     html! { @if spread > STEADY { span.varies { "≈\u{a0}" (share(spread)) } } @else { (share(spread)) } }
 }
 
-/// A share of what the ceilings allow. What is more than the whole says that one of them is too low.
+/// A share of the limit by the ceilings. A share above 1 shows that a ceiling is too low.
 fn reached(found: f64) -> Markup {
     html! { (share(found)) @if found > 1.0 { ", disturbed" } }
 }
@@ -69,11 +69,11 @@ fn seconds(seconds: Option<f64>) -> Markup {
     or(seconds, |seconds| unit(seconds, "s"))
 }
 
-/// A probe below `median`, `best`, `spread` and `samples`, and what is to be said of it.
+/// A probe in the columns `median`, `best`, `spread` and `samples`, with remarks.
 fn probe(first: Markup, probe: &Probe, settings: bool) -> Vec<Markup> {
     match probe {
         Probe::Measured(found) => {
-            // Two lengths that do not differ make no steady figure either.
+            // A figure that does not come from a difference is not steady either.
             let whole = settings && !found.steady && found.spread <= STEADY;
             vec![
                 first,
@@ -90,7 +90,7 @@ fn probe(first: Markup, probe: &Probe, settings: bool) -> Vec<Markup> {
     }
 }
 
-/// The ceilings that were asked for, a line each; what is missing has its reason.
+/// The requested ceilings, one line each. A missing one has its reason.
 pub fn ceilings(ceilings: &Ceilings) -> Table {
     let asked = |probe: &Probe| !matches!(probe, Probe::Missing { missing } if missing == NOT_ASKED);
     let each = ceilings.each().into_iter().filter(|(_, probe)| asked(probe));
@@ -100,7 +100,7 @@ pub fn ceilings(ceilings: &Ceilings) -> Table {
     )
 }
 
-/// The staircase, a line for each working set.
+/// The staircase, with one line for each working set.
 pub fn staircase(stairs: &[Stair]) -> Table {
     Table::new(
         &["working set", "median", "best", "spread", "samples", ""],
@@ -108,17 +108,22 @@ pub fn staircase(stairs: &[Stair]) -> Table {
     )
 }
 
-/// Points of the roofline.
+/// The points of the roofline.
 pub fn points(points: &[&Measured]) -> Table {
     let own = |point: &Measured, chosen| point.chosen == Some(chosen);
     // What holds for all is said in a note.
-    let mixed = points.iter().any(|point| own(point, Chosen::Tuned));
+    let tuned = |point: &&Measured| own(point, Chosen::Tuned) || own(point, Chosen::Provisional);
+    let mixed = points.iter().any(tuned);
     let line = |point: &&Measured| {
         vec![
             html! { (point.format) },
             html! { (count(point.rows)) "x" (count(point.cols)) },
             count(point.batch),
-            html! { (point.kernel) @if mixed && own(point, Chosen::Default) { ", default" } },
+            html! {
+                (point.kernel)
+                @if mixed && own(point, Chosen::Default) { ", default" }
+                @if own(point, Chosen::Provisional) { ", provisional" }
+            },
             unit(point.median_seconds, "s"),
             unit(point.min_seconds, "s"),
             spread(point.spread),
@@ -135,7 +140,7 @@ pub fn points(points: &[&Measured]) -> Table {
     Table::new(&head, points.iter().map(line))
 }
 
-/// One token's matrix work of every model in every format.
+/// The matrix products of one token, for every model in every format.
 pub fn models(models: &[TokenCost]) -> Table {
     let line = |model: &TokenCost| {
         vec![
@@ -160,7 +165,7 @@ pub fn models(models: &[TokenCost]) -> Table {
     Table::new(&head, models.iter().map(line))
 }
 
-/// Number formats.
+/// The number formats.
 pub fn formats(formats: &[NumberFormat]) -> Table {
     let line = |format: &NumberFormat| {
         let NumberFormat { bits, min, max, decimal_digits, bytes_per_parameter, information_bits, .. } =
@@ -178,9 +183,9 @@ pub fn formats(formats: &[NumberFormat]) -> Table {
     Table::new(&head, formats.iter().map(line))
 }
 
-/// One table of energies: arithmetic, memory and what a counter measured, side by side.
+/// One energy table: arithmetic, memory, and the energy by a counter, side by side.
 pub fn energy(energy: &Energy, model: &EnergyModel) -> Table {
-    // Where nothing was counted there is no column of gaps.
+    // Without measured energies the column is left out.
     let counted = !energy.joules.is_empty();
     let pj = |value: Option<f64>| or(value, |value| html! { (plain(value)) " pJ" });
     let range = |ends: Option<[f64; 2]>| {
@@ -217,7 +222,7 @@ pub fn energy(energy: &Energy, model: &EnergyModel) -> Table {
     Table::new(&head, model.rows.iter().map(line))
 }
 
-/// [`energy`] by the table of this name for a terminal, with what follows from it.
+/// [`energy`] for a terminal, by the table with this name, with the conclusions.
 pub fn energy_text(found: &Energy, model: &str) -> String {
     let Some(model) = found.models.iter().find(|known| known.name == model) else { return String::new() };
     let wide = model.ratio_int32.map_or("unknown: it has no INT32 addition".into(), digits);

@@ -138,7 +138,10 @@ impl Config {
             let asked = self.epochs;
             return range(
                 "epochs",
-                format!("{asked}: the schedule holds {MOST_SCHEDULED} steps, here {most} epochs"),
+                format!(
+                    "{asked}: the schedule holds {MOST_SCHEDULED} steps, here {most} epoch{}",
+                    if most == 1 { "" } else { "s" }
+                ),
             );
         }
         self.shape(data).validate().map_err(|what| ConfigError::Width {
