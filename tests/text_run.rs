@@ -211,7 +211,10 @@ fn a_run_is_extended_from_a_short_last_part() {
         &["train", "--resume", "run", "--steps", "25", "--no-tune", "--layers", "3"],
         &["contradicts"],
     );
-    place.refused(&["train", "--resume", "run", "--steps", "20"], &["--steps 20 is less than ", "has done, 25 steps", "above 25"]);
+    place.refused(
+        &["train", "--resume", "run", "--steps", "20"],
+        &["--steps 20 is less than ", "has done, 25 steps", "above 25"],
+    );
     let before = place.metrics("run");
     let said = stderr(&place.done(&["train", "--resume", "run", "--steps", "40", "--no-tune"]));
     assert!(

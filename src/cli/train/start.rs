@@ -122,7 +122,7 @@ impl<K: Kind> Start<K> {
         let completed = |plan: &Value| {
             let [length, epoch, step] =
                 [K::LENGTH, "until_epoch", "until_step"].map(|key| plan[key].as_u64().unwrap_or(0) as usize);
-            kind.steps(length) == epoch * kind.steps_per_epoch() + step
+            kind.steps(length) == epoch.saturating_mul(kind.steps_per_epoch()).saturating_add(step)
         };
         let standing = Standing {
             step: done,
