@@ -244,10 +244,15 @@ fn what_cannot_be_done_is_said_in_one_sentence() {
     for (args, said) in [
         (&["generate", text(&run), &long][..], "the prompt has 25 characters"),
         (&["generate", text(&run), "a~\u{e4}~"], "the prompt: '~', '\u{e4}' are not among the"),
-        (&["generate", text(&run), "a", "--temperature", "-1"], "--temperature -1: give a"),
-        (&["generate", text(&run), "a", "--temperature", "NaN"], "--temperature NaN: give a"),
-        (&["generate", text(&run), "a", "--top-p", "0"], "--top-p 0: give a"),
-        (&["generate", text(&run), "a", "--top-p", "1.5"], "--top-p 1.5: give a"),
+        (&["generate", text(&run), "a", "--temperature", "-1"], "--temperature -1: give a number, 0 or more"),
+        (
+            &["generate", text(&run), "a", "--temperature", "NaN"],
+            "--temperature NaN: give a number, 0 or more",
+        ),
+        (&["generate", text(&run), "a", "--top-p", "0"], "--top-p 0: give a number above 0, at most 1"),
+        (&["generate", text(&run), "a", "--top-p", "1.5"], "--top-p 1.5: give"),
+        (&["generate", text(&run), "a", "--top-k", "0"], "--top-k 0: give a whole number, 1 or more"),
+        (&["generate", text(&run), "a", "--tokens", "0"], "--tokens 0: give"),
         (&["generate", "no/such.safetensors"], "no/such.safetensors"),
         (&["generate", "nowhere", "a"], "nowhere"),
         (&["predict", text(&run), "--index", "0"], "holds a network of text"),
@@ -386,6 +391,8 @@ fn packed_files_round_the_embedding_and_nothing_else() {
         assert_eq!((&line["equal"], &line["digest"]), (&json!(true), &line["digest_against"]));
         let rounding = (to != Floats::F32).then(|| to.name());
         assert_eq!(line["embedding"], json!(rounding));
+        let line = json_of(folder.path(), &["verify", text(&run), "--against", text(&path)]);
+        assert_eq!((&line["equal"], &line["digest"]), (&json!(true), &line["digest_against"]));
     }
     assert!(sizes[1] + 8000 < sizes[0] && sizes[2] + 3500 < sizes[1], "{sizes:?}");
     // f16 is the default.

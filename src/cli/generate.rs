@@ -24,17 +24,17 @@ pub struct Flags {
     /// The text to go on from.
     prompt: Option<String>,
     /// Number of new tokens: characters or bytes.
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 200, value_parser = whole::<u32>(1, 1 << 24))]
-    tokens: u32,
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 200, value_parser = whole::<usize>(1, 1 << 24))]
+    tokens: usize,
     /// Divide logits by this number before the softmax: below 1 the text is safer, above 1 wilder. 0 always takes the
     /// most probable token.
-    #[arg(long, value_name = "T", default_value_t = 0.8, value_parser = real("a finite number, 0 or more", |x| x >= 0.0 && x.is_finite()))]
+    #[arg(long, value_name = "T", default_value_t = 0.8, value_parser = real("a number, 0 or more", |t| t >= 0.0 && t.is_finite()))]
     temperature: f64,
     /// Draw from the K most probable tokens only.
     #[arg(long, value_name = "K", value_parser = some)]
     top_k: Option<usize>,
     /// Draw from the fewest most probable tokens whose probabilities together are at least P.
-    #[arg(long, value_name = "P", default_value_t = 1.0, value_parser = real("a number above 0 and at most 1", |x| x > 0.0 && x <= 1.0))]
+    #[arg(long, value_name = "P", default_value_t = 1.0, value_parser = real("a number above 0, at most 1", |p| p > 0.0 && p <= 1.0))]
     top_p: f64,
     /// Always take the most probable token, as --temperature 0 does.
     #[arg(long, conflicts_with_all = ["temperature", "top_k", "top_p", "seed"])]
@@ -64,7 +64,7 @@ Examples:
 pub fn run(flags: &Flags) -> Outcome {
     let sampling = flags.sampling();
     let (named, prompt) = flags.taken_apart()?;
-    let file = runs::model_or_newest(named, "of text", Found::is_text)?;
+    let file = runs::model_or_newest(named, runs::TEXT, Found::is_text)?;
     let opened = network::open(&file)?;
     let (shape, vocabulary) = network::text(&opened, &file)?;
     let prompt_ids = vocabulary.encode(prompt).map_err(|error| failure(format!("the prompt: {error}")))?;

@@ -28,9 +28,9 @@ pub struct Flags {
 }
 
 const NOTES: &str = "\
-The newest run is the first; folders whose model is no run or cannot be read are last, and stderr says why. `eval`, \
-`predict`, `verify`, `inspect`, `pack` and `export` take the newest one below runs/ that fits, if no model is named. \
-The score is that of the last evaluation: accuracy on the test set, or the loss on the validation split of a text.
+The newest run is the first. Folders whose model is no run or cannot be read are last, and stderr says why. `eval`, \
+`predict`, `verify`, `inspect`, `pack` and `export` take the newest one below runs/ that fits, if no model is named. The \
+score is that of the last evaluation: accuracy on the test set, or the loss on the validation split of a text.
 
 Examples:
   sterna runs
@@ -162,9 +162,10 @@ pub fn model_or_newest(
     }
     let (runs, _) = below(Path::new(RUNS));
     let Some(run) = runs.iter().find(|run| !run.about["result"].is_null() && fits(run)) else {
+        let train = if what == TEXT { "sterna train --text" } else { "sterna train" };
         return Err(failure(format!(
             "below {RUNS}/ there is no run {what}: name the folder of a run or the file of a network, or train one with \
-             `sterna train`"
+             `{train}`"
         )));
     };
     super::tell(format!(
@@ -176,6 +177,9 @@ pub fn model_or_newest(
     ));
     Ok(run.path.join(MODEL))
 }
+
+/// The words for a run on a text.
+pub const TEXT: &str = "of text";
 
 /// Whether a run has trits. `verify`, `pack` and `export` need them.
 pub fn ternary(run: &Found) -> bool {

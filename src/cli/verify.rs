@@ -11,7 +11,7 @@ use crate::digest::{Fixed, Integers};
 use crate::model::logits;
 use crate::parameter::Role;
 use crate::report::{columns, thousands};
-use crate::store::{Difference, Floats, Model};
+use crate::store::{Difference, Floats, Model, Values};
 
 #[derive(Args)]
 #[command(after_help = NOTES)]
@@ -31,13 +31,15 @@ pub struct Flags {
 
 const NOTES: &str = "\
 The network runs over 64 fixed images, or a language model over one fixed sequence, on the device and in the CPU twin, \
-and every int8 code and every i32 \
-accumulator of every layer is compared; of a checkpoint also the trits and scales that the device makes of its \
-float weights. The digest is their sha256: it is the same on every machine and every \
-driver. With --against, trits, scales, gains and eps of both files are compared as well, for scales and eps \
-leave no mark in integers; an embedding that was rounded when the file was packed is compared as rounded. Between the \
-products of a language model lie floats, which differ a little from device to device, so each product is given the \
-floats that the twin finds there. Rows that are so small that RMSNorm's floor acts are left out. A network with a logit that is no number is refused.
+and every int8 code and every i32 accumulator of every layer is compared; of a checkpoint also the trits and scales that \
+the device makes of its float weights. The digest is their sha256: it is the same on every machine and every driver. \
+With --against, trits, scales, gains and eps of both files are compared as well, for scales and eps leave no mark in \
+integers; an embedding that was rounded when a file was packed may differ by that. A network with a logit that is no \
+number is refused.
+
+Between the products of a language model lie floats, which differ a little from device to device. Each product is given \
+the floats that the twin finds there, and from these its integers are exact. Rows that are so small that RMSNorm's floor \
+acts are left out.
 
 Exit code 1 if anything differs; the first difference is named.
 
@@ -100,7 +102,8 @@ pub fn run(flags: &Flags) -> Outcome {
     }
     let verdict = match found.first() {
         None if other.is_some() => {
-            let embedding = rounding.map(|to| format!(", the embedding as rounded to {}", to.name()));
+            let embedding =
+                rounding.map(|to| format!(", the embeddings but for the rounding to {}", to.name()));
             let embedding = embedding.unwrap_or_default();
             format!(
                 "Equal: trits, scales, gains and eps of both files{embedding}, device and twin, to the bit"
@@ -129,23 +132,26 @@ pub fn run(flags: &Flags) -> Outcome {
     Ok(if found.is_empty() { Verdict::Yes } else { Verdict::No })
 }
 
-/// `other` with its embedding rounded as in `model`, and the type that it is rounded to. `other` stays unchanged if the
-/// embeddings then still differ. A packed file can have a rounded embedding.
-fn rounded_as(model: &Model, other: Model) -> (Model, Option<Floats>) {
+/// `other` with the embedding of `model`, if the one embedding is the other one after rounding. A packed file can have a
+/// rounded embedding.
+fn rounded_as(model: &Model, mut other: Model) -> (Model, Option<Floats>) {
     let floats = |model: &Model| {
         let float = model.parameters.iter().filter(|weights| weights.parameter.role == Role::Float);
         float.map(|weights| weights.values.clone()).collect::<Vec<_>>()
     };
-    let want = floats(model);
-    for to in Floats::ALL {
-        match other.rounded(to) {
-            Ok((rounded, lost)) if floats(&rounded) == want => {
-                return (rounded, Some(to).filter(|_| !lost.is_empty()));
-            }
-            _ => {}
-        }
+    let (own, its) = (floats(model), floats(&other));
+    let parted = |to: &Floats| {
+        let rounds_to = |from: &Model, want: &[Values]| {
+            from.rounded(*to).is_ok_and(|(rounded, _)| floats(&rounded) == want)
+        };
+        rounds_to(&other, &own) || rounds_to(model, &its)
+    };
+    let rounding = if own == its { None } else { Floats::ALL.into_iter().find(parted) };
+    if rounding.is_some() {
+        let float = other.parameters.iter_mut().filter(|weights| weights.parameter.role == Role::Float);
+        float.zip(own).for_each(|(weights, own)| weights.values = own);
     }
-    (other, None)
+    (other, rounding)
 }
 
 /// The file for comparison. Its shape must be one that this program runs.

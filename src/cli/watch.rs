@@ -69,7 +69,7 @@ struct Watched {
     live: Live,
     /// The time of the last checkpoint that was read.
     saved: Option<SystemTime>,
-    /// Why it could not be read just now, and whether it is that of a run that diverged.
+    /// The reason why it cannot be read now, and whether it is that of a run that diverged.
     fault: Option<String>,
     diverged: bool,
 }
@@ -120,7 +120,7 @@ impl Watched {
         self.epochs = epochs(&self.path).unwrap_or_default();
         let model = self.path.join(MODEL);
         let written = std::fs::metadata(&model).and_then(|file| file.modified()).ok();
-        // A file that cannot be read now is read the next time.
+        // A file that cannot be read now is read next time.
         let loaded = (written.is_none() || written != self.saved).then(|| Checkpoint::load(&model));
         self.fault = loaded.as_ref().and_then(|loaded| loaded.as_ref().err().map(ToString::to_string));
         if let Some(Ok(file)) = loaded {

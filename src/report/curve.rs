@@ -61,8 +61,8 @@ pub fn curve_svg(subject: Subject, title: &str, points: &[Point]) -> String {
                 lines: losses,
             },
             Panel {
-                name: format!("perplexity, exp(loss): a choice between so many {token}s"),
-                note: "a network that guesses has the size of the vocabulary",
+                name: format!("perplexity, exp(loss), log scale: like a choice among so many {token}s"),
+                note: "random guesses: the size of the vocabulary",
                 scale: Scale::Log,
                 unit: "",
                 lines: both(&|point| point.loss.map(f64::exp), &|perplexity| format!("{perplexity:.2}")),
@@ -80,7 +80,10 @@ pub fn curve_svg(subject: Subject, title: &str, points: &[Point]) -> String {
     let share = |share: f64| format!("{} %", short(share));
     let changed = |name: String, lines| Panel {
         name,
-        note: "healthy: 20 to 50 % early, under 1 % at the end",
+        note: match subject {
+            Subject::Digits => "healthy: 20 to 50 % early, under 1 % at the end",
+            Subject::Text { .. } => "healthy: many early, under 1 % at the end",
+        },
         scale: Scale::Log,
         unit: " %",
         lines,
@@ -198,7 +201,9 @@ pub fn compare_svg(subject: Subject, title: &str, runs: &[(&str, &[Point])]) -> 
                 lines: losses,
             },
             Panel {
-                name: format!("validation perplexity, exp(loss): a choice between so many {token}s"),
+                name: format!(
+                    "validation perplexity, exp(loss), log scale: like a choice among so many {token}s"
+                ),
                 note: "",
                 scale: Scale::Log,
                 unit: "",
@@ -293,7 +298,7 @@ impl Panel {
         let named: Vec<&Line> = self.lines.iter().filter(|line| !line.name.is_empty()).collect();
         for (i, line) in named.iter().enumerate() {
             let wide = 26 + line.name.chars().count() as i32 * TEXT * 6 / 10 + 20;
-            // Of the last none is left to be counted.
+            // The last name needs no space for a count of more names.
             let end = if i + 1 == named.len() { WIDTH - MARGIN } else { WIDTH - 100 };
             if x + wide > end {
                 return area.draw_text(&format!("and {} more", named.len() - i), &words, (x, y));

@@ -6,8 +6,8 @@
 //!   see [`crate::ternary`]. `BASE.base3` is u8 `[rows, ceil(cols / 5)]` with five trits of a row per byte, see
 //!   [`Base3`](crate::ternary::Base3); the last byte of a row is filled with zeros. `BASE.beta` is f32 `[1]`, the
 //!   value of one trit;
-//! - any other parameter has `NAME`, f32, in its shape. A parameter of the role float, such as an embedding, may be f16
-//!   instead, or int8 with `BASE.scale`, f32 `[rows]`, the value of one step in each row;
+//! - any other parameter has `NAME`, f32, in its shape. A parameter of the role float, for example an embedding, may
+//!   have `NAME` as f16, or as int8 with `BASE.scale`, f32 `[rows]`, the value of one step in each row;
 //! - metadata, all strings: `format = "sterna-packed"`, `version` (the version of this layout), `arch` and
 //!   `parameters` (see [`super`]), `about` (a JSON object), `schema`, `sterna_version`, and `sha256` over everything
 //!   above.

@@ -129,10 +129,10 @@ pub struct Standing {
 }
 
 impl RunFolder {
-    /// Whether [`RunFolder::create`] would make the folder, as far as can be told without making anything.
+    /// Checks that [`RunFolder::create`] can create the folder. Nothing is written.
     ///
     /// # Errors
-    /// As there.
+    /// As [`RunFolder::create`].
     pub fn vacant(path: &Path, files: Files, force: bool) -> Result<(), FolderError> {
         if trained_in(path) {
             return Err(FolderError::Locked(path.into()));
@@ -145,7 +145,7 @@ impl RunFolder {
         if !force {
             free(path, files, &BTreeSet::new())?;
         }
-        // What is there already must be folders, and the last of them must take files.
+        // All parts of the path that exist must be folders, and files can be written into the last one.
         let there = path.ancestors().find(|folder| folder.as_os_str().is_empty() || taken(folder));
         let there = there.filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         tempfile::tempfile_in(there).map(drop).map_err(|error| {

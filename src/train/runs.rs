@@ -57,7 +57,7 @@ impl Found {
     /// The run in a folder.
     ///
     /// # Errors
-    /// If its checkpoint cannot be read, or is a network that was not trained here.
+    /// If its checkpoint cannot be read, or if it is a network that was not trained here.
     pub fn open(folder: &Path) -> Result<Found, FileError> {
         let model = folder.join(MODEL);
         let changed = fs::metadata(&model).and_then(|file| file.modified());
@@ -124,7 +124,7 @@ fn steps(about: &Value, progress: &Progress) -> Option<[u64; 2]> {
     Some([(progress.epoch as u64).saturating_mul(per_epoch).saturating_add(progress.step as u64), all])
 }
 
-/// The runs below a folder, newest first, and why other folders with a model are none.
+/// The runs below a folder, newest first, and the reasons why other folders with a model hold no run.
 pub fn below(folder: &Path) -> (Vec<Found>, Vec<FileError>) {
     let (mut found, mut faults) = (Vec::new(), Vec::new());
     walk(folder, DEPTH, &mut |run| match Found::open(run) {

@@ -35,7 +35,7 @@ pub fn run(flags: &Flags, file: Option<&Path>) -> Outcome {
         }
         named => named,
     };
-    let model = runs::model_or_newest(model, "of text", Found::is_text)?;
+    let model = runs::model_or_newest(model, runs::TEXT, Found::is_text)?;
     score(flags, &model, &network::open(&model)?, file)
 }
 

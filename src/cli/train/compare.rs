@@ -60,7 +60,7 @@ pub fn run<K: Kind>(flags: &Flags) -> Outcome {
     if !replaces && taken(&picture) {
         return Err(exists(&picture));
     }
-    // Every folder is checked before any training.
+    // There must be a place for each run before the first one is trained.
     for seed in flags.seeds() {
         for path in sides.each_ref().map(|side| folder(side.name, seed)) {
             if !path.join(MODEL).exists() {

@@ -41,6 +41,7 @@ pub struct DigitsFlags {
     require: Option<f64>,
 }
 
+/// Whether a number is a share, or percent.
 fn is_accuracy(x: f64) -> bool {
     (0.0..=1.0).contains(&x) || (10.0..=100.0).contains(&x)
 }
@@ -114,10 +115,10 @@ impl Kind for OnDigits {
         }
     }
 
-    fn bind(&self, device: &DeviceFlags, trains: bool) -> Result<(KindTrainer<Self>, Evaluator), Failure> {
+    fn bind(&self, device: &DeviceFlags, tune: bool) -> Result<(KindTrainer<Self>, Evaluator), Failure> {
         let OnDigits { data, config, .. } = self;
         let gpu = device.open()?;
-        if trains {
+        if tune {
             device.tune_training(&gpu, config, data)?;
         }
         let trainer = Trainer::new(&gpu, data, config).map_err(unfit(&gpu, config, data))?;

@@ -42,8 +42,8 @@ impl Place {
         if self.subject == Subject::Digits { self.epoch } else { self.steps() }
     }
 
-    /// Whether nothing is completed beyond [`Place::whole`].
-    pub fn is_whole(&self) -> bool {
+    /// Whether there are no steps after them.
+    pub fn at_whole(&self) -> bool {
         self.subject != Subject::Digits || self.step == 0
     }
 
@@ -80,26 +80,28 @@ impl Extent {
         let steps = count(&about["steps_per_epoch"])?;
         if about["network"] == TRANSFORMER {
             let config: TextConfig = serde_json::from_value(about["config"].clone()).ok()?;
+            let vocabulary = count(&about["data"]["vocabulary"])?;
+            config.validate(vocabulary).ok()?;
             let token = if about["data"]["unit"] == "bytes" { "byte" } else { "character" };
             return Some(Extent {
                 subject: Subject::Text { token },
-                matrices: matrices(&config.shape(count(&about["data"]["vocabulary"])?)),
+                matrices: matrices(&config.shape(vocabulary)),
                 batch: config.batch,
-                items: config.batch * steps,
+                items: config.batch.saturating_mul(steps),
                 steps,
                 total: config.steps,
                 labels: config.context,
             });
         }
         let dims: Vec<usize> = about["dims"].as_array()?.iter().filter_map(count).collect();
-        let layer = |(i, pair): (usize, &[usize])| (i, String::new(), pair[0] * pair[1]);
+        let layer = |(i, pair): (usize, &[usize])| (i, String::new(), pair[0].saturating_mul(pair[1]));
         Some(Extent {
             subject: Subject::Digits,
             matrices: dims.windows(2).enumerate().map(layer).collect(),
             batch: count(&about["config"]["batch"])?,
             items: count(&about["data"]["train_images"])?,
             steps,
-            total: count(&about["config"]["epochs"])? * steps,
+            total: count(&about["config"]["epochs"])?.saturating_mul(steps),
             labels: 1,
         })
     }
@@ -107,7 +109,8 @@ impl Extent {
     /// Completed labels after so many steps of the run.
     pub fn labels_after(&self, step: usize) -> u64 {
         let (epochs, rest) = (step / self.steps, step % self.steps);
-        (self.labels * (epochs * self.items + (rest * self.batch).min(self.items))) as u64
+        let items = epochs.saturating_mul(self.items).saturating_add((rest * self.batch).min(self.items));
+        self.labels.saturating_mul(items) as u64
     }
 
     /// Steps of one unit of the axes: those of an epoch, or 1.

@@ -52,7 +52,7 @@ pub struct Flags {
     #[arg(long, value_name = "F", value_parser = real("a number above 0, up to 1e38", |x| x > 0.0 && x <= 1e38))]
     lr: Option<f64>,
     /// Decoupled weight decay. On a text it ends after half of the steps. [default: 0; on a text 0.1]
-    #[arg(long, value_name = "F", value_parser = real("a number from 0 to 1e38", single))]
+    #[arg(long, value_name = "F", value_parser = not_negative())]
     weight_decay: Option<f64>,
     /// Share of each target that is spread over all classes.
     #[arg(long, value_name = "F", default_value_t = 0.0, value_parser = real("a number from 0 to below 1", |x| (0.0..1.0).contains(&x)))]
@@ -159,9 +159,9 @@ pub fn run(flags: &Flags, given: &[String]) -> Outcome {
     }
 }
 
-/// Whether a number is not below 0, and not too large for the f32 values of the device.
-fn single(x: f64) -> bool {
-    (0.0..=1e38).contains(&x)
+/// A number that is not negative, and not too large for the f32 values of the device.
+fn not_negative() -> impl Fn(&str) -> Result<f64, String> + Clone + Send + Sync {
+    real("a number from 0 to 1e38", |x| (0.0..=1e38).contains(&x))
 }
 
 /// The names of the flags of one kind of run.
@@ -236,8 +236,8 @@ trait Kind: Sized {
     /// Checks that a file holds the network of these settings.
     fn check_file(&self, arch: &Arch) -> Result<(), String>;
 
-    /// Opens the device, and binds training and evaluation. If the run `trains`, the fastest kernels are found first.
-    fn bind(&self, device: &DeviceFlags, trains: bool) -> Result<(KindTrainer<Self>, Evaluator), Failure>;
+    /// Opens the device, finds its fastest kernels if `tune` holds, and binds training and evaluation.
+    fn bind(&self, device: &DeviceFlags, tune: bool) -> Result<(KindTrainer<Self>, Evaluator), Failure>;
 
     /// The header of the run's files.
     fn arch(&self) -> Arch;

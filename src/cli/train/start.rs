@@ -85,18 +85,21 @@ impl<K: Kind> Start<K> {
         if file.run["data"]["crc32"] != data["crc32"] {
             return Err(refuse(kind.other_data(&plain(&file.run["data"]["name"]))));
         }
-        kind.check().map_err(|Failure(what)| refuse(format!("its config is out of range: {what}")))?;
-        kind.check_file(&file.arch).map_err(refuse)?;
         let total = if extended { wanted } else { planned };
-        let place = Place::new(kind.subject(), &progress, kind.steps_per_epoch(), total);
+        // The file states the steps of an epoch. Only a checked config gives them.
+        let stated = file.run["steps_per_epoch"].as_u64().unwrap_or(1) as usize;
+        let place = Place::new(kind.subject(), &progress, stated, total);
         if extended && wanted <= place.whole() {
             let (length, whole) = (K::LENGTH, place.whole());
-            let what = match wanted == whole && place.is_whole() {
+            let what = match wanted == whole && place.at_whole() {
                 true => format!("is already done by {}", shown(path)),
                 false => format!("is less than {} has done, {}", shown(path), long::<K>(whole)),
             };
             return Err(failure(format!("--{length} {wanted} {what}: give a total above {whole}")));
         }
+        kind.check().map_err(|Failure(what)| refuse(format!("its config is out of range: {what}")))?;
+        kind.check_file(&file.arch).map_err(refuse)?;
+        let place = Place { steps_per_epoch: kind.steps_per_epoch(), ..place };
         let [done, all] = [place.steps(), kind.steps(total)];
         if done > all || progress.step >= kind.steps_per_epoch() {
             return Err(refuse(format!(
@@ -117,7 +120,7 @@ impl<K: Kind> Start<K> {
         let completed = |plan: &Value| {
             let [length, epoch, step] =
                 [K::LENGTH, "until_epoch", "until_step"].map(|key| plan[key].as_u64().unwrap_or(0) as usize);
-            kind.steps(length) == epoch * kind.steps_per_epoch() + step
+            kind.steps(length) == epoch.saturating_mul(kind.steps_per_epoch()).saturating_add(step)
         };
         let standing = Standing {
             step: done,

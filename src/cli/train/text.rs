@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 
 use super::compare::Gap;
 use super::log::Log;
-use super::{Finished, Flags, Kind, KindRun, KindTrainer, number, single};
-use crate::cli::arguments::{real, some};
+use super::{Finished, Flags, Kind, KindRun, KindTrainer, not_negative, number};
+use crate::cli::arguments::some;
 use crate::cli::{
     DeviceFlags, Failure, Verdict, command, data_path, failure, insert_path, object, refused, say, warn,
 };
@@ -58,7 +58,7 @@ pub struct TextFlags {
     #[arg(long, value_name = "N", value_parser = some)]
     warmup: Option<usize>,
     /// The largest norm of all gradients together; 0 for no limit.
-    #[arg(long, value_name = "F", default_value_t = TextConfig::default().clip, value_parser = real("a number from 0 to 1e38", single))]
+    #[arg(long, value_name = "F", default_value_t = TextConfig::default().clip, value_parser = not_negative())]
     clip: f64,
 }
 
@@ -207,12 +207,12 @@ impl Kind for OnText {
         }
     }
 
-    fn bind(&self, device: &DeviceFlags, trains: bool) -> Result<(KindTrainer<Self>, Evaluator), Failure> {
+    fn bind(&self, device: &DeviceFlags, tune: bool) -> Result<(KindTrainer<Self>, Evaluator), Failure> {
         let OnText { corpus, config, .. } = self;
         let gpu = device.open()?;
         let unfit = |error| self.unfit(&gpu, error);
         config.fits(&gpu, corpus.vocabulary.len()).map_err(unfit)?;
-        if trains && config.precision == Precision::Ternary {
+        if tune && config.precision == Precision::Ternary {
             let products = self.shape().stacked().map(|(_, [rows, cols])| [rows, cols]);
             device.tune_products(&gpu, config.batch * config.context, &products)?;
         }
