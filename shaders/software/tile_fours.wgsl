@@ -52,7 +52,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(subgroup_invocati
     let first_y = id.y * TILE_Y;
     var t = Tile();
     walk(&t, first_y, first_x, lane & 7u);
-    // These are loaded here once, and not again for every output.
+    // These are loaded here once, not again for every output.
     let across = width();
     let down = height();
     let worth = unit();
@@ -65,7 +65,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(subgroup_invocati
             if whole && y < down && x < across { put(y, (y * across + x) / 4u, worth * t[part][i]); }
         }
     }
-    // Others store one output at a time. Rows of the tile move down to the first, whose index the compiler knows.
+    // Other rows store one output at a time: always from the first row of the tile, into which the next one moves then. The
+    // compiler knows its index, so the tile needs no memory. Where rows are whole this loop costs one masked turn.
     for (var y = first_y + select(0u, TILE_Y, whole); y < first_y + TILE_Y; y++) {
         for (var part = 0u; part < 4u; part++) {
             for (var k = 0u; k < 4u; k++) {

@@ -3,10 +3,12 @@
 alias Load = vec4<f32>;
 alias Word = vec4<u32>;
 
+// What one sum is worth.
 fn unit() -> f32 {
     return 1.0;
 }
 
+// Output i alone.
 fn put_one(i: u32, value: f32) {
     dw[i / 4u][i % 4u] = value;
 }

@@ -2,15 +2,17 @@
 
 alias Load = vec4<f32>;
 
+// What one sum is worth.
 fn unit() -> f32 {
     return beta[0];
 }
 
+// Output i alone.
 fn put_one(i: u32, value: f32) {
     dx[i / 4u][i % 4u] = value;
 }
 
-// Four terms are added to each other first.
+// Four terms, added to each other first.
 fn plus(a: vec4<f32>, x: mat4x4<f32>, y: vec4<f32>) -> vec4<f32> {
     return a + (y.x * x[0] + y.y * x[1] + y.z * x[2] + y.w * x[3]);
 }
