@@ -10,14 +10,16 @@
 //! - nothing else: no padding and no sizes. Beta and epsilon affect floats only, so they do not affect the digest
 //!   either.
 
+use std::collections::BTreeMap;
+
 use sha2::{Digest as _, Sha256};
 
-use crate::gpu::{Dtype, Error, Gpu};
-use crate::model::{AnyShape, BATCH, Network, Product, TransformerShape, each_batch};
+use crate::gpu::{Error, Gpu};
+use crate::model::{AnyShape, BATCH, Network, Precision, Product, TransformerShape, each_batch};
 use crate::random::{self, Stream};
-use crate::reference;
-use crate::store::{Difference, Model};
-use crate::ternary::{Packed, RMSNORM_EPS, TRITS, words};
+use crate::reference::{self, transformer};
+use crate::store::{Difference, Model, Values, Weights};
+use crate::ternary::{LEAST, Packed, RMSNORM_EPS, TRITS, words};
 
 /// The integers of one product for a batch.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -104,90 +106,189 @@ pub fn integers<T: Copy + Into<i32>>(
     Ok(all)
 }
 
-/// The inputs that every network of a shape is verified on, the same for ever: 64 images, or one sequence.
-pub fn fixed_inputs(shape: &AnyShape) -> Vec<i32> {
-    match shape {
-        AnyShape::Mlp(shape) => fixed_images(shape.dims[0]).into_iter().map(i32::from).collect(),
-        AnyShape::Transformer(shape) => {
-            let id = |at: usize| random::draw(1, Stream::Verify, 0, at as u32)[0] % shape.vocabulary as u32;
-            (0..shape.context).map(|at| id(at) as i32).collect()
-        }
-    }
-}
-
-/// The rows of floats that product `i` is verified on: nearly normal with the deviation 1.
-fn fixed_rows(i: usize, count: usize) -> Vec<f32> {
-    random::normal(2, Stream::Verify, i as u32, count, 1.0)
-}
-
-/// The integers of a network on the device over [`fixed_inputs`]. Where a product reads rows of floats, these are fixed
-/// too: floats of the layers before differ a little from device to device, the integers of given floats do not.
+/// What a network is verified on, the same for ever for given weights, with the integers that must come out.
 ///
-/// # Errors
-/// As [`network`].
-pub fn fixed(gpu: &Gpu, network: &dyn Network, shape: &AnyShape) -> Result<Vec<Integers>, Error> {
-    match shape {
-        AnyShape::Mlp(_) => integers(gpu, network, &fixed_inputs(shape)),
-        AnyShape::Transformer(_) => {
-            let inputs = fixed_inputs(shape);
-            let bound = network.bind(gpu, inputs.len() / network.inputs(), None)?;
-            gpu.write(&bound.input, &inputs);
-            let product = |(i, product): (usize, &Product)| {
-                if product.input.dtype() == Dtype::F32 {
-                    gpu.write(&product.input, &fixed_rows(i, product.input.len()));
-                }
-                gpu.run(&bound.forward[product.ops.clone()])?;
-                read(gpu, product)
-            };
-            bound.products.iter().enumerate().map(product).collect()
-        }
-    }
+/// An MLP is given 64 images. A transformer is given one sequence. The floats between its products differ a little from
+/// device to device, so each product that reads floats is given the rows that the CPU twin finds there; from given rows
+/// its integers are exact (teacher forcing). Rows that RMSNorm leaves so small that its floor acts lean on an inexact
+/// root, so they are left out: their integers count as 0.
+pub struct Fixed {
+    shape: AnyShape,
+    inputs: Vec<i32>,
+    products: Vec<Forced>,
+    integers: Vec<Integers>,
 }
 
-/// What [`fixed`] must give, by the CPU twin.
-///
-/// # Errors
-/// A clause, if this program does not run the network.
-pub fn fixed_twin(model: &Model) -> Result<Vec<Integers>, String> {
-    match AnyShape::of(&model.arch)? {
-        AnyShape::Mlp(shape) => {
-            let (packed, gains) = model.parts();
-            Ok(twin_integers(&packed, &gains, &fixed_images(shape.dims[0])))
-        }
-        AnyShape::Transformer(shape) => Ok(transformer_twin(&shape, model)),
-    }
+/// What a product is given.
+#[derive(Default)]
+struct Forced {
+    /// Its rows of floats; none where it reads integers.
+    rows: Option<Vec<f32>>,
+    /// Whether a row is left out; empty where all count.
+    left_out: Vec<bool>,
 }
 
-/// The integers of every product of a transformer on the twin, each from its [`fixed_rows`]; down follows from gate|up.
-fn transformer_twin(shape: &TransformerShape, model: &Model) -> Vec<Integers> {
-    let matrices: Vec<&Packed> = model.matrices().collect();
-    // The embedding comes first, and the last gain after those of all layers.
-    let gains: Vec<&[f32]> = model.floats().skip(1).collect();
-    let mut all: Vec<Integers> = Vec::new();
-    let mut product = |codes: Vec<i8>, matrices: &[&Packed]| {
-        let words = matrices.iter().flat_map(|packed| packed.words.iter().copied()).collect();
-        let rows = matrices.iter().map(|packed| packed.rows).sum();
-        let acc =
-            reference::matmul_ternary(&codes, &Packed { rows, words, cols: matrices[0].cols, scale: 1.0 });
-        all.push(Integers { codes, acc: acc.clone() });
-        acc
-    };
-    for i in 0..shape.layers {
-        let &[q, k, v, o, gate, up, down] = &matrices[7 * i..][..7] else { unreachable!("seven of a layer") };
-        let &[g1, g2, g3, g4] = &gains[4 * i..][..4] else { unreachable!("four of a layer") };
-        let quantized = |j: usize, gain: &[f32]| {
-            let rows = fixed_rows(4 * i + j, shape.context * shape.width);
-            reference::rmsnorm_quantize_f32(&rows, gain, shape.eps)
+impl Fixed {
+    /// Of a network, by its twin.
+    ///
+    /// # Errors
+    /// A clause, if this program does not run the network.
+    pub fn of(model: &Model) -> Result<Fixed, String> {
+        let shape = AnyShape::of(&model.arch)?;
+        Ok(match &shape {
+            AnyShape::Mlp(of) => {
+                let (packed, gains) = model.parts();
+                let images = fixed_images(of.dims[0]);
+                let integers = twin_integers(&packed, &gains, &images);
+                let inputs = images.into_iter().map(i32::from).collect();
+                let products = integers.iter().map(|_| Forced::default()).collect();
+                Fixed { shape, inputs, products, integers }
+            }
+            AnyShape::Transformer(of) => {
+                let inputs = fixed_ids(of);
+                let (products, integers) = taught(of, model, &inputs);
+                let inputs = inputs.into_iter().map(|id| id as i32).collect();
+                Fixed { shape, inputs, products, integers }
+            }
+        })
+    }
+
+    /// What goes in.
+    pub fn inputs(&self) -> &[i32] {
+        &self.inputs
+    }
+
+    /// Images, or sequences.
+    pub fn items(&self) -> usize {
+        match &self.shape {
+            AnyShape::Mlp(shape) => self.inputs.len() / shape.dims[0],
+            AnyShape::Transformer(shape) => self.inputs.len() / shape.context,
+        }
+    }
+
+    /// Rows of a product: images, or tokens.
+    pub fn rows(&self) -> usize {
+        match &self.shape {
+            AnyShape::Mlp(_) => self.items(),
+            AnyShape::Transformer(_) => self.inputs.len(),
+        }
+    }
+
+    /// The twin's integers of each product.
+    pub fn integers(&self) -> &[Integers] {
+        &self.integers
+    }
+
+    /// The integers of a network on the device.
+    ///
+    /// # Errors
+    /// If the adapter cannot bind a tensor or the device failed.
+    pub fn on(&self, gpu: &Gpu, network: &dyn Network) -> Result<Vec<Integers>, Error> {
+        if let AnyShape::Mlp(_) = self.shape {
+            return integers(gpu, network, &self.inputs);
+        }
+        let bound = network.bind(gpu, self.items(), None)?;
+        gpu.write(&bound.input, &self.inputs);
+        let product = |(product, given): (&Product, &Forced)| {
+            if let Some(rows) = &given.rows {
+                gpu.write(&product.input, rows);
+            }
+            gpu.run(&bound.forward[product.ops.clone()])?;
+            Ok(without(read(gpu, product)?, &given.left_out))
         };
-        product(quantized(0, g1).0.q, &[q, k, v]);
-        product(quantized(1, g2).0.q, &[o]);
-        let (codes, _, step) = quantized(2, g3);
-        let acc = product(codes.q, &[gate, up]);
-        let betas = [gate.scale, up.scale];
-        let (codes, ..) = reference::relu2_gate_quantize(&acc, &step, betas, g4, shape.eps);
-        product(codes.q, &[down]);
+        bound.products.iter().zip(&self.products).map(product).collect()
     }
-    all
+
+    /// The digest of such integers.
+    pub fn hex(&self, integers: &[Integers]) -> String {
+        let mut digest = Digest::default();
+        digest.feed(self.items(), integers);
+        digest.hex()
+    }
+
+    /// Where the integers of a device first differ from the twin's: the number of the product, and the place.
+    ///
+    /// # Panics
+    /// If the integers are of another network.
+    pub fn first_difference(&self, device: &[Integers]) -> Option<(usize, Difference)> {
+        let difference = first_difference(device, &self.integers, self.rows())?;
+        let i = difference.layer.expect("integers belong to a product");
+        let (layer, name) = self.product(i);
+        let of = if name.is_empty() { difference.of } else { format!("{name} {}", difference.of) };
+        Some((i, Difference { layer: Some(layer), of, ..difference }))
+    }
+
+    /// The layer of product `i`, and the product's name where a layer has several.
+    pub fn product(&self, i: usize) -> (usize, &'static str) {
+        match &self.shape {
+            AnyShape::Mlp(_) => (i, ""),
+            AnyShape::Transformer(_) => (i / 4, ["qkv", "o", "gate_up", "down"][i % 4]),
+        }
+    }
+}
+
+/// The integers but those of rows that are left out.
+fn without(mut integers: Integers, left_out: &[bool]) -> Integers {
+    let Integers { codes, acc } = &mut integers;
+    let (cols, rows) = (codes.len() / left_out.len().max(1), acc.len() / left_out.len().max(1));
+    for row in (0..left_out.len()).filter(|&row| left_out[row]) {
+        codes[row * cols..][..cols].fill(0);
+        acc[row * rows..][..rows].fill(0);
+    }
+    integers
+}
+
+/// The sequence that every transformer of a shape is verified on.
+fn fixed_ids(shape: &TransformerShape) -> Vec<u32> {
+    let id = |at: usize| random::draw(1, Stream::Verify, 0, at as u32)[0] % shape.vocabulary as u32;
+    (0..shape.context).map(id).collect()
+}
+
+/// The rows of floats before every product of a transformer and the integers that it makes of them, on the twin.
+fn taught(shape: &TransformerShape, model: &Model, ids: &[u32]) -> (Vec<Forced>, Vec<Integers>) {
+    let twin = twin_network(shape, model);
+    let a = twin.config.attention(1, ids.len());
+    let pass = twin.forward(&a, ids, twin.caches(&a));
+    let (mut given, mut integers) = (Vec::new(), Vec::new());
+    for block in pass.blocks {
+        let mut add = |product: transformer::Product, reads_floats: bool, before: &[bool]| {
+            let transformer::Input::Codes(codes, step) = product.input else { return Vec::new() };
+            // The floor acts where a code is worth no more than the 127th part of it. Twice that is left out, for a root
+            // may be off by some of its last bits.
+            let small = |(row, step): (usize, &f32)| {
+                127.0 * step < 2.0 * LEAST || before.get(row).is_some_and(|&left_out| left_out)
+            };
+            let left_out: Vec<bool> = step.iter().enumerate().map(small).collect();
+            integers.push(without(Integers { codes: codes.q, acc: product.acc }, &left_out));
+            given.push(Forced { rows: reads_floats.then_some(product.x), left_out: left_out.clone() });
+            left_out
+        };
+        add(block.qkv, true, &[]);
+        add(block.o, true, &[]);
+        let gate_up = add(block.gate_up, true, &[]);
+        // Down reads the integers of gate and up.
+        add(block.down, false, &gate_up);
+    }
+    (given, integers)
+}
+
+/// A transformer of a file on the CPU twin.
+///
+/// # Panics
+/// If the file has other parameters than its shape.
+pub fn twin_network(shape: &TransformerShape, model: &Model) -> transformer::Network {
+    let &TransformerShape { layers, width, heads, kv_heads, ffn, vocabulary, theta, eps, precision, .. } =
+        shape;
+    let ternary = precision == Precision::Ternary;
+    let config = transformer::Config { layers, width, heads, kv_heads, ffn, vocabulary, theta, eps, ternary };
+    let (mut floats, mut trits) = (BTreeMap::new(), BTreeMap::new());
+    for Weights { parameter, values } in &model.parameters {
+        match values {
+            Values::Floats(values) => drop(floats.insert(parameter.name.clone(), values.clone())),
+            Values::Trits(packed) => drop(trits.insert(parameter.name.clone(), packed.clone())),
+        }
+    }
+    transformer::Network::new(&config, &floats, &trits)
 }
 
 /// The digest of an MLP over images, computed by the CPU twin, which is slow.

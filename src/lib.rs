@@ -59,6 +59,7 @@
 //! 4  cli, main           one file per subcommand
 //! 3  train  measure  digest  report    steps, epochs, schedules; how fast this adapter is; every integer in one
 //!                        line; tables and pictures, of what was measured too
+//!    generate            text by a language model: cache, window, the choice of the next token
 //!    amd                 what AMD's compiler makes of a kernel, without a card
 //! 2  model, kernels/*    networks as lists of Ops: mlp, transformer; parameters by role; one small host file per shader
 //!    shader              what a shader's header says, and what drivers are given of it
@@ -128,6 +129,8 @@ pub mod content;
 pub mod digest;
 #[cfg(feature = "pictures")]
 pub mod digit;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod generate;
 pub mod gpu;
 pub mod kernels;
 #[cfg(not(target_arch = "wasm32"))]

@@ -14,6 +14,17 @@ pub enum Role {
     Float,
 }
 
+impl Role {
+    /// Its name in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::Ternary => "ternary",
+            Role::Gain => "gain",
+            Role::Float => "float",
+        }
+    }
+}
+
 /// One parameter of a network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "files", derive(serde::Serialize, serde::Deserialize))]

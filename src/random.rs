@@ -17,6 +17,8 @@ pub enum Stream {
     Verify = 4,
     /// Where the sequences of a step begin in a text.
     Text = 5,
+    /// Which token a language model says next.
+    Sample = 6,
 }
 
 /// Four 32-bit words for the counter `(a, b)` of a stream.

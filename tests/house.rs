@@ -26,7 +26,7 @@ const FLOORS: [&[&str]; 5] = [
     ],
     &["gpu", "reference"],
     &["kernels", "model", "shader"],
-    &["train", "digest", "report", "measure", "amd"],
+    &["train", "generate", "digest", "report", "measure", "amd"],
     &["cli", "main"],
 ];
 

@@ -238,7 +238,6 @@ fn trainer(gpu: &Gpu, rate: f64) -> Trainer<Tied, Follows> {
     let network = Tied { params: Params::upload(gpu, &parameters(), &initial()).expect("fits") };
     let adamw = AdamW { beta1: 0.9, beta2: 0.999, eps: 1e-8 };
     let recipe = Recipe {
-        epochs: EPOCHS,
         batch: 64,
         smoothing: 0.0,
         shadow: true,
@@ -418,7 +417,7 @@ fn a_run_of_it_has_files_and_is_taken_up_again() {
     assert_eq!(file.run["result"], json!({"epochs": 3, "matrices": LAYERS}));
     let progress = file.progress.as_ref().expect("it can be trained on");
     assert_eq!((progress.epoch, progress.step), (3, 0));
-    let from = Standing { epoch: 3, planned: EPOCHS, total: EPOCHS, ended: false };
+    let from = Standing { step: 15, planned: 5 * EPOCHS, total: 5 * EPOCHS, ended: false };
     let (again, epochs) = RunFolder::reopen(&path.join(MODEL), FILES, from, false).expect("reopened");
     assert_eq!(epochs.len(), 3);
     assert!(

@@ -360,7 +360,6 @@ fn some_ids() -> Vec<u32> {
 fn trainer(gpu: &Gpu) -> Trainer<Indifferent, Text> {
     let source = Text::drawn(gpu, &some_ids(), CONTEXT, SEED, BATCH * STEPS).expect("fits");
     let recipe = Recipe {
-        epochs: EPOCHS,
         batch: BATCH,
         smoothing: 0.0,
         shadow: true,

@@ -12,7 +12,7 @@ use super::{Failure, Outcome, Verdict, command, failure, shown, wall};
 use crate::measure::Watch;
 use crate::measure::wall::{ENERGY_SHAPE, Wall, energy, formats};
 use crate::report::{short, thousands};
-use crate::train::{Epoch, epochs, newest};
+use crate::train::{Epoch, below, epochs};
 
 #[derive(Args)]
 #[command(after_help = NOTES)]
@@ -124,7 +124,12 @@ struct Facts {
     wall: Option<(PathBuf, Wall)>,
 }
 
-/// A run with at least one complete epoch.
+/// The newest run on digits: the numbers here are about pixels and classes.
+fn newest_of_digits() -> Option<PathBuf> {
+    below(Path::new(RUNS)).0.into_iter().find(|run| !run.is_text()).map(|run| run.path)
+}
+
+/// A run of which an epoch at least is done.
 struct Ran {
     path: PathBuf,
     config: Value,
@@ -134,7 +139,7 @@ struct Ran {
 impl Ran {
     /// The requested run, or else the newest run that has numbers.
     fn find(asked: Option<&Path>) -> Result<Option<Ran>, Failure> {
-        let Some(path) = asked.map(Path::to_path_buf).or_else(|| newest(Path::new(RUNS))) else {
+        let Some(path) = asked.map(Path::to_path_buf).or_else(newest_of_digits) else {
             return Ok(None);
         };
         let config = fs::read(path.join("config.json")).ok();

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{Outcome, Verdict, export, object, runs, shown};
 use crate::report::thousands;
-use crate::store::{Coding, Imported, Model, Reading, WeightScale};
+use crate::store::{Coding, Imported, MLP, Model, Reading, WeightScale};
 
 #[derive(Args)]
 #[command(after_help = NOTES)]
@@ -77,12 +77,15 @@ pub fn run(flags: &Flags) -> Outcome {
     let bytes = model.to_packed(flags.format);
     super::write(&flags.output, &bytes, flags.force)?;
     let (path, size) = (shown(&flags.output), thousands(bytes.len()));
-    let dims = model.dims().iter().map(usize::to_string).collect::<Vec<_>>().join("-");
-    super::say(format!("{path}: {dims}, {size} bytes packed in {}", flags.format.name()))?;
+    // Widths are those of a chain.
+    let dims = (model.arch.network == MLP).then(|| model.dims());
+    let joined = |dims: &Vec<usize>| dims.iter().map(usize::to_string).collect::<Vec<_>>().join("-");
+    let of = dims.as_ref().map_or_else(|| model.arch.network.clone(), joined);
+    super::say(format!("{path}: {of}, {size} bytes packed in {}", flags.format.name()))?;
     super::say_warnings(&warnings)?;
     if flags.json {
         let line = json!({
-            "path": super::named(&flags.output), "bytes": bytes.len(), "format": flags.format.name(), "dims": model.dims(),
+            "path": super::named(&flags.output), "bytes": bytes.len(), "format": flags.format.name(), "dims": dims,
             "lost": lost, "notes": notes, "warnings": warnings,
         });
         super::print_json("import", object(line))?;

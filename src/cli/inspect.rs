@@ -6,6 +6,7 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::{Failure, Outcome, Verdict, failure, runs, shown};
+use crate::parameter::{Parameter, Role};
 use crate::report::{Weights, columns, thousands, weights_png};
 use crate::store::{FileError, Listing, Scale, Stored, escaped, folder, taken};
 use crate::ternary::Packed;
@@ -38,6 +39,8 @@ Examples:
 /// A tensor with the trits of its matrix, or with the reason for their absence.
 struct Line<'a> {
     tensor: &'a Stored,
+    /// The role of the parameter that it is a part of, where the file says so.
+    role: Option<Role>,
     trits: Option<Trits>,
     fault: Option<String>,
 }
@@ -64,9 +67,10 @@ pub fn run(flags: &Flags) -> Outcome {
     let file = &runs::model_or_newest(flags.file.as_deref(), "with a whole epoch", |_| true)?;
     let listing = Listing::open(file).map_err(failure)?;
     let picture = flags.png.as_deref().map(|folder| picture(folder, flags.force)).transpose()?;
+    let parameters = parameters(&listing.metadata);
     let mut lines = Vec::new();
     let mut drawn = Vec::new();
-    for tensor in &listing.tensors {
+    for (tensor, role) in ordered(&listing.tensors, &parameters) {
         let (packed, fault) = match listing.matrix(tensor).transpose() {
             Ok(packed) => (packed, None),
             Err(fault) => (None, Some(fault)),
@@ -76,7 +80,7 @@ pub fn run(flags: &Flags) -> Outcome {
         let trits = packed
             .as_ref()
             .map(|packed| Trits { counts: packed.histogram(), scale: said.then_some(packed.scale) });
-        lines.push(Line { tensor, trits, fault });
+        lines.push(Line { tensor, role, trits, fault });
         drawn.extend(packed.filter(|_| flags.png.is_some()));
     }
     if let Some(picture) = &picture {
@@ -92,7 +96,8 @@ pub fn run(flags: &Flags) -> Outcome {
         }
     }
     let mut rows = Vec::new();
-    for (key, value) in &listing.metadata {
+    // The table tells the parameters already.
+    for (key, value) in listing.metadata.iter().filter(|(key, _)| *key != "parameters") {
         facts(key, value, &mut rows);
     }
     let width = rows.iter().map(|[key, _]| key.len()).max().unwrap_or(0);
@@ -113,12 +118,34 @@ pub fn run(flags: &Flags) -> Outcome {
     Ok(Verdict::Yes)
 }
 
+/// The parameters of the network, where a file of ours says them.
+fn parameters(metadata: &Map<String, Value>) -> Vec<Parameter> {
+    let text = metadata.get("parameters").and_then(Value::as_str).unwrap_or_default();
+    serde_json::from_str(text).unwrap_or_default()
+}
+
+/// Tensors in the order of the parameters that they are parts of, layer 2 before layer 10, with the role of each; others
+/// come last, in the order of the file.
+fn ordered<'a>(tensors: &'a [Stored], parameters: &[Parameter]) -> Vec<(&'a Stored, Option<Role>)> {
+    let of = |tensor: &Stored| {
+        parameters.iter().position(|parameter| {
+            let rest = |of: &str| tensor.name.strip_prefix(of)?.strip_prefix('.').map(str::to_string);
+            let own = tensor.name == parameter.name || rest(&parameter.name).is_some();
+            let parts = ["packed", "base3", "beta", "trits", "scale"];
+            own || rest(parameter.base()).is_some_and(|rest| parts.contains(&&rest[..]))
+        })
+    };
+    let mut all: Vec<_> = tensors.iter().map(|tensor| (of(tensor).unwrap_or(usize::MAX), tensor)).collect();
+    all.sort_by_key(|(at, _)| *at);
+    all.into_iter().map(|(at, tensor)| (tensor, parameters.get(at).map(|parameter| parameter.role))).collect()
+}
+
 impl Line<'_> {
     fn json(&self) -> Value {
-        let Line { tensor, trits, fault } = self;
+        let Line { tensor, role, trits, fault } = self;
         json!({
             "name": tensor.name, "dtype": tensor.dtype, "shape": tensor.shape, "bytes": tensor.at.len(),
-            "offset": tensor.at.start,
+            "offset": tensor.at.start, "role": role,
             "matrix": tensor.matrix.map(|matrix| [matrix.rows, matrix.cols]),
             "trits": trits.as_ref().map(|trits| trits.counts), "fault": fault,
             "zeros": trits.as_ref().map(|trits| trits.share(1)),
@@ -129,12 +156,13 @@ impl Line<'_> {
 }
 
 fn table(lines: &[Line]) -> String {
-    let head = ["tensor", "type", "shape", "bytes", "-1", "0", "+1", "zeros", "bits/weight", "scale"];
+    let head = ["tensor", "role", "type", "shape", "bytes", "-1", "0", "+1", "zeros", "bits/weight", "scale"];
     let mut rows = vec![head.map(String::from).to_vec()];
-    for Line { tensor, trits, .. } in lines {
+    for Line { tensor, role, trits, .. } in lines {
         let shape: Vec<String> = tensor.shape.iter().map(|&n| thousands(n)).collect();
         let mut row = vec![
             printable(&tensor.name),
+            role.map_or("-", Role::name).into(),
             tensor.dtype.clone(),
             shape.join(" x "),
             thousands(tensor.at.len()),

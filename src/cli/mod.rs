@@ -9,6 +9,7 @@ mod bench;
 mod eval;
 mod explain;
 mod export;
+mod generate;
 mod import;
 mod info;
 mod inspect;
@@ -71,12 +72,14 @@ Examples:
   sterna train --resume runs/NAME --epochs 40
                                         extend it to 40 epochs
   sterna train --compare                beside the same network in f32
+  sterna train --text                   a language model of Shakespeare
   sterna runs                           every run, how good, how it ended
   sterna watch                          a run that goes on elsewhere
   sterna explain straight-through       an idea in ten lines, your numbers
   sterna trace runs/NAME --index 3      one image through it, term by term
   sterna eval                           accuracy of the newest run
   sterna predict runs/NAME digit.png    which digit that is
+  sterna generate runs/NAME ROMEO:      text that goes on from there
   sterna pack runs/NAME -o digits.safetensors
                                         64 KB to deploy, not 2.8 MB to train on
   sterna verify digits.safetensors      every bit on this device against the CPU
@@ -96,7 +99,7 @@ error; 130 interrupted by Ctrl-C.";
 
 #[derive(Subcommand)]
 enum Command {
-    /// Train a ternary network, on MNIST unless told otherwise.
+    /// Train a ternary network on MNIST, on another set of images, or on a text.
     Train(train::Flags),
     /// Watch a run that another terminal trains: curves, flips, weights.
     Watch(watch::Flags),
@@ -104,6 +107,8 @@ enum Command {
     Eval(eval::Flags),
     /// Say which digit is in a picture.
     Predict(predict::Flags),
+    /// Write on from a prompt with a trained language model.
+    Generate(generate::Flags),
     /// List the runs: when, on what, how good, and whether they ended.
     Runs(runs::Flags),
     /// Explain an idea in ten lines, with the numbers of this machine and of the last run.
@@ -311,6 +316,9 @@ fn refused(error: ConfigError) -> Failure {
     failure(match error {
         ConfigError::Range { setting, what } => format!("--{} {what}", setting.replace('_', "-")),
         ConfigError::Width { data, hidden, what } => format!("{data} and --hidden {hidden:?} make {what}"),
+        ConfigError::Shape(what) => {
+            format!("--layers, --width, --heads, --kv-heads and --ffn ask for {what}")
+        }
         ConfigError::NoShadow => {
             "--no-shadow needs --precision ternary: a float network has no shadow weights".into()
         }
@@ -356,7 +364,7 @@ fn parser(commit: Option<&str>) -> clap::Command {
     let commit = commit.filter(|commit| !commit.is_empty()).unwrap_or("unknown");
     let (version, backends) = (env!("CARGO_PKG_VERSION"), backends().join(", "));
     let version = format!("{version}\ncommit {commit}\nwgpu {WGPU_VERSION}\nbackends {backends}");
-    // clap keeps texts for as long as the program runs.
+    // clap keeps this text until the program ends.
     arguments::with_signs(Cli::command().long_version(&*version.leak()))
 }
 
@@ -386,6 +394,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, commit: Option<&str>) -> Ex
         Command::Watch(flags) => watch::run(&flags),
         Command::Eval(flags) => eval::run(&flags),
         Command::Predict(flags) => predict::run(&flags),
+        Command::Generate(flags) => generate::run(&flags),
         Command::Runs(flags) => runs::run(&flags),
         Command::Explain(flags) => explain::run(&flags),
         Command::Trace(flags) => trace::run(&flags),
@@ -588,7 +597,8 @@ fn deployed(path: &Path) -> Result<(Model, Vec<Loss>, Vec<String>), Failure> {
         export::tell_lost(&lost, "the ternary network that they stand for");
     }
     let data = model.about.as_object_mut().and_then(|about| about.get_mut("data")?.as_object_mut());
-    data.map(|data| ["folder", "folder_bytes"].map(|key| data.shift_remove(key)));
+    let keys = ["folder", "folder_bytes", "path", "path_bytes"];
+    data.map(|data| keys.map(|key| data.shift_remove(key)));
     Ok((model, lost, warnings))
 }
 
@@ -695,14 +705,24 @@ fn bytes_of(path: &Path) -> Option<String> {
     cfg!(unix).then(|| bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// The folder of the data set that a run says it was trained on.
-fn data_folder(run: &Value) -> Option<PathBuf> {
+/// Puts the path of a run's data into the run's description of them, for [`data_path`].
+fn insert_path(data: &mut Map<String, Value>, key: &str, path: Option<&Path>) {
+    data.insert(key.into(), path.map_or(Value::Null, named));
+    if let Some(digits) = path.and_then(bytes_of) {
+        data.insert(format!("{key}_bytes"), json!(digits));
+    }
+}
+
+/// The path of the data that a run was trained on. A run on digits has it under the key `folder`, a run on a text under
+/// `path`.
+fn data_path(run: &Value, key: &str) -> Option<PathBuf> {
+    let data = &run["data"];
     #[cfg(unix)]
-    if let Some(digits) = run["data"]["folder_bytes"].as_str() {
+    if let Some(digits) = data[format!("{key}_bytes")].as_str() {
         use std::os::unix::ffi::OsStringExt;
         let byte = |at: usize| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok();
         let bytes: Option<Vec<u8>> = (0..digits.len()).step_by(2).map(byte).collect();
         return bytes.map(|bytes| PathBuf::from(OsString::from_vec(bytes)));
     }
-    run["data"]["folder"].as_str().map(PathBuf::from)
+    data[key].as_str().map(PathBuf::from)
 }

@@ -7,8 +7,9 @@ use std::time::Instant;
 use super::{Failure, failure, shown};
 use crate::gpu::{Error, Gpu};
 use crate::mnist::Dataset;
-use crate::model::{AnyShape, Mlp, Opened, Shape, each_batch};
+use crate::model::{AnyShape, Mlp, Opened, Shape, TransformerShape, each_batch};
 use crate::store::{FileError, Model};
+use crate::text::Vocabulary;
 
 /// Reads a file. It prints assumptions and omissions for a file of another program.
 pub fn open(path: &Path) -> Result<Opened, Failure> {
@@ -33,7 +34,18 @@ pub fn mlp<'a>(opened: &'a Opened, path: &Path) -> Result<&'a Shape, Failure> {
         AnyShape::Mlp(shape) => Ok(shape),
         AnyShape::Transformer(_) => Err(unread(
             path,
-            "holds a network of text, but this command is about pictures: name an MLP".into(),
+            "holds a network of text, but this command is about pictures: name an MLP, or take `sterna generate`".into(),
+        )),
+    }
+}
+
+/// The constants of an opened network of text and its vocabulary. Refuses another network.
+pub fn text<'a>(opened: &'a Opened, path: &Path) -> Result<(&'a TransformerShape, Vocabulary), Failure> {
+    match &opened.shape {
+        AnyShape::Transformer(shape) => Ok((shape, opened.vocabulary().map_err(|what| unread(path, what))?)),
+        AnyShape::Mlp(_) => Err(unread(
+            path,
+            "holds a network of pictures, but this is about text: name a run of `sterna train --text`".into(),
         )),
     }
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Failure, Outcome, Verdict, failure, named, object, shown};
 use crate::mnist::Dataset;
+use crate::model::TRANSFORMER;
 use crate::report::columns;
 use crate::store::FileError;
 use crate::train::{Found, MODEL, below};
@@ -27,8 +28,9 @@ pub struct Flags {
 }
 
 const NOTES: &str = "\
-The newest run is the first; folders whose model is no run or cannot be read are last, and stderr says why. `eval`, `predict`, `verify`, `inspect`, `pack` and `export` take the newest one below \
-runs/ that fits, if no model is named. The accuracy is that of the last whole epoch on the test set.
+The newest run is the first. Folders whose model is no run or cannot be read are last, and stderr says why. `eval`, \
+`predict`, `verify`, `inspect`, `pack` and `export` take the newest one below runs/ that fits, if no model is named. The \
+score is that of the last evaluation: accuracy on the test set, or the loss on the validation split of a text.
 
 Examples:
   sterna runs
@@ -40,7 +42,7 @@ pub fn run(flags: &Flags) -> Outcome {
         return Err(failure(format!("{} is no folder: give one that holds runs", shown(&flags.folder))));
     }
     let (runs, faults) = match flags.folder.join(MODEL).is_file() {
-        // The folder of a run stands for itself.
+        // If the folder is itself a run, only this run is listed.
         true => {
             Found::open(&flags.folder).map_or_else(|fault| (vec![], vec![fault]), |run| (vec![run], vec![]))
         }
@@ -63,15 +65,15 @@ pub fn run(flags: &Flags) -> Outcome {
 }
 
 fn table(runs: &[Found], faults: &[FileError]) -> String {
-    let head = ["run", "last saved", "data", "network", "epochs", "accuracy", "state"];
+    let head = ["run", "last saved", "data", "network", "done", "score", "state"];
     let row = |run: &Found| {
         vec![
             shown(&run.path),
             saved(run).strftime("%Y-%m-%d %H:%M").to_string(),
             text(&run.about["data"]["name"]),
             run.network(),
-            epochs(run),
-            run.accuracy().map_or("-".into(), |share| format!("{:.2} %", 100.0 * share)),
+            done(run),
+            score(run),
             run.state.name().into(),
         ]
     };
@@ -87,10 +89,30 @@ fn table(runs: &[Found], faults: &[FileError]) -> String {
 fn described(run: &Found) -> Value {
     json!({
         "path": named(&run.path), "saved": saved(run).to_string(), "data": run.about["data"]["name"],
-        "dims": run.dims(), "precision": run.about["config"]["precision"], "seed": run.about["config"]["seed"],
+        "network": run.network(), "dims": run.dims(), "precision": run.about["config"]["precision"],
+        "seed": run.about["config"]["seed"],
         "epochs_done": run.progress.epoch, "epochs": run.about["config"]["epochs"],
-        "test_accuracy": run.accuracy(), "state": run.state.name(),
+        "steps_done": run.steps().map(|[done, _]| done), "steps": run.steps().map(|[_, all]| all),
+        "test_accuracy": run.accuracy(), "validation_loss": run.validation_loss(), "state": run.state.name(),
     })
+}
+
+/// The shape of the network of a run that describes itself like this: the widths of an MLP, or layers and width of a
+/// transformer.
+pub fn shape(about: &Value) -> String {
+    if about["network"] == TRANSFORMER {
+        let config = &about["config"];
+        return format!("{} x {}", config["layers"], config["width"]);
+    }
+    let dims: Vec<String> = about["dims"].as_array().into_iter().flatten().map(Value::to_string).collect();
+    dims.join("-")
+}
+
+/// The score of a run's last evaluation: test accuracy, or validation loss.
+fn score(run: &Found) -> String {
+    let accuracy = run.accuracy().map(|share| format!("{:.2} %", 100.0 * share));
+    let loss = || run.validation_loss().map(|loss| format!("{loss:.4} nats"));
+    accuracy.or_else(loss).unwrap_or("-".into())
 }
 
 fn saved(run: &Found) -> jiff::Zoned {
@@ -98,10 +120,13 @@ fn saved(run: &Found) -> jiff::Zoned {
     at.to_zoned(jiff::tz::TimeZone::system())
 }
 
-/// Completed epochs and all epochs.
-fn epochs(run: &Found) -> String {
+/// The completed part of a run and its length: `3/20 epochs`, `360/1200 steps`.
+fn done(run: &Found) -> String {
+    if run.is_text() {
+        return run.steps().map_or("-".into(), |[done, all]| format!("{done}/{all} steps"));
+    }
     let all = run.about["config"]["epochs"].as_u64().map_or("-".into(), |all| all.to_string());
-    format!("{}/{all}", run.progress.epoch)
+    format!("{}/{all} epochs", run.progress.epoch)
 }
 
 fn text(value: &Value) -> String {
@@ -114,7 +139,7 @@ pub fn model(path: &Path) -> Result<PathBuf, Failure> {
     if file.exists() {
         return Ok(file);
     }
-    // A comparison, or the folder of all runs.
+    // The folder may be that of a comparison, or of all runs.
     let hint = hint(path).unwrap_or_else(|| "give the folder of a run, or the file of a network".into());
     Err(failure(format!("{} is a folder without a {MODEL}: {hint}", shown(path))))
 }
@@ -136,21 +161,25 @@ pub fn model_or_newest(
         return model(path);
     }
     let (runs, _) = below(Path::new(RUNS));
-    let Some(run) = runs.iter().find(|run| run.progress.epoch > 0 && fits(run)) else {
+    let Some(run) = runs.iter().find(|run| !run.about["result"].is_null() && fits(run)) else {
+        let train = if what == TEXT { "sterna train --text" } else { "sterna train" };
         return Err(failure(format!(
             "below {RUNS}/ there is no run {what}: name the folder of a run or the file of a network, or train one with \
-             `sterna train`"
+             `{train}`"
         )));
     };
     super::tell(format!(
-        "sterna: no model is named: the newest run {what} is taken, {} ({}, {} after epoch {})",
+        "sterna: no model is named: the newest run {what} is taken, {} ({}, {} after {})",
         shown(&run.path),
         text(&run.about["data"]["name"]),
-        run.accuracy().map_or("unscored".into(), |share| format!("{:.2} %", 100.0 * share)),
-        epochs(run)
+        score(run),
+        done(run)
     ));
     Ok(run.path.join(MODEL))
 }
+
+/// The words for a run on a text.
+pub const TEXT: &str = "of text";
 
 /// Whether a run has trits. `verify`, `pack` and `export` need them.
 pub fn ternary(run: &Found) -> bool {

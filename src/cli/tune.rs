@@ -130,11 +130,14 @@ impl DeviceFlags {
             return Ok(());
         }
         config.fits(gpu, data).map_err(super::unfit(gpu, config, data))?;
-        let product = |[rows, cols]: [usize; 2]| Wanted {
-            operation: "matmul_ternary",
-            shape: [config.batch, rows, cols],
-        };
-        let wanted: Vec<Wanted> = config.shape(data).layers().into_iter().map(product).collect();
+        self.tune_products(gpu, config.batch, &config.shape(data).layers())
+    }
+
+    /// [`DeviceFlags::tune_training`] for matrices `[rows, cols]` times so many rows of activations.
+    pub fn tune_products(&self, gpu: &Gpu, batch: usize, matrices: &[[usize; 2]]) -> Result<(), Failure> {
+        let product =
+            |&[rows, cols]: &[usize; 2]| Wanted { operation: "matmul_ternary", shape: [batch, rows, cols] };
+        let wanted: Vec<Wanted> = matrices.iter().map(product).collect();
         self.tune(gpu, &wanted, 1.0)
     }
 

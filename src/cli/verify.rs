@@ -7,10 +7,11 @@ use serde_json::json;
 
 use super::{DeviceFlags, Failure, Outcome, Verdict, failure, shown};
 use super::{network, runs};
-use crate::digest::{self, Digest, Integers};
+use crate::digest::{Fixed, Integers};
 use crate::model::logits;
+use crate::parameter::Role;
 use crate::report::{columns, thousands};
-use crate::store::{Difference, Model};
+use crate::store::{Difference, Floats, Model, Values};
 
 #[derive(Args)]
 #[command(after_help = NOTES)]
@@ -29,11 +30,16 @@ pub struct Flags {
 }
 
 const NOTES: &str = "\
-The network runs over 64 fixed images on the device and in the CPU twin, and every int8 code and every i32 \
-accumulator of every layer is compared; of a checkpoint also the trits and scales that the device makes of its \
-float weights. The digest is their sha256: it is the same on every machine and every \
-driver. With --against, trits, scales, gains and eps of both files are compared as well, for scales and eps \
-leave no mark in integers. A network with a logit that is no number is refused.
+The network runs over 64 fixed images, or a language model over one fixed sequence, on the device and in the CPU twin, \
+and every int8 code and every i32 accumulator of every layer is compared; of a checkpoint also the trits and scales that \
+the device makes of its float weights. The digest is their sha256: it is the same on every machine and every driver. \
+With --against, trits, scales, gains and eps of both files are compared as well, for scales and eps leave no mark in \
+integers; an embedding that was rounded when a file was packed may differ by that. A network with a logit that is no \
+number is refused.
+
+Between the products of a language model lie floats, which differ a little from device to device. Each product is given \
+the floats that the twin finds there, and from these its integers are exact. Rows that are so small that RMSNorm's floor \
+acts are left out.
 
 Exit code 1 if anything differs; the first difference is named.
 
@@ -47,26 +53,33 @@ pub fn run(flags: &Flags) -> Outcome {
     let model = network::model(&opened, &file)?;
     let against = flags.against.as_deref().map(runs::model).transpose()?;
     let other = against.as_deref().map(open).transpose()?;
+    let (other, rounding) = match other {
+        Some((path, other)) => {
+            let (other, rounding) = rounded_as(&model, other);
+            (Some((path, other)), rounding)
+        }
+        None => (None, None),
+    };
     let gpu = flags.device.open()?;
     let network = opened.upload(&gpu).map_err(failure)?;
 
     super::tell(format!("{} on {} and in the CPU twin", shown(&file), super::gpu_line(&gpu)));
-    let device = digest::fixed(&gpu, &*network, &opened.shape).map_err(failure)?;
-    let twin = digest::fixed_twin(&model).map_err(|what| network::unread(&file, what))?;
+    let fixed = Fixed::of(&model).map_err(|what| network::unread(&file, what))?;
+    let device = fixed.on(&gpu, &*network).map_err(failure)?;
     // Integers do not show a scale that makes logits infinite or NaN.
-    let inputs = digest::fixed_inputs(&opened.shape);
-    let floats = logits(&gpu, &*network, &inputs).map_err(failure)?;
-    let items = inputs.len() / network.inputs();
-    let rows = items * network.rows();
-    network::finite(&file, |i| format!("fixed input {i}"), floats.chunks_exact(floats.len() / rows))?;
+    let floats = logits(&gpu, &*network, fixed.inputs()).map_err(failure)?;
+    let logits = floats.chunks_exact(floats.len() / fixed.rows());
+    network::finite(&file, |i| format!("fixed input {i}"), logits)?;
     // The weights that the device holds now. For a checkpoint the device has quantised them itself.
     let mut held = model.clone();
     let trits = network.params().packed(&gpu).map_err(failure)?;
     held.matrices_mut().zip(trits).for_each(|(held, packed)| *held = packed);
 
     let here = [("the device".into(), "the CPU".into()), ("the device".into(), "the CPU twin".into())];
+    let differing = fixed.first_difference(&device);
+    let at = differing.as_ref().map(|(i, _)| *i);
     let mut found: Vec<(Difference, (String, String))> =
-        [held.first_difference(&model), digest::first_difference(&device, &twin, rows)]
+        [held.first_difference(&model), differing.map(|(_, difference)| difference)]
             .into_iter()
             .zip(here)
             .filter_map(|(difference, between)| Some((difference?, between)))
@@ -76,21 +89,25 @@ pub fn run(flags: &Flags) -> Outcome {
         found.extend(model.first_difference(other).map(|difference| (difference, between)));
     }
 
-    super::say(table(&device, rows, found.first().map(|(difference, _)| difference)))?;
-    let digest = hex(&device, items);
+    super::say(table(&fixed, at.or(found.first().and_then(|(difference, _)| difference.layer))))?;
+    let (digest, items) = (fixed.hex(&device), fixed.items());
     super::say(format!("Digest over {items} fixed inputs: {digest}"))?;
-    let digest_against = match &other {
-        Some((path, other)) => {
-            Some(hex(&digest::fixed_twin(other).map_err(|what| network::unread(path, what))?, items))
-        }
-        None => None,
+    let digest_of = |(path, other): &(&Path, Model)| {
+        let fixed = Fixed::of(other).map_err(|what| network::unread(path, what))?;
+        Ok(fixed.hex(fixed.integers()))
     };
+    let digest_against = other.as_ref().map(digest_of).transpose()?;
     if let (Some((path, _)), Some(digest)) = (&other, &digest_against) {
         super::say(format!("Digest of {}: {digest}", shown(path)))?;
     }
     let verdict = match found.first() {
         None if other.is_some() => {
-            "Equal: trits, scales, gains and eps of both files, device and twin, to the bit".into()
+            let embedding =
+                rounding.map(|to| format!(", the embeddings but for the rounding to {}", to.name()));
+            let embedding = embedding.unwrap_or_default();
+            format!(
+                "Equal: trits, scales, gains and eps of both files{embedding}, device and twin, to the bit"
+            )
         }
         None => "Equal: device and twin, to the bit".to_string(),
         Some((difference, (one, other))) => {
@@ -106,7 +123,7 @@ pub fn run(flags: &Flags) -> Outcome {
         });
         let line = json!({
             "equal": found.is_empty(), "digest": digest, "first_difference": first, "path": super::named(&file),
-            "against": against.as_deref().map(super::named), "digest_against": digest_against, "images": items,
+            "against": against.as_deref().map(super::named), "digest_against": digest_against, "images": items, "embedding": rounding.map(Floats::name),
         });
         let mut line = super::object(line);
         line.extend(super::device_json(&gpu));
@@ -115,29 +132,47 @@ pub fn run(flags: &Flags) -> Outcome {
     Ok(if found.is_empty() { Verdict::Yes } else { Verdict::No })
 }
 
+/// `other` with the embedding of `model`, if the one embedding is the other one after rounding. A packed file can have a
+/// rounded embedding.
+fn rounded_as(model: &Model, mut other: Model) -> (Model, Option<Floats>) {
+    let floats = |model: &Model| {
+        let float = model.parameters.iter().filter(|weights| weights.parameter.role == Role::Float);
+        float.map(|weights| weights.values.clone()).collect::<Vec<_>>()
+    };
+    let (own, its) = (floats(model), floats(&other));
+    let parted = |to: &Floats| {
+        let rounds_to = |from: &Model, want: &[Values]| {
+            from.rounded(*to).is_ok_and(|(rounded, _)| floats(&rounded) == want)
+        };
+        rounds_to(&other, &own) || rounds_to(model, &its)
+    };
+    let rounding = if own == its { None } else { Floats::ALL.into_iter().find(parted) };
+    if rounding.is_some() {
+        let float = other.parameters.iter_mut().filter(|weights| weights.parameter.role == Role::Float);
+        float.zip(own).for_each(|(weights, own)| weights.values = own);
+    }
+    (other, rounding)
+}
+
 /// The file for comparison. Its shape must be one that this program runs.
 fn open(path: &Path) -> Result<(&Path, Model), Failure> {
     Ok((path, network::model(&network::open(path)?, path)?))
 }
 
-fn hex(products: &[Integers], items: usize) -> String {
-    let mut digest = Digest::default();
-    digest.feed(items, products);
-    digest.hex()
-}
-
-/// A line for each product with what was compared, up to the first difference.
-fn table(products: &[Integers], rows: usize, first: Option<&Difference>) -> String {
+/// A line for each product with what was compared, up to the first one that differs.
+fn table(fixed: &Fixed, differs: Option<usize>) -> String {
     let mut lines = vec![["layer", "trits", "codes", "accumulators", ""].map(String::from).to_vec()];
-    for (i, Integers { codes, acc }) in products.iter().enumerate() {
-        let said = match first.map(|difference| difference.layer) {
-            Some(Some(layer)) if i == layer => "differs",
-            Some(Some(layer)) if i > layer => "-",
+    for (i, Integers { codes, acc }) in fixed.integers().iter().enumerate() {
+        let said = match differs {
+            Some(at) if i == at => "differs",
+            Some(at) if i > at => "-",
             _ => "equal",
         };
-        let [inputs, outputs] = [codes.len(), acc.len()].map(|count| count / rows);
+        let [inputs, outputs] = [codes.len(), acc.len()].map(|count| count / fixed.rows());
         let counts = [inputs * outputs, codes.len(), acc.len()].map(thousands);
-        let name = format!("{i}  {outputs} <- {inputs}");
+        let (layer, product) = fixed.product(i);
+        let of = if product.is_empty() { layer.to_string() } else { format!("{layer} {product}") };
+        let name = format!("{of}  {outputs} <- {inputs}");
         lines.push([name].into_iter().chain(counts).chain([said.into()]).collect());
     }
     columns(&lines)

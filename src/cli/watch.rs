@@ -18,13 +18,13 @@ use ratatui::crossterm::terminal::{
 };
 use serde_json::Value;
 
-use super::runs::{RUNS, hint};
-use super::train::log::{line, point};
+use super::runs::{self, RUNS};
+use super::train::log::Extent;
 use super::{Failure, Outcome, Verdict, command, failure, interrupt, shown};
 use crate::parameter::Role;
 use crate::reason::unread;
-use crate::report::{LEAST, Live, Weights};
-use crate::store::Checkpoint;
+use crate::report::{LEAST, Live, Subject, Weights};
+use crate::store::{Checkpoint, Progress};
 use crate::ternary::Packed;
 use crate::train::{Epoch, MODEL, epochs, newest, trained_in};
 
@@ -64,12 +64,12 @@ pub fn run(flags: &Flags) -> Outcome {
 /// The folder of a run that another process fills.
 struct Watched {
     path: PathBuf,
-    config: Value,
+    extent: Extent,
     epochs: Vec<Epoch>,
     live: Live,
     /// The time of the last checkpoint that was read.
     saved: Option<SystemTime>,
-    /// Why it could not be read just now, and whether it is that of a run that diverged.
+    /// The reason why it cannot be read now, and whether it is that of a run that diverged.
     fault: Option<String>,
     diverged: bool,
 }
@@ -86,49 +86,50 @@ impl Watched {
             serde_json::from_slice(&bytes).map_err(|error| format!("its config.json is no JSON ({error})"))
         });
         let config: Value = read.map_err(|what| {
-            let hint =
-                hint(&path).unwrap_or_else(|| "name the folder of one, as `sterna runs` lists them".into());
+            let hint = runs::hint(&path)
+                .unwrap_or_else(|| "name the folder of one, as `sterna runs` lists them".into());
             failure(format!("{} is no run's folder, {what}: {hint}", shown(&path)))
         })?;
-        let dims: Vec<String> =
-            config["dims"].as_array().into_iter().flatten().map(Value::to_string).collect();
+        let extent = Extent::of(&config).ok_or_else(|| {
+            failure(format!("{} describes no run that this version knows", shown(&path.join("config.json"))))
+        })?;
         let word = |value: &Value| value.as_str().unwrap_or_default().to_string();
         let side = |key: &str| config["data"][key].as_u64().unwrap_or(0) as usize;
         let live = Live {
             title: format!(
                 "{} in {}, {} on {}, {}",
-                dims.join("-"),
+                runs::shape(&config),
                 word(&config["config"]["precision"]),
                 word(&config["data"]["name"]),
                 word(&config["adapter"]),
                 shown(&path)
             ),
-            epochs: config["config"]["epochs"].as_u64().unwrap_or(0) as usize,
+            subject: extent.subject,
+            total: extent.units(),
             size: [side("height"), side("width")],
             ..Live::default()
         };
         let (epochs, saved, fault, diverged) = (Vec::new(), None, None, false);
-        let mut run = Watched { path, config, epochs, live, saved, fault, diverged };
+        let mut run = Watched { path, extent, epochs, live, saved, fault, diverged };
         run.look();
         Ok(run)
     }
 
     /// Reads new data from the folder.
     fn look(&mut self) {
-        let steps = self.config["steps_per_epoch"].as_u64().unwrap_or(1).max(1) as usize;
         self.epochs = epochs(&self.path).unwrap_or_default();
         let model = self.path.join(MODEL);
         let written = std::fs::metadata(&model).and_then(|file| file.modified()).ok();
-        // A file that cannot be read now is read the next time.
+        // A file that cannot be read now is read next time.
         let loaded = (written.is_none() || written != self.saved).then(|| Checkpoint::load(&model));
         self.fault = loaded.as_ref().and_then(|loaded| loaded.as_ref().err().map(ToString::to_string));
         if let Some(Ok(file)) = loaded {
             self.saved = written;
             self.diverged = !file.run["diverged"].is_null();
-            let done =
-                file.progress.as_ref().map_or(0.0, |at| at.epoch as f64 + at.step as f64 / steps as f64);
-            self.live.at = done;
-            if let Some(first) = file.parameters.iter().find(|saved| saved.parameter.role != Role::Gain) {
+            let steps = |at: &Progress| at.epoch * self.extent.steps + at.step;
+            self.live.at = file.progress.as_ref().map_or(0, steps) as f64 / self.extent.unit() as f64;
+            let first = file.parameters.iter().find(|saved| saved.parameter.role != Role::Gain);
+            if let Some(first) = first.filter(|_| self.extent.subject == Subject::Digits) {
                 let [rows, cols] = first.parameter.matrix();
                 match first.parameter.role {
                     Role::Ternary => {
@@ -138,20 +139,22 @@ impl Watched {
                 }
             }
         }
-        self.live.points = self.epochs.iter().map(|epoch| point(epoch, steps)).collect();
+        self.live.points = self.epochs.iter().map(|epoch| self.extent.point(epoch)).collect();
         if let Some(last) = self.epochs.last() {
-            let images = self.config["data"]["train_images"].as_f64().unwrap_or(f64::NAN);
-            self.live.at = self.live.at.max(last.epoch as f64);
-            self.live.flips = last.layer_flips.clone();
-            self.live.speed = Some(images / last.seconds).filter(|speed| speed.is_finite());
-            let each = last.elapsed_seconds / last.epoch as f64;
-            self.live.left = Some(each * (self.live.epochs as f64 - self.live.at));
+            let before = self.epochs.iter().rev().nth(1).map_or(0, |epoch| epoch.step);
+            let unit = self.extent.unit() as f64;
+            self.live.at = self.live.at.max(last.step as f64 / unit);
+            self.live.sample = last.sample.clone();
+            let labels = self.extent.labels_after(last.step).saturating_sub(self.extent.labels_after(before));
+            self.live.speed = Some(labels as f64 / last.seconds).filter(|speed| speed.is_finite());
+            let each = last.elapsed_seconds * unit / last.step as f64;
+            self.live.left = Some(each * (self.live.total as f64 - self.live.at));
         }
     }
 
     /// The state of the run as text, with the command that continues it.
     fn state(&self) -> String {
-        if self.epochs.last().is_some_and(|last| last.epoch >= self.live.epochs) {
+        if self.epochs.last().is_some_and(|last| last.step >= self.extent.total) {
             return "finished".into();
         }
         match &self.fault {
@@ -183,7 +186,7 @@ impl Watched {
             let state = self.state();
             self.look();
             for epoch in &self.epochs[told.min(self.epochs.len())..] {
-                super::say(line(epoch, self.live.epochs))?;
+                super::say(self.extent.line(epoch))?;
             }
             told = self.epochs.len();
             if state != "training" || interrupt::asked() {

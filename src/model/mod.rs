@@ -18,4 +18,4 @@ pub use network::{BATCH, Forward, Network, Pass, Precision, Product, Scoring, ea
 #[cfg(feature = "files")]
 pub use open::{AnyShape, Opened};
 pub use params::{Param, Params, Stacked, Update};
-pub use transformer::{TRANSFORMER, Transformer, TransformerShape};
+pub use transformer::{Cache, Extension, TRANSFORMER, Transformer, TransformerShape};

@@ -11,6 +11,7 @@ use super::{Mlp, Network, Params, Precision, Shape};
 use crate::gpu::{Error, Gpu};
 use crate::parameter::Parameter;
 use crate::store::{self, Arch, Checkpoint, FileError, Format, Imported, Mapped, Model, Reading, Values};
+use crate::text::Vocabulary;
 
 /// The constants of a network of any kind that this program runs. A file names the kind in [`Arch::network`].
 #[derive(Clone, Debug, PartialEq)]
@@ -156,6 +157,31 @@ impl Opened {
                 Err(format!("has {} where its network has {}", said(found), said(expected)))
             }
             None => Ok(self),
+        }
+    }
+
+    /// What the ids of a network of text stand for.
+    ///
+    /// # Errors
+    /// A clause, if the header has no vocabulary, or one of another size than the network's.
+    pub fn vocabulary(&self) -> Result<Vocabulary, String> {
+        let AnyShape::Transformer(shape) = &self.shape else { return Err("holds no network of text".into()) };
+        let arch = match &self.weights {
+            Weights::Floats(file) => &file.arch,
+            Weights::Trits(model) => &model.arch,
+        };
+        if !arch.settings.contains_key("tokens") {
+            return Err("has no vocabulary in its header, so nobody knows what its ids stand for".into());
+        }
+        let vocabulary: Vocabulary = arch.setting("tokens")?;
+        match vocabulary.len() == shape.vocabulary {
+            true => Ok(vocabulary),
+            false => Err(format!(
+                "has a vocabulary of {} {}, but its network knows {}",
+                vocabulary.len(),
+                vocabulary.unit(),
+                shape.vocabulary
+            )),
         }
     }
 

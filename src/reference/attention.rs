@@ -154,6 +154,19 @@ pub fn rope_backward_ternary(
     (dy, scaled)
 }
 
+/// `e^x` from sums and products alone, so that it has the same bits on every machine. The last bit of a machine's own
+/// exponential may be another one.
+pub fn exp(x: f32) -> f32 {
+    // Outside of this interval the result is 0 or infinite in f32.
+    let x = f64::from(x.clamp(-200.0, 200.0));
+    let power = (x * std::f64::consts::LOG2_E).round();
+    let rest = x - power * std::f64::consts::LN_2;
+    // Taylor's series: the first term that is missing is below 1e-15.
+    let series = (1..=12).rev().fold(1.0, |sum, i| 1.0 + rest / f64::from(i) * sum);
+    let two_to_the_power = f64::from_bits(((power + 1023.0) as u64) << 52);
+    (series * two_to_the_power) as f32
+}
+
 /// Causal attention of grouped heads. For query head `i` with key/value head `floor(i kv_heads / heads)`, over the keys
 /// `j` that it sees: `s_j = q . k_j / sqrt(width)`, `lse = ln sum_j exp s_j`, `o = sum_j exp(s_j - lse) v_j`.
 /// Returns `(o [n, heads * width], lse [n, heads])`. (Attention, arXiv 1706.03762, equation 1; groups, arXiv 2305.13245.)
@@ -165,7 +178,7 @@ pub fn attention(a: &Attention, q: &[f32], k: &[f32], v: &[f32]) -> (Vec<f32>, V
         let mut sum = 0.0;
         let mut row = vec![0.0; a.width];
         for (j, s) in a.seen(i).zip(scores) {
-            let p = (s - largest).exp();
+            let p = exp(s - largest);
             sum += p;
             row.iter_mut().zip(&v[j..][..a.width]).for_each(|(o, v)| *o += p * v);
         }
@@ -192,7 +205,7 @@ pub fn attention_dq(
         let delta = dot(dout, o);
         for j in a.seen(i) {
             let [k, v] = [k, v].map(|x| &x[j..][..a.width]);
-            let p = (a.scale() * dot(q, k) - lse[i]).exp();
+            let p = exp(a.scale() * dot(q, k) - lse[i]);
             let ds = p * (dot(dout, v) - delta);
             dq.iter_mut().zip(k).for_each(|(sum, k)| *sum += a.scale() * ds * k);
         }
@@ -216,11 +229,28 @@ pub fn attention_dkv(
     for (i, (q, dout)) in q.chunks_exact(a.width).zip(dout.chunks_exact(a.width)).enumerate() {
         for j in a.seen(i) {
             let [k, v] = [k, v].map(|x| &x[j..][..a.width]);
-            let p = (a.scale() * dot(q, k) - lse[i]).exp();
+            let p = exp(a.scale() * dot(q, k) - lse[i]);
             let ds = p * (dot(dout, v) - delta[i]);
             dk[j..][..a.width].iter_mut().zip(q).for_each(|(sum, q)| *sum += a.scale() * ds * q);
             dv[j..][..a.width].iter_mut().zip(dout).for_each(|(sum, dout)| *sum += p * dout);
         }
     }
     (dk, dv)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::exp;
+
+    #[test]
+    fn the_exponential_is_that_of_the_machine_but_for_its_last_bit() {
+        for i in -21_000..=9_000 {
+            let x = i as f32 * 0.01;
+            let want = f64::from(x).exp() as f32;
+            let off = exp(x).to_bits().abs_diff(want.to_bits());
+            assert!(off <= 1, "e^{x} is {}, expected {want}", exp(x));
+        }
+        assert_eq!([f32::NEG_INFINITY, -1e30, 0.0, 300.0].map(exp), [0.0, 0.0, 1.0, f32::INFINITY]);
+        assert!(exp(f32::NAN).is_nan());
+    }
 }

@@ -5,6 +5,7 @@ mod bench;
 mod chart;
 mod curve;
 mod picture;
+mod point;
 mod profile;
 mod table;
 mod trace;
@@ -13,8 +14,9 @@ pub mod wall;
 mod watch;
 
 pub use bench::BenchReport;
-pub use curve::{Point, compare_svg, curve_svg};
+pub use curve::{compare_svg, curve_svg};
 pub use picture::{Weights, confusion_png, contact_sheet_png, weights_png};
+pub use point::{Matrix, Point, Subject};
 pub use profile::ProfileReport;
 pub use table::{LayerCost, columns, confusion_table, fitted, folded, model_table, thousands};
 pub use trace::{Trace, TraceRow};

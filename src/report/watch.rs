@@ -5,11 +5,11 @@ use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Style, Stylize};
 use ratatui::symbols::Marker;
-use ratatui::text::Line;
+use ratatui::text::{Line, Text};
 use ratatui::widgets::{Axis, Chart, Dataset, GraphType};
 
 use super::chart::short;
-use super::{Point, Weights};
+use super::{Point, Subject, Weights};
 
 /// Columns and rows of the smallest possible terminal.
 pub const LEAST: [u16; 2] = [80, 20];
@@ -19,21 +19,23 @@ pub const LEAST: [u16; 2] = [80, 20];
 pub struct Live {
     /// The network and the device.
     pub title: String,
-    /// Total number of epochs.
-    pub epochs: usize,
-    /// Completed epochs, with the completed part of the current one as a fraction.
+    /// The subject, which decides axes and words.
+    pub subject: Subject,
+    /// Total number of epochs, or of steps.
+    pub total: usize,
+    /// Completed epochs, with the completed part of the current one as a fraction, or completed steps.
     pub at: f64,
-    /// The completed epochs.
+    /// The evaluations.
     pub points: Vec<Point>,
     /// The training loss of the current epoch, as in [`Point::steps`].
     pub now: Vec<(f64, f64)>,
-    /// Share of each layer's trits that flipped in the last epoch.
-    pub flips: Vec<f64>,
     /// For some neurons of the first layer, all weights from -1 to 1.
     pub fields: Vec<Vec<f64>>,
     /// Height and width of the image.
     pub size: [usize; 2],
-    /// Images per second.
+    /// Text that the network wrote after the last evaluation.
+    pub sample: Option<String>,
+    /// Images or tokens per second.
     pub speed: Option<f64>,
     /// Remaining time in seconds.
     pub left: Option<f64>,
@@ -57,39 +59,58 @@ impl Live {
     /// Draws the whole view.
     pub fn draw(&self, frame: &mut Frame) {
         let tile = self.size[0].div_ceil(2) as u16;
-        let flips = self.flips.len().min(6) as u16;
+        let shares = self.flips();
+        let flips = shares.len().min(6) as u16;
         let fixed = 3 + if flips > 0 { flips + 1 } else { 0 };
         // The weights are shown only if the curves keep their space: a line above, and one or two rows of neurons.
-        let room = frame.area().height.saturating_sub(fixed + 8 + 1) / (tile + 1);
-        let fields = match self.fields.is_empty() || room == 0 {
-            true => 0,
-            false => 1 + room.min(2) * (tile + 1),
+        let left = frame.area().height.saturating_sub(fixed + 8 + 1);
+        let room = left / (tile + 1);
+        let below = match &self.sample {
+            Some(sample) if left > 0 => 1 + left.min(sample.lines().count() as u16),
+            Some(_) => 0,
+            None if self.fields.is_empty() || room == 0 => 0,
+            None => 1 + room.min(2) * (tile + 1),
         };
-        let [title, progress, curves, layers, weights, footer] = Layout::vertical([
+        let [title, progress, curves, layers, last, footer] = Layout::vertical([
             Constraint::Length(1),
             Constraint::Length(1),
             Constraint::Min(8),
             Constraint::Length(if flips > 0 { flips + 1 } else { 0 }),
-            Constraint::Length(fields),
+            Constraint::Length(below),
             Constraint::Length(1),
         ])
         .areas(frame.area());
         frame.render_widget(Line::from(self.title.as_str()).bold(), title);
         self.progress(frame, progress);
-        let [loss, accuracy] = Layout::horizontal([Constraint::Fill(1); 2]).areas(curves);
+        let [loss, second] = Layout::horizontal([Constraint::Fill(1); 2]).areas(curves);
         self.losses(frame, loss);
-        self.accuracies(frame, accuracy);
-        self.flipped(frame, layers);
-        self.weights(frame, weights);
+        match self.subject {
+            Subject::Digits => self.accuracies(frame, second),
+            Subject::Text { .. } => self.perplexities(frame, second),
+        }
+        self.flipped(frame, layers, &shares);
+        match &self.sample {
+            Some(sample) => written(frame, last, sample),
+            None => self.weights(frame, last),
+        }
         frame.render_widget(Line::from(self.footer.as_str()).dim(), footer);
     }
 
+    /// Share of the trits of each layer that flipped before the last evaluation.
+    fn flips(&self) -> Vec<f64> {
+        let Some(point) = self.points.last().filter(|point| point.flips.is_some()) else { return Vec::new() };
+        let layer = |layer: usize| point.mean(|matrix| matrix.flips, |matrix| matrix.layer == layer);
+        (0..point.layers()).map(layer).collect()
+    }
+
     fn progress(&self, frame: &mut Frame, area: Rect) {
-        let share = (self.at / self.epochs.max(1) as f64).clamp(0.0, 1.0);
-        let epoch = (self.at.floor() as usize + 1).min(self.epochs);
-        let mut told = format!("epoch {epoch}/{}  {:.0} %", self.epochs, 100.0 * share);
+        let share = (self.at / self.total.max(1) as f64).clamp(0.0, 1.0);
+        // An epoch counts from its beginning, and a step from its end.
+        let begun = if self.subject == Subject::Digits { 1 } else { 0 };
+        let (unit, at) = (self.subject.unit(), (self.at.floor() as usize + begun).min(self.total));
+        let mut told = format!("{unit} {at}/{}  {:.0} %", self.total, 100.0 * share);
         if let Some(speed) = self.speed {
-            told += &format!("  {speed:.0} images/s");
+            told += &format!("  {speed:.0} {}/s", self.subject.labels());
         }
         if let Some(left) = self.left.filter(|_| share < 1.0) {
             told += &format!("  {} left", clock(left));
@@ -109,9 +130,7 @@ impl Live {
         let within = self.points.iter().flat_map(|point| &point.steps).chain(&self.now).copied();
         let train = log(within.collect());
         let test = log(self.ends(|point| point.loss[1]));
-        let last =
-            |line: &[(f64, f64)]| line.last().map_or(String::new(), |at| format!(" {:.4}", 10f64.powf(at.1)));
-        let told = ["loss, log".into(), last(&train), last(&test)];
+        let told = ["loss, log".into(), last_power(&train, 4), last_power(&test, 4)];
         self.chart(frame, area, told, [train, test], |y| short(10f64.powf(y)));
     }
 
@@ -122,13 +141,20 @@ impl Live {
         self.chart(frame, area, told, [train, test], |y| format!("{y:.1}"));
     }
 
-    /// One value for each epoch, at the end of the epoch.
+    /// `exp(loss)`, on a logarithmic axis.
+    fn perplexities(&self, frame: &mut Frame, area: Rect) {
+        let [train, test] = [0, 1].map(|i| self.ends(|point| point.loss[i] * std::f64::consts::LOG10_E));
+        let told = ["perplexity, log".into(), last_power(&train, 2), last_power(&test, 2)];
+        self.chart(frame, area, told, [train, test], |y| short(10f64.powf(y)));
+    }
+
+    /// One value for each evaluation.
     fn ends(&self, of: impl Fn(&Point) -> f64) -> Vec<(f64, f64)> {
-        let at = self.points.iter().enumerate().map(|(i, point)| ((i + 1) as f64, of(point)));
+        let at = self.points.iter().map(|point| (point.at, of(point)));
         at.filter(|(_, value)| value.is_finite()).collect()
     }
 
-    /// A chart of training and test values over the epochs.
+    /// A chart of two values over the axis: in training and in the evaluation.
     fn chart(
         &self,
         frame: &mut Frame,
@@ -140,7 +166,9 @@ impl Live {
         let all = || lines.iter().flatten().map(|at| at.1);
         let (low, high) = (all().fold(f64::INFINITY, f64::min), all().fold(f64::NEG_INFINITY, f64::max));
         let [head, area] = Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(area);
-        let told = vec![name.into(), format!("  train{train}").fg(TRAIN), format!("  test{test}").fg(TEST)];
+        let [first, second] = self.subject.halves();
+        let told =
+            vec![name.into(), format!("  {first}{train}").fg(TRAIN), format!("  {second}{test}").fg(TEST)];
         frame.render_widget(Line::from(told), head);
         if low > high {
             return frame.render_widget(Line::from("nothing yet").dim(), area);
@@ -162,13 +190,17 @@ impl Live {
         frame.render_widget(chart, area);
     }
 
-    fn flipped(&self, frame: &mut Frame, area: Rect) {
+    fn flipped(&self, frame: &mut Frame, area: Rect, shares: &[f64]) {
         if area.height == 0 {
             return;
         }
         let rows = Layout::vertical(vec![Constraint::Length(1); area.height.into()]).split(area);
-        frame.render_widget(Line::from("trits that flipped in the last epoch"), rows[0]);
-        for (layer, (share, row)) in self.flips.iter().zip(&rows[1..]).enumerate() {
+        let told = match self.subject {
+            Subject::Digits => "trits that flipped in the last epoch",
+            Subject::Text { .. } => "trits that flipped since the evaluation before",
+        };
+        frame.render_widget(Line::from(told), rows[0]);
+        for (layer, (share, row)) in shares.iter().zip(&rows[1..]).enumerate() {
             let told = format!("layer {layer}  {:6.2} %  ", 100.0 * share);
             let room = f64::from(row.width.saturating_sub(told.len() as u16));
             let bar = "█".repeat((share.clamp(0.0, 1.0) * room).round() as usize);
@@ -217,6 +249,19 @@ impl Live {
     }
 }
 
+/// The last value of a line of logarithms, with so many decimal places.
+fn last_power(line: &[(f64, f64)], digits: usize) -> String {
+    line.last().map_or(String::new(), |at| format!(" {:.digits$}", 10f64.powf(at.1)))
+}
+
+/// Draws the text that a network wrote.
+fn written(frame: &mut Frame, area: Rect, sample: &str) {
+    let [head, area] = Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(area);
+    frame.render_widget(Line::from("what it writes"), head);
+    let lines: Vec<Line> = sample.lines().map(|line| Line::from(line).fg(Color::LightBlue)).collect();
+    frame.render_widget(Text::from(lines), area);
+}
+
 /// The terminal's own text colour is visible on light and on dark backgrounds.
 const TRAIN: Color = Color::Reset;
 const TEST: Color = Color::LightBlue;
@@ -243,6 +288,7 @@ mod tests {
     use ratatui::Terminal;
     use ratatui::backend::TestBackend;
 
+    use super::super::Matrix;
     use super::*;
     use crate::ternary::Packed;
 
@@ -255,8 +301,16 @@ mod tests {
         (0..height).map(row).collect()
     }
 
+    fn matrices(flips: &[f64]) -> Vec<Matrix> {
+        let layer = |(layer, &flips)| Matrix { layer, weights: 10, flips, ..Matrix::default() };
+        flips.iter().enumerate().map(layer).collect()
+    }
+
     fn live() -> Live {
         let point = |i: usize| Point {
+            at: (i + 1) as f64,
+            flips: Some(0.3),
+            matrices: matrices(&[0.45, 0.2]),
             loss: [0.5 / (i + 1) as f64, 0.2 / (i + 1) as f64],
             accuracy: [0.9, 0.95],
             steps: (1..=4).map(|k| (i as f64 + f64::from(k) / 4.0, 2.0 / (i + k as usize) as f64)).collect(),
@@ -264,11 +318,10 @@ mod tests {
         };
         let mut live = Live {
             title: "784-256-10 in ternary".into(),
-            epochs: 4,
+            total: 4,
             at: 2.5,
             points: (0..2).map(point).collect(),
             now: vec![(2.25, 0.4)],
-            flips: vec![0.45, 0.2],
             size: [4, 10],
             speed: Some(12_345.0),
             left: Some(75.0),
@@ -305,13 +358,36 @@ mod tests {
         assert_eq!(blocks[names + 1..names + 3], ["██████████", "██████████"], "{blocks:?}");
     }
 
+    /// A run on a text, with a sample.
+    fn text() -> Live {
+        let subject = Subject::Text { token: "character" };
+        Live { subject, total: 1200, at: 240.0, sample: Some("ROMEO:\nO night!".into()), ..live() }
+    }
+
+    #[test]
+    fn a_text_has_steps_perplexity_and_what_it_writes() {
+        let drawn = drawn(&text(), 80, 30).join("\n");
+        for part in [
+            "step 240/1200  20 %  12345 tokens/s",
+            "loss, log  train 0.4000  validation 0.1000",
+            // exp(0.25) and exp(0.1).
+            "perplexity, log  train 1.28  validation 1.11",
+            "layer 0   45.00 %",
+            "what it writes\nROMEO:\nO night!",
+        ] {
+            assert!(drawn.contains(part), "{part:?} is missing in\n{drawn}");
+        }
+        assert!(!drawn.contains("accuracy") && !drawn.contains("neuron"), "{drawn}");
+    }
+
     #[test]
     fn it_is_drawn_whatever_the_terminal_and_the_run() {
         let [least_width, least_height] = LEAST;
-        let many = Live { flips: vec![1.5; 40], ..live() };
-        let odd =
-            Live { points: vec![Point::missing(); 3], now: vec![(0.1, f64::NAN), (0.2, 0.0)], ..live() };
-        for live in [Live::default(), live(), many, odd] {
+        let mut many = live();
+        many.points[1].matrices = matrices(&[1.5; 40]);
+        let empty = Point { loss: [f64::NAN; 2], accuracy: [f64::NAN; 2], lr: f64::NAN, ..Point::default() };
+        let odd = Live { points: vec![empty; 3], now: vec![(0.1, f64::NAN), (0.2, 0.0)], ..live() };
+        for live in [Live::default(), live(), text(), many, odd] {
             for (width, height) in [(least_width, least_height), (120, 40), (300, 100), (10, 5), (1, 1)] {
                 assert_eq!(drawn(&live, width, height).len(), usize::from(height));
             }

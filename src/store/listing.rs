@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use super::format::{config_beside, plain};
 use super::tensors::deserialize;
 use super::{FileError, Format, Mapped, checkpoint, foreign, gguf, npy, packed};
+use crate::parameter::{Parameter, Role};
 use crate::ternary::Packed;
 
 /// The tensors and metadata of a file. The file is mapped, not loaded.
@@ -140,12 +141,20 @@ impl Listing {
 fn shadows(bytes: &[u8]) -> Result<Contents, String> {
     let (file, metadata) = deserialize(bytes)?;
     checkpoint::current(&file, &metadata)?;
+    // Where a network has ternary matrices, its other matrices are none: an embedding, for instance.
+    let parameters = super::header(&metadata)?.map_or(Vec::new(), |(_, parameters)| parameters);
+    let ternary = |parameter: &Parameter| parameter.role == Role::Ternary;
+    let stays_float = |name: &str| {
+        parameters.iter().any(ternary)
+            && parameters.iter().any(|parameter| parameter.name == name && !ternary(parameter))
+    };
     let (mut tensors, metadata) = safetensors(bytes)?;
     for tensor in &mut tensors {
         if let (&[rows, cols], "F32") = (&tensor.shape[..], &tensor.dtype[..]) {
             let moment = tensor.name.ends_with(".m") || tensor.name.ends_with(".v");
+            let none = moment || stays_float(&tensor.name);
             let matrix = Matrix { rows, cols, scale: Scale::Own, read: foreign::shadows };
-            tensor.matrix = (!moment && rows * cols > 0).then_some(matrix);
+            tensor.matrix = (!none && rows * cols > 0).then_some(matrix);
         }
     }
     Ok((tensors, metadata))

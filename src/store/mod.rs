@@ -48,7 +48,7 @@ pub use gguf::KINDS as GGML_KINDS;
 pub use listing::{Contents, Listing, Matrix, Scale, Stored, list};
 pub use map::Mapped;
 pub use model::{Difference, Model, Values, Weights};
-pub use packed::Coding;
+pub use packed::{Coding, Floats};
 pub use tensors::{checksum, hex, serialize};
 
 /// Version of every JSON object that Sterna writes.

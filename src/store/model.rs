@@ -204,10 +204,11 @@ impl Model {
     }
 }
 
-/// Splits a name into the layer and the rest: `layers.3.q.weight` gives 3 and `q`. The rest is empty for the matrix
-/// and the gain of an MLP's layer.
+/// Splits a name into the layer and the rest: `layers.3.q.weight` and `model.layers.3.q.weight` give 3 and `q`. The
+/// rest is empty for the matrix and the gain of an MLP's layer.
 fn split(name: &str) -> (Option<usize>, &str) {
-    let parts = name.strip_prefix("layers.").and_then(|rest| rest.split_once('.'));
+    let layers = name.strip_prefix("model.").unwrap_or(name).strip_prefix("layers.");
+    let parts = layers.and_then(|rest| rest.split_once('.'));
     match parts.and_then(|(number, rest)| Some((number.parse().ok()?, rest))) {
         Some((layer, "weight" | "gain")) => (Some(layer), ""),
         Some((layer, rest)) => (Some(layer), rest.strip_suffix(".weight").unwrap_or(rest)),

@@ -6,7 +6,8 @@
 //!   see [`crate::ternary`]. `BASE.base3` is u8 `[rows, ceil(cols / 5)]` with five trits of a row per byte, see
 //!   [`Base3`](crate::ternary::Base3); the last byte of a row is filled with zeros. `BASE.beta` is f32 `[1]`, the
 //!   value of one trit;
-//! - any other parameter has `NAME`, f32, in its shape;
+//! - any other parameter has `NAME`, f32, in its shape. A parameter of the role float, for example an embedding, may
+//!   have `NAME` as f16, or as int8 with `BASE.scale`, f32 `[rows]`, the value of one step in each row;
 //! - metadata, all strings: `format = "sterna-packed"`, `version` (the version of this layout), `arch` and
 //!   `parameters` (see [`super`]), `about` (a JSON object), `schema`, `sterna_version`, and `sha256` over everything
 //!   above.
@@ -15,12 +16,13 @@
 
 use std::collections::BTreeMap;
 
+use half::f16;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
 use super::listing::safetensors;
 use super::tensors::{Sealed, deserialize, intact, no_json};
-use super::{Arch, Contents, Matrix, Model, Scale, Values, Weights, chain, header};
+use super::{Arch, Contents, Loss, Matrix, Model, Scale, Values, Weights, chain, header};
 use crate::parameter::{Parameter, Role};
 use crate::ternary::{self, Packed};
 
@@ -90,9 +92,89 @@ impl Coding {
     }
 }
 
+/// How the values of parameters of the role [`Role::Float`] lie in a packed file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+pub enum Floats {
+    /// As they are.
+    #[default]
+    F32,
+    /// Rounded to 16 bits.
+    F16,
+    /// Each row as its largest magnitude over 127, in f32, times integers from -127 to 127.
+    Int8,
+}
+
+impl Floats {
+    /// All of them.
+    pub const ALL: [Floats; 3] = [Floats::F32, Floats::F16, Floats::Int8];
+
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Floats::F32 => "f32",
+            Floats::F16 => "f16",
+            Floats::Int8 => "int8",
+        }
+    }
+
+    /// Values of rows of `cols`, as they come back.
+    pub fn round(self, values: &[f32], cols: usize) -> Vec<f32> {
+        match self {
+            Floats::F32 => values.to_vec(),
+            Floats::F16 => values.iter().map(|&x| f16::from_f32(x).to_f32()).collect(),
+            Floats::Int8 => {
+                let row = |row: &[f32]| {
+                    let (scale, codes) = int8(row);
+                    codes.into_iter().map(move |code| scale * f32::from(code))
+                };
+                values.chunks(cols).flat_map(row).collect()
+            }
+        }
+    }
+}
+
+/// What a step of a row is worth, and its integers.
+fn int8(row: &[f32]) -> (f32, Vec<i8>) {
+    let scale = row.iter().fold(0f32, |largest, x| largest.max(x.abs())) / 127.0;
+    let code =
+        |x: &f32| if scale > 0.0 { (x / scale).round_ties_even().clamp(-127.0, 127.0) as i8 } else { 0 };
+    (scale, row.iter().map(code).collect())
+}
+
 impl Model {
-    /// The bytes of a packed file.
+    /// The network whose parameters of the role [`Role::Float`] are rounded as a packed file has them, and by how much.
+    ///
+    /// # Errors
+    /// A clause, if a value is too large for f16.
+    pub fn rounded(&self, to: Floats) -> Result<(Model, Vec<Loss>), String> {
+        let (mut model, mut lost) = (self.clone(), Vec::new());
+        for Weights { parameter, values } in &mut model.parameters {
+            let Values::Floats(floats) = values else { continue };
+            if parameter.role != Role::Float {
+                continue;
+            }
+            let rounded = to.round(floats, parameter.shape.last().copied().unwrap_or(1));
+            if let Some(at) = rounded.iter().position(|x| !x.is_finite()) {
+                let (name, value) = (&parameter.name, floats[at]);
+                return Err(format!(
+                    "{name} has the value {value} at index {at}, which f16 cannot hold: pack it as int8"
+                ));
+            }
+            let changes = rounded.iter().zip(&*floats).map(|(a, b)| f64::from(*a) - f64::from(*b));
+            lost.extend(Loss::of(parameter.base(), format!("stored as {}", to.name()), changes));
+            *floats = rounded;
+        }
+        Ok((model, lost))
+    }
+
+    /// The bytes of a packed file, all floats as they are.
     pub fn to_packed(&self, coding: Coding) -> Vec<u8> {
+        self.to_packed_as(coding, Floats::F32)
+    }
+
+    /// The bytes of a packed file. What it holds is [`Model::rounded`].
+    pub fn to_packed_as(&self, coding: Coding, floats: Floats) -> Vec<u8> {
         let mut file =
             Sealed::new(FORMAT, &self.arch, self.parameters.iter().map(|weights| &weights.parameter));
         file.text("version", VERSION.into());
@@ -106,8 +188,28 @@ impl Model {
                     file.tensor(format!("{base}.{kind}"), dtype, &shape, coding.encode(packed));
                     file.tensor(format!("{base}.beta"), Dtype::F32, &[1], bytes(&[packed.scale]));
                 }
-                Values::Floats(floats) => {
-                    file.tensor(parameter.name.clone(), Dtype::F32, &parameter.shape, bytes(floats));
+                Values::Floats(values) => {
+                    let name = parameter.name.clone();
+                    let to = if parameter.role == Role::Float { floats } else { Floats::F32 };
+                    match to {
+                        Floats::F32 => file.tensor(name, Dtype::F32, &parameter.shape, bytes(values)),
+                        Floats::F16 => {
+                            let halves = values.iter().flat_map(|&x| f16::from_f32(x).to_le_bytes());
+                            file.tensor(name, Dtype::F16, &parameter.shape, halves.collect::<Vec<u8>>());
+                        }
+                        Floats::Int8 => {
+                            let cols = parameter.shape.last().copied().unwrap_or(1);
+                            let (mut scales, mut codes) = (Vec::new(), Vec::new());
+                            for row in values.chunks(cols) {
+                                let (scale, row) = int8(row);
+                                scales.push(scale);
+                                codes.extend(row.into_iter().map(|code| code as u8));
+                            }
+                            file.tensor(name, Dtype::I8, &parameter.shape, codes);
+                            let name = format!("{}.scale", parameter.base());
+                            file.tensor(name, Dtype::F32, &[scales.len()], bytes(&scales));
+                        }
+                    }
                 }
             }
         }
@@ -137,7 +239,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<Model, String> {
                 let packed = packed.map_err(|what| format!("{name}: {what}"))?;
                 Values::Trits(Packed { scale: scale.times(packed.scale), ..packed })
             }
-            Role::Gain | Role::Float => Values::Floats(file.floats(&parameter.name, &parameter.shape)?),
+            Role::Gain => Values::Floats(file.floats(&parameter.name, &parameter.shape)?),
+            Role::Float => Values::Floats(file.any_floats(parameter)?),
         };
         Ok(Weights { parameter: parameter.clone(), values })
     };
@@ -207,6 +310,23 @@ impl File<'_> {
             (Dtype::F32, found) if found == shape => Ok(bytemuck::pod_collect_to_vec(view.data())),
             (dtype, found) => Err(format!("{name} is {dtype:?} {found:?}, expected F32 {shape:?}")),
         }
+    }
+
+    /// The values of a parameter of the role float, in any of the forms of [`Floats`].
+    fn any_floats(&self, parameter: &Parameter) -> Result<Vec<f32>, String> {
+        let Parameter { name, shape, .. } = parameter;
+        let view = self.tensor(name)?;
+        if !matches!(view.dtype(), Dtype::F16 | Dtype::I8) || view.shape() != shape {
+            return self.floats(name, shape);
+        }
+        if view.dtype() == Dtype::F16 {
+            let halves = view.data().as_chunks().0.iter();
+            return Ok(halves.map(|&half| f16::from_le_bytes(half).to_f32()).collect());
+        }
+        let cols = shape.last().copied().unwrap_or(1);
+        let scales = self.floats(&format!("{}.scale", parameter.base()), &[parameter.count() / cols])?;
+        let rows = view.data().chunks(cols).zip(scales);
+        Ok(rows.flat_map(|(row, scale)| row.iter().map(move |&code| scale * f32::from(code as i8))).collect())
     }
 
     /// The name of a ternary parameter's tensor, and the matrix with its scale.

@@ -14,7 +14,7 @@ use crate::store::{FileError, create, is_temporary, replace, shown, taken};
 pub const MODEL: &str = "model.safetensors";
 pub(super) const METRICS: &str = "metrics.jsonl";
 
-/// The names of the files that a kind of run writes, beside its model and its list of epochs.
+/// The names of the files of a kind of run. The checkpoint and the metrics are not among them.
 #[derive(Clone, Copy, Debug)]
 pub struct Files {
     /// Written when the run begins.
@@ -26,7 +26,7 @@ pub struct Files {
 }
 
 impl Files {
-    /// Every name but that of the list of epochs.
+    /// The names of all files except the metrics.
     fn names(self) -> impl Iterator<Item = &'static str> {
         let Files { begun, epoch, ended } = self;
         [MODEL].into_iter().chain([begun, epoch, ended].into_iter().flatten().copied())
@@ -39,7 +39,7 @@ pub enum FolderError {
     /// The folder already contains a run.
     #[error("{} already holds a run", shown(.0))]
     Taken(PathBuf),
-    /// Nothing can be written into it.
+    /// The folder cannot be written.
     #[error("{} cannot be written: {}", shown(.0), unwritten(.1))]
     Unwritable(PathBuf, std::io::Error),
     /// Another process trains in it.
@@ -53,7 +53,7 @@ pub enum FolderError {
 /// A line of metrics.jsonl, for one epoch.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Epoch {
-    /// Completed epochs.
+    /// Completed epochs. A shorter epoch at the end counts as one.
     pub epoch: usize,
     /// Completed steps.
     pub step: usize,
@@ -63,16 +63,16 @@ pub struct Epoch {
     pub train_loss: f64,
     /// Training accuracy over the epoch, while the weights changed.
     pub train_accuracy: f64,
-    /// Mean loss on the test set, nats.
+    /// Mean loss of the evaluation after the epoch, nats: on the test set, or on the validation split of a text.
     pub test_loss: f64,
-    /// Accuracy on the test set.
+    /// Accuracy of the same evaluation.
     pub test_accuracy: f64,
-    /// Share of trits that changed since the end of the previous epoch. It is `None` for a float network.
+    /// Share of trits that changed since the previous evaluation. It is `None` for a float network.
     pub flips: Option<f64>,
-    /// Share of changed trits in each layer. It is empty for a float network.
+    /// Share of changed trits in each ternary matrix, in the order of the parameters. It is empty for a float network.
     #[serde(default)]
     pub layer_flips: Vec<f64>,
-    /// Share of zero trits in each layer. It is empty for a float network.
+    /// Share of zero trits in each ternary matrix. It is empty for a float network.
     pub zeros: Vec<f64>,
     /// Number of steps that each value of `losses` covers.
     #[serde(default)]
@@ -81,6 +81,9 @@ pub struct Epoch {
     /// none.
     #[serde(default)]
     pub losses: Vec<f32>,
+    /// An example of the output of the network after this epoch: text of a language model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sample: Option<String>,
     /// Seconds of training in this epoch.
     pub seconds: f64,
     /// Seconds of training and evaluation since the run began, without pauses.
@@ -115,21 +118,21 @@ pub struct RunFolder {
 /// The progress of a run that is opened again.
 #[derive(Clone, Copy, Debug)]
 pub struct Standing {
-    /// Number of complete epochs in its checkpoint.
-    pub epoch: usize,
-    /// Planned number of epochs in its checkpoint.
+    /// Number of completed steps in its checkpoint.
+    pub step: usize,
+    /// Planned number of steps in its checkpoint.
     pub planned: usize,
-    /// The new total number of epochs. If all of them are complete, the folder is only read.
+    /// The new total number of steps. If all of them are complete, the folder is only read.
     pub total: usize,
     /// Whether it was finished before it was extended. The pictures of its end then belong to it.
     pub ended: bool,
 }
 
 impl RunFolder {
-    /// Whether [`RunFolder::create`] would make the folder, as far as can be told without making anything.
+    /// Checks that [`RunFolder::create`] can create the folder. Nothing is written.
     ///
     /// # Errors
-    /// As there.
+    /// As [`RunFolder::create`].
     pub fn vacant(path: &Path, files: Files, force: bool) -> Result<(), FolderError> {
         if trained_in(path) {
             return Err(FolderError::Locked(path.into()));
@@ -142,7 +145,7 @@ impl RunFolder {
         if !force {
             free(path, files, &BTreeSet::new())?;
         }
-        // What is there already must be folders, and the last of them must take files.
+        // All parts of the path that exist must be folders, and files can be written into the last one.
         let there = path.ancestors().find(|folder| folder.as_os_str().is_empty() || taken(folder));
         let there = there.filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         tempfile::tempfile_in(there).map(drop).map_err(|error| {
@@ -198,7 +201,7 @@ impl RunFolder {
     ) -> Result<(RunFolder, Vec<Epoch>), FolderError> {
         let path = model.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let mut metrics = None;
-        let trains = from.epoch < from.total;
+        let trains = from.step < from.total;
         if trains {
             writable(path).map_err(|error| FolderError::Unwritable(path.into(), error))?;
             metrics = Some(open(path)?);
@@ -213,9 +216,9 @@ impl RunFolder {
         let mut epochs: Vec<Epoch> = Vec::new();
         let mut written = 0;
         for line in text.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
-            let before = epochs.last().map_or(0, |epoch| epoch.epoch);
+            let before = epochs.last().map_or(0, |epoch| epoch.step);
             match serde_json::from_str::<Epoch>(line) {
-                Ok(next) if next.epoch > before && next.epoch <= from.epoch => epochs.push(next),
+                Ok(next) if next.step > before && next.step <= from.step => epochs.push(next),
                 _ => break,
             }
             written += line.len() as u64;
@@ -225,7 +228,7 @@ impl RunFolder {
         own.extend(files.epoch.iter().filter(|_| force || !text.is_empty()));
         // The run may have ended without disk space for its last checkpoint.
         let last = text.lines().rev().find_map(|line| serde_json::from_str::<Epoch>(line).ok());
-        let ended = from.ended || last.is_some_and(|last| last.epoch >= from.planned);
+        let ended = from.ended || last.is_some_and(|last| last.step >= from.planned);
         own.extend(files.ended.iter().filter(|_| force || ended));
         let path = path.to_path_buf();
         let folder = RunFolder { path, files, metrics, written, waiting: String::new(), own };
@@ -283,7 +286,7 @@ impl RunFolder {
     }
 }
 
-/// Whether nobody else has a name that a run may write.
+/// Checks that no other file has the name of one of the run's files.
 fn free(folder: &Path, files: Files, own: &BTreeSet<&str>) -> Result<(), FileError> {
     let others = files.names().filter(|name| !own.contains(name));
     match others.map(|name| folder.join(name)).find(|path| taken(path)) {

@@ -3,8 +3,8 @@
 //! reads totals. It also takes the loss within an epoch as it arrives, without waiting.
 //!
 //! A [`Trainer`] trains a network on the batches of a [`Source`] as its [`Recipe`] says. An [`Evaluator`] scores the
-//! network. [`Config`] holds the settings of a run on digits, and makes the recipe. `Run` combines a trainer, an
-//! evaluator and a folder with checkpoints.
+//! network. [`Config`] holds the settings of a run on digits, and [`TextConfig`] those of a run on a text. Each makes
+//! a recipe. `Run` combines a trainer, an evaluator and a folder with checkpoints.
 
 mod config;
 mod digits;
@@ -20,10 +20,10 @@ mod steps;
 mod text;
 mod trainer;
 
-pub use config::{Augment, Config, ConfigError, Optimizer};
+pub use config::{ConfigError, Optimizer};
 #[cfg(feature = "files")]
 pub use digits::FILES as DIGITS_FILES;
-pub use digits::{Digits, Sample};
+pub use digits::{Augment, Config, Digits, Sample};
 #[cfg(feature = "files")]
 pub use folder::{Epoch, Files, FolderError, MODEL, RunFolder, Standing, epochs, trained_in};
 #[cfg(feature = "files")]
@@ -32,5 +32,7 @@ pub use resume::Fault;
 pub use run::{Ended, Observer, Run, RunError};
 #[cfg(feature = "files")]
 pub use runs::{Found, State, below, newest};
-pub use text::Text;
+#[cfg(feature = "files")]
+pub use text::FILES as TEXT_FILES;
+pub use text::{Text, TextConfig};
 pub use trainer::{Evaluator, Heard, Recipe, Score, Source, Trainer, classes};

@@ -24,6 +24,11 @@ pub trait Observer {
     /// Receives the scores and trits of an epoch that ended, and returns the text about it for the checkpoint.
     fn result(&mut self, epoch: &Epoch, trits: &[Packed]) -> Value;
 
+    /// Returns an example of the output of the network after an epoch, if there is one to record.
+    fn sample(&mut self) -> Option<String> {
+        None
+    }
+
     /// Receives an epoch that ended with finite values only.
     fn epoch(&mut self, epoch: &Epoch, folder: &mut RunFolder);
 
@@ -40,7 +45,7 @@ pub enum Ended {
     Finished(Vec<Packed>),
     /// The observer requested the stop. The state is saved.
     Interrupted,
-    /// A value is not finite. It holds the first fault, if it is not in the loss on the test set, and the step of the
+    /// A value is not finite. It holds the first fault, if it is not in the loss of the evaluation, and the step of the
     /// last good checkpoint.
     Diverged(Option<Fault>, usize),
 }
@@ -103,14 +108,13 @@ impl<N: Network, S: Source> Run<N, S> {
     /// If the device failed. The last checkpoint is then still complete.
     pub fn train(&mut self, every: Option<Duration>, observer: &mut dyn Observer) -> Result<Ended, RunError> {
         let (begun, before) = (Instant::now(), self.elapsed + self.seconds);
-        let epochs = self.trainer.recipe.epochs;
         let mut trits = match self.trits.take() {
             Some(trits) => trits,
             None => self.packed()?,
         };
         let mut good = self.snapshot(&trits)?.ok_or(RunError::FirstWeights)?;
         let mut saved = (self.trainer.steps(), Instant::now());
-        while self.trainer.epoch < epochs {
+        while !self.trainer.is_done() {
             let started = Instant::now();
             let train = match observer.stop() {
                 true => None,
@@ -125,7 +129,8 @@ impl<N: Network, S: Source> Run<N, S> {
             self.seconds += started.elapsed().as_secs_f64();
             let epoch = match train {
                 Some(train) => {
-                    let epoch = self.score(train, &mut trits, before + begun.elapsed().as_secs_f64())?;
+                    let mut epoch = self.score(train, &mut trits, before + begun.elapsed().as_secs_f64())?;
+                    epoch.sample = if epoch.is_finite() { observer.sample() } else { None };
                     self.result = observer.result(&epoch, &trits);
                     Some(epoch)
                 }
@@ -149,7 +154,7 @@ impl<N: Network, S: Source> Run<N, S> {
             let written = self.folder.write(MODEL, &good.to_bytes());
             saved = (if written.is_ok() { self.trainer.steps() } else { saved.0 }, Instant::now());
             observer.written(MODEL, written);
-            if observer.stop() && self.trainer.epoch < epochs {
+            if observer.stop() && !self.trainer.is_done() {
                 return Ok(Ended::Interrupted);
             }
         }
@@ -183,7 +188,7 @@ impl<N: Network, S: Source> Run<N, S> {
         let share = |flips: usize, weights: usize| flips as f64 / weights as f64;
         let zeros = |packed: &Packed| packed.histogram()[1] as f64 / (packed.rows * packed.cols) as f64;
         Ok(Epoch {
-            epoch: self.trainer.epoch,
+            epoch: self.trainer.steps().div_ceil(self.trainer.steps_per_epoch()),
             step: self.trainer.steps(),
             lr: self.trainer.rate(),
             train_loss: train.loss,
@@ -199,6 +204,7 @@ impl<N: Network, S: Source> Run<N, S> {
             zeros: trits.iter().map(zeros).collect(),
             losses_every: self.trainer.losses_every(),
             losses: self.trainer.losses.clone(),
+            sample: None,
             seconds: std::mem::take(&mut self.seconds),
             elapsed_seconds,
             schema: SCHEMA,

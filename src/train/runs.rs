@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use serde_json::Value;
 
 use super::folder::{MODEL, trained_in};
-use crate::model::AnyShape;
+use crate::model::{AnyShape, TRANSFORMER};
 use crate::store::{Checkpoint, FileError, Progress};
 
 /// The depth of the search in folders. The runs of a comparison are one level deeper than other runs.
@@ -33,7 +33,7 @@ pub struct Found {
 pub enum State {
     /// Another process trains in its folder.
     Running,
-    /// All its epochs are complete.
+    /// All its steps are complete.
     Finished,
     /// It can be continued.
     Interrupted,
@@ -57,7 +57,7 @@ impl Found {
     /// The run in a folder.
     ///
     /// # Errors
-    /// If its checkpoint cannot be read, or is a network that was not trained here.
+    /// If its checkpoint cannot be read, or if it is a network that was not trained here.
     pub fn open(folder: &Path) -> Result<Found, FileError> {
         let model = folder.join(MODEL);
         let changed = fs::metadata(&model).and_then(|file| file.modified());
@@ -66,19 +66,34 @@ impl Found {
             let what = "holds a network and no run: it was not trained here".into();
             return Err(FileError::Content { path: model, what });
         };
-        let all = about["config"]["epochs"].as_u64();
         let state = match trained_in(folder) {
             true => State::Running,
             _ if !about["diverged"].is_null() => State::Diverged,
-            _ if all.is_none_or(|all| progress.epoch as u64 >= all) => State::Finished,
+            _ if steps(&about, &progress).is_none_or(|[done, all]| done >= all) => State::Finished,
             _ => State::Interrupted,
         };
         Ok(Found { path: folder.into(), changed, about, progress, state })
     }
 
-    /// Test accuracy after its last complete epoch.
+    /// Whether it is a run on a text.
+    pub fn is_text(&self) -> bool {
+        let arch = Checkpoint::arch(&self.path.join(MODEL)).ok().flatten();
+        arch.is_some_and(|arch| arch.network == TRANSFORMER)
+    }
+
+    /// Completed steps and planned steps, if it states them.
+    pub fn steps(&self) -> Option<[u64; 2]> {
+        steps(&self.about, &self.progress)
+    }
+
+    /// Test accuracy after its last complete epoch, for a run on digits.
     pub fn accuracy(&self) -> Option<f64> {
         self.about["result"]["test_accuracy"].as_f64()
+    }
+
+    /// Validation loss in nats after its last evaluation, for a run on a text.
+    pub fn validation_loss(&self) -> Option<f64> {
+        self.about["result"]["validation_loss"].as_f64()
     }
 
     /// The network in a few words: `784-256-128-10 ternary`.
@@ -94,13 +109,22 @@ impl Found {
         )
     }
 
-    /// Inputs of an MLP, widths of its hidden layers, classes; nothing of another network.
+    /// The widths of an MLP: inputs, hidden layers, classes. It is empty for another network.
     pub fn dims(&self) -> Vec<u64> {
         self.about["dims"].as_array().into_iter().flatten().filter_map(Value::as_u64).collect()
     }
 }
 
-/// The runs below a folder, the newest first, and why other folders with a model are none.
+/// Completed steps and planned steps of a run with this description and this position.
+fn steps(about: &Value, progress: &Progress) -> Option<[u64; 2]> {
+    let per_epoch = about["steps_per_epoch"].as_u64()?;
+    let config = &about["config"];
+    let all =
+        config["steps"].as_u64().or_else(|| Some(config["epochs"].as_u64()?.saturating_mul(per_epoch)))?;
+    Some([(progress.epoch as u64).saturating_mul(per_epoch).saturating_add(progress.step as u64), all])
+}
+
+/// The runs below a folder, newest first, and the reasons why other folders with a model hold no run.
 pub fn below(folder: &Path) -> (Vec<Found>, Vec<FileError>) {
     let (mut found, mut faults) = (Vec::new(), Vec::new());
     walk(folder, DEPTH, &mut |run| match Found::open(run) {

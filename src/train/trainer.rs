@@ -12,7 +12,7 @@ pub trait Source {
     /// Number of items in an epoch.
     fn items(&self) -> usize;
 
-    /// Labels of all items of an epoch that count in a loss: what its sum is divided by.
+    /// Number of labels of an epoch. The sum of the losses is divided by it. Ignored labels do not count.
     fn labels(&self) -> usize;
 
     /// The tensors that the host writes before the first step of an epoch, or before a step after a pause.
@@ -26,8 +26,6 @@ pub trait Source {
 /// The settings of training.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recipe {
-    /// Passes over all items.
-    pub epochs: usize,
     /// Items per step.
     pub batch: usize,
     /// Label smoothing: the share of the target that is spread over all classes.
@@ -36,7 +34,7 @@ pub struct Recipe {
     pub shadow: bool,
     /// The rule by which gradients change the parameters.
     pub update: Update,
-    /// The learning rate of every step.
+    /// The learning rate of every step. The number of rates is the number of steps of the training.
     pub rates: Vec<f64>,
     /// The decoupled weight decay of every step: `rate decay` of a weight that decays.
     pub decays: Vec<f64>,
@@ -117,7 +115,7 @@ impl Evaluator {
         // An item may have many labels, and each has a row of every tensor.
         let each = source.labels().div_ceil(source.items());
         let mut batch = (BATCH / each).clamp(1, source.items());
-        // The largest batch, by halves, that the adapter binds.
+        // The largest batch that the adapter can bind. The number is halved until it fits.
         while let Err(error) = step(batch) {
             match error {
                 Error::TooLarge { .. } if batch > 1 => batch /= 2,
@@ -169,7 +167,7 @@ pub struct Trainer<N, S> {
     pub source: S,
     /// The settings of training.
     pub recipe: Recipe,
-    /// Completed epochs.
+    /// Completed epochs. A last epoch that is shorter than the others stays the current one.
     pub epoch: usize,
     /// Completed steps of the current epoch.
     pub(super) done: usize,
@@ -180,7 +178,7 @@ pub struct Trainer<N, S> {
     pub(super) steps: Steps,
     /// The summed loss at intervals in the epoch.
     pub(super) notes: Notes,
-    /// Labels of an item; all have equally many.
+    /// Number of labels of an item.
     labels: usize,
     pace: Pace,
 }
@@ -211,7 +209,6 @@ impl<N: Network, S: Source> Trainer<N, S> {
             ops.extend(network.params().update(gpu, recipe.update, recipe.clip, &totals.clock, &schedule));
             Ok(ops)
         })?;
-        assert_eq!(recipe.rates.len(), recipe.epochs * steps.len(), "Trainer: a rate for each step");
         assert_eq!(recipe.decays.len(), recipe.rates.len(), "Trainer: a decay for each step");
         let notes = Notes::new(gpu, &totals.loss, steps.len())?;
         let (gpu, labels, pace) = (gpu.clone(), source.labels() / source.items(), Pace::new());
@@ -244,6 +241,21 @@ impl<N: Network, S: Source> Trainer<N, S> {
     /// Number of items in an epoch.
     pub fn items(&self) -> usize {
         self.source.items()
+    }
+
+    /// Number of epochs of the training. The last one may be shorter than the others.
+    pub fn epochs(&self) -> usize {
+        self.recipe.rates.len().div_ceil(self.steps.len())
+    }
+
+    /// Whether all steps of the training are complete.
+    pub fn is_done(&self) -> bool {
+        self.steps() >= self.recipe.rates.len()
+    }
+
+    /// Number of steps of the current epoch.
+    fn length(&self) -> usize {
+        (self.recipe.rates.len() - self.epoch * self.steps.len()).min(self.steps.len())
     }
 
     /// The learning rate of the last completed step, or 0 before the first one.
@@ -292,12 +304,12 @@ impl<N: Network, S: Source> Trainer<N, S> {
     /// If the device failed.
     ///
     /// # Panics
-    /// If all epochs of the schedule are done.
+    /// If all steps of the training are complete.
     pub fn run(
         &mut self,
         progress: &mut dyn FnMut(&Heard) -> ControlFlow<()>,
     ) -> Result<Option<Score>, Error> {
-        self.run_to(self.steps.len(), progress)
+        self.run_to(self.length(), progress)
     }
 
     /// [`Trainer::run`] up to a step of the epoch.
@@ -307,6 +319,7 @@ impl<N: Network, S: Source> Trainer<N, S> {
         progress: &mut dyn FnMut(&Heard) -> ControlFlow<()>,
     ) -> Result<Option<Score>, Error> {
         self.aim();
+        let length = self.length();
         let (batch, count) = (self.recipe.batch, self.items());
         let (means, losses_every) = (self.means(), self.notes.every);
         let mut heard = |done: usize, sums: &[f32]| {
@@ -316,16 +329,19 @@ impl<N: Network, S: Source> Trainer<N, S> {
         self.done = self.steps.run(&self.gpu, self.done..end, &mut self.pace, notes, &mut heard)?;
         let sums = self.gpu.download::<f32>(&self.notes.sums)?;
         self.losses = means(&sums[..self.notes.count(self.done)]);
-        if self.done < self.steps.len() {
+        if self.done < length {
             return Ok(None);
         }
-        (self.epoch, self.done) = (self.epoch + 1, 0);
-        read(&self.gpu, &self.totals, self.labels * count).map(Some)
+        let score = read(&self.gpu, &self.totals, self.labels * self.position())?;
+        if self.done == self.steps.len() {
+            (self.epoch, self.done) = (self.epoch + 1, 0);
+        }
+        Ok(Some(score))
     }
 
     /// Sets source and clock to the next step. Before an epoch it also sets the totals to zero.
     pub(super) fn aim(&self) {
-        assert!(self.epoch < self.recipe.epochs, "Trainer: all {} epochs are done", self.recipe.epochs);
+        assert!(!self.is_done(), "Trainer: all {} steps are complete", self.recipe.rates.len());
         self.host().aim(&self.gpu);
     }
 
@@ -336,7 +352,7 @@ impl<N: Network, S: Source> Trainer<N, S> {
         let mut aim = self.source.aim();
         aim.push((clock.clone(), Fill::Counter { per_pass: vec![steps, 0], per_run: vec![1, batch] }));
         Host {
-            passes: self.recipe.epochs,
+            passes: self.recipe.rates.len() / self.steps.len(),
             at: [self.epoch, self.done],
             runs: self.steps.lists().iter().enumerate().map(|(i, (.., times))| (i, *times)).collect(),
             aim,
@@ -346,7 +362,7 @@ impl<N: Network, S: Source> Trainer<N, S> {
     }
 
     /// The rest of the run as data: the current tensors, a full step, the short last step of an epoch, and the host's
-    /// work between them.
+    /// work between them. The plan ends with the last epoch that has its full length.
     ///
     /// # Errors
     /// If the device failed.
@@ -362,7 +378,7 @@ impl<N: Network, S: Source> Trainer<N, S> {
     /// If the device failed.
     ///
     /// # Panics
-    /// If all epochs of the schedule are done.
+    /// If all steps of the training are complete.
     pub fn run_epoch(&mut self, progress: &mut dyn FnMut(usize)) -> Result<Score, Error> {
         let mut heard = |heard: &Heard| {
             progress(heard.items);

@@ -15,6 +15,7 @@ pub fn adapter_flags(args: &[&str]) -> Vec<String> {
         "verify",
         "trace",
         "predict",
+        "generate",
         "bench",
         "profile",
         "tune",

@@ -22,7 +22,7 @@ impl Transformer {
         gradients: Option<&Gradients>,
     ) -> Result<Bound, Error> {
         let Layer { qkv, o, gate_up, down, gains } = &self.layers[i];
-        let &Batch { n, heads, sequences, ref angles, ref first } = batch;
+        let &Batch { n, heads, sequences, ref angles, ref first, .. } = batch;
         let (d, f, eps) = (self.shape.width, self.shape.ffn, self.shape.eps);
         let kv = heads.kv_heads * heads.width;
         let name = |what: &str| format!("layers.{i}.{what}");
@@ -36,7 +36,7 @@ impl Transformer {
         let (x3, x4) = (normed("x3", d)?, normed("x4", f)?);
         let (y1, y2) = (floats("qkv", d + 2 * kv)?, floats("o", d)?);
         let (y3, z, y4) = (floats("gate_up", 2 * f)?, floats("z", f)?, floats("down", d)?);
-        let (q, k, v) = (floats("q", d)?, floats("k", kv)?, floats("v", kv)?);
+        let (q, [k, v]) = (floats("q", d)?, batch.keys(gpu, i)?);
         let (a, lse, mid) = (floats("a", d)?, floats("lse", heads.heads)?, floats("mid", d)?);
 
         let norm = |x: &Tensor, i: usize, to: &Normed| {

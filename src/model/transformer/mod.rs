@@ -15,8 +15,11 @@
 //!
 //! q, k and v read the same rows, so they are one stacked matrix, and so are gate and up.
 
+mod cache;
 mod float;
 mod ternary;
+
+pub use cache::{Cache, Extension};
 
 use super::{Network, Param, Params, Pass, Precision, Product, Scoring, Stacked};
 use crate::gpu::{Dtype::*, Error, Gpu, Op, Tensor};
@@ -26,6 +29,9 @@ use crate::random::{self, Stream};
 use crate::rotary::rope_table;
 #[cfg(feature = "files")]
 use crate::store::{Arch, number};
+use crate::ternary::BLOCK;
+#[cfg(feature = "files")]
+use crate::text::Vocabulary;
 
 /// The constants of a transformer.
 #[derive(Clone, Debug, PartialEq)]
@@ -83,6 +89,13 @@ impl TransformerShape {
         [(d, vec![d, kv, kv]), (d, vec![d]), (d, vec![f, f]), (f, vec![d])]
     }
 
+    /// The products of a layer with rows and columns of their matrices: q, k and v are one product, and so are gate and
+    /// up.
+    pub fn stacked(&self) -> [(&'static str, [usize; 2]); 4] {
+        let [qkv, o, gate_up, down] = self.products().map(|(cols, rows)| [rows.iter().sum(), cols]);
+        [("qkv", qkv), ("o", o), ("gate_up", gate_up), ("down", down)]
+    }
+
     /// Weights in all matrices of all layers.
     pub fn weights(&self) -> usize {
         let product = |(cols, rows): &(usize, Vec<usize>)| cols * rows.iter().sum::<usize>();
@@ -108,7 +121,8 @@ impl TransformerShape {
         within("a width", self.width, 64, most)?;
         whole("a width", self.width, 64)?;
         within("an ffn width", self.ffn, 16, most)?;
-        whole("an ffn width", self.ffn, 16)?;
+        // Matrices that lie next to each other in memory have whole blocks of weights.
+        whole("an ffn width", self.ffn, BLOCK >> self.width.trailing_zeros().min(BLOCK.ilog2()))?;
         within("a number of heads", self.heads, 1, self.width / 16)?;
         if !self.width.is_multiple_of(self.heads) {
             return Err(format!("a width {}, which its {} heads do not divide", self.width, self.heads));
@@ -167,7 +181,7 @@ impl TransformerShape {
         self.parameters().into_iter().enumerate().map(fresh).collect()
     }
 
-    /// The header of its files. The settings have room for more: a training on text adds its vocabulary.
+    /// The header of its files. A network of text also keeps its vocabulary there, see [`TransformerShape::arch_of_text`].
     #[cfg(feature = "files")]
     pub fn arch(&self) -> Arch {
         let settings = serde_json::json!({
@@ -176,6 +190,15 @@ impl TransformerShape {
             "eps": number(self.eps), "precision": self.precision.name(),
         });
         Arch::new(TRANSFORMER, settings)
+    }
+
+    /// The header of the files of a network of text: that of [`TransformerShape::arch`], and the vocabulary as the setting
+    /// `tokens`, which `arch.setting::<Vocabulary>("tokens")` reads.
+    #[cfg(feature = "files")]
+    pub fn arch_of_text(&self, vocabulary: &Vocabulary) -> Arch {
+        let mut arch = self.arch();
+        arch.settings.insert("tokens".into(), serde_json::json!(vocabulary));
+        arch
     }
 
     /// The constants that a file's header states.
@@ -236,8 +259,22 @@ struct Batch {
     sequences: Sequences,
     /// The angles of each position, `f32 [context, e]`.
     angles: Tensor,
-    /// Position of the first token of a sequence, `u32 [1]`: 0.
+    /// Position of the first token of a sequence, `u32 [1]`: 0, or where a cache goes on.
     first: Tensor,
+    /// Keys and values of each layer in a cache. Without one, each layer has keys and values of its own.
+    cached: Vec<[Tensor; 2]>,
+}
+
+impl Batch {
+    /// Keys and values of layer `i`, `f32 [rows, K e]`.
+    fn keys(&self, gpu: &Gpu, i: usize) -> Result<[Tensor; 2], Error> {
+        if let Some(cached) = self.cached.get(i) {
+            return Ok(cached.clone());
+        }
+        let shape = [self.n, self.heads.kv_heads * self.heads.width];
+        let zeros = |what: &str| gpu.zeros(&format!("layers.{i}.{what}"), F32, &shape);
+        Ok([zeros("k")?, zeros("v")?])
+    }
 }
 
 /// Gradients of values between the kernels, all f32. The layers use these tensors one after another.
@@ -317,16 +354,42 @@ impl Transformer {
         })
     }
 
+    fn heads(&self) -> Heads {
+        Heads { heads: self.shape.heads, kv_heads: self.shape.kv_heads, width: self.shape.head() }
+    }
+
+    /// The angles of each position, `f32 [context, e]`.
+    fn angles(&self, gpu: &Gpu) -> Result<Tensor, Error> {
+        let (context, width) = (self.shape.context, self.shape.head());
+        gpu.upload("angles", &[context, width], &rope_table(0..context, width, self.shape.theta))
+    }
+
     fn batch(&self, gpu: &Gpu, sequences: usize) -> Result<Batch, Error> {
-        let TransformerShape { heads, kv_heads, context, theta, .. } = self.shape;
-        let width = self.shape.head();
+        let context = self.shape.context;
         Ok(Batch {
             n: sequences * context,
-            heads: Heads { heads, kv_heads, width },
+            heads: self.heads(),
             sequences: Sequences::whole(context),
-            angles: gpu.upload("angles", &[context, width], &rope_table(0..context, width, theta))?,
+            angles: self.angles(gpu)?,
             first: gpu.upload("first", &[1], &[0u32])?,
+            cached: Vec::new(),
         })
+    }
+
+    /// Layer `i` from `h` to `out`, and the gradients of its parameters from that of `out`.
+    fn layer(
+        &self,
+        gpu: &Gpu,
+        i: usize,
+        batch: &Batch,
+        h: &Tensor,
+        out: &Tensor,
+        gradients: Option<&Gradients>,
+    ) -> Result<Bound, Error> {
+        match self.shape.precision {
+            Precision::Ternary => self.ternary_layer(gpu, i, batch, h, out, gradients),
+            Precision::F32 => self.float_layer(gpu, i, batch, h, out, gradients),
+        }
     }
 
     fn gradients(&self, gpu: &Gpu, n: usize) -> Result<Gradients, Error> {
@@ -362,7 +425,7 @@ impl Network for Transformer {
     }
 
     fn bind(&self, gpu: &Gpu, items: usize, scoring: Option<Scoring>) -> Result<Pass, Error> {
-        let TransformerShape { width, vocabulary, context, eps, precision, .. } = self.shape;
+        let TransformerShape { width, vocabulary, context, eps, .. } = self.shape;
         let batch = self.batch(gpu, items)?;
         let n = batch.n;
         let input = gpu.zeros("ids", I32, &[items, context])?;
@@ -378,10 +441,7 @@ impl Network for Transformer {
         let (mut products, mut layers) = (Vec::new(), Vec::new());
         for i in 0..self.layers.len() {
             let out = zeros(&format!("layers.{}.h", i + 1), width)?;
-            let mut bound = match precision {
-                Precision::Ternary => self.ternary_layer(gpu, i, &batch, &h, &out, gradients.as_ref())?,
-                Precision::F32 => self.float_layer(gpu, i, &batch, &h, &out, gradients.as_ref())?,
-            };
+            let mut bound = self.layer(gpu, i, &batch, &h, &out, gradients.as_ref())?;
             Op::mark(&mut bound.forward, &format!("forward / layer {i}"));
             Op::mark(&mut bound.backward, &format!("backward / layer {i}"));
             let first = forward.len();

@@ -37,7 +37,7 @@ impl Transformer {
         gradients: Option<&Gradients>,
     ) -> Result<Bound, Error> {
         let Layer { qkv, o, gate_up, down, gains } = &self.layers[i];
-        let &Batch { n, heads, sequences, ref angles, ref first } = batch;
+        let &Batch { n, heads, sequences, ref angles, ref first, .. } = batch;
         let (d, f, eps) = (self.shape.width, self.shape.ffn, self.shape.eps);
         let kv = heads.kv_heads * heads.width;
         let name = |what: &str| format!("layers.{i}.{what}");
@@ -50,16 +50,17 @@ impl Transformer {
             (Int8Tensor::zeros(gpu, &name("x4"), n, f)?, GateFactors::zeros(gpu, &name("x4"), n)?);
         let (acc1, acc2) = (integers("qkv.acc", d + 2 * kv)?, integers("o.acc", d)?);
         let (acc3, acc4) = (integers("gate_up.acc", 2 * f)?, integers("down.acc", d)?);
-        let (q, k, v) = (floats("q", d)?, floats("k", kv)?, floats("v", kv)?);
+        let (q, [k, v]) = (floats("q", d)?, batch.keys(gpu, i)?);
         let (a, lse, mid) = (floats("a", d)?, floats("lse", heads.heads)?, floats("mid", d)?);
 
         let [g1, g2, g3, g4] = gains.each_ref().map(|gain| &gain.value);
         let quantize = |x: &Tensor, gain: &Tensor, to: &Quantized| {
             kernels::rmsnorm_quantize_f32(gpu, x, gain, eps, &to.codes, &to.norm, &to.step)
         };
+        let multiply = if n == 1 { kernels::gemv_ternary } else { kernels::matmul_ternary };
         let forward = vec![
             quantize(h, g1, &x1),
-            kernels::matmul_ternary(gpu, &x1.codes, qkv.packed(), &acc1),
+            multiply(gpu, &x1.codes, qkv.packed(), &acc1),
             kernels::rope_ternary(
                 gpu,
                 heads,
@@ -75,12 +76,12 @@ impl Transformer {
             ),
             kernels::attention(gpu, heads, sequences, &q, &k, &v, first, &a, &lse),
             quantize(&a, g2, &x2),
-            kernels::matmul_ternary(gpu, &x2.codes, o.packed(), &acc2),
+            multiply(gpu, &x2.codes, o.packed(), &acc2),
             kernels::residual(gpu, h, &acc2, &x2.step, &o.packed().beta, &mid),
             quantize(&mid, g3, &x3),
-            kernels::matmul_ternary(gpu, &x3.codes, gate_up.packed(), &acc3),
+            multiply(gpu, &x3.codes, gate_up.packed(), &acc3),
             kernels::relu2_gate_quantize(gpu, &acc3, &x3.step, gate_up.betas(), g4, eps, &x4, &gate),
-            kernels::matmul_ternary(gpu, &x4, down.packed(), &acc4),
+            multiply(gpu, &x4, down.packed(), &acc4),
             kernels::residual(gpu, &mid, &acc4, &gate.step, &down.packed().beta, out),
         ];
 

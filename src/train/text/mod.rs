@@ -1,10 +1,46 @@
 //! A text as a source of batches: the ids of a split on the device, and where its sequences begin. An item is a sequence
 //! of `context` tokens; its labels are the tokens that follow each of them.
 
-use super::Source;
+mod config;
+
+pub use config::TextConfig;
+
+#[cfg(feature = "files")]
+use super::Files;
+use super::{Source, Trainer};
 use crate::gpu::{Error, Fill, Gpu, Op, Tensor};
 use crate::kernels;
-use crate::model::Pass;
+use crate::model::{Pass, Transformer};
+use crate::text::Corpus;
+
+/// The files of a run on a text.
+#[cfg(feature = "files")]
+pub const FILES: Files = Files { begun: &["config.json"], epoch: &["curve.svg"], ended: &[] };
+
+impl Trainer<Transformer, Text> {
+    /// Uploads the training split and binds a step, from fresh parameters. An epoch of this trainer is the steps from
+    /// one evaluation to the next.
+    ///
+    /// # Errors
+    /// If the adapter cannot bind a tensor.
+    ///
+    /// # Panics
+    /// If a setting is out of range, or the text is shorter than a context and the token after it.
+    pub fn on_text(
+        gpu: &Gpu,
+        corpus: &Corpus,
+        config: &TextConfig,
+    ) -> Result<Trainer<Transformer, Text>, Error> {
+        let vocabulary = corpus.vocabulary.len();
+        config.fits(gpu, vocabulary)?;
+        let shape = config.shape(vocabulary);
+        let values = shape.initial(config.seed);
+        let network = Transformer::upload(gpu, shape, &values)?;
+        let source =
+            Text::drawn(gpu, &corpus.train, config.context, config.seed, config.every * config.batch)?;
+        Trainer::on(gpu, network, source, config.recipe())
+    }
+}
 
 /// The split of a corpus on the device.
 pub struct Text {

@@ -1,4 +1,6 @@
-//! `sterna eval`: score a trained network on a test set.
+//! `sterna eval`: score a trained network on a test set, or on a text.
+
+mod text;
 
 use std::path::PathBuf;
 
@@ -8,7 +10,7 @@ use serde_json::{Value, json};
 use super::{DataFlags, DeviceFlags, Outcome, Verdict, failure, shown};
 use super::{network, runs};
 use crate::digest;
-use crate::model::{Mlp, Precision, logits};
+use crate::model::{AnyShape, Mlp, Precision, logits};
 use crate::report::confusion_table;
 use crate::train::{Evaluator, classes};
 
@@ -18,6 +20,10 @@ pub struct Flags {
     /// A run's folder, a packed file, or one of another format that holds a network. [default: the newest run below
     /// runs/ that was trained on this data set]
     model: Option<PathBuf>,
+    /// Score a language model, on this text; without FILE on the last tenth, which validates, of the text that it was
+    /// trained on.
+    #[arg(long, value_name = "FILE", num_args = 0..=1, conflicts_with_all = ["data", "transposed"])]
+    text: Option<Option<PathBuf>>,
     #[command(flatten)]
     data: DataFlags,
     /// Print one JSON object on one line, and nothing else.
@@ -30,17 +36,29 @@ pub struct Flags {
 const NOTES: &str = "\
 The digest is the sha256 of every int8 code and every i32 accumulator of the forward pass over all test \
 images. It depends on the model and the images alone: two machines that print the same one computed the \
-same integers, whatever their drivers.
+same integers, whatever their drivers. Of a language model it is the digest that `sterna verify` explains.
 
-Example:
-  sterna eval                     the newest run
-  sterna eval runs/NAME --json";
+A language model is scored by its loss in nats, perplexity = exp(loss), and bits = loss / ln 2. Each token but the first \
+is predicted once, in windows as long as the context. A FILE is scored as a whole, unless the model was trained on that \
+very text: then on its last tenth.
+
+Examples:
+  sterna eval                     the newest run on MNIST
+  sterna eval runs/NAME --json
+  sterna eval --text              the newest run on a text
+  sterna eval runs/NAME --text other.txt";
 
 pub fn run(flags: &Flags) -> Outcome {
+    if let Some(file) = &flags.text {
+        return text::run(flags, file.as_deref());
+    }
     let data = flags.data.read()?;
     let what = format!("trained on {}", data.name);
     let model = runs::model_or_newest(flags.model.as_deref(), &what, runs::trained_on(&data))?;
     let network = network::open(&model)?;
+    if matches!(network.shape, AnyShape::Transformer(_)) && flags.data.data.is_none() {
+        return text::score(flags, &model, &network, None);
+    }
     let data = flags.data.turned_for(data, &network.about);
     let shape = network::mlp(&network, &model)?;
     network::takes(shape, &model, &data)?;

@@ -1,8 +1,12 @@
 //! Images of digits as a source of batches: a data set on the device, the order of its images, and their variation.
 
+mod config;
+
+pub use config::{Augment, Config};
+
 #[cfg(feature = "files")]
 use super::Files;
-use super::{Config, Evaluator, Source, Trainer};
+use super::{Evaluator, Source, Trainer};
 use crate::augment::Distortion;
 use crate::gpu::{Dtype::*, Error, Fill, Gpu, Op, Tensor};
 use crate::kernels;

@@ -1,0 +1,148 @@
+//! `sterna eval --text`: score a language model on a text.
+
+use std::path::Path;
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use super::Flags;
+use crate::cli::{
+    Failure, Outcome, Verdict, data_path, device_json, failure, gpu_line, named, network, object, runs,
+};
+use crate::cli::{print_json, say, shown, tell};
+use crate::digest::Fixed;
+use crate::model::{Opened, Precision};
+use crate::report::thousands;
+use crate::text::{Corpus, Vocabulary};
+use crate::train::{Evaluator, Found, MODEL, Text};
+
+/// What is scored.
+struct Scored {
+    ids: Vec<u32>,
+    /// Its name.
+    text: String,
+    /// Whether these are the last tenth of the text, not all of it.
+    validation: bool,
+}
+
+pub fn run(flags: &Flags, file: Option<&Path>) -> Outcome {
+    // After --text stands a text, or the model where there is no other.
+    let (model, file) = match (flags.model.as_deref(), file) {
+        (None, Some(path))
+            if path.join(MODEL).exists() || path.extension().is_some_and(|end| end == "safetensors") =>
+        {
+            (Some(path), None)
+        }
+        named => named,
+    };
+    let model = runs::model_or_newest(model, runs::TEXT, Found::is_text)?;
+    score(flags, &model, &network::open(&model)?, file)
+}
+
+/// Scores a network on a file, or on what it was not trained on of its own text.
+pub fn score(flags: &Flags, model: &Path, opened: &Opened, file: Option<&Path>) -> Outcome {
+    let (shape, vocabulary) = network::text(opened, model)?;
+    let Scored { ids, text, validation } = scored(model, &opened.about, &vocabulary, file)?;
+    let (context, unit) = (shape.context, vocabulary.unit());
+    if ids.len() <= context {
+        return Err(failure(format!(
+            "{text} has {} {unit}, but a context of {context} and the token after it take {}: give a longer text",
+            ids.len(),
+            context + 1
+        )));
+    }
+    let gpu = flags.device.open()?;
+    let network = opened.upload(&gpu).map_err(failure)?;
+    let source = Text::whole(&gpu, &ids, context).map_err(failure)?;
+    let evaluator = Evaluator::on(&gpu, &*network, &source).map_err(failure)?;
+    let start = Instant::now();
+    let score = evaluator.score().map_err(failure)?;
+    let rate = (ids.len() - 1) as f64 / start.elapsed().as_secs_f64();
+    if !score.loss.is_finite() {
+        return Err(failure(format!(
+            "{}: its loss is {}, expected a number: a scale or a gain is too large",
+            shown(model),
+            score.loss
+        )));
+    }
+    // A float network has no integers.
+    let digest = match shape.precision {
+        Precision::Ternary => {
+            let fixed = Fixed::of(&network::model(opened, model)?);
+            let fixed = fixed.map_err(|what| network::unread(model, what))?;
+            Some(fixed.hex(&fixed.on(&gpu, &*network).map_err(failure)?))
+        }
+        Precision::F32 => None,
+    };
+
+    tell(format!("{} on {}", shown(model), gpu_line(&gpu)));
+    let one = unit.trim_end_matches('s');
+    let part = if validation { ", its last tenth, which validates" } else { "" };
+    say(format!("Text: {text}{part}: {} {unit}", thousands(ids.len())))?;
+    say(format!(
+        "Loss {:.4} nats, perplexity {:.3}, {:.4} bits a {one}; {:.1} % of the {unit} guessed right",
+        score.loss,
+        score.perplexity(),
+        score.bits(),
+        100.0 * score.accuracy
+    ))?;
+    say(format!("{} tokens a second", thousands(rate as usize)))?;
+    if let Some(digest) = &digest {
+        say(format!(
+            "Digest of all codes and accumulators: {digest}; the same on every machine and driver for these weights"
+        ))?;
+    }
+    if flags.json {
+        let mut out = device_json(&gpu);
+        out.extend(object(json!({
+            "precision": shape.precision, "text": text, "split": if validation { "validation" } else { "whole" },
+            "tokens": ids.len() - 1, "unit": one, "loss": score.loss,
+            "validation_loss": validation.then_some(score.loss), "perplexity": score.perplexity(),
+            "accuracy": score.accuracy, "tokens_per_second": rate,
+            "digest": digest, "checkpoint": named(model),
+        })));
+        out.insert(format!("bits_per_{one}"), json!(score.bits()));
+        print_json("eval", out)?;
+    }
+    Ok(Verdict::Yes)
+}
+
+/// A file, or the text that the network was trained on.
+fn scored(
+    model: &Path,
+    about: &Value,
+    vocabulary: &Vocabulary,
+    file: Option<&Path>,
+) -> Result<Scored, Failure> {
+    let its = &about["data"];
+    let corpus = match file.map(Path::to_path_buf).or(data_path(about, "path")) {
+        Some(path) => Corpus::load(&path).map_err(failure)?,
+        None => Corpus::embedded(),
+    };
+    let name = corpus.name.clone();
+    if its["crc32"] == json!(corpus.fingerprint()) {
+        return Ok(Scored { ids: corpus.validation, text: name, validation: true });
+    }
+    if file.is_none() {
+        let trained = its["name"].as_str().unwrap_or("a text that its file does not name");
+        return Err(failure(format!(
+            "{} was trained on {trained}, which is not at hand as it was: name a text by --text FILE",
+            shown(model)
+        )));
+    }
+    let ids: Vec<u32> = corpus.train.iter().chain(&corpus.validation).copied().collect();
+    let bytes = corpus.vocabulary.decode_bytes(&ids);
+    let ids = match (vocabulary.characters(), std::str::from_utf8(&bytes)) {
+        (None, _) => bytes.iter().map(|&byte| byte.into()).collect(),
+        (Some(_), Ok(text)) => {
+            vocabulary.encode(text).map_err(|error| failure(format!("{name}: {error}")))?
+        }
+        (Some(_), Err(error)) => {
+            return Err(failure(format!(
+                "{name}: is not UTF-8 at byte {}, but the network knows characters",
+                error.valid_up_to()
+            )));
+        }
+    };
+    Ok(Scored { ids, text: name, validation: false })
+}

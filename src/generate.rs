@@ -1,0 +1,276 @@
+//! Text by a language model, token by token: the cache, the window of tokens that the network sees, and the choice of the
+//! next token. Knows ids and logits, no vocabulary and no terminal.
+//!
+//! A network is trained on sequences of `context` tokens and knows no position past them. The first `context` tokens,
+//! the prompt among them, have the positions from 0 on. When a token no longer fits, the window slides: its last
+//! `max(context / 2, 1)` tokens get the positions from 0 on, and the network reads them again.
+
+use crate::gpu::{Error, Gpu};
+use crate::model::{Cache, Extension, Transformer};
+use crate::random::{self, Stream};
+
+/// How the next token is chosen from logits `z [V]`. Its probabilities are `softmax(z / temperature)`. `top_k` and then
+/// `top_p` leave some tokens out, and the probabilities of the others are scaled to the sum 1. (Top-k: arXiv 1805.04833,
+/// section 5.4; top-p: arXiv 1904.09751, section 3.1.)
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sampling {
+    /// 0 takes the token with the largest logit, the one with the lowest id of several.
+    pub temperature: f64,
+    /// Only so many tokens with the largest logits.
+    pub top_k: Option<usize>,
+    /// Only the fewest most probable tokens whose probabilities together are at least this: above 0, at most 1.
+    pub top_p: f64,
+    /// With the number of the token it determines every draw.
+    pub seed: u64,
+}
+
+impl Sampling {
+    /// The token with the largest logit, always.
+    pub const GREEDY: Sampling = Sampling { temperature: 0.0, top_k: None, top_p: 1.0, seed: 0 };
+
+    /// Token number `at` of a text.
+    ///
+    /// # Panics
+    /// If there is no logit, or a setting is out of range.
+    pub fn choose(&self, logits: &[f32], at: usize) -> u32 {
+        let Sampling { temperature, top_k, top_p, seed } = *self;
+        assert!(!logits.is_empty(), "Sampling: logits of no token");
+        assert!(temperature >= 0.0 && temperature.is_finite(), "Sampling: a temperature of {temperature}");
+        assert!(top_k != Some(0) && top_p > 0.0 && top_p <= 1.0, "Sampling: top-k {top_k:?}, top-p {top_p}");
+        let mut order: Vec<usize> = (0..logits.len()).collect();
+        // The sort is stable: of equal logits the lowest id comes first.
+        order.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]));
+        if temperature == 0.0 {
+            return order[0] as u32;
+        }
+        order.truncate(top_k.unwrap_or(usize::MAX));
+        let largest = f64::from(logits[order[0]]);
+        let weight = |&id: &usize| ((f64::from(logits[id]) - largest) / temperature).exp();
+        let mut weights: Vec<f64> = order.iter().map(weight).collect();
+        let least = top_p * weights.iter().sum::<f64>();
+        let (mut sum, mut kept) = (0.0, 0);
+        while kept < weights.len() && (kept == 0 || sum < least) {
+            sum += weights[kept];
+            kept += 1;
+        }
+        weights.truncate(kept);
+        // The upper 53 bits of 64 make a number in [0, 1).
+        let [high, low, ..] = random::draw(seed, Stream::Sample, 0, at as u32);
+        let uniform = ((u64::from(high) << 32 | u64::from(low)) >> 11) as f64 / (1u64 << 53) as f64;
+        let mut left = uniform * sum;
+        let drawn = weights.iter().position(|weight| {
+            left -= weight;
+            left < 0.0
+        });
+        // Rounding may leave a rest behind the last token.
+        order[drawn.unwrap_or(kept - 1)] as u32
+    }
+}
+
+/// A text that grows on the device.
+pub struct Generator {
+    gpu: Gpu,
+    network: Transformer,
+    cache: Cache,
+    /// A pass of one token.
+    one: Extension,
+    /// A pass of the tokens that are left when the window slides; bound when the first one does.
+    half: Option<Extension>,
+    /// The tokens in the cache; the first has the position 0.
+    window: Vec<u32>,
+    /// Tokens of the whole text.
+    length: usize,
+    logits: Vec<f32>,
+}
+
+impl Generator {
+    /// Binds the passes and reads the prompt.
+    ///
+    /// # Errors
+    /// If the adapter cannot bind a tensor, or the device failed.
+    ///
+    /// # Panics
+    /// If the prompt is empty, longer than the context, or has an id that is not below the size of the vocabulary.
+    pub fn new(gpu: &Gpu, network: &Transformer, prompt: &[u32]) -> Result<Generator, Error> {
+        let (context, vocabulary) = (network.shape.context, network.shape.vocabulary as u32);
+        let fits = (1..=context).contains(&prompt.len()) && prompt.iter().all(|&id| id < vocabulary);
+        assert!(
+            fits,
+            "Generator: a prompt of {} ids, expected 1 to {context} below {vocabulary}",
+            prompt.len()
+        );
+        let cache = network.cache(gpu)?;
+        let one = network.extension(gpu, &cache, 1)?;
+        let logits = network.extension(gpu, &cache, prompt.len())?.run(gpu, 0, prompt)?;
+        Ok(Generator {
+            gpu: gpu.clone(),
+            network: network.clone(),
+            cache,
+            one,
+            half: None,
+            window: prompt.to_vec(),
+            length: prompt.len(),
+            logits,
+        })
+    }
+
+    /// The logits of the token that follows.
+    pub fn logits(&self) -> &[f32] {
+        &self.logits
+    }
+
+    /// Chooses the token that follows and appends it.
+    ///
+    /// # Errors
+    /// If the device failed, or the adapter cannot bind a tensor.
+    pub fn next(&mut self, sampling: &Sampling) -> Result<u32, Error> {
+        let id = sampling.choose(&self.logits, self.length);
+        self.push(id)?;
+        Ok(id)
+    }
+
+    /// Appends a token to the text.
+    ///
+    /// # Errors
+    /// As [`Generator::next`].
+    ///
+    /// # Panics
+    /// If the id is not below the size of the vocabulary.
+    pub fn push(&mut self, id: u32) -> Result<(), Error> {
+        let (context, vocabulary) = (self.network.shape.context, self.network.shape.vocabulary);
+        assert!((id as usize) < vocabulary, "Generator: the id {id} is not below {vocabulary}");
+        self.length += 1;
+        if self.window.len() < context {
+            self.logits = self.one.run(&self.gpu, self.window.len(), &[id])?;
+            self.window.push(id);
+            return Ok(());
+        }
+        let kept = (context / 2).max(1);
+        self.window.push(id);
+        self.window.drain(..self.window.len() - kept);
+        let half = match self.half.take() {
+            Some(half) => half,
+            None => self.network.extension(&self.gpu, &self.cache, kept)?,
+        };
+        self.logits = self.half.insert(half).run(&self.gpu, 0, &self.window)?;
+        Ok(())
+    }
+}
+
+/// Bytes that arrive one after another, as text: no part of a character is given away before the rest of it has come.
+/// What is no UTF-8 becomes U+FFFD, as by [`String::from_utf8_lossy`].
+#[derive(Clone, Debug, Default)]
+pub struct Characters {
+    pending: Vec<u8>,
+}
+
+impl Characters {
+    /// The characters that are complete with these bytes.
+    pub fn push(&mut self, bytes: &[u8]) -> String {
+        self.pending.extend(bytes);
+        let mut text = String::new();
+        loop {
+            let error = match std::str::from_utf8(&self.pending) {
+                Ok(all) => {
+                    text += all;
+                    self.pending.clear();
+                    return text;
+                }
+                Err(error) => error,
+            };
+            text += &String::from_utf8_lossy(&self.pending[..error.valid_up_to()]);
+            let Some(wrong) = error.error_len() else {
+                self.pending.drain(..error.valid_up_to());
+                return text;
+            };
+            text.push(char::REPLACEMENT_CHARACTER);
+            self.pending.drain(..error.valid_up_to() + wrong);
+        }
+    }
+
+    /// What is left at the end of the text.
+    pub fn finish(self) -> String {
+        String::from_utf8_lossy(&self.pending).into_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOGITS: [f32; 6] = [1.0, 3.0, -2.0, 3.0, 2.0, 0.0];
+
+    fn drawn(sampling: Sampling, count: usize) -> [usize; 6] {
+        let mut found = [0; 6];
+        (0..count).for_each(|at| found[sampling.choose(&LOGITS, at) as usize] += 1);
+        found
+    }
+
+    #[test]
+    fn greedy_takes_the_lowest_id_of_equal_logits() {
+        assert_eq!(Sampling::GREEDY.choose(&LOGITS, 0), 1);
+        let first = Sampling { temperature: 2.0, top_k: Some(1), ..Sampling::GREEDY };
+        assert_eq!(drawn(first, 100), [0, 100, 0, 0, 0, 0]);
+        let nearly_cold = Sampling { temperature: 1e-3, ..Sampling::GREEDY };
+        let [_, one, _, three, ..] = drawn(nearly_cold, 1000);
+        assert!(one + three == 1000 && one > 400 && three > 400, "{one} and {three}");
+    }
+
+    #[test]
+    fn draws_have_the_probabilities_of_the_softmax() {
+        for temperature in [0.5, 1.0, 3.0] {
+            let found = drawn(Sampling { temperature, ..Sampling::GREEDY }, 20_000);
+            let weights = LOGITS.map(|z| (f64::from(z) / temperature).exp());
+            let sum: f64 = weights.iter().sum();
+            for (found, p) in found.into_iter().zip(weights.map(|weight| weight / sum)) {
+                let deviation = (20_000.0 * p * (1.0 - p)).sqrt();
+                assert!((found as f64 - 20_000.0 * p).abs() < 5.0 * deviation, "{found} of {p}");
+            }
+        }
+    }
+
+    #[test]
+    fn top_k_and_top_p_leave_tokens_out() {
+        let at = |top_k, top_p| drawn(Sampling { temperature: 1.0, top_k, top_p, seed: 3 }, 5000);
+        let kept = |found: [usize; 6]| found.map(|count| count > 0);
+        assert_eq!(kept(at(Some(3), 1.0)), [false, true, false, true, true, false]);
+        // The probabilities are 0.053, 0.391, 0.003, 0.391, 0.144 and 0.019.
+        assert_eq!(kept(at(None, 0.3)), [false, true, false, false, false, false]);
+        assert_eq!(kept(at(None, 0.5)), [false, true, false, true, false, false]);
+        assert_eq!(kept(at(None, 0.9)), [false, true, false, true, true, false]);
+        assert_eq!(kept(at(None, 0.95)), [true, true, false, true, true, false]);
+        assert_eq!(kept(at(Some(2), 0.9)), [false, true, false, true, false, false]);
+    }
+
+    #[test]
+    fn bytes_become_text_by_whole_characters() {
+        let cases: [&[u8]; 6] = [
+            "a\u{e4}\u{20ac}\u{1f40d}z".as_bytes(),
+            b"\xff\xfe a",
+            b"\xe2\x82",
+            b"\xe2\x82a",
+            b"\xf0\x9f\x90\xe4b\xc3",
+            b"",
+        ];
+        let random: Vec<u8> = (0..500)
+            .flat_map(|i| random::draw(1, Stream::Sample, 9, i)[..2].to_vec())
+            .map(|word| if word & 0x100 == 0 { word as u8 } else { word as u8 & 0x7f })
+            .collect();
+        for bytes in cases.into_iter().chain([&random[..]]) {
+            for size in [1, 2, 3, 7] {
+                let mut stream = Characters::default();
+                let mut text = String::new();
+                for part in bytes.chunks(size) {
+                    text += &stream.push(part);
+                }
+                text += &stream.finish();
+                assert_eq!(text, String::from_utf8_lossy(bytes), "{bytes:?} by {size}");
+            }
+        }
+        let mut stream = Characters::default();
+        assert_eq!(
+            [stream.push(b"\xe2"), stream.push(b"\x82"), stream.push(b"\xacb")],
+            ["", "", "\u{20ac}b"]
+        );
+    }
+}
