@@ -476,9 +476,9 @@ fn flags_out_of_range_are_refused_by_name() {
 fn a_run_that_diverges_says_where_and_what_to_change() {
     let folder = tempfile::tempdir().expect("a folder");
     let (data, out) = (bands(folder.path()), folder.path().join("run"));
-    let args =
-        ["train", "--data", text(&data), "--out", text(&out), "--epochs", "3", "--weight-decay", "1e308"];
-    let output = sterna(&args);
+    let rates = ["--lr", "1e38", "--weight-decay", "1e38"];
+    let args = ["train", "--data", text(&data), "--out", text(&out), "--epochs", "3"];
+    let output = sterna(&[&args[..], &rates].concat());
     let said = stderr(&output);
     assert_eq!((code(&output), output.stdout.len()), (1, 0), "{} {said}", stdout(&output));
     let model = out.join("model.safetensors");

@@ -176,8 +176,9 @@ const MATRICES: [[usize; 3]; 11] = [
     [6, 20, 68],
 ];
 
-/// The same for products in tiles: several workgroups both ways, see [`every_tile_meets_its_neighbours`].
-const NEIGHBOURS: [[usize; 3]; 3] = [[131, 133, 40], [17, 514, 20], [17, 17, 1030]];
+/// The same for products in tiles: several workgroups both ways, at last with rows of whole vectors, see
+/// [`every_tile_meets_its_neighbours`].
+const NEIGHBOURS: [[usize; 3]; 4] = [[131, 133, 40], [17, 514, 20], [17, 17, 1030], [20, 24, 144]];
 
 fn tiled_matrices() -> impl Iterator<Item = [usize; 3]> {
     MATRICES.into_iter().chain(NEIGHBOURS)

@@ -360,8 +360,8 @@ fn runs_are_listed_with_how_they_ended() {
     let none = done(root, &["runs"]);
     assert!(none.stdout.is_empty() && stderr(&none).contains("no run below runs"), "{}", stderr(&none));
     three_runs(root);
-    let diverged =
-        sterna_in(root, &[&train("runs/diverged", "1")[..], &["--weight-decay", "1e308"]].concat());
+    let rates = ["--lr", "1e38", "--weight-decay", "1e38"];
+    let diverged = sterna_in(root, &[&train("runs/diverged", "1")[..], &rates].concat());
     assert_eq!(code(&diverged), 1, "{}", stderr(&diverged));
     // Half of a run, a network that was not trained here, and a file that is none.
     let half = root.join("runs/half");

@@ -290,7 +290,7 @@ fn what_cannot_be_is_refused_in_one_sentence() {
         args[2] = file;
         [args, more.to_vec()].concat()
     };
-    place.refused(&on("missing.txt", &[]), &["missing.txt"]);
+    place.refused(&on("missing.txt", &[]), &["missing.txt", "there is no such file or folder"]);
     place.refused(&on("empty.txt", &[]), &["empty", "found nothing in it"]);
     place.refused(&on("one.txt", &[]), &["one", "nothing to learn"]);
     place.refused(&on("short.txt", &[]), &["short", "a context of 16"]);
@@ -306,8 +306,8 @@ fn what_cannot_be_is_refused_in_one_sentence() {
     place.refused(&with("--context", "0"), &["--context 0"]);
     place.refused(&with("--steps", "0"), &["--steps 0"]);
     place.refused(&with("--batch", "0"), &["--batch 0"]);
-    place.refused(&with("--lr", "0"), &["--lr 0", "a number above 0"]);
-    place.refused(&with("--clip", "inf"), &["--clip inf", "a finite number"]);
+    place.refused(&with("--lr", "0"), &["--lr 0: give a number above 0"]);
+    place.refused(&with("--clip", "inf"), &["--clip inf: give a number from 0 to 1e38"]);
     place.refused(&with("--heads", "3"), &["--width", "64", "3 heads"]);
     place.refused(&with("--kv-heads", "3"), &["--kv-heads", "3"]);
     place.refused(&with("--width", "100"), &["--width", "100", "multiple of 64"]);
@@ -329,6 +329,67 @@ fn what_cannot_be_is_refused_in_one_sentence() {
     wide[heads + 1] = "64";
     place.refused(&wide, &["the largest that fits is --width "]);
     assert!(!place.path("run").exists(), "a refusal leaves no folder behind");
+}
+
+#[test]
+fn a_taken_folder_is_refused_before_a_device_is_opened() {
+    let place = Place::new();
+    place.done(&train("run", "4"));
+    fs::create_dir_all(place.path("both/f32-0")).expect("created");
+    fs::write(place.path("both/f32-0/curve.svg"), "mine").expect("written");
+    let on = |out: &'static str, flag: &'static str| {
+        let args = train(out, "4").into_iter().filter(|&arg| arg != "--json");
+        args.chain(["--adapter", "no such card"])
+            .chain(Some(flag).filter(|flag| !flag.is_empty()))
+            .collect::<Vec<_>>()
+    };
+    place.refused(&on("run", ""), &["already holds a run", "--resume", "--force"]);
+    place.refused(&on("terns.txt", ""), &["--out", "a file has this name"]);
+    place.refused(&on("both", "--compare"), &["curve.svg exists", "--force"]);
+    let metrics = fs::File::open(place.path("run/metrics.jsonl")).expect("opened");
+    metrics.try_lock().expect("nobody trains");
+    place.refused(&on("run", "--force"), &["another process trains in", "sterna watch"]);
+    place.refused(
+        &["train", "--resume", "run", "--steps", "9", "--adapter", "no such card"],
+        &["another process trains in", "sterna watch"],
+    );
+    metrics.unlock().expect("it is ours");
+    place.refused(&on("new", ""), &["no such card"]);
+    assert!(!place.path("new").exists(), "a refusal leaves no folder behind");
+}
+
+/// A path that is no text is found again, and JSON has it as a text.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_text_is_found_again_whatever_its_name() {
+    use std::os::unix::ffi::OsStrExt;
+    let place = Place::new();
+    let name = std::ffi::OsStr::from_bytes(b"caf\xe9.txt");
+    fs::rename(place.path("terns.txt"), place.folder.path().join(name)).expect("renamed");
+    let mut command = place.command(&["train", "--out", "run", "--steps", "4", "--no-tune", "--text"]);
+    command.arg(name).args([
+        "--layers",
+        "1",
+        "--width",
+        "64",
+        "--heads",
+        "2",
+        "--ffn",
+        "64",
+        "--context",
+        "16",
+    ]);
+    let output = command.output().expect("the program starts");
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let config = fs::read_to_string(place.path("run/config.json")).expect("a config");
+    let config: Value = serde_json::from_str(&config).expect("JSON");
+    let path = std::path::absolute(place.folder.path().join(name)).expect("a path");
+    assert_eq!(config["data"]["path"], Value::from(path.to_string_lossy()));
+    place.done(&["train", "--resume", "run", "--steps", "6", "--no-tune"]);
+    place.done(&["eval", "run"]);
+    place.done(&["pack", "run", "-o", "packed.safetensors"]);
+    let packed = stdout(&place.done(&["inspect", "packed.safetensors", "--json"]));
+    assert!(!packed.contains("path_bytes") && !packed.contains(text(place.folder.path())), "{packed}");
 }
 
 #[test]

@@ -20,13 +20,8 @@ struct Params { tokens: u32, vocabulary: u32, width: u32 }
 @group(0) @binding(2) var<storage, read> e: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> h: array<vec4<f32>>;
 
-@compute @workgroup_size(WG)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let i = group_index(group, groups) * WG + lane;
+fn run(group: u32, lane: u32) {
+    let i = group * WG + lane;
     let vectors = p.width / TILE_X;
     let token = i / vectors;
     if token >= p.tokens { return; }

@@ -36,13 +36,7 @@ fn next(start: u32, row: u32) -> u32 {
     return four;
 }
 
-@compute @workgroup_size(WG)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let token = group_index(group, groups);
+fn run(token: u32, lane: u32) {
     if token >= p.tokens { return; }
     let row = min(u32(ids[token / 4u][token % 4u]), p.vocabulary - 1u);
     // The nearest earlier token is the likeliest: the walk goes back from the token.

@@ -49,13 +49,7 @@ fn values(row: u32, col: u32) -> vec4<f32> {
     return pinned(gains(col) * within(inputs(row, col), col), 3e38);
 }
 
-@compute @workgroup_size(WG)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let row = group_index(group, groups);
+fn run(row: u32, lane: u32) {
     if row >= p.batch { return; }
     let gate_unit = step_in[row] * beta[0];
     let up_unit = step_in[row] * beta[64];

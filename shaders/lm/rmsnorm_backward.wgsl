@@ -62,13 +62,7 @@ fn store(row: u32, col: u32, _h: vec4<f32>, value: vec4<f32>) {
     if col + 3u < p.cols { put(i + 3u, value.w); }
 }
 
-@compute @workgroup_size(WG)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let index = group_index(group, groups);
+fn run(index: u32, lane: u32) {
     if index < p.batch {
         norm_dx(index, lane);
     } else {

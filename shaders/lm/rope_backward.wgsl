@@ -35,12 +35,6 @@ fn put(i: u32, d: vec4<f32>, worth: f32) {
     dy[i] = worth * d;
 }
 
-@compute @workgroup_size(WG)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let n = group_index(group, groups);
+fn run(n: u32, lane: u32) {
     if n < p.sequences * p.tokens { turn_back(token_of(n, 0u), lane); }
 }

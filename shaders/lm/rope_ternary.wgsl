@@ -43,12 +43,6 @@ fn value(i: u32, unit: f32) -> vec4<f32> {
     return unit * vec4<f32>(acc[i]);
 }
 
-@compute @workgroup_size(WG)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let n = group_index(group, groups);
+fn run(n: u32, lane: u32) {
     if n < p.sequences * p.tokens { turn(token_of(n, first[0]), lane); }
 }

@@ -27,13 +27,8 @@ struct Params { items: u32, context: u32, count: u32, starts: u32, seed_low: u32
 @group(0) @binding(3) var<storage, read_write> x: array<i32>;
 @group(0) @binding(4) var<storage, read_write> y: array<u32>;
 
-@compute @workgroup_size(WG)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let token = group_index(group, groups) * WG + lane;
+fn run(group: u32, lane: u32) {
+    let token = group * WG + lane;
     let i = token / p.context;
     if i >= p.items { return; }
     var start = (clock[1] + i) * p.context;

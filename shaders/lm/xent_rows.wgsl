@@ -35,13 +35,7 @@ var<workgroup> sh_largest: array<f32, WG>;
 var<workgroup> sh_best: array<u32, WG>;
 var<workgroup> sh_sums: array<vec2<f32>, WG>;
 
-@compute @workgroup_size(WG)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let row = group_index(group, groups);
+fn run(row: u32, lane: u32) {
     if row >= p.batch { return; }
     let first = row * p.classes;
     if labels[row] == IGNORE {

@@ -20,13 +20,8 @@ struct Params { trips: u32 }
 @group(0) @binding(1) var<storage, read> x: array<i32>;
 @group(0) @binding(2) var<storage, read_write> out: array<i32>;
 
-@compute @workgroup_size(WG)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let i = group_index(group, groups) * WG + lane;
+fn run(group: u32, lane: u32) {
+    let i = group * WG + lane;
     let start = x[i];
     var u0 = start + 0;
     var v0 = start - 0;

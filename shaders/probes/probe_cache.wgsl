@@ -22,13 +22,7 @@ struct Params { vectors: u32, ring: u32 }
 @group(0) @binding(1) var<storage, read> x: array<vec4<u32>>;
 @group(0) @binding(2) var<storage, read_write> digest: array<u32>;
 
-@compute @workgroup_size(WG)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let index = group_index(group, groups);
+fn run(index: u32, lane: u32) {
     let first = index * WG * SPAN;
     if first >= p.vectors { return; }
     let last = p.ring - 1u;

@@ -30,13 +30,8 @@ fn sum(point: Point) -> Sum {
     return Sum(point);
 }
 
-@compute @workgroup_size(WG)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let i = group_index(group, groups) * WG + lane;
+fn run(group: u32, lane: u32) {
+    let i = group * WG + lane;
     let both = turned(vec2<f16>(f16(x[i]), f16(x[i]) + 0.5h), vec2<f16>(f16(p.a)));
     out[i] = both.x + both.y;
 }

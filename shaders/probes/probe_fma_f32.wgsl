@@ -27,12 +27,7 @@ fn sum(point: Point) -> Sum {
     return point;
 }
 
-@compute @workgroup_size(WG)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let i = group_index(group, groups) * WG + lane;
+fn run(group: u32, lane: u32) {
+    let i = group * WG + lane;
     out[i] = turned(x[i], p.a);
 }

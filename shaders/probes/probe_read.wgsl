@@ -25,13 +25,7 @@ struct Params { words: u32 }
 @group(0) @binding(1) var<storage, read> x: array<Load>;
 @group(0) @binding(2) var<storage, read_write> digest: array<u32>;
 
-@compute @workgroup_size(WG)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let index = group_index(group, groups);
+fn run(index: u32, lane: u32) {
     let first = index * WG * SPAN;
     if first * WORDS >= p.words { return; }
     let step = select(WG, 1u, OWN == 1u);

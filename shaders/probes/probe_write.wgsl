@@ -19,13 +19,8 @@ struct Params { vectors: u32, seed: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read_write> x: array<vec4<u32>>;
 
-@compute @workgroup_size(WG)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let first = group_index(group, groups) * WG * SPAN;
+fn run(group: u32, lane: u32) {
+    let first = group * WG * SPAN;
     if first >= p.vectors { return; }
     let step = select(WG, 1u, OWN == 1u);
     let start = first + lane * select(1u, SPAN, OWN == 1u);

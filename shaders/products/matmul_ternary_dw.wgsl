@@ -20,7 +20,7 @@ struct Params { batch: u32, rows: u32, cols: u32, words: u32 }
 @group(0) @binding(1) var<storage, read> dy: array<Load>;
 @group(0) @binding(2) var<storage, read> step: array<f32>;
 @group(0) @binding(3) var<storage, read> q: array<Word>;
-@group(0) @binding(4) var<storage, read_write> dw: array<f32>;
+@group(0) @binding(4) var<storage, read_write> dw: array<Out>;
 
 fn height() -> u32 {
     return p.rows;
@@ -30,7 +30,7 @@ fn width() -> u32 {
     return p.cols;
 }
 
-// Output i.
-fn put(y: u32, i: u32, value: f32) {
+// Element i.
+fn put(y: u32, i: u32, value: Out) {
     dw[i] = value;
 }

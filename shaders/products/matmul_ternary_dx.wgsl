@@ -18,8 +18,8 @@ struct Params { batch: u32, rows: u32, cols: u32, words: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> w: array<u32>;
 @group(0) @binding(2) var<storage, read> beta: array<f32>;
-@group(0) @binding(3) var<storage, read> dy: array<f32>;
-@group(0) @binding(4) var<storage, read_write> dx: array<f32>;
+@group(0) @binding(3) var<storage, read> dy: array<Load>;
+@group(0) @binding(4) var<storage, read_write> dx: array<Out>;
 
 fn height() -> u32 {
     return p.batch;
@@ -29,7 +29,7 @@ fn width() -> u32 {
     return p.cols;
 }
 
-// Output i.
-fn put(y: u32, i: u32, value: f32) {
+// Element i.
+fn put(y: u32, i: u32, value: Out) {
     dx[i] = value;
 }

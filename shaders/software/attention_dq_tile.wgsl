@@ -53,17 +53,7 @@ fn main(
         // Keys past the last repeat it.
         let keys = vec2<u32>(sequence * p.tokens) + min(vec2<u32>(j + lane, j + 8u + lane), vec2<u32>(last));
         let place = (keys * p.kv_heads + kv_head) * vectors;
-        var s0 = mat4x4<f32>();
-        var s1 = mat4x4<f32>();
-        var s2 = mat4x4<f32>();
-        var s3 = mat4x4<f32>();
-        for (var c = 0u; c < vectors; c++) {
-            let others = sixteen(k[place.x + c], k[place.y + c]);
-            s0 = scored(s0, q[at.x + c], others);
-            s1 = scored(s1, q[at.y + c], others);
-            s2 = scored(s2, q[at.z + c], others);
-            s3 = scored(s3, q[at.w + c], others);
-        }
+        let s = scores(at, place, vectors);
         var d0 = mat4x4<f32>();
         var d1 = mat4x4<f32>();
         var d2 = mat4x4<f32>();
@@ -75,10 +65,10 @@ fn main(
             d2 = scored(d2, dout[at.z + c], others);
             d3 = scored(d3, dout[at.w + c], others);
         }
-        let w0 = slopes(causal(p.scale * s0, j, seen.x), normal.x, d0, along.x);
-        let w1 = slopes(causal(p.scale * s1, j, seen.y), normal.y, d1, along.y);
-        let w2 = slopes(causal(p.scale * s2, j, seen.z), normal.z, d2, along.z);
-        let w3 = slopes(causal(p.scale * s3, j, seen.w), normal.w, d3, along.w);
+        let w0 = slopes(causal(p.scale * s.a, j, seen.x), normal.x, d0, along.x);
+        let w1 = slopes(causal(p.scale * s.b, j, seen.y), normal.y, d1, along.y);
+        let w2 = slopes(causal(p.scale * s.c, j, seen.z), normal.z, d2, along.z);
+        let w3 = slopes(causal(p.scale * s.d, j, seen.w), normal.w, d3, along.w);
         for (var c = 0u; c < vectors; c++) {
             let others = sixteen(k[place.x + c], k[place.y + c]);
             sum0[c] += weighted(w0, others);

@@ -54,21 +54,11 @@ fn main(
         // Keys past the last repeat it: what lies there may be no number, and zero times that is none.
         let keys = vec2<u32>(sequence * p.capacity) + min(vec2<u32>(j + lane, j + 8u + lane), vec2<u32>(last));
         let place = (keys * p.kv_heads + kv_head) * vectors;
-        var s0 = mat4x4<f32>();
-        var s1 = mat4x4<f32>();
-        var s2 = mat4x4<f32>();
-        var s3 = mat4x4<f32>();
-        for (var c = 0u; c < vectors; c++) {
-            let others = sixteen(k[place.x + c], k[place.y + c]);
-            s0 = scored(s0, q[at.x + c], others);
-            s1 = scored(s1, q[at.y + c], others);
-            s2 = scored(s2, q[at.z + c], others);
-            s3 = scored(s3, q[at.w + c], others);
-        }
-        row0 = meet(row0, causal(p.scale * s0, j, seen.x));
-        row1 = meet(row1, causal(p.scale * s1, j, seen.y));
-        row2 = meet(row2, causal(p.scale * s2, j, seen.z));
-        row3 = meet(row3, causal(p.scale * s3, j, seen.w));
+        let s = scores(at, place, vectors);
+        row0 = meet(row0, causal(p.scale * s.a, j, seen.x));
+        row1 = meet(row1, causal(p.scale * s.b, j, seen.y));
+        row2 = meet(row2, causal(p.scale * s.c, j, seen.z));
+        row3 = meet(row3, causal(p.scale * s.d, j, seen.w));
         for (var c = 0u; c < vectors; c++) {
             let others = sixteen(v[place.x + c], v[place.y + c]);
             sum0[c] = row0.keep * sum0[c] + weighted(row0.weights, others);

@@ -7,13 +7,8 @@
 override WG: u32 = 8u;
 const TILE_X: u32 = 4u;
 
-@compute @workgroup_size(WG)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let row = (group_index(group, groups) * WG + lane) * TILE_X;
+fn run(group: u32, lane: u32) {
+    let row = (group * WG + lane) * TILE_X;
     if row >= p.rows { return; }
     let sums = walk(row, 0u, 1u);
     store(row, sums.x);

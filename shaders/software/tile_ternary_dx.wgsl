@@ -1,80 +1,67 @@
-// tile_ternary_dx — gradients of batch rows times columns of trits, a 16 x 8 register tile an invocation, with shared loads
-//
-// For adapters where a load costs as much as many operations and a broadcast little (lavapipe): each of 8 lanes loads four
-// gradients of one batch row and the others take them from it. Four matrix rows at a time.
-//
-// Needs    subgroups of at least 8.
-// Grid     x over cols, y over the batch; TILE_X columns (one word) and TILE_Y batch rows per invocation.
+// tile_ternary_dx — gradients of batch rows times columns of trits, terms of tile_fours
 
-override WG: u32 = 8u;
-const TILE_X: u32 = 16u;
-const TILE_Y: u32 = 8u;
+alias Load = vec4<f32>;
 
-// The matrix holds four columns of 4 trits: element [plane][i] is column 4 plane + i.
-fn store(b: u32, col: u32, tile: mat4x4<f32>) {
-    if b >= p.batch { return; }
-    let scaled = beta[0] * tile;
+// What one sum is worth.
+fn unit() -> f32 {
+    return beta[0];
+}
+
+// Output i alone.
+fn put_one(i: u32, value: f32) {
+    dx[i / 4u][i % 4u] = value;
+}
+
+// Four terms, added to each other first.
+fn plus(a: vec4<f32>, x: mat4x4<f32>, y: vec4<f32>) -> vec4<f32> {
+    return a + (y.x * x[0] + y.y * x[1] + y.z * x[2] + y.w * x[3]);
+}
+
+// Of eight lanes each holds four terms of a row along y in `near`, and of the eighth row after it in `far`.
+fn spread(near: vec4<f32>, far: vec4<f32>) -> Tall {
+    return Tall(
+        mat4x4<f32>(
+            subgroupBroadcast(near, 0u), subgroupBroadcast(near, 1u), subgroupBroadcast(near, 2u), subgroupBroadcast(near, 3u)),
+        mat4x4<f32>(
+            subgroupBroadcast(near, 4u), subgroupBroadcast(near, 5u), subgroupBroadcast(near, 6u), subgroupBroadcast(near, 7u)),
+        mat4x4<f32>(
+            subgroupBroadcast(far, 0u), subgroupBroadcast(far, 1u), subgroupBroadcast(far, 2u), subgroupBroadcast(far, 3u)),
+        mat4x4<f32>(
+            subgroupBroadcast(far, 4u), subgroupBroadcast(far, 5u), subgroupBroadcast(far, 6u), subgroupBroadcast(far, 7u)));
+}
+
+// Four rows of the matrix from row r on.
+fn add_rows(t: ptr<function, Tile>, r: u32, word: u32, y: Tall) {
+    let i = four_of(r, p.rows) * p.words + word;
+    let w0 = w[i.x];
+    let w1 = w[i.y];
+    let w2 = w[i.z];
+    let w3 = w[i.w];
     for (var part = 0u; part < 4u; part++) {
-        let c = col + 4u * part;
-        let i = b * p.cols + c;
-        if c < p.cols { put(b, i, scaled[part].x); }
-        if c + 1u < p.cols { put(b, i + 1u, scaled[part].y); }
-        if c + 2u < p.cols { put(b, i + 2u, scaled[part].z); }
-        if c + 3u < p.cols { put(b, i + 3u, scaled[part].w); }
+        add(t, part, mat4x4<f32>(trits(w0, part), trits(w1, part), trits(w2, part), trits(w3, part)), y);
     }
 }
 
-// One batch row's gradients of four rows of the matrix, times those rows.
-fn products(d: vec4<f32>, t0: mat4x4<f32>, t1: mat4x4<f32>, t2: mat4x4<f32>, t3: mat4x4<f32>) -> mat4x4<f32> {
-    return d.x * t0 + d.y * t1 + d.z * t2 + d.w * t3;
-}
-
-// The 16 trits of row r in this invocation's columns. Past the last row their gradient is zero.
-fn row_trits(r: u32, column: u32) -> mat4x4<f32> {
-    let word = w[min(r, p.rows - 1u) * p.words + column];
-    return mat4x4<f32>(trits(word, 0u), trits(word, 1u), trits(word, 2u), trits(word, 3u));
-}
-
+// Past the last row a gradient is zero.
 fn gradient(first: u32, r: u32) -> f32 {
-    return select(0.0, dy[first + min(r, p.rows - 1u)], r < p.rows);
+    let i = first + min(r, p.rows - 1u);
+    return select(0.0, dy[i / 4u][i % 4u], r < p.rows);
 }
 
-@compute @workgroup_size(WG)
-fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
-    // Every lane stays to the end, for the others need its loads; what overhangs is not stored.
-    let column = min(id.x, p.words - 1u);
-    let b = id.y * TILE_Y;
-    let first = min(b + lane % TILE_Y, p.batch - 1u) * p.rows;
-    var a0 = mat4x4<f32>();
-    var a1 = mat4x4<f32>();
-    var a2 = mat4x4<f32>();
-    var a3 = mat4x4<f32>();
-    var a4 = mat4x4<f32>();
-    var a5 = mat4x4<f32>();
-    var a6 = mat4x4<f32>();
-    var a7 = mat4x4<f32>();
-    for (var r = 0u; r < p.rows; r += 4u) {
-        let t0 = row_trits(r, column);
-        let t1 = row_trits(r + 1u, column);
-        let t2 = row_trits(r + 2u, column);
-        let t3 = row_trits(r + 3u, column);
-        let d = vec4<f32>(gradient(first, r), gradient(first, r + 1u), gradient(first, r + 2u), gradient(first, r + 3u));
-        a0 += products(subgroupBroadcast(d, 0u), t0, t1, t2, t3);
-        a1 += products(subgroupBroadcast(d, 1u), t0, t1, t2, t3);
-        a2 += products(subgroupBroadcast(d, 2u), t0, t1, t2, t3);
-        a3 += products(subgroupBroadcast(d, 3u), t0, t1, t2, t3);
-        a4 += products(subgroupBroadcast(d, 4u), t0, t1, t2, t3);
-        a5 += products(subgroupBroadcast(d, 5u), t0, t1, t2, t3);
-        a6 += products(subgroupBroadcast(d, 6u), t0, t1, t2, t3);
-        a7 += products(subgroupBroadcast(d, 7u), t0, t1, t2, t3);
+fn gradients(first: u32, r: u32) -> vec4<f32> {
+    return vec4<f32>(gradient(first, r), gradient(first, r + 1u), gradient(first, r + 2u), gradient(first, r + 3u));
+}
+
+fn walk(t: ptr<function, Tile>, b: u32, col: u32, lane: u32) {
+    let word = min(col / TILE_X, p.words - 1u);
+    let near = min(b + lane, p.batch - 1u) * p.rows;
+    let far = min(b + 8u + lane, p.batch - 1u) * p.rows;
+    // Loads of four need rows that start at multiples of four.
+    let whole = select(0u, p.rows, p.rows % 4u == 0u);
+    for (var r = 0u; r < whole; r += 4u) {
+        add_rows(t, r, word, spread(dy[(near + r) / 4u], dy[(far + r) / 4u]));
     }
-    let col = id.x * TILE_X;
-    store(b, col, a0);
-    store(b + 1u, col, a1);
-    store(b + 2u, col, a2);
-    store(b + 3u, col, a3);
-    store(b + 4u, col, a4);
-    store(b + 5u, col, a5);
-    store(b + 6u, col, a6);
-    store(b + 7u, col, a7);
+    for (var r = whole; r < p.rows; r += 4u) {
+        add_rows(t, r, word, spread(gradients(near, r), gradients(far, r)));
+    }
 }

@@ -27,13 +27,7 @@ fn magnitudes(i: u32) -> vec4<f32> {
     return select(vec4<f32>(0.0), abs(w[i]), inside);
 }
 
-@compute @workgroup_size(WG)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let block = group_index(group, groups);
+fn run(block: u32, lane: u32) {
     for (var l = lane; l < 64u; l += WG) {
         let i = block * 256u + l;
         sh_sum[l] = lane_sum(magnitudes(i), magnitudes(i + 64u), magnitudes(i + 128u), magnitudes(i + 192u));

@@ -49,13 +49,7 @@ fn sum_of(level: u32, first: u32, end: u32, lane: u32) -> f32 {
     return block_sum(lane);
 }
 
-@compute @workgroup_size(WG)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let matrix = group_index(group, groups);
+fn run(matrix: u32, lane: u32) {
     if matrix >= p.matrices { return; }
     let place = table[2u * matrix + 1u];            // words of a row, first block, blocks, bits of 1 / n
     let end = place.y + place.z;

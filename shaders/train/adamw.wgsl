@@ -53,20 +53,3 @@ fn update(i: u32, now: vec4<f32>) -> vec4<f32> {
     w[i] = w_i;
     return select(vec4<f32>(0.0), abs(w_i), index < vec4<u32>(p.count));
 }
-
-@compute @workgroup_size(WG)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let block = group_index(group, groups);
-    // What comes from data is clamped: a clock past the schedule stays at its last row.
-    let now = schedule[min(clock[0] - 1u, arrayLength(&schedule) - 1u)];
-    for (var l = lane; l < 64u; l += WG) {
-        let i = block * 256u + l;
-        sh_sum[l] = lane_sum(update(i, now), update(i + 64u, now), update(i + 128u, now), update(i + 192u, now));
-    }
-    let total = block_sum(lane);
-    if lane == 0u && block * 1024u < p.count { sums[block] = total; }
-}

@@ -48,14 +48,9 @@ fn pixel(byte: u32) -> u32 {
     return (images[byte / 4u] >> (8u * (byte % 4u))) & 0xffu;
 }
 
-@compute @workgroup_size(WG)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
+fn run(group: u32, lane: u32) {
     let spans = (p.width + SPAN - 1u) / SPAN;           // of one row of an image
-    let span = group_index(group, groups) * WG + lane;
+    let span = group * WG + lane;
     let line = span / spans;
     let b = line / p.height;
     if b >= p.batch { return; }

@@ -25,12 +25,7 @@ struct Params { count: u32, rows: u32 }
 @group(0) @binding(3) var<storage, read> beta: array<f32>;
 @group(0) @binding(4) var<storage, read_write> y: array<f32>;
 
-@compute @workgroup_size(WG)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let i = group_index(group, groups) * WG + lane;
+fn run(group: u32, lane: u32) {
+    let i = group * WG + lane;
     if i < p.count { y[i] = f32(acc[i]) * (beta[0] / scale[i / p.rows]); }
 }

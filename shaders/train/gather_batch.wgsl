@@ -26,14 +26,9 @@ struct Params { batch: u32, pixels: u32, count: u32 }
 @group(0) @binding(5) var<storage, read_write> x: array<i32>;
 @group(0) @binding(6) var<storage, read_write> y: array<u32>;
 
-@compute @workgroup_size(WG)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
+fn run(group: u32, lane: u32) {
     let tiles = (p.pixels + TILE_X - 1u) / TILE_X;      // of one image
-    let tile = group_index(group, groups) * WG + lane;
+    let tile = group * WG + lane;
     let row = tile / tiles;
     if row >= p.batch { return; }
     let pixel = TILE_X * (tile - row * tiles);

@@ -51,13 +51,8 @@ fn codes(x: vec4<f32>, half: f32) -> u32 {
     return c.x | (c.y << 8u) | (c.z << 16u) | (c.w << 24u);
 }
 
-@compute @workgroup_size(WG)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let group_first = group_index(group, groups) * WG;
+fn run(group: u32, lane: u32) {
+    let group_first = group * WG;
     var matrix = 0u;
     while matrix + 1u < p.matrices && table[2u * matrix + 2u].y <= group_first { matrix += 1u; }
     let place = table[2u * matrix];                 // first weight, first word, rows, cols

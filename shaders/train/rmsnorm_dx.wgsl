@@ -27,13 +27,7 @@ struct Params { batch: u32, cols: u32 }
 
 var<workgroup> sh_sum: array<f32, WG>;
 
-@compute @workgroup_size(WG)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let row = group_index(group, groups);
+fn run(row: u32, lane: u32) {
     if row >= p.batch { return; }
     let f = factor[row];
     var along = 0.0;

@@ -30,11 +30,6 @@ fn norm_of(row: u32) -> f32 {
     return norm[row];
 }
 
-@compute @workgroup_size(WG)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    dgain_columns(group_index(group, groups), lane);
+fn run(group: u32, lane: u32) {
+    dgain_columns(group, lane);
 }

@@ -364,7 +364,7 @@ fn parser(commit: Option<&str>) -> clap::Command {
     let commit = commit.filter(|commit| !commit.is_empty()).unwrap_or("unknown");
     let (version, backends) = (env!("CARGO_PKG_VERSION"), backends().join(", "));
     let version = format!("{version}\ncommit {commit}\nwgpu {WGPU_VERSION}\nbackends {backends}");
-    // clap keeps texts for as long as the program runs.
+    // clap keeps this text until the program ends.
     arguments::with_signs(Cli::command().long_version(&*version.leak()))
 }
 
@@ -597,7 +597,8 @@ fn deployed(path: &Path) -> Result<(Model, Vec<Loss>, Vec<String>), Failure> {
         export::tell_lost(&lost, "the ternary network that they stand for");
     }
     let data = model.about.as_object_mut().and_then(|about| about.get_mut("data")?.as_object_mut());
-    data.map(|data| ["folder", "folder_bytes", "path"].map(|key| data.shift_remove(key)));
+    let keys = ["folder", "folder_bytes", "path", "path_bytes"];
+    data.map(|data| keys.map(|key| data.shift_remove(key)));
     Ok((model, lost, warnings))
 }
 
@@ -704,14 +705,24 @@ fn bytes_of(path: &Path) -> Option<String> {
     cfg!(unix).then(|| bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// The folder of the data set that a run says it was trained on.
-fn data_folder(run: &Value) -> Option<PathBuf> {
+/// Puts the path of a run's data into the run's description of them, for [`data_path`].
+fn insert_path(data: &mut Map<String, Value>, key: &str, path: Option<&Path>) {
+    data.insert(key.into(), path.map_or(Value::Null, named));
+    if let Some(digits) = path.and_then(bytes_of) {
+        data.insert(format!("{key}_bytes"), json!(digits));
+    }
+}
+
+/// The path of the data that a run was trained on. A run on digits has it under the key `folder`, a run on a text under
+/// `path`.
+fn data_path(run: &Value, key: &str) -> Option<PathBuf> {
+    let data = &run["data"];
     #[cfg(unix)]
-    if let Some(digits) = run["data"]["folder_bytes"].as_str() {
+    if let Some(digits) = data[format!("{key}_bytes")].as_str() {
         use std::os::unix::ffi::OsStringExt;
         let byte = |at: usize| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok();
         let bytes: Option<Vec<u8>> = (0..digits.len()).step_by(2).map(byte).collect();
         return bytes.map(|bytes| PathBuf::from(OsString::from_vec(bytes)));
     }
-    run["data"]["folder"].as_str().map(PathBuf::from)
+    data[key].as_str().map(PathBuf::from)
 }

@@ -42,7 +42,7 @@ pub fn run(flags: &Flags) -> Outcome {
         return Err(failure(format!("{} is no folder: give one that holds runs", shown(&flags.folder))));
     }
     let (runs, faults) = match flags.folder.join(MODEL).is_file() {
-        // The folder of a run stands for itself.
+        // If the folder is itself a run, only this run is listed.
         true => {
             Found::open(&flags.folder).map_or_else(|fault| (vec![], vec![fault]), |run| (vec![run], vec![]))
         }
@@ -139,7 +139,7 @@ pub fn model(path: &Path) -> Result<PathBuf, Failure> {
     if file.exists() {
         return Ok(file);
     }
-    // A comparison, or the folder of all runs.
+    // The folder may be that of a comparison, or of all runs.
     let hint = hint(path).unwrap_or_else(|| "give the folder of a run, or the file of a network".into());
     Err(failure(format!("{} is a folder without a {MODEL}: {hint}", shown(path))))
 }

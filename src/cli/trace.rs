@@ -56,7 +56,7 @@ pub fn run(flags: &Flags) -> Outcome {
         runs::model_or_newest(flags.run.as_deref(), "with a whole epoch", |run| !run.dims().is_empty())?;
     let network = network::open(&path)?;
     let shape = network::mlp(&network, &path)?;
-    let known = super::data_folder(&network.about);
+    let known = super::data_path(&network.about, "folder");
     let data = DataFlags { data: flags.data.folder().or(known), ..flags.data }.load_for(&network.about)?;
     network::takes(shape, &path, &data)?;
     let (image, label) = network::test_image(&data, flags.index)?;

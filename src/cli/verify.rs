@@ -66,11 +66,11 @@ pub fn run(flags: &Flags) -> Outcome {
     super::tell(format!("{} on {} and in the CPU twin", shown(&file), super::gpu_line(&gpu)));
     let fixed = Fixed::of(&model).map_err(|what| network::unread(&file, what))?;
     let device = fixed.on(&gpu, &*network).map_err(failure)?;
-    // Integers do not see a scale under which no logit is a number.
+    // Integers do not show a scale that makes logits infinite or NaN.
     let floats = logits(&gpu, &*network, fixed.inputs()).map_err(failure)?;
     let logits = floats.chunks_exact(floats.len() / fixed.rows());
     network::finite(&file, |i| format!("fixed input {i}"), logits)?;
-    // What the device holds after all that, of a checkpoint what it made of the shadow weights itself.
+    // The weights that the device holds now. For a checkpoint the device has quantised them itself.
     let mut held = model.clone();
     let trits = network.params().packed(&gpu).map_err(failure)?;
     held.matrices_mut().zip(trits).for_each(|(held, packed)| *held = packed);
@@ -132,7 +132,8 @@ pub fn run(flags: &Flags) -> Outcome {
     Ok(if found.is_empty() { Verdict::Yes } else { Verdict::No })
 }
 
-/// A network with the embedding of `model`, if one of both is the other but for the rounding of a packed file.
+/// `other` with the embedding of `model`, if the one embedding is the other one after rounding. A packed file can have a
+/// rounded embedding.
 fn rounded_as(model: &Model, mut other: Model) -> (Model, Option<Floats>) {
     let floats = |model: &Model| {
         let float = model.parameters.iter().filter(|weights| weights.parameter.role == Role::Float);

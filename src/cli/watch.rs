@@ -18,7 +18,7 @@ use ratatui::crossterm::terminal::{
 };
 use serde_json::Value;
 
-use super::runs::{self, RUNS, hint};
+use super::runs::{self, RUNS};
 use super::train::log::Extent;
 use super::{Failure, Outcome, Verdict, command, failure, interrupt, shown};
 use crate::parameter::Role;
@@ -86,8 +86,8 @@ impl Watched {
             serde_json::from_slice(&bytes).map_err(|error| format!("its config.json is no JSON ({error})"))
         });
         let config: Value = read.map_err(|what| {
-            let hint =
-                hint(&path).unwrap_or_else(|| "name the folder of one, as `sterna runs` lists them".into());
+            let hint = runs::hint(&path)
+                .unwrap_or_else(|| "name the folder of one, as `sterna runs` lists them".into());
             failure(format!("{} is no run's folder, {what}: {hint}", shown(&path)))
         })?;
         let extent = Extent::of(&config).ok_or_else(|| {

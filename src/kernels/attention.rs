@@ -144,7 +144,7 @@ params! { struct RopeParams { sequences: u32, tokens: u32, capacity: u32, heads:
 
 pub static ROPE: Kernel = Kernel::new::<RopeParams>(
     "rope",
-    text!("lm/rope", "snippets/rope", "snippets/rope_forward", "snippets/grid"),
+    text!("lm/rope", "snippets/rope", "snippets/rope_forward", "snippets/entry"),
 )
 .rowwise();
 
@@ -180,7 +180,7 @@ pub fn rope(
 
 pub static ROPE_TERNARY: Kernel = Kernel::new::<RopeParams>(
     "rope_ternary",
-    text!("lm/rope_ternary", "snippets/rope", "snippets/rope_forward", "snippets/grid"),
+    text!("lm/rope_ternary", "snippets/rope", "snippets/rope_forward", "snippets/entry"),
 )
 .rowwise();
 
@@ -221,7 +221,7 @@ pub fn rope_ternary(
 
 pub static ROPE_BACKWARD: Kernel = Kernel::new::<RopeParams>(
     "rope_backward",
-    text!("lm/rope_backward", "snippets/rope", "snippets/rope_back", "snippets/grid"),
+    text!("lm/rope_backward", "snippets/rope", "snippets/rope_back", "snippets/entry"),
 )
 .rowwise();
 
@@ -252,7 +252,7 @@ pub fn rope_backward(
 
 pub static ROPE_BACKWARD_TERNARY: Kernel = Kernel::new::<RopeParams>(
     "rope_backward_ternary",
-    text!("lm/rope_backward_ternary", "snippets/rope", "snippets/rope_back", "snippets/grid"),
+    text!("lm/rope_backward_ternary", "snippets/rope", "snippets/rope_back", "snippets/entry"),
 )
 .rowwise();
 
@@ -290,7 +290,7 @@ params! { struct AttentionParams { sequences: u32, tokens: u32, capacity: u32, h
 
 /// Both variants of an operation: rows that lanes share, and a register tile of rows for rasterisers.
 macro_rules! variants {
-    ($operation:literal) => {
+    ($operation:literal $(, $scores:literal)?) => {
         &[
             &Kernel::new::<AttentionParams>(
                 $operation,
@@ -298,7 +298,7 @@ macro_rules! variants {
                     concat!("lm/", $operation),
                     concat!("lm/skeletons/", $operation, "_parts"),
                     "snippets/attention",
-                    "snippets/grid"
+                    "snippets/entry"
                 ),
             ),
             &Kernel::new::<AttentionParams>(
@@ -306,6 +306,7 @@ macro_rules! variants {
                 text!(
                     concat!("lm/", $operation),
                     concat!("software/", $operation, "_tile"),
+                    $($scores,)?
                     "software/attention_rows",
                     "software/spread_rows",
                     "snippets/grid"
@@ -319,7 +320,7 @@ macro_rules! variants {
     };
 }
 
-pub static ATTENTION: &[&Kernel] = variants!("attention");
+pub static ATTENTION: &[&Kernel] = variants!("attention", "software/attention_scores");
 
 /// `o[n, H e], lse[n, H] <- q[n, H e], k[m, K e], v[m, K e]`: causal attention. For the head `h` of a query and the head
 /// `h / (H / K)` of the keys `j` from 0 to `first + t`, `s_j = q . k_j / sqrt(e)`, `lse = log sum_j exp(s_j)`,
@@ -372,7 +373,7 @@ pub fn attention_variant(
 
 // --- attention_dq ---------------------------------------------------------------------------------
 
-pub static ATTENTION_DQ: &[&Kernel] = variants!("attention_dq");
+pub static ATTENTION_DQ: &[&Kernel] = variants!("attention_dq", "software/attention_scores");
 
 /// `dq[n, H e], delta[n, H]` from the gradient `dout[n, H e]` of [`attention`](fn@attention)'s `o`, with `o` and `lse` of
 /// whole sequences: `delta = dout . o`, `dq = sum_j exp(s_j - lse) (dout . v_j - delta) k_j / sqrt(e)`.

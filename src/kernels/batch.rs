@@ -24,7 +24,7 @@ fn drawn(kernel: &str, [clock, order, images, labels, x, y]: [&Tensor; 6]) -> [u
 params! { struct GatherParams { batch: u32, pixels: u32, count: u32 } }
 
 pub static GATHER_BATCH: Kernel =
-    Kernel::new::<GatherParams>("gather_batch", text!("train/gather_batch", "snippets/grid"))
+    Kernel::new::<GatherParams>("gather_batch", text!("train/gather_batch", "snippets/entry"))
         .tiled([4, 1])
         .doing(Arithmetic::AddI32);
 
@@ -59,7 +59,7 @@ params! { struct AugmentParams { batch: u32, height: u32, width: u32, count: u32
 
 pub static AUGMENT_BATCH: Kernel = Kernel::new::<AugmentParams>(
     "augment_batch",
-    text!("train/augment_batch", "snippets/random", "snippets/grid"),
+    text!("train/augment_batch", "snippets/random", "snippets/entry"),
 )
 .with(&[("WG", 64.0), ("SPAN", 4.0)], &[("WG", 8.0), ("SPAN", 32.0)])
 .doing(Arithmetic::AddI32);
@@ -111,7 +111,7 @@ pub fn augment_batch(
 params! { struct TextParams { items: u32, context: u32, count: u32, starts: u32, seed_low: u32, seed_high: u32 } }
 
 pub static TEXT_BATCH: Kernel =
-    Kernel::new::<TextParams>("text_batch", text!("lm/text_batch", "snippets/random", "snippets/grid"))
+    Kernel::new::<TextParams>("text_batch", text!("lm/text_batch", "snippets/random", "snippets/entry"))
         .doing(Arithmetic::AddI32);
 
 /// `x[i, j] = ids[s_i + j]`, `y[i, j] = ids[s_i + j + 1]`: sequences of a text and the token after each of theirs, with

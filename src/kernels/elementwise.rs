@@ -8,7 +8,7 @@ use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, params};
 params! { struct RowsParams { count: u32, rows: u32 } }
 
 pub static SCALE_ROWS: Kernel =
-    Kernel::new::<RowsParams>("scale_rows", text!("train/scale_rows", "snippets/grid"));
+    Kernel::new::<RowsParams>("scale_rows", text!("train/scale_rows", "snippets/entry"));
 
 /// `y[batch, rows] <- scale[batch] acc[batch, rows]`.
 pub fn scale_rows(gpu: &Gpu, acc: &Tensor, scale: &Tensor, y: &Tensor) -> Op {
@@ -24,7 +24,7 @@ pub fn scale_rows(gpu: &Gpu, acc: &Tensor, scale: &Tensor, y: &Tensor) -> Op {
 // --- descale_rows ---------------------------------------------------------------------------------
 
 pub static DESCALE_ROWS: Kernel =
-    Kernel::new::<RowsParams>("descale_rows", text!("train/descale_rows", "snippets/grid"));
+    Kernel::new::<RowsParams>("descale_rows", text!("train/descale_rows", "snippets/entry"));
 
 /// `y[batch, rows] <- acc[batch, rows] beta / scale[batch]`.
 pub fn descale_rows(gpu: &Gpu, acc: &Tensor, scale: &Tensor, beta: &Tensor, y: &Tensor) -> Op {
@@ -43,7 +43,7 @@ pub fn descale_rows(gpu: &Gpu, acc: &Tensor, scale: &Tensor, beta: &Tensor, y: &
 params! { struct ResidualParams { count: u32, cols: u32 } }
 
 pub static RESIDUAL: Kernel =
-    Kernel::new::<ResidualParams>("residual", text!("lm/residual", "snippets/grid"));
+    Kernel::new::<ResidualParams>("residual", text!("lm/residual", "snippets/entry"));
 
 /// `y[batch, cols] <- h[batch, cols] + beta step[batch] acc[batch, cols]`: what a ternary product of codes worth `step`
 /// adds to the residual stream.
@@ -63,7 +63,7 @@ pub fn residual(gpu: &Gpu, h: &Tensor, acc: &Tensor, step: &Tensor, beta: &Tenso
 // --- residual_f32 ---------------------------------------------------------------------------------
 
 pub static RESIDUAL_F32: Kernel =
-    Kernel::new::<CountParams>("residual_f32", text!("lm/residual_f32", "snippets/grid"));
+    Kernel::new::<CountParams>("residual_f32", text!("lm/residual_f32", "snippets/entry"));
 
 /// `y <- h + x`, of any shape.
 pub fn residual_f32(gpu: &Gpu, h: &Tensor, x: &Tensor, y: &Tensor) -> Op {
@@ -78,7 +78,7 @@ pub fn residual_f32(gpu: &Gpu, h: &Tensor, x: &Tensor, y: &Tensor) -> Op {
 
 params! { struct CountParams { count: u32 } }
 
-pub static RELU: Kernel = Kernel::new::<CountParams>("relu", text!("train/relu", "snippets/grid"));
+pub static RELU: Kernel = Kernel::new::<CountParams>("relu", text!("train/relu", "snippets/entry"));
 
 /// `y <- max(x, 0)`, of any shape.
 pub fn relu(gpu: &Gpu, x: &Tensor, y: &Tensor) -> Op {
@@ -90,7 +90,7 @@ pub fn relu(gpu: &Gpu, x: &Tensor, y: &Tensor) -> Op {
 
 // --- relu_dx --------------------------------------------------------------------------------------
 
-pub static RELU_DX: Kernel = Kernel::new::<CountParams>("relu_dx", text!("train/relu_dx", "snippets/grid"));
+pub static RELU_DX: Kernel = Kernel::new::<CountParams>("relu_dx", text!("train/relu_dx", "snippets/entry"));
 
 /// `dx <- dy where x > 0, else 0`, of any shape.
 pub fn relu_dx(gpu: &Gpu, x: &Tensor, dy: &Tensor, dx: &Tensor) -> Op {

@@ -18,7 +18,7 @@ fn lengths(kernel: &str, ids: &Tensor, e: &Tensor, x: &Tensor) -> [usize; 3] {
 // --- embed_gather ---------------------------------------------------------------------------------
 
 pub static EMBED_GATHER: Kernel =
-    Kernel::new::<Params>("embed_gather", text!("lm/embed_gather", "snippets/grid")).tiled([4, 1]);
+    Kernel::new::<Params>("embed_gather", text!("lm/embed_gather", "snippets/entry")).tiled([4, 1]);
 
 /// `h[tokens, width] <- e[ids[tokens], width]`. The width is a multiple of 4.
 pub fn embed_gather(gpu: &Gpu, ids: &Tensor, e: &Tensor, h: &Tensor) -> Op {
@@ -30,7 +30,7 @@ pub fn embed_gather(gpu: &Gpu, ids: &Tensor, e: &Tensor, h: &Tensor) -> Op {
 
 // --- embed_grad -----------------------------------------------------------------------------------
 
-pub static EMBED_GRAD: Kernel = Kernel::new::<Params>("embed_grad", text!("lm/embed_grad", "snippets/grid"));
+pub static EMBED_GRAD: Kernel = Kernel::new::<Params>("embed_grad", text!("lm/embed_grad", "snippets/entry"));
 
 /// `de[vocabulary, width] += sum of dh[t, width] over the tokens t with ids[t] = v`, in the order of the tokens. The
 /// width is a multiple of 4.

@@ -19,7 +19,7 @@ fn halves(kernel: &str, x: &Tensor) -> [usize; 2] {
 params! { struct GateParams { count: u32, cols: u32 } }
 
 pub static RELU2_GATE: Kernel =
-    Kernel::new::<GateParams>("relu2_gate", text!("lm/relu2_gate", "snippets/grid"));
+    Kernel::new::<GateParams>("relu2_gate", text!("lm/relu2_gate", "snippets/entry"));
 
 /// `z[batch, cols] <- max(gate, 0)^2 up`; gate and up are the halves of the rows of `x[batch, 2 * cols]`.
 pub fn relu2_gate(gpu: &Gpu, x: &Tensor, z: &Tensor) -> Op {
@@ -34,7 +34,7 @@ pub fn relu2_gate(gpu: &Gpu, x: &Tensor, z: &Tensor) -> Op {
 // --- relu2_gate_dx --------------------------------------------------------------------------------
 
 pub static RELU2_GATE_DX: Kernel =
-    Kernel::new::<GateParams>("relu2_gate_dx", text!("lm/relu2_gate_dx", "snippets/grid"));
+    Kernel::new::<GateParams>("relu2_gate_dx", text!("lm/relu2_gate_dx", "snippets/entry"));
 
 /// `dx[batch, 2 * cols] <- {2 max(gate, 0) up dz, max(gate, 0)^2 dz}`: the gradients through [`relu2_gate`].
 pub fn relu2_gate_dx(gpu: &Gpu, x: &Tensor, dz: &Tensor, dx: &Tensor) -> Op {
@@ -62,7 +62,7 @@ const ANY_RELU2_GATE_QUANTIZE: Kernel = Kernel::new::<QuantizeParams>(
         "snippets/norm_factor",
         "snippets/quantize_row",
         "snippets/int8",
-        "snippets/grid"
+        "snippets/entry"
     ),
 );
 
@@ -154,7 +154,7 @@ const ANY_RELU2_GATE_BACKWARD: Kernel = Kernel::new::<BackwardParams>(
         "snippets/norm_dx",
         "snippets/dgain_columns",
         "snippets/row_sum",
-        "snippets/grid"
+        "snippets/entry"
     ),
 );
 

@@ -12,15 +12,16 @@ use crate::ternary::{self, Base3, Bitplanes};
 // The field `length` counts the units of a row of the matrix: columns, words or vectors.
 params! { rows: u32, length: u32, words: u32 }
 
-/// An operation with this skeleton, whose lanes walk along the rows together.
+/// An operation with this skeleton, whose lanes walk along the rows together. `$main` is the snippet that finds the number
+/// of the workgroup.
 macro_rules! walked {
-    ($skeleton:literal, $operation:literal, [$($operand:literal),+]) => {
+    ($skeleton:literal, $main:literal, $operation:literal, [$($operand:literal),+]) => {
         text!(
             concat!("products/", $operation),
             concat!("products/skeletons/", $skeleton),
             "products/skeletons/gemv_walk",
             $($operand,)+
-            "snippets/grid",
+            concat!("snippets/", $main),
         )
     };
 }
@@ -28,14 +29,14 @@ macro_rules! walked {
 /// The portable base of an operation.
 macro_rules! base {
     ($operation:literal, $operands:tt) => {
-        Kernel::new::<Params>($operation, walked!("gemv", $operation, $operands)).tiled([1, 4])
+        Kernel::new::<Params>($operation, walked!("gemv", "entry", $operation, $operands)).tiled([1, 4])
     };
 }
 
 /// The variant for GPUs without integer dot products, with another operand.
 macro_rules! nodot {
     ($operation:literal, $operands:tt) => {
-        Kernel::new::<Params>(concat!($operation, "_nodot"), walked!("gemv", $operation, $operands))
+        Kernel::new::<Params>(concat!($operation, "_nodot"), walked!("gemv", "entry", $operation, $operands))
             .tiled([1, 4])
             .for_gpus_without_dot()
     };
@@ -46,7 +47,7 @@ macro_rules! subgroup {
     ($operation:literal, $operands:tt) => {
         Kernel::new::<Params>(
             concat!($operation, "_subgroup"),
-            walked!("gemv_subgroup", $operation, $operands),
+            walked!("gemv_subgroup", "grid", $operation, $operands),
         )
         .tiled([1, 4])
         .subgroup(4)
@@ -225,7 +226,7 @@ pub static GEMV_BASE3: &[&Kernel] = variants!(
             "products/operands/whole_vectors",
             "snippets/base3",
             "snippets/ternary_pairs",
-            "snippets/grid",
+            "snippets/entry",
         ),
     )
     .tiled([4, 1])

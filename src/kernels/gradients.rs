@@ -58,15 +58,15 @@ pub static MATMUL_F32_DW: &[&Kernel] = variants!(
 pub static MATMUL_TERNARY_DX: &[&Kernel] = variants!(
     "matmul_ternary_dx",
     ["products/operands/outer_ternary_dx", "snippets/ternary"],
-    [16, 8],
-    ["software/tile_ternary_dx", "snippets/ternary"]
+    [16, 16],
+    ["software/tile_fours", "software/tile_ternary_dx", "snippets/ternary"]
 );
 
 pub static MATMUL_TERNARY_DW: &[&Kernel] = variants!(
     "matmul_ternary_dw",
     ["products/operands/outer_ternary_dw", "products/operands/unscaled"],
-    [8, 16],
-    ["software/tile", "software/spread_fours", "software/tile_ternary_dw"]
+    [16, 16],
+    ["software/tile_fours", "software/tile_ternary_dw"]
 );
 
 /// The op of a kernel. The tensors come in the order of the bindings. The last one is the output, a matrix.

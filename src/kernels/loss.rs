@@ -123,7 +123,7 @@ pub fn scale_softmax_xent(
 params! { struct RowsParams { batch: u32, classes: u32, smoothing: f32, inverse_counted: f32 } }
 
 pub static XENT_ROWS: Kernel =
-    Kernel::new::<RowsParams>("xent_rows", text!("lm/xent_rows", "snippets/grid")).rowwise();
+    Kernel::new::<RowsParams>("xent_rows", text!("lm/xent_rows", "snippets/entry")).rowwise();
 
 /// `losses[batch] <- xent(softmax(z[b, :]), labels[b])` with label smoothing, `hits[batch] <- 1` where the largest logit
 /// is the label's, else 0, and `dz[batch, classes] <- ` the gradient of the mean over the `counted` rows whose label is

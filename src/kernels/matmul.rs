@@ -57,7 +57,7 @@ macro_rules! large {
 /// The variant for a batch of few rows. COLUMNS rows of activations share one reading of the weights.
 macro_rules! small {
     ($operation:literal, [$($operand:literal),+]) => {
-        product!($operation, "_small", ["products/skeletons/small", $($operand,)+ "snippets/grid"])
+        product!($operation, "_small", ["products/skeletons/small", $($operand,)+ "snippets/entry"])
             .tiled([1, 4])
     };
 }

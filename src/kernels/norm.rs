@@ -10,7 +10,7 @@ use crate::ternary;
 params! { struct NormParams { batch: u32, cols: u32, eps: f32 } }
 
 pub static RMSNORM: Kernel =
-    Kernel::new::<NormParams>("rmsnorm", text!("train/rmsnorm", "snippets/row_sum", "snippets/grid"))
+    Kernel::new::<NormParams>("rmsnorm", text!("train/rmsnorm", "snippets/row_sum", "snippets/entry"))
         .rowwise();
 
 /// `y[batch, cols] <- gain[cols] x[batch, cols] factor[batch]`,
@@ -32,7 +32,7 @@ params! { struct GradientParams { batch: u32, cols: u32 } }
 
 pub static RMSNORM_DX: Kernel = Kernel::new::<GradientParams>(
     "rmsnorm_dx",
-    text!("train/rmsnorm_dx", "snippets/row_sum", "snippets/grid"),
+    text!("train/rmsnorm_dx", "snippets/row_sum", "snippets/entry"),
 )
 .rowwise();
 
@@ -82,7 +82,7 @@ const ANY_RMSNORM_QUANTIZE: Kernel = Kernel::new::<QuantizeParams>(
         "snippets/norm_factor",
         "snippets/quantize_row",
         "snippets/int8",
-        "snippets/grid"
+        "snippets/entry"
     ),
 );
 
@@ -163,7 +163,7 @@ const ANY_RMSNORM_QUANTIZE_F32: Kernel = Kernel::new::<QuantizeFloatsParams>(
         "snippets/norm_factor",
         "snippets/quantize_row",
         "snippets/int8",
-        "snippets/grid"
+        "snippets/entry"
     ),
 );
 
@@ -216,7 +216,7 @@ const ANY_RMSNORM_BACKWARD: Kernel = Kernel::new::<BackwardParams>(
         "snippets/norm_dx",
         "snippets/dgain_columns",
         "snippets/row_sum",
-        "snippets/grid"
+        "snippets/entry"
     ),
 );
 
@@ -277,7 +277,7 @@ const ANY_RMSNORM_RELU_BACKWARD: Kernel = Kernel::new::<GradientParams>(
         "snippets/norm_dx",
         "snippets/dgain_columns",
         "snippets/row_sum",
-        "snippets/grid"
+        "snippets/entry"
     ),
 );
 
@@ -328,7 +328,7 @@ const ANY_RMSNORM_RELU_DGAIN: Kernel = Kernel::new::<GradientParams>(
         "snippets/row_relu",
         "snippets/gradients",
         "snippets/dgain_columns",
-        "snippets/grid"
+        "snippets/entry"
     ),
 );
 

@@ -8,8 +8,10 @@ use crate::ternary::BLOCK;
 
 params! { struct AdamwParams { count: u32, decayed: u32, beta1: f32, beta2: f32, eps: f32 } }
 
-pub static ADAMW: Kernel =
-    Kernel::new::<AdamwParams>("adamw", text!("train/adamw", "snippets/block_sum", "snippets/grid"));
+pub static ADAMW: Kernel = Kernel::new::<AdamwParams>(
+    "adamw",
+    text!("train/adamw", "snippets/update_blocks", "snippets/block_sum", "snippets/entry"),
+);
 
 /// AdamW's constants; learning rate and weight decay live in the schedule.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -120,8 +122,10 @@ pub fn adamw(
 
 params! { struct SgdParams { count: u32, decayed: u32, momentum: f32 } }
 
-pub static SGD: Kernel =
-    Kernel::new::<SgdParams>("sgd", text!("train/sgd", "snippets/block_sum", "snippets/grid"));
+pub static SGD: Kernel = Kernel::new::<SgdParams>(
+    "sgd",
+    text!("train/sgd", "snippets/update_blocks", "snippets/block_sum", "snippets/entry"),
+);
 
 /// Constants of stochastic gradient descent; learning rate and weight decay live in the schedule.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -157,7 +161,7 @@ params! { struct SquaresParams { count: u32 } }
 
 pub static SQUARE_SUMS: Kernel = Kernel::new::<SquaresParams>(
     "square_sums",
-    text!("train/square_sums", "snippets/block_sum", "snippets/grid"),
+    text!("train/square_sums", "snippets/block_sum", "snippets/entry"),
 );
 
 /// `sums[k] <- sum g[i]^2` over block `k` of 1024 values.

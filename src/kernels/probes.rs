@@ -36,7 +36,7 @@ macro_rules! memory {
 /// The probe of reads. The file decides the width of a load.
 macro_rules! read {
     ($load:literal, [$($set:expr),+]) => {
-        memory!(ReadParams, "probe_read", [$load, "snippets/grid"], [$($set),+])
+        memory!(ReadParams, "probe_read", [$load, "snippets/entry"], [$($set),+])
     };
 }
 
@@ -47,7 +47,7 @@ params! { struct ReadParams { words: u32 } }
 pub static PROBE_READ: &[&Kernel] = every_order!(
     ReadParams,
     "probe_read",
-    ["probes/load_vector", "snippets/grid"],
+    ["probes/load_vector", "snippets/entry"],
     read!("probes/load_vector", [("WG", 8.0), ("SPAN", 1024.0), ("OWN", 1.0), ("TURN", 8.0)]),
     read!("probes/load_vector", [("WG", 256.0), ("SPAN", 16.0), ("OWN", 0.0), ("TURN", 8.0)]),
     read!("probes/load_pair", [("WG", 8.0), ("SPAN", 1024.0), ("OWN", 1.0), ("WORDS", 2.0)]),
@@ -73,7 +73,7 @@ pub fn probe_read(gpu: &Gpu, kernel: &'static Kernel, x: &Tensor, digest: &Tenso
 
 params! { struct WriteParams { vectors: u32, seed: u32 } }
 
-pub static PROBE_WRITE: &[&Kernel] = every_order!(WriteParams, "probe_write", ["snippets/grid"]);
+pub static PROBE_WRITE: &[&Kernel] = every_order!(WriteParams, "probe_write", ["snippets/entry"]);
 
 /// `x[words] <- seed ^ (i / 4)`, where `i` is the index of the word.
 pub fn probe_write(gpu: &Gpu, kernel: &'static Kernel, seed: u32, x: &Tensor) -> Op {
@@ -84,7 +84,7 @@ pub fn probe_write(gpu: &Gpu, kernel: &'static Kernel, seed: u32, x: &Tensor) ->
 
 params! { struct CopyParams { vectors: u32 } }
 
-pub static PROBE_COPY: &[&Kernel] = every_order!(CopyParams, "probe_copy", ["snippets/grid"]);
+pub static PROBE_COPY: &[&Kernel] = every_order!(CopyParams, "probe_copy", ["snippets/entry"]);
 
 /// `y[words] <- x[words]`.
 pub fn probe_copy(gpu: &Gpu, kernel: &'static Kernel, x: &Tensor, y: &Tensor) -> Op {
@@ -95,7 +95,7 @@ pub fn probe_copy(gpu: &Gpu, kernel: &'static Kernel, x: &Tensor, y: &Tensor) ->
 
 params! { struct TriadParams { vectors: u32, s: f32 } }
 
-pub static PROBE_TRIAD: &[&Kernel] = every_order!(TriadParams, "probe_triad", ["snippets/grid"]);
+pub static PROBE_TRIAD: &[&Kernel] = every_order!(TriadParams, "probe_triad", ["snippets/entry"]);
 
 /// `z[n] <- x[n] + s y[n]`, in f32. It reads two streams and writes a third one.
 pub fn probe_triad(gpu: &Gpu, kernel: &'static Kernel, s: f32, [x, y, z]: [&Tensor; 3]) -> Op {
@@ -107,7 +107,7 @@ pub fn probe_triad(gpu: &Gpu, kernel: &'static Kernel, s: f32, [x, y, z]: [&Tens
 params! { struct CacheParams { vectors: u32, ring: u32 } }
 
 /// The variants have the order of [`PROBE_READ`].
-pub static PROBE_CACHE: &[&Kernel] = every_order!(CacheParams, "probe_cache", ["snippets/grid"]);
+pub static PROBE_CACHE: &[&Kernel] = every_order!(CacheParams, "probe_cache", ["snippets/entry"]);
 
 /// `digest[i] <- sum of the words of span i`, for `words` words that are read around the ring `x`. `digest` may be
 /// longer. The speed falls if the ring is larger than a cache.
@@ -158,7 +158,7 @@ params! { struct LeapfrogParams { trips: u32, a: f32 } }
 
 pub static PROBE_FMA_F32: &[&Kernel] = every_size!(Kernel::new::<LeapfrogParams>(
     "probe_fma_f32",
-    text!("probes/probe_fma_f32", "probes/leapfrog", "snippets/grid")
+    text!("probes/probe_fma_f32", "probes/leapfrog", "snippets/entry")
 ));
 
 /// `out[n] <- sum of eight points`. Each point starts from `x` and makes `4 trips` steps of the leapfrog with the
@@ -171,7 +171,7 @@ pub fn probe_fma_f32(gpu: &Gpu, kernel: &'static Kernel, trips: u32, a: f32, x: 
 pub static PROBE_FMA_F16: &[&Kernel] = every_size!(
     Kernel::new::<LeapfrogParams>(
         "probe_fma_f16",
-        text!("probes/probe_fma_f16", "probes/leapfrog", "snippets/grid")
+        text!("probes/probe_fma_f16", "probes/leapfrog", "snippets/entry")
     )
     .half()
     .doing(Arithmetic::FmaF16)
@@ -185,7 +185,7 @@ pub fn probe_fma_f16(gpu: &Gpu, kernel: &'static Kernel, trips: u32, a: f32, x: 
 }
 
 pub static PROBE_ADD_I32: &[&Kernel] = every_size!(
-    Kernel::new::<TripsParams>("probe_add_i32", text!("probes/probe_add_i32", "snippets/grid"))
+    Kernel::new::<TripsParams>("probe_add_i32", text!("probes/probe_add_i32", "snippets/entry"))
         .doing(Arithmetic::AddI32)
 );
 
@@ -197,7 +197,7 @@ pub fn probe_add_i32(gpu: &Gpu, kernel: &'static Kernel, trips: u32, x: &Tensor,
 }
 
 pub static PROBE_DOT4: &[&Kernel] =
-    every_size!(Kernel::dot4::<TripsParams>("probe_dot4", text!("probes/probe_dot4", "snippets/grid")));
+    every_size!(Kernel::dot4::<TripsParams>("probe_dot4", text!("probes/probe_dot4", "snippets/entry")));
 
 /// `out[n] <- sum of eight accumulators`. Each one starts from `x` and adds its int8 dot product with `x` `4 trips` times.
 pub fn probe_dot4(gpu: &Gpu, kernel: &'static Kernel, trips: u32, x: &Tensor, out: &Tensor) -> Op {

@@ -9,7 +9,7 @@ use crate::ternary::{self, BLOCK, LEAST, mean_factor};
 params! { struct SumsParams { count: u32 } }
 
 pub static ABS_SUMS: Kernel =
-    Kernel::new::<SumsParams>("abs_sums", text!("train/abs_sums", "snippets/block_sum", "snippets/grid"));
+    Kernel::new::<SumsParams>("abs_sums", text!("train/abs_sums", "snippets/block_sum", "snippets/entry"));
 
 /// `sums[k] <- sum |w[i]|` over block `k` of 1024 values. The optimizers also write these sums for the values that
 /// they update.
@@ -27,7 +27,7 @@ pub fn abs_sums(gpu: &Gpu, w: &Tensor, sums: &Tensor) -> Op {
 params! { struct MeanParams { matrices: u32, least: f32 } }
 
 pub static ABSMEAN: Kernel =
-    Kernel::new::<MeanParams>("absmean", text!("train/absmean", "snippets/block_sum", "snippets/grid"));
+    Kernel::new::<MeanParams>("absmean", text!("train/absmean", "snippets/block_sum", "snippets/entry"));
 
 /// The largest number of sums that the single workgroup of the shader can add: 1024 sums of 1024 blocks.
 const MOST_BLOCKS: usize = BLOCK * BLOCK;
@@ -154,7 +154,7 @@ pub fn absmean(gpu: &Gpu, stack: &Stack, sums: &Tensor, beta: &Tensor) -> Op {
 params! { struct WeightsParams { matrices: u32 } }
 
 const ANY_QUANTIZE_WEIGHTS: Kernel =
-    Kernel::new::<WeightsParams>("quantize_weights", text!("train/quantize_weights", "snippets/grid"));
+    Kernel::new::<WeightsParams>("quantize_weights", text!("train/quantize_weights", "snippets/entry"));
 
 /// One variant for any rows, and one for rows that start at multiples of four elements.
 pub static QUANTIZE_WEIGHTS: &[&Kernel] = &[
@@ -203,7 +203,7 @@ params! { struct DequantizeParams { count: u32, cols: u32, words: u32 } }
 
 pub static DEQUANTIZE_WEIGHTS: Kernel = Kernel::new::<DequantizeParams>(
     "dequantize_weights",
-    text!("train/dequantize_weights", "snippets/ternary", "snippets/grid"),
+    text!("train/dequantize_weights", "snippets/ternary", "snippets/entry"),
 );
 
 /// `w[rows, cols] <- beta T[rows, cols]`.
@@ -228,7 +228,7 @@ const ANY_QUANTIZE_ACTIVATIONS: Kernel = Kernel::new::<ActivationsParams>(
         "snippets/row_f32",
         "snippets/quantize_row",
         "snippets/int8",
-        "snippets/grid"
+        "snippets/entry"
     ),
 );
 

@@ -1,5 +1,4 @@
-//! The curves of one run, or of several runs together, as SVG. This module knows numbers and names
-//! only.
+//! The curves of one run, or of several runs together, as SVG. This module knows numbers and names only.
 
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};

@@ -204,8 +204,8 @@ impl Model {
     }
 }
 
-/// Splits a name into the layer and the rest: `layers.3.q.weight` and `model.layers.3.q.weight` give 3 and `q`. The rest
-/// is empty for the matrix and the gain of an MLP's layer.
+/// Splits a name into the layer and the rest: `layers.3.q.weight` and `model.layers.3.q.weight` give 3 and `q`. The
+/// rest is empty for the matrix and the gain of an MLP's layer.
 fn split(name: &str) -> (Option<usize>, &str) {
     let layers = name.strip_prefix("model.").unwrap_or(name).strip_prefix("layers.");
     let parts = layers.and_then(|rest| rest.split_once('.'));

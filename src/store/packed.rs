@@ -312,7 +312,7 @@ impl File<'_> {
         }
     }
 
-    /// The values of a parameter of the role float, in any of the ways of [`Floats`].
+    /// The values of a parameter of the role float, in any of the forms of [`Floats`].
     fn any_floats(&self, parameter: &Parameter) -> Result<Vec<f32>, String> {
         let Parameter { name, shape, .. } = parameter;
         let view = self.tensor(name)?;

@@ -9,6 +9,7 @@ mod vocabulary;
 use std::io;
 use std::path::PathBuf;
 
+use crate::reason::unread;
 pub use vocabulary::{MOST_CHARACTERS, UnknownCharacters, Vocabulary};
 
 /// The label of a row that does not count, neither in a loss nor in a gradient: so where a token has no next one.
@@ -36,7 +37,7 @@ pub struct Corpus {
 #[allow(missing_docs)] // the fields are what the sentences name
 pub enum TextError {
     /// The operating system would not list the folder or give the file's bytes.
-    #[error("{}: expected a text file, or a folder with text files, that can be read, found: {reason}", path.display())]
+    #[error("{}: expected a text file, or a folder with text files, that can be read, found: {}", path.display(), unread(reason))]
     Unreadable { path: PathBuf, reason: io::Error },
 
     /// The folder has no text.

@@ -50,6 +50,9 @@ pub enum ConfigError {
 /// The largest number of steps of a schedule: 16 bytes each, in the 128 MiB that every adapter can bind.
 pub(super) const MOST_SCHEDULED: usize = 1 << 23;
 
+/// The largest value of a setting that the device reads as f32.
+pub(super) const LARGEST: f64 = 1e38;
+
 /// The settings that every kind of run has.
 pub(super) struct Common {
     pub precision: Precision,
@@ -64,11 +67,11 @@ impl Common {
     /// Checks that each setting is within its range.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let Common { precision, lr, weight_decay, label_smoothing, shadow, .. } = *self;
-        if !(lr > 0.0 && lr.is_finite()) {
-            return range("lr", format!("{lr} must be a positive number"));
+        if !(lr > 0.0 && lr <= LARGEST) {
+            return range("lr", format!("{lr} must be a number above 0, up to {LARGEST:e}"));
         }
-        if !(weight_decay >= 0.0 && weight_decay.is_finite()) {
-            return range("weight_decay", format!("{weight_decay} must be a finite number, 0 or more"));
+        if !(0.0..=LARGEST).contains(&weight_decay) {
+            return range("weight_decay", format!("{weight_decay} must be a number from 0 to {LARGEST:e}"));
         }
         if !shadow && precision == Precision::F32 {
             return Err(ConfigError::NoShadow);

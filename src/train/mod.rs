@@ -3,8 +3,8 @@
 //! reads totals. It also takes the loss within an epoch as it arrives, without waiting.
 //!
 //! A [`Trainer`] trains a network on the batches of a [`Source`] as its [`Recipe`] says. An [`Evaluator`] scores the
-//! network. [`Config`] holds the settings of a run on digits, [`TextConfig`] those of a run on a text, and both make the
-//! recipe. `Run` combines a trainer, an evaluator and a folder with checkpoints.
+//! network. [`Config`] holds the settings of a run on digits, and [`TextConfig`] those of a run on a text. Each makes
+//! a recipe. `Run` combines a trainer, an evaluator and a folder with checkpoints.
 
 mod config;
 mod digits;

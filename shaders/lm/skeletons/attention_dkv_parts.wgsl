@@ -10,15 +10,10 @@ var<workgroup> sh_s: array<vec4<f32>, 4u * WG>;
 var<workgroup> sh_lse: array<f32, 8>;
 var<workgroup> sh_delta: array<f32, 8>;
 
-@compute @workgroup_size(WG)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
+fn run(group: u32, lane: u32) {
     let rows = WG / (p.width / 16u);
     let tiles = (p.tokens + rows - 1u) / rows;
-    let index = group_index(group, groups);
+    let index = group;
     let sequence = index / (tiles * p.kv_heads);
     if sequence >= p.sequences { return; }
     let kv_head = index / tiles % p.kv_heads;

@@ -8,15 +8,10 @@ var<workgroup> sh_a: array<vec4<f32>, 256>;     // keys
 var<workgroup> sh_b: array<vec4<f32>, 256>;     // values
 var<workgroup> sh_s: array<vec4<f32>, 2u * WG>;
 
-@compute @workgroup_size(WG)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
+fn run(group: u32, lane: u32) {
     let rows = WG / (p.width / 16u);
     let tiles = (p.tokens + rows - 1u) / rows;
-    let index = group_index(group, groups);
+    let index = group;
     let sequence = index / (tiles * p.heads);
     if sequence >= p.sequences { return; }
     let head = index / tiles % p.heads;

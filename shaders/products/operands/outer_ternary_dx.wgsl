@@ -1,5 +1,6 @@
 // outer_ternary_dx — terms of outer: gradients of batch rows times columns of trits, unpacked once for all of the batch
 
+alias Load = f32;
 const TERMS_SIDE_BY_SIDE_Y: bool = true;
 const TERMS_SIDE_BY_SIDE_X: bool = false;
 

@@ -6,13 +6,8 @@ override WG: u32 = 64u;
 
 var<workgroup> sh: array<Each, WG>;
 
-@compute @workgroup_size(WG)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let row = group_index(group, groups) * TILE_Y;
+fn run(group: u32, lane: u32) {
+    let row = group * TILE_Y;
     if row >= p.rows { return; }
     sh[lane] = walk(row, lane, WG);
     for (var stride = WG / 2u; stride > 0u; stride = stride >> 1u) {

@@ -3,6 +3,8 @@
 // A row of a slice is one vector longer than it need be, so that lanes which fill it meet different banks. Neighbouring
 // lanes read what lies side by side in memory: terms, or where the operand says so, outputs.
 
+alias Out = f32;
+
 const FOURS_X: u32 = TILE_X / 4u;
 const FOURS_Y: u32 = TILE_Y / 4u;
 

@@ -33,13 +33,7 @@ fn add(a: ptr<function, Sums>, v: Rows, b: u32, k: u32) {
     if COLUMNS > 15u { (*a)[15] += terms(v, b + 15u, k); }
 }
 
-@compute @workgroup_size(WG)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let index = group_index(group, groups);
+fn run(index: u32, lane: u32) {
     let blocks = (p.batch + COLUMNS - 1u) / COLUMNS;
     let row = index / blocks * TILE_Y;
     let b = index % blocks * COLUMNS;

@@ -6,7 +6,9 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use super::Flags;
-use crate::cli::{Failure, Outcome, Verdict, device_json, failure, gpu_line, named, network, object, runs};
+use crate::cli::{
+    Failure, Outcome, Verdict, data_path, device_json, failure, gpu_line, named, network, object, runs,
+};
 use crate::cli::{print_json, say, shown, tell};
 use crate::digest::Fixed;
 use crate::model::{Opened, Precision};
@@ -113,9 +115,8 @@ fn scored(
     file: Option<&Path>,
 ) -> Result<Scored, Failure> {
     let its = &about["data"];
-    let known = its["path"].as_str().map(Path::new);
-    let corpus = match file.or(known) {
-        Some(path) => Corpus::load(path).map_err(failure)?,
+    let corpus = match file.map(Path::to_path_buf).or(data_path(about, "path")) {
+        Some(path) => Corpus::load(&path).map_err(failure)?,
         None => Corpus::embedded(),
     };
     let name = corpus.name.clone();

@@ -3,8 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::start::{fresh, vacant};
-use super::{Finished, Flags, Kind, Start, number};
-use crate::cli::{Outcome, Verdict, counted, exists, print_json, say, tell, warn, write};
+use super::{Finished, Flags, Kind, Start, long, number};
+use crate::cli::{Outcome, Verdict, exists, print_json, say, tell, warn, write};
 use crate::report::{Point, columns, compare_svg};
 use crate::store::{shown, taken};
 use crate::train::{Found, MODEL, State};
@@ -109,7 +109,7 @@ pub fn run<K: Kind>(flags: &Flags) -> Outcome {
     };
     let kind = &sides[0].runs[0].kind;
     let length = json!(K::config(flags, flags.seed))[K::LENGTH].as_u64().unwrap_or(0) as usize;
-    let title = format!("{}, {}{from}", kind.data(), counted(length, K::LENGTH.trim_end_matches('s')));
+    let title = format!("{}, {}{from}", kind.data(), long::<K>(length));
     let points: Vec<(&str, &[Point])> = curves.iter().map(|(name, points)| (*name, &points[..])).collect();
     write(&picture, compare_svg(kind.subject(), &title, &points).as_bytes(), replaces)?;
     for run in sides.iter().flat_map(|side| &side.runs) {

@@ -11,8 +11,8 @@ use super::log::Log;
 use super::{Finished, Flags, Kind, KindRun, KindTrainer, number, plain, seconds};
 use crate::cli::arguments::{real, some};
 use crate::cli::{
-    DataFlags, DeviceFlags, Failure, Verdict, bytes_of, command, confusion, data_folder, failure, model_json,
-    named, object, print_model, refused, score_json, unfit, warn,
+    DataFlags, DeviceFlags, Failure, Verdict, command, confusion, data_path, failure, insert_path,
+    model_json, object, print_model, refused, score_json, unfit, warn,
 };
 use crate::gpu::Gpu;
 use crate::mnist::Dataset;
@@ -98,7 +98,7 @@ impl Kind for OnDigits {
 
     fn load(flags: &Flags, config: Config, about: &Value) -> Result<OnDigits, Failure> {
         let given = &flags.digits.data;
-        let folder = given.folder().or_else(|| data_folder(about));
+        let folder = given.folder().or_else(|| data_path(about, "folder"));
         let set = DataFlags { data: folder.clone(), ..*given };
         Ok(OnDigits { data: set.load_for(about)?, folder: set.folder(), config })
     }
@@ -132,21 +132,15 @@ impl Kind for OnDigits {
 
     fn describe(&self) -> Map<String, Value> {
         let data = &self.data;
-        let mut all = object(json!({
-            "config": self.config,
-            "dims": self.shape().dims,
-            "rmsnorm_eps": RMSNORM_EPS,
-            "data": {
-                "name": data.name, "height": data.height, "width": data.width, "classes": data.classes,
-                "train_images": data.train.len(), "test_images": data.test.len(),
-                "crc32": data.fingerprint(), "transposed": data.transposed,
-                "folder": self.folder.as_deref().map(named),
-            },
+        let mut about_data = object(json!({
+            "name": data.name, "height": data.height, "width": data.width, "classes": data.classes,
+            "train_images": data.train.len(), "test_images": data.test.len(),
+            "crc32": data.fingerprint(), "transposed": data.transposed,
         }));
-        if let Some(digits) = self.folder.as_deref().and_then(bytes_of) {
-            all["data"]["folder_bytes"] = json!(digits);
-        }
-        all
+        insert_path(&mut about_data, "folder", self.folder.as_deref());
+        object(json!({
+            "config": self.config, "dims": self.shape().dims, "rmsnorm_eps": RMSNORM_EPS, "data": about_data,
+        }))
     }
 
     fn other_data(&self, its: &str) -> String {

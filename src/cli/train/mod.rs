@@ -49,7 +49,7 @@ pub struct Flags {
     optimizer: Optimizer,
     /// Peak learning rate. It rises for half an epoch, on a text for --warmup steps, and falls to 0 along a cosine.
     /// [default: 0.003; for f32 0.001; for sgd 0.05; on a text 0.0015]
-    #[arg(long, value_name = "F", value_parser = real("a number above 0", |x| x > 0.0 && x.is_finite()))]
+    #[arg(long, value_name = "F", value_parser = real("a number above 0, up to 1e38", |x| x > 0.0 && x <= 1e38))]
     lr: Option<f64>,
     /// Decoupled weight decay. On a text it ends after half of the steps. [default: 0; on a text 0.1]
     #[arg(long, value_name = "F", value_parser = not_negative())]
@@ -159,9 +159,9 @@ pub fn run(flags: &Flags, given: &[String]) -> Outcome {
     }
 }
 
-/// A number that is not negative.
+/// A number that is not negative, and not too large for the f32 values of the device.
 fn not_negative() -> impl Fn(&str) -> Result<f64, String> + Clone + Send + Sync {
-    real("a finite number, 0 or more", |x| x >= 0.0 && x.is_finite())
+    real("a number from 0 to 1e38", |x| (0.0..=1e38).contains(&x))
 }
 
 /// The names of the flags of one kind of run.
@@ -336,6 +336,11 @@ fn plain(value: &Value) -> String {
         Value::Array(values) => values.iter().map(plain).collect::<Vec<_>>().join(","),
         other => other.to_string(),
     }
+}
+
+/// A count of what [`Kind::LENGTH`] counts: `1 epoch`, `20 epochs`.
+fn long<K: Kind>(length: usize) -> String {
+    super::counted(length, K::LENGTH.trim_end_matches('s'))
 }
 
 /// The command that continues a run on the same device.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::log::Place;
-use super::{Flags, Kind, KindRun, plain};
+use super::{Flags, Kind, KindRun, long, plain};
 use crate::cli::{Failure, command, counted, failure, gpu_line, object, runs, tell, warn};
 use crate::model::Network;
 use crate::parameter::Role;
@@ -90,14 +90,12 @@ impl<K: Kind> Start<K> {
         let stated = file.run["steps_per_epoch"].as_u64().unwrap_or(1) as usize;
         let place = Place::new(kind.subject(), &progress, stated, total);
         if extended && wanted <= place.whole() {
-            let what = match wanted == place.whole() && place.at_whole() {
+            let (length, whole) = (K::LENGTH, place.whole());
+            let what = match wanted == whole && place.at_whole() {
                 true => format!("is already done by {}", shown(path)),
-                false => {
-                    format!("is less than {} has done, {}", shown(path), counted(place.whole(), unit::<K>()))
-                }
+                false => format!("is less than {} has done, {}", shown(path), long::<K>(whole)),
             };
-            let least = place.whole();
-            return Err(failure(format!("--{} {wanted} {what}: give a total above {least}", K::LENGTH)));
+            return Err(failure(format!("--{length} {wanted} {what}: give a total above {whole}")));
         }
         kind.check().map_err(|Failure(what)| refuse(format!("its config is out of range: {what}")))?;
         kind.check_file(&file.arch).map_err(refuse)?;
@@ -168,14 +166,14 @@ impl<K: Kind> Start<K> {
         }
         let start = Start { kind, run, epochs };
         start.introduce(&match done == all {
-            true => format!("{} already done, in", counted(total, unit::<K>())),
+            true => format!("{} already done, in", long::<K>(total)),
             false => format!("going on after {}, in", place.told()),
         });
         if extended {
             let next = start.run.trainer.recipe.rates[done];
             tell(format!(
                 "{} in all instead of {planned}: the learning rate goes on at {}, as in a run of {total}",
-                counted(total, unit::<K>()),
+                long::<K>(total),
                 short(next)
             ));
         }
@@ -255,14 +253,9 @@ fn write_config<K: Kind>(run: &mut KindRun<K>) -> Result<(), Failure> {
     run.folder.write("config.json", text.as_bytes()).map_err(failure)
 }
 
-/// Refuses a folder that cannot be that of a new run, before anything is done for the run.
+/// Refuses a folder that cannot take a run, before any work for it is done.
 pub fn vacant<K: Kind>(path: &Path, force: bool) -> Result<(), Failure> {
     RunFolder::vacant(path, K::FILES, force).map_err(unopened)
-}
-
-/// `epoch` or `step`.
-fn unit<K: Kind>() -> &'static str {
-    K::LENGTH.trim_end_matches('s')
 }
 
 /// The reason why a run has no folder, in the words of the command line.

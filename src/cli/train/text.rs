@@ -9,7 +9,9 @@ use super::compare::Gap;
 use super::log::Log;
 use super::{Finished, Flags, Kind, KindRun, KindTrainer, not_negative, number};
 use crate::cli::arguments::some;
-use crate::cli::{DeviceFlags, Failure, Verdict, command, failure, named, object, refused, say, warn};
+use crate::cli::{
+    DeviceFlags, Failure, Verdict, command, data_path, failure, insert_path, object, refused, say, warn,
+};
 use crate::generate::{Generator, Sampling};
 use crate::gpu::{Error, Gpu};
 use crate::model::{Precision, Transformer, TransformerShape};
@@ -177,8 +179,7 @@ impl Kind for OnText {
     }
 
     fn load(flags: &Flags, config: TextConfig, about: &Value) -> Result<OnText, Failure> {
-        let path =
-            flags.text.text.clone().flatten().or_else(|| about["data"]["path"].as_str().map(PathBuf::from));
+        let path = flags.text.text.clone().flatten().or_else(|| data_path(about, "path"));
         let path = path.map(|path| std::path::absolute(&path).unwrap_or(path));
         let corpus = match &path {
             Some(path) => Corpus::load(path).map_err(failure)?,
@@ -227,14 +228,13 @@ impl Kind for OnText {
 
     fn describe(&self) -> Map<String, Value> {
         let Corpus { name, vocabulary, train, validation, .. } = &self.corpus;
-        object(json!({
-            "config": self.config,
-            "data": {
-                "name": name, "unit": vocabulary.unit(), "vocabulary": vocabulary.len(),
-                "train_tokens": train.len(), "validation_tokens": validation.len(),
-                "crc32": self.corpus.fingerprint(), "path": self.path.as_deref().map(named),
-            },
-        }))
+        let mut data = object(json!({
+            "name": name, "unit": vocabulary.unit(), "vocabulary": vocabulary.len(),
+            "train_tokens": train.len(), "validation_tokens": validation.len(),
+            "crc32": self.corpus.fingerprint(),
+        }));
+        insert_path(&mut data, "path", self.path.as_deref());
+        object(json!({"config": self.config, "data": data}))
     }
 
     fn other_data(&self, its: &str) -> String {

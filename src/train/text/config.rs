@@ -5,7 +5,7 @@ use crate::gpu::{Error, Gpu};
 use crate::kernels::AdamW;
 use crate::model::{BATCH, Precision, TransformerShape};
 use crate::ternary::{BLOCK, RMSNORM_EPS};
-use crate::train::config::{Common, MOST_SCHEDULED, cosine, most, range};
+use crate::train::config::{Common, LARGEST, MOST_SCHEDULED, cosine, most, range};
 use crate::train::{ConfigError, Optimizer, Recipe};
 
 /// All settings that determine a run on a text.
@@ -140,17 +140,18 @@ impl TextConfig {
             return range("steps", format!("{steps}: the schedule holds {MOST_SCHEDULED} steps"));
         }
         if batch.saturating_mul(context) > MOST_TOKENS {
+            let most = MOST_TOKENS / context;
             return range(
                 "batch",
                 format!(
-                    "{batch}: a step holds {MOST_TOKENS} tokens, here {} sequences",
-                    MOST_TOKENS / context
+                    "{batch}: a step holds {MOST_TOKENS} tokens, here {most} sequence{}",
+                    if most == 1 { "" } else { "s" }
                 ),
             );
         }
         self.shape(vocabulary).validate().map_err(ConfigError::Shape)?;
-        if !(clip >= 0.0 && clip.is_finite()) {
-            return range("clip", format!("{clip} must be a finite number, 0 or more"));
+        if !(0.0..=LARGEST).contains(&clip) {
+            return range("clip", format!("{clip} must be a number from 0 to {LARGEST:e}"));
         }
         self.common().validate()
     }
