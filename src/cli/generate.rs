@@ -164,12 +164,8 @@ impl Out {
             return Ok(());
         }
         let mut stdout = std::io::stdout().lock();
-        let written = write!(stdout, "{}", escaped(text, LINES)).and_then(|()| stdout.flush());
-        match written {
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => self.closed = true,
-            Err(error) => return Err(failure(format!("the text cannot be written to stdout: {error}"))),
-            Ok(()) => {}
-        }
-        Ok(())
+        let outcome = write!(stdout, "{}", escaped(text, LINES)).and_then(|()| stdout.flush());
+        self.closed = outcome.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe);
+        super::written(outcome)
     }
 }
