@@ -426,11 +426,16 @@ fn commands_that_tune_nothing_drop_a_kept_choice_that_is_slow() {
         &["profile", "gemv", "--shape", shape, "--steps", "1", "--limit-seconds", "0"][..],
         &["bench", "gemv", "--shapes", shape, "--all", "--seconds", "0", "--memory", "64"],
     ] {
-        let mut command = program();
-        command.env("STERNA_CACHE", cache).env("RUST_LOG", "sterna=info");
-        let output = command.args(args).args(adapter_flags(args)).output().expect("it starts");
-        assert_eq!(code(&output), 0, "{}", stderr(&output));
-        assert!(stderr(&output).contains("is slower than the default now"), "{args:?}: {}", stderr(&output));
+        // The check takes milliseconds. Other work on the machine may hide the difference once, but not three times.
+        let mut attempts = (0..3).map(|_| {
+            let mut command = program();
+            command.env("STERNA_CACHE", cache).env("RUST_LOG", "sterna=info");
+            let output = command.args(args).args(adapter_flags(args)).output().expect("it starts");
+            assert_eq!(code(&output), 0, "{}", stderr(&output));
+            stderr(&output)
+        });
+        let dropped = attempts.any(|told| told.contains("is slower than the default now"));
+        assert!(dropped, "{args:?}: three runs kept the slow kernel");
     }
 }
 
