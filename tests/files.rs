@@ -637,7 +637,9 @@ fn a_data_set_may_lie_below_a_name_that_is_no_text() {
         assert_eq!(code(&output), 0, "{}", stderr(&output));
         let config = fs::read_to_string(place.join("run/config.json")).expect("there");
         let config: Value = serde_json::from_str(&config).expect("JSON");
-        assert!(config["data"]["folder"]["Unix"].is_array(), "the bytes of the name: {config}");
+        let [folder, bytes] = ["folder", "folder_bytes"].map(|key| config["data"][key].as_str());
+        assert!(folder.is_some_and(|folder| folder.contains("caf\u{fffd}")), "the name as a text: {config}");
+        assert!(bytes.is_some_and(|bytes| bytes.contains("636166e9")), "the bytes of the name: {config}");
         let mut again = program();
         again.current_dir(place).args(["train", "--resume", "run", "--no-tune"]);
         let again = again.args(adapter_flags(&["train"])).output().expect("the program starts");
