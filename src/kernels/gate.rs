@@ -154,14 +154,31 @@ const ANY_RELU2_GATE_BACKWARD: Kernel = Kernel::new::<BackwardParams>(
         "snippets/norm_dx",
         "snippets/dgain_columns",
         "snippets/row_sum",
-        "snippets/entry"
+        "snippets/put_ones",
+        "snippets/entry",
+    ),
+);
+
+const WHOLE_RELU2_GATE_BACKWARD: Kernel = Kernel::new::<BackwardParams>(
+    "relu2_gate_backward",
+    text!(
+        "lm/relu2_gate_backward",
+        "snippets/row_gate",
+        "snippets/pinned",
+        "snippets/gains",
+        "snippets/gradients",
+        "snippets/norm_dx",
+        "snippets/dgain_columns",
+        "snippets/row_sum",
+        "snippets/put_four",
+        "snippets/entry",
     ),
 );
 
 /// For any rows, and for such as start at whole vectors of four.
 pub static RELU2_GATE_BACKWARD: &[&Kernel] = &[
     &ANY_RELU2_GATE_BACKWARD.with(SLICED[0], SLICED[1]),
-    &ANY_RELU2_GATE_BACKWARD.with(SLICED_WHOLE[0], SLICED_WHOLE[1]),
+    &WHOLE_RELU2_GATE_BACKWARD.with(SLICED_WHOLE[0], SLICED_WHOLE[1]),
 ];
 
 /// Back through RMSNorm and gate of [`relu2_gate_quantize`], from `dy[batch, cols]`, the gradient of RMSNorm's output:

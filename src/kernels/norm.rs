@@ -216,14 +216,30 @@ const ANY_RMSNORM_BACKWARD: Kernel = Kernel::new::<BackwardParams>(
         "snippets/norm_dx",
         "snippets/dgain_columns",
         "snippets/row_sum",
-        "snippets/entry"
+        "snippets/put_ones",
+        "snippets/entry",
+    ),
+);
+
+const WHOLE_RMSNORM_BACKWARD: Kernel = Kernel::new::<BackwardParams>(
+    "rmsnorm_backward",
+    text!(
+        "lm/rmsnorm_backward",
+        "snippets/row_f32",
+        "snippets/gains",
+        "snippets/gradients",
+        "snippets/norm_dx",
+        "snippets/dgain_columns",
+        "snippets/row_sum",
+        "snippets/put_four",
+        "snippets/entry",
     ),
 );
 
 /// For any rows, and for such as start at whole vectors of four.
 pub static RMSNORM_BACKWARD: &[&Kernel] = &[
     &ANY_RMSNORM_BACKWARD.with(SLICED[0], SLICED[1]),
-    &ANY_RMSNORM_BACKWARD.with(SLICED_WHOLE[0], SLICED_WHOLE[1]),
+    &WHOLE_RMSNORM_BACKWARD.with(SLICED_WHOLE[0], SLICED_WHOLE[1]),
 ];
 
 /// `dx[batch, cols] <- norm (gain dy - n mean(gain dy n))`, added to what stands there if `accumulate`, and `dgain[cols]
@@ -277,14 +293,30 @@ const ANY_RMSNORM_RELU_BACKWARD: Kernel = Kernel::new::<GradientParams>(
         "snippets/norm_dx",
         "snippets/dgain_columns",
         "snippets/row_sum",
-        "snippets/entry"
+        "snippets/put_ones",
+        "snippets/entry",
+    ),
+);
+
+const WHOLE_RMSNORM_RELU_BACKWARD: Kernel = Kernel::new::<GradientParams>(
+    "rmsnorm_relu_backward",
+    text!(
+        "train/rmsnorm_relu_backward",
+        "snippets/row_relu",
+        "snippets/gains",
+        "snippets/gradients",
+        "snippets/norm_dx",
+        "snippets/dgain_columns",
+        "snippets/row_sum",
+        "snippets/put_four",
+        "snippets/entry",
     ),
 );
 
 /// One variant for any rows, and one for rows that start at multiples of four elements.
 pub static RMSNORM_RELU_BACKWARD: &[&Kernel] = &[
     &ANY_RMSNORM_RELU_BACKWARD.with(SLICED[0], SLICED[1]),
-    &ANY_RMSNORM_RELU_BACKWARD.with(SLICED_WHOLE[0], SLICED_WHOLE[1]),
+    &WHOLE_RMSNORM_RELU_BACKWARD.with(SLICED_WHOLE[0], SLICED_WHOLE[1]),
 ];
 
 /// The gradients of the real values `r x` and of the gain: `dx[batch, cols] <- norm / r (gain dy - n mean(gain dy n))
