@@ -78,7 +78,8 @@ fn bitlinear_rms(gpu: &Gpu, case: &Case) -> Outcome {
     equal("codes", &unpack_int8(&read(gpu, &codes.q)), &want)?;
     let scale: Vec<f32> = read::<f32>(gpu, &step).iter().map(|step| 1.0 / step).collect();
     near_rows("scale", &scale, case.f32("scale", &[n])?, 1, 1e-6)?;
-    let (acc, steps, beta): (_, Vec<f32>, Vec<f32>) = (read(gpu, &acc), read(gpu, &step), read(gpu, &packed.beta));
+    let (acc, steps, beta): (_, Vec<f32>, Vec<f32>) =
+        (read(gpu, &acc), read(gpu, &step), read(gpu, &packed.beta));
     let y = reference::residual(&vec![0.0; n * rows], &acc, &steps, beta[0]);
     near_rows("y", &y, case.f32("y", &[n, rows])?, rows, 1e-5)?;
 

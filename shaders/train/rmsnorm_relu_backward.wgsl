@@ -14,10 +14,9 @@
 //   6  dx     f32  [batch, cols]     write    gradient of r x
 //   7  dgain  f32  [cols]            write
 //
-// Two sums over the same products, along rows and along columns: the first workgroups take a row each, the
-// others columns.
+// Two sums over the same products, along rows and along columns: some workgroups take a row, others columns.
 //
-// Grid     one workgroup per row, then one per 4 * WG / SLICES columns.
+// Grid     one workgroup per row, and one per 4 * WG / SLICES columns.
 // Moves    4 * (5 * batch * cols + 2 * cols + 3 * batch) bytes.
 // Does     13 * batch * cols operations.
 // Twin     reference::rmsnorm_relu_backward — within the rounding of sums of cols and of batch products.
@@ -57,13 +56,5 @@ fn dx_row(row: u32, lane: u32) {
         let passed = inputs(row, col);
         let value = outer * norm_dx(row, col, passed * f, mean);
         put_four(row * p.cols, col, select(vec4<f32>(0.0), value, passed > vec4<f32>(0.0)), 1.0);
-    }
-}
-
-fn run(index: u32, lane: u32) {
-    if index < p.batch {
-        dx_row(index, lane);
-    } else {
-        dgain_columns(index - p.batch, lane);
     }
 }

@@ -169,7 +169,10 @@ const ANY_RMSNORM_QUANTIZE_F32: Kernel = Kernel::new::<QuantizeFloatsParams>(
 
 /// For any rows, and for such as start at whole vectors of four.
 pub static RMSNORM_QUANTIZE_F32: &[&Kernel] =
-    &[&ANY_RMSNORM_QUANTIZE_F32.rowwise(), &ANY_RMSNORM_QUANTIZE_F32.whole_rowwise()];
+    &[&ANY_RMSNORM_QUANTIZE_F32, &ANY_RMSNORM_QUANTIZE_F32.with(WHOLE[0], WHOLE[1])];
+
+/// Rows of whole vectors, by workgroups of one vector of a CPU: in short rows, sums over the workgroup cost most.
+pub(super) const WHOLE: [Overrides; 2] = [&[("WG", 64.0), ("WHOLE", 1.0)], &[("WG", 8.0), ("WHOLE", 1.0)]];
 
 /// `norm[batch] <- 1 / sqrt(mean_c x[b, c]^2 + eps)`, and RMSNorm's output `gain x norm` quantised by row: `q` and `sum`
 /// are those of `gain x` with `scale = 127 / max(max |gain x|, 1e-5 / norm)`, and `step[batch] <- norm / scale` is what
@@ -213,8 +216,8 @@ const ANY_RMSNORM_BACKWARD: Kernel = Kernel::new::<BackwardParams>(
         "snippets/row_f32",
         "snippets/gains",
         "snippets/gradients",
-        "snippets/norm_dx",
         "snippets/dgain_columns",
+        "snippets/rows_and_columns",
         "snippets/row_sum",
         "snippets/put_ones",
         "snippets/entry",
@@ -228,8 +231,8 @@ const WHOLE_RMSNORM_BACKWARD: Kernel = Kernel::new::<BackwardParams>(
         "snippets/row_f32",
         "snippets/gains",
         "snippets/gradients",
-        "snippets/norm_dx",
         "snippets/dgain_columns",
+        "snippets/rows_and_columns",
         "snippets/row_sum",
         "snippets/put_four",
         "snippets/entry",
@@ -238,8 +241,9 @@ const WHOLE_RMSNORM_BACKWARD: Kernel = Kernel::new::<BackwardParams>(
 
 /// For any rows, and for such as start at whole vectors of four.
 pub static RMSNORM_BACKWARD: &[&Kernel] = &[
-    &ANY_RMSNORM_BACKWARD.with(SLICED[0], SLICED[1]),
-    &WHOLE_RMSNORM_BACKWARD.with(SLICED_WHOLE[0], SLICED_WHOLE[1]),
+    &ANY_RMSNORM_BACKWARD.with(SLICED[0], &[("WG", 8.0), ("SLICES", 1.0), ("KEPT", 4.0)]),
+    &WHOLE_RMSNORM_BACKWARD
+        .with(SLICED_WHOLE[0], &[("WG", 8.0), ("SLICES", 1.0), ("KEPT", 4.0), ("WHOLE", 1.0)]),
 ];
 
 /// `dx[batch, cols] <- norm (gain dy - n mean(gain dy n))`, added to what stands there if `accumulate`, and `dgain[cols]
@@ -292,6 +296,7 @@ const ANY_RMSNORM_RELU_BACKWARD: Kernel = Kernel::new::<GradientParams>(
         "snippets/gradients",
         "snippets/norm_dx",
         "snippets/dgain_columns",
+        "snippets/rows_and_columns",
         "snippets/row_sum",
         "snippets/put_ones",
         "snippets/entry",
@@ -307,6 +312,7 @@ const WHOLE_RMSNORM_RELU_BACKWARD: Kernel = Kernel::new::<GradientParams>(
         "snippets/gradients",
         "snippets/norm_dx",
         "snippets/dgain_columns",
+        "snippets/rows_and_columns",
         "snippets/row_sum",
         "snippets/put_four",
         "snippets/entry",
