@@ -28,10 +28,7 @@
 
 override WG: u32 = 64u;
 override SLICES: u32 = 8u;
-override KEPT: u32 = 2u;        // vectors of four of a lane that stay in registers, at most MOST_KEPT
 override WHOLE: u32 = 0u;       // 1: all rows start at whole vectors of four
-
-const MOST_KEPT: u32 = 11u;
 
 struct Params { batch: u32, cols: u32, stride: u32 }
 
@@ -57,46 +54,21 @@ fn put(i: u32, value: Out, worth: f32) {
     scaled[i] = worth * value;
 }
 
-// What both loops over a row need.
-struct Row { gates: u32, outer: f32, gate_unit: f32, up_unit: f32, beta_gate: f32, beta_up: f32 }
-
-fn put_gradients(row: Row, col: u32, acc_gate: vec4<f32>, acc_up: vec4<f32>, dn: vec4<f32>) {
-    let dz = row.outer * dn;
-    let gate = row.gate_unit * max(acc_gate, vec4<f32>(0.0));
-    put_four(row.gates, col, 2.0 * gate * (row.up_unit * acc_up) * dz, row.beta_gate);
-    put_four(row.gates + p.cols, col, (gate * gate) * dz, row.beta_up);
-}
-
-fn dx_row(b: u32, lane: u32) {
-    let f = factors[b];
-    let gate_unit = factors[2u * p.stride + b];
-    let up_unit = factors[3u * p.stride + b];
-    let row = Row(
-        2u * b * p.cols, f / ((gate_unit * gate_unit) * up_unit), gate_unit, up_unit, beta[0], beta[64]);
-    // The first vectors of a lane stay in registers from one loop to the next.
-    var gate: array<vec4<f32>, MOST_KEPT>;
-    var up: array<vec4<f32>, MOST_KEPT>;
-    var g: array<vec4<f32>, MOST_KEPT>;
-    var along = vec4<f32>(0.0);
-    for (var k = 0u; k < KEPT; k++) {
-        let col = 4u * (lane + k * WG);
-        gate[k] = half_row(b, 0u, col);
-        up[k] = half_row(b, 1u, col);
-        g[k] = gains(col) * gradients(b, col);
-        along += select(vec4<f32>(0.0), g[k] * (gated(gate[k], up[k]) * f), col < p.cols);
-    }
-    for (var col = 4u * (lane + KEPT * WG); col < p.cols; col += 4u * WG) {
-        along += (gains(col) * gradients(b, col)) * (inputs(b, col) * f);
-    }
-    let mean = row_sum(lane, (along.x + along.y) + (along.z + along.w)) / f32(p.cols);
-    for (var k = 0u; k < KEPT; k++) {
-        let col = 4u * (lane + k * WG);
-        if col < p.cols { put_gradients(row, col, gate[k], up[k], g[k] - (gated(gate[k], up[k]) * f) * mean); }
-    }
-    for (var col = 4u * (lane + KEPT * WG); col < p.cols; col += 4u * WG) {
-        let acc_gate = half_row(b, 0u, col);
-        let acc_up = half_row(b, 1u, col);
-        let dn = gains(col) * gradients(b, col) - (gated(acc_gate, acc_up) * f) * mean;
-        put_gradients(row, col, acc_gate, acc_up, dn);
+fn dx_row(row: u32, lane: u32) {
+    let f = factors[row];
+    let gate_unit = factors[2u * p.stride + row];
+    let up_unit = factors[3u * p.stride + row];
+    let outer = f / ((gate_unit * gate_unit) * up_unit);
+    let beta_gate = beta[0];
+    let beta_up = beta[64];
+    let gates = 2u * row * p.cols;
+    let mean = norm_mean(row, lane, f);
+    for (var col = 4u * lane; col < p.cols; col += 4u * WG) {
+        let acc_gate = half_row(row, 0u, col);
+        let acc_up = half_row(row, 1u, col);
+        let dz = outer * norm_dx(row, col, gated(acc_gate, acc_up) * f, mean);
+        let gate = gate_unit * max(acc_gate, vec4<f32>(0.0));
+        put_four(gates, col, 2.0 * gate * (up_unit * acc_up) * dz, beta_gate);
+        put_four(gates + p.cols, col, (gate * gate) * dz, beta_up);
     }
 }

@@ -15,17 +15,14 @@
 // Two sums over the same products, along rows and along columns: some workgroups take a row, others columns.
 //
 // Grid     one workgroup per row, and one per 4 * WG / SLICES columns.
-// Moves    4 * (5 * batch * cols + 2 * cols + 2 * batch) bytes: batch * cols values more where it adds.
+// Moves    4 * ((5 + accumulate) * batch * cols + 2 * cols + 2 * batch) bytes.
 // Does     11 * batch * cols operations.
 // Twin     reference::rmsnorm_backward — within the rounding of sums of cols and of batch products.
 // Source   the derivative of RMSNorm, arXiv 1910.07467, equation 4.
 
 override WG: u32 = 64u;
 override SLICES: u32 = 8u;
-override KEPT: u32 = 2u;        // vectors of four of a lane that stay in registers, at most MOST_KEPT
 override WHOLE: u32 = 0u;       // 1: all rows start at whole vectors of four
-
-const MOST_KEPT: u32 = 4u;
 
 struct Params { batch: u32, cols: u32, accumulate: u32 }
 
@@ -54,26 +51,8 @@ fn put(i: u32, value: Out, _worth: f32) {
 
 fn dx_row(row: u32, lane: u32) {
     let f = norm[row];
-    // The first vectors of a lane stay in registers from one loop to the next.
-    var n: array<vec4<f32>, MOST_KEPT>;
-    var g: array<vec4<f32>, MOST_KEPT>;
-    var along = vec4<f32>(0.0);
-    for (var k = 0u; k < KEPT; k++) {
-        let col = 4u * (lane + k * WG);
-        n[k] = inputs(row, col) * f;
-        g[k] = gains(col) * gradients(row, col);
-        along += select(vec4<f32>(0.0), g[k] * n[k], col < p.cols);
-    }
-    for (var col = 4u * (lane + KEPT * WG); col < p.cols; col += 4u * WG) {
-        along += (gains(col) * gradients(row, col)) * (inputs(row, col) * f);
-    }
-    let mean = row_sum(lane, (along.x + along.y) + (along.z + along.w)) / f32(p.cols);
-    for (var k = 0u; k < KEPT; k++) {
-        let col = 4u * (lane + k * WG);
-        if col < p.cols { put_four(row * p.cols, col, f * (g[k] - n[k] * mean), 1.0); }
-    }
-    for (var col = 4u * (lane + KEPT * WG); col < p.cols; col += 4u * WG) {
-        let dn = gains(col) * gradients(row, col) - (inputs(row, col) * f) * mean;
-        put_four(row * p.cols, col, f * dn, 1.0);
+    let mean = norm_mean(row, lane, f);
+    for (var col = 4u * lane; col < p.cols; col += 4u * WG) {
+        put_four(row * p.cols, col, f * norm_dx(row, col, inputs(row, col) * f, mean), 1.0);
     }
 }

@@ -151,6 +151,7 @@ const ANY_RELU2_GATE_BACKWARD: Kernel = Kernel::new::<BackwardParams>(
         "snippets/pinned",
         "snippets/gains",
         "snippets/gradients",
+        "snippets/norm_dx",
         "snippets/dgain_columns",
         "snippets/rows_and_columns",
         "snippets/row_sum",
@@ -167,6 +168,7 @@ const WHOLE_RELU2_GATE_BACKWARD: Kernel = Kernel::new::<BackwardParams>(
         "snippets/pinned",
         "snippets/gains",
         "snippets/gradients",
+        "snippets/norm_dx",
         "snippets/dgain_columns",
         "snippets/rows_and_columns",
         "snippets/row_sum",
@@ -177,9 +179,8 @@ const WHOLE_RELU2_GATE_BACKWARD: Kernel = Kernel::new::<BackwardParams>(
 
 /// For any rows, and for such as start at whole vectors of four.
 pub static RELU2_GATE_BACKWARD: &[&Kernel] = &[
-    &ANY_RELU2_GATE_BACKWARD.with(SLICED[0], &[("WG", 8.0), ("SLICES", 1.0), ("KEPT", 11.0)]),
-    &WHOLE_RELU2_GATE_BACKWARD
-        .with(SLICED_WHOLE[0], &[("WG", 8.0), ("SLICES", 1.0), ("KEPT", 11.0), ("WHOLE", 1.0)]),
+    &ANY_RELU2_GATE_BACKWARD.with(SLICED[0], SLICED[1]),
+    &WHOLE_RELU2_GATE_BACKWARD.with(SLICED_WHOLE[0], SLICED_WHOLE[1]),
 ];
 
 /// Back through RMSNorm and gate of [`relu2_gate_quantize`], from `dy[batch, cols]`, the gradient of RMSNorm's output:

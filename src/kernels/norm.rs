@@ -216,6 +216,7 @@ const ANY_RMSNORM_BACKWARD: Kernel = Kernel::new::<BackwardParams>(
         "snippets/row_f32",
         "snippets/gains",
         "snippets/gradients",
+        "snippets/norm_dx",
         "snippets/dgain_columns",
         "snippets/rows_and_columns",
         "snippets/row_sum",
@@ -231,6 +232,7 @@ const WHOLE_RMSNORM_BACKWARD: Kernel = Kernel::new::<BackwardParams>(
         "snippets/row_f32",
         "snippets/gains",
         "snippets/gradients",
+        "snippets/norm_dx",
         "snippets/dgain_columns",
         "snippets/rows_and_columns",
         "snippets/row_sum",
@@ -241,9 +243,8 @@ const WHOLE_RMSNORM_BACKWARD: Kernel = Kernel::new::<BackwardParams>(
 
 /// For any rows, and for such as start at whole vectors of four.
 pub static RMSNORM_BACKWARD: &[&Kernel] = &[
-    &ANY_RMSNORM_BACKWARD.with(SLICED[0], &[("WG", 8.0), ("SLICES", 1.0), ("KEPT", 4.0)]),
-    &WHOLE_RMSNORM_BACKWARD
-        .with(SLICED_WHOLE[0], &[("WG", 8.0), ("SLICES", 1.0), ("KEPT", 4.0), ("WHOLE", 1.0)]),
+    &ANY_RMSNORM_BACKWARD.with(SLICED[0], SLICED[1]),
+    &WHOLE_RMSNORM_BACKWARD.with(SLICED_WHOLE[0], SLICED_WHOLE[1]),
 ];
 
 /// `dx[batch, cols] <- norm (gain dy - n mean(gain dy n))`, added to what stands there if `accumulate`, and `dgain[cols]
