@@ -382,7 +382,7 @@ fn kernels_lists_them_all_and_prints_each_in_every_language() {
         .iter()
         .filter_map(|kernel| kernel["kernel"].as_str())
         .collect();
-    // Namesakes differ in their overrides alone.
+    // Namesakes differ in their overrides, and some in how they store.
     let mut names: Vec<&str> = Vec::new();
     for kernel in OPERATIONS.iter().chain(PROBES).copied().flatten() {
         if !names.contains(&kernel.name) {
