@@ -1020,8 +1020,9 @@ fn descale_rows(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
 }
 
 fn residual(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
-    let folded = [2, folded_length(gpu, kernel).div_ceil(2)];
-    for [batch, cols] in MODEL_ROWS.into_iter().chain([folded]) {
+    let folded = [2, 4 * folded_length(gpu, kernel).div_ceil(2)];
+    let whole = MODEL_ROWS.into_iter().filter(|[_, cols]| cols.is_multiple_of(4));
+    for [batch, cols] in whole.chain([[5, 4], [9, 12], folded]) {
         let most = (1 << 24) - 1;
         let (h, acc) = (floats(1, batch * cols, 3.0), integers(2, batch * cols, -most, most));
         let (step, beta) = (floats_in(3, batch, 1e-8, 1e-3), 0.037f32);

@@ -13,9 +13,10 @@ use serde_json::Value;
 use sterna::gpu::{Op, Profiler};
 use sterna::kernels::{self, OPERATIONS, PROBES};
 use sterna::mnist::{Dataset, Split};
-use sterna::model::{Mlp, Precision};
+use sterna::model::{Mlp, Precision, Transformer};
 use sterna::shader;
-use sterna::train::{Augment, Config, Digits, Trainer};
+use sterna::text::Corpus;
+use sterna::train::{Augment, Config, Digits, Text, TextConfig, Trainer};
 
 fn sterna(args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sterna"));
@@ -59,6 +60,18 @@ fn trainers() -> Vec<Trainer<Mlp, Digits>> {
     configs.map(|config| Trainer::new(gpu(Shaders::Plain), &data(), &config).expect("the data fits")).into()
 }
 
+/// Trainers of both kinds of language model.
+fn text_trainers() -> Vec<Trainer<Transformer, Text>> {
+    let corpus = Corpus::embedded();
+    [Precision::Ternary, Precision::F32]
+        .map(|precision| {
+            let (steps, every) = (2, 2);
+            let config = TextConfig { steps, every, batch: 2, layers: 1, precision, ..TextConfig::default() };
+            Trainer::on_text(gpu(Shaders::Plain), &corpus, &config).expect("the text fits")
+        })
+        .into()
+}
+
 /// The value of a header's formula at the shapes of an op's tensors; the name that they do not tell if there is one.
 fn formula(op: &Op, word: &str, cols: Option<u64>) -> Result<u64, String> {
     let header = shader::header(op.kernel().wgsl);
@@ -79,42 +92,53 @@ fn formula(op: &Op, word: &str, cols: Option<u64>) -> Result<u64, String> {
     shader::evaluate(said, &|name| known(name).or_else(|| (name == "words").then(words).flatten()))
 }
 
+/// Holds each op's cost against the formulas of its header. Packed trits do not tell their columns, but `cols` does.
+fn hold(ops: &[Op], cols: &dyn Fn(&Op) -> Option<u64>, checked: &mut Vec<&str>, faults: &mut Vec<String>) {
+    for op in ops {
+        // A stack's formulas are of one of its matrices, which have shapes of their own.
+        let header = shader::header(op.kernel().wgsl);
+        if shader::bindings(&header)
+            .iter()
+            .flatten()
+            .any(|row| row.dimensions().any(|name| name == "matrices"))
+        {
+            continue;
+        }
+        for (word, counted) in [("Moves", op.cost().bytes), ("Does", op.cost().ops)] {
+            match formula(op, word, cols(op)) {
+                Ok(stated) if stated == counted => checked.push(op.name()),
+                // Only pixels have a height and a width. Heads and whether a kernel adds stand in its Params alone.
+                Err(missing) if ["height", "n", "e", "accumulate"].contains(&missing.as_str()) => {}
+                other => faults.push(format!("{}: {word} {other:?}, the host counts {counted}", op.name())),
+            }
+        }
+    }
+}
+
 #[test]
 fn headers_state_the_costs_that_the_host_counts() {
     let (mut checked, mut faults) = (Vec::new(), Vec::new());
+    let layer =
+        |op: &Op, i: usize| op.tensors().iter().any(|t| t.label().starts_with(&format!("layers.{i}.")));
     for trainer in trainers() {
         let dims = &trainer.network.shape.dims;
-        for op in trainer.step() {
-            // A stack's formulas are of one of its matrices, which have shapes of their own.
-            let header = shader::header(op.kernel().wgsl);
-            if shader::bindings(&header)
-                .iter()
-                .flatten()
-                .any(|row| row.dimensions().any(|name| name == "matrices"))
-            {
-                continue;
-            }
-            // Packed trits do not tell their columns; the layer does.
-            let layer =
-                |i: &usize| op.tensors().iter().any(|t| t.label().starts_with(&format!("layers.{i}.")));
-            let cols = (0..dims.len() - 1).find(layer).map(|i| dims[i] as u64);
-            for (word, counted) in [("Moves", op.cost().bytes), ("Does", op.cost().ops)] {
-                match formula(op, word, cols) {
-                    Ok(stated) if stated == counted => checked.push(op.name()),
-                    // Only pixels have a height and a width.
-                    Err(missing) if missing == "height" => {}
-                    other => {
-                        faults.push(format!("{}: {word} {other:?}, the host counts {counted}", op.name()))
-                    }
-                }
-            }
-        }
+        let cols = |op: &Op| (0..dims.len() - 1).find(|&i| layer(op, i)).map(|i| dims[i] as u64);
+        hold(trainer.step(), &cols, &mut checked, &mut faults);
+    }
+    for trainer in text_trainers() {
+        let shape = &trainer.network.shape;
+        // All matrices have the columns of the residual stream, but for down.
+        let cols = |op: &Op| {
+            let down = op.tensors().iter().any(|t| t.label().contains(".down"));
+            Some(if down { shape.ffn } else { shape.width } as u64)
+        };
+        hold(trainer.step(), &cols, &mut checked, &mut faults);
     }
     faults.dedup();
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
     checked.sort_unstable();
     checked.dedup();
-    assert!(checked.len() >= 10, "{checked:?}");
+    assert!(checked.len() >= 20, "{checked:?}");
 }
 
 #[test]
@@ -269,6 +293,29 @@ fn the_timeline_holds_every_dispatch_and_their_time() {
 }
 
 #[test]
+fn a_language_model_is_profiled_by_the_same_code() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("text.txt");
+    std::fs::write(&file, "To be, or not to be, that is the question:\n".repeat(60)).expect("written");
+    for (what, dispatches, kernel) in
+        [("train", 100..=150, "relu2_gate_backward"), ("eval", 50..=60, "xent_rows")]
+    {
+        let args = ["profile", what, "--text", text(&file), "--steps", "1", "--limit-seconds", "0", "--json"];
+        let output = sterna(&args);
+        assert_eq!(code(&output), 0, "{}", stderr(&output));
+        let line = json(&output);
+        let step = line["dispatches"].as_array().expect("dispatches");
+        assert!(dispatches.contains(&step.len()), "{} dispatches", step.len());
+        let names: Vec<&str> = step.iter().filter_map(|dispatch| dispatch["kernel"].as_str()).collect();
+        assert!(names.contains(&kernel), "{names:?}");
+        assert!(step.iter().all(|dispatch| dispatch["phase"] != ""), "{step:?}");
+    }
+    for flag in ["--hidden=9", "--data=x"] {
+        assert_eq!(code(&sterna(&["profile", "eval", "--text", flag])), 2);
+    }
+}
+
+#[test]
 fn eval_and_gemv_are_profiled_too_and_bad_flags_are_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     write_data(folder.path());
@@ -335,7 +382,7 @@ fn kernels_lists_them_all_and_prints_each_in_every_language() {
         .iter()
         .filter_map(|kernel| kernel["kernel"].as_str())
         .collect();
-    // Namesakes differ in their overrides alone.
+    // Namesakes differ in their overrides, and some in how they store.
     let mut names: Vec<&str> = Vec::new();
     for kernel in OPERATIONS.iter().chain(PROBES).copied().flatten() {
         if !names.contains(&kernel.name) {

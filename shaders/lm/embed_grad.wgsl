@@ -10,7 +10,7 @@
 // write the same row, and the order of every sum is fixed.
 //
 // Grid     one workgroup per token.
-// Moves    4 * tokens * (3 * width + 1) bytes, if every id occurs once.
+// Moves    4 * tokens * (3 * width + 1) bytes: where every id occurs once.
 // Does     tokens * width additions.
 // Twin     reference::embed_grad — equal.
 

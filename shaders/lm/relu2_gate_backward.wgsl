@@ -17,10 +17,9 @@
 //   7  scaled   f32  [batch, 2 * cols]     write    each part times its beta: what dX of the product wants
 //   8  dgain    f32  [cols]                write
 //
-// Two sums over the same products, along rows and along columns: the first workgroups take a row each, the
-// others columns.
+// Two sums over the same products, along rows and along columns: some workgroups take a row, others columns.
 //
-// Grid     one workgroup per row, then one per 4 * WG / SLICES columns.
+// Grid     one workgroup per row, and one per 4 * WG / SLICES columns.
 // Moves    4 * (10 * batch * cols + 2 * cols + 4 * batch + 2) bytes.
 // Does     24 * batch * cols operations.
 // Twin     reference::relu2_gate_backward — within the rounding of sums of cols and of batch products.
@@ -39,8 +38,8 @@ struct Params { batch: u32, cols: u32, stride: u32 }
 @group(0) @binding(3) var<storage, read> gain: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read> beta: array<f32>;
 @group(0) @binding(5) var<storage, read> dy: array<vec4<f32>>;
-@group(0) @binding(6) var<storage, read_write> dx: array<f32>;
-@group(0) @binding(7) var<storage, read_write> scaled: array<f32>;
+@group(0) @binding(6) var<storage, read_write> dx: array<Out>;
+@group(0) @binding(7) var<storage, read_write> scaled: array<Out>;
 @group(0) @binding(8) var<storage, read_write> dgain: array<f32>;
 
 var<workgroup> sh_columns: array<vec4<f32>, WG>;
@@ -50,36 +49,26 @@ fn norm_of(row: u32) -> f32 {
     return factors[row];
 }
 
-fn outer_of(row: u32) -> f32 {
-    let gate_unit = factors[2u * p.stride + row];
-    return factors[row] / ((gate_unit * gate_unit) * factors[3u * p.stride + row]);
-}
-
-fn put(i: u32, value: f32, beta: f32) {
+fn put(i: u32, value: Out, worth: f32) {
     dx[i] = value;
-    scaled[i] = beta * value;
+    scaled[i] = worth * value;
 }
 
-fn put_four(row: u32, half: u32, col: u32, value: vec4<f32>) {
-    let i = (2u * row + half) * p.cols + col;
-    let worth = beta[64u * half];
-    put(i, value.x, worth);
-    if col + 1u < p.cols { put(i + 1u, value.y, worth); }
-    if col + 2u < p.cols { put(i + 2u, value.z, worth); }
-    if col + 3u < p.cols { put(i + 3u, value.w, worth); }
-}
-
-fn store(row: u32, col: u32, _z: vec4<f32>, dz: vec4<f32>) {
-    let gate = factors[2u * p.stride + row] * max(half_row(row, 0u, col), vec4<f32>(0.0));
-    let up = factors[3u * p.stride + row] * half_row(row, 1u, col);
-    put_four(row, 0u, col, 2.0 * gate * up * dz);
-    put_four(row, 1u, col, (gate * gate) * dz);
-}
-
-fn run(index: u32, lane: u32) {
-    if index < p.batch {
-        norm_dx(index, lane);
-    } else {
-        dgain_columns(index - p.batch, lane);
+fn dx_row(row: u32, lane: u32) {
+    let f = factors[row];
+    let gate_unit = factors[2u * p.stride + row];
+    let up_unit = factors[3u * p.stride + row];
+    let outer = f / ((gate_unit * gate_unit) * up_unit);
+    let beta_gate = beta[0];
+    let beta_up = beta[64];
+    let gates = 2u * row * p.cols;
+    let mean = norm_mean(row, lane, f);
+    for (var col = 4u * lane; col < p.cols; col += 4u * WG) {
+        let acc_gate = half_row(row, 0u, col);
+        let acc_up = half_row(row, 1u, col);
+        let dz = outer * norm_dx(row, col, gated(acc_gate, acc_up) * f, mean);
+        let gate = gate_unit * max(acc_gate, vec4<f32>(0.0));
+        put_four(gates, col, 2.0 * gate * (up_unit * acc_up) * dz, beta_gate);
+        put_four(gates + p.cols, col, (gate * gate) * dz, beta_up);
     }
 }

@@ -12,11 +12,10 @@
 //   5  dx     f32  [batch, cols]     read and write    added to where p.accumulate is 1, else written
 //   6  dgain  f32  [cols]            write
 //
-// Two sums over the same products, along rows and along columns: the first workgroups take a row each, the
-// others columns.
+// Two sums over the same products, along rows and along columns: some workgroups take a row, others columns.
 //
-// Grid     one workgroup per row, then one per 4 * WG / SLICES columns.
-// Moves    4 * (5 * batch * cols + 2 * cols + 2 * batch) bytes: batch * cols values more where it adds.
+// Grid     one workgroup per row, and one per 4 * WG / SLICES columns.
+// Moves    4 * ((5 + accumulate) * batch * cols + 2 * cols + 2 * batch) bytes.
 // Does     11 * batch * cols operations.
 // Twin     reference::rmsnorm_backward — within the rounding of sums of cols and of batch products.
 // Source   the derivative of RMSNorm, arXiv 1910.07467, equation 4.
@@ -32,7 +31,7 @@ struct Params { batch: u32, cols: u32, accumulate: u32 }
 @group(0) @binding(2) var<storage, read> gain: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read> norm: array<f32>;
 @group(0) @binding(4) var<storage, read> dy: array<vec4<f32>>;
-@group(0) @binding(5) var<storage, read_write> dx: array<f32>;
+@group(0) @binding(5) var<storage, read_write> dx: array<Out>;
 @group(0) @binding(6) var<storage, read_write> dgain: array<f32>;
 
 var<workgroup> sh_columns: array<vec4<f32>, WG>;
@@ -42,11 +41,7 @@ fn norm_of(row: u32) -> f32 {
     return norm[row];
 }
 
-fn outer_of(row: u32) -> f32 {
-    return norm[row];
-}
-
-fn put(i: u32, value: f32) {
+fn put(i: u32, value: Out, _worth: f32) {
     if p.accumulate == 1u {
         dx[i] = dx[i] + value;
     } else {
@@ -54,18 +49,10 @@ fn put(i: u32, value: f32) {
     }
 }
 
-fn store(row: u32, col: u32, _h: vec4<f32>, value: vec4<f32>) {
-    let i = row * p.cols + col;
-    put(i, value.x);
-    if col + 1u < p.cols { put(i + 1u, value.y); }
-    if col + 2u < p.cols { put(i + 2u, value.z); }
-    if col + 3u < p.cols { put(i + 3u, value.w); }
-}
-
-fn run(index: u32, lane: u32) {
-    if index < p.batch {
-        norm_dx(index, lane);
-    } else {
-        dgain_columns(index - p.batch, lane);
+fn dx_row(row: u32, lane: u32) {
+    let f = norm[row];
+    let mean = norm_mean(row, lane, f);
+    for (var col = 4u * lane; col < p.cols; col += 4u * WG) {
+        put_four(row * p.cols, col, f * norm_dx(row, col, inputs(row, col) * f, mean), 1.0);
     }
 }

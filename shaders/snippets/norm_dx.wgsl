@@ -1,19 +1,18 @@
 // norm_dx — the gradient through RMSNorm of one row by one workgroup.
 //
-// For kernels that declare WG, a power of two, p { cols }, sh_sum, an array of WG floats, and these functions: gains,
-// inputs and gradients of rows; norm_of(row); outer_of(row), the norm of a row whose unit is worth 1; store(row, col, x,
-// value), which writes the gradients of columns col to col + 3, where the inputs are x.
+// For kernels that declare WG, a power of two, p { cols }, sh_sum, an array of WG floats, and gains, inputs and gradients
+// of rows. n is the input times the norm.
 
-fn norm_dx(row: u32, lane: u32) {
-    let f = norm_of(row);
+// mean_k gain[k] dy[k] n[k] of a row.
+fn norm_mean(row: u32, lane: u32, norm: f32) -> f32 {
     var along = vec4<f32>(0.0);
     for (var col = 4u * lane; col < p.cols; col += 4u * WG) {
-        along += (gains(col) * gradients(row, col)) * (inputs(row, col) * f);
+        along += (gains(col) * gradients(row, col)) * (inputs(row, col) * norm);
     }
-    let mean = row_sum(lane, (along.x + along.y) + (along.z + along.w)) / f32(p.cols);
-    let outer = outer_of(row);
-    for (var col = 4u * lane; col < p.cols; col += 4u * WG) {
-        let x = inputs(row, col);
-        store(row, col, x, outer * (gains(col) * gradients(row, col) - (x * f) * mean));
-    }
+    return row_sum(lane, (along.x + along.y) + (along.z + along.w)) / f32(p.cols);
+}
+
+// gain dy - n mean, for columns col to col + 3. This times the norm is the gradient.
+fn norm_dx(row: u32, col: u32, n: vec4<f32>, mean: f32) -> vec4<f32> {
+    return gains(col) * gradients(row, col) - n * mean;
 }

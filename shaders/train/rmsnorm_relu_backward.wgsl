@@ -14,10 +14,9 @@
 //   6  dx     f32  [batch, cols]     write    gradient of r x
 //   7  dgain  f32  [cols]            write
 //
-// Two sums over the same products, along rows and along columns: the first workgroups take a row each, the
-// others columns.
+// Two sums over the same products, along rows and along columns: some workgroups take a row, others columns.
 //
-// Grid     one workgroup per row, then one per 4 * WG / SLICES columns.
+// Grid     one workgroup per row, and one per 4 * WG / SLICES columns.
 // Moves    4 * (5 * batch * cols + 2 * cols + 3 * batch) bytes.
 // Does     13 * batch * cols operations.
 // Twin     reference::rmsnorm_relu_backward — within the rounding of sums of cols and of batch products.
@@ -35,7 +34,7 @@ struct Params { batch: u32, cols: u32 }
 @group(0) @binding(3) var<storage, read> r: array<f32>;
 @group(0) @binding(4) var<storage, read> norm: array<f32>;
 @group(0) @binding(5) var<storage, read> dy: array<vec4<f32>>;
-@group(0) @binding(6) var<storage, read_write> dx: array<f32>;
+@group(0) @binding(6) var<storage, read_write> dx: array<Out>;
 @group(0) @binding(7) var<storage, read_write> dgain: array<f32>;
 
 var<workgroup> sh_columns: array<vec4<f32>, WG>;
@@ -45,23 +44,17 @@ fn norm_of(row: u32) -> f32 {
     return norm[row];
 }
 
-fn outer_of(row: u32) -> f32 {
-    return norm[row] / r[row];
+fn put(i: u32, value: Out, _worth: f32) {
+    dx[i] = value;
 }
 
-fn store(row: u32, col: u32, passed: vec4<f32>, value: vec4<f32>) {
-    let dx_four = select(vec4<f32>(0.0), value, passed > vec4<f32>(0.0));
-    let i = row * p.cols + col;
-    dx[i] = dx_four.x;
-    if col + 1u < p.cols { dx[i + 1u] = dx_four.y; }
-    if col + 2u < p.cols { dx[i + 2u] = dx_four.z; }
-    if col + 3u < p.cols { dx[i + 3u] = dx_four.w; }
-}
-
-fn run(index: u32, lane: u32) {
-    if index < p.batch {
-        norm_dx(index, lane);
-    } else {
-        dgain_columns(index - p.batch, lane);
+fn dx_row(row: u32, lane: u32) {
+    let f = norm[row];
+    let outer = f / r[row];
+    let mean = norm_mean(row, lane, f);
+    for (var col = 4u * lane; col < p.cols; col += 4u * WG) {
+        let passed = inputs(row, col);
+        let value = outer * norm_dx(row, col, passed * f, mean);
+        put_four(row * p.cols, col, select(vec4<f32>(0.0), value, passed > vec4<f32>(0.0)), 1.0);
     }
 }

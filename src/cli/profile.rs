@@ -12,9 +12,10 @@ use crate::gpu::{Capture, Choice, Gpu, Op, Profiler};
 use crate::kernels;
 use crate::measure::profile::{self, PROFILE_CEILINGS, Work};
 use crate::measure::{Room, Watch, probes, rotation};
-use crate::model::{Mlp, Precision};
+use crate::model::{Mlp, Network, Precision, Transformer};
 use crate::report::ProfileReport;
-use crate::train::{Augment, Config, Evaluator, Trainer};
+use crate::text::Corpus;
+use crate::train::{Augment, Config, Evaluator, Source, Text, TextConfig, Trainer};
 
 #[derive(Args)]
 pub struct Flags {
@@ -40,6 +41,7 @@ limits binds it. Then the whole wall time of a step, so that nothing hides, and 
 Examples:
   sterna profile train
   sterna profile train --precision f32 --batch 512 --steps 50
+  sterna profile train --text             the default language model
   sterna profile eval -o eval.json        a timeline for https://ui.perfetto.dev
   sterna profile gemv --shape 11008x4096 --kernel gemv_f32
   renderdoccmd capture -w -d . -c step sterna profile train --renderdoc
@@ -50,11 +52,11 @@ Examples:
 struct TrainFlags {
     #[command(flatten)]
     network: NetworkFlags,
-    /// Images per step.
-    #[arg(long, value_name = "N", default_value_t = Config::default().batch, value_parser = some)]
-    batch: usize,
+    /// Images or sequences per step. [default: 128 images; on a text 12 sequences]
+    #[arg(long, value_name = "N", value_parser = some)]
+    batch: Option<usize>,
     /// How training images are varied.
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_enum, default_value_t, conflicts_with = "text")]
     augment: Augment,
     #[command(flatten)]
     common: CommonFlags,
@@ -87,6 +89,10 @@ struct GemvFlags {
 struct NetworkFlags {
     #[command(flatten)]
     data: DataFlags,
+    /// The default language model on a text, a file or a folder, instead of a network on digits. Without a value: the
+    /// text inside the program.
+    #[arg(long, value_name = "FILE|FOLDER", num_args = 0..=1, conflicts_with_all = ["data", "hidden"])]
+    text: Option<Option<PathBuf>>,
     /// Widths of the hidden layers.
     #[arg(long, value_name = "N,N", value_delimiter = ',', default_value = "256,128", value_parser = some)]
     hidden: Vec<usize>,
@@ -98,6 +104,21 @@ struct NetworkFlags {
 impl NetworkFlags {
     fn config(&self) -> Config {
         Config { hidden: self.hidden.clone(), precision: self.precision, ..Config::default() }
+    }
+
+    /// The text that was asked for, and the settings of a run on it.
+    fn on_text(&self, batch: Option<usize>) -> Result<Option<(Corpus, TextConfig)>, Failure> {
+        let Some(path) = &self.text else { return Ok(None) };
+        let corpus = match path {
+            Some(path) => Corpus::load(path).map_err(failure)?,
+            None => Corpus::embedded(),
+        };
+        let default = TextConfig::default();
+        let config =
+            TextConfig { batch: batch.unwrap_or(default.batch), precision: self.precision, ..default };
+        config.validate(corpus.vocabulary.len()).map_err(super::refused)?;
+        corpus.fits(config.context).map_err(failure)?;
+        Ok(Some((corpus, config)))
     }
 }
 
@@ -134,16 +155,28 @@ struct CommonFlags {
 pub fn run(flags: &Flags) -> Outcome {
     match &flags.what {
         What::Train(flags) => {
-            let config = Config { batch: flags.batch, augment: flags.augment, ..flags.network.config() };
+            if let Some((corpus, config)) = flags.network.on_text(flags.batch)? {
+                let gpu = flags.common.open()?;
+                return flags.common.train(&gpu, &Trainer::on_text(&gpu, &corpus, &config).map_err(failure)?);
+            }
+            let config = flags.network.config();
+            let batch = flags.batch.unwrap_or(config.batch);
+            let config = Config { batch, augment: flags.augment, ..config };
             let data = flags.network.data.load()?;
             config.validate(&data).map_err(super::refused)?;
             let gpu = flags.common.open()?;
             let trainer = Trainer::new(&gpu, &data, &config).map_err(super::unfit(&gpu, &config, &data))?;
-            let most = trainer.items() / trainer.recipe.batch;
-            let work = Work { instances: vec![trainer.step()], most, rewind: &|| trainer.rewind() };
-            flags.common.show("train", &gpu, &work)
+            flags.common.train(&gpu, &trainer)
         }
         What::Eval(flags) => {
+            if let Some((corpus, config)) = flags.network.on_text(None)? {
+                let gpu = flags.common.open()?;
+                let shape = config.shape(corpus.vocabulary.len());
+                let values = shape.initial(config.seed);
+                let network = Transformer::upload(&gpu, shape, &values).map_err(failure)?;
+                let source = Text::whole(&gpu, &corpus.validation, config.context).map_err(failure)?;
+                return flags.common.eval(&gpu, &Evaluator::on(&gpu, &network, &source).map_err(failure)?);
+            }
             let config = flags.network.config();
             let data = flags.network.data.load()?;
             let shape = config.shape(&data);
@@ -154,9 +187,7 @@ pub fn run(flags: &Flags) -> Outcome {
             config.fits(&gpu, &data).map_err(super::unfit(&gpu, &config, &data))?;
             let values = shape.initial(config.seed);
             let mlp = Mlp::upload(&gpu, shape, &values).map_err(failure)?;
-            let evaluator = Evaluator::new(&gpu, &mlp, &data.test).map_err(failure)?;
-            let (instances, rewind) = (vec![evaluator.step()], &|| evaluator.rewind());
-            flags.common.show("eval", &gpu, &Work { instances, most: evaluator.steps(), rewind })
+            flags.common.eval(&gpu, &Evaluator::new(&gpu, &mlp, &data.test).map_err(failure)?)
         }
         What::Gemv(flags) => {
             let all = || kernels::OPERATIONS.iter().copied().flatten();
@@ -211,6 +242,17 @@ impl CommonFlags {
                 super::command(&args)
             ))
         })
+    }
+
+    fn train<N: Network, S: Source>(&self, gpu: &Gpu, trainer: &Trainer<N, S>) -> Outcome {
+        let most = trainer.items() / trainer.recipe.batch;
+        let work = Work { instances: vec![trainer.step()], most, rewind: &|| trainer.rewind() };
+        self.show("train", gpu, &work)
+    }
+
+    fn eval(&self, gpu: &Gpu, evaluator: &Evaluator) -> Outcome {
+        let (instances, rewind) = (vec![evaluator.step()], &|| evaluator.rewind());
+        self.show("eval", gpu, &Work { instances, most: evaluator.steps(), rewind })
     }
 
     fn show(&self, what: &'static str, gpu: &Gpu, work: &Work) -> Outcome {

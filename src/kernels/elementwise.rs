@@ -40,13 +40,13 @@ pub fn descale_rows(gpu: &Gpu, acc: &Tensor, scale: &Tensor, beta: &Tensor, y: &
 
 // --- residual -------------------------------------------------------------------------------------
 
-params! { struct ResidualParams { count: u32, cols: u32 } }
+params! { struct ResidualParams { vectors: u32, cols: u32 } }
 
 pub static RESIDUAL: Kernel =
     Kernel::new::<ResidualParams>("residual", text!("lm/residual", "snippets/entry"));
 
 /// `y[batch, cols] <- h[batch, cols] + beta step[batch] acc[batch, cols]`: what a ternary product of codes worth `step`
-/// adds to the residual stream.
+/// adds to the residual stream. `cols` is a multiple of four.
 pub fn residual(gpu: &Gpu, h: &Tensor, acc: &Tensor, step: &Tensor, beta: &Tensor, y: &Tensor) -> Op {
     let [batch, cols] = matrix("residual", h);
     for tensor in [h, y] {
@@ -55,9 +55,11 @@ pub fn residual(gpu: &Gpu, h: &Tensor, acc: &Tensor, step: &Tensor, beta: &Tenso
     expect("residual", acc, I32, &[batch, cols]);
     expect("residual", step, F32, &[batch]);
     expect("residual", beta, F32, &[1]);
-    let params = ResidualParams { count: h.len() as u32, cols: cols as u32 };
+    assert!(cols.is_multiple_of(4), "residual: rows of {cols} are not whole vectors of four");
+    let vectors = h.len() / 4;
+    let params = ResidualParams { vectors: vectors as u32, cols: cols as u32 / 4 };
     let cost = Cost { bytes: 3 * h.bytes() + step.bytes() + 4, ops: 3 * h.len() as u64 };
-    gpu.op(&RESIDUAL, params, &[h, acc, step, beta, y], Grid::Each(h.len()), cost)
+    gpu.op(&RESIDUAL, params, &[h, acc, step, beta, y], Grid::Each(vectors), cost)
 }
 
 // --- residual_f32 ---------------------------------------------------------------------------------

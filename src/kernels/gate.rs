@@ -2,7 +2,7 @@
 //! norm that follows on the integers of the exact path. Gates and ups lie in one matrix: a row is first the gates, then
 //! the ups. Shaders: `shaders/lm`.
 
-use super::norm::{SLICED, SLICED_WHOLE, column_groups};
+use super::norm::{SLICED, SLICED_WHOLE, WHOLE, column_groups};
 use super::{Int8Tensor, expect, for_columns, matrix};
 use crate::gpu::{Cost, Dtype::*, Error, Gpu, Grid, Kernel, Op, PART, Tensor, params};
 use crate::ternary;
@@ -68,7 +68,7 @@ const ANY_RELU2_GATE_QUANTIZE: Kernel = Kernel::new::<QuantizeParams>(
 
 /// For any rows, and for such as start at whole vectors of four.
 pub static RELU2_GATE_QUANTIZE: &[&Kernel] =
-    &[&ANY_RELU2_GATE_QUANTIZE.rowwise(), &ANY_RELU2_GATE_QUANTIZE.whole_rowwise()];
+    &[&ANY_RELU2_GATE_QUANTIZE, &ANY_RELU2_GATE_QUANTIZE.with(WHOLE[0], WHOLE[1])];
 
 /// The positive factors of each row of a gated block, all `f32 [batch]`, parts of one tensor.
 #[derive(Clone, Debug)]
@@ -153,15 +153,34 @@ const ANY_RELU2_GATE_BACKWARD: Kernel = Kernel::new::<BackwardParams>(
         "snippets/gradients",
         "snippets/norm_dx",
         "snippets/dgain_columns",
+        "snippets/rows_and_columns",
         "snippets/row_sum",
-        "snippets/entry"
+        "snippets/put_ones",
+        "snippets/entry",
+    ),
+);
+
+const WHOLE_RELU2_GATE_BACKWARD: Kernel = Kernel::new::<BackwardParams>(
+    "relu2_gate_backward",
+    text!(
+        "lm/relu2_gate_backward",
+        "snippets/row_gate",
+        "snippets/pinned",
+        "snippets/gains",
+        "snippets/gradients",
+        "snippets/norm_dx",
+        "snippets/dgain_columns",
+        "snippets/rows_and_columns",
+        "snippets/row_sum",
+        "snippets/put_four",
+        "snippets/entry",
     ),
 );
 
 /// For any rows, and for such as start at whole vectors of four.
 pub static RELU2_GATE_BACKWARD: &[&Kernel] = &[
     &ANY_RELU2_GATE_BACKWARD.with(SLICED[0], SLICED[1]),
-    &ANY_RELU2_GATE_BACKWARD.with(SLICED_WHOLE[0], SLICED_WHOLE[1]),
+    &WHOLE_RELU2_GATE_BACKWARD.with(SLICED_WHOLE[0], SLICED_WHOLE[1]),
 ];
 
 /// Back through RMSNorm and gate of [`relu2_gate_quantize`], from `dy[batch, cols]`, the gradient of RMSNorm's output:

@@ -169,7 +169,10 @@ const ANY_RMSNORM_QUANTIZE_F32: Kernel = Kernel::new::<QuantizeFloatsParams>(
 
 /// For any rows, and for such as start at whole vectors of four.
 pub static RMSNORM_QUANTIZE_F32: &[&Kernel] =
-    &[&ANY_RMSNORM_QUANTIZE_F32.rowwise(), &ANY_RMSNORM_QUANTIZE_F32.whole_rowwise()];
+    &[&ANY_RMSNORM_QUANTIZE_F32, &ANY_RMSNORM_QUANTIZE_F32.with(WHOLE[0], WHOLE[1])];
+
+/// Rows of whole vectors, by workgroups of one vector of a CPU: in short rows, sums over the workgroup cost most.
+pub(super) const WHOLE: [Overrides; 2] = [&[("WG", 64.0), ("WHOLE", 1.0)], &[("WG", 8.0), ("WHOLE", 1.0)]];
 
 /// `norm[batch] <- 1 / sqrt(mean_c x[b, c]^2 + eps)`, and RMSNorm's output `gain x norm` quantised by row: `q` and `sum`
 /// are those of `gain x` with `scale = 127 / max(max |gain x|, 1e-5 / norm)`, and `step[batch] <- norm / scale` is what
@@ -215,15 +218,33 @@ const ANY_RMSNORM_BACKWARD: Kernel = Kernel::new::<BackwardParams>(
         "snippets/gradients",
         "snippets/norm_dx",
         "snippets/dgain_columns",
+        "snippets/rows_and_columns",
         "snippets/row_sum",
-        "snippets/entry"
+        "snippets/put_ones",
+        "snippets/entry",
+    ),
+);
+
+const WHOLE_RMSNORM_BACKWARD: Kernel = Kernel::new::<BackwardParams>(
+    "rmsnorm_backward",
+    text!(
+        "lm/rmsnorm_backward",
+        "snippets/row_f32",
+        "snippets/gains",
+        "snippets/gradients",
+        "snippets/norm_dx",
+        "snippets/dgain_columns",
+        "snippets/rows_and_columns",
+        "snippets/row_sum",
+        "snippets/put_four",
+        "snippets/entry",
     ),
 );
 
 /// For any rows, and for such as start at whole vectors of four.
 pub static RMSNORM_BACKWARD: &[&Kernel] = &[
     &ANY_RMSNORM_BACKWARD.with(SLICED[0], SLICED[1]),
-    &ANY_RMSNORM_BACKWARD.with(SLICED_WHOLE[0], SLICED_WHOLE[1]),
+    &WHOLE_RMSNORM_BACKWARD.with(SLICED_WHOLE[0], SLICED_WHOLE[1]),
 ];
 
 /// `dx[batch, cols] <- norm (gain dy - n mean(gain dy n))`, added to what stands there if `accumulate`, and `dgain[cols]
@@ -276,15 +297,33 @@ const ANY_RMSNORM_RELU_BACKWARD: Kernel = Kernel::new::<GradientParams>(
         "snippets/gradients",
         "snippets/norm_dx",
         "snippets/dgain_columns",
+        "snippets/rows_and_columns",
         "snippets/row_sum",
-        "snippets/entry"
+        "snippets/put_ones",
+        "snippets/entry",
+    ),
+);
+
+const WHOLE_RMSNORM_RELU_BACKWARD: Kernel = Kernel::new::<GradientParams>(
+    "rmsnorm_relu_backward",
+    text!(
+        "train/rmsnorm_relu_backward",
+        "snippets/row_relu",
+        "snippets/gains",
+        "snippets/gradients",
+        "snippets/norm_dx",
+        "snippets/dgain_columns",
+        "snippets/rows_and_columns",
+        "snippets/row_sum",
+        "snippets/put_four",
+        "snippets/entry",
     ),
 );
 
 /// One variant for any rows, and one for rows that start at multiples of four elements.
 pub static RMSNORM_RELU_BACKWARD: &[&Kernel] = &[
     &ANY_RMSNORM_RELU_BACKWARD.with(SLICED[0], SLICED[1]),
-    &ANY_RMSNORM_RELU_BACKWARD.with(SLICED_WHOLE[0], SLICED_WHOLE[1]),
+    &WHOLE_RMSNORM_RELU_BACKWARD.with(SLICED_WHOLE[0], SLICED_WHOLE[1]),
 ];
 
 /// The gradients of the real values `r x` and of the gain: `dx[batch, cols] <- norm / r (gain dy - n mean(gain dy n))

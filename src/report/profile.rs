@@ -92,7 +92,9 @@ impl ProfileReport<'_> {
     fn step(&self) -> String {
         let parts = self.profile.parts();
         let count = self.profile.steps.len();
-        let mut lines = vec![vec![format!("one step, mean of {count}"), "ms".into(), "share".into()]];
+        let dispatches = self.work.step(0).len();
+        let head = format!("one step of {dispatches} dispatches, mean of {count}");
+        let mut lines = vec![vec![head, "ms".into(), "share".into()]];
         let mut line = |name: &str, seconds: f64| {
             let share = format!("{:.1} %", 100.0 * seconds / parts.wall);
             lines.push(vec![name.into(), format!("{:.3}", 1e3 * seconds), share]);
