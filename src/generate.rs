@@ -75,7 +75,7 @@ pub struct Generator {
     gpu: Gpu,
     network: Transformer,
     cache: Cache,
-    /// A pass of one token.
+    /// The pass for one token.
     one: Extension,
     /// The pass for the tokens that remain after the window slides. It is bound when the window first slides.
     half: Option<Extension>,
