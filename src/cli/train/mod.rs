@@ -1,5 +1,5 @@
-//! `sterna train`: the flags, and a run from its first step to its last. Two kinds of run share all of it: `digits` and
-//! `text` hold what depends on the data and on the network.
+//! `sterna train`: the flags, and a run from its first step to its last. Both kinds of run share this code. `digits`
+//! and `text` contain the parts that depend on the data and on the network.
 
 mod compare;
 mod digits;
@@ -245,16 +245,16 @@ trait Kind: Sized {
     /// The description of config, data and network for config.json and for the checkpoint.
     fn describe(&self) -> Map<String, Value>;
 
-    /// The sentence that refuses other data than those of the continued run, whose name is `its`.
+    /// The sentence that refuses data other than those of the continued run. `its` is the name of the data of that run.
     fn other_data(&self, its: &str) -> String;
 
     /// Number of steps of a run of this length.
     fn steps(&self, length: usize) -> usize;
 
-    /// Number of steps of an epoch, which is what lies between two evaluations.
+    /// Number of steps of an epoch. An epoch of a run on text is the steps between two evaluations.
     fn steps_per_epoch(&self) -> usize;
 
-    /// Writes the files of the beginning.
+    /// Writes the files at the beginning of a run.
     fn begun(&self, _run: &mut KindRun<Self>) -> Result<(), Failure> {
         Ok(())
     }
@@ -262,7 +262,7 @@ trait Kind: Sized {
     /// The subject of pictures and lines.
     fn subject(&self) -> Subject;
 
-    /// The matrices with a point in each curve: the layer and the role of each, and its number of weights.
+    /// The matrices with a point in each curve: layer, role and number of weights of each matrix.
     fn matrices(&self) -> Vec<(usize, String, usize)>;
 
     /// Name of the data.
@@ -271,19 +271,19 @@ trait Kind: Sized {
     /// Whether the weights are ternary, and whether they have float shadow weights.
     fn weights(&self) -> (Precision, bool);
 
-    /// The network, and the data, in a few words each.
+    /// The network in a few words, and the data in a few words.
     fn introduce(&self) -> [String; 2];
 
-    /// Height and width of the pictures that the first layer sees, or zeros.
+    /// Height and width of the images that the first layer sees, or zeros.
     fn size(&self) -> [usize; 2] {
         [0, 0]
     }
 
-    /// Shows the weights of the first layer, where people can see something in them.
+    /// Shows the weights of the first layer, if they make a picture for people.
     fn look(&self, _network: &Self::Network, _gpu: &Gpu, _trits: &[Packed], _show: &mut dyn FnMut(&Weights)) {
     }
 
-    /// The result after an evaluation, for the checkpoint and for `--json`. `spent` has the steps and the seconds of
+    /// The result after an evaluation, for the checkpoint and for `--json`. `spent` holds the steps and the seconds of
     /// every epoch so far.
     fn result(&self, epoch: &Epoch, trits: &[Packed], spent: &[(usize, f64)]) -> Map<String, Value>;
 
@@ -292,7 +292,7 @@ trait Kind: Sized {
         None
     }
 
-    /// Writes the files of the end, and returns whether each item of the test set was classified correctly.
+    /// Writes the files at the end of a run, and returns whether each item of the test set was classified correctly.
     fn ended(
         &self,
         run: &mut KindRun<Self>,
@@ -307,7 +307,7 @@ trait Kind: Sized {
     /// The speed of a run, in words: `4.5 s per epoch`.
     fn speed(summary: &Map<String, Value>) -> String;
 
-    /// The command that people may want next.
+    /// The command that is probably useful next.
     fn next(&self, folder: &Path) -> String;
 
     /// Whether the score is good enough.
@@ -338,7 +338,7 @@ fn plain(value: &Value) -> String {
     }
 }
 
-/// A count of what [`Kind::LENGTH`] counts: `1 epoch`, `20 epochs`.
+/// A length of a run in the unit of [`Kind::LENGTH`]: `1 epoch`, `20 epochs`.
 fn long<K: Kind>(length: usize) -> String {
     super::counted(length, K::LENGTH.trim_end_matches('s'))
 }

@@ -14,7 +14,7 @@ use crate::store::{Checkpoint, FileError, SCHEMA, shown};
 use crate::ternary::Packed;
 use crate::train::{Epoch, FolderError, MODEL, Run, RunFolder, Standing};
 
-/// Everything that is ready before the first step.
+/// A run that is ready for its first step.
 pub struct Start<K: Kind> {
     pub kind: K,
     pub run: KindRun<K>,
