@@ -21,7 +21,7 @@ pub struct Flags {
     /// A run's folder, or the file of a language model. If the first word names neither, it is the prompt. [default: the
     /// newest run of text below runs/]
     run: Option<OsString>,
-    /// The text to go on from.
+    /// The beginning of the text, which the network continues.
     prompt: Option<String>,
     /// Number of new tokens: characters or bytes.
     #[arg(short = 'n', long, value_name = "N", default_value_t = 200, value_parser = whole::<usize>(1, 1 << 24))]

@@ -67,7 +67,7 @@ pub type LeftOut = (Wanted, String);
 /// // A matrix of 4096 x 4096 weights, times one row of activations and times 32.
 /// let products = [1, 32].map(|batch| Wanted::at(&gpu, [batch, 4096, 4096])).concat();
 /// tune(&gpu, &products, 0.5, Some("kernels.txt".as_ref()))?;
-/// // From here on `kernels::gemv_ternary` and `kernels::matmul_ternary` bind what was the fastest.
+/// // From here on `kernels::gemv_ternary` and `kernels::matmul_ternary` bind the fastest kernel.
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///

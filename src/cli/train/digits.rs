@@ -33,7 +33,7 @@ pub struct DigitsFlags {
     /// Widths of the hidden layers.
     #[arg(long, value_name = "N,N", value_delimiter = ',', default_value = "256,128", value_parser = some)]
     hidden: Vec<usize>,
-    /// How training images are varied, afresh in every step; augment.png in the run folder shows it.
+    /// The random variation of training images in every step. augment.png in the run folder shows it.
     #[arg(long, value_enum, default_value_t)]
     augment: Augment,
     /// Exit with 1 if the test accuracy ends below this: 0.98, or 98 for percent.

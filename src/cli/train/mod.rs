@@ -66,7 +66,7 @@ pub struct Flags {
     seed: u64,
     /// Train two networks from one seed and put both into one table and one curve: the ternary one and its float
     /// twin, which has its own default --lr; with --no-shadow, without and with shadow weights. With the same
-    /// --out it goes on where it was interrupted.
+    /// --out an interrupted comparison continues.
     #[arg(long, conflicts_with_all = ["resume", "precision"])]
     compare: bool,
     /// Compare the means over this many seeds, --seed and those after it. The accuracy of one seed varies by a tenth
@@ -86,7 +86,7 @@ pub struct Flags {
     /// Save the run at this interval, in addition to every epoch. 0 means after epochs only.
     #[arg(long, value_name = "F", default_value_t = 60.0, value_parser = real("seconds, 0 or more and below 1e9", |x| (0.0..1e9).contains(&x)))]
     checkpoint_seconds: f64,
-    /// For tests of what a lost device does: destroys it after so many steps.
+    /// For tests of a lost device: destroys the device after this many steps.
     #[arg(long, hide = true, value_parser = count)]
     destroy_device_after: Option<usize>,
     /// Show the live run on the whole terminal: curves, flips, weights. The key q closes the view, and the run
@@ -355,7 +355,7 @@ fn seconds(value: f64) -> String {
     if value < 1.0 { format!("{value:.3}") } else { format!("{value:.1}") }
 }
 
-/// A number of a summary. `bytes` is the size of the weights: packed trits, or floats.
+/// A number from a summary. `bytes` is the size of the weights: packed trits, or floats.
 fn number(summary: &Map<String, Value>, key: &str) -> f64 {
     let value = summary.get(key).unwrap_or(&Value::Null);
     let bytes = || value["packed"].as_f64().or(value["f32"].as_f64());

@@ -160,7 +160,7 @@ impl<K: Kind> Start<K> {
             run.description["plans"] = json!(plans);
         }
         if extended {
-            // From here on the run has this length, whatever happens.
+            // From here on the run has this length, even if it is killed before its next checkpoint.
             run.begin().map_err(failure)?;
             write_config::<K>(&mut run)?;
         }

@@ -176,8 +176,8 @@ impl TextConfig {
         let shape = self.shape(vocabulary);
         // Values, gradients and two moments, and the trits.
         let parameters = 16 * (shape.weights() + vocabulary * self.width) + shape.weights() / 4;
-        // Rows of a training step and of the evaluation. In each layer they have accumulators, codes or floats, and
-        // the residual stream; beside the layers, gradients of one layer.
+        // Rows of a training step and of the evaluation. Each layer keeps accumulators, codes or floats, and the
+        // residual stream of these rows. All layers share the gradients of one layer.
         let tokens = self.batch * self.context + BATCH.max(self.context);
         let outputs: usize = shape.stacked().into_iter().map(|(_, [rows, _])| rows).sum();
         let layer = 4 * (outputs + 6 * self.width + self.ffn);
