@@ -106,12 +106,12 @@ pub fn integers<T: Copy + Into<i32>>(
     Ok(all)
 }
 
-/// What a network is verified on, the same for ever for given weights, with the integers that must come out.
+/// The fixed input for the verification of a network, with the expected integers. For given weights it never changes.
 ///
-/// An MLP is given 64 images. A transformer is given one sequence. The floats between its products differ a little from
-/// device to device, so each product that reads floats is given the rows that the CPU twin finds there; from given rows
-/// its integers are exact (teacher forcing). Rows that RMSNorm leaves so small that its floor acts lean on an inexact
-/// root, so they are left out: their integers count as 0.
+/// An MLP gets 64 images, and a transformer gets one sequence. The floats between the products of a transformer differ
+/// a little from device to device. So each product that reads floats gets the rows that the CPU twin computed there
+/// (teacher forcing). From given rows the integers are exact. If a row is so small that RMSNorm's lower bound applies,
+/// its codes depend on an inexact square root. Such a row is left out, and its integers count as 0.
 pub struct Fixed {
     shape: AnyShape,
     inputs: Vec<i32>,
@@ -119,17 +119,17 @@ pub struct Fixed {
     integers: Vec<Integers>,
 }
 
-/// What a product is given.
+/// The input of a product.
 #[derive(Default)]
 struct Forced {
-    /// Its rows of floats; none where it reads integers.
+    /// The rows of floats. It is `None` if the product reads integers.
     rows: Option<Vec<f32>>,
-    /// Whether a row is left out; empty where all count.
+    /// Whether each row is left out. It is empty if all rows count.
     left_out: Vec<bool>,
 }
 
 impl Fixed {
-    /// Of a network, by its twin.
+    /// The fixed input for a network, with the integers of its twin.
     ///
     /// # Errors
     /// A clause, if this program does not run the network.
@@ -153,12 +153,12 @@ impl Fixed {
         })
     }
 
-    /// What goes in.
+    /// The input of the network.
     pub fn inputs(&self) -> &[i32] {
         &self.inputs
     }
 
-    /// Images, or sequences.
+    /// Number of images or sequences.
     pub fn items(&self) -> usize {
         match &self.shape {
             AnyShape::Mlp(shape) => self.inputs.len() / shape.dims[0],
@@ -166,7 +166,7 @@ impl Fixed {
         }
     }
 
-    /// Rows of a product: images, or tokens.
+    /// Number of rows of a product: images or tokens.
     pub fn rows(&self) -> usize {
         match &self.shape {
             AnyShape::Mlp(_) => self.items(),
@@ -174,12 +174,12 @@ impl Fixed {
         }
     }
 
-    /// The twin's integers of each product.
+    /// The twin's integers for each product.
     pub fn integers(&self) -> &[Integers] {
         &self.integers
     }
 
-    /// The integers of a network on the device.
+    /// Computes the integers of a network on the device.
     ///
     /// # Errors
     /// If the adapter cannot bind a tensor or the device failed.
@@ -199,17 +199,18 @@ impl Fixed {
         bound.products.iter().zip(&self.products).map(product).collect()
     }
 
-    /// The digest of such integers.
+    /// The digest of these integers.
     pub fn hex(&self, integers: &[Integers]) -> String {
         let mut digest = Digest::default();
         digest.feed(self.items(), integers);
         digest.hex()
     }
 
-    /// Where the integers of a device first differ from the twin's: the number of the product, and the place.
+    /// The first difference between the integers of a device and those of the twin: the number of the product, and the
+    /// place.
     ///
     /// # Panics
-    /// If the integers are of another network.
+    /// If the integers belong to another network.
     pub fn first_difference(&self, device: &[Integers]) -> Option<(usize, Difference)> {
         let difference = first_difference(device, &self.integers, self.rows())?;
         let i = difference.layer.expect("integers belong to a product");
@@ -218,7 +219,7 @@ impl Fixed {
         Some((i, Difference { layer: Some(layer), of, ..difference }))
     }
 
-    /// The layer of product `i`, and the product's name where a layer has several.
+    /// The layer of product `i`, and the name of the product if a layer has several.
     pub fn product(&self, i: usize) -> (usize, &'static str) {
         match &self.shape {
             AnyShape::Mlp(_) => (i, ""),
@@ -227,7 +228,7 @@ impl Fixed {
     }
 }
 
-/// The integers but those of rows that are left out.
+/// The integers, with zeros in the rows that are left out.
 fn without(mut integers: Integers, left_out: &[bool]) -> Integers {
     let Integers { codes, acc } = &mut integers;
     let (cols, rows) = (codes.len() / left_out.len().max(1), acc.len() / left_out.len().max(1));
@@ -238,13 +239,13 @@ fn without(mut integers: Integers, left_out: &[bool]) -> Integers {
     integers
 }
 
-/// The sequence that every transformer of a shape is verified on.
+/// The sequence for the verification of every transformer of this shape.
 fn fixed_ids(shape: &TransformerShape) -> Vec<u32> {
     let id = |at: usize| random::draw(1, Stream::Verify, 0, at as u32)[0] % shape.vocabulary as u32;
     (0..shape.context).map(id).collect()
 }
 
-/// The rows of floats before every product of a transformer and the integers that it makes of them, on the twin.
+/// Computes on the twin the rows of floats before every product of a transformer, and the integers of every product.
 fn taught(shape: &TransformerShape, model: &Model, ids: &[u32]) -> (Vec<Forced>, Vec<Integers>) {
     let twin = twin_network(shape, model);
     let a = twin.config.attention(1, ids.len());
@@ -253,8 +254,8 @@ fn taught(shape: &TransformerShape, model: &Model, ids: &[u32]) -> (Vec<Forced>,
     for block in pass.blocks {
         let mut add = |product: transformer::Product, reads_floats: bool, before: &[bool]| {
             let transformer::Input::Codes(codes, step) = product.input else { return Vec::new() };
-            // The floor acts where a code is worth no more than the 127th part of it. Twice that is left out, for a root
-            // may be off by some of its last bits.
+            // The lower bound applies if the real value of a code is at most a 127th of it. Rows up to twice this limit
+            // are left out, because the last bits of a square root may differ.
             let small = |(row, step): (usize, &f32)| {
                 127.0 * step < 2.0 * LEAST || before.get(row).is_some_and(|&left_out| left_out)
             };
@@ -272,10 +273,10 @@ fn taught(shape: &TransformerShape, model: &Model, ids: &[u32]) -> (Vec<Forced>,
     (given, integers)
 }
 
-/// A transformer of a file on the CPU twin.
+/// The CPU twin of a transformer from a file.
 ///
 /// # Panics
-/// If the file has other parameters than its shape.
+/// If the parameters of the file do not belong to its shape.
 pub fn twin_network(shape: &TransformerShape, model: &Model) -> transformer::Network {
     let &TransformerShape { layers, width, heads, kv_heads, ffn, vocabulary, theta, eps, precision, .. } =
         shape;

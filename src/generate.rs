@@ -1,34 +1,37 @@
-//! Text by a language model, token by token: the cache, the window of tokens that the network sees, and the choice of the
-//! next token. Knows ids and logits, no vocabulary and no terminal.
+//! Generates text with a language model, token by token. It holds the cache and the window of tokens that the network
+//! sees, and it chooses the next token. This module knows ids and logits, but no vocabulary and no terminal.
 //!
-//! A network is trained on sequences of `context` tokens and knows no position past them. The first `context` tokens,
-//! the prompt among them, have the positions from 0 on. When a token no longer fits, the window slides: its last
-//! `max(context / 2, 1)` tokens get the positions from 0 on, and the network reads them again.
+//! A network is trained on sequences of `context` tokens, so it knows only the positions below `context`. The first
+//! `context` tokens, including the prompt, have the positions from 0 on. When a new token no longer fits, the window
+//! slides: the last `max(context / 2, 1)` tokens, including the new one, get the positions from 0 on, and the network
+//! reads them again.
 
 use crate::gpu::{Error, Gpu};
 use crate::model::{Cache, Extension, Transformer};
 use crate::random::{self, Stream};
 
-/// How the next token is chosen from logits `z [V]`. Its probabilities are `softmax(z / temperature)`. `top_k` and then
-/// `top_p` leave some tokens out, and the probabilities of the others are scaled to the sum 1. (Top-k: arXiv 1805.04833,
+/// The choice of the next token from logits `z [V]`. Its probabilities are `softmax(z / temperature)`. `top_k` and then
+/// `top_p` exclude some tokens, and the probabilities of the others are scaled to the sum 1. (Top-k: arXiv 1805.04833,
 /// section 5.4; top-p: arXiv 1904.09751, section 3.1.)
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sampling {
-    /// 0 takes the token with the largest logit, the one with the lowest id of several.
+    /// A divisor of the logits. 0 takes the token with the largest logit. Of equal logits the one with the lowest id
+    /// counts.
     pub temperature: f64,
-    /// Only so many tokens with the largest logits.
+    /// Keep only the `top_k` tokens with the largest logits.
     pub top_k: Option<usize>,
-    /// Only the fewest most probable tokens whose probabilities together are at least this: above 0, at most 1.
+    /// Keep only the smallest set of most probable tokens whose probabilities sum to at least `top_p`. It is above 0
+    /// and at most 1.
     pub top_p: f64,
-    /// With the number of the token it determines every draw.
+    /// The seed. The seed and the number of the token determine every draw.
     pub seed: u64,
 }
 
 impl Sampling {
-    /// The token with the largest logit, always.
+    /// Always takes the token with the largest logit.
     pub const GREEDY: Sampling = Sampling { temperature: 0.0, top_k: None, top_p: 1.0, seed: 0 };
 
-    /// Token number `at` of a text.
+    /// Chooses token number `at` of a text.
     ///
     /// # Panics
     /// If there is no logit, or a setting is out of range.
@@ -62,7 +65,7 @@ impl Sampling {
             left -= weight;
             left < 0.0
         });
-        // Rounding may leave a rest behind the last token.
+        // After rounding, the probabilities may sum to less than 1. Then the last token is taken.
         order[drawn.unwrap_or(kept - 1)] as u32
     }
 }
@@ -72,13 +75,13 @@ pub struct Generator {
     gpu: Gpu,
     network: Transformer,
     cache: Cache,
-    /// A pass of one token.
+    /// The pass for one token.
     one: Extension,
-    /// A pass of the tokens that are left when the window slides; bound when the first one does.
+    /// The pass for the tokens that remain after the window slides. It is bound when the window first slides.
     half: Option<Extension>,
-    /// The tokens in the cache; the first has the position 0.
+    /// The tokens in the cache. The first of them has the position 0.
     window: Vec<u32>,
-    /// Tokens of the whole text.
+    /// Number of tokens in the whole text.
     length: usize,
     logits: Vec<f32>,
 }
@@ -114,12 +117,12 @@ impl Generator {
         })
     }
 
-    /// The logits of the token that follows.
+    /// The logits of the next token.
     pub fn logits(&self) -> &[f32] {
         &self.logits
     }
 
-    /// Chooses the token that follows and appends it.
+    /// Chooses the next token and appends it.
     ///
     /// # Errors
     /// If the device failed, or the adapter cannot bind a tensor.
@@ -157,15 +160,15 @@ impl Generator {
     }
 }
 
-/// Bytes that arrive one after another, as text: no part of a character is given away before the rest of it has come.
-/// What is no UTF-8 becomes U+FFFD, as by [`String::from_utf8_lossy`].
+/// Turns bytes that arrive one after another into text. It returns a character only after all bytes of the character
+/// have arrived. Bytes that are not UTF-8 become U+FFFD, as in [`String::from_utf8_lossy`].
 #[derive(Clone, Debug, Default)]
 pub struct Characters {
     pending: Vec<u8>,
 }
 
 impl Characters {
-    /// The characters that are complete with these bytes.
+    /// Adds bytes, and returns the characters that are complete now.
     pub fn push(&mut self, bytes: &[u8]) -> String {
         self.pending.extend(bytes);
         let mut text = String::new();
@@ -188,7 +191,7 @@ impl Characters {
         }
     }
 
-    /// What is left at the end of the text.
+    /// Returns the remaining characters at the end of the text.
     pub fn finish(self) -> String {
         String::from_utf8_lossy(&self.pending).into_owned()
     }

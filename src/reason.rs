@@ -1,9 +1,9 @@
-//! Why the system did not read or write a file, in a clause that says what to do. Systems word it differently, and none of
-//! them says what helps.
+//! The reason why the system did not read or write a file, as a clause that says what to do. Operating systems word
+//! such reasons differently, and none of them says what helps.
 
 use std::io::{Error, ErrorKind};
 
-/// Why a file was not read.
+/// The reason why a file was not read.
 pub fn unread(reason: &Error) -> String {
     match reason.kind() {
         _ if own(reason) => reason.to_string(),
@@ -16,7 +16,7 @@ pub fn unread(reason: &Error) -> String {
     }
 }
 
-/// Why a file was not written, or a folder not made.
+/// The reason why a file was not written, or why a folder was not created.
 pub fn unwritten(reason: &Error) -> String {
     match reason.kind() {
         _ if own(reason) => reason.to_string(),
@@ -34,7 +34,7 @@ pub fn unwritten(reason: &Error) -> String {
     }
 }
 
-/// Whether the words are ours and not the system's.
+/// Whether the message was written by this program and not by the operating system.
 fn own(reason: &Error) -> bool {
     reason.get_ref().is_some()
 }

@@ -1,8 +1,9 @@
-//! The angles by which rotary position embedding turns queries and keys, for the host and for the twin. The device
-//! reads them from a table, because WGSL promises little of its own sine and cosine.
+//! The angles of rotary position embedding, for the host and for the twin. The device reads their sines and cosines
+//! from a table, because WGSL guarantees little accuracy for its own sine and cosine.
 
 /// `[positions, e]`: the row of position `p` holds the cosines of the angles `p theta^(-2 i / e)`, `i` from 0 to
-/// `e / 2 - 1`, and then their sines. All is computed in f64 and rounded once. (RoFormer, arXiv 2104.09864, equation 15.)
+/// `e / 2 - 1`, and then their sines. The values are computed in f64 and rounded once to f32. (RoFormer, arXiv
+/// 2104.09864, equation 15.)
 ///
 /// # Panics
 /// If the head width `e` is odd.

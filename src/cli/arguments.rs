@@ -1,4 +1,4 @@
-//! Arguments that are not understood, each told in one sentence with what would be; and the numbers among them.
+//! Refusals of arguments, each as one sentence that says what would be valid, and the parsers of numbers in arguments.
 
 use std::error::Error as _;
 
@@ -21,7 +21,7 @@ pub fn whole<T: TryFrom<u64>>(
     }
 }
 
-/// A count, with no other bound than what a machine counts to.
+/// A count. Its only limit is that of `usize`.
 pub fn count(text: &str) -> Result<usize, String> {
     whole(0, u64::MAX)(text)
 }
@@ -31,7 +31,7 @@ pub fn some(text: &str) -> Result<usize, String> {
     whole(1, u64::MAX)(text)
 }
 
-/// A number for which `fits` holds; `what` says in words which these are.
+/// A number for which `fits` holds. `what` describes the valid numbers in words.
 pub fn real(
     what: &'static str,
     fits: fn(f64) -> bool,
@@ -42,12 +42,12 @@ pub fn real(
     }
 }
 
-/// A length of time.
+/// A length of time in seconds.
 pub fn seconds(text: &str) -> Result<f64, String> {
     real("seconds, 0 to 3600", |seconds| (0.0..=3600.0).contains(&seconds))(text)
 }
 
-/// Has flags take a value that begins with a minus, which their own sentence is about.
+/// Lets flags take a value that begins with a minus sign, so that the flag's own error describes the valid values.
 pub fn with_signs(command: clap::Command) -> clap::Command {
     command
         .mut_args(|argument| {
@@ -57,10 +57,10 @@ pub fn with_signs(command: clap::Command) -> clap::Command {
         .mut_subcommands(with_signs)
 }
 
-/// What stands around the name of an argument.
+/// The characters around the name of an argument.
 const BRACKETS: &[char] = &['[', ']', '<', '>', '.'];
 
-/// What is wrong with the arguments, in one sentence.
+/// The fault of the arguments, in one sentence.
 pub fn refusal(error: &clap::Error) -> String {
     let all = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => vec![text.clone()],
@@ -68,7 +68,7 @@ pub fn refusal(error: &clap::Error) -> String {
         _ => Vec::new(),
     };
     let text = |kind| escaped(&all(kind).join(" "), &[]);
-    // `--epochs <N>` without what stands for its value, and a word without the brackets around it.
+    // Keep `--epochs` of `--epochs <N>`, and a word without the brackets around it.
     let flag = |words: &str| words.split(" <").next().unwrap_or_default().trim_matches(BRACKETS).to_string();
     let (argument, value) = (text(ContextKind::InvalidArg), text(ContextKind::InvalidValue));
     let shown = if value.is_empty() { "''" } else { &value };
@@ -132,7 +132,7 @@ pub fn refusal(error: &clap::Error) -> String {
     }
 }
 
-/// Where the arguments of the command are listed that was meant.
+/// The help command that lists the arguments of the intended command.
 fn help(error: &clap::Error) -> String {
     let usage = match error.get(ContextKind::Usage) {
         Some(ContextValue::StyledStr(usage)) => usage.to_string(),

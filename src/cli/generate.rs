@@ -1,4 +1,4 @@
-//! `sterna generate`: text by a language model, as it is made.
+//! `sterna generate`: writes text with a language model, token by token.
 
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
@@ -21,7 +21,7 @@ pub struct Flags {
     /// A run's folder, or the file of a language model. If the first word names neither, it is the prompt. [default: the
     /// newest run of text below runs/]
     run: Option<OsString>,
-    /// The text to go on from.
+    /// The beginning of the text, which the network continues.
     prompt: Option<String>,
     /// Number of new tokens: characters or bytes.
     #[arg(short = 'n', long, value_name = "N", default_value_t = 200, value_parser = whole::<usize>(1, 1 << 24))]
@@ -128,7 +128,7 @@ impl Flags {
         if greedy { Sampling::GREEDY } else { Sampling { temperature, top_k, top_p, seed } }
     }
 
-    /// The model if one is named, and the prompt.
+    /// The named model, if there is one, and the prompt.
     fn taken_apart(&self) -> Result<(Option<&Path>, &str), Failure> {
         let Some(first) = self.run.as_ref().map(Path::new) else { return Ok((None, "")) };
         let network = |end: &OsStr| end == "safetensors" || end == "gguf";
@@ -143,15 +143,15 @@ impl Flags {
     }
 }
 
-/// The token that stands for the beginning of a text.
+/// The token that represents the beginning of a text.
 fn first(vocabulary: &Vocabulary) -> u32 {
     vocabulary.encode("\n").map_or(0, |ids| ids[0])
 }
 
-/// stdout for people, written as the text is made.
+/// The text on stdout, written while it is generated.
 struct Out {
     silent: bool,
-    /// Nobody reads any more.
+    /// Whether the reader of stdout is gone.
     closed: bool,
 }
 

@@ -19,7 +19,7 @@ pub const RUNS: &str = "runs";
 #[derive(Args)]
 #[command(after_help = NOTES)]
 pub struct Flags {
-    /// The folder to look into; runs of a comparison lie one deeper.
+    /// The folder with the runs. Runs of a comparison are one level deeper.
     #[arg(value_name = "DIR", default_value = RUNS)]
     folder: PathBuf,
     /// Print one JSON object on one line, and nothing else.
@@ -77,7 +77,7 @@ fn table(runs: &[Found], faults: &[FileError]) -> String {
             run.state.name().into(),
         ]
     };
-    // stderr has the reason.
+    // The reason is on stderr.
     let unreadable = |fault: &FileError| {
         let folder = shown(fault.path().parent().unwrap_or(fault.path()));
         [folder].into_iter().chain(["-"; 5].map(String::from)).chain(["unreadable".into()]).collect()
@@ -97,8 +97,7 @@ fn described(run: &Found) -> Value {
     })
 }
 
-/// The shape of the network of a run that describes itself like this: the widths of an MLP, or layers and width of a
-/// transformer.
+/// The shape of the network in the description of a run: the widths of an MLP, or layers and width of a transformer.
 pub fn shape(about: &Value) -> String {
     if about["network"] == TRANSFORMER {
         let config = &about["config"];
@@ -133,25 +132,25 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or("-").into()
 }
 
-/// The file of a model. For a run's folder it is the checkpoint from which the run continues.
+/// The file of a model. For the folder of a run it is the run's checkpoint.
 pub fn model(path: &Path) -> Result<PathBuf, Failure> {
     let file = if path.is_dir() { path.join(MODEL) } else { return Ok(path.into()) };
     if file.exists() {
         return Ok(file);
     }
-    // The folder may be that of a comparison, or of all runs.
+    // The folder may belong to a comparison, or contain all runs.
     let hint = hint(path).unwrap_or_else(|| "give the folder of a run, or the file of a network".into());
     Err(failure(format!("{} is a folder without a {MODEL}: {hint}", shown(path))))
 }
 
-/// What to do instead of naming a folder that holds runs.
+/// A suggestion for a folder that contains runs.
 pub fn hint(folder: &Path) -> Option<String> {
     let (runs, _) = below(folder);
     Some(format!("name one of the runs in it, {} is the newest", shown(&runs.first()?.path)))
 }
 
-/// [`model`] for a path. Without a path it is the newest run below `runs/` with a complete epoch for which `fits`
-/// holds. `what` describes such runs in words. The choice is printed on stderr.
+/// [`model`] for a path. Without a path it is the newest run below `runs/` that has a complete epoch and for which
+/// `fits` holds. `what` describes such runs in words. The choice is printed on stderr.
 pub fn model_or_newest(
     path: Option<&Path>,
     what: &str,
@@ -178,7 +177,7 @@ pub fn model_or_newest(
     Ok(run.path.join(MODEL))
 }
 
-/// The words for a run on a text.
+/// The description of runs on a text.
 pub const TEXT: &str = "of text";
 
 /// Whether a run has trits. `verify`, `pack` and `export` need them.

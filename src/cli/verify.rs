@@ -66,11 +66,11 @@ pub fn run(flags: &Flags) -> Outcome {
     super::tell(format!("{} on {} and in the CPU twin", shown(&file), super::gpu_line(&gpu)));
     let fixed = Fixed::of(&model).map_err(|what| network::unread(&file, what))?;
     let device = fixed.on(&gpu, &*network).map_err(failure)?;
-    // Integers do not show a scale that makes logits infinite or NaN.
+    // A scale can make logits infinite or NaN, and integers do not show that.
     let floats = logits(&gpu, &*network, fixed.inputs()).map_err(failure)?;
     let logits = floats.chunks_exact(floats.len() / fixed.rows());
     network::finite(&file, |i| format!("fixed input {i}"), logits)?;
-    // The weights that the device holds now. For a checkpoint the device has quantised them itself.
+    // The weights on the device. The trits of a checkpoint were computed on the device.
     let mut held = model.clone();
     let trits = network.params().packed(&gpu).map_err(failure)?;
     held.matrices_mut().zip(trits).for_each(|(held, packed)| *held = packed);
@@ -132,8 +132,8 @@ pub fn run(flags: &Flags) -> Outcome {
     Ok(if found.is_empty() { Verdict::Yes } else { Verdict::No })
 }
 
-/// `other` with the embedding of `model`, if the one embedding is the other one after rounding. A packed file can have a
-/// rounded embedding.
+/// If the embedding of `model` or of `other` is the rounded form of the other embedding, returns `other` with the
+/// embedding of `model`. A packed file can have a rounded embedding.
 fn rounded_as(model: &Model, mut other: Model) -> (Model, Option<Floats>) {
     let floats = |model: &Model| {
         let float = model.parameters.iter().filter(|weights| weights.parameter.role == Role::Float);
@@ -159,7 +159,7 @@ fn open(path: &Path) -> Result<(&Path, Model), Failure> {
     Ok((path, network::model(&network::open(path)?, path)?))
 }
 
-/// A line for each product with what was compared, up to the first one that differs.
+/// A table with a line for each compared product, up to the first product that differs.
 fn table(fixed: &Fixed, differs: Option<usize>) -> String {
     let mut lines = vec![["layer", "trits", "codes", "accumulators", ""].map(String::from).to_vec()];
     for (i, Integers { codes, acc }) in fixed.integers().iter().enumerate() {

@@ -69,7 +69,7 @@ struct Watched {
     live: Live,
     /// The time of the last checkpoint that was read.
     saved: Option<SystemTime>,
-    /// The reason why it cannot be read now, and whether it is that of a run that diverged.
+    /// The reason why the run cannot be read now, and whether the reason is divergence.
     fault: Option<String>,
     diverged: bool,
 }
@@ -198,7 +198,7 @@ impl Watched {
     }
 }
 
-/// The action of a key.
+/// The action for a key.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Key {
     /// Leave the view: q and Esc.
@@ -237,7 +237,7 @@ fn listen(open: Arc<AtomicBool>) -> Receiver<Key> {
     keys
 }
 
-/// The action of an event, if it has one.
+/// The action for an event, if there is one.
 fn asked(event: Event) -> Option<Key> {
     let Event::Key(key) = event else { return None };
     match key.code {

@@ -12,7 +12,7 @@ use super::kernel::{Kernel, Machine, Overrides, Tuning};
 /// A submission to the queue, to wait for.
 pub type Submission = wgpu::SubmissionIndex;
 
-/// An open device with its queue and its compiled pipelines. A clone is cheap and shares all of them, also between
+/// An open device with its queue and its compiled pipelines. A clone is cheap and shares all of them, even between
 /// threads.
 #[derive(Clone)]
 pub struct Gpu(Arc<Inner>);
@@ -36,15 +36,15 @@ type Compiled = (&'static str, String, bool);
 /// Kernels by operation and class of shapes.
 type Choices = HashMap<(&'static str, [usize; 3]), Preferred>;
 
-/// The kernel that is preferred to the default, and whether it still is.
+/// A kernel that is preferred to the default, and the check of this preference.
 struct Preferred {
     kernel: &'static Kernel,
     sure: bool,
-    /// To be asked once, when the kernel is first wanted.
+    /// The check of the preference. It runs once, when the kernel is first needed.
     holds: Option<Holds>,
 }
 
-/// Says whether a kept choice still holds on this device.
+/// A check that returns whether a kept choice is still valid on this device.
 pub type Holds = Box<dyn FnOnce(&Gpu) -> bool + Send>;
 
 /// All features that some kernel variant may use. A device is opened with those that its adapter has.
@@ -200,8 +200,8 @@ impl Gpu {
         format!("{} {}", self.0.info.driver, self.0.info.driver_info).trim().to_string()
     }
 
-    /// Has ops of this operation and class of shapes, from now on, bound to `kernel`. `sure` says whether it was clearly
-    /// the fastest.
+    /// From now on, ops of this operation and class of shapes are bound to `kernel`. `sure` tells whether the kernel
+    /// was clearly the fastest.
     ///
     /// # Panics
     /// If the device cannot run it.
@@ -209,8 +209,8 @@ impl Gpu {
         self.prefer(operation, class, Preferred { kernel, sure, holds: None });
     }
 
-    /// [`Gpu::choose`] of a kernel that was the fastest some time ago. `holds` is asked once, when the kernel is first
-    /// wanted; if it says no, the choice is dropped.
+    /// [`Gpu::choose`] for a kernel that was the fastest in an earlier measurement. `holds` is called once, when the
+    /// kernel is first needed. If it returns false, the choice is dropped.
     ///
     /// # Panics
     /// If the device cannot run it.
@@ -235,18 +235,18 @@ impl Gpu {
         self.0.choices.lock().expect("no thread panics while it notes a choice")
     }
 
-    /// What [`Gpu::choose`] noted, or [`Gpu::choose_if`] if it still holds.
+    /// The kernel from [`Gpu::choose`], or the kernel from [`Gpu::choose_if`] if it is still valid.
     pub fn choice(&self, operation: &'static str, class: [usize; 3]) -> Option<&'static Kernel> {
         let at = (operation, class);
         let holds = self.choices().get_mut(&at)?.holds.take();
-        // Nothing is locked meanwhile: the check runs kernels, and may ask for this choice itself.
+        // The lock is released before the check, because the check runs kernels and may ask for this choice itself.
         if holds.is_some_and(|holds| !holds(self)) {
             self.choices().remove(&at);
         }
         self.choices().get(&at).map(|preferred| preferred.kernel)
     }
 
-    /// Whether there is a choice that was clearly the fastest.
+    /// Whether the device has a choice for this operation and class that was clearly the fastest.
     pub fn is_sure(&self, operation: &'static str, class: [usize; 3]) -> bool {
         self.choices().get(&(operation, class)).is_some_and(|preferred| preferred.sure)
     }

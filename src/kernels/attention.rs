@@ -1,33 +1,33 @@
 //! Positions and attention, forward and backward. Shaders: `shaders/lm`.
 //!
-//! In all equations `n = sequences tokens` is the number of tokens, `m = sequences capacity` the number of rows of a
-//! cache, `H` and `K` are the numbers of heads of queries and of keys, and `e` is the width of a head.
+//! In all equations `n = sequences tokens` is the number of tokens, and `m = sequences capacity` is the number of rows
+//! of a cache. `H` and `K` are the numbers of query heads and of key heads, and `e` is the width of a head.
 
 use super::{expect, matrix};
 use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, PART, Tensor, params, value};
 
-/// The heads of an attention. Neighbouring heads of queries share one of keys and values.
+/// The heads of an attention. Neighbouring query heads share one head of keys and values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Heads {
-    /// Heads of queries: a multiple of `kv_heads`.
+    /// Number of query heads: a multiple of `kv_heads`.
     pub heads: usize,
-    /// Heads of keys and of values.
+    /// Number of heads of keys and values.
     pub kv_heads: usize,
-    /// Values of a head: a multiple of 16 up to 128.
+    /// Number of values in a head: a multiple of 16 up to 128.
     pub width: usize,
 }
 
-/// The sequences of a batch, all of one length. How many there are follows from the tensors.
+/// The sequences of a batch, all of the same length. Their number follows from the tensors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sequences {
-    /// Queries of a sequence.
+    /// Number of queries in a sequence.
     pub tokens: usize,
-    /// Rows of keys and values that a sequence has room for: `tokens` in training, more in a cache.
+    /// Number of rows of keys and values for each sequence: `tokens` in training, more in a cache.
     pub capacity: usize,
 }
 
 impl Sequences {
-    /// Training: every sequence is seen whole, from its first position on.
+    /// The sequences in training: all tokens of each sequence, from its first position on.
     pub fn whole(tokens: usize) -> Sequences {
         Sequences { tokens, capacity: tokens }
     }
@@ -77,26 +77,26 @@ impl Shapes {
         }
     }
 
-    /// [`Shapes::of`] where the sequences must be whole.
+    /// [`Shapes::of`]. It also asserts that the sequences are whole.
     fn whole(kernel: &str, heads: Heads, seq: Sequences, x: &Tensor) -> Shapes {
         let Sequences { tokens, capacity } = seq;
         assert_eq!(tokens, capacity, "{kernel}: gradients are of whole sequences");
         Shapes::of(kernel, heads, seq, x)
     }
 
-    /// Pairs of a query and a key that it sees, of all heads and sequences, if the cache is full.
+    /// Number of pairs of a query and a key that it sees, over all heads and sequences, if the cache is full.
     fn pairs(self) -> u64 {
         let Sequences { tokens, capacity } = self.seq;
         let seen = tokens * (capacity - tokens) + tokens * (tokens + 1) / 2;
         (self.heads.heads * self.count * seen) as u64
     }
 
-    /// Operations of rope: three for each value of a query or a key.
+    /// Operations of rope: three for each value of q and k.
     fn turns(self) -> u64 {
         3 * (self.stacked[0] * (self.heads.heads + self.heads.kv_heads) * self.heads.width) as u64
     }
 
-    /// Bytes of the rows of angles that are read.
+    /// Bytes of the rows of angles that the kernel reads.
     fn angles(self) -> u64 {
         4 * (self.seq.tokens * self.heads.width) as u64
     }
@@ -125,14 +125,14 @@ impl Shapes {
     }
 }
 
-/// Asserts that there is a row of angles for each position.
+/// Asserts that the table has a row of angles for each position.
 fn expect_table(kernel: &str, table: &Tensor, shapes: Shapes) {
     let ([positions, _], capacity) = (matrix(kernel, table), shapes.seq.capacity);
     expect(kernel, table, F32, &[positions, shapes.heads.width]);
     assert!(positions >= capacity, "{kernel}: angles of {positions} positions, expected {capacity}");
 }
 
-/// Asserts that there is a beta for each of three parts, which stand [`PART`] apart.
+/// Asserts that there is a beta for each of the three parts. Two betas are [`PART`] values apart.
 fn expect_betas(kernel: &str, betas: &Tensor) {
     expect(kernel, betas, F32, &[betas.len()]);
     assert!(betas.len() > 2 * PART, "{kernel}: the last of {} betas is no third part's", betas.len());
@@ -148,11 +148,12 @@ pub static ROPE: Kernel = Kernel::new::<RopeParams>(
 )
 .rowwise();
 
-/// `q[n, H e], k[m, K e], v[m, K e] <- x[n, (H + 2 K) e]`, whose rows are q | k | v; each head of q and k is turned by the
-/// angles of its position, `y[i] = x[i] cos a_i - x[i + e / 2] sin a_i`, `y[i + e / 2] = x[i + e / 2] cos a_i + x[i] sin a_i`.
+/// `q[n, H e], k[m, K e], v[m, K e] <- x[n, (H + 2 K) e]`, whose rows are q | k | v. Each head of q and k is rotated by
+/// the angles of its position: `y[i] = x[i] cos a_i - x[i + e / 2] sin a_i`,
+/// `y[i + e / 2] = x[i + e / 2] cos a_i + x[i] sin a_i`.
 ///
-/// Token `t` of a sequence has position `first + t`; its key and value go to row `first + t` of the sequence's part of the
-/// cache. `table[positions, e]` is [`rope_table`](crate::rotary::rope_table)'s, `first` is `u32 [1]`.
+/// Token `t` of a sequence has position `first + t`. Its key and value go to row `first + t` of the sequence's part of
+/// the cache. `table[positions, e]` is that of [`rope_table`](crate::rotary::rope_table), and `first` is `u32 [1]`.
 #[allow(clippy::too_many_arguments)] // three shapes and their tensors
 pub fn rope(
     gpu: &Gpu,
@@ -184,8 +185,8 @@ pub static ROPE_TERNARY: Kernel = Kernel::new::<RopeParams>(
 )
 .rowwise();
 
-/// [`rope`](fn@rope) of `x[t, r] = acc[t, r] step[t] beta_i`, the accumulators `acc[n, (H + 2 K) e]` of the stacked matrix
-/// q | k | v; `beta_i = betas[64 i]` belongs to the part `i` of `r`.
+/// [`rope`](fn@rope) of `x[t, r] = acc[t, r] step[t] beta_i`. `acc[n, (H + 2 K) e]` holds the accumulators of the
+/// stacked matrix q | k | v. `beta_i = betas[64 i]` is the beta of the part `i` that contains `r`.
 #[allow(clippy::too_many_arguments)] // three shapes and their tensors
 pub fn rope_ternary(
     gpu: &Gpu,
@@ -225,8 +226,8 @@ pub static ROPE_BACKWARD: Kernel = Kernel::new::<RopeParams>(
 )
 .rowwise();
 
-/// `dy[n, (H + 2 K) e] <- dq[n, H e], dk[n, K e], dv[n, K e]`: the gradient of what [`rope`](fn@rope) took. The sequences are
-/// whole.
+/// `dy[n, (H + 2 K) e] <- dq[n, H e], dk[n, K e], dv[n, K e]`: the gradient of the input of [`rope`](fn@rope). The
+/// sequences must be whole.
 #[allow(clippy::too_many_arguments)] // three shapes and their tensors
 pub fn rope_backward(
     gpu: &Gpu,
@@ -256,8 +257,8 @@ pub static ROPE_BACKWARD_TERNARY: Kernel = Kernel::new::<RopeParams>(
 )
 .rowwise();
 
-/// [`rope_backward`](fn@rope_backward), and beside `dy` each part of it times its beta: the gradient of the stacked matrix
-/// takes `dy`, the gradient of its input takes `scaled`.
+/// [`rope_backward`](fn@rope_backward), with a second output `scaled`: each part of `dy` times its beta. The gradient
+/// of the stacked matrix is computed from `dy`, and the gradient of its input from `scaled`.
 #[allow(clippy::too_many_arguments)] // three shapes and their tensors
 pub fn rope_backward_ternary(
     gpu: &Gpu,
@@ -288,7 +289,8 @@ pub fn rope_backward_ternary(
 
 params! { struct AttentionParams { sequences: u32, tokens: u32, capacity: u32, heads: u32, kv_heads: u32, width: u32, scale: f32 } }
 
-/// Both variants of an operation: rows that lanes share, and a register tile of rows for rasterisers.
+/// Both variants of an operation. In the first, lanes share a row. In the second, which is for rasterisers, a lane
+/// holds a register tile of rows.
 macro_rules! variants {
     ($operation:literal $(, $scores:literal)?) => {
         &[
@@ -322,11 +324,11 @@ macro_rules! variants {
 
 pub static ATTENTION: &[&Kernel] = variants!("attention", "software/attention_scores");
 
-/// `o[n, H e], lse[n, H] <- q[n, H e], k[m, K e], v[m, K e]`: causal attention. For the head `h` of a query and the head
-/// `h / (H / K)` of the keys `j` from 0 to `first + t`, `s_j = q . k_j / sqrt(e)`, `lse = log sum_j exp(s_j)`,
-/// `o = sum_j exp(s_j - lse) v_j`.
+/// `o[n, H e], lse[n, H] <- q[n, H e], k[m, K e], v[m, K e]`: causal attention. For query head `h` with key head
+/// `floor(h / (H / K))`, over the keys `j` from 0 to `first + t`: `s_j = q . k_j / sqrt(e)`,
+/// `lse = log sum_j exp(s_j)`, `o = sum_j exp(s_j - lse) v_j`.
 ///
-/// `t` is the place of the query in its sequence and `first` is `u32 [1]`.
+/// `t` is the index of the query in its sequence, and `first` is `u32 [1]`.
 #[allow(clippy::too_many_arguments)] // three shapes and their tensors
 pub fn attention(
     gpu: &Gpu,
@@ -342,7 +344,7 @@ pub fn attention(
     attention_variant(gpu, super::preferred(gpu, ATTENTION), heads, seq, q, k, v, first, o, lse)
 }
 
-/// [`attention`](fn@attention) by a variant of one's choice.
+/// [`attention`](fn@attention) with a given variant.
 #[allow(clippy::too_many_arguments)] // three shapes and their tensors
 pub fn attention_variant(
     gpu: &Gpu,
@@ -375,8 +377,9 @@ pub fn attention_variant(
 
 pub static ATTENTION_DQ: &[&Kernel] = variants!("attention_dq", "software/attention_scores");
 
-/// `dq[n, H e], delta[n, H]` from the gradient `dout[n, H e]` of [`attention`](fn@attention)'s `o`, with `o` and `lse` of
-/// whole sequences: `delta = dout . o`, `dq = sum_j exp(s_j - lse) (dout . v_j - delta) k_j / sqrt(e)`.
+/// `dq[n, H e], delta[n, H]` from the gradient `dout[n, H e]` of `o`, with the outputs `o` and `lse` of
+/// [`attention`](fn@attention) over whole sequences: `delta = dout . o`,
+/// `dq = sum_j exp(s_j - lse) (dout . v_j - delta) k_j / sqrt(e)`.
 #[allow(clippy::too_many_arguments)] // three shapes and their tensors
 pub fn attention_dq(
     gpu: &Gpu,
@@ -395,7 +398,7 @@ pub fn attention_dq(
     attention_dq_variant(gpu, kernel, heads, seq, q, k, v, o, lse, dout, dq, delta)
 }
 
-/// [`attention_dq`](fn@attention_dq) by a variant of one's choice.
+/// [`attention_dq`](fn@attention_dq) with a given variant.
 #[allow(clippy::too_many_arguments)] // three shapes and their tensors
 pub fn attention_dq_variant(
     gpu: &Gpu,
@@ -432,9 +435,10 @@ pub fn attention_dq_variant(
 
 pub static ATTENTION_DKV: &[&Kernel] = variants!("attention_dkv");
 
-/// `dk[n, K e], dv[n, K e]` from the gradient `dout[n, H e]` of [`attention`](fn@attention)'s `o`, with `lse` and
-/// [`attention_dq`](fn@attention_dq)'s `delta`: with `w = exp(s_ij - lse_i)`, `dv_j = sum_i w dout_i`,
-/// `dk_j = sum_i w (dout_i . v_j - delta_i) q_i / sqrt(e)`, over the queries of all heads that see the key.
+/// `dk[n, K e], dv[n, K e]` from the gradient `dout[n, H e]` of the output `o` of [`attention`](fn@attention), with its
+/// `lse` and the `delta` of [`attention_dq`](fn@attention_dq). With `w = exp(s_ij - lse_i)`: `dv_j = sum_i w dout_i`,
+/// `dk_j = sum_i w (dout_i . v_j - delta_i) q_i / sqrt(e)`. The sums are over the queries of all heads that see the
+/// key.
 #[allow(clippy::too_many_arguments)] // three shapes and their tensors
 pub fn attention_dkv(
     gpu: &Gpu,
@@ -453,7 +457,7 @@ pub fn attention_dkv(
     attention_dkv_variant(gpu, kernel, heads, seq, q, k, v, lse, delta, dout, dk, dv)
 }
 
-/// [`attention_dkv`](fn@attention_dkv) by a variant of one's choice.
+/// [`attention_dkv`](fn@attention_dkv) with a given variant.
 #[allow(clippy::too_many_arguments)] // three shapes and their tensors
 pub fn attention_dkv_variant(
     gpu: &Gpu,

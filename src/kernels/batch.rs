@@ -1,4 +1,4 @@
-//! Draws of a batch from the data set, which lives on the device. Shaders: `shaders/train`, `shaders/lm`.
+//! Draws a batch from the data set, which is on the device. Shaders: `shaders/train`, `shaders/lm`.
 
 use super::{expect, matrix};
 use crate::augment::Distortion;
@@ -114,12 +114,12 @@ pub static TEXT_BATCH: Kernel =
     Kernel::new::<TextParams>("text_batch", text!("lm/text_batch", "snippets/random", "snippets/entry"))
         .doing(Arithmetic::AddI32);
 
-/// `x[i, j] = ids[s_i + j]`, `y[i, j] = ids[s_i + j + 1]`: sequences of a text and the token after each of theirs, with
-/// `clock = {step, item}`, `ids[count]`, `x[items, context]` and `y[items * context]`.
+/// `x[i, j] = ids[s_i + j]`, `y[i, j] = ids[s_i + j + 1]`: sequences of a text, and for each token the next token. The
+/// shapes are `clock = {step, item}`, `ids[count]`, `x[items, context]` and `y[items * context]`.
 ///
-/// With a seed the start `s_i` is drawn for (seed, step, i) from the `count - context` starts that have all these tokens.
-/// Without one the sequences follow each other, `s_i = (item + i) * context`; behind the end of the text `x` is its last
-/// id and `y` is `u32::MAX`, a label that counts for nothing.
+/// With a seed, the start `s_i` is drawn for (seed, step, i) from the `count - context` starts that have all these
+/// tokens. Without a seed, the sequences follow each other: `s_i = (item + i) * context`. After the end of the text,
+/// `x` is the last id, and `y` is `u32::MAX`, the label of a row that does not count.
 pub fn text_batch(gpu: &Gpu, clock: &Tensor, ids: &Tensor, seed: Option<u64>, x: &Tensor, y: &Tensor) -> Op {
     let [items, context] = matrix("text_batch", x);
     let count = ids.len();

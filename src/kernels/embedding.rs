@@ -1,11 +1,13 @@
-//! Tokens become rows of floats, and gradients of these rows go back to where they came from. Shaders: `shaders/lm`.
+//! The embedding: it turns tokens into rows of floats. Its backward pass adds the gradients of these rows to the rows
+//! of the table. Shaders: `shaders/lm`.
 
 use super::{expect, matrix};
 use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, params};
 
 params! { tokens: u32, vocabulary: u32, width: u32 }
 
-/// The lengths of one row for each token, `x[tokens, width]`, and of the embedding `e[vocabulary, width]`.
+/// The lengths `[tokens, vocabulary, width]` of `x[tokens, width]`, with one row for each token, and of the embedding
+/// `e[vocabulary, width]`.
 fn lengths(kernel: &str, ids: &Tensor, e: &Tensor, x: &Tensor) -> [usize; 3] {
     let ([tokens, width], [vocabulary, _]) = (matrix(kernel, x), matrix(kernel, e));
     expect(kernel, ids, I32, &[tokens]);

@@ -1,13 +1,13 @@
-//! The gated squared ReLU of a feed-forward block, `z = max(gate, 0)^2 up`, and its gradients: on floats, and with the
-//! norm that follows on the integers of the exact path. Gates and ups lie in one matrix: a row is first the gates, then
-//! the ups. Shaders: `shaders/lm`.
+//! The gated squared ReLU of a feed-forward block, `z = max(gate, 0)^2 up`, and its gradients. One form works on
+//! floats. The other works on the integers of the exact path, together with the norm that follows. Gates and ups lie in
+//! one matrix: each row has first the gates, then the ups. Shaders: `shaders/lm`.
 
 use super::norm::{SLICED, SLICED_WHOLE, WHOLE, column_groups};
 use super::{Int8Tensor, expect, for_columns, matrix};
 use crate::gpu::{Cost, Dtype::*, Error, Gpu, Grid, Kernel, Op, PART, Tensor, params};
 use crate::ternary;
 
-/// Shape of what comes out of a gate whose input is `x[batch, 2 * cols]`.
+/// Shape of the output of a gate with the input `x[batch, 2 * cols]`.
 fn halves(kernel: &str, x: &Tensor) -> [usize; 2] {
     let [batch, width] = matrix(kernel, x);
     assert!(width.is_multiple_of(2), "{kernel}: {} is {width} wide, expected gates and ups", x.label());
@@ -21,7 +21,7 @@ params! { struct GateParams { count: u32, cols: u32 } }
 pub static RELU2_GATE: Kernel =
     Kernel::new::<GateParams>("relu2_gate", text!("lm/relu2_gate", "snippets/entry"));
 
-/// `z[batch, cols] <- max(gate, 0)^2 up`; gate and up are the halves of the rows of `x[batch, 2 * cols]`.
+/// `z[batch, cols] <- max(gate, 0)^2 up`. Gate and up are the halves of the rows of `x[batch, 2 * cols]`.
 pub fn relu2_gate(gpu: &Gpu, x: &Tensor, z: &Tensor) -> Op {
     let [batch, cols] = halves("relu2_gate", x);
     expect("relu2_gate", x, F32, &[batch, 2 * cols]);
@@ -66,26 +66,26 @@ const ANY_RELU2_GATE_QUANTIZE: Kernel = Kernel::new::<QuantizeParams>(
     ),
 );
 
-/// For any rows, and for such as start at whole vectors of four.
+/// One variant for any rows, and one for rows that start at multiples of four elements.
 pub static RELU2_GATE_QUANTIZE: &[&Kernel] =
     &[&ANY_RELU2_GATE_QUANTIZE, &ANY_RELU2_GATE_QUANTIZE.with(WHOLE[0], WHOLE[1])];
 
-/// The positive factors of each row of a gated block, all `f32 [batch]`, parts of one tensor.
+/// The positive factors of each row of a gated block. All are `f32 [batch]` and parts of one tensor.
 #[derive(Clone, Debug)]
 pub struct GateFactors {
-    /// RMSNorm's output is `gain z norm`, with `z` of the integers.
+    /// The factor of RMSNorm: its output is `gain z norm`, with `z` of the integers.
     pub norm: Tensor,
-    /// Real value of one int8 step of what goes on.
+    /// The real value of one int8 step of the output.
     pub step: Tensor,
-    /// Real value of one unit of the gates' accumulators.
+    /// The real value of one unit of the gates' accumulators.
     pub gate_unit: Tensor,
-    /// Real value of one unit of the ups' accumulators.
+    /// The real value of one unit of the ups' accumulators.
     pub up_unit: Tensor,
     all: Tensor,
 }
 
 impl GateFactors {
-    /// Room for `batch` rows.
+    /// Factors for `batch` rows, all zero.
     ///
     /// # Errors
     /// If the adapter cannot bind it.
@@ -97,7 +97,8 @@ impl GateFactors {
         Ok(GateFactors { norm, step, gate_unit: part(2, "gate_unit"), up_unit: part(3, "up_unit"), all })
     }
 
-    /// Asserts room for `batch` rows and returns how far their kinds lie apart.
+    /// Asserts that there is room for `batch` rows, and returns the distance between two kinds of factors in the
+    /// tensor.
     fn expect(&self, kernel: &str, batch: usize) -> u32 {
         let stride = batch.next_multiple_of(PART);
         expect(kernel, &self.all, F32, &[4, stride]);
@@ -105,11 +106,12 @@ impl GateFactors {
     }
 }
 
-/// `q`, `scale` and `sum` of `gain z`, quantised by row, with `z = max(gate, 0)^2 up` of the integers in the halves of
-/// the rows of `acc[batch, 2 * cols]`, and beside them the [`GateFactors`].
+/// Computes `z = max(gate, 0)^2 up` from the integers in the halves of the rows of `acc[batch, 2 * cols]`. It writes
+/// `q`, `scale` and `sum` of `gain z`, quantised by row, and the [`GateFactors`].
 ///
-/// `acc` is a product with codes worth `step[batch]`; `beta[0]` is what a trit of the gates is worth, `beta[64]` one of
-/// the ups. The least maximum acts as in [`rmsnorm_quantize_f32`](super::rmsnorm_quantize_f32()).
+/// `acc` is a product with codes of the real values `step[batch]`. `beta[0]` is the beta of the gates, and `beta[64]`
+/// is the beta of the ups. The lower bound of the maximum is that of
+/// [`rmsnorm_quantize_f32`](super::rmsnorm_quantize_f32()).
 #[allow(clippy::too_many_arguments)] // a gate, a norm and a quantiser
 pub fn relu2_gate_quantize(
     gpu: &Gpu,
@@ -177,15 +179,15 @@ const WHOLE_RELU2_GATE_BACKWARD: Kernel = Kernel::new::<BackwardParams>(
     ),
 );
 
-/// For any rows, and for such as start at whole vectors of four.
+/// One variant for any rows, and one for rows that start at multiples of four elements.
 pub static RELU2_GATE_BACKWARD: &[&Kernel] = &[
     &ANY_RELU2_GATE_BACKWARD.with(SLICED[0], SLICED[1]),
     &WHOLE_RELU2_GATE_BACKWARD.with(SLICED_WHOLE[0], SLICED_WHOLE[1]),
 ];
 
-/// Back through RMSNorm and gate of [`relu2_gate_quantize`], from `dy[batch, cols]`, the gradient of RMSNorm's output:
-/// `dx[batch, 2 * cols]`, the gradient of the real values of `acc`; `scaled`, the same with each half times its beta; and
-/// `dgain[cols]`.
+/// The gradients of RMSNorm and gate in [`relu2_gate_quantize`], from `dy[batch, cols]`, the gradient of RMSNorm's
+/// output. It writes `dx[batch, 2 * cols]`, the gradient of the real values of `acc`, `scaled`, the same gradient with
+/// each half times its beta, and `dgain[cols]`.
 #[allow(clippy::too_many_arguments)] // three gradients of one function
 pub fn relu2_gate_backward(
     gpu: &Gpu,

@@ -125,9 +125,9 @@ params! { struct RowsParams { batch: u32, classes: u32, smoothing: f32, inverse_
 pub static XENT_ROWS: Kernel =
     Kernel::new::<RowsParams>("xent_rows", text!("lm/xent_rows", "snippets/entry")).rowwise();
 
-/// `losses[batch] <- xent(softmax(z[b, :]), labels[b])` with label smoothing, `hits[batch] <- 1` where the largest logit
-/// is the label's, else 0, and `dz[batch, classes] <- ` the gradient of the mean over the `counted` rows whose label is
-/// not [`IGNORE`]. The other rows give zeros. [`xent_totals`] adds the rows up.
+/// `losses[batch] <- xent(softmax(z[b, :]), labels[b])` with label smoothing, `hits[batch] <- 1` where the label has
+/// the largest logit, else 0, and `dz[batch, classes] <- ` the gradient of the mean over the `counted` rows. These are
+/// the rows whose label is not [`IGNORE`]. The other rows give zeros. [`xent_totals`] adds the rows.
 #[allow(clippy::too_many_arguments)] // a loss, its gradient and the hits
 pub fn xent_rows(
     gpu: &Gpu,
@@ -159,7 +159,8 @@ params! { struct TotalsParams { batch: u32, items: u32 } }
 pub static XENT_TOTALS: Kernel =
     Kernel::new::<TotalsParams>("xent_totals", text!("lm/xent_totals", "snippets/block_sum"));
 
-/// `loss += sum_b losses[b]`, `hits += sum_b hits[b]`, of [`xent_rows`], in a fixed order; `clock += {1, items}`.
+/// `loss += sum_b losses[b]`, `hits += sum_b hits[b]` over the results of [`xent_rows`], in a fixed order.
+/// `clock += {1, items}`.
 pub fn xent_totals(gpu: &Gpu, losses: &Tensor, hits: &Tensor, items: usize, totals: &Totals) -> Op {
     let batch = losses.len();
     expect("xent_totals", losses, F32, &[batch]);

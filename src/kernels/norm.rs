@@ -167,16 +167,16 @@ const ANY_RMSNORM_QUANTIZE_F32: Kernel = Kernel::new::<QuantizeFloatsParams>(
     ),
 );
 
-/// For any rows, and for such as start at whole vectors of four.
+/// One variant for any rows, and one for rows that start at multiples of four elements.
 pub static RMSNORM_QUANTIZE_F32: &[&Kernel] =
     &[&ANY_RMSNORM_QUANTIZE_F32, &ANY_RMSNORM_QUANTIZE_F32.with(WHOLE[0], WHOLE[1])];
 
 /// Rows of whole vectors, by workgroups of one vector of a CPU: in short rows, sums over the workgroup cost most.
 pub(super) const WHOLE: [Overrides; 2] = [&[("WG", 64.0), ("WHOLE", 1.0)], &[("WG", 8.0), ("WHOLE", 1.0)]];
 
-/// `norm[batch] <- 1 / sqrt(mean_c x[b, c]^2 + eps)`, and RMSNorm's output `gain x norm` quantised by row: `q` and `sum`
-/// are those of `gain x` with `scale = 127 / max(max |gain x|, 1e-5 / norm)`, and `step[batch] <- norm / scale` is what
-/// one code is worth.
+/// `norm[batch] <- 1 / sqrt(mean_c x[b, c]^2 + eps)`, and RMSNorm's output `gain x norm` quantised by row. `q` and
+/// `sum` are those of `gain x` with `scale = 127 / max(max |gain x|, 1e-5 / norm)`. `step[batch] <- norm / scale` is
+/// the real value of one code.
 pub fn rmsnorm_quantize_f32(
     gpu: &Gpu,
     x: &Tensor,
@@ -241,15 +241,15 @@ const WHOLE_RMSNORM_BACKWARD: Kernel = Kernel::new::<BackwardParams>(
     ),
 );
 
-/// For any rows, and for such as start at whole vectors of four.
+/// One variant for any rows, and one for rows that start at multiples of four elements.
 pub static RMSNORM_BACKWARD: &[&Kernel] = &[
     &ANY_RMSNORM_BACKWARD.with(SLICED[0], SLICED[1]),
     &WHOLE_RMSNORM_BACKWARD.with(SLICED_WHOLE[0], SLICED_WHOLE[1]),
 ];
 
-/// `dx[batch, cols] <- norm (gain dy - n mean(gain dy n))`, added to what stands there if `accumulate`, and `dgain[cols]
-/// <- sum_b dy n`, with `n = x norm`; `norm[batch]` is [`rmsnorm`](super::rmsnorm())'s factor or
-/// [`rmsnorm_quantize_f32`](super::rmsnorm_quantize_f32())'s norm.
+/// `dx[batch, cols] <- norm (gain dy - n mean(gain dy n))` and `dgain[cols] <- sum_b dy n`, with `n = x norm`. If
+/// `accumulate` is true, the gradient is added to `dx`. `norm[batch]` is the factor of [`rmsnorm`](super::rmsnorm()) or
+/// the norm of [`rmsnorm_quantize_f32`](super::rmsnorm_quantize_f32()).
 #[allow(clippy::too_many_arguments)] // two gradients of one function
 pub fn rmsnorm_backward(
     gpu: &Gpu,

@@ -1,4 +1,4 @@
-//! Updates of the parameters. Shaders: `shaders/train`.
+//! Updates of the parameters, and the limit for the norm of their gradients. Shaders: `shaders/train`.
 
 use super::expect;
 use crate::gpu::{Cost, Dtype::*, Error, Gpu, Grid, Kernel, Op, Tensor, params};
@@ -13,7 +13,7 @@ pub static ADAMW: Kernel = Kernel::new::<AdamwParams>(
     text!("train/adamw", "snippets/update_blocks", "snippets/block_sum", "snippets/entry"),
 );
 
-/// AdamW's constants; learning rate and weight decay live in the schedule.
+/// The constants of AdamW. Learning rate and weight decay are in the schedule.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamW {
     /// Decay rate of the first moment.
@@ -25,8 +25,9 @@ pub struct AdamW {
 }
 
 impl AdamW {
-    /// One row `{lr, 1 / (1 - beta1^t), 1 / sqrt(1 - beta2^t), decay}` of the schedule per step `t = 1, 2, ...`, of which
-    /// the learning rate and the weight decay are given. The decay is decoupled: `lr decay` of a weight per step.
+    /// The schedule: one row `{lr, 1 / (1 - beta1^t), 1 / sqrt(1 - beta2^t), decay}` per step `t = 1, 2, ...`. `steps`
+    /// gives the learning rate and the weight decay of each step. The decay is decoupled: each step subtracts
+    /// `lr decay` times the weight.
     pub fn schedule(&self, steps: impl IntoIterator<Item = [f64; 2]>) -> Vec<f32> {
         let correction = |beta: f32, t: i32| 1.0 - f64::from(beta).powi(t);
         let row = |(step, [rate, decay]): (usize, [f64; 2])| {
@@ -95,9 +96,10 @@ impl Trainable {
     }
 }
 
-/// One AdamW step of `on.value` by `clip[0] on.grad`; the learning rate, the bias corrections and the weight decay of
-/// step `t = clock[0]`, counted from 1, come from row `t - 1` of `schedule[steps, 4]`, see [`AdamW::schedule`].
-/// `clip[2]` is [`clip_factor`](super::clip_factor())'s, or begins with 1 where nothing clips.
+/// One AdamW step of `on.value` with the gradient `clip[0] on.grad`. The learning rate, the bias corrections and the
+/// weight decay of step `t = clock[0]`, counted from 1, are in row `t - 1` of `schedule[steps, 4]`, see
+/// [`AdamW::schedule`]. `clip[2]` is the output of [`clip_factor`](super::clip_factor()). Without clipping, `clip[0]`
+/// is 1.
 pub fn adamw(
     gpu: &Gpu,
     constants: AdamW,
@@ -127,15 +129,15 @@ pub static SGD: Kernel = Kernel::new::<SgdParams>(
     text!("train/sgd", "snippets/update_blocks", "snippets/block_sum", "snippets/entry"),
 );
 
-/// Constants of stochastic gradient descent; learning rate and weight decay live in the schedule.
+/// The constants of stochastic gradient descent. Learning rate and weight decay are in the schedule.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sgd {
     /// The momentum: each step multiplies the moment `m` by it.
     pub momentum: f32,
 }
 
-/// One step of `on.value` by `g = clip[0] on.grad` with momentum: `m <- momentum m + g`, `w <- w - lr (m + decay w)`;
-/// `lr` and `decay` come from the first and the last column of the schedule, as [`adamw`](super::adamw())'s.
+/// One step of `on.value` with momentum and `g = clip[0] on.grad`: `m <- momentum m + g`, `w <- w - lr (m + decay w)`.
+/// `lr` and `decay` are the first and the last column of the schedule, as in [`adamw`](super::adamw()).
 pub fn sgd(
     gpu: &Gpu,
     constants: Sgd,
@@ -180,8 +182,9 @@ params! { struct ClipParams { count: u32, most: f32 } }
 pub static CLIP_FACTOR: Kernel =
     Kernel::new::<ClipParams>("clip_factor", text!("train/clip_factor", "snippets/block_sum"));
 
-/// `norm = sqrt(sum_k sums[k])`, `clip[2] <- {min(1, most / (norm + 1e-6)), norm}`: the factor that leaves gradients
-/// with these [`square_sums`](super::square_sums()) a norm of at most `most`.
+/// `norm = sqrt(sum_k sums[k])`, `clip[2] <- {min(1, most / (norm + 1e-6)), norm}`. `sums` are the
+/// [`square_sums`](super::square_sums()) of the gradients. `clip[0]` is the factor that reduces their norm to at most
+/// `most`.
 pub fn clip_factor(gpu: &Gpu, sums: &Tensor, most: f32, clip: &Tensor) -> Op {
     expect("clip_factor", sums, F32, &[sums.len()]);
     expect("clip_factor", clip, F32, &[2]);

@@ -42,7 +42,8 @@ impl Kept {
         now() - self.unix_seconds
     }
 
-    /// What a file keeps, if it serves: it has all these ceilings that the device can have. Whatever is wrong with the file is no error: the ceilings are measured again.
+    /// Reads kept ceilings from a file. It returns them if they are valid here and include all of `names` that the
+    /// device can have. A fault in the file is not an error, because the ceilings are then measured again.
     pub fn read(gpu: &Gpu, file: &Path, names: &[&str], seconds: f64, working_set: u64) -> Option<Kept> {
         let kept: Kept = serde_json::from_str(&std::fs::read_to_string(file).ok()?).ok()?;
         let known = |name: &&str| {

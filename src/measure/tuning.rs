@@ -67,7 +67,7 @@ pub type LeftOut = (Wanted, String);
 /// // A matrix of 4096 x 4096 weights, times one row of activations and times 32.
 /// let products = [1, 32].map(|batch| Wanted::at(&gpu, [batch, 4096, 4096])).concat();
 /// tune(&gpu, &products, 0.5, Some("kernels.txt".as_ref()))?;
-/// // From here on `kernels::gemv_ternary` and `kernels::matmul_ternary` bind what was the fastest.
+/// // From here on `kernels::gemv_ternary` and `kernels::matmul_ternary` bind the fastest kernel.
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
@@ -104,8 +104,8 @@ pub enum Why {
     Slower,
 }
 
-/// The products that have to be tried, one for each class of shapes: those for which the device has a choice of kernels,
-/// and no choice that can be trusted. `file` is the one whose choices the device was given by [`recall`].
+/// The products that must be tuned, one for each class of shapes. The device has several kernels for these products,
+/// and no choice among them that can be trusted. `file` is the file whose choices [`recall`] gave to the device.
 pub fn open(gpu: &Gpu, file: Option<&Path>, products: &[Wanted]) -> Vec<(Wanted, Why)> {
     let kept = file.map(|file| lines(gpu, file)).unwrap_or_default();
     let mut open: Vec<(Wanted, Option<Why>)> = Vec::new();
@@ -115,7 +115,7 @@ pub fn open(gpu: &Gpu, file: Option<&Path>, products: &[Wanted]) -> Vec<(Wanted,
             continue;
         }
         let at = at(&wanted);
-        // A line whose kernel is not known here counts for nothing.
+        // A line with an unknown kernel is ignored.
         let line = kept.get(&at).filter(|line| resolve(gpu, &at, &line.kernel).is_some());
         let why = match line {
             Some(line) if !line.sure => Some(Why::Provisional),
@@ -498,9 +498,9 @@ fn resolve(gpu: &Gpu, at: &str, kernel: &str) -> Option<(&'static str, [usize; 3
     Some((variants[0].name, [batch, rows, cols], kernel))
 }
 
-/// Gives the device the choices that a file keeps for it, and says how many. Each is timed against the default for a few
-/// milliseconds when it is first used, and dropped if the default takes less time by more than the rounds differed that
-/// chose it.
+/// Gives the device the choices that a file keeps for it, and returns their number. On its first use, each kept kernel
+/// is timed against the default for a few milliseconds. The choice is dropped if the default is faster by more than the
+/// spread of the rounds that chose the kernel.
 pub fn recall(gpu: &Gpu, file: &Path) -> usize {
     let kept = lines(gpu, file);
     let found = kept.iter().filter_map(|(at, line)| Some((resolve(gpu, at, &line.kernel)?, line)));
@@ -508,7 +508,7 @@ pub fn recall(gpu: &Gpu, file: &Path) -> usize {
     for &((operation, class, kernel), &Line { spread, sure, .. }) in &found {
         let holds = move |gpu: &Gpu| {
             let wanted = Wanted { operation, shape: class };
-            // A device that failed says so where it is used next.
+            // If the device failed, its next use reports it.
             let beaten = beaten(gpu, wanted, kernel, spread).unwrap_or(false);
             if beaten {
                 log::info!("{wanted}: {} is slower than the default now", kernel.described(gpu.tuning()));

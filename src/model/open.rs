@@ -13,7 +13,7 @@ use crate::parameter::Parameter;
 use crate::store::{self, Arch, Checkpoint, FileError, Format, Imported, Mapped, Model, Reading, Values};
 use crate::text::Vocabulary;
 
-/// The constants of a network of any kind that this program runs. A file names the kind in [`Arch::network`].
+/// The constants of a network of any kind that this program runs. The kind is named in [`Arch::network`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum AnyShape {
     /// The MLP.
@@ -23,10 +23,10 @@ pub enum AnyShape {
 }
 
 impl AnyShape {
-    /// The constants that the header of a file states.
+    /// The constants from the header of a file.
     ///
     /// # Errors
-    /// A clause, if this program does not run the network, or a setting is missing or out of range.
+    /// A clause, if this program does not run the network, or if a setting is missing or out of range.
     pub fn of(arch: &Arch) -> Result<AnyShape, String> {
         let shape = match &arch.network[..] {
             store::MLP => AnyShape::Mlp(Shape::of(arch)?),
@@ -49,7 +49,7 @@ impl AnyShape {
         }
     }
 
-    /// What the matrices of the network hold.
+    /// The type of the network's matrices: trits or f32.
     pub fn precision(&self) -> Precision {
         match self {
             AnyShape::Mlp(shape) => shape.precision,
@@ -57,7 +57,7 @@ impl AnyShape {
         }
     }
 
-    /// The network with these parameters.
+    /// Makes the network from these parameters.
     ///
     /// # Errors
     /// If the adapter cannot bind a tensor.
@@ -101,7 +101,7 @@ pub struct Opened {
     pub shape: AnyShape,
     /// The origin of the network.
     pub about: Value,
-    /// What the reader assumed of a foreign file, and what it left out; one clause each.
+    /// Assumptions of the reader about a foreign file, and omissions. Each is one clause.
     pub notes: Vec<String>,
     weights: Weights,
 }
@@ -160,10 +160,10 @@ impl Opened {
         }
     }
 
-    /// What the ids of a network of text stand for.
+    /// The vocabulary of a network of text: the meaning of its ids.
     ///
     /// # Errors
-    /// A clause, if the header has no vocabulary, or one of another size than the network's.
+    /// A clause, if the header has no vocabulary, or if the size of the vocabulary differs from that of the network.
     pub fn vocabulary(&self) -> Result<Vocabulary, String> {
         let AnyShape::Transformer(shape) = &self.shape else { return Err("holds no network of text".into()) };
         let arch = match &self.weights {
@@ -196,7 +196,8 @@ impl Opened {
         }
     }
 
-    /// The parameters on the device. The trits are those of the file; a checkpoint is quantised on the device.
+    /// The parameters on the device. The trits are those of the file. The trits of a checkpoint are computed on the
+    /// device.
     ///
     /// # Errors
     /// If the adapter cannot bind a tensor, or the device failed.
@@ -220,7 +221,7 @@ impl Opened {
 }
 
 impl Params {
-    /// Parameters with the values of a file. Their trits have equal bits.
+    /// Parameters with the values of a file. Their trits have the same bits as in the file.
     ///
     /// # Errors
     /// If the adapter cannot bind a tensor.

@@ -1,5 +1,5 @@
-//! The parameters of a network on the device, by name and role, in few flat tensors. One dispatch updates all of
-//! them, and one quantises them. This module knows optimizer and quantiser, but no layer and no network.
+//! The parameters of a network on the device, by name and role, in few flat tensors. One dispatch updates all of them,
+//! and one dispatch quantises them. This module knows optimizer and quantiser, but no layer and no network.
 
 use crate::gpu::{Dtype::*, Error, Gpu, Op, PART, Tensor};
 use crate::kernels::{self, AdamW, Moments, PackedTensor, Sgd, Stack, Trainable};
@@ -16,7 +16,8 @@ pub enum Update {
 }
 
 impl Update {
-    /// What the optimizer reads in each step: rows of four, the learning rate first and the weight decay last.
+    /// The values that the optimizer reads in each step: rows of four. The learning rate is the first value of a row,
+    /// and the weight decay is the last.
     pub fn schedule(&self, rates: &[f64], decays: &[f64]) -> Vec<f32> {
         let steps = rates.iter().zip(decays).map(|(&rate, &decay)| [rate, decay]);
         match self {
@@ -51,11 +52,11 @@ impl Param {
     }
 }
 
-/// Neighbouring matrices that read the same input, bound as one matrix: its rows are the rows of the first, then those of
-/// the second, and so on. One product serves all of them.
+/// Neighbouring matrices that read the same input, bound as one matrix. Its rows are the rows of the first matrix, then
+/// those of the second, and so on. One product computes with all of them.
 #[derive(Clone, Debug)]
 pub struct Stacked {
-    /// The values, `[rows, cols]`; of ternary matrices the shadow weights.
+    /// The values, `[rows, cols]`. For ternary matrices they are the shadow weights.
     pub value: Tensor,
     /// The gradient of the values.
     pub grad: Tensor,
@@ -71,7 +72,7 @@ impl Stacked {
         &self.ternary().0
     }
 
-    /// The beta of matrix `i` is element `64 i`: `f32 [64 (matrices - 1) + 1]`.
+    /// One beta for each matrix, `f32 [64 (matrices - 1) + 1]`. The beta of matrix `i` is element `64 i`.
     ///
     /// # Panics
     /// If the matrices are not ternary.
@@ -85,7 +86,7 @@ impl Stacked {
 }
 
 /// All parameters of a network. The trits always belong to the current shadow weights, because [`Params::upload`] and
-/// [`Params::update`] quantise.
+/// [`Params::update`] quantise the weights.
 #[derive(Clone, Debug)]
 pub struct Params {
     all: Vec<Param>,
@@ -93,14 +94,14 @@ pub struct Params {
     clip: Clip,
 }
 
-/// What bounds the norm of all gradients together.
+/// The tensors that limit the norm of all gradients together.
 #[derive(Clone, Debug)]
 struct Clip {
-    /// The square sums of each group, from a multiple of [`PART`] on; zero between them.
+    /// The square sums of each group. Each group starts at a multiple of [`PART`]. The values between groups are zero.
     sums: Tensor,
     /// `f32 [2]`: the factor of the gradients, and their norm.
     factor: Tensor,
-    /// The same where nothing clips.
+    /// The same two values for training without clipping.
     none: Tensor,
 }
 
@@ -115,7 +116,8 @@ impl Clip {
     }
 }
 
-/// Neighbouring parameters in one tensor. There is a single group, unless the adapter can bind only less.
+/// Neighbouring parameters in one tensor. There is one group, unless the adapter's binding limit is smaller than all
+/// parameters together.
 #[derive(Clone, Debug)]
 struct Group {
     /// The values in this order: ternary matrices, other values that decay, values that do not decay.
@@ -145,7 +147,7 @@ fn room(parameter: &Parameter) -> usize {
     parameter.count().next_multiple_of(if parameter.role == Role::Ternary { BLOCK } else { PART })
 }
 
-/// Whether two neighbours may be parts of one [`Stacked`] matrix.
+/// Whether two neighbouring parameters may be parts of one [`Stacked`] matrix.
 fn stackable(a: &Parameter, b: &Parameter) -> bool {
     a.role == b.role && a.shape.len() == 2 && a.shape.get(1) == b.shape.get(1)
 }
@@ -200,7 +202,7 @@ impl Group {
         Ok(Group { values, quantiser })
     }
 
-    /// The tensors in which its parameters lie one after another.
+    /// The tensors that hold the parameters of the group one after another.
     fn tensors(&self) -> impl Iterator<Item = &Tensor> {
         let trits = self.quantiser.iter().flat_map(|quantiser| [&quantiser.words, &quantiser.beta]);
         [&self.values.value, &self.values.grad].into_iter().chain(trits)
@@ -216,9 +218,10 @@ impl Params {
         let (mut all, mut groups) = (Vec::new(), Vec::new());
         while all.len() < parameters.len() {
             let rest = &parameters[all.len()..];
-            // As many as the adapter can bind at once, and at least one. If one is too large, its error states that.
+            // Takes as many parameters as the adapter can bind at once, and at least one. If that one is too large, its
+            // error says so.
             let fits = |end: &usize| gpu.fits("parameters", &[rest[..*end].iter().map(room).sum()]).is_ok();
-            // Neighbours that may be stacked stay together.
+            // Neighbours that may be stacked stay in one group.
             let apart = |end: &usize| *end == rest.len() || !stackable(&rest[*end - 1], &rest[*end]);
             let ends = || (1..=rest.len()).rev().filter(fits);
             let end = ends().find(apart).or(ends().next()).unwrap_or(1);
@@ -289,21 +292,22 @@ impl Params {
     /// The parameter with this name.
     ///
     /// # Panics
-    /// If there is none.
+    /// If there is no parameter with this name.
     pub fn get(&self, name: &str) -> &Param {
         let found = self.all.iter().find(|param| param.parameter.name == name);
         found.unwrap_or_else(|| panic!("no parameter is called {name}"))
     }
 
-    /// The matrices of these names as one matrix. They must follow each other in the list of parameters, and have the same
+    /// The matrices with these names as one matrix. They must be neighbours in the list of parameters, with the same
     /// role and the same number of columns.
     ///
     /// # Errors
-    /// If the adapter cannot bind all of them at once.
+    /// If the adapter cannot bind the matrices as one.
     ///
     /// # Panics
-    /// If a matrix does not begin where the one before it ends. A ternary matrix that has a multiple of 1024 weights and
-    /// of 64 packed words leaves no gap behind it, another one a multiple of 64 values.
+    /// If a matrix does not begin where the matrix before it ends. There is no gap after a ternary matrix if its number
+    /// of weights is a multiple of 1024 and its number of packed words is a multiple of 64. There is no gap after
+    /// another matrix if its number of values is a multiple of 64.
     pub fn stacked(&self, gpu: &Gpu, names: &[String]) -> Result<Stacked, Error> {
         let parts: Vec<&Param> = names.iter().map(|name| self.get(name)).collect();
         let label = names.join(" | ");
@@ -312,7 +316,7 @@ impl Params {
         let stackable = parts.windows(2).all(|pair| stackable(&pair[0].parameter, &pair[1].parameter));
         assert!(stackable, "{label}: matrices of one role and of {cols} columns expected");
         gpu.fits(&label, &[rows, cols])?;
-        // `step` is the distance of the first elements, where it is not the length of the part before.
+        // `step` is the distance between the first elements of two parts. It is `None` if that is the length of a part.
         let joined = |of: fn(&Param) -> &Tensor, step: Option<usize>, shape: &[usize]| {
             let mut tensors = self.groups.iter().flat_map(Group::tensors);
             let whole = tensors.find(|whole| whole.buffer() == of(parts[0]).buffer());
@@ -372,7 +376,7 @@ impl Params {
         ops
     }
 
-    /// [`Params::quantize`] with the sums that an optimizer has left.
+    /// [`Params::quantize`] with the absolute sums from an optimizer step.
     fn ternarize(&self, gpu: &Gpu) -> impl Iterator<Item = Op> {
         let some = self.groups.iter().filter_map(|group| Some((&group.values, group.quantiser.as_ref()?)));
         some.flat_map(|(Trainable { value, sums, .. }, Quantiser { stack, beta, words })| {
@@ -392,8 +396,9 @@ impl Params {
         ops
     }
 
-    /// One step of the optimizer for every parameter, and the trits of the new values. Gains do not decay. Where `most`
-    /// is given, gradients whose norm is larger are scaled to it; [`Params::norm`] is that norm.
+    /// One optimizer step for every parameter, and then the trits of the new values. Weight decay does not apply to
+    /// gains. If `most` is given, gradients with a larger norm are scaled to it. [`Params::norm`] returns the norm
+    /// before scaling.
     pub fn update(
         &self,
         gpu: &Gpu,
@@ -416,7 +421,7 @@ impl Params {
         ops
     }
 
-    /// The factor that leaves all gradients together a norm of at most `most`.
+    /// Computes the factor that reduces the norm of all gradients together to at most `most`.
     fn clip(&self, gpu: &Gpu, most: f32) -> Vec<Op> {
         let Clip { sums, factor, .. } = &self.clip;
         let mut first = 0;
@@ -431,7 +436,7 @@ impl Params {
         ops
     }
 
-    /// The norm of all gradients together in the last [`Params::update`] that had a bound for it.
+    /// The norm of all gradients together in the last [`Params::update`] with a limit.
     ///
     /// # Errors
     /// If the device failed.
@@ -440,7 +445,7 @@ impl Params {
         Ok(gpu.download::<f32>(&self.clip.factor)?[1])
     }
 
-    /// The tensors of the parameters within a tensor that holds several.
+    /// The tensors of the parameters inside a tensor that holds several.
     pub fn parts<'a>(&'a self, of: &Tensor) -> Vec<&'a Tensor> {
         let all =
             self.all.iter().flat_map(|param| [&param.value, &param.grad, &param.moments.m, &param.moments.v]);

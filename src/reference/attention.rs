@@ -2,57 +2,57 @@
 
 use super::product::{dot, scale_gradients, scale_parts};
 
-/// How queries, keys and values of one attention lie in memory. `q [sequences * tokens, heads * width]`;
+/// The memory layout of queries, keys and values of one attention: `q [sequences * tokens, heads * width]` and
 /// `k, v [sequences * capacity, kv_heads * width]`.
 ///
-/// Token `t` of a sequence has the position `first + t`. Its key and its value stand in row
-/// `sequence * capacity + first + t`, and its query sees the keys `0 ..= first + t` of its sequence. In training `first`
-/// is 0 and `capacity` is `tokens`; a cache has room for more.
+/// Token `t` of a sequence has the position `first + t`. Its key and its value are in row
+/// `sequence * capacity + first + t`. Its query sees the keys `0 ..= first + t` of its sequence. In training, `first`
+/// is 0 and `capacity` equals `tokens`. A cache has more capacity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attention {
     /// Number of sequences.
     pub sequences: usize,
-    /// Queries of a sequence.
+    /// Number of queries in a sequence.
     pub tokens: usize,
-    /// Rows of keys that a sequence has room for.
+    /// Number of rows of keys for each sequence.
     pub capacity: usize,
     /// Position of the first token.
     pub first: usize,
-    /// Heads of queries.
+    /// Number of query heads.
     pub heads: usize,
-    /// Heads of keys and of values. Neighbouring heads of queries share one.
+    /// Number of heads of keys and values. Neighbouring query heads share one of them.
     pub kv_heads: usize,
-    /// Values of a head.
+    /// Number of values in a head.
     pub width: usize,
 }
 
 impl Attention {
-    /// Training: every sequence is seen whole.
+    /// The layout in training: all tokens of every sequence.
     pub fn whole(sequences: usize, tokens: usize, [heads, kv_heads, width]: [usize; 3]) -> Attention {
         Attention { sequences, tokens, capacity: tokens, first: 0, heads, kv_heads, width }
     }
 
-    /// Columns of q, of k, and of v.
+    /// Number of columns of q, of k, and of v.
     pub fn parts(&self) -> [usize; 3] {
         [self.heads, self.kv_heads, self.kv_heads].map(|heads| heads * self.width)
     }
 
-    /// Number of values of k, and of v.
+    /// Number of values in k. v has the same number.
     pub fn cache(&self) -> usize {
         self.sequences * self.capacity * self.kv_heads * self.width
     }
 
-    /// The position of a token, counted over all sequences.
+    /// The position of a token. Tokens are counted over all sequences.
     fn position(&self, token: usize) -> usize {
         self.first + token % self.tokens
     }
 
-    /// The row of k and v that belongs to a token.
+    /// The row of a token in k and v.
     fn row(&self, token: usize) -> usize {
         token / self.tokens * self.capacity + self.position(token)
     }
 
-    /// What the `i`-th head of queries sees, heads counted over all tokens: where in k and v each key begins.
+    /// The offset in k and v of each key that query head `i` sees. Query heads are counted over all tokens.
     fn seen(&self, i: usize) -> impl Iterator<Item = usize> + use<> {
         let Attention { heads, kv_heads, width, .. } = *self;
         let (token, head) = (i / heads, i % heads);
@@ -61,20 +61,20 @@ impl Attention {
         (own - self.position(token)..=own).map(move |row| (row * kv_heads + kv_head) * width)
     }
 
-    /// Scores are divided by the root of the head's width.
+    /// The factor of the scores: one divided by the square root of the head width.
     fn scale(&self) -> f32 {
         1.0 / (self.width as f32).sqrt()
     }
 }
 
-/// One head `[e]` turned by a row of [`rope_table`](crate::rotary::rope_table): with `h = e / 2` and the angle `a_i`,
-/// `y[i] = x[i] cos a_i - x[i + h] sin a_i`, `y[i + h] = x[i + h] cos a_i + x[i] sin a_i`.
-/// (RoFormer, arXiv 2104.09864, equation 34; the pairs are those of Hugging Face's models.)
+/// One head `[e]`, rotated by a row of [`rope_table`](crate::rotary::rope_table). With `h = e / 2` and the angle `a_i`,
+/// `y[i] = x[i] cos a_i - x[i + h] sin a_i`, `y[i + h] = x[i + h] cos a_i + x[i] sin a_i`. (RoFormer, arXiv 2104.09864,
+/// equation 34. The pairs are those of Hugging Face's models.)
 pub fn rope_head(x: &[f32], angles: &[f32]) -> Vec<f32> {
     turn(x, angles, 1.0)
 }
 
-/// `dx`: [`rope_head`] of `dy` by the opposite angles.
+/// `dx`: [`rope_head`] of `dy` with the opposite angles.
 pub fn rope_head_dx(dy: &[f32], angles: &[f32]) -> Vec<f32> {
     turn(dy, angles, -1.0)
 }
@@ -87,7 +87,7 @@ fn turn(x: &[f32], angles: &[f32], direction: f32) -> Vec<f32> {
     lower.chain(upper).collect()
 }
 
-/// Heads side by side, `x [m, heads * e]`, each turned by `one`, the row of angles being that of its token.
+/// Applies `one` to each head of `x [m, heads * e]`, with the row of angles of its token.
 fn turn_heads(
     one: fn(&[f32], &[f32]) -> Vec<f32>,
     x: &[f32],
@@ -98,8 +98,8 @@ fn turn_heads(
     x.chunks_exact(width).flat_map(|x| one(x, &table[position * width..][..width])).collect()
 }
 
-/// `q, k, v` of `x [n, (heads + 2 kv_heads) width]`, whose rows are q|k|v: q and k turned, v as it is. Returns q; k and
-/// v go to their rows of the cache. `table` holds a row for each position.
+/// `q, k, v` from `x [n, (heads + 2 kv_heads) width]`, whose rows are q|k|v. q and k are rotated, and v is copied. The
+/// function returns q, and writes k and v to their rows of the cache. `table` has one row for each position.
 pub fn rope(a: &Attention, x: &[f32], table: &[f32], k: &mut [f32], v: &mut [f32]) -> Vec<f32> {
     let [q_cols, kv_cols, _] = a.parts();
     let mut q = Vec::new();
@@ -114,7 +114,7 @@ pub fn rope(a: &Attention, x: &[f32], table: &[f32], k: &mut [f32], v: &mut [f32
     q
 }
 
-/// [`rope`] of a stacked product: column `c` of part `i` (q, k, v) of a token is worth `betas[i] step acc`.
+/// [`rope`] of a stacked product. Column `c` in part `i` (q, k, v) of a token has the real value `betas[i] step acc`.
 pub fn rope_ternary(
     a: &Attention,
     acc: &[i32],
@@ -127,7 +127,7 @@ pub fn rope_ternary(
     rope(a, &scale_parts(acc, step, &a.parts(), &betas), table, k, v)
 }
 
-/// `dy [n, (heads + 2 kv_heads) width]`: the gradient of what [`rope`] took.
+/// `dy [n, (heads + 2 kv_heads) width]`: the gradient of the input of [`rope`].
 pub fn rope_backward(a: &Attention, dq: &[f32], dk: &[f32], dv: &[f32], table: &[f32]) -> Vec<f32> {
     let [q_cols, kv_cols, _] = a.parts();
     let mut dy = Vec::new();
@@ -140,7 +140,7 @@ pub fn rope_backward(a: &Attention, dq: &[f32], dk: &[f32], dv: &[f32], table: &
     dy
 }
 
-/// [`rope_backward`], and beside it [`scale_gradients`] of its result.
+/// [`rope_backward`], and also [`scale_gradients`] of its result.
 pub fn rope_backward_ternary(
     a: &Attention,
     dq: &[f32],
@@ -154,22 +154,23 @@ pub fn rope_backward_ternary(
     (dy, scaled)
 }
 
-/// `e^x` from sums and products alone, so that it has the same bits on every machine. The last bit of a machine's own
-/// exponential may be another one.
+/// `e^x` from sums and products only, so that it has the same bits on every machine. The exponential functions of two
+/// machines may differ in the last bit.
 pub fn exp(x: f32) -> f32 {
-    // Outside of this interval the result is 0 or infinite in f32.
+    // Outside this interval the result in f32 is 0 or infinite.
     let x = f64::from(x.clamp(-200.0, 200.0));
     let power = (x * std::f64::consts::LOG2_E).round();
     let rest = x - power * std::f64::consts::LN_2;
-    // Taylor's series: the first term that is missing is below 1e-15.
+    // A Taylor series. The first omitted term is below 1e-15.
     let series = (1..=12).rev().fold(1.0, |sum, i| 1.0 + rest / f64::from(i) * sum);
     let two_to_the_power = f64::from_bits(((power + 1023.0) as u64) << 52);
     (series * two_to_the_power) as f32
 }
 
-/// Causal attention of grouped heads. For query head `i` with key/value head `floor(i kv_heads / heads)`, over the keys
-/// `j` that it sees: `s_j = q . k_j / sqrt(width)`, `lse = ln sum_j exp s_j`, `o = sum_j exp(s_j - lse) v_j`.
-/// Returns `(o [n, heads * width], lse [n, heads])`. (Attention, arXiv 1706.03762, equation 1; groups, arXiv 2305.13245.)
+/// Causal attention with grouped heads. For query head `i` with key/value head `floor(i kv_heads / heads)`, over the
+/// keys `j` that it sees: `s_j = q . k_j / sqrt(width)`, `lse = ln sum_j exp s_j`, `o = sum_j exp(s_j - lse) v_j`. It
+/// returns `(o [n, heads * width], lse [n, heads])`. (Attention, arXiv 1706.03762, equation 1; groups, arXiv
+/// 2305.13245.)
 pub fn attention(a: &Attention, q: &[f32], k: &[f32], v: &[f32]) -> (Vec<f32>, Vec<f32>) {
     let (mut o, mut lse) = (Vec::new(), Vec::new());
     for (i, q) in q.chunks_exact(a.width).enumerate() {
@@ -188,8 +189,9 @@ pub fn attention(a: &Attention, q: &[f32], k: &[f32], v: &[f32]) -> (Vec<f32>, V
     (o, lse)
 }
 
-/// `dq`, and `delta [n, heads] = do . o` of each head. With `p_j = exp(s_j - lse)` and `ds_j = p_j (do . v_j - delta)`:
-/// `dq = sum_j ds_j k_j / sqrt(width)`. (FlashAttention-2, arXiv 2307.08691, algorithm 2.)
+/// Returns `dq`, and `delta [n, heads] = do . o` of each head. With `p_j = exp(s_j - lse)` and
+/// `ds_j = p_j (do . v_j - delta)`: `dq = sum_j ds_j k_j / sqrt(width)`. (FlashAttention-2, arXiv 2307.08691, algorithm
+/// 2.)
 pub fn attention_dq(
     a: &Attention,
     q: &[f32],
@@ -214,8 +216,8 @@ pub fn attention_dq(
     (dq, deltas)
 }
 
-/// `dk, dv`, summed over the queries that see a key, tokens and then heads in order: `dv_j = sum_i p_ij do_i`,
-/// `dk_j = sum_i ds_ij q_i / sqrt(width)`, `p` and `ds` as in [`attention_dq`].
+/// `dk, dv`, summed over the queries that see a key, first in the order of tokens and then of heads:
+/// `dv_j = sum_i p_ij do_i`, `dk_j = sum_i ds_ij q_i / sqrt(width)`. `p` and `ds` are defined in [`attention_dq`].
 pub fn attention_dkv(
     a: &Attention,
     q: &[f32],

@@ -1,4 +1,4 @@
-//! A batch: which images of the data set, and how they are varied; which sequences of a text.
+//! A batch: images of the data set and their variations, or sequences of a text.
 
 use crate::augment::{self, Distortion};
 use crate::random::{self, Stream};
@@ -18,8 +18,8 @@ pub fn gather_batch(
     (x, chosen().map(|i| labels[i]).collect())
 }
 
-/// [`gather_batch`], with an affine map for each image, drawn for this step. Interpolation is bilinear, and pixels
-/// outside the image are zero.
+/// [`gather_batch`] with an affine map for each image. The map is drawn anew for each step. Interpolation is bilinear,
+/// and pixels outside the image are zero.
 #[allow(clippy::too_many_arguments)] // the arguments of gather_batch, and those of the transforms
 pub fn augment_batch(
     by: &Distortion,
@@ -58,9 +58,10 @@ pub fn augment_batch(
     (x, labels)
 }
 
-/// `x[i, j] = ids[s_i + j]`, `y[i, j] = ids[s_i + j + 1]` for so many items: sequences of a text and the token after each
-/// of theirs. With a seed `s_i` is drawn for (seed, step, i) from the starts that have all these tokens. Without one the
-/// sequences follow each other, from the item that is given; behind the end `x` is the last id and `y` is [`IGNORE`].
+/// `x[i, j] = ids[s_i + j]`, `y[i, j] = ids[s_i + j + 1]` for `items` items: sequences of a text, and for each token
+/// the next token. With a seed, `s_i` is drawn for (seed, step, i) from the starts that have all these tokens. Without
+/// a seed, the sequences follow each other from the given item on. After the end of the text, `x` is the last id and
+/// `y` is [`IGNORE`].
 pub fn text_batch(
     ids: &[u32],
     context: usize,

@@ -1,9 +1,10 @@
-//! Tokens become rows of floats, and the gradients of those rows go back to where they came from.
+//! The embedding: it turns tokens into rows of floats. Its backward pass adds the gradients of these rows to the rows
+//! of the table.
 
-/// `h[n, d] <- e[ids[n], d]`, the table being `e [vocabulary, d]`.
+/// `h[n, d] <- e[ids[n], d]`, with the table `e [vocabulary, d]`.
 ///
 /// # Panics
-/// If an id is none of the table's.
+/// If an id is not below the number of rows of the table.
 pub fn embed_gather(ids: &[u32], e: &[f32], width: usize) -> Vec<f32> {
     ids.iter().flat_map(|&id| &e[id as usize * width..][..width]).copied().collect()
 }

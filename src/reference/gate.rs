@@ -1,4 +1,5 @@
-//! What stands between two matrices and is no norm, forward and backward; and with the norm that follows it.
+//! The functions between two matrices other than norms, forward and backward. The gate also exists together with the
+//! norm after it.
 
 use super::norm::{quantize_normed, rmsnorm_dgain, rmsnorm_dx};
 use super::product::scale_gradients;
@@ -14,7 +15,7 @@ pub fn relu_dx(x: &[f32], dy: &[f32]) -> Vec<f32> {
     x.iter().zip(dy).map(|(&x, &dy)| if x > 0.0 { dy } else { 0.0 }).collect()
 }
 
-/// `z = relu(gate)^2 up`. (So in BitNet b1.58 2B4T, arXiv 2504.12285; the squared ReLU is of arXiv 2109.08668.)
+/// `z = relu(gate)^2 up`. (BitNet b1.58 2B4T, arXiv 2504.12285; the squared ReLU comes from arXiv 2109.08668.)
 pub fn relu2_gate(gate: &[f32], up: &[f32]) -> Vec<f32> {
     gate.iter().zip(up).map(|(&gate, up)| relu2(gate) * up).collect()
 }
@@ -23,15 +24,15 @@ fn relu2(x: f32) -> f32 {
     x.max(0.0) * x.max(0.0)
 }
 
-/// Through [`relu2_gate`]: `dgate = 2 relu(gate) up dz`, `dup = relu(gate)^2 dz`.
+/// The gradients of [`relu2_gate`]: `dgate = 2 relu(gate) up dz`, `dup = relu(gate)^2 dz`.
 pub fn relu2_gate_dx(gate: &[f32], up: &[f32], dz: &[f32]) -> (Vec<f32>, Vec<f32>) {
     let dgate = (0..dz.len()).map(|i| 2.0 * gate[i].max(0.0) * up[i] * dz[i]).collect();
     let dup = (0..dz.len()).map(|i| relu2(gate[i]) * dz[i]).collect();
     (dgate, dup)
 }
 
-/// The gate of integers: rows of `acc [n, 2 f]` are gate|up, and `z = relu(gate)^2 up` in units of the accumulators,
-/// each product rounded to f32.
+/// The gate of integers. Rows of `acc [n, 2 f]` are gate|up, and `z = relu(gate)^2 up` is in units of the accumulators.
+/// Each product is rounded to f32.
 fn gate_of_integers(acc: &[i32], f: usize) -> Vec<f32> {
     let row = |acc: &[i32]| {
         let [gate, up] =
@@ -41,17 +42,17 @@ fn gate_of_integers(acc: &[i32], f: usize) -> Vec<f32> {
     acc.chunks_exact(2 * f).flat_map(row).collect()
 }
 
-/// What a unit of [`gate_of_integers`] is worth in each row: `(step beta_gate)^2 (step beta_up)`.
+/// The real value of one unit of [`gate_of_integers`] in each row: `(step beta_gate)^2 (step beta_up)`.
 fn gate_units(step: &[f32], [gate, up]: [f32; 2]) -> Vec<f32> {
     step.iter().map(|step| (step * gate) * (step * gate) * (step * up)).collect()
 }
 
-/// Gate, RMSNorm and quantiser between two ternary products. `acc [n, 2 f]` is the stacked product gate|up of codes of
-/// `step`, so `z = relu(gate)^2 up` in real values is `u` times the same of the integers, `u = (step beta_gate)^2
-/// (step beta_up)`. Codes do not see a positive factor of their row, so they are those of `gain z` with `z` of the
-/// integers: `gain * ((relu(gate) * relu(gate)) * up)`, in f32, in this order.
-/// Beside them `norm [n] = u / sqrt(mean (u z)^2 + eps)`, so that RMSNorm's output is `gain z norm`, and
-/// `step [n] = norm / scale`, the real value of a code. The floor under the maximum acts as in
+/// Gate, RMSNorm and quantiser between two ternary products. `acc [n, 2 f]` is the stacked product gate|up of codes
+/// with the real values `step`. So the real value of `z = relu(gate)^2 up` is `u` times `z` of the integers, with
+/// `u = (step beta_gate)^2 (step beta_up)`. A positive factor of a row does not change its codes, so they are the codes
+/// of `gain z` with `z` of the integers: `gain * ((relu(gate) * relu(gate)) * up)`, in f32, in this order.
+/// The other results are `norm [n] = u / sqrt(mean (u z)^2 + eps)`, so that RMSNorm's output is `gain z norm`, and
+/// `step [n] = norm / scale`, the real value of a code. The lower bound of the maximum is that of
 /// [`rmsnorm_quantize_f32`](super::rmsnorm_quantize_f32).
 pub fn relu2_gate_quantize(
     acc: &[i32],
@@ -64,9 +65,10 @@ pub fn relu2_gate_quantize(
     quantize_normed(&z, &gate_units(step, betas), gain, eps)
 }
 
-/// Back through RMSNorm and gate of [`relu2_gate_quantize`], from `dn [n, f]`, the gradient of RMSNorm's output:
-/// `(dy [n, 2 f], scaled [n, 2 f], dgain [f])`. With `n = z norm` and `dz = norm / u (gain dn - n mean(gain dn n))`:
-/// `dy` is [`relu2_gate_dx`] of real values, `scaled` each part of it times its beta.
+/// The gradients of RMSNorm and gate in [`relu2_gate_quantize`], from `dn [n, f]`, the gradient of RMSNorm's output. It
+/// returns `(dy [n, 2 f], scaled [n, 2 f], dgain [f])`. With `n = z norm` and
+/// `dz = norm / u (gain dn - n mean(gain dn n))`: `dy` is [`relu2_gate_dx`] of the real values, and `scaled` is each
+/// part of `dy` times its beta.
 pub fn relu2_gate_backward(
     acc: &[i32],
     step: &[f32],
@@ -78,7 +80,7 @@ pub fn relu2_gate_backward(
     let f = gain.len();
     let z = gate_of_integers(acc, f);
     let units = gate_units(step, betas);
-    // Of real values: the norm of integers is so small that products with it may leave f32.
+    // Real values are used here. The norm of integers is so small that products with it may leave the range of f32.
     let real: Vec<f32> = z.iter().enumerate().map(|(i, z)| units[i / f] * z).collect();
     let factor: Vec<f32> = norm.iter().zip(&units).map(|(norm, unit)| norm / unit).collect();
     let dz = rmsnorm_dx(&real, gain, &factor, dn);

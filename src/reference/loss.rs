@@ -41,23 +41,24 @@ pub fn scale_softmax_xent(
     (z, loss)
 }
 
-/// What [`xent_rows`] says of each row.
+/// The result of [`xent_rows`] for each row.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rows {
     /// `[n]`: the loss of a row, 0 where it is ignored.
     pub losses: Vec<f32>,
     /// `[n]`: `ln sum_k exp z[k]`.
     pub lse: Vec<f32>,
-    /// `[n, classes]`: the gradient of the mean over the rows that count, 0 where a row is ignored.
+    /// `[n, classes]`: the gradient of the mean over the rows that count. It is 0 where a row is ignored.
     pub dz: Vec<f32>,
-    /// `[n]`: 1 where the largest logit, the first of equal ones, is that of the label.
+    /// `[n]`: 1 if the label has the largest logit, else 0. Of equal logits the first one is the largest.
     pub hits: Vec<u32>,
 }
 
-/// Softmax cross-entropy of each row of `z [n, classes]` with label smoothing; rows labelled [`IGNORE`] do not count.
+/// Softmax cross-entropy of each row of `z [n, classes]` with label smoothing. Rows with the label [`IGNORE`] do not
+/// count.
 ///
-/// `lse = max + ln sum_k exp(z_k - max)`. With the target `t = smoothing / classes`, and `1 - smoothing` more at the
-/// label, `loss = sum_k t_k (lse - z_k)` and `dz = (exp(z - lse) - t) / rows that count`.
+/// `lse = max + ln sum_k exp(z_k - max)`. The target `t` is `smoothing / classes` for each class, plus `1 - smoothing`
+/// for the label. Then `loss = sum_k t_k (lse - z_k)` and `dz = (exp(z - lse) - t) / rows that count`.
 pub fn xent_rows(z: &[f32], labels: &[u32], classes: usize, smoothing: f32) -> Rows {
     let counted = labels.iter().filter(|&&label| label != IGNORE).count() as f32;
     let mut rows = Rows { losses: Vec::new(), lse: Vec::new(), dz: Vec::new(), hits: Vec::new() };
@@ -71,7 +72,7 @@ pub fn xent_rows(z: &[f32], labels: &[u32], classes: usize, smoothing: f32) -> R
             rows.dz.extend(vec![0.0; classes]);
             continue;
         }
-        // One row alone is a batch of one: its loss, its hit, and counted times its gradient.
+        // One row is a batch of one: it gives the loss, the hit, and `counted` times the gradient of the row.
         let (loss, dz, hits) = softmax_xent(z, &[label], smoothing);
         rows.losses.push(loss);
         rows.hits.push(hits);
@@ -80,7 +81,7 @@ pub fn xent_rows(z: &[f32], labels: &[u32], classes: usize, smoothing: f32) -> R
     rows
 }
 
-/// The sums of what [`xent_rows`] says of each row: the loss, and the hits.
+/// The sums of the results of [`xent_rows`] over all rows: the loss, and the hits.
 pub fn xent_totals(losses: &[f32], hits: &[u32]) -> (f32, u32) {
     (losses.iter().sum(), hits.iter().sum())
 }

@@ -39,8 +39,8 @@ pub fn mlp(packed: &[Packed], gains: &[Vec<f32>], eps: f32, images: &[u8]) -> Ve
 /// The float twin of [`mlp`]. For each layer it returns RMSNorm's output `[batch, cols]`, and its product with the
 /// matrix `[rows, cols]`, which is `[batch, rows]`.
 ///
+/// # Panics
 /// If the shapes do not chain.
-/// If shapes do not chain.
 pub fn mlp_f32(
     weights: &[Vec<f32>],
     gains: &[Vec<f32>],

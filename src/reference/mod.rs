@@ -1,9 +1,9 @@
-//! The CPU twin of every kernel, plain and slow: the pages that teach the whole engine. Never imports `gpu` or
-//! `kernels`; tests put both sides together.
+//! The CPU twin of every kernel, in plain and slow Rust. This module shows the arithmetic of the whole engine. It never
+//! imports `gpu` or `kernels`. The tests compare the kernels with it.
 //!
 //! A file holds one part of a training step, forward and backward. In the order of a step: `batch`, `embedding`,
 //! `quantize`, `product`, `norm`, `attention`, `gate`, `loss`, `optimizer`. Two files hold whole networks: `mlp` and
-//! [`transformer`]. Matrices are row-major slices; every length is given or follows from one that is.
+//! [`transformer`]. Matrices are row-major slices. Every length is an argument, or follows from another length.
 
 mod attention;
 mod batch;

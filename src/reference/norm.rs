@@ -1,4 +1,4 @@
-//! RMSNorm of rows, alone and with what stands before and after it, forward and backward.
+//! RMSNorm of rows, forward and backward: alone, with the ReLU before it, and with the quantiser after it.
 
 use super::quantize::{Int8, quantize_activations, quantize_rows};
 use crate::ternary::LEAST;
@@ -67,7 +67,7 @@ pub fn rmsnorm_dgain(x: &[f32], factor: &[f32], dy: &[f32]) -> Vec<f32> {
     dgain
 }
 
-/// The gradients through RMSNorm and the ReLU before it: `dx = norm / r (gain dy - n mean(gain dy n))` where `x > 0`,
+/// The gradients of RMSNorm and of the ReLU before it: `dx = norm / r (gain dy - n mean(gain dy n))` where `x > 0`,
 /// else 0, with `n = max(x, 0) norm`, and [`rmsnorm_relu_dgain`].
 pub fn rmsnorm_relu_backward(
     x: &[i32],
@@ -91,15 +91,16 @@ pub fn rmsnorm_relu_dgain(x: &[i32], norm: &[f32], dy: &[f32]) -> Vec<f32> {
 
 /// RMSNorm and quantiser of float rows `x [n, cols]`: the codes of `gain x norm` with `norm = 1 / sqrt(mean_c x^2 + eps)`.
 ///
-/// A positive factor of a row cannot change its codes, so they are taken from `gain x`, with
-/// `scale = 127 / max(max |gain x|, 1e-5 / norm)`: the floor 1e-5 acts on RMSNorm's output. Returns
-/// `(codes, norm [n], step [n])`, where `step = norm / scale` is the real value of a code; so the quantiser's `s` of
+/// A positive factor of a row cannot change its codes, so they are computed from `gain x` with
+/// `scale = 127 / max(max |gain x|, 1e-5 / norm)`. The lower bound 1e-5 is a bound for RMSNorm's output. It returns
+/// `(codes, norm [n], step [n])`, where `step = norm / scale` is the real value of a code. So the quantiser's `s` in
 /// BitNet b1.58 is `1 / step`.
 pub fn rmsnorm_quantize_f32(x: &[f32], gain: &[f32], eps: f32) -> (Int8, Vec<f32>, Vec<f32>) {
     quantize_normed(x, &vec![1.0; x.len() / gain.len()], gain, eps)
 }
 
-/// [`rmsnorm_quantize_f32`] of rows whose unit is worth `units [n]`: `norm = u / sqrt(mean_c (u x)^2 + eps)`.
+/// [`rmsnorm_quantize_f32`] of rows in which one unit has the real value `units [n]`:
+/// `norm = u / sqrt(mean_c (u x)^2 + eps)`.
 pub(super) fn quantize_normed(
     x: &[f32],
     units: &[f32],
@@ -121,12 +122,13 @@ pub(super) fn quantize_normed(
     (codes, norm, step)
 }
 
-/// Through RMSNorm of float rows: `(dx [n, cols], dgain [cols])`, which are [`rmsnorm_dx`] and [`rmsnorm_dgain`].
+/// The gradients of RMSNorm of float rows: `(dx [n, cols], dgain [cols])`. They are [`rmsnorm_dx`] and
+/// [`rmsnorm_dgain`].
 pub fn rmsnorm_backward(x: &[f32], gain: &[f32], norm: &[f32], dy: &[f32]) -> (Vec<f32>, Vec<f32>) {
     (rmsnorm_dx(x, gain, norm, dy), rmsnorm_dgain(x, norm, dy))
 }
 
-/// `y[n, c] = h[n, c] + beta step[n] acc[n, c]`: what a ternary product adds to the residual stream.
+/// `y[n, c] = h[n, c] + beta step[n] acc[n, c]`: adds a ternary product to the residual stream.
 pub fn residual(h: &[f32], acc: &[i32], step: &[f32], beta: f32) -> Vec<f32> {
     let cols = h.len() / step.len();
     h.iter().zip(acc).enumerate().map(|(i, (h, &a))| h + (beta * step[i / cols]) * a as f32).collect()

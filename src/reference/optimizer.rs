@@ -1,4 +1,4 @@
-//! What a step makes of weights and gradients.
+//! The updates of weights from gradients.
 
 use super::quantize::abs_sums;
 
@@ -41,8 +41,9 @@ pub fn square_sums(g: &[f32]) -> Vec<f32> {
     abs_sums(&g.iter().map(|g| g * g).collect::<Vec<_>>())
 }
 
-/// `[factor, norm]`: `norm = sqrt(sum of the partial sums)`, `factor = min(1, most / (norm + 1e-6))`. The gradient times
-/// the factor has at most the norm `most`. (As torch.nn.utils.clip_grad_norm_ has it, all tensors together.)
+/// `[factor, norm]`: `norm = sqrt(sum of the partial sums)`, `factor = min(1, most / (norm + 1e-6))`. The gradient
+/// times `factor` has at most the norm `most`. (torch.nn.utils.clip_grad_norm_ computes the same over all tensors
+/// together.)
 pub fn clip_factor(partials: &[f32], most: f32) -> [f32; 2] {
     let mut level = partials.to_vec();
     while level.len() > 1 {

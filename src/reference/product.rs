@@ -1,4 +1,4 @@
-//! Products of matrices, forward and backward: of trits, of int8, of floats.
+//! Products of matrices, forward and backward: with trits, with int8 and with floats.
 
 use half::f16;
 
@@ -74,7 +74,8 @@ pub fn descale_rows(acc: &[i32], scale: &[f32], beta: f32) -> Vec<f32> {
     scale_rows(acc, &units)
 }
 
-/// `y[n, c] = betas[i] step[n] acc[n, c]`, `c` in part `i`, `parts` being the columns of each part of a stacked product.
+/// `y[n, c] = betas[i] step[n] acc[n, c]` for column `c` in part `i`. `parts` holds the number of columns of each part
+/// of a stacked product.
 pub fn scale_parts(acc: &[i32], step: &[f32], parts: &[usize], betas: &[f32]) -> Vec<f32> {
     let mut y = Vec::new();
     for (acc, step) in acc.chunks_exact(parts.iter().sum()).zip(step) {
@@ -86,7 +87,8 @@ pub fn scale_parts(acc: &[i32], step: &[f32], parts: &[usize], betas: &[f32]) ->
     y
 }
 
-/// `scaled[n, c] = betas[i] dy[n, c]`, `c` in part `i`: what the gradient of a stacked product's input is made of.
+/// `scaled[n, c] = betas[i] dy[n, c]` for column `c` in part `i`. The gradient of a stacked product's input is computed
+/// from it.
 pub fn scale_gradients(dy: &[f32], parts: &[usize], betas: &[f32]) -> Vec<f32> {
     let of_columns: Vec<f32> =
         parts.iter().zip(betas).flat_map(|(&cols, &beta)| std::iter::repeat_n(beta, cols)).collect();

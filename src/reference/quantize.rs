@@ -1,4 +1,4 @@
-//! Floats become codes: trits with one scale for a matrix, int8 with one scale for a row.
+//! Quantisation of floats: to trits with one scale for each matrix, and to int8 with one scale for each row.
 
 use crate::ternary::{LEAST, Packed, ternarize};
 pub use crate::ternary::{abs_sums, absmean};
@@ -29,7 +29,7 @@ pub fn quantize_activations(x: &[f32], cols: usize) -> Int8 {
     quantize_rows(x, cols, |_| LEAST)
 }
 
-/// [`quantize_activations`] with a floor under the maximum that differs from row to row.
+/// [`quantize_activations`] with a lower bound of the maximum for each row.
 pub(super) fn quantize_rows(x: &[f32], cols: usize, floor: impl Fn(usize) -> f32) -> Int8 {
     let mut out = Int8 { q: Vec::new(), scale: Vec::new(), sum: Vec::new() };
     for (i, row) in x.chunks_exact(cols).enumerate() {

@@ -1,8 +1,8 @@
-//! A transformer language model whose matrices are ternary, or floats for comparison: forward, backward and a step of
-//! training. The layer is that of BitNet b1.58 2B4T (arXiv 2504.12285). Any shape will do here.
+//! A transformer language model with ternary matrices, or with float matrices for comparison: forward, backward and a
+//! training step. The layer is that of BitNet b1.58 2B4T (arXiv 2504.12285). The twin accepts every shape.
 //!
-//! A layer is four times the same thing, a [`Stack`]: RMSNorm, then one or several matrices that read its output. Between
-//! them stand the rotary positions, the attention and the gate:
+//! A layer has four parts of one form, a [`Stack`]: RMSNorm, then one or several matrices that read its output. The
+//! rotary positions, the attention and the gate are between them:
 //!
 //! ```text
 //! q|k|v   = qkv(h)                 q, k turned by their positions
@@ -25,39 +25,39 @@ use crate::ternary::Packed;
 pub struct Config {
     /// Number of layers.
     pub layers: usize,
-    /// Values of a token between the layers.
+    /// Number of values of a token between the layers.
     pub width: usize,
-    /// Heads of queries.
+    /// Number of query heads.
     pub heads: usize,
-    /// Heads of keys and of values.
+    /// Number of heads of keys and values.
     pub kv_heads: usize,
-    /// Values of a token inside the gate.
+    /// Number of values of a token inside the gate.
     pub ffn: usize,
-    /// Number of tokens that there are.
+    /// Number of tokens in the vocabulary.
     pub vocabulary: usize,
-    /// Base of the angles of positions.
+    /// Base of the angles of rotary position embedding.
     pub theta: f64,
-    /// Under the root of every RMSNorm.
+    /// The epsilon of every RMSNorm, under the root.
     pub eps: f32,
-    /// Whether the matrices compute with trits. If not, this is the float network of the same shape.
+    /// Whether the matrices are ternary. Otherwise this is the float network of the same shape.
     pub ternary: bool,
 }
 
-/// Values of parameters, or gradients of them, by name.
+/// Values or gradients of parameters, by name.
 pub type Tensors = BTreeMap<String, Vec<f32>>;
 
 impl Config {
-    /// Values of a head.
+    /// Number of values in a head.
     pub fn head_width(&self) -> usize {
         self.width / self.heads
     }
 
-    /// How whole sequences lie, as in training.
+    /// The layout of whole sequences, as in training.
     pub fn attention(&self, sequences: usize, tokens: usize) -> Attention {
         Attention::whole(sequences, tokens, [self.heads, self.kv_heads, self.head_width()])
     }
 
-    /// The parameters by Hugging Face's names.
+    /// The parameters with Hugging Face's names.
     pub fn parameters(&self) -> Vec<Parameter> {
         let stacks =
             (0..self.layers).flat_map(|layer| self.stacks(&format!("model.layers.{layer}.")).concat());
@@ -70,7 +70,7 @@ impl Config {
         self.stacks(prefix).concat()
     }
 
-    /// The embedding, which is the head as well, and the last gain.
+    /// The embedding, which is also the head, and the gain of the last norm.
     fn ends(&self) -> [Parameter; 2] {
         [
             Parameter::new("model.embed_tokens.weight", &[self.vocabulary, self.width], Role::Float),
@@ -78,7 +78,7 @@ impl Config {
         ]
     }
 
-    /// The four stacks of a layer whose names begin with `prefix`: of each the gain, then the matrices.
+    /// The four stacks of a layer whose names begin with `prefix`. Each stack has its gain first, then its matrices.
     fn stacks(&self, prefix: &str) -> [Vec<Parameter>; 4] {
         let Config { width, ffn, .. } = *self;
         let [queries, keys] = [self.heads, self.kv_heads].map(|heads| heads * self.head_width());
@@ -102,8 +102,9 @@ impl Config {
 
 // --- a stack ---------------------------------------------------------------------------------------
 
-/// RMSNorm, and the matrices `[rows_i, cols]` that read its output, one below the other: `y [n, rows] = RMSNorm(x) W^T`,
-/// whose columns are those of each matrix side by side.
+/// RMSNorm, and the matrices `[rows_i, cols]` that read its output, stacked as one matrix:
+/// `y [n, rows] = RMSNorm(x) W^T`. The columns of `y` are those of the first matrix, then those of the second, and so
+/// on.
 #[derive(Clone, Debug)]
 pub struct Stack {
     /// The gain, then the matrices.
@@ -114,37 +115,37 @@ pub struct Stack {
 
 #[derive(Clone, Debug)]
 enum Weights {
-    /// The trits of all matrices as one, and what a trit of each is worth.
+    /// The trits of all matrices as one matrix, and the beta of each matrix.
     Ternary(Packed, Vec<f32>),
     Float(Vec<f32>),
 }
 
-/// Rows as the matrices read them.
+/// The rows that the matrices read.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Input {
     /// Codes, and the real value of a code in each row.
     Codes(Int8, Vec<f32>),
-    /// What RMSNorm gave.
+    /// The output of RMSNorm.
     Floats(Vec<f32>),
 }
 
-/// What a stack makes of its rows, kept for the way back.
+/// The results of a stack for its rows, kept for the backward pass.
 #[derive(Clone, Debug)]
 pub struct Product {
-    /// `[n, cols]`: the rows that were read.
+    /// `[n, cols]`: the input rows.
     pub x: Vec<f32>,
     /// `[n]`: RMSNorm's factor of each row, `1 / sqrt(mean x^2 + eps)`.
     pub norm: Vec<f32>,
     /// The rows after RMSNorm.
     pub input: Input,
-    /// `[n, rows]`: the accumulators; none in a float network.
+    /// `[n, rows]`: the accumulators. It is empty in a float network.
     pub acc: Vec<i32>,
     /// `[n, rows]`: the product in real values.
     pub y: Vec<f32>,
 }
 
 impl Stack {
-    /// From values by name. A matrix is quantised, unless its trits are stored.
+    /// Makes a stack from values by name. A matrix is quantised, unless its trits are stored.
     fn new(parameters: Vec<Parameter>, values: &Tensors, stored: &BTreeMap<String, Packed>) -> Stack {
         let (gain, matrices) = (&parameters[0], &parameters[1..]);
         let float = |p: &Parameter| {
@@ -169,12 +170,12 @@ impl Stack {
         Stack { gain: float(gain).to_vec(), parameters, weights }
     }
 
-    /// Rows of each matrix.
+    /// Number of rows of each matrix.
     fn parts(&self) -> Vec<usize> {
         self.parameters[1..].iter().map(|p| p.matrix()[0]).collect()
     }
 
-    /// RMSNorm of rows `x [n, cols]`, quantised where the matrices are ternary; and its factor of each row.
+    /// RMSNorm of rows `x [n, cols]`, quantised if the matrices are ternary, and its factor for each row.
     pub fn input(&self, x: &[f32], eps: f32) -> (Input, Vec<f32>) {
         match self.weights {
             Weights::Ternary(..) => {
@@ -194,8 +195,8 @@ impl Stack {
         self.multiply(x, norm, input)
     }
 
-    /// The product of `relu(gate)^2 up`, gate|up being the product of another stack. The codes come from its integers:
-    /// this half of a layer is exact.
+    /// The product of `relu(gate)^2 up`, where gate|up is the product of another stack. The codes come from the
+    /// integers of that product, so this half of a layer is exact.
     fn forward_gated(&self, gate_up: &Product, of: &Stack, eps: f32) -> Product {
         let [gate, up] = gate_up.columns(&of.parts()).try_into().expect("two matrices");
         let z = relu2_gate(&gate, &up);
@@ -224,8 +225,8 @@ impl Stack {
         Product { x, norm, input, acc, y }
     }
 
-    /// From `dy [n, rows]` the gradient of the rows that were read, straight through both quantisers; those of the
-    /// parameters go to `gradients`.
+    /// Computes the gradient of the input rows from `dy [n, rows]`. The gradient passes straight through both
+    /// quantisers. The gradients of the parameters go to `gradients`.
     fn backward(&self, product: &Product, dy: &[f32], gradients: &mut Tensors) -> Vec<f32> {
         let parts = self.parts();
         let (dn, dw) = match (&self.weights, &product.input) {
@@ -252,7 +253,7 @@ impl Stack {
 }
 
 impl Product {
-    /// `y` by matrices.
+    /// The columns of `y` of each matrix.
     fn columns(&self, parts: &[usize]) -> Vec<Vec<f32>> {
         let mut columns = vec![Vec::new(); parts.len()];
         for row in self.y.chunks_exact(parts.iter().sum()) {
@@ -265,7 +266,7 @@ impl Product {
     }
 }
 
-/// `[n, 2 cols]` of two matrices `[n, cols]`.
+/// `[n, 2 cols]` from two matrices `[n, cols]`, side by side.
 fn side_by_side(left: &[f32], right: &[f32], cols: usize) -> Vec<f32> {
     left.chunks_exact(cols).zip(right.chunks_exact(cols)).flat_map(|rows| [rows.0, rows.1].concat()).collect()
 }
@@ -277,61 +278,61 @@ fn side_by_side(left: &[f32], right: &[f32], cols: usize) -> Vec<f32> {
 pub struct Block {
     /// Queries, keys and values.
     pub qkv: Stack,
-    /// What the attention gives to the residual stream.
+    /// The projection of the attention's output to the residual stream.
     pub o: Stack,
-    /// Both sides of the gate.
+    /// The matrices gate and up.
     pub gate_up: Stack,
-    /// What the gate gives to the residual stream.
+    /// The projection of the gate's output to the residual stream.
     pub down: Stack,
 }
 
-/// Keys and values of a layer, see [`Attention`].
+/// Keys and values of a layer. [`Attention`] describes their layout.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cache {
-    /// Keys, turned by their positions.
+    /// Keys, rotated by their positions.
     pub k: Vec<f32>,
     /// Values.
     pub v: Vec<f32>,
 }
 
 impl Cache {
-    /// Room for all that `a` sees.
+    /// A cache of zeros with the size that `a` needs.
     pub fn new(a: &Attention) -> Cache {
         Cache { k: vec![0.0; a.cache()], v: vec![0.0; a.cache()] }
     }
 }
 
-/// What a layer makes of its rows, kept for the way back.
+/// The results of a layer for its rows, kept for the backward pass.
 #[derive(Clone, Debug)]
 pub struct BlockPass {
-    /// Its `x` is `h`, the rows that the layer was given.
+    /// Its `x` is `h`, the input rows of the layer.
     pub qkv: Product,
-    /// Queries, turned by their positions.
+    /// Queries, rotated by their positions.
     pub q: Vec<f32>,
     /// Keys and values.
     pub cache: Cache,
     /// `ln sum exp` of the scores of each head.
     pub lse: Vec<f32>,
-    /// Its `x` is what the attention gave.
+    /// Its `x` is the output of the attention.
     pub o: Product,
     /// Its `x` is `mid`.
     pub gate_up: Product,
     /// Its `x` is `relu(gate)^2 up`.
     pub down: Product,
-    /// `[n, width]`: the rows that the layer gives.
+    /// `[n, width]`: the output rows of the layer.
     pub y: Vec<f32>,
 }
 
 impl Block {
-    /// The layer whose parameters' names begin with `prefix`, from values by name; matrices whose trits are `stored` are
-    /// not quantised.
+    /// The layer whose parameters' names begin with `prefix`, from values by name. Matrices whose trits are `stored`
+    /// are not quantised.
     pub fn new(config: &Config, prefix: &str, values: &Tensors, stored: &BTreeMap<String, Packed>) -> Block {
         let [qkv, o, gate_up, down] = config.stacks(prefix).map(|stack| Stack::new(stack, values, stored));
         Block { qkv, o, gate_up, down }
     }
 
-    /// Rows `h [n, width]` through the layer. `table` has a row for each position that `a` has; `cache` holds what came
-    /// before.
+    /// Computes the layer for rows `h [n, width]`. `table` has a row for each position in `a`. `cache` holds the keys
+    /// and values of earlier tokens.
     pub fn forward(
         &self,
         a: &Attention,
@@ -350,7 +351,7 @@ impl Block {
         BlockPass { qkv, q, cache, lse, o, gate_up, down, y }
     }
 
-    /// From `dy [n, width]` the gradient of `h`; those of the parameters go to `gradients`.
+    /// Computes the gradient of `h` from `dy [n, width]`. The gradients of the parameters go to `gradients`.
     pub fn backward(
         &self,
         a: &Attention,
@@ -381,7 +382,7 @@ impl Block {
 pub struct Network {
     /// Its constants.
     pub config: Config,
-    /// `[vocabulary, width]`: the embedding, which is the head as well.
+    /// `[vocabulary, width]`: the embedding, which is also the head.
     pub embedding: Vec<f32>,
     /// Its layers.
     pub blocks: Vec<Block>,
@@ -389,30 +390,30 @@ pub struct Network {
     pub gain: Vec<f32>,
 }
 
-/// What a network makes of tokens, kept for the way back.
+/// The results of a network for its tokens, kept for the backward pass.
 #[derive(Clone, Debug)]
 pub struct Pass {
-    /// By layers.
+    /// The results of each layer.
     pub blocks: Vec<BlockPass>,
-    /// `[n, width]`: what the last layer gives.
+    /// `[n, width]`: the output of the last layer.
     pub h: Vec<f32>,
     /// `[n]`: the factor of the last norm.
     pub norm: Vec<f32>,
-    /// `[n, width]`: what the last norm gives.
+    /// `[n, width]`: the output of the last norm.
     pub normed: Vec<f32>,
-    /// `[n, vocabulary]`.
+    /// `[n, vocabulary]`: the logits.
     pub logits: Vec<f32>,
 }
 
 impl Network {
-    /// From values by name; matrices whose trits are `stored` are not quantised.
+    /// Makes a network from values by name. Matrices whose trits are `stored` are not quantised.
     pub fn new(config: &Config, values: &Tensors, stored: &BTreeMap<String, Packed>) -> Network {
         let block = |layer| Block::new(config, &format!("model.layers.{layer}."), values, stored);
         let [embedding, gain] = config.ends().map(|p| values[&p.name].clone());
         Network { config: config.clone(), embedding, blocks: (0..config.layers).map(block).collect(), gain }
     }
 
-    /// Tokens `ids [n]` through the network. `caches` hold what came before, layer by layer.
+    /// Computes the logits of tokens `ids [n]`. `caches` hold the keys and values of earlier tokens, layer by layer.
     pub fn forward(&self, a: &Attention, ids: &[u32], caches: Vec<Cache>) -> Pass {
         let Config { width, theta, eps, .. } = self.config;
         let table = rope_table(0..a.first + a.tokens, a.width, theta);
@@ -428,12 +429,12 @@ impl Network {
         Pass { blocks, h, norm, normed, logits }
     }
 
-    /// Caches with room for all that `a` sees.
+    /// Empty caches for all layers, with the size that `a` needs.
     pub fn caches(&self, a: &Attention) -> Vec<Cache> {
         vec![Cache::new(a); self.blocks.len()]
     }
 
-    /// From `dlogits [n, vocabulary]` the gradients of all parameters.
+    /// Computes the gradients of all parameters from `dlogits [n, vocabulary]`.
     pub fn backward(&self, a: &Attention, ids: &[u32], pass: &Pass, dlogits: &[f32]) -> Tensors {
         let Config { vocabulary, width, theta, .. } = self.config;
         let table = rope_table(0..a.first + a.tokens, a.width, theta);
@@ -444,7 +445,7 @@ impl Network {
         for (block, pass) in self.blocks.iter().zip(&pass.blocks).rev() {
             dh = block.backward(a, &table, pass, &dh, &mut gradients);
         }
-        // The embedding is used twice, and its gradient has two parts.
+        // The network uses the embedding twice, so the gradient of the embedding is a sum of two parts.
         embed_grad(ids, &dh, width, &mut dembedding);
         let [embedding, gain] = self.config.ends();
         gradients.insert(embedding.name, dembedding);
@@ -455,20 +456,20 @@ impl Network {
 
 // --- training --------------------------------------------------------------------------------------
 
-/// What stays the same over all steps of a training run.
+/// The constants of all steps of a training run.
 #[derive(Clone, Copy, Debug)]
 pub struct Recipe {
-    /// Decay of the first moment.
+    /// Decay rate of the first moment.
     pub beta1: f32,
-    /// Decay of the second moment.
+    /// Decay rate of the second moment.
     pub beta2: f32,
-    /// Added to the root of the second moment.
+    /// A constant that is added to the root of the second moment.
     pub eps: f32,
-    /// The largest norm that the gradient of all parameters together may have.
+    /// The largest allowed norm of the gradient of all parameters together.
     pub most: f32,
 }
 
-/// A network that learns.
+/// A network in training.
 #[derive(Clone, Debug)]
 pub struct Training {
     config: Config,
@@ -481,16 +482,16 @@ pub struct Training {
 }
 
 impl Training {
-    /// From initial values.
+    /// Begins a training from initial values.
     pub fn new(config: &Config, recipe: Recipe, values: Tensors) -> Training {
         let zeros: Tensors =
             values.iter().map(|(name, values)| (name.clone(), vec![0.0; values.len()])).collect();
         Training { config: config.clone(), recipe, values, moments: [zeros.clone(), zeros], steps: 0 }
     }
 
-    /// One step on `sequences` of tokens `ids [n]` with the tokens that follow them, `labels [n]`. Matrices and the
-    /// embedding decay, gains do not. Returns the mean loss before the update and the norm of the gradient before
-    /// clipping.
+    /// One step on `sequences` of tokens `ids [n]`. `labels [n]` are the tokens that follow them. Weight decay applies
+    /// to matrices and the embedding, and not to gains. It returns the mean loss before the update, and the norm of the
+    /// gradient before clipping.
     pub fn step(
         &mut self,
         rate: f64,
@@ -539,7 +540,8 @@ mod tests {
         x.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt()
     }
 
-    /// The loss of a float network is smooth, so its change along a direction is the gradient's part in that direction.
+    /// The loss of a float network is smooth, so its derivative along a direction equals the gradient's component in
+    /// that direction.
     #[test]
     fn gradients_are_those_of_finite_differences() {
         let config = Config {
@@ -597,13 +599,14 @@ mod tests {
         }
     }
 
-    /// What a ternary network takes from the integers of the gate is what its real values say.
+    /// The gate of the integers agrees with the gate of their real values.
     #[test]
     fn the_gate_of_integers_is_the_gate_of_real_values() {
         let (n, f, eps) = (5, 37, 1e-5);
         let mut acc: Vec<i32> =
             uniform(3, Stream::Weights, 0, n * 2 * f, 900.0).iter().map(|&x| x as i32).collect();
-        // No gate of the first row is open. The second row is as large as integers of a large network are.
+        // No gate of the first row is open. The accumulators of the second row are as large as those of a large
+        // network.
         acc[..f].iter_mut().for_each(|gate| *gate = -gate.abs());
         acc[2 * f..4 * f].iter_mut().for_each(|a| *a *= 350);
         let step = [0.01, 0.002, 0.01, 1e-5, 0.3];
@@ -650,7 +653,7 @@ mod tests {
         }
     }
 
-    /// Where every row counts, the rows together are the batch.
+    /// If every row counts, `xent_rows` equals the loss of the batch.
     #[test]
     fn rows_of_a_loss_are_its_batch() {
         let (z, labels) = (uniform(5, Stream::Weights, 0, 6 * 9, 4.0), [8, 0, 3, 3, 7, 1]);

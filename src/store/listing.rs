@@ -141,7 +141,7 @@ impl Listing {
 fn shadows(bytes: &[u8]) -> Result<Contents, String> {
     let (file, metadata) = deserialize(bytes)?;
     checkpoint::current(&file, &metadata)?;
-    // Where a network has ternary matrices, its other matrices are none: an embedding, for instance.
+    // If a network has ternary matrices, its other matrices, such as an embedding, are not ternary.
     let parameters = super::header(&metadata)?.map_or(Vec::new(), |(_, parameters)| parameters);
     let ternary = |parameter: &Parameter| parameter.role == Role::Ternary;
     let stays_float = |name: &str| {

@@ -79,7 +79,7 @@ impl Coding {
         }
     }
 
-    /// The function that reads a matrix from a tensor's bytes. Another tensor has the value of one trit.
+    /// The function that reads a matrix from a tensor's bytes. The value of one trit is in another tensor.
     fn decode(self) -> fn(&[u8], usize, usize) -> Result<Packed, String> {
         match self {
             Coding::TwoBit => |bytes, rows, cols| {
@@ -92,21 +92,21 @@ impl Coding {
     }
 }
 
-/// How the values of parameters of the role [`Role::Float`] lie in a packed file.
+/// The storage of the values of parameters with the role [`Role::Float`] in a packed file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum Floats {
-    /// As they are.
+    /// As f32, without change.
     #[default]
     F32,
-    /// Rounded to 16 bits.
+    /// Rounded to f16.
     F16,
-    /// Each row as its largest magnitude over 127, in f32, times integers from -127 to 127.
+    /// As int8. Each row has integers from -127 to 127 and an f32 factor: its largest magnitude divided by 127.
     Int8,
 }
 
 impl Floats {
-    /// All of them.
+    /// All forms.
     pub const ALL: [Floats; 3] = [Floats::F32, Floats::F16, Floats::Int8];
 
     /// Its name on the command line.
@@ -118,7 +118,7 @@ impl Floats {
         }
     }
 
-    /// Values of rows of `cols`, as they come back.
+    /// The values after rounding to this form and back, for rows of `cols` values.
     pub fn round(self, values: &[f32], cols: usize) -> Vec<f32> {
         match self {
             Floats::F32 => values.to_vec(),
@@ -134,7 +134,7 @@ impl Floats {
     }
 }
 
-/// What a step of a row is worth, and its integers.
+/// The real value of one step of a row, and the integers of the row.
 fn int8(row: &[f32]) -> (f32, Vec<i8>) {
     let scale = row.iter().fold(0f32, |largest, x| largest.max(x.abs())) / 127.0;
     let code =
@@ -143,7 +143,8 @@ fn int8(row: &[f32]) -> (f32, Vec<i8>) {
 }
 
 impl Model {
-    /// The network whose parameters of the role [`Role::Float`] are rounded as a packed file has them, and by how much.
+    /// The network with the parameters of the role [`Role::Float`] rounded as in a packed file, and the losses of this
+    /// rounding.
     ///
     /// # Errors
     /// A clause, if a value is too large for f16.
@@ -168,12 +169,12 @@ impl Model {
         Ok((model, lost))
     }
 
-    /// The bytes of a packed file, all floats as they are.
+    /// The bytes of a packed file. All floats are stored as f32.
     pub fn to_packed(&self, coding: Coding) -> Vec<u8> {
         self.to_packed_as(coding, Floats::F32)
     }
 
-    /// The bytes of a packed file. What it holds is [`Model::rounded`].
+    /// The bytes of a packed file with this coding and these floats. The file holds the network of [`Model::rounded`].
     pub fn to_packed_as(&self, coding: Coding, floats: Floats) -> Vec<u8> {
         let mut file =
             Sealed::new(FORMAT, &self.arch, self.parameters.iter().map(|weights| &weights.parameter));

@@ -1,8 +1,8 @@
-//! Texts on the CPU: a corpus as ids of its vocabulary, in a split to train on and a split to validate with; nine plays
-//! of Shakespeare, embedded in the program; any other text from a file or a folder.
+//! Texts on the CPU. A corpus is a text as ids of a vocabulary, in a training split and a validation split. The program
+//! contains nine plays of Shakespeare. Any other text comes from a file or a folder.
 //!
-//! Boundary: text in, ids out. Nothing here knows of a GPU, of a network or of a training.
-//! [`Corpus`] and [`Vocabulary`] exist in every build; reading files and the plays need the feature `text`.
+//! Text goes in, and ids come out. This module knows no GPU, no network and no training.
+//! [`Corpus`] and [`Vocabulary`] exist in every build. Reading files and the plays need the feature `text`.
 
 mod vocabulary;
 
@@ -12,56 +12,57 @@ use std::path::PathBuf;
 use crate::reason::unread;
 pub use vocabulary::{MOST_CHARACTERS, UnknownCharacters, Vocabulary};
 
-/// The label of a row that does not count, neither in a loss nor in a gradient: so where a token has no next one.
+/// The label of a row that counts in no loss and in no gradient. A token without a next token has this label.
 pub const IGNORE: u32 = u32::MAX;
 
 /// A text as ids, in two splits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Corpus {
-    /// What to call it in reports: the name of the file without its ending, or of the folder.
+    /// The name in reports: the name of the file without its ending, or the name of the folder.
     pub name: String,
-    /// What the ids stand for, of both splits.
+    /// The meaning of the ids in both splits.
     pub vocabulary: Vocabulary,
-    /// The first nine tenths, to train on.
+    /// The first nine tenths of the text, for training.
     pub train: Vec<u32>,
-    /// The last tenth, to validate with.
+    /// The last tenth of the text, for validation.
     pub validation: Vec<u32>,
-    /// The files that it was read from, in the order in which they were joined.
+    /// The files of the text, in the order in which they were joined.
     pub files: Vec<PathBuf>,
-    /// Why ids are bytes, where they are: a clause about this corpus, to be printed behind its name.
+    /// The reason why ids are bytes, if they are. It is a clause about this corpus, to be printed after its name.
     pub note: Option<String>,
 }
 
-/// Why there is no corpus, or none for a context. Each message is one sentence that says what to do.
+/// The reason why there is no corpus, or none that is long enough for a context. Each message is one sentence that says
+/// what to do.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)] // the fields are what the sentences name
 pub enum TextError {
-    /// The operating system would not list the folder or give the file's bytes.
+    /// The operating system refused to list the folder or to read the file.
     #[error("{}: expected a text file, or a folder with text files, that can be read, found: {}", path.display(), unread(reason))]
     Unreadable { path: PathBuf, reason: io::Error },
 
-    /// The folder has no text.
+    /// The folder contains no text.
     #[error(
         "{}: expected files whose names end in .txt or .md, found {}; put the text there or name a file",
         dir.display(), there(others)
     )]
     NoText { dir: PathBuf, others: Vec<String> },
 
-    /// The file is something else.
+    /// The file is not a text.
     #[error("{}: {what}", file.display())]
     NotText { file: PathBuf, what: String },
 
-    /// There is not one character.
+    /// The text is empty.
     #[error("{name}: expected a text, found nothing in it; give one that is not empty")]
     Empty { name: String },
 
-    /// There is nothing to predict.
+    /// The text has nothing to predict.
     #[error(
         "{name}: all its {count} characters are {character:?}, so there is nothing to learn; give another text"
     )]
     OneCharacter { name: String, count: usize, character: char },
 
-    /// A split is shorter than a context and the token after it.
+    /// A split is shorter than one context and the token after it.
     #[error(
         "{name}: its last tenth, which validates, has {count} {unit}, and a context of {context} takes {}; give a text \
          of {} {unit} or more{}",
@@ -70,7 +71,7 @@ pub enum TextError {
     Short { name: String, count: usize, unit: &'static str, context: usize },
 }
 
-/// What lies in a folder instead.
+/// A clause that lists the other contents of a folder.
 fn there(others: &[String]) -> String {
     const SHOWN: usize = 4;
     match others.len() {
@@ -80,7 +81,7 @@ fn there(others: &[String]) -> String {
     }
 }
 
-/// What helps where a context may be shorter.
+/// A clause with the longest context that fits.
 fn shorter(count: usize) -> String {
     match count.saturating_sub(1) {
         0 => String::new(),
@@ -89,11 +90,11 @@ fn shorter(count: usize) -> String {
 }
 
 impl Corpus {
-    /// A corpus of a text in memory. Where it is UTF-8 and has at most [`MOST_CHARACTERS`] different characters, its ids
-    /// are characters; else they are bytes, and [`Corpus::note`] says why.
+    /// Makes a corpus from a text in memory. If the text is UTF-8 and has at most [`MOST_CHARACTERS`] different
+    /// characters, the ids are characters. Otherwise the ids are bytes, and [`Corpus::note`] gives the reason.
     ///
     /// # Errors
-    /// If the text is empty, or one single character throughout.
+    /// If the text is empty, or repeats one single character.
     pub fn new(name: &str, text: &[u8]) -> Result<Corpus, TextError> {
         let name = name.to_string();
         let (vocabulary, ids, note) = match std::str::from_utf8(text) {
@@ -116,7 +117,7 @@ impl Corpus {
             let character = vocabulary.characters().map_or(first as u8 as char, |all| all[0]);
             return Err(TextError::OneCharacter { name, count: ids.len(), character });
         }
-        // As those do who train on tinyshakespeare.
+        // Other programs split tinyshakespeare in the same way.
         let (train, validation) = ids.split_at((ids.len() as u64 * 9 / 10) as usize);
         let (train, validation) = (train.to_vec(), validation.to_vec());
         Ok(Corpus { name, vocabulary, train, validation, files: Vec::new(), note })
@@ -127,15 +128,16 @@ impl Corpus {
         self.train.len() + self.validation.len()
     }
 
-    /// Whether there is no id at all. Never so for a corpus of [`Corpus::new`].
+    /// Whether there are no ids. It is always false for a corpus from [`Corpus::new`].
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Whether both splits hold a sequence of so many tokens, and the token after it.
+    /// Checks that both splits contain a sequence of `context` tokens and the token after it.
     ///
     /// # Errors
-    /// If they do not: the length of the validation split, which is never the longer one, and what is enough.
+    /// If they do not. The error gives the length of the validation split, which is never the longer one, and a context
+    /// that fits.
     pub fn fits(&self, context: usize) -> Result<(), TextError> {
         let (name, count, unit) = (self.name.clone(), self.validation.len(), self.vocabulary.unit());
         match count > context {
@@ -154,7 +156,7 @@ mod read {
     use std::path::{Path, PathBuf};
 
     impl Corpus {
-        /// Nine plays of Shakespeare, 1,132,134 characters, unpacked from the program itself: no file is read and nothing
+        /// Nine plays of Shakespeare, 1,132,134 characters. They are part of the program: no file is read, and nothing
         /// is downloaded.
         pub fn embedded() -> Corpus {
             let gzip = &include_bytes!("../../assets/text/shakespeare.txt.gz")[..];
@@ -165,12 +167,12 @@ mod read {
                 .expect("the embedded file is fixed and tests/text.rs reads it")
         }
 
-        /// Reads a file, or the files of a folder whose names end in `.txt` or `.md`, in the order of names; folders in it
-        /// and hidden files are left alone. Joined files are parted by a line end where one does not end in it. The mark
-        /// U+FEFF at the beginning of a file is dropped; line ends stay as they are.
+        /// Reads a file, or the files of a folder whose names end in `.txt` or `.md`, in the order of their names.
+        /// Folders inside it and hidden files are ignored. A line end is inserted between two files if the first one
+        /// does not end in a line end. The mark U+FEFF at the beginning of a file is dropped. Line ends do not change.
         ///
         /// # Errors
-        /// If a file cannot be read or is no text; and as [`Corpus::new`].
+        /// If a file cannot be read or is not a text, and as [`Corpus::new`].
         pub fn load(path: &Path) -> Result<Corpus, TextError> {
             let unreadable = |path: &Path| {
                 let path = path.to_path_buf();
@@ -201,11 +203,11 @@ mod read {
                 text.extend(bytes);
             }
             let corpus = Corpus::new(&named(path, is_folder), &text)?;
-            // The file says more than the byte of all that was joined.
+            // The note about a file is more precise than the note about all bytes together.
             Ok(Corpus { files, note: note.or(corpus.note), ..corpus })
         }
 
-        /// CRC-32 of the vocabulary and of all ids: tells whether two corpora are the same.
+        /// CRC-32 of the vocabulary and of all ids. Equal corpora have equal values.
         pub fn fingerprint(&self) -> u32 {
             let mut crc = flate2::Crc::new();
             let characters: String = self.vocabulary.characters().unwrap_or_default().iter().collect();
@@ -217,7 +219,7 @@ mod read {
         }
     }
 
-    /// The texts of a folder, in the order of names.
+    /// The text files of a folder, in the order of their names.
     fn texts(dir: &Path) -> Result<Vec<PathBuf>, TextError> {
         let listed =
             || -> io::Result<Vec<PathBuf>> { fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect() };
@@ -241,7 +243,7 @@ mod read {
         Ok(texts)
     }
 
-    /// What a corpus is called. `.` and `..` have no name until they are resolved.
+    /// The name of a corpus. The paths `.` and `..` have no name until they are resolved.
     fn named(path: &Path, is_folder: bool) -> String {
         let name = |path: &Path| {
             let name = if is_folder { path.file_name() } else { path.file_stem() };

@@ -1,33 +1,33 @@
-//! The ids of a text: one for each of its characters, or one for each byte. Knows no corpus and no file.
+//! The ids of a text: one for each of its characters, or one for each byte. This module knows no corpus and no file.
 
-/// The different characters that a vocabulary holds at most. A text with more of them is taken as bytes, of which there
-/// are as many: characters never make a larger vocabulary than bytes do.
+/// The largest number of different characters in a vocabulary. A text with more of them is read as bytes. There are 256
+/// bytes, so characters never make a larger vocabulary than bytes.
 pub const MOST_CHARACTERS: usize = 256;
 
-/// What an id stands for. `id` of a vocabulary of characters is the `id`th of them in the order of code points; of a
-/// vocabulary of bytes it is the byte.
+/// The meaning of each id. In a vocabulary of characters, an id is the index of a character in the order of code
+/// points. In a vocabulary of bytes, the id is the byte.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "files", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "files", serde(try_from = "Form", into = "Form"))]
 pub struct Vocabulary {
-    /// In the order of code points, each once; none for bytes.
+    /// The characters in the order of code points, each one once. It is `None` for bytes.
     characters: Option<Vec<char>>,
 }
 
-/// Characters that are not in a vocabulary.
+/// An error: a text contains characters that a vocabulary does not have.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{} {} not among the {known} characters of the vocabulary: leave {} out",
     list(unknown), if unknown.len() == 1 { "is" } else { "are" }, if unknown.len() == 1 { "it" } else { "them" }
 )]
 pub struct UnknownCharacters {
-    /// Each once, in the order of the text.
+    /// The unknown characters, each one once, in the order of the text.
     pub unknown: Vec<char>,
     /// Size of the vocabulary.
     pub known: usize,
 }
 
-/// The first few of them, quoted.
+/// The first few of these characters, in quotes.
 fn list(characters: &[char]) -> String {
     const SHOWN: usize = 8;
     let shown: Vec<String> = characters.iter().take(SHOWN).map(|c| format!("{c:?}")).collect();
@@ -38,18 +38,19 @@ fn list(characters: &[char]) -> String {
 }
 
 impl Vocabulary {
-    /// The 256 bytes.
+    /// The vocabulary of the 256 bytes.
     pub fn bytes() -> Vocabulary {
         Vocabulary { characters: None }
     }
 
-    /// The characters of a text; the bytes where it has more than [`MOST_CHARACTERS`] different ones.
+    /// The vocabulary of the characters of a text. If the text has more than [`MOST_CHARACTERS`] different characters,
+    /// it is the vocabulary of bytes.
     pub fn of(text: &str) -> Vocabulary {
         let characters = distinct(text);
         Vocabulary { characters: Some(characters).filter(|all| all.len() <= MOST_CHARACTERS) }
     }
 
-    /// The characters, in the order of their ids; none where ids are bytes.
+    /// The characters in the order of their ids. It is `None` if ids are bytes.
     pub fn characters(&self) -> Option<&[char]> {
         self.characters.as_deref()
     }
@@ -59,12 +60,12 @@ impl Vocabulary {
         self.characters.as_ref().map_or(256, Vec::len)
     }
 
-    /// Whether there is no id: so for the characters of an empty text alone.
+    /// Whether there are no ids. This is true only for the characters of an empty text.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// `characters` or `bytes`.
+    /// The unit of an id: `characters` or `bytes`.
     pub fn unit(&self) -> &'static str {
         if self.characters.is_some() { "characters" } else { "bytes" }
     }
@@ -91,7 +92,8 @@ impl Vocabulary {
         }
     }
 
-    /// The bytes that ids stand for, UTF-8 of characters. One id may be a part of a letter where ids are bytes.
+    /// The bytes of these ids. A character gives its UTF-8 bytes. If ids are bytes, one id may be only a part of a
+    /// character.
     ///
     /// # Panics
     /// If an id is not below [`Vocabulary::len`].
@@ -110,7 +112,7 @@ impl Vocabulary {
         }
     }
 
-    /// The text that ids stand for; U+FFFD in place of bytes that are no UTF-8.
+    /// The text of these ids. U+FFFD replaces bytes that are not UTF-8.
     ///
     /// # Panics
     /// As [`Vocabulary::decode_bytes`].

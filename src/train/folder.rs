@@ -111,7 +111,7 @@ pub struct RunFolder {
     /// Bytes of complete lines in the file, and lines that could not be written yet.
     written: u64,
     waiting: String,
-    /// The files that this run has written. It replaces no others.
+    /// The files that this run has written. The run replaces no other files.
     own: BTreeSet<&'static str>,
 }
 
@@ -124,7 +124,8 @@ pub struct Standing {
     pub planned: usize,
     /// The new total number of steps. If all of them are complete, the folder is only read.
     pub total: usize,
-    /// Whether it was finished before it was extended. The pictures of its end then belong to it.
+    /// Whether it was finished before it was extended. The pictures at the end of the finished run then belong to the
+    /// run.
     pub ended: bool,
 }
 
@@ -190,6 +191,7 @@ impl RunFolder {
     /// Opens the folder of a checkpoint to continue the run, and returns the epochs up to it. Epochs after the
     /// checkpoint are removed, because their weights are lost. With `force` the run replaces files that it did not
     /// write.
+    ///
     /// # Errors
     /// If a file with the name of a run's file comes from elsewhere, if the folder cannot be written, or if another
     /// process trains in it.

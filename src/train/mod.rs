@@ -1,6 +1,6 @@
-//! Training: steps, epochs, evaluation, the schedule, and whole runs with checkpoints and recovery. The data set is
-//! on the device. An epoch repeats a list of ops and reads nothing back within it. The host draws the permutation and
-//! reads totals. It also takes the loss within an epoch as it arrives, without waiting.
+//! Training: steps, epochs, evaluation, the schedule, and whole runs with checkpoints and recovery. The data set is on
+//! the device. An epoch repeats a list of ops, and the host does not wait for results within an epoch. Between epochs,
+//! the host draws the permutation and reads the totals. It also receives the loss within an epoch when it arrives.
 //!
 //! A [`Trainer`] trains a network on the batches of a [`Source`] as its [`Recipe`] says. An [`Evaluator`] scores the
 //! network. [`Config`] holds the settings of a run on digits, and [`TextConfig`] those of a run on a text. Each makes

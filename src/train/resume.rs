@@ -22,7 +22,7 @@ pub struct Fault {
 
 impl<N: Network, S: Source> Trainer<N, S> {
     /// The state of the run as a checkpoint: parameters, moments, position, network, and `run`, the run's description
-    /// of itself. The caller adds [`Saved::trits`] and [`Progress::seconds`], which only it knows.
+    /// of itself. The caller adds [`Saved::trits`] and [`Progress::seconds`], because only the caller knows them.
     ///
     /// # Errors
     /// If the device failed.

@@ -12,14 +12,14 @@ pub trait Source {
     /// Number of items in an epoch.
     fn items(&self) -> usize;
 
-    /// Number of labels of an epoch. The sum of the losses is divided by it. Ignored labels do not count.
+    /// Number of labels in an epoch that count. The sum of the losses is divided by this number.
     fn labels(&self) -> usize;
 
     /// The tensors that the host writes before the first step of an epoch, or before a step after a pause.
     fn aim(&self) -> Vec<(Tensor, Fill)>;
 
-    /// The ops that write a batch to `pass.input` and `pass.labels`. `clock`, `u32 [2]`, holds the step and the first
-    /// item of the batch.
+    /// The ops that write a batch to `pass.input` and `pass.labels`. `clock` is `u32 [2]`. It holds the step and the
+    /// first item of the batch.
     fn fill(&self, gpu: &Gpu, clock: &Tensor, pass: &Pass) -> Vec<Op>;
 }
 
@@ -38,7 +38,7 @@ pub struct Recipe {
     pub rates: Vec<f64>,
     /// The decoupled weight decay of every step: `rate decay` of a weight that decays.
     pub decays: Vec<f64>,
-    /// The largest norm of all gradients together; longer ones are scaled to it.
+    /// The largest norm of all gradients together. Gradients with a larger norm are scaled to it.
     pub clip: Option<f32>,
 }
 
@@ -190,7 +190,7 @@ impl<N: Network, S: Source> Trainer<N, S> {
     /// If the adapter cannot bind a tensor.
     ///
     /// # Panics
-    /// If the batch is 0 or exceeds the items of the source, or there is no rate and no decay for each step.
+    /// If the batch is 0 or exceeds the items of the source, or if a step has no rate or no decay.
     pub fn on(gpu: &Gpu, network: N, source: S, recipe: Recipe) -> Result<Trainer<N, S>, Error> {
         let totals = Totals::zeros(gpu, "train.totals")?;
         let rows = recipe.update.schedule(&recipe.rates, &recipe.decays);

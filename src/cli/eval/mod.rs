@@ -20,8 +20,8 @@ pub struct Flags {
     /// A run's folder, a packed file, or one of another format that holds a network. [default: the newest run below
     /// runs/ that was trained on this data set]
     model: Option<PathBuf>,
-    /// Score a language model, on this text; without FILE on the last tenth, which validates, of the text that it was
-    /// trained on.
+    /// Score a language model on this text. Without FILE, score it on the last tenth of the text that it was trained
+    /// on, which is the validation split.
     #[arg(long, value_name = "FILE", num_args = 0..=1, conflicts_with_all = ["data", "transposed"])]
     text: Option<Option<PathBuf>>,
     #[command(flatten)]
@@ -94,7 +94,7 @@ pub fn run(flags: &Flags) -> Outcome {
     super::say("\nConfusion matrix: rows are the true classes, columns what the network said\n")?;
     super::say(confusion_table(&confusion).trim_end())?;
     if flags.json {
-        // The file tells about the training. The other figures were measured now.
+        // The file describes the training. The other numbers were measured now.
         let known =
             ["epochs", "batch", "steps", "seed", "train_seconds", "samples_per_second", "seconds_per_epoch"];
         let known = known.into_iter().chain(["train_accuracy"]);

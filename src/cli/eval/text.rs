@@ -16,17 +16,17 @@ use crate::report::thousands;
 use crate::text::{Corpus, Vocabulary};
 use crate::train::{Evaluator, Found, MODEL, Text};
 
-/// What is scored.
+/// The text for a score.
 struct Scored {
     ids: Vec<u32>,
-    /// Its name.
+    /// The name of the text.
     text: String,
-    /// Whether these are the last tenth of the text, not all of it.
+    /// Whether the ids are the validation split, not the whole text.
     validation: bool,
 }
 
 pub fn run(flags: &Flags, file: Option<&Path>) -> Outcome {
-    // After --text stands a text, or the model where there is no other.
+    // The value after --text is a text. If no model is named, it may be a model.
     let (model, file) = match (flags.model.as_deref(), file) {
         (None, Some(path))
             if path.join(MODEL).exists() || path.extension().is_some_and(|end| end == "safetensors") =>
@@ -39,7 +39,7 @@ pub fn run(flags: &Flags, file: Option<&Path>) -> Outcome {
     score(flags, &model, &network::open(&model)?, file)
 }
 
-/// Scores a network on a file, or on what it was not trained on of its own text.
+/// Scores a network on a file, or on the validation split of the text on which it was trained.
 pub fn score(flags: &Flags, model: &Path, opened: &Opened, file: Option<&Path>) -> Outcome {
     let (shape, vocabulary) = network::text(opened, model)?;
     let Scored { ids, text, validation } = scored(model, &opened.about, &vocabulary, file)?;
@@ -107,7 +107,7 @@ pub fn score(flags: &Flags, model: &Path, opened: &Opened, file: Option<&Path>) 
     Ok(Verdict::Yes)
 }
 
-/// A file, or the text that the network was trained on.
+/// Loads a file, or the text on which the network was trained.
 fn scored(
     model: &Path,
     about: &Value,

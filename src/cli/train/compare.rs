@@ -138,7 +138,7 @@ pub fn run<K: Kind>(flags: &Flags) -> Outcome {
     Ok(K::verdict(flags, &score))
 }
 
-/// The difference between the first network and the second: by how much the first one is worse.
+/// The difference between the first network and the second. A positive amount means that the first network is worse.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gap {
     /// The difference in the unit of [`Kind::GAP`], as a mean over all seeds.
@@ -149,7 +149,7 @@ pub struct Gap {
     pub disagreements: Option<usize>,
     /// The difference for each seed.
     pub each: Vec<f64>,
-    /// What stands behind the difference of one seed, in words.
+    /// An explanation of the difference of one seed, in words.
     pub told: String,
 }
 

@@ -33,7 +33,7 @@ pub struct DigitsFlags {
     /// Widths of the hidden layers.
     #[arg(long, value_name = "N,N", value_delimiter = ',', default_value = "256,128", value_parser = some)]
     hidden: Vec<usize>,
-    /// How training images are varied, afresh in every step; augment.png in the run folder shows it.
+    /// The random variation of training images in every step. augment.png in the run folder shows it.
     #[arg(long, value_enum, default_value_t)]
     augment: Augment,
     /// Exit with 1 if the test accuracy ends below this: 0.98, or 98 for percent.
@@ -332,8 +332,8 @@ mod tests {
 
     #[test]
     fn a_gap_is_as_sure_as_the_images_that_it_comes_from() {
-        // Of 100 images both classify 80 correctly and 4 incorrectly. One network alone is right for 10, the other
-        // one for 6.
+        // Of 100 images, both networks classify 80 correctly and 4 incorrectly. Only the first network is correct for
+        // 10 images, and only the second network for 6.
         let hits =
             |runs: [(bool, usize); 4]| runs.iter().flat_map(|&(hit, n)| vec![hit; n]).collect::<Vec<_>>();
         let first = hits([(true, 80), (false, 4), (false, 10), (true, 6)]);

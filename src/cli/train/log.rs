@@ -42,7 +42,7 @@ impl Place {
         if self.subject == Subject::Digits { self.epoch } else { self.steps() }
     }
 
-    /// Whether there are no steps after them.
+    /// Whether the position is a whole number of epochs. It is always true for a run on a text, which counts steps.
     pub fn at_whole(&self) -> bool {
         self.subject != Subject::Digits || self.step == 0
     }
@@ -106,14 +106,14 @@ impl Extent {
         })
     }
 
-    /// Completed labels after so many steps of the run.
+    /// Number of completed labels after `step` steps of the run.
     pub fn labels_after(&self, step: usize) -> u64 {
         let (epochs, rest) = (step / self.steps, step % self.steps);
         let items = epochs.saturating_mul(self.items).saturating_add((rest * self.batch).min(self.items));
         self.labels.saturating_mul(items) as u64
     }
 
-    /// Steps of one unit of the axes: those of an epoch, or 1.
+    /// Number of steps in one unit of the axes: the steps of an epoch, or 1.
     pub fn unit(&self) -> usize {
         if self.subject == Subject::Digits { self.steps } else { 1 }
     }
@@ -123,7 +123,7 @@ impl Extent {
         self.total.div_ceil(self.unit())
     }
 
-    /// The places of the mean losses of groups of `every` steps on the axes, after so many whole epochs.
+    /// The positions on the axes of the mean losses of groups of `every` steps, after `epochs` whole epochs.
     fn places(&self, epochs: usize, every: usize) -> impl Iterator<Item = f64> + use<> {
         let (before, unit) = (epochs * self.steps, self.unit() as f64);
         (1..).map(move |i| (before + i * every) as f64 / unit)
@@ -197,7 +197,7 @@ pub struct Log {
 }
 
 impl Log {
-    /// Begins after so many steps of the run. `done` are the completed epochs.
+    /// Begins the output after `step` steps of the run. `done` are the completed epochs.
     pub fn open(extent: Extent, step: usize, done: &[Epoch]) -> Log {
         // Nothing is drawn until it is clear whether the bar or the view is shown.
         let all = extent.labels_after(extent.total);

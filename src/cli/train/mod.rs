@@ -1,5 +1,5 @@
-//! `sterna train`: the flags, and a run from its first step to its last. Two kinds of run share all of it: `digits` and
-//! `text` hold what depends on the data and on the network.
+//! `sterna train`: the flags, and a run from its first step to its last. Both kinds of run share this code. `digits`
+//! and `text` contain the parts that depend on the data and on the network.
 
 mod compare;
 mod digits;
@@ -66,7 +66,7 @@ pub struct Flags {
     seed: u64,
     /// Train two networks from one seed and put both into one table and one curve: the ternary one and its float
     /// twin, which has its own default --lr; with --no-shadow, without and with shadow weights. With the same
-    /// --out it goes on where it was interrupted.
+    /// --out an interrupted comparison continues.
     #[arg(long, conflicts_with_all = ["resume", "precision"])]
     compare: bool,
     /// Compare the means over this many seeds, --seed and those after it. The accuracy of one seed varies by a tenth
@@ -86,7 +86,7 @@ pub struct Flags {
     /// Save the run at this interval, in addition to every epoch. 0 means after epochs only.
     #[arg(long, value_name = "F", default_value_t = 60.0, value_parser = real("seconds, 0 or more and below 1e9", |x| (0.0..1e9).contains(&x)))]
     checkpoint_seconds: f64,
-    /// For tests of what a lost device does: destroys it after so many steps.
+    /// For tests of a lost device: destroys the device after this many steps.
     #[arg(long, hide = true, value_parser = count)]
     destroy_device_after: Option<usize>,
     /// Show the live run on the whole terminal: curves, flips, weights. The key q closes the view, and the run
@@ -245,16 +245,16 @@ trait Kind: Sized {
     /// The description of config, data and network for config.json and for the checkpoint.
     fn describe(&self) -> Map<String, Value>;
 
-    /// The sentence that refuses other data than those of the continued run, whose name is `its`.
+    /// The sentence that refuses data other than those of the continued run. `its` is the name of the data of that run.
     fn other_data(&self, its: &str) -> String;
 
     /// Number of steps of a run of this length.
     fn steps(&self, length: usize) -> usize;
 
-    /// Number of steps of an epoch, which is what lies between two evaluations.
+    /// Number of steps of an epoch. An epoch of a run on text is the steps between two evaluations.
     fn steps_per_epoch(&self) -> usize;
 
-    /// Writes the files of the beginning.
+    /// Writes the files at the beginning of a run.
     fn begun(&self, _run: &mut KindRun<Self>) -> Result<(), Failure> {
         Ok(())
     }
@@ -262,7 +262,7 @@ trait Kind: Sized {
     /// The subject of pictures and lines.
     fn subject(&self) -> Subject;
 
-    /// The matrices with a point in each curve: the layer and the role of each, and its number of weights.
+    /// The matrices with a point in each curve: layer, role and number of weights of each matrix.
     fn matrices(&self) -> Vec<(usize, String, usize)>;
 
     /// Name of the data.
@@ -271,19 +271,19 @@ trait Kind: Sized {
     /// Whether the weights are ternary, and whether they have float shadow weights.
     fn weights(&self) -> (Precision, bool);
 
-    /// The network, and the data, in a few words each.
+    /// The network in a few words, and the data in a few words.
     fn introduce(&self) -> [String; 2];
 
-    /// Height and width of the pictures that the first layer sees, or zeros.
+    /// Height and width of the images that the first layer sees, or zeros.
     fn size(&self) -> [usize; 2] {
         [0, 0]
     }
 
-    /// Shows the weights of the first layer, where people can see something in them.
+    /// Shows the weights of the first layer, if they make a picture for people.
     fn look(&self, _network: &Self::Network, _gpu: &Gpu, _trits: &[Packed], _show: &mut dyn FnMut(&Weights)) {
     }
 
-    /// The result after an evaluation, for the checkpoint and for `--json`. `spent` has the steps and the seconds of
+    /// The result after an evaluation, for the checkpoint and for `--json`. `spent` holds the steps and the seconds of
     /// every epoch so far.
     fn result(&self, epoch: &Epoch, trits: &[Packed], spent: &[(usize, f64)]) -> Map<String, Value>;
 
@@ -292,7 +292,7 @@ trait Kind: Sized {
         None
     }
 
-    /// Writes the files of the end, and returns whether each item of the test set was classified correctly.
+    /// Writes the files at the end of a run, and returns whether each item of the test set was classified correctly.
     fn ended(
         &self,
         run: &mut KindRun<Self>,
@@ -307,7 +307,7 @@ trait Kind: Sized {
     /// The speed of a run, in words: `4.5 s per epoch`.
     fn speed(summary: &Map<String, Value>) -> String;
 
-    /// The command that people may want next.
+    /// The command that is probably useful next.
     fn next(&self, folder: &Path) -> String;
 
     /// Whether the score is good enough.
@@ -338,7 +338,7 @@ fn plain(value: &Value) -> String {
     }
 }
 
-/// A count of what [`Kind::LENGTH`] counts: `1 epoch`, `20 epochs`.
+/// A length of a run in the unit of [`Kind::LENGTH`]: `1 epoch`, `20 epochs`.
 fn long<K: Kind>(length: usize) -> String {
     super::counted(length, K::LENGTH.trim_end_matches('s'))
 }
@@ -355,7 +355,7 @@ fn seconds(value: f64) -> String {
     if value < 1.0 { format!("{value:.3}") } else { format!("{value:.1}") }
 }
 
-/// A number of a summary. `bytes` is the size of the weights: packed trits, or floats.
+/// A number from a summary. `bytes` is the size of the weights: packed trits, or floats.
 fn number(summary: &Map<String, Value>, key: &str) -> f64 {
     let value = summary.get(key).unwrap_or(&Value::Null);
     let bytes = || value["packed"].as_f64().or(value["f32"].as_f64());

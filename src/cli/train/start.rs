@@ -14,7 +14,7 @@ use crate::store::{Checkpoint, FileError, SCHEMA, shown};
 use crate::ternary::Packed;
 use crate::train::{Epoch, FolderError, MODEL, Run, RunFolder, Standing};
 
-/// Everything that is ready before the first step.
+/// A run that is ready for its first step.
 pub struct Start<K: Kind> {
     pub kind: K,
     pub run: KindRun<K>,
@@ -160,7 +160,7 @@ impl<K: Kind> Start<K> {
             run.description["plans"] = json!(plans);
         }
         if extended {
-            // From here on the run has this length, whatever happens.
+            // From here on the run has this length, even if it is killed before its next checkpoint.
             run.begin().map_err(failure)?;
             write_config::<K>(&mut run)?;
         }

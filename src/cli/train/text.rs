@@ -63,13 +63,13 @@ pub struct TextFlags {
 }
 
 impl TextFlags {
-    /// Whether a run on a text is asked for.
+    /// Whether the flags request a run on a text.
     pub fn asked(&self) -> bool {
         self.text.is_some()
     }
 }
 
-/// Tokens of the text that the network writes after an evaluation.
+/// Number of tokens of the text that the network writes after an evaluation.
 const SAMPLE: usize = 200;
 
 /// A run on a text.
@@ -90,7 +90,7 @@ impl OnText {
         if self.corpus.vocabulary.characters().is_some() { "character" } else { "byte" }
     }
 
-    /// The score of a run: the loss on the validation split, and what follows from it.
+    /// The score of a run: the loss on the validation split, and the numbers that follow from it.
     fn score_json(&self, loss: f64) -> Map<String, Value> {
         let score = Score { loss, accuracy: f64::NAN };
         let mut all = object(json!({"validation_loss": loss, "perplexity": score.perplexity()}));
@@ -98,7 +98,7 @@ impl OnText {
         all
     }
 
-    /// An error of the device about a network that is too large, with the largest one that fits.
+    /// The device's error for a network that is too large, with the largest network that fits.
     fn unfit(&self, gpu: &Gpu, mut error: Error) -> Failure {
         let vocabulary = self.corpus.vocabulary.len();
         let fitting = match &error {
@@ -121,7 +121,7 @@ impl OnText {
     }
 }
 
-/// Layer and role of a matrix: those of `model.layers.3.self_attn.q_proj.weight` are 3 and `q`.
+/// Layer and role of a matrix. `model.layers.3.self_attn.q_proj.weight` has layer 3 and role `q`.
 fn place(name: &str) -> (usize, String) {
     let mut parts = name.split('.').skip(2);
     let layer = parts.next().and_then(|layer| layer.parse().ok()).unwrap_or(0);
@@ -172,7 +172,7 @@ impl Kind for OnText {
 
     fn twin(config: &TextConfig) -> TextConfig {
         match config.shadow {
-            // The same rate suits both.
+            // The same learning rate suits both networks.
             true => TextConfig { precision: Precision::F32, ..config.clone() },
             false => TextConfig { shadow: true, ..config.clone() },
         }
@@ -316,7 +316,8 @@ impl Kind for OnText {
         result
     }
 
-    /// 200 tokens after a line end or, where the text has none, after its first token.
+    /// Text of 200 tokens after a line end. If the vocabulary has no line end, it begins after the first token of the
+    /// text.
     fn sample(&self, network: &Transformer, gpu: &Gpu) -> Option<String> {
         let vocabulary = &self.corpus.vocabulary;
         let prompt = vocabulary.encode("\n").unwrap_or_else(|_| self.corpus.train[..1].to_vec());

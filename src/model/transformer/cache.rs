@@ -1,4 +1,4 @@
-//! A sequence that grows: new tokens go through the network, and keys and values of the tokens before them are kept.
+//! A sequence that grows. New tokens go through the network, and the cache keeps the keys and values of earlier tokens.
 
 use super::{Batch, Transformer};
 use crate::gpu::{Dtype::*, Error, Gpu, Op, Tensor};
@@ -11,11 +11,11 @@ pub struct Cache {
     first: Tensor,
 }
 
-/// A pass of so many new tokens, which follow those that a [`Cache`] holds.
+/// A pass over a fixed number of new tokens, which follow the tokens in a [`Cache`].
 pub struct Extension {
     ids: Tensor,
     first: Tensor,
-    /// `f32 [1, vocabulary]`: for the token that follows the last one.
+    /// `f32 [1, vocabulary]`: the logits of the token that follows the last one.
     logits: Tensor,
     capacity: usize,
     ops: Vec<Op>,
@@ -40,7 +40,7 @@ impl Transformer {
     /// If the adapter cannot bind a tensor.
     ///
     /// # Panics
-    /// If there is no token, or there are more than a context has.
+    /// If there is no token, or there are more tokens than the context.
     pub fn extension(&self, gpu: &Gpu, cache: &Cache, tokens: usize) -> Result<Extension, Error> {
         let (d, capacity) = (self.shape.width, self.shape.context);
         assert!((1..=capacity).contains(&tokens), "Transformer: {tokens} tokens in a context of {capacity}");
@@ -61,7 +61,7 @@ impl Transformer {
             ops.extend(self.layer(gpu, i, &batch, &h, &out, None)?.forward);
             h = out;
         }
-        // The tokens before the last one are known, so nothing but the last row needs the head.
+        // Only the logits after the last token are needed, so the head reads only the last row.
         let last = h.part("last", (tokens - 1) * d, &[1, d]);
         let (normed, factor) = (gpu.zeros("normed", F32, &[1, d])?, gpu.zeros("factor", F32, &[1])?);
         let logits = gpu.zeros("logits", F32, &[1, self.shape.vocabulary])?;
@@ -72,14 +72,14 @@ impl Transformer {
 }
 
 impl Extension {
-    /// Runs the pass on `ids`, the first of which has the position `first`: the cache holds the tokens before it.
-    /// Returns the logits of the token after them.
+    /// Runs the pass on `ids`. `first` is the position of the first id. The cache holds the tokens before it. It
+    /// returns the logits of the next token.
     ///
     /// # Errors
     /// If the device failed.
     ///
     /// # Panics
-    /// If the ids are not as many as were bound, or reach past the context.
+    /// If the number of ids differs from the bound number, or the ids exceed the context.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn run(&self, gpu: &Gpu, first: usize, ids: &[u32]) -> Result<Vec<f32>, Error> {
         let (bound, capacity) = (self.ids.len(), self.capacity);

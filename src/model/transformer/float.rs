@@ -1,4 +1,5 @@
-//! One layer of the float twin: the same as the ternary one in f32 throughout, each step a kernel of its own.
+//! One layer of the float twin. It computes the same as the ternary layer, but in f32 throughout, and each step is a
+//! kernel of its own.
 
 use super::{Batch, Bound, Gradients, Layer, Transformer};
 use crate::gpu::{Dtype::*, Error, Gpu, Tensor};
@@ -11,7 +12,8 @@ struct Normed {
 }
 
 impl Transformer {
-    /// Layer `i` from `h` to `out`, and the gradients of its parameters from that of `out`.
+    /// Binds layer `i`, which computes `out` from `h`, and its backward pass, which computes the gradients of its
+    /// parameters from the gradient of `out`.
     pub(super) fn float_layer(
         &self,
         gpu: &Gpu,
@@ -61,7 +63,7 @@ impl Transformer {
         let backward = gradients.map_or(Vec::new(), |on| {
             let Gradients { dh, dn, da, dq, dk, dv, delta, df, .. } = on;
             let ([dqkv, _], [dgate_up, dz]) = (&on.dqkv, &on.dgate_up);
-            // A float network has no betas: the second tensor is free.
+            // A float network has no betas, so the second tensor of the pair is free.
             let dz = dz.part("z.grad", 0, &[n, f]);
             let norm_backward =
                 |x: &Tensor, i: usize, of: &Normed, dy: &Tensor, dx: &Tensor, accumulate: bool| {

@@ -1,5 +1,5 @@
-//! The transformer of BitNet b1.58 2B4T at any size (arXiv 2504.12285): forward, loss and backward as lists of ops. Knows
-//! no text and no schedule.
+//! The transformer of BitNet b1.58 2B4T at any size (arXiv 2504.12285): forward pass, loss and backward pass as lists
+//! of ops. This module knows no text and no schedule.
 //!
 //! With `n` tokens, RMSNorm `RMS(x; g)` and BitLinear `BL(x; W)`, one layer computes
 //!
@@ -10,7 +10,8 @@
 //! out = mid + BL(RMS(z; g4); Wdown)
 //! ```
 //!
-//! The first `h` is the embedding of the tokens, and `logits = E RMS(h; g)` of the last: the head is the embedding `E`.
+//! The first `h` is the embedding of the tokens. The head is the embedding `E`, so `logits = E RMS(h; g)` with the last
+//! `h`.
 //! `ternary` holds the layer of the ternary network, `float` the same layer in f32 throughout.
 //!
 //! q, k and v read the same rows, so they are one stacked matrix, and so are gate and up.
@@ -40,28 +41,28 @@ pub struct TransformerShape {
     pub layers: usize,
     /// Width `d` of the residual stream.
     pub width: usize,
-    /// Heads of queries, `H`.
+    /// Number of query heads, `H`.
     pub heads: usize,
-    /// Heads of keys and of values, `K`.
+    /// Number of heads of keys and values, `K`.
     pub kv_heads: usize,
     /// Width `f` between gate and down.
     pub ffn: usize,
-    /// Tokens in the vocabulary, `V`.
+    /// Number of tokens in the vocabulary, `V`.
     pub vocabulary: usize,
-    /// Tokens of a sequence.
+    /// Number of tokens in a sequence.
     pub context: usize,
     /// Base of the angles of rotary position embedding.
     pub theta: f64,
     /// RMSNorm's epsilon.
     pub eps: f32,
-    /// Trits, or f32 for the float twin.
+    /// Trits, or f32 in the float twin.
     pub precision: Precision,
 }
 
 /// The name of this network in [`Arch::network`](crate::store::Arch::network).
 pub const TRANSFORMER: &str = "transformer";
 
-/// The products of a layer, in the order of a step: the gain of the norm before it, and its matrices.
+/// The products of a layer, in the order of a step. Each has the gain of the norm before it, and its matrices.
 const PRODUCTS: [(&str, &[&str]); 4] = [
     ("input_layernorm", &["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"]),
     ("self_attn.attn_sub_norm", &["self_attn.o_proj"]),
@@ -83,29 +84,29 @@ impl TransformerShape {
         self.width / self.heads
     }
 
-    /// Columns of the matrices of each product of a layer, and rows of each matrix.
+    /// For each product of a layer, the number of columns of its matrices, and the number of rows of each matrix.
     fn products(&self) -> [(usize, Vec<usize>); 4] {
         let (d, f, kv) = (self.width, self.ffn, self.kv_heads * self.head());
         [(d, vec![d, kv, kv]), (d, vec![d]), (d, vec![f, f]), (f, vec![d])]
     }
 
-    /// The products of a layer with rows and columns of their matrices: q, k and v are one product, and so are gate and
-    /// up.
+    /// The products of a layer with the rows and columns of their matrices. q, k and v are one product, and so are gate
+    /// and up.
     pub fn stacked(&self) -> [(&'static str, [usize; 2]); 4] {
         let [qkv, o, gate_up, down] = self.products().map(|(cols, rows)| [rows.iter().sum(), cols]);
         [("qkv", qkv), ("o", o), ("gate_up", gate_up), ("down", down)]
     }
 
-    /// Weights in all matrices of all layers.
+    /// Number of weights in all matrices of all layers.
     pub fn weights(&self) -> usize {
         let product = |(cols, rows): &(usize, Vec<usize>)| cols * rows.iter().sum::<usize>();
         self.layers * self.products().iter().map(product).sum::<usize>()
     }
 
-    /// Whether the kernels can run it.
+    /// Checks that the kernels can run the network.
     ///
     /// # Errors
-    /// A clause that names the constant which is out of range, and what it may be.
+    /// A clause with the constant that is out of range and its valid values.
     pub fn validate(&self) -> Result<(), String> {
         let most = kernels::MOST_COLS;
         let within =
@@ -121,7 +122,7 @@ impl TransformerShape {
         within("a width", self.width, 64, most)?;
         whole("a width", self.width, 64)?;
         within("an ffn width", self.ffn, 16, most)?;
-        // Matrices that lie next to each other in memory have whole blocks of weights.
+        // Matrices that are neighbours in memory must consist of whole blocks of weights.
         whole("an ffn width", self.ffn, BLOCK >> self.width.trailing_zeros().min(BLOCK.ilog2()))?;
         within("a number of heads", self.heads, 1, self.width / 16)?;
         if !self.width.is_multiple_of(self.heads) {
@@ -147,8 +148,8 @@ impl TransformerShape {
         Ok(())
     }
 
-    /// Its parameters: the embedding, the gains and matrices of each layer in the order of a step, and the last gain. The
-    /// names are those of Hugging Face's BitNet.
+    /// The parameters of the network: the embedding, the gains and matrices of each layer in the order of a step, and
+    /// the last gain. The names are those of Hugging Face's BitNet.
     pub fn parameters(&self) -> Vec<Parameter> {
         let mut all = vec![Parameter::new(EMBEDDING, &[self.vocabulary, self.width], Role::Float)];
         for i in 0..self.layers {
@@ -164,8 +165,9 @@ impl TransformerShape {
         all
     }
 
-    /// Fresh values for each parameter: embedding and matrices normal with the standard deviation 0.02, divided by
-    /// `sqrt(2 layers)` for o and down, which write into the residual stream; gains 1. (GPT-2's, as nanoGPT has it.)
+    /// Initial values for each parameter. Embedding and matrices are normal with the standard deviation 0.02. For o and
+    /// down, which write into the residual stream, it is divided by `sqrt(2 layers)`. Gains are 1. (This is the
+    /// initialisation of GPT-2, as in nanoGPT.)
     pub fn initial(&self, seed: u64) -> Vec<Vec<f32>> {
         let deviation =
             |name: &str| match name.ends_with("o_proj.weight") || name.ends_with("down_proj.weight") {
@@ -181,7 +183,8 @@ impl TransformerShape {
         self.parameters().into_iter().enumerate().map(fresh).collect()
     }
 
-    /// The header of its files. A network of text also keeps its vocabulary there, see [`TransformerShape::arch_of_text`].
+    /// The header of the network's files. A network of text also stores its vocabulary there, see
+    /// [`TransformerShape::arch_of_text`].
     #[cfg(feature = "files")]
     pub fn arch(&self) -> Arch {
         let settings = serde_json::json!({
@@ -192,8 +195,8 @@ impl TransformerShape {
         Arch::new(TRANSFORMER, settings)
     }
 
-    /// The header of the files of a network of text: that of [`TransformerShape::arch`], and the vocabulary as the setting
-    /// `tokens`, which `arch.setting::<Vocabulary>("tokens")` reads.
+    /// The header of the files of a network of text: that of [`TransformerShape::arch`], with the vocabulary as the
+    /// setting `tokens`. `arch.setting::<Vocabulary>("tokens")` reads it.
     #[cfg(feature = "files")]
     pub fn arch_of_text(&self, vocabulary: &Vocabulary) -> Arch {
         let mut arch = self.arch();
@@ -201,10 +204,10 @@ impl TransformerShape {
         arch
     }
 
-    /// The constants that a file's header states.
+    /// The constants from a file's header.
     ///
     /// # Errors
-    /// A clause, if it is another network or a setting is missing.
+    /// A clause, if the header describes another network, or if a setting is missing.
     #[cfg(feature = "files")]
     pub fn of(arch: &Arch) -> Result<TransformerShape, String> {
         if arch.network != TRANSFORMER {
@@ -247,21 +250,22 @@ struct Layer {
     o: Param,
     gate_up: Stacked,
     down: Param,
-    /// Before q, k and v; before o; before gate and up; before down.
+    /// The gains of the norms before q, k and v; before o; before gate and up; before down.
     gains: [Param; 4],
 }
 
-/// What all layers of a batch read.
+/// The tensors of a batch that all layers read.
 struct Batch {
-    /// Tokens of all sequences.
+    /// Number of tokens in all sequences.
     n: usize,
     heads: Heads,
     sequences: Sequences,
     /// The angles of each position, `f32 [context, e]`.
     angles: Tensor,
-    /// Position of the first token of a sequence, `u32 [1]`: 0, or where a cache goes on.
+    /// Position of the first token of a sequence, `u32 [1]`. It is 0, unless a cache holds earlier tokens.
     first: Tensor,
-    /// Keys and values of each layer in a cache. Without one, each layer has keys and values of its own.
+    /// Keys and values of each layer in a cache. It is empty without a cache: then each layer has its own keys and
+    /// values.
     cached: Vec<[Tensor; 2]>,
 }
 
@@ -277,7 +281,7 @@ impl Batch {
     }
 }
 
-/// Gradients of values between the kernels, all f32. The layers use these tensors one after another.
+/// Gradients between the kernels, all f32. All layers use the same tensors, one after another.
 struct Gradients {
     /// Gradient of the residual stream, `[n, d]`. A layer reads the gradient of its output here and leaves the gradient of
     /// its input here.
@@ -292,20 +296,20 @@ struct Gradients {
     dv: Tensor,
     /// `do . o` of each head, `[n, H]`.
     delta: Tensor,
-    /// Gradient of the product with q|k|v, `[n, d + 2 K e]`, and the same with each part times its beta.
+    /// Gradient of the product with q|k|v, `[n, d + 2 K e]`, and the same gradient with each part times its beta.
     dqkv: [Tensor; 2],
     /// Gradient of the output of the norm before down, `[n, f]`.
     df: Tensor,
-    /// Gradient of the product with gate|up, `[n, 2 f]`, and the same with each part times its beta.
+    /// Gradient of the product with gate|up, `[n, 2 f]`, and the same gradient with each part times its beta.
     dgate_up: [Tensor; 2],
 }
 
 /// The ops of one layer for a batch.
 struct Bound {
     forward: Vec<Op>,
-    /// Empty without [`Scoring`].
+    /// The backward ops. It is empty without [`Scoring`].
     backward: Vec<Op>,
-    /// [`Product::ops`] counts from the first op of the layer.
+    /// The products. [`Product::ops`] counts from the first op of the layer.
     products: Vec<Product>,
 }
 
@@ -323,7 +327,7 @@ impl Transformer {
         Transformer::new(gpu, shape, params)
     }
 
-    /// The network with these parameters.
+    /// Makes the network from these parameters.
     ///
     /// # Errors
     /// If the adapter cannot bind q, k and v, or gate and up, as one matrix.
@@ -376,7 +380,8 @@ impl Transformer {
         })
     }
 
-    /// Layer `i` from `h` to `out`, and the gradients of its parameters from that of `out`.
+    /// Binds layer `i`, which computes `out` from `h`, and its backward pass, which computes the gradients of its
+    /// parameters from the gradient of `out`.
     fn layer(
         &self,
         gpu: &Gpu,
@@ -476,7 +481,7 @@ impl Network for Transformer {
             ];
             Op::mark(&mut backward, "backward / head");
             backward.extend(layers.into_iter().rev().flatten());
-            // The head is the embedding too: its part of the gradient was written before.
+            // The head is the embedding. Its part of the embedding's gradient was written before.
             let first = backward.len();
             backward.push(kernels::embed_grad(gpu, &ids, dh, &embedding.grad));
             Op::mark(&mut backward[first..], "backward / embedding");

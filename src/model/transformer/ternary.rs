@@ -1,5 +1,5 @@
-//! One layer of the ternary transformer. A norm turns rows of floats into int8 codes, and the products of codes and trits
-//! are integers. The codes for down are made of the integers of gate|up.
+//! One layer of the ternary transformer. A norm turns rows of floats into int8 codes, and the products of codes and
+//! trits are integers. The codes for down are computed from the integers of gate|up.
 
 use super::{Batch, Bound, Gradients, Layer, Transformer};
 use crate::gpu::{Dtype::*, Error, Gpu, Tensor};
@@ -26,7 +26,8 @@ impl Quantized {
 }
 
 impl Transformer {
-    /// Layer `i` from `h` to `out`, and the gradients of its parameters from that of `out`.
+    /// Binds layer `i`, which computes `out` from `h`, and its backward pass, which computes the gradients of its
+    /// parameters from the gradient of `out`.
     pub(super) fn ternary_layer(
         &self,
         gpu: &Gpu,
@@ -139,7 +140,7 @@ impl Transformer {
             product(h, 0, x1.codes, acc1),
             product(&a, 4, x2.codes, acc2),
             product(&mid, 7, x3.codes, acc3.clone()),
-            // Rows of gate|up are twice as long as the codes that they become.
+            // Rows of gate|up are twice as long as the rows of codes after the gate.
             Product { cols: f, ..product(&acc3, 9, x4, acc4) },
         ];
         Ok(Bound { forward, backward, products })

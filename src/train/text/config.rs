@@ -102,7 +102,7 @@ impl TextConfig {
         }
     }
 
-    /// The network for a vocabulary of so many tokens.
+    /// The network for a vocabulary of `vocabulary` tokens.
     pub fn shape(&self, vocabulary: usize) -> TransformerShape {
         TransformerShape {
             layers: self.layers,
@@ -176,8 +176,8 @@ impl TextConfig {
         let shape = self.shape(vocabulary);
         // Values, gradients and two moments, and the trits.
         let parameters = 16 * (shape.weights() + vocabulary * self.width) + shape.weights() / 4;
-        // Rows of a training step and of the evaluation. In each layer they have accumulators, codes or floats, and
-        // the residual stream; beside the layers, gradients of one layer.
+        // Rows of a training step and of the evaluation. Each layer keeps accumulators, codes or floats, and the
+        // residual stream of these rows. All layers share the gradients of one layer.
         let tokens = self.batch * self.context + BATCH.max(self.context);
         let outputs: usize = shape.stacked().into_iter().map(|(_, [rows, _])| rows).sum();
         let layer = 4 * (outputs + 6 * self.width + self.ffn);
@@ -185,8 +185,9 @@ impl TextConfig {
         (parameters + tokens * (self.layers * layer + beside)) as u64
     }
 
-    /// These settings with the largest batch for which `fits` holds. If there is none, with a batch of 1 and the largest
-    /// context. If there is none, with the widest network; its ffn becomes narrower by the same factor.
+    /// These settings with the largest batch for which `fits` holds. If no batch fits, the batch is 1, and the context
+    /// is the largest one that fits. If no context fits, batch and context do not change, and the network is the widest
+    /// one that fits. Its ffn width becomes smaller by the same factor.
     pub fn largest(&self, fits: impl Fn(&TextConfig) -> bool) -> Option<TextConfig> {
         let with_batch = |batch: usize| TextConfig { batch, ..self.clone() };
         let with_context = |context: usize| TextConfig { context, ..with_batch(1) };
@@ -225,6 +226,6 @@ impl TextConfig {
     }
 }
 
-/// The largest number of tokens of a step. A count of values of the widest rows then fits into 64 bits, and a count of
-/// rows into 32 bits.
+/// The largest number of tokens in a step. With this limit, the number of values in the widest rows fits into 64 bits,
+/// and the number of rows into 32 bits.
 const MOST_TOKENS: usize = 1 << 24;

@@ -1,5 +1,5 @@
-//! A text as a source of batches: the ids of a split on the device, and where its sequences begin. An item is a sequence
-//! of `context` tokens; its labels are the tokens that follow each of them.
+//! A text as a source of batches: the ids of a split on the device, and the starts of its sequences. An item is a
+//! sequence of `context` tokens. Its labels are the next tokens of these tokens.
 
 mod config;
 
@@ -18,14 +18,14 @@ use crate::text::Corpus;
 pub const FILES: Files = Files { begun: &["config.json"], epoch: &["curve.svg"], ended: &[] };
 
 impl Trainer<Transformer, Text> {
-    /// Uploads the training split and binds a step, from fresh parameters. An epoch of this trainer is the steps from
-    /// one evaluation to the next.
+    /// Uploads the training split, and binds a step with fresh parameters. An epoch of this trainer is the steps
+    /// between two evaluations.
     ///
     /// # Errors
     /// If the adapter cannot bind a tensor.
     ///
     /// # Panics
-    /// If a setting is out of range, or the text is shorter than a context and the token after it.
+    /// If a setting is out of range, or if the text is shorter than a context and the token after it.
     pub fn on_text(
         gpu: &Gpu,
         corpus: &Corpus,
@@ -42,31 +42,31 @@ impl Trainer<Transformer, Text> {
     }
 }
 
-/// The split of a corpus on the device.
+/// One split of a corpus on the device.
 pub struct Text {
     ids: Tensor,
     items: usize,
     labels: usize,
-    /// The seed of the starts; without it the sequences follow each other.
+    /// The seed of the starts. Without a seed, the sequences follow each other.
     seed: Option<u64>,
 }
 
 impl Text {
-    /// Sequences from anywhere in a text, drawn afresh for every step: so many of them in an epoch, which is what lies
-    /// between two evaluations. A step has its sequences by its number and the seed alone.
+    /// Sequences from random places in a text, drawn anew for every step. An epoch has `items` of them. The sequences
+    /// of a step depend only on the number of the step and the seed.
     ///
     /// # Errors
     /// If the adapter cannot bind the ids.
     ///
     /// # Panics
-    /// If the text has no `context` ids and one more.
+    /// If the text has fewer than `context + 1` ids.
     pub fn drawn(gpu: &Gpu, ids: &[u32], context: usize, seed: u64, items: usize) -> Result<Text, Error> {
         let ids = upload(gpu, "train.ids", ids, context)?;
         Ok(Text { ids, items, labels: items * context, seed: Some(seed) })
     }
 
-    /// The whole text in sequences that follow each other: each of its tokens but the first is predicted once. Behind the
-    /// end of the text the last sequence has labels that count for nothing.
+    /// The whole text in sequences that follow each other. Each token except the first is predicted once. In the last
+    /// sequence, the labels after the end of the text do not count.
     ///
     /// # Errors
     /// If the adapter cannot bind the ids.
@@ -80,7 +80,7 @@ impl Text {
     }
 }
 
-/// The ids on the device, of which there must be a sequence and one more.
+/// Uploads the ids. There must be at least `context + 1` of them.
 fn upload(gpu: &Gpu, label: &str, ids: &[u32], context: usize) -> Result<Tensor, Error> {
     assert!(
         ids.len() > context,
