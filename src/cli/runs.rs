@@ -1,6 +1,7 @@
 //! `sterna runs`: the runs of a folder, newest first. This module also finds the run for commands that name none.
 
 use std::cell::LazyCell;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -176,6 +177,24 @@ pub fn model_or_newest(
         done(run)
     ));
     Ok(run.path.join(MODEL))
+}
+
+/// The model and the text among two words of a command line. If the first word names no model and stands alone, it is the
+/// text.
+pub fn model_and_text<'a>(
+    first: Option<&'a OsStr>,
+    second: Option<&'a str>,
+) -> Result<(Option<&'a Path>, Option<&'a str>), Failure> {
+    let Some(path) = first.map(Path::new) else { return Ok((None, None)) };
+    let network = |end: &OsStr| end == "safetensors" || end == "gguf";
+    match second {
+        Some(text) => Ok((Some(path), Some(text))),
+        None if path.exists() || path.extension().is_some_and(network) => Ok((Some(path), None)),
+        None => {
+            let text = path.to_str().ok_or_else(|| failure("the text is no UTF-8: give another"))?;
+            Ok((None, Some(text)))
+        }
+    }
 }
 
 /// The words for a run on a text.

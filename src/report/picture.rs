@@ -513,6 +513,65 @@ pub(super) fn walk_png(walk: &Walk) -> Vec<u8> {
     page.png()
 }
 
+// --- attention --------------------------------------------------------------------------------------
+
+/// The largest width of the maps of a layer, side by side, in pixels.
+const MAPS: usize = 1600;
+/// The tokens in a map at most.
+const TOKENS: usize = 64;
+
+/// The attention of a text: a row of maps for each layer, a map for each head. Row `i` of a map is a token, and column
+/// `j` its share for token `j`. `maps` is `[layers][heads][tokens][tokens seen]`.
+pub(super) fn attention_png(title: &str, tokens: &[&str], maps: &[Vec<Vec<Vec<f32>>>]) -> Vec<u8> {
+    let (from, n) = (tokens.len().saturating_sub(TOKENS), tokens.len().min(TOKENS));
+    let heads = maps.iter().map(Vec::len).max().unwrap_or(0);
+    let cell = (MAPS / heads.max(1)).saturating_sub(40) / n.max(1);
+    let cell = cell.clamp(2, 16);
+    // A character is 8 pixels wide and 16 high, and it needs a cell of its own.
+    let [above, beside] = [cell >= 9, cell >= 14];
+    let (name, letters) = (96, if beside { 14 } else { 0 });
+    let across = n * cell + letters + 18;
+    let mut page = Page::new((name + heads * across + 2 * MARGIN).max(760));
+    let mut y = page.title(title);
+    let whole: String = tokens[from..].concat();
+    let part = if from > 0 { format!("the last {n} of {} tokens: ", tokens.len()) } else { String::new() };
+    y = page.paragraph(y, &format!("{part}{whole}"), STRONG, INK);
+    let told = "A row is the token that looks, first token on top; a column is the token that it looks at, first token at \
+                the left. The darker, the larger the share; the shares of a row add up to 1. A token sees itself and those \
+                before it.";
+    y = page.paragraph(y + 2, told, PLAIN, MUTED) + 8;
+    y = ramp(&mut page, y, "share: ", ["0", "1"], SHARES) + 8;
+    for (layer, heads) in maps.iter().enumerate() {
+        let top = y + 20 + if above { 18 } else { 0 };
+        page.text([MARGIN, top], &format!("layer {layer}"), STRONG, INK);
+        for (head, map) in heads.iter().enumerate() {
+            let left = MARGIN + name + head * across + letters;
+            page.text([left, y], &format!("head {head}"), PLAIN, MUTED);
+            page.fill([left - 1, top - 1], [n * cell + 2; 2], RULE);
+            page.fill([left, top], [n * cell; 2], WHITE);
+            for (i, row) in map[from..].iter().enumerate() {
+                for (j, &share) in row[from..].iter().enumerate() {
+                    let color = mix(SHARES[0], SHARES[1], f64::from(share));
+                    page.fill([left + j * cell, top + i * cell], [cell, cell], color);
+                }
+            }
+            for (i, sign) in tokens[from..].iter().enumerate() {
+                if above {
+                    page.text([left + i * cell + center(cell, 8), y + 18], sign, PLAIN, INK);
+                }
+                if beside {
+                    page.text([left - 12, top + i * cell], sign, PLAIN, INK);
+                }
+            }
+        }
+        y = top + n * cell + 22;
+    }
+    page.png()
+}
+
+/// No share, and the whole.
+const SHARES: [Color; 2] = [[0xf1, 0xf4, 0xf7], [0x00, 0x3f, 0x6b]];
+
 // --- contact sheet ---------------------------------------------------------------------------------
 
 /// The largest width and height of a contact sheet in pixels, without titles.

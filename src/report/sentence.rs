@@ -1,0 +1,281 @@
+//! The values of a text in a language model, followed at its last token: as text, as JSON and as a picture. This module
+//! only shows numbers, which the CPU twin computes.
+
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+
+use super::walk::{ends, largest};
+use super::{Stage, Units, columns, picture, thousands};
+use crate::reference::transformer::{BlockPass, Input, Network, Product};
+use crate::reference::{attention_shares, xent_rows};
+use crate::text::Vocabulary;
+
+/// A text in a language model.
+pub struct Sentence {
+    /// The network and the text on which it was trained.
+    pub title: String,
+    /// The tokens by ids.
+    pub ids: Vec<u32>,
+    /// A sign of one column for each id of the vocabulary.
+    signs: Vec<String>,
+    /// The layer in detail.
+    pub layer: usize,
+    /// The row of the embedding for the last token.
+    pub embedding: Vec<f32>,
+    /// The queries of the layer for the last token, with one row of their matrix in detail.
+    pub queries: Stage,
+    /// Of each layer and head `[layers][heads]`, for each token the shares of the tokens that it sees.
+    pub attention: Vec<Vec<Vec<Vec<f32>>>>,
+    /// What the layer adds up for the last token.
+    stream: Stream,
+    /// `[vocabulary]`: the logits of the token that follows the text.
+    pub logits: Vec<f32>,
+    /// Softmax of the logits.
+    pub probabilities: Vec<f64>,
+    /// For each token but the first, `-ln p` of its probability p after the tokens before it.
+    pub losses: Vec<f32>,
+}
+
+/// The residual stream of a layer at the last token, and its gate.
+struct Stream {
+    /// Root mean square of the stream before the layer, behind its attention, and behind its feed-forward part.
+    sizes: [f64; 3],
+    /// The gates of the feed-forward part, and how many are above 0.
+    gates: [usize; 2],
+    /// The smallest and the largest `relu(gate)^2 up`.
+    gated: [f32; 2],
+    /// The smallest and the largest code of it, where the network is ternary.
+    codes: Option<[f32; 2]>,
+}
+
+/// Root mean square.
+fn size(values: &[f32]) -> f64 {
+    (values.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>() / values.len() as f64).sqrt()
+}
+
+/// The last row of `[n, cols]`.
+fn last<T>(values: &[T], cols: usize) -> &[T] {
+    &values[values.len() - cols..]
+}
+
+/// The codes of the last row of a product's input if it has codes, and else its floats.
+fn input(product: &Product, cols: usize) -> Vec<f32> {
+    match &product.input {
+        Input::Codes(codes, _) => last(&codes.q, cols).iter().map(|&code| f32::from(code)).collect(),
+        Input::Floats(floats) => last(floats, cols).to_vec(),
+    }
+}
+
+/// The shares of attention of each head `[heads]`: for each token those of the tokens that it sees.
+fn maps(network: &Network, tokens: usize, pass: &BlockPass) -> Vec<Vec<Vec<f32>>> {
+    let a = network.config.attention(1, tokens);
+    let shares = attention_shares(&a, &pass.q, &pass.cache.k, &pass.lse);
+    let head = |head: usize| shares.iter().skip(head).step_by(a.heads).cloned().collect();
+    (0..a.heads).map(head).collect()
+}
+
+impl Sentence {
+    /// Follows `ids` through a network. `layer` is shown in detail, and of its queries the row `neuron`, or the one with
+    /// the largest sum.
+    ///
+    /// # Panics
+    /// If there is no token, or no such layer or neuron.
+    pub fn of(
+        title: String,
+        network: &Network,
+        vocabulary: &Vocabulary,
+        ids: &[u32],
+        layer: usize,
+        neuron: Option<usize>,
+    ) -> Sentence {
+        let config = &network.config;
+        let (d, f, n) = (config.width, config.ffn, ids.len());
+        let a = config.attention(1, n);
+        let pass = network.forward(&a, ids, network.caches(&a));
+        let block = &pass.blocks[layer];
+
+        let rows = block.qkv.y.len() / n;
+        let sums = match &block.qkv.acc[..] {
+            [] => last(&block.qkv.y, rows)[..d].to_vec(),
+            acc => last(acc, rows)[..d].iter().map(|&sum| sum as f32).collect(),
+        };
+        let neuron = neuron.unwrap_or_else(|| largest(&sums));
+        let (row, beta) = network.blocks[layer].qkv.row(neuron);
+        let step = match &block.qkv.input {
+            Input::Codes(_, step) => step.last().copied(),
+            Input::Floats(_) => None,
+        };
+        let units = step.zip(beta).map(|(step, beta)| Units { step, beta, unit: beta * step });
+        let queries = Stage { neuron, row, input: input(&block.qkv, d), sums, units };
+
+        let [h, mid, y] = [&block.qkv.x, &block.gate_up.x, &block.y].map(|rows| size(last(rows, d)));
+        let open = last(&block.gate_up.y, 2 * f)[..f].iter().filter(|gate| **gate > 0.0).count();
+        let codes = matches!(block.down.input, Input::Codes(..)).then(|| ends(&input(&block.down, f)));
+        let stream =
+            Stream { sizes: [h, mid, y], gates: [f, open], gated: ends(last(&block.down.x, f)), codes };
+
+        let logits = last(&pass.logits, config.vocabulary).to_vec();
+        let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let powers: Vec<f64> = logits.iter().map(|logit| f64::from(logit - most).exp()).collect();
+        let sum: f64 = powers.iter().sum();
+        let before = &pass.logits[..(n - 1) * config.vocabulary];
+        let losses =
+            if n > 1 { xent_rows(before, &ids[1..], config.vocabulary, 0.0).losses } else { Vec::new() };
+        Sentence {
+            title,
+            ids: ids.into(),
+            signs: (0..config.vocabulary as u32).map(|id| sign(vocabulary, id)).collect(),
+            layer,
+            embedding: network.embedding[ids[n - 1] as usize * d..][..d].to_vec(),
+            queries,
+            attention: pass.blocks.iter().map(|block| maps(network, n, block)).collect(),
+            stream,
+            probabilities: powers.into_iter().map(|power| power / sum).collect(),
+            logits,
+            losses,
+        }
+    }
+
+    /// The sign of each token.
+    fn tokens(&self) -> Vec<&str> {
+        self.ids.iter().map(|&id| &self.signs[id as usize][..]).collect()
+    }
+
+    /// The ids of the vocabulary, the most probable next token first.
+    fn ranked(&self) -> Vec<usize> {
+        let mut ids: Vec<usize> = (0..self.logits.len()).collect();
+        ids.sort_by(|&a, &b| self.logits[b].total_cmp(&self.logits[a]));
+        ids
+    }
+
+    /// The text for a terminal of 80 columns, with `terms` terms of the neuron.
+    pub fn text(&self, terms: usize) -> String {
+        let (n, layers) = (self.ids.len(), self.attention.len());
+        let tokens = self.tokens();
+        let id = self.ids[n - 1];
+        let [low, high] = ends(&self.embedding);
+        let mut out = format!(
+            "{}: {n} tokens; what is shown is the last one, {} at position {}\n\n\
+             token     id {id} of {}; its row of the embedding has {} floats from {low:.4} to {high:.4},\n          \
+             and they begin the residual stream\n",
+            self.title,
+            tokens[n - 1],
+            n - 1,
+            self.logits.len(),
+            self.embedding.len(),
+        );
+        let next = "they become the query";
+        self.queries.text(&mut out, &format!("layer {}, q", self.layer), next, terms);
+        let _ = write!(
+            out,
+            "  k and v come from the same codes. q and k are turned by their positions.\n\n\
+             attention how much each head of layer {} takes from each token, of 1 in all\n",
+            self.layer
+        );
+        // The last tokens are the nearest, and a line has 80 columns.
+        let shown = n.min(60);
+        let line = |name: &str, signs: String| format!("  {name:<8}  {signs}\n");
+        for (head, map) in self.attention[self.layer].iter().enumerate() {
+            let shares = &map[n - 1];
+            let at = largest(shares);
+            let bars = shares[n - shown..].iter().map(|&share| bar(share)).collect();
+            let told = line(&format!("head {head}"), bars);
+            let _ =
+                write!(out, "{} {} {:.0} %\n", told.trim_end_matches('\n'), tokens[at], 100.0 * shares[at]);
+        }
+        out += &line("", tokens[n - shown..].concat());
+        if shown < n {
+            let _ = writeln!(out, "  (the last {shown} of {n} tokens)");
+        }
+        let Stream { sizes: [h, mid, y], gates: [gates, open], gated: [low, high], codes } = &self.stream;
+        let codes = codes.map_or(String::new(), |[low, high]| format!("; codes from {low} to {high}"));
+        let _ = write!(
+            out,
+            "\nresidual  root mean square {h:.4}, behind attention and o {mid:.4}\n\
+             gate      {} gates, {} above 0; relu(gate)^2 up from {low:.4} to {high:.4}{codes}\n\
+             residual  root mean square behind down {y:.4}; layer {} of {layers} ends\n",
+            thousands(*gates),
+            thousands(*open),
+            self.layer + 1,
+        );
+        out += "\nnext token\n";
+        let mut rows = vec![["", "id", "logit", "softmax"].map(String::from).to_vec()];
+        for id in self.ranked().into_iter().take(8) {
+            let share = self.probabilities[id];
+            let bar = "█".repeat((30.0 * share).round() as usize);
+            let told = [id.to_string(), format!("{:.4}", self.logits[id]), format!("{:.2} %", 100.0 * share)];
+            rows.push([vec![self.signs[id].clone()], told.to_vec(), vec![format!("{bar:<30}")]].concat());
+        }
+        out += &columns(&rows);
+        if self.losses.is_empty() {
+            return out;
+        }
+        out += "\ncross-entropy of the text itself: -ln of the share of each token after those before it\n";
+        let mut rows = vec![["", "share", "nats"].map(String::from).to_vec()];
+        let first = 1 + self.losses.len().saturating_sub(terms);
+        for (token, &loss) in tokens[first..].iter().zip(&self.losses[first - 1..]) {
+            let share = format!("{:.2} %", 100.0 * (-f64::from(loss)).exp());
+            rows.push(vec![(*token).into(), share, format!("{loss:.4}")]);
+        }
+        out += &columns(&rows);
+        let loss = self.loss();
+        let (count, vocabulary) = (self.losses.len(), self.logits.len());
+        let _ = write!(
+            out,
+            "  mean of {count}: {loss:.4} nats; perplexity e^{loss:.4} = {:.3}, as if it chose among so many tokens\n  \
+             (who knows nothing pays ln {vocabulary} = {:.4})\n",
+            loss.exp(),
+            (vocabulary as f64).ln()
+        );
+        out
+    }
+
+    /// The mean of the losses.
+    pub fn loss(&self) -> f64 {
+        self.losses.iter().map(|&loss| f64::from(loss)).sum::<f64>() / self.losses.len() as f64
+    }
+
+    /// The numbers as JSON. `attention` has the shares of the last token alone, by layers and heads.
+    pub fn json(&self) -> Value {
+        let last = |map: &Vec<Vec<f32>>| map[map.len() - 1].clone();
+        let layer = |heads: &Vec<Vec<Vec<f32>>>| heads.iter().map(last).collect();
+        let attention: Vec<Vec<Vec<f32>>> = self.attention.iter().map(layer).collect();
+        let loss = (!self.losses.is_empty()).then(|| self.loss());
+        json!({
+            "ids": self.ids, "tokens": self.tokens(), "layer": self.layer, "embedding": self.embedding,
+            "queries": self.queries.json(), "attention": attention, "residual_rms": self.stream.sizes,
+            "gates": self.stream.gates[0], "gates_above_0": self.stream.gates[1],
+            "logits": self.logits, "probabilities": self.probabilities,
+            "next": self.ranked()[0], "losses": self.losses, "loss": loss,
+            "perplexity": loss.map(f64::exp),
+        })
+    }
+
+    /// The attention of every layer and head as a picture.
+    pub fn png(&self) -> Vec<u8> {
+        picture::attention_png(&self.title, &self.tokens(), &self.attention)
+    }
+}
+
+/// The attention of a text in every layer and head of a network as a picture.
+pub fn attention_png(title: &str, network: &Network, vocabulary: &Vocabulary, ids: &[u32]) -> Vec<u8> {
+    Sentence::of(title.into(), network, vocabulary, ids, 0, None).png()
+}
+
+/// One sign for an id: its character, and other signs for those that cannot be seen.
+fn sign(vocabulary: &Vocabulary, id: u32) -> String {
+    let text = vocabulary.decode(&[id]);
+    match text.chars().next().unwrap_or('?') {
+        '\n' => "↵".into(),
+        ' ' => "_".into(),
+        c if c.is_control() || c == char::REPLACEMENT_CHARACTER => "·".into(),
+        c => c.into(),
+    }
+}
+
+/// A share from 0 to 1 as a sign of one column.
+fn bar(share: f32) -> char {
+    let level = (8.0 * share).ceil().clamp(0.0, 8.0) as usize;
+    if share < 0.02 { '.' } else { [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'][level] }
+}
