@@ -503,7 +503,7 @@ impl Facts {
                     "At the end the same table is read the other way, after a last RMSNorm.".into(),
                     "The logit of a token is the sum of its row times the stream.".into(),
                     "So one table is both ends of the network. That is called tied.".into(),
-                    "It stays in floats: a row is only looked up, so trits would save no additions here.".into(),
+                    "It stays in floats, as in BitNet. Only the matrices between its two ends have trits.".into(),
                 ],
                 vec![self.run(topic, |_| {
                     let shape = text.as_ref()?;

@@ -174,7 +174,7 @@ impl Sentence {
             self.layer
         );
         // The last tokens are the nearest, and a line has 80 columns.
-        let shown = n.min(60);
+        let shown = n.min(48);
         let line = |name: &str, signs: String| format!("  {name:<8}  {signs}\n");
         for (head, map) in self.attention[self.layer].iter().enumerate() {
             let shares = &map[n - 1];
@@ -182,7 +182,7 @@ impl Sentence {
             let bars = shares[n - shown..].iter().map(|&share| bar(share)).collect();
             let told = line(&format!("head {head}"), bars);
             let _ =
-                write!(out, "{} {} {:.0} %\n", told.trim_end_matches('\n'), tokens[at], 100.0 * shares[at]);
+                writeln!(out, "{}   most: {:.0} % from {}", told.trim_end(), 100.0 * shares[at], tokens[at]);
         }
         out += &line("", tokens[n - shown..].concat());
         if shown < n {
@@ -192,12 +192,12 @@ impl Sentence {
         let codes = codes.map_or(String::new(), |[low, high]| format!("; codes from {low} to {high}"));
         let _ = write!(
             out,
-            "\nresidual  root mean square {h:.4}, behind attention and o {mid:.4}\n\
-             gate      {} gates, {} above 0; relu(gate)^2 up from {low:.4} to {high:.4}{codes}\n\
-             residual  root mean square behind down {y:.4}; layer {} of {layers} ends\n",
+            "\nresidual  root mean square {h:.4} at first, {mid:.4} after attention and o were added\n\
+             gate      {} gates, {} above 0\n          relu(gate)^2 up from {low:.4} to {high:.4}{codes}\n\
+             residual  root mean square {y:.4} after down was added; that ends layer {}; there are {layers}\n",
             thousands(*gates),
             thousands(*open),
-            self.layer + 1,
+            self.layer,
         );
         out += "\nnext token\n";
         let mut rows = vec![["", "id", "logit", "softmax"].map(String::from).to_vec()];
@@ -223,7 +223,7 @@ impl Sentence {
         let (count, vocabulary) = (self.losses.len(), self.logits.len());
         let _ = write!(
             out,
-            "  mean of {count}: {loss:.4} nats; perplexity e^{loss:.4} = {:.3}, as if it chose among so many tokens\n  \
+            "  mean of {count}: {loss:.4} nats\n  perplexity e^{loss:.4} = {:.3}: as if it chose among so many tokens\n  \
              (who knows nothing pays ln {vocabulary} = {:.4})\n",
             loss.exp(),
             (vocabulary as f64).ln()
@@ -267,7 +267,7 @@ pub fn attention_png(title: &str, network: &Network, vocabulary: &Vocabulary, id
 fn sign(vocabulary: &Vocabulary, id: u32) -> String {
     let text = vocabulary.decode(&[id]);
     match text.chars().next().unwrap_or('?') {
-        '\n' => "↵".into(),
+        '\n' => "¶".into(),
         ' ' => "_".into(),
         c if c.is_control() || c == char::REPLACEMENT_CHARACTER => "·".into(),
         c => c.into(),
@@ -278,4 +278,88 @@ fn sign(vocabulary: &Vocabulary, id: u32) -> String {
 fn bar(share: f32) -> char {
     let level = (8.0 * share).ceil().clamp(0.0, 8.0) as usize;
     if share < 0.02 { '.' } else { [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'][level] }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::parameter::Role;
+    use crate::random::{Stream, normal};
+    use crate::reference::transformer::Config;
+
+    /// Two layers with four heads, which share two heads of keys and values.
+    fn network(ternary: bool, vocabulary: usize) -> Network {
+        let config = Config {
+            layers: 2,
+            width: 32,
+            heads: 4,
+            kv_heads: 2,
+            ffn: 24,
+            vocabulary,
+            theta: 1e4,
+            eps: 1e-5,
+            ternary,
+        };
+        let value = |(i, p): (usize, crate::parameter::Parameter)| {
+            let values = normal(3, Stream::Weights, i as u32, p.count(), 0.3);
+            let gain = p.role == Role::Gain;
+            (p.name, values.iter().map(|x| if gain { 1.0 + x } else { *x }).collect())
+        };
+        let values = config.parameters().into_iter().enumerate().map(value).collect();
+        Network::new(&config, &values, &BTreeMap::new())
+    }
+
+    #[test]
+    fn a_sentence_adds_up() {
+        let text = "a tern\nflies";
+        let vocabulary = Vocabulary::of(text);
+        let ids = vocabulary.encode(text).expect("its own");
+        for ternary in [true, false] {
+            let network = network(ternary, vocabulary.len());
+            let told = Sentence::of("one".into(), &network, &vocabulary, &ids, 1, Some(7));
+            let a = network.config.attention(1, ids.len());
+            let pass = network.forward(&a, &ids, network.caches(&a));
+            for (block, maps) in pass.blocks.iter().zip(&told.attention) {
+                for (head, map) in maps.iter().enumerate() {
+                    for (token, shares) in map.iter().enumerate() {
+                        assert_eq!(shares.len(), token + 1);
+                        assert!((shares.iter().sum::<f32>() - 1.0).abs() < 1e-5);
+                        // The shares of the values are what the attention gave.
+                        let value = |j: usize| block.cache.v[(j * 2 + head / 2) * 8];
+                        let sum: f32 = shares.iter().enumerate().map(|(j, share)| share * value(j)).sum();
+                        assert!((sum - block.o.x[(token * 4 + head) * 8]).abs() < 1e-5);
+                    }
+                }
+            }
+            // The row in detail is a sum of its terms.
+            let Stage { neuron, row, input, sums, units } = &told.queries;
+            let sum: f32 = row.iter().zip(input).map(|(w, x)| w * x).sum();
+            assert!(*neuron == 7 && (sum - sums[7]).abs() <= if ternary { 0.0 } else { 1e-4 });
+            assert_eq!(units.is_some(), ternary);
+            let y = units.map_or(1.0, |units| units.unit) * sums[7];
+            assert!((y - pass.blocks[1].qkv.y[(ids.len() - 1) * 64 + 7]).abs() < 1e-4);
+
+            assert!((told.probabilities.iter().sum::<f64>() - 1.0).abs() < 1e-9);
+            let again = xent_rows(&pass.logits, &ids, vocabulary.len(), 0.0);
+            assert_eq!((told.losses.len(), again.losses.len()), (ids.len() - 1, ids.len()));
+            let said = told.text(12);
+            assert!(said.lines().all(|line| line.chars().count() <= 80), "{said}");
+            assert!(said.contains("a_tern¶flies") && said.contains("layer 1, q"), "{said}");
+            assert!(!told.json().to_string().contains("null") || !ternary);
+        }
+    }
+
+    #[test]
+    fn a_picture_is_drawn_whatever_the_text() {
+        let vocabulary = Vocabulary::bytes();
+        let network = network(true, vocabulary.len());
+        for ids in [vec![255], vec![10; 3], (0..200).collect()] {
+            let told = Sentence::of("bytes \u{2028}".into(), &network, &vocabulary, &ids, 0, None);
+            assert!(told.png().starts_with(b"\x89PNG"));
+            let said = told.text(12);
+            assert!(said.lines().all(|line| line.chars().count() <= 80), "{said}");
+        }
+    }
 }
