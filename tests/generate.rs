@@ -255,6 +255,7 @@ fn what_cannot_be_done_is_said_in_one_sentence() {
         (&["generate", text(&run), "a", "--tokens", "0"], "--tokens 0: give"),
         (&["generate", "no/such.safetensors"], "no/such.safetensors"),
         (&["generate", "nowhere", "a"], "nowhere"),
+        (&["generate", "./nowhere"], "./nowhere: cannot be read"),
         (&["predict", text(&run), "--index", "0"], "holds a network of text"),
         (&["trace", text(&run), "--index", "0"], "holds a network of text"),
         (&["trace", text(&run)], "holds a network of text: name the text"),

@@ -145,7 +145,7 @@ fn a_run_learns_and_tells_what_it_is() {
     // The end of a run has a picture of its attention, and `trace` follows a text through the network.
     let picture = fs::read(place.path("run/attention.png")).expect("a picture");
     assert!(picture.starts_with(b"\x89PNG"));
-    let told = place.json(&["trace", "run", "the tern", "--png", "tern.png", "--json"]);
+    let told = json(&place.done(&["trace", "run", "the tern", "--png", "tern.png", "--json"]));
     assert!(fs::read(place.path("tern.png")).expect("a picture").starts_with(b"\x89PNG"));
     let losses = told["losses"].as_array().expect("losses");
     let mean = losses.iter().map(|loss| loss.as_f64().expect("a loss")).sum::<f64>() / 7.0;

@@ -69,7 +69,9 @@ pub fn run(flags: &Flags) -> Outcome {
     let (named, text) = runs::model_and_text(flags.run.as_deref(), flags.text.as_deref())?;
     let path = match (named, text) {
         (None, Some(_)) => text::newest()?,
-        _ => runs::model_or_newest(named, "with a whole epoch", |run| !run.dims().is_empty())?,
+        _ => runs::model_or_newest(named, "with a whole epoch", |run| {
+            flags.index.is_none() || !run.dims().is_empty()
+        })?,
     };
     let network = network::open(&path)?;
     if text.is_some() || matches!(network.shape, AnyShape::Transformer(_)) {
