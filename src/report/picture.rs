@@ -204,14 +204,14 @@ impl Weights<'_> {
     }
 }
 
-/// A picture of every layer's matrix. For the first layer it also shows the receptive field of each neuron, for
+/// A picture of every matrix, under its name. For the first one it also shows the receptive field of each neuron, for
 /// images with this height and width. Large matrices are shown in part, and the picture says so.
-pub fn weights_png(title: &str, layers: &[Weights], image: [usize; 2]) -> Vec<u8> {
+pub fn weights_png(title: &str, layers: &[(String, Weights)], image: [usize; 2]) -> Vec<u8> {
     let mut page = Page::new(SIDE + 2 * MARGIN);
     let mut y = page.title(title) + 4;
     let mut x = MARGIN;
     let meanings = match layers.first() {
-        Some(Weights::Floats(..)) => ["the most negative of a matrix", "0", "the most positive"],
+        Some((_, Weights::Floats(..))) => ["the most negative of a matrix", "0", "the most positive"],
         _ => ["-1 subtracts its input", "0 skips its input", "+1 adds its input"],
     };
     for (share, meaning) in [-1.0, 0.0, 1.0].into_iter().zip(meanings) {
@@ -220,13 +220,13 @@ pub fn weights_png(title: &str, layers: &[Weights], image: [usize; 2]) -> Vec<u8
         x += 24 + measure(meaning, PLAIN) + 28;
     }
     y += 36;
-    if let Some(layer) = layers.first() {
+    if let Some((_, layer)) = layers.first() {
         y = fields(&mut page, y, layer, image);
     }
     // With few layers each matrix has full height. With many layers each one is a strip.
     let tall = (3 * SIDE / layers.len().max(1)).clamp(64, SIDE);
-    for (i, layer) in layers.iter().enumerate() {
-        y = matrix(&mut page, y, i, layer, tall);
+    for (name, layer) in layers {
+        y = matrix(&mut page, y, name, layer, tall);
     }
     page.png()
 }
@@ -274,7 +274,7 @@ fn fields(page: &mut Page, y: usize, layer: &Weights, [height, width]: [usize; 2
 }
 
 /// One matrix below its caption. Returns the y coordinate below it.
-fn matrix(page: &mut Page, y: usize, i: usize, layer: &Weights, tall: usize) -> usize {
+fn matrix(page: &mut Page, y: usize, name: &str, layer: &Weights, tall: usize) -> usize {
     let [rows, cols] = layer.shape();
     let what = match layer {
         Weights::Trits(packed) => {
@@ -287,7 +287,7 @@ fn matrix(page: &mut Page, y: usize, i: usize, layer: &Weights, tall: usize) -> 
             format!("from {least:.3} to {most:.3}")
         }
     };
-    let caption = format!("layer {i}: {} x {}, {what}", thousands(rows), thousands(cols));
+    let caption = format!("{name}: {} x {}, {what}", thousands(rows), thousands(cols));
     let mut y = page.paragraph(y, &caption, STRONG, INK);
     let shown = [cols.min(SIDE), rows.min(tall)];
     let mut told = format!(
@@ -659,13 +659,20 @@ mod tests {
 
     /// [`super::weights_png`] for matrices of trits.
     fn weights_png(title: &str, layers: &[Packed], image: [usize; 2]) -> Vec<u8> {
-        super::weights_png(title, &layers.iter().map(Weights::Trits).collect::<Vec<_>>(), image)
+        super::weights_png(
+            title,
+            &layers.iter().map(|layer| ("one".into(), Weights::Trits(layer))).collect::<Vec<_>>(),
+            image,
+        )
     }
 
     #[test]
     fn floats_are_drawn_as_strongly_as_they_are_large() {
-        let bytes =
-            super::weights_png("floats", &[Weights::Floats(&[0.5, -0.25, 0.0, 0.5, 0.25, -0.5], 3)], [1, 1]);
+        let bytes = super::weights_png(
+            "floats",
+            &[("one".into(), Weights::Floats(&[0.5, -0.25, 0.0, 0.5, 0.25, -0.5], 3))],
+            [1, 1],
+        );
         let swatch = 14 * 14;
         assert_eq!(area(&bytes, PLUS), 2 * 256 + swatch);
         assert_eq!(area(&bytes, MINUS), 256 + swatch);

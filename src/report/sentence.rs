@@ -156,7 +156,7 @@ impl Sentence {
         let id = self.ids[n - 1];
         let [low, high] = ends(&self.embedding);
         let mut out = format!(
-            "{}: {n} tokens; what is shown is the last one, {} at position {}\n\n\
+            "{}\n{n} tokens; what is shown is the last one, {} at position {}\n\n\
              token     id {id} of {}; its row of the embedding has {} floats from {low:.4} to {high:.4},\n          \
              and they begin the residual stream\n",
             self.title,
@@ -211,7 +211,7 @@ impl Sentence {
         if self.losses.is_empty() {
             return out;
         }
-        out += "\ncross-entropy of the text itself: -ln of the share of each token after those before it\n";
+        out += "\ncross-entropy of the text itself: -ln of the share that each token got\n";
         let mut rows = vec![["", "share", "nats"].map(String::from).to_vec()];
         let first = 1 + self.losses.len().saturating_sub(terms);
         for (token, &loss) in tokens[first..].iter().zip(&self.losses[first - 1..]) {
