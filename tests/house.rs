@@ -216,7 +216,7 @@ fn may_import(from: &str, to: &str) -> bool {
         ("model", "kernels") | ("store", "ternary" | "parameter") => true,
         // Every reader asks what a file is.
         ("store" | "mnist" | "digit" | "text", "content") => true,
-        ("store" | "mnist", "reason") => true,
+        ("store" | "mnist" | "text", "reason") => true,
         // A page shows what was measured.
         ("report", "measure") => true,
         // Twins meet only where they are compared.

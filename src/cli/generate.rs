@@ -151,8 +151,8 @@ impl Out {
             return Ok(());
         }
         let mut stdout = std::io::stdout().lock();
-        let written = write!(stdout, "{}", escaped(text, LINES)).and_then(|()| stdout.flush());
-        self.closed = written.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe);
-        super::written(written)
+        let outcome = write!(stdout, "{}", escaped(text, LINES)).and_then(|()| stdout.flush());
+        self.closed = outcome.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe);
+        super::written(outcome)
     }
 }

@@ -100,7 +100,7 @@ error; 130 interrupted by Ctrl-C.";
 #[derive(Subcommand)]
 enum Command {
     /// Train a ternary network on MNIST, on another set of images, or on a text.
-    Train(train::Flags),
+    Train(Box<train::Flags>),
     /// Watch a run that another terminal trains: curves, flips, weights.
     Watch(watch::Flags),
     /// Score a trained network on a test set.

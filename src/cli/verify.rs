@@ -91,7 +91,7 @@ pub fn run(flags: &Flags) -> Outcome {
 
     super::say(table(&fixed, at.or(found.first().and_then(|(difference, _)| difference.layer))))?;
     let (digest, items) = (fixed.hex(&device), fixed.items());
-    super::say(format!("Digest over {items} fixed inputs: {digest}"))?;
+    super::say(format!("Digest over {}: {digest}", super::counted(items, "fixed input")))?;
     let digest_of = |(path, other): &(&Path, Model)| {
         let fixed = Fixed::of(other).map_err(|what| network::unread(path, what))?;
         Ok(fixed.hex(fixed.integers()))

@@ -166,7 +166,8 @@ impl Live {
         let all = || lines.iter().flatten().map(|at| at.1);
         let (low, high) = (all().fold(f64::INFINITY, f64::min), all().fold(f64::NEG_INFINITY, f64::max));
         let [head, area] = Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(area);
-        let [first, second] = self.subject.halves();
+        // Short names, so that two charts fit beside each other on 80 columns.
+        let [first, second] = ["train", if self.subject == Subject::Digits { "test" } else { "val" }];
         let told =
             vec![name.into(), format!("  {first}{train}").fg(TRAIN), format!("  {second}{test}").fg(TEST)];
         frame.render_widget(Line::from(told), head);
@@ -369,9 +370,9 @@ mod tests {
         let drawn = drawn(&text(), 80, 30).join("\n");
         for part in [
             "step 240/1200  20 %  12345 tokens/s",
-            "loss, log  train 0.4000  validation 0.1000",
+            "loss, log  train 0.4000  val 0.1000",
             // exp(0.25) and exp(0.1).
-            "perplexity, log  train 1.28  validation 1.11",
+            "perplexity, log  train 1.28  val 1.11",
             "layer 0   45.00 %",
             "what it writes\nROMEO:\nO night!",
         ] {

@@ -333,7 +333,7 @@ impl Kind for OnText {
     /// 200 tokens after a line end or, where the text has none, after its first token.
     fn sample(&self, network: &Transformer, gpu: &Gpu) -> Option<String> {
         let vocabulary = &self.corpus.vocabulary;
-        let prompt = vocabulary.encode("\n").map_or_else(|_| self.corpus.train[..1].to_vec(), |ids| ids);
+        let prompt = vocabulary.encode("\n").unwrap_or_else(|_| self.corpus.train[..1].to_vec());
         let sampling = Sampling { temperature: 1.0, top_k: None, top_p: 1.0, seed: self.config.seed };
         // If the device failed, its next use reports it.
         let mut text = Generator::new(gpu, network, &prompt).ok()?;
@@ -368,7 +368,7 @@ impl Kind for OnText {
             true => format!("{parameters} parameters in f32; the matrices have {bytes} B"),
             false => {
                 let ternary = number(summary, "ternary_parameters");
-                let zeros: usize = finished.layers.iter().map(|packed| packed.histogram()[1] as usize).sum();
+                let zeros: usize = finished.layers.iter().map(|packed| packed.histogram()[1]).sum();
                 format!(
                     "{parameters} parameters, {} of them ternary: {bytes} B packed, {:.1} % of them 0",
                     thousands(ternary as usize),
@@ -423,7 +423,7 @@ impl Kind for OnText {
 /// The share of zeros in the matrices of each layer. It is empty for a float network.
 fn zeros_by_layer(trits: &[Packed], layers: usize) -> Vec<f64> {
     let share = |layer: &[Packed]| {
-        let zeros: usize = layer.iter().map(|packed| packed.histogram()[1] as usize).sum();
+        let zeros: usize = layer.iter().map(|packed| packed.histogram()[1]).sum();
         let weights: usize = layer.iter().map(|packed| packed.rows * packed.cols).sum();
         zeros as f64 / weights as f64
     };
