@@ -157,8 +157,8 @@ impl Sentence {
         let [low, high] = ends(&self.embedding);
         let mut out = format!(
             "{}\n{n} tokens; what is shown is the last one, {} at position {}\n\n\
-             token     id {id} of {}; its row of the embedding has {} floats from {low:.4} to {high:.4},\n          \
-             and they begin the residual stream\n",
+             token     id {id} of {}; its row of the embedding begins the residual stream:\n          \
+             {} floats from {low:.4} to {high:.4}\n",
             self.title,
             tokens[n - 1],
             n - 1,
@@ -192,12 +192,13 @@ impl Sentence {
         let codes = codes.map_or(String::new(), |[low, high]| format!("; codes from {low} to {high}"));
         let _ = write!(
             out,
-            "\nresidual  root mean square {h:.4} at first, {mid:.4} after attention and o were added\n\
+            "\nresidual  root mean square {h:.4} at first, {mid:.4} after attention\n\
              gate      {} gates, {} above 0\n          relu(gate)^2 up from {low:.4} to {high:.4}{codes}\n\
-             residual  root mean square {y:.4} after down was added; that ends layer {}; there are {layers}\n",
+             residual  root mean square {y:.4} at the end of layer {} of 0 to {}\n",
             thousands(*gates),
             thousands(*open),
             self.layer,
+            layers - 1,
         );
         out += "\nnext token\n";
         let mut rows = vec![["", "id", "logit", "softmax"].map(String::from).to_vec()];
