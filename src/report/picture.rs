@@ -538,7 +538,7 @@ pub(super) fn attention_png(title: &str, tokens: &[&str], maps: &[Vec<Vec<Vec<f3
     y = page.paragraph(y, &format!("{part}{whole}"), STRONG, INK);
     let told = "A row is the token that looks, first token on top; a column is the token that it looks at, first token at \
                 the left. The darker, the larger the share; the shares of a row add up to 1. A token sees itself and those \
-                before it. _ is a space, ¶ the end of a line.";
+                before it. _ is a space, / the end of a line.";
     y = page.paragraph(y + 2, told, PLAIN, MUTED) + 8;
     y = ramp(&mut page, y, "share: ", ["0", "1"], SHARES) + 8;
     for (layer, heads) in maps.iter().enumerate() {

@@ -268,9 +268,9 @@ pub fn attention_png(title: &str, network: &Network, vocabulary: &Vocabulary, id
 fn sign(vocabulary: &Vocabulary, id: u32) -> String {
     let text = vocabulary.decode(&[id]);
     match text.chars().next().unwrap_or('?') {
-        '\n' => "¶".into(),
+        '\n' => "/".into(),
         ' ' => "_".into(),
-        c if c.is_control() || c == char::REPLACEMENT_CHARACTER => "·".into(),
+        c if c.is_control() || c == char::REPLACEMENT_CHARACTER => "?".into(),
         c => c.into(),
     }
 }
@@ -347,7 +347,7 @@ mod tests {
             assert_eq!((told.losses.len(), again.losses.len()), (ids.len() - 1, ids.len()));
             let said = told.text(12);
             assert!(said.lines().all(|line| line.chars().count() <= 80), "{said}");
-            assert!(said.contains("a_tern¶flies") && said.contains("layer 1, q"), "{said}");
+            assert!(said.contains("a_tern/flies") && said.contains("layer 1, q"), "{said}");
             assert!(!told.json().to_string().contains("null") || !ternary);
         }
     }
