@@ -255,7 +255,7 @@ impl Sentence {
 
     /// The attention of every layer and head as a picture.
     pub fn png(&self) -> Vec<u8> {
-        picture::attention_png(&self.title, &self.tokens(), &self.attention)
+        picture::attention_png(&format!("Attention: {}", self.title), &self.tokens(), &self.attention)
     }
 }
 

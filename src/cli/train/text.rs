@@ -353,8 +353,7 @@ impl Kind for OnText {
             let trainer = &run.trainer;
             let params = trainer.network.params();
             let twin = digest::twin_of(&trainer.gpu, &self.shape(), params).map_err(failure)?;
-            let title = format!("Attention. {title}");
-            let picture = attention_png(&title, &twin, &self.corpus.vocabulary, self.sentence());
+            let picture = attention_png(title, &twin, &self.corpus.vocabulary, self.sentence());
             log.note("attention.png", run.folder.write("attention.png", &picture));
         }
         Ok(Vec::new())
