@@ -169,7 +169,7 @@ impl Sentence {
         self.queries.text(&mut out, &format!("layer {}, q", self.layer), next, terms);
         let _ = write!(
             out,
-            "  k and v come from the same codes. q and k are turned by their positions.\n\n\
+            "  k and v read the same input. q and k are turned by their positions.\n\n\
              attention how much each head of layer {} takes from each token, of 1 in all\n",
             self.layer
         );
