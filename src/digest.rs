@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use sha2::{Digest as _, Sha256};
 
 use crate::gpu::{Error, Gpu};
-use crate::model::{AnyShape, BATCH, Network, Precision, Product, TransformerShape, each_batch};
+use crate::model::{AnyShape, BATCH, Network, Params, Precision, Product, TransformerShape, each_batch};
 use crate::random::{self, Stream};
 use crate::reference::{self, transformer};
 use crate::store::{Difference, Model, Values, Weights};
@@ -273,15 +273,30 @@ fn taught(shape: &TransformerShape, model: &Model, ids: &[u32]) -> (Vec<Forced>,
     (given, integers)
 }
 
+/// The constants of a transformer for the CPU twin.
+pub fn twin_config(shape: &TransformerShape) -> transformer::Config {
+    let &TransformerShape { layers, width, heads, kv_heads, ffn, vocabulary, theta, eps, precision, .. } =
+        shape;
+    let ternary = precision == Precision::Ternary;
+    transformer::Config { layers, width, heads, kv_heads, ffn, vocabulary, theta, eps, ternary }
+}
+
+/// A transformer on the CPU twin, with the values that its parameters have on the device. Its matrices are quantised
+/// from them.
+///
+/// # Errors
+/// If the device failed.
+pub fn twin_of(gpu: &Gpu, shape: &TransformerShape, params: &Params) -> Result<transformer::Network, Error> {
+    let names = shape.parameters().into_iter().map(|parameter| parameter.name);
+    let values = names.zip(params.download(gpu)?).collect();
+    Ok(transformer::Network::new(&twin_config(shape), &values, &BTreeMap::new()))
+}
+
 /// The CPU twin of a transformer from a file.
 ///
 /// # Panics
 /// If the parameters of the file do not belong to its shape.
 pub fn twin_network(shape: &TransformerShape, model: &Model) -> transformer::Network {
-    let &TransformerShape { layers, width, heads, kv_heads, ffn, vocabulary, theta, eps, precision, .. } =
-        shape;
-    let ternary = precision == Precision::Ternary;
-    let config = transformer::Config { layers, width, heads, kv_heads, ffn, vocabulary, theta, eps, ternary };
     let (mut floats, mut trits) = (BTreeMap::new(), BTreeMap::new());
     for Weights { parameter, values } in &model.parameters {
         match values {
@@ -289,7 +304,7 @@ pub fn twin_network(shape: &TransformerShape, model: &Model) -> transformer::Net
             Values::Trits(packed) => drop(trits.insert(parameter.name.clone(), packed.clone())),
         }
     }
-    transformer::Network::new(&config, &floats, &trits)
+    transformer::Network::new(&twin_config(shape), &floats, &trits)
 }
 
 /// The digest of an MLP over images, computed by the CPU twin, which is slow.

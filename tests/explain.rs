@@ -143,13 +143,14 @@ fn what_is_explained_has_the_numbers_of_the_newest_run() {
         .take_while(|line| !line.is_empty())
         .filter_map(|line| line.split_whitespace().next().map(String::from))
         .collect();
-    assert_eq!(topics.len(), 11, "{}", stdout(&list));
+    assert_eq!(topics.len(), 14, "{}", stdout(&list));
     let said = |topic: &str| {
         let told = sterna(here, &["explain", topic]);
         assert_eq!(code(&told), 0, "{}", stderr(&told));
         stdout(&told)
     };
     assert!(said("perplexity").contains("No run here has numbers for this"));
+    assert!(said("rope").contains("train --text --steps 200"));
     assert_eq!(code(&train(here, &data, &["--out", "runs/first"])), 0);
     assert!(said("perplexity").contains("In runs/first, it is e^"));
     // Runs of a comparison lie one folder deeper, and the newest counts.

@@ -255,8 +255,17 @@ fn what_cannot_be_done_is_said_in_one_sentence() {
         (&["generate", text(&run), "a", "--tokens", "0"], "--tokens 0: give"),
         (&["generate", "no/such.safetensors"], "no/such.safetensors"),
         (&["generate", "nowhere", "a"], "nowhere"),
+        (&["generate", "./nowhere"], "./nowhere: cannot be read"),
         (&["predict", text(&run), "--index", "0"], "holds a network of text"),
         (&["trace", text(&run), "--index", "0"], "holds a network of text"),
+        (&["trace", text(&run)], "holds a network of text: name the text"),
+        (&["trace", text(&run), "a", "--index", "0"], "--index is about images"),
+        (&["trace", text(&run), "a", "--layer", "9"], "--layer 9: the network has layers 0 to 1"),
+        (&["trace", text(&run), "a", "--neuron", "64"], "--neuron 64: the queries have rows 0 to 63"),
+        (&["trace", text(&run), "a", "--neuron", "1,2"], "--neuron names 2 neurons"),
+        (&["trace", text(&run), &long], "the text has 25 characters"),
+        (&["trace", text(&run), "a~"], "the text: '~' is not among the"),
+        (&["trace", text(&run), ""], "holds a network of text: name the text"),
         (&["eval", text(&run), "--text", "nowhere.txt"], "nowhere.txt"),
     ] {
         let sentence = refusal(folder.path(), args);
@@ -269,7 +278,11 @@ fn what_cannot_be_done_is_said_in_one_sentence() {
     );
     let digits = folder.path().join("digits.safetensors");
     std::fs::write(&digits, chain.to_packed(Coding::TwoBit)).expect("written");
-    for args in [&["generate", text(&digits), "a"][..], &["eval", text(&digits), "--text"]] {
+    for args in [
+        &["generate", text(&digits), "a"][..],
+        &["eval", text(&digits), "--text"],
+        &["trace", text(&digits), "a"],
+    ] {
         let sentence = refusal(folder.path(), args);
         assert!(sentence.contains("holds a network of pictures"), "{sentence}");
     }

@@ -142,6 +142,24 @@ fn a_run_learns_and_tells_what_it_is() {
         assert!(curve.contains(part), "{part} is missing");
     }
 
+    // The end of a run has a picture of its attention, and `trace` follows a text through the network.
+    let picture = fs::read(place.path("run/attention.png")).expect("a picture");
+    assert!(picture.starts_with(b"\x89PNG"));
+    let told = json(&place.done(&["trace", "run", "the tern", "--png", "tern.png", "--json"]));
+    assert!(fs::read(place.path("tern.png")).expect("a picture").starts_with(b"\x89PNG"));
+    let losses = told["losses"].as_array().expect("losses");
+    let mean = losses.iter().map(|loss| loss.as_f64().expect("a loss")).sum::<f64>() / 7.0;
+    assert!(losses.len() == 7 && (told["loss"].as_f64().expect("a loss") - mean).abs() < 1e-9);
+    assert!(told["logits_apart"].as_f64().expect("a number") < 1e-2, "{}", told["logits_apart"]);
+    let shares = told["attention"][0][0].as_array().expect("shares");
+    assert_eq!(shares.len(), 8);
+    let told = stdout(&place.done(&["trace", "run", "the tern"]));
+    for part in ["the_tern", "their positions", "next token", "cross-entropy", "verify run"] {
+        assert!(told.contains(part), "{part} is missing in {told}");
+    }
+    let explained = stdout(&place.done(&["explain", "perplexity", "--run", "run"]));
+    assert!(explained.contains("characters after step 45"), "{explained}");
+
     // Other commands know the run.
     let runs = stdout(&place.done(&["runs", "."]));
     assert!(runs.contains("45/45 steps") && runs.contains(&format!("{loss:.4} nats")), "{runs}");

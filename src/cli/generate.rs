@@ -1,8 +1,7 @@
 //! `sterna generate`: writes text with a language model, token by token.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::io::Write;
-use std::path::Path;
 use std::time::Instant;
 
 use clap::Args;
@@ -63,7 +62,8 @@ Examples:
 
 pub fn run(flags: &Flags) -> Outcome {
     let sampling = flags.sampling();
-    let (named, prompt) = flags.taken_apart()?;
+    let (named, prompt) = runs::model_and_text(flags.run.as_deref(), flags.prompt.as_deref())?;
+    let prompt = prompt.unwrap_or_default();
     let file = runs::model_or_newest(named, runs::TEXT, Found::is_text)?;
     let opened = network::open(&file)?;
     let (shape, vocabulary) = network::text(&opened, &file)?;
@@ -126,20 +126,6 @@ impl Flags {
     fn sampling(&self) -> Sampling {
         let Flags { temperature, top_k, top_p, seed, greedy, .. } = *self;
         if greedy { Sampling::GREEDY } else { Sampling { temperature, top_k, top_p, seed } }
-    }
-
-    /// The named model, if there is one, and the prompt.
-    fn taken_apart(&self) -> Result<(Option<&Path>, &str), Failure> {
-        let Some(first) = self.run.as_ref().map(Path::new) else { return Ok((None, "")) };
-        let network = |end: &OsStr| end == "safetensors" || end == "gguf";
-        match &self.prompt {
-            Some(prompt) => Ok((Some(first), prompt)),
-            None if first.exists() || first.extension().is_some_and(network) => Ok((Some(first), "")),
-            None => {
-                let prompt = first.to_str().ok_or_else(|| failure("the prompt is no UTF-8: give a text"))?;
-                Ok((None, prompt))
-            }
-        }
     }
 }
 

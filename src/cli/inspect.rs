@@ -81,7 +81,7 @@ pub fn run(flags: &Flags) -> Outcome {
             .as_ref()
             .map(|packed| Trits { counts: packed.histogram(), scale: said.then_some(packed.scale) });
         lines.push(Line { tensor, role, trits, fault });
-        drawn.extend(packed.filter(|_| flags.png.is_some()));
+        drawn.extend(packed.filter(|_| flags.png.is_some()).map(|packed| (printable(&tensor.name), packed)));
     }
     if let Some(picture) = &picture {
         draw(file, picture, &drawn, &listing, flags.force)?;
@@ -218,7 +218,7 @@ fn picture(folder: &Path, force: bool) -> Result<PathBuf, Failure> {
 fn draw(
     file: &Path,
     picture: &Path,
-    layers: &[Packed],
+    layers: &[(String, Packed)],
     listing: &Listing,
     force: bool,
 ) -> Result<(), Failure> {
@@ -228,8 +228,10 @@ fn draw(
     let folder = folder(picture);
     let made = std::fs::create_dir_all(folder);
     made.map_err(|reason| failure(FileError::Write { path: folder.into(), reason }))?;
-    let image = image(&listing.metadata, layers[0].cols);
-    let drawn: Vec<Weights> = layers.iter().map(Weights::Trits).collect();
+    let (first, packed) = &layers[0];
+    // A matrix of attention reads no picture.
+    let image = if first.contains("attn") { [0, 0] } else { image(&listing.metadata, packed.cols) };
+    let drawn: Vec<_> = layers.iter().map(|(name, packed)| (name.clone(), Weights::Trits(packed))).collect();
     super::write(picture, &weights_png(&format!("Weights of {}", shown(file)), &drawn, image), force)
 }
 

@@ -77,6 +77,7 @@ Examples:
   sterna watch                          a run that goes on elsewhere
   sterna explain straight-through       an idea in ten lines, your numbers
   sterna trace runs/NAME --index 3      one image through it, term by term
+  sterna trace \"To be, or\"              a text through the newest language model
   sterna eval                           accuracy of the newest run
   sterna predict runs/NAME digit.png    which digit that is
   sterna generate runs/NAME ROMEO:      text that goes on from there

@@ -133,7 +133,9 @@ mod tests {
                     let refused = crate::cli::parser(None).try_get_matches_from(args);
                     let said = match refused {
                         Err(error) => crate::cli::arguments::refusal(&error),
-                        Ok(_) if ["lr", "weight-decay"].contains(&long) && value.len() > 5 => continue,
+                        Ok(_) if ["lr", "weight-decay", "clip"].contains(&long) && value.len() > 5 => {
+                            continue;
+                        }
                         Ok(_) => "taken".into(),
                     };
                     let shown = if value.is_empty() { "''" } else { value };

@@ -189,6 +189,14 @@ pub fn attention(a: &Attention, q: &[f32], k: &[f32], v: &[f32]) -> (Vec<f32>, V
     (o, lse)
 }
 
+/// The shares `p_j = exp(s_j - lse)` with which [`attention`] weighs the values of the keys, for each token and head
+/// `[n * heads]`, over the keys that it sees: first to last, their sum is 1.
+pub fn attention_shares(a: &Attention, q: &[f32], k: &[f32], lse: &[f32]) -> Vec<Vec<f32>> {
+    let score = |q: &[f32], j: usize| a.scale() * dot(q, &k[j..][..a.width]);
+    let shares = |(i, q): (usize, &[f32])| a.seen(i).map(|j| exp(score(q, j) - lse[i])).collect();
+    q.chunks_exact(a.width).enumerate().map(shares).collect()
+}
+
 /// Returns `dq`, and `delta [n, heads] = do . o` of each head. With `p_j = exp(s_j - lse)` and
 /// `ds_j = p_j (do . v_j - delta)`: `dq = sum_j ds_j k_j / sqrt(width)`. (FlashAttention-2, arXiv 2307.08691, algorithm
 /// 2.)

@@ -175,6 +175,24 @@ impl Stack {
         self.parameters[1..].iter().map(|p| p.matrix()[0]).collect()
     }
 
+    /// One row of its matrices, counted over all of them: the weights, which are trits where a trit's worth is returned
+    /// beside them.
+    pub fn row(&self, row: usize) -> (Vec<f32>, Option<f32>) {
+        let cols = self.gain.len();
+        match &self.weights {
+            Weights::Ternary(packed, betas) => {
+                let mut ends = self.parts().into_iter().scan(0, |end, rows| {
+                    *end += rows;
+                    Some(*end)
+                });
+                let part = ends.position(|end| row < end).expect("a row of the stack");
+                let trits = (0..cols).map(|col| f32::from(packed.trit(row, col))).collect();
+                (trits, Some(betas[part]))
+            }
+            Weights::Float(w) => (w[row * cols..][..cols].to_vec(), None),
+        }
+    }
+
     /// RMSNorm of rows `x [n, cols]`, quantised if the matrices are ternary, and its factor for each row.
     pub fn input(&self, x: &[f32], eps: f32) -> (Input, Vec<f32>) {
         match self.weights {

@@ -131,8 +131,14 @@ pub fn curve_svg(subject: Subject, title: &str, points: &[Point]) -> String {
             ));
         }
         Subject::Text { .. } => {
-            panels.push(changed("the same, by layer".into(), by_layer(|matrix| matrix.flips, &share)));
-            panels.push(changed("the same, by role of the matrix".into(), by_role(|matrix| matrix.flips)));
+            panels.push(changed(
+                "trits that changed, by layer, log scale".into(),
+                by_layer(|matrix| matrix.flips, &share),
+            ));
+            panels.push(changed(
+                "trits that changed, by role of the matrix, log scale".into(),
+                by_role(|matrix| matrix.flips),
+            ));
             let note = "layer 0 reads the embedding";
             panels.push(zeros(
                 "weights that are 0, by layer".into(),
@@ -141,7 +147,7 @@ pub fn curve_svg(subject: Subject, title: &str, points: &[Point]) -> String {
             ));
             let note = "q, k, v, o: attention; gate, up, down: feed-forward";
             panels.push(zeros(
-                "the same, by role of the matrix".into(),
+                "weights that are 0, by role of the matrix".into(),
                 note,
                 by_role(|matrix| matrix.zeros),
             ));

@@ -204,14 +204,14 @@ impl Weights<'_> {
     }
 }
 
-/// A picture of every layer's matrix. For the first layer it also shows the receptive field of each neuron, for
+/// A picture of every matrix, under its name. For the first one it also shows the receptive field of each neuron, for
 /// images with this height and width. Large matrices are shown in part, and the picture says so.
-pub fn weights_png(title: &str, layers: &[Weights], image: [usize; 2]) -> Vec<u8> {
+pub fn weights_png(title: &str, layers: &[(String, Weights)], image: [usize; 2]) -> Vec<u8> {
     let mut page = Page::new(SIDE + 2 * MARGIN);
     let mut y = page.title(title) + 4;
     let mut x = MARGIN;
     let meanings = match layers.first() {
-        Some(Weights::Floats(..)) => ["the most negative of a matrix", "0", "the most positive"],
+        Some((_, Weights::Floats(..))) => ["the most negative of a matrix", "0", "the most positive"],
         _ => ["-1 subtracts its input", "0 skips its input", "+1 adds its input"],
     };
     for (share, meaning) in [-1.0, 0.0, 1.0].into_iter().zip(meanings) {
@@ -220,13 +220,13 @@ pub fn weights_png(title: &str, layers: &[Weights], image: [usize; 2]) -> Vec<u8
         x += 24 + measure(meaning, PLAIN) + 28;
     }
     y += 36;
-    if let Some(layer) = layers.first() {
+    if let Some((_, layer)) = layers.first() {
         y = fields(&mut page, y, layer, image);
     }
     // With few layers each matrix has full height. With many layers each one is a strip.
     let tall = (3 * SIDE / layers.len().max(1)).clamp(64, SIDE);
-    for (i, layer) in layers.iter().enumerate() {
-        y = matrix(&mut page, y, i, layer, tall);
+    for (name, layer) in layers {
+        y = matrix(&mut page, y, name, layer, tall);
     }
     page.png()
 }
@@ -274,7 +274,7 @@ fn fields(page: &mut Page, y: usize, layer: &Weights, [height, width]: [usize; 2
 }
 
 /// One matrix below its caption. Returns the y coordinate below it.
-fn matrix(page: &mut Page, y: usize, i: usize, layer: &Weights, tall: usize) -> usize {
+fn matrix(page: &mut Page, y: usize, name: &str, layer: &Weights, tall: usize) -> usize {
     let [rows, cols] = layer.shape();
     let what = match layer {
         Weights::Trits(packed) => {
@@ -287,7 +287,7 @@ fn matrix(page: &mut Page, y: usize, i: usize, layer: &Weights, tall: usize) -> 
             format!("from {least:.3} to {most:.3}")
         }
     };
-    let caption = format!("layer {i}: {} x {}, {what}", thousands(rows), thousands(cols));
+    let caption = format!("{name}: {} x {}, {what}", thousands(rows), thousands(cols));
     let mut y = page.paragraph(y, &caption, STRONG, INK);
     let shown = [cols.min(SIDE), rows.min(tall)];
     let mut told = format!(
@@ -513,6 +513,65 @@ pub(super) fn walk_png(walk: &Walk) -> Vec<u8> {
     page.png()
 }
 
+// --- attention --------------------------------------------------------------------------------------
+
+/// The largest width of the maps of a layer, side by side, in pixels.
+const MAPS: usize = 1600;
+/// The tokens in a map at most.
+const TOKENS: usize = 64;
+
+/// The attention of a text: a row of maps for each layer, a map for each head. Row `i` of a map is a token, and column
+/// `j` its share for token `j`. `maps` is `[layers][heads][tokens][tokens seen]`.
+pub(super) fn attention_png(title: &str, tokens: &[&str], maps: &[Vec<Vec<Vec<f32>>>]) -> Vec<u8> {
+    let (from, n) = (tokens.len().saturating_sub(TOKENS), tokens.len().min(TOKENS));
+    let heads = maps.iter().map(Vec::len).max().unwrap_or(0);
+    let cell = (MAPS / heads.max(1)).saturating_sub(40) / n.max(1);
+    let cell = cell.clamp(2, 16);
+    // A character is 8 pixels wide and 16 high, and it needs a cell of its own.
+    let [above, beside] = [cell >= 9, cell >= 14];
+    let (name, letters) = (96, if beside { 14 } else { 0 });
+    let across = n * cell + letters + 18;
+    let mut page = Page::new((name + heads * across + 2 * MARGIN).max(760));
+    let mut y = page.title(title);
+    let whole: String = tokens[from..].concat();
+    let part = if from > 0 { format!("the last {n} of {} tokens: ", tokens.len()) } else { String::new() };
+    y = page.paragraph(y, &format!("{part}{whole}"), STRONG, INK);
+    let told = "A row is the token that looks, first token on top; a column is the token that it looks at, first token at \
+                the left. The darker, the larger the share; the shares of a row add up to 1. A token sees itself and those \
+                before it. _ is a space, / the end of a line.";
+    y = page.paragraph(y + 2, told, PLAIN, MUTED) + 8;
+    y = ramp(&mut page, y, "share: ", ["0", "1"], SHARES) + 8;
+    for (layer, heads) in maps.iter().enumerate() {
+        let top = y + 20 + if above { 18 } else { 0 };
+        page.text([MARGIN, top], &format!("layer {layer}"), STRONG, INK);
+        for (head, map) in heads.iter().enumerate() {
+            let left = MARGIN + name + head * across + letters;
+            page.text([left, y], &format!("head {head}"), PLAIN, MUTED);
+            page.fill([left - 1, top - 1], [n * cell + 2; 2], RULE);
+            page.fill([left, top], [n * cell; 2], WHITE);
+            for (i, row) in map[from..].iter().enumerate() {
+                for (j, &share) in row[from..].iter().enumerate() {
+                    let color = mix(SHARES[0], SHARES[1], f64::from(share));
+                    page.fill([left + j * cell, top + i * cell], [cell, cell], color);
+                }
+            }
+            for (i, sign) in tokens[from..].iter().enumerate() {
+                if above {
+                    page.text([left + i * cell + center(cell, 8), y + 18], sign, PLAIN, INK);
+                }
+                if beside {
+                    page.text([left - 12, top + i * cell], sign, PLAIN, INK);
+                }
+            }
+        }
+        y = top + n * cell + 22;
+    }
+    page.png()
+}
+
+/// No share, and the whole.
+const SHARES: [Color; 2] = [[0xf1, 0xf4, 0xf7], [0x00, 0x3f, 0x6b]];
+
 // --- contact sheet ---------------------------------------------------------------------------------
 
 /// The largest width and height of a contact sheet in pixels, without titles.
@@ -600,13 +659,20 @@ mod tests {
 
     /// [`super::weights_png`] for matrices of trits.
     fn weights_png(title: &str, layers: &[Packed], image: [usize; 2]) -> Vec<u8> {
-        super::weights_png(title, &layers.iter().map(Weights::Trits).collect::<Vec<_>>(), image)
+        super::weights_png(
+            title,
+            &layers.iter().map(|layer| ("one".into(), Weights::Trits(layer))).collect::<Vec<_>>(),
+            image,
+        )
     }
 
     #[test]
     fn floats_are_drawn_as_strongly_as_they_are_large() {
-        let bytes =
-            super::weights_png("floats", &[Weights::Floats(&[0.5, -0.25, 0.0, 0.5, 0.25, -0.5], 3)], [1, 1]);
+        let bytes = super::weights_png(
+            "floats",
+            &[("one".into(), Weights::Floats(&[0.5, -0.25, 0.0, 0.5, 0.25, -0.5], 3))],
+            [1, 1],
+        );
         let swatch = 14 * 14;
         assert_eq!(area(&bytes, PLUS), 2 * 256 + swatch);
         assert_eq!(area(&bytes, MINUS), 256 + swatch);

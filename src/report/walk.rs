@@ -127,7 +127,12 @@ impl Walk {
         let mut out = format!("{}: it is a {}, the network says {}\n", self.title, self.label, self.said());
         let last = self.layers.len() - 1;
         for (i, stage) in self.layers.iter().enumerate() {
-            stage.text(&mut out, i, i == last, terms);
+            let positive = stage.sums.iter().filter(|sum| **sum > 0.0).count();
+            let next = match i == last {
+                true => "they become the logits".to_string(),
+                false => format!("ReLU keeps the {} above 0", thousands(positive)),
+            };
+            stage.text(&mut out, &format!("layer {i}"), &next, terms);
         }
         let integers = self.layers[last].units.is_some();
         let mut rows = vec![vec!["class".to_string(), "logit".into(), "softmax".into()]];
@@ -159,26 +164,9 @@ impl Walk {
 
     /// The walk as JSON.
     pub fn json(&self) -> Value {
-        let stage = |stage: &Stage| {
-            let [adds, subtracts, skips] = stage.counts(0..stage.row.len());
-            let whole = |values: &[f32]| match stage.units {
-                Some(_) => json!(values.iter().map(|&value| value as i64).collect::<Vec<_>>()),
-                None => json!(values),
-            };
-            let mut line = json!({
-                "rows": stage.sums.len(), "cols": stage.row.len(), "neuron": stage.neuron, "row": whole(&stage.row),
-                "input": whole(&stage.input), "sums": whole(&stage.sums),
-                "step": stage.units.map(|units| units.step), "beta": stage.units.map(|units| units.beta),
-                "unit": stage.units.map(|units| units.unit),
-            });
-            if stage.units.is_some() {
-                line["counts"] = json!({"add": adds, "subtract": subtracts, "skip": skips});
-            }
-            line
-        };
         json!({
             "label": self.label, "said": self.said(), "loss": self.loss, "logits": self.logits,
-            "probabilities": self.probabilities, "layers": self.layers.iter().map(stage).collect::<Vec<_>>(),
+            "probabilities": self.probabilities, "layers": self.layers.iter().map(Stage::json).collect::<Vec<_>>(),
         })
     }
 
@@ -190,7 +178,7 @@ impl Walk {
 }
 
 /// The index of the largest value. Among equal values it is the first one.
-fn largest(values: &[f32]) -> usize {
+pub(super) fn largest(values: &[f32]) -> usize {
     (0..values.len()).rev().max_by(|&a, &b| values[a].total_cmp(&values[b])).unwrap_or(0)
 }
 
@@ -200,14 +188,33 @@ fn signed(value: f32) -> String {
 }
 
 impl Stage {
+    /// The layer as JSON.
+    pub(super) fn json(&self) -> Value {
+        let [adds, subtracts, skips] = self.counts(0..self.row.len());
+        let whole = |values: &[f32]| match self.units {
+            Some(_) => json!(values.iter().map(|&value| value as i64).collect::<Vec<_>>()),
+            None => json!(values),
+        };
+        let mut line = json!({
+            "rows": self.sums.len(), "cols": self.row.len(), "neuron": self.neuron, "row": whole(&self.row),
+            "input": whole(&self.input), "sums": whole(&self.sums),
+            "step": self.units.map(|units| units.step), "beta": self.units.map(|units| units.beta),
+            "unit": self.units.map(|units| units.unit),
+        });
+        if self.units.is_some() {
+            line["counts"] = json!({"add": adds, "subtract": subtracts, "skip": skips});
+        }
+        line
+    }
+
     /// For these inputs, the numbers of weights that add, that subtract, and that skip.
     fn counts(&self, inputs: impl Iterator<Item = usize> + Clone) -> [usize; 3] {
         let of = |sign: f32| inputs.clone().filter(|&i| self.row[i] == sign).count();
         [of(1.0), of(-1.0), of(0.0)]
     }
 
-    /// The layer as lines of text, with `terms` terms of its neuron.
-    fn text(&self, out: &mut String, layer: usize, last: bool, terms: usize) {
+    /// The layer as lines of text under its name, with `terms` terms of its neuron. `next` says what becomes of its sums.
+    pub(super) fn text(&self, out: &mut String, name: &str, next: &str, terms: usize) {
         let (rows, cols) = (thousands(self.sums.len()), thousands(self.row.len()));
         let lit: Vec<usize> = (0..self.input.len()).filter(|&i| self.input[i] != 0.0).collect();
         let neuron = match self.neuron == largest(&self.sums) {
@@ -244,20 +251,13 @@ impl Stage {
                 format!("floats from {low:.4} to {high:.4}"),
             ),
         };
-        let next = match last {
-            true => "they become the logits".to_string(),
-            false => {
-                let positive = self.sums.iter().filter(|sum| **sum > 0.0).count();
-                format!("ReLU keeps the {} above 0", thousands(positive))
-            }
-        };
         let more = match lit.len().saturating_sub(terms) {
             0 => String::new(),
             more => format!("          and {} more\n", thousands(more)),
         };
         let _ = write!(
             out,
-            "\nlayer {layer}   {rows} neurons <- {cols} inputs, no bias\n  input   {input}; {} are not 0\n  row     {row}\n{}{more}  \
+            "\n{name}   {rows} neurons <- {cols} inputs, no bias\n  input   {input}; {} are not 0\n  row     {row}\n{}{more}  \
              sum     {sum}\n  output  {rows} {output}; {next}\n",
             thousands(lit.len()),
             self.terms(&lit[..lit.len().min(terms)]),
@@ -290,7 +290,7 @@ impl Stage {
 }
 
 /// The smallest and the largest value.
-fn ends(values: &[f32]) -> [f32; 2] {
+pub(super) fn ends(values: &[f32]) -> [f32; 2] {
     [f32::min, f32::max].map(|of| values.iter().copied().reduce(of).unwrap_or(0.0))
 }
 

@@ -243,7 +243,8 @@ impl Kind for OnDigits {
                 false => Vec::new(),
             };
             let floats = floats.iter().map(|(values, cols)| Weights::Floats(values, *cols));
-            let drawn: Vec<Weights> = trits.iter().map(Weights::Trits).chain(floats).collect();
+            let drawn = trits.iter().map(Weights::Trits).chain(floats).enumerate();
+            let drawn: Vec<_> = drawn.map(|(i, weights)| (format!("layer {i}"), weights)).collect();
             let weights = weights_png(title, &drawn, self.size());
             log.note("weights.png", run.folder.write("weights.png", &weights));
             let picture = confusion_png(title, &confusion(&self.data, &said));

@@ -29,6 +29,7 @@ use digits::{DigitsFlags, OnDigits};
 use go::Finished;
 use log::Log;
 use start::Start;
+pub use text::matrices;
 use text::{OnText, TextFlags};
 
 #[derive(Args)]

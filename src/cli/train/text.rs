@@ -12,11 +12,12 @@ use crate::cli::arguments::some;
 use crate::cli::{
     DeviceFlags, Failure, Verdict, command, data_path, failure, insert_path, object, refused, say, warn,
 };
+use crate::digest;
 use crate::generate::{Generator, Sampling};
 use crate::gpu::{Error, Gpu};
-use crate::model::{Precision, Transformer, TransformerShape};
+use crate::model::{Network, Precision, Transformer, TransformerShape};
 use crate::parameter::Role;
-use crate::report::{LayerCost, Subject, thousands};
+use crate::report::{LayerCost, Subject, attention_png, thousands};
 use crate::store::{Arch, escaped};
 use crate::ternary::Packed;
 use crate::text::{Corpus, Vocabulary};
@@ -72,6 +73,9 @@ impl TextFlags {
 /// Number of tokens of the text that the network writes after an evaluation.
 const SAMPLE: usize = 200;
 
+/// Tokens of the sentence whose attention is drawn at the end.
+const SENTENCE: usize = 24;
+
 /// A run on a text.
 pub struct OnText {
     corpus: Corpus,
@@ -83,6 +87,16 @@ pub struct OnText {
 impl OnText {
     fn shape(&self) -> TransformerShape {
         self.config.shape(self.corpus.vocabulary.len())
+    }
+
+    /// The tokens whose attention is drawn: from the first line end of the validation split on.
+    fn sentence(&self) -> &[u32] {
+        let Corpus { vocabulary, validation, .. } = &self.corpus;
+        let line_end =
+            vocabulary.encode("\n").ok().and_then(|ids| validation.iter().position(|id| *id == ids[0]));
+        let length = SENTENCE.min(self.config.context).min(validation.len());
+        let from = line_end.map_or(0, |at| at + 1).min(validation.len() - length);
+        &validation[from..][..length]
     }
 
     /// `character` or `byte`.
@@ -328,7 +342,21 @@ impl Kind for OnText {
         Some(vocabulary.decode(&ids.ok()?))
     }
 
-    fn ended(&self, _: &mut KindRun<Self>, _: &[Packed], _: &str, _: &mut Log) -> Result<Vec<bool>, Failure> {
+    fn ended(
+        &self,
+        run: &mut KindRun<Self>,
+        _: &[Packed],
+        title: &str,
+        log: &mut Log,
+    ) -> Result<Vec<bool>, Failure> {
+        // A run that was already finished stays unchanged.
+        if run.folder.trains() {
+            let trainer = &run.trainer;
+            let params = trainer.network.params();
+            let twin = digest::twin_of(&trainer.gpu, &self.shape(), params).map_err(failure)?;
+            let picture = attention_png(title, &twin, &self.corpus.vocabulary, self.sentence());
+            log.note("attention.png", run.folder.write("attention.png", &picture));
+        }
         Ok(Vec::new())
     }
 

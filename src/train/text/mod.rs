@@ -15,7 +15,7 @@ use crate::text::Corpus;
 
 /// The files of a run on a text.
 #[cfg(feature = "files")]
-pub const FILES: Files = Files { begun: &["config.json"], epoch: &["curve.svg"], ended: &[] };
+pub const FILES: Files = Files { begun: &["config.json"], epoch: &["curve.svg"], ended: &["attention.png"] };
 
 impl Trainer<Transformer, Text> {
     /// Uploads the training split, and binds a step with fresh parameters. An epoch of this trainer is the steps
