@@ -83,7 +83,7 @@ struct MatmulFlags {
 
 #[derive(Args)]
 struct CommonFlags {
-    /// Seconds for each kernel at each shape, including warm-up; longer if 21 samples need more time.
+    /// Measure each kernel at each shape for this many seconds, including warm-up, and longer if 21 samples need more time.
     #[arg(long, value_name = "S", default_value_t = 0.3, value_parser = seconds)]
     seconds: f64,
     /// Every variant that runs here, not only the one that this adapter would use.
