@@ -2,7 +2,7 @@
 //! floats. The other works on the integers of the exact path, together with the norm that follows. Gates and ups lie in
 //! one matrix: each row has first the gates, then the ups. Shaders: `shaders/lm`.
 
-use super::norm::{SLICED, SLICED_WHOLE, WHOLE, column_groups};
+use super::norm::{WHOLE, column_groups};
 use super::{Int8Tensor, expect, for_columns, matrix};
 use crate::gpu::{Cost, Dtype::*, Error, Gpu, Grid, Kernel, Op, PART, Tensor, params};
 use crate::ternary;
@@ -145,45 +145,11 @@ pub fn relu2_gate_quantize(
 
 params! { struct BackwardParams { batch: u32, cols: u32, stride: u32 } }
 
-const ANY_RELU2_GATE_BACKWARD: Kernel = Kernel::new::<BackwardParams>(
+pub static RELU2_GATE_BACKWARD: &[&Kernel] = backward!(
+    BackwardParams,
     "relu2_gate_backward",
-    text!(
-        "lm/relu2_gate_backward",
-        "snippets/row_gate",
-        "snippets/pinned",
-        "snippets/gains",
-        "snippets/gradients",
-        "snippets/norm_dx",
-        "snippets/dgain_columns",
-        "snippets/rows_and_columns",
-        "snippets/row_sum",
-        "snippets/put_ones",
-        "snippets/entry",
-    ),
+    ["lm/relu2_gate_backward", "snippets/row_gate", "snippets/pinned"]
 );
-
-const WHOLE_RELU2_GATE_BACKWARD: Kernel = Kernel::new::<BackwardParams>(
-    "relu2_gate_backward",
-    text!(
-        "lm/relu2_gate_backward",
-        "snippets/row_gate",
-        "snippets/pinned",
-        "snippets/gains",
-        "snippets/gradients",
-        "snippets/norm_dx",
-        "snippets/dgain_columns",
-        "snippets/rows_and_columns",
-        "snippets/row_sum",
-        "snippets/put_four",
-        "snippets/entry",
-    ),
-);
-
-/// One variant for any rows, and one for rows that start at multiples of four elements.
-pub static RELU2_GATE_BACKWARD: &[&Kernel] = &[
-    &ANY_RELU2_GATE_BACKWARD.with(SLICED[0], SLICED[1]),
-    &WHOLE_RELU2_GATE_BACKWARD.with(SLICED_WHOLE[0], SLICED_WHOLE[1]),
-];
 
 /// The gradients of RMSNorm and gate in [`relu2_gate_quantize`], from `dy[batch, cols]`, the gradient of RMSNorm's
 /// output. It writes `dx[batch, 2 * cols]`, the gradient of the real values of `acc`, `scaled`, the same gradient with

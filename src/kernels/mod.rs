@@ -18,6 +18,32 @@ macro_rules! text {
     };
 }
 
+/// The gradients of a row through RMSNorm: one variant for any rows, and one for rows that start at multiples of four
+/// elements. `$file` are the shader and the snippets that read its rows.
+macro_rules! backward {
+    ([$put:literal] $($file:literal),+) => {
+        text!(
+            $($file,)+
+            "snippets/gains",
+            "snippets/gradients",
+            "snippets/norm_dx",
+            "snippets/dgain_columns",
+            "snippets/rows_and_columns",
+            "snippets/row_sum",
+            $put,
+            "snippets/entry",
+        )
+    };
+    ($params:ty, $name:literal, [$($file:literal),+]) => {{
+        const ANY: Kernel = Kernel::new::<$params>($name, backward!(["snippets/put_ones"] $($file),+));
+        const WHOLE: Kernel = Kernel::new::<$params>($name, backward!(["snippets/put_four"] $($file),+));
+        &[
+            &ANY.with(super::norm::SLICED[0], super::norm::SLICED[1]),
+            &WHOLE.with(super::norm::SLICED_WHOLE[0], super::norm::SLICED_WHOLE[1]),
+        ]
+    }};
+}
+
 mod attention;
 mod batch;
 mod elementwise;

@@ -209,43 +209,8 @@ pub fn rmsnorm_quantize_f32(
 
 params! { struct BackwardParams { batch: u32, cols: u32, accumulate: u32 } }
 
-const ANY_RMSNORM_BACKWARD: Kernel = Kernel::new::<BackwardParams>(
-    "rmsnorm_backward",
-    text!(
-        "lm/rmsnorm_backward",
-        "snippets/row_f32",
-        "snippets/gains",
-        "snippets/gradients",
-        "snippets/norm_dx",
-        "snippets/dgain_columns",
-        "snippets/rows_and_columns",
-        "snippets/row_sum",
-        "snippets/put_ones",
-        "snippets/entry",
-    ),
-);
-
-const WHOLE_RMSNORM_BACKWARD: Kernel = Kernel::new::<BackwardParams>(
-    "rmsnorm_backward",
-    text!(
-        "lm/rmsnorm_backward",
-        "snippets/row_f32",
-        "snippets/gains",
-        "snippets/gradients",
-        "snippets/norm_dx",
-        "snippets/dgain_columns",
-        "snippets/rows_and_columns",
-        "snippets/row_sum",
-        "snippets/put_four",
-        "snippets/entry",
-    ),
-);
-
-/// One variant for any rows, and one for rows that start at multiples of four elements.
-pub static RMSNORM_BACKWARD: &[&Kernel] = &[
-    &ANY_RMSNORM_BACKWARD.with(SLICED[0], SLICED[1]),
-    &WHOLE_RMSNORM_BACKWARD.with(SLICED_WHOLE[0], SLICED_WHOLE[1]),
-];
+pub static RMSNORM_BACKWARD: &[&Kernel] =
+    backward!(BackwardParams, "rmsnorm_backward", ["lm/rmsnorm_backward", "snippets/row_f32"]);
 
 /// `dx[batch, cols] <- norm (gain dy - n mean(gain dy n))` and `dgain[cols] <- sum_b dy n`, with `n = x norm`. If
 /// `accumulate` is true, the gradient is added to `dx`. `norm[batch]` is the factor of [`rmsnorm`](super::rmsnorm()) or
@@ -288,43 +253,8 @@ pub(super) const SLICED: [Overrides; 2] = [&[("WG", 64.0), ("SLICES", 8.0)], &[(
 pub(super) const SLICED_WHOLE: [Overrides; 2] =
     [&[("WG", 64.0), ("SLICES", 8.0), ("WHOLE", 1.0)], &[("WG", 8.0), ("SLICES", 1.0), ("WHOLE", 1.0)]];
 
-const ANY_RMSNORM_RELU_BACKWARD: Kernel = Kernel::new::<GradientParams>(
-    "rmsnorm_relu_backward",
-    text!(
-        "train/rmsnorm_relu_backward",
-        "snippets/row_relu",
-        "snippets/gains",
-        "snippets/gradients",
-        "snippets/norm_dx",
-        "snippets/dgain_columns",
-        "snippets/rows_and_columns",
-        "snippets/row_sum",
-        "snippets/put_ones",
-        "snippets/entry",
-    ),
-);
-
-const WHOLE_RMSNORM_RELU_BACKWARD: Kernel = Kernel::new::<GradientParams>(
-    "rmsnorm_relu_backward",
-    text!(
-        "train/rmsnorm_relu_backward",
-        "snippets/row_relu",
-        "snippets/gains",
-        "snippets/gradients",
-        "snippets/norm_dx",
-        "snippets/dgain_columns",
-        "snippets/rows_and_columns",
-        "snippets/row_sum",
-        "snippets/put_four",
-        "snippets/entry",
-    ),
-);
-
-/// One variant for any rows, and one for rows that start at multiples of four elements.
-pub static RMSNORM_RELU_BACKWARD: &[&Kernel] = &[
-    &ANY_RMSNORM_RELU_BACKWARD.with(SLICED[0], SLICED[1]),
-    &WHOLE_RMSNORM_RELU_BACKWARD.with(SLICED_WHOLE[0], SLICED_WHOLE[1]),
-];
+pub static RMSNORM_RELU_BACKWARD: &[&Kernel] =
+    backward!(GradientParams, "rmsnorm_relu_backward", ["train/rmsnorm_relu_backward", "snippets/row_relu"]);
 
 /// The gradients of the real values `r x` and of the gain: `dx[batch, cols] <- norm / r (gain dy - n mean(gain dy n))
 /// where x > 0, else 0`, and `dgain[cols] <- sum_b dy n`, with `n = max(x, 0) norm`. `norm[batch]` is an output of
