@@ -431,7 +431,8 @@ fn commands_that_tune_nothing_drop_a_kept_choice_that_is_slow() {
             let mut command = program();
             command.env("STERNA_CACHE", cache).env("RUST_LOG", "sterna=info");
             let output = command.args(args).args(adapter_flags(args)).output().expect("it starts");
-            assert_eq!(code(&output), 0, "{}", stderr(&output));
+            // Other tests run beside this one, and a benchmark that doubts its own figures exits with 1.
+            assert!(code(&output) < 2, "{}", stderr(&output));
             stderr(&output)
         });
         let dropped = attempts.any(|told| told.contains("is slower than the default now"));
