@@ -223,7 +223,10 @@ impl Fixed {
     pub fn product(&self, i: usize) -> (usize, &'static str) {
         match &self.shape {
             AnyShape::Mlp(_) => (i, ""),
-            AnyShape::Transformer(_) => (i / 4, ["qkv", "o", "gate_up", "down"][i % 4]),
+            AnyShape::Transformer(shape) => {
+                let products = shape.stacked();
+                (i / products.len(), products[i % products.len()].0)
+            }
         }
     }
 }

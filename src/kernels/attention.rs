@@ -84,6 +84,12 @@ impl Shapes {
         Shapes::of(kernel, heads, seq, x)
     }
 
+    /// Asserts that these tensors have the shape of queries, and those the shape of keys.
+    fn expect(self, kernel: &str, queries: &[&Tensor], keys: &[&Tensor]) {
+        queries.iter().for_each(|tensor| expect(kernel, tensor, F32, &self.q));
+        keys.iter().for_each(|tensor| expect(kernel, tensor, F32, &self.kv));
+    }
+
     /// Number of pairs of a query and a key that it sees, over all heads and sequences, if the cache is full.
     fn pairs(self) -> u64 {
         let Sequences { tokens, capacity } = self.seq;
@@ -170,9 +176,7 @@ pub fn rope(
     expect("rope", x, F32, &shapes.stacked);
     expect_table("rope", table, shapes);
     expect("rope", first, U32, &[1]);
-    expect("rope", q, F32, &shapes.q);
-    expect("rope", k, F32, &shapes.kv);
-    expect("rope", v, F32, &shapes.kv);
+    shapes.expect("rope", &[q], &[k, v]);
     let cost = Cost { bytes: 2 * x.bytes() + shapes.angles() + 4, ops: shapes.turns() };
     gpu.op(&ROPE, shapes.rope_params(), &[x, table, first, q, k, v], Grid::Groups(shapes.q[0]), cost)
 }
@@ -207,9 +211,7 @@ pub fn rope_ternary(
     expect_betas("rope_ternary", betas);
     expect_table("rope_ternary", table, shapes);
     expect("rope_ternary", first, U32, &[1]);
-    expect("rope_ternary", q, F32, &shapes.q);
-    expect("rope_ternary", k, F32, &shapes.kv);
-    expect("rope_ternary", v, F32, &shapes.kv);
+    shapes.expect("rope_ternary", &[q], &[k, v]);
     let cost = Cost {
         bytes: 2 * acc.bytes() + step.bytes() + 12 + shapes.angles() + 4,
         ops: shapes.turns() + acc.len() as u64,
@@ -240,9 +242,7 @@ pub fn rope_backward(
     dy: &Tensor,
 ) -> Op {
     let shapes = Shapes::whole("rope_backward", heads, seq, dq);
-    expect("rope_backward", dq, F32, &shapes.q);
-    expect("rope_backward", dk, F32, &shapes.kv);
-    expect("rope_backward", dv, F32, &shapes.kv);
+    shapes.expect("rope_backward", &[dq], &[dk, dv]);
     expect_table("rope_backward", table, shapes);
     expect("rope_backward", dy, F32, &shapes.stacked);
     let cost = Cost { bytes: 2 * dy.bytes() + shapes.angles(), ops: shapes.turns() };
@@ -273,9 +273,7 @@ pub fn rope_backward_ternary(
     scaled: &Tensor,
 ) -> Op {
     let shapes = Shapes::whole("rope_backward_ternary", heads, seq, dq);
-    expect("rope_backward_ternary", dq, F32, &shapes.q);
-    expect("rope_backward_ternary", dk, F32, &shapes.kv);
-    expect("rope_backward_ternary", dv, F32, &shapes.kv);
+    shapes.expect("rope_backward_ternary", &[dq], &[dk, dv]);
     expect_table("rope_backward_ternary", table, shapes);
     expect_betas("rope_backward_ternary", betas);
     expect("rope_backward_ternary", dy, F32, &shapes.stacked);
@@ -359,9 +357,7 @@ pub fn attention_variant(
     lse: &Tensor,
 ) -> Op {
     let shapes = Shapes::of("attention", heads, seq, q);
-    expect("attention", q, F32, &shapes.q);
-    expect("attention", k, F32, &shapes.kv);
-    expect("attention", v, F32, &shapes.kv);
+    shapes.expect("attention", &[q], &[k, v]);
     expect("attention", first, U32, &[1]);
     expect("attention", o, F32, &shapes.q);
     expect("attention", lse, F32, &shapes.rows);
@@ -415,12 +411,7 @@ pub fn attention_dq_variant(
     delta: &Tensor,
 ) -> Op {
     let shapes = Shapes::whole("attention_dq", heads, seq, q);
-    for tensor in [q, o, dout, dq] {
-        expect("attention_dq", tensor, F32, &shapes.q);
-    }
-    for tensor in [k, v] {
-        expect("attention_dq", tensor, F32, &shapes.kv);
-    }
+    shapes.expect("attention_dq", &[q, o, dout, dq], &[k, v]);
     expect("attention_dq", lse, F32, &shapes.rows);
     expect("attention_dq", delta, F32, &shapes.rows);
     let cost = Cost {
@@ -474,12 +465,7 @@ pub fn attention_dkv_variant(
     dv: &Tensor,
 ) -> Op {
     let shapes = Shapes::whole("attention_dkv", heads, seq, q);
-    for tensor in [q, dout] {
-        expect("attention_dkv", tensor, F32, &shapes.q);
-    }
-    for tensor in [k, v, dk, dv] {
-        expect("attention_dkv", tensor, F32, &shapes.kv);
-    }
+    shapes.expect("attention_dkv", &[q, dout], &[k, v, dk, dv]);
     expect("attention_dkv", lse, F32, &shapes.rows);
     expect("attention_dkv", delta, F32, &shapes.rows);
     let cost = Cost {
