@@ -173,7 +173,7 @@ impl Network for Tied {
         backward.push(kernels::matmul_f32_dw(gpu, &both_dy, &both_x, &embedding.grad));
         forward.push(kernels::matmul_f32(gpu, &last, &embedding.value, &logits));
         let (loss, backward) = match scoring {
-            Some(Scoring { totals, smoothing }) => {
+            Some(Scoring { totals, smoothing, .. }) => {
                 (vec![kernels::softmax_xent(gpu, &logits, &labels, smoothing, &dlogits, totals)], backward)
             }
             None => (Vec::new(), Vec::new()),
@@ -282,7 +282,8 @@ fn gradients_are_those_of_the_loss() {
     [1, 3].into_iter().for_each(|gain| values[gain].fill(0.0));
     let network = Tied { params: Params::upload(gpu, &parameters(), &values).expect("fits") };
     let totals = kernels::Totals::zeros(gpu, "totals").expect("fits");
-    let pass = network.bind(gpu, 3, Some(Scoring { totals: &totals, smoothing: 0.0 })).expect("fits");
+    let pass =
+        network.bind(gpu, 3, Some(Scoring { totals: &totals, smoothing: 0.0, learns: true })).expect("fits");
     let (ids, labels) = ([4usize, 90, 4], [7u32, 1, 120]);
     gpu.write(&pass.input, &rows(ids.into_iter()).iter().map(|&x| i32::from(x)).collect::<Vec<_>>());
     gpu.write(&pass.labels, &labels);

@@ -328,7 +328,7 @@ impl Network for Indifferent {
         let input = gpu.zeros("input", I32, &[items, CONTEXT])?;
         let labels = gpu.zeros("labels", U32, &[items * CONTEXT])?;
         let logits = gpu.zeros("logits", F32, &[items, CLASSES])?;
-        let Scoring { totals, smoothing } = scoring.expect("the tests score");
+        let Scoring { totals, smoothing, .. } = scoring.expect("the tests score");
         // One label for each item: what it is does not change the loss.
         let (any, dz) = (gpu.zeros("any", U32, &[items])?, gpu.zeros("dz", F32, &[items, CLASSES])?);
         let loss = vec![kernels::softmax_xent(gpu, &logits, &any, smoothing, &dz, totals)];

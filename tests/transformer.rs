@@ -107,7 +107,7 @@ impl Pair {
         let twin = twin::Network::new(&config(&shape), &named.collect(), &Default::default());
         let network = Transformer::upload(gpu, shape.clone(), &values).expect("fits");
         let totals = Totals::zeros(gpu, "totals").expect("fits");
-        let scoring = Scoring { totals: &totals, smoothing: 0.0 };
+        let scoring = Scoring { totals: &totals, smoothing: 0.0, learns: true };
         let pass = network.bind(gpu, SEQUENCES, Some(scoring)).expect("fits");
         let count = SEQUENCES * shape.context;
         let (ids, labels) = (ids(1, count, shape.vocabulary), ids(2, count, shape.vocabulary));

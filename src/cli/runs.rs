@@ -178,6 +178,11 @@ pub fn model_or_newest(
     Ok(run.path.join(MODEL))
 }
 
+/// Whether a path has the ending of a file that holds a network.
+pub fn ends_like_a_network(path: &Path) -> bool {
+    path.extension().is_some_and(|end| end == "safetensors" || end == "gguf")
+}
+
 /// The model and the text among two words of a command line. If the first word stands alone and names no model, it is the
 /// text. A word without spaces names a model if it ends like one, exists, or lies in a folder that exists.
 pub fn model_and_text<'a>(
@@ -185,16 +190,13 @@ pub fn model_and_text<'a>(
     second: Option<&'a str>,
 ) -> Result<(Option<&'a Path>, Option<&'a str>), Failure> {
     let Some(path) = first.map(Path::new) else { return Ok((None, None)) };
-    let network = |end: &OsStr| end == "safetensors" || end == "gguf";
     let mistyped = || {
         let spaces = path.to_string_lossy().contains(char::is_whitespace);
         !spaces && path.parent().is_some_and(|folder| !folder.as_os_str().is_empty() && folder.is_dir())
     };
     match second {
         Some(text) => Ok((Some(path), Some(text))),
-        None if path.exists() || path.extension().is_some_and(network) || mistyped() => {
-            Ok((Some(path), None))
-        }
+        None if path.exists() || ends_like_a_network(path) || mistyped() => Ok((Some(path), None)),
         None => {
             let text = path.to_str().ok_or_else(|| failure("the text is no UTF-8: give another"))?;
             Ok((None, Some(text)))

@@ -71,6 +71,8 @@ pub struct Scoring<'a> {
     pub totals: &'a Totals,
     /// Label smoothing: the share of the target that is spread over all classes.
     pub smoothing: f32,
+    /// Whether the pass also computes the gradients of the parameters. Without them `Pass::backward` is empty.
+    pub learns: bool,
 }
 
 /// A network bound to batches of one size.

@@ -103,7 +103,7 @@ impl Evaluator {
     /// If the adapter cannot bind a tensor.
     pub fn on(gpu: &Gpu, network: &dyn Network, source: &dyn Source) -> Result<Evaluator, Error> {
         let totals = Totals::zeros(gpu, "test.totals")?;
-        let scoring = Scoring { totals: &totals, smoothing: 0.0 };
+        let scoring = Scoring { totals: &totals, smoothing: 0.0, learns: false };
         let step = |batch: usize| {
             let pass = network.bind(gpu, batch, Some(scoring))?;
             let mut ops = source.fill(gpu, &totals.clock, &pass);
@@ -196,7 +196,7 @@ impl<N: Network, S: Source> Trainer<N, S> {
         let rows = recipe.update.schedule(&recipe.rates, &recipe.decays);
         let schedule = gpu.upload("schedule", &[rows.len() / 4, 4], &rows)?;
         let steps = Steps::new(source.items(), recipe.batch, |batch| {
-            let scoring = Scoring { totals: &totals, smoothing: recipe.smoothing };
+            let scoring = Scoring { totals: &totals, smoothing: recipe.smoothing, learns: true };
             let pass = network.bind(gpu, batch, Some(scoring))?;
             let mut ops = source.fill(gpu, &totals.clock, &pass);
             Op::mark(&mut ops, "batch");

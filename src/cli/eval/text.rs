@@ -28,9 +28,7 @@ struct Scored {
 pub fn run(flags: &Flags, file: Option<&Path>) -> Outcome {
     // The value after --text is a text. If no model is named, it may be a model.
     let (model, file) = match (flags.model.as_deref(), file) {
-        (None, Some(path))
-            if path.join(MODEL).exists() || path.extension().is_some_and(|end| end == "safetensors") =>
-        {
+        (None, Some(path)) if path.join(MODEL).exists() || runs::ends_like_a_network(path) => {
             (Some(path), None)
         }
         named => named,

@@ -293,8 +293,9 @@ impl Network for Mlp {
     fn bind(&self, gpu: &Gpu, items: usize, scoring: Option<Scoring>) -> Result<Pass, Error> {
         let on = self.activations(gpu, items)?;
         let (loss, backward) = match scoring {
-            Some(Scoring { totals, smoothing }) => {
-                (vec![self.loss(gpu, &on, smoothing, totals)], self.backward(gpu, &on))
+            Some(Scoring { totals, smoothing, learns }) => {
+                let backward = if learns { self.backward(gpu, &on) } else { Vec::new() };
+                (vec![self.loss(gpu, &on, smoothing, totals)], backward)
             }
             None => (Vec::new(), Vec::new()),
         };

@@ -438,7 +438,8 @@ impl Network for Transformer {
         let labels = gpu.zeros("labels", U32, &[n])?;
         let zeros = |name: &str, cols: usize| gpu.zeros(name, F32, &[n, cols]);
         let logits = zeros("logits", vocabulary)?;
-        let gradients = scoring.map(|_| self.gradients(gpu, n)).transpose()?;
+        let learns = scoring.is_some_and(|scoring| scoring.learns);
+        let gradients = learns.then(|| self.gradients(gpu, n)).transpose()?;
 
         let mut h = zeros("layers.0.h", width)?;
         let mut forward = vec![kernels::embed_gather(gpu, &ids, &self.embedding.value, &h)];
@@ -465,7 +466,7 @@ impl Network for Transformer {
         Op::mark(&mut forward[first..], "forward / head");
 
         let (mut loss, mut backward) = (Vec::new(), Vec::new());
-        if let (Some(Scoring { totals, smoothing }), Some(Gradients { dh, dn, .. })) = (scoring, &gradients) {
+        if let Some(Scoring { totals, smoothing, .. }) = scoring {
             let dlogits = zeros("logits.grad", vocabulary)?;
             let (losses, hits) = (gpu.zeros("losses", F32, &[n])?, gpu.zeros("hits", U32, &[n])?);
             loss = vec![
@@ -473,18 +474,20 @@ impl Network for Transformer {
                 kernels::xent_totals(gpu, &losses, &hits, items, totals),
             ];
             Op::mark(&mut loss, "loss");
-            let embedding = &self.embedding;
-            backward = vec![
-                kernels::matmul_f32_dx(gpu, &embedding.value, &dlogits, dn),
-                kernels::matmul_f32_dw(gpu, &dlogits, &normed, &embedding.grad),
-                kernels::rmsnorm_backward(gpu, &h, &self.norm.value, &factor, dn, dh, &self.norm.grad, false),
-            ];
-            Op::mark(&mut backward, "backward / head");
-            backward.extend(layers.into_iter().rev().flatten());
-            // The head is the embedding. Its part of the embedding's gradient was written before.
-            let first = backward.len();
-            backward.push(kernels::embed_grad(gpu, &ids, dh, &embedding.grad));
-            Op::mark(&mut backward[first..], "backward / embedding");
+            if let Some(Gradients { dh, dn, .. }) = &gradients {
+                let (embedding, norm) = (&self.embedding, &self.norm);
+                backward = vec![
+                    kernels::matmul_f32_dx(gpu, &embedding.value, &dlogits, dn),
+                    kernels::matmul_f32_dw(gpu, &dlogits, &normed, &embedding.grad),
+                    kernels::rmsnorm_backward(gpu, &h, &norm.value, &factor, dn, dh, &norm.grad, false),
+                ];
+                Op::mark(&mut backward, "backward / head");
+                backward.extend(layers.into_iter().rev().flatten());
+                // The head is the embedding. Its part of the embedding's gradient was written before.
+                let first = backward.len();
+                backward.push(kernels::embed_grad(gpu, &ids, dh, &embedding.grad));
+                Op::mark(&mut backward[first..], "backward / embedding");
+            }
         }
         Ok(Pass { input, labels, logits, products, forward, head: Vec::new(), loss, backward })
     }
