@@ -345,7 +345,8 @@ impl Side for Gpu {
         step.extend(mlp.forward(self, &on));
         step.push(mlp.loss(self, &on, *smoothing, &totals));
         step.extend(mlp.backward(self, &on));
-        step.extend(mlp.params.update(self, Update::AdamW(*adamw), None, &totals.clock, &schedule));
+        let update = mlp.params.update(self, Update::AdamW(*adamw), None, &totals.clock, &schedule);
+        step.extend(update.expect("fits"));
 
         let mut trained = Trained { losses: Vec::new(), logits: Vec::new(), gradients: Vec::new() };
         for i in 0..*steps {

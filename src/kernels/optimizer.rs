@@ -192,3 +192,96 @@ pub fn clip_factor(gpu: &Gpu, sums: &Tensor, most: f32, clip: &Tensor) -> Op {
     let cost = Cost { bytes: sums.bytes() + clip.bytes(), ops: sums.len() as u64 };
     gpu.op(&CLIP_FACTOR, params, &[sums, clip], Grid::Groups(1), cost)
 }
+
+// --- nesterov -------------------------------------------------------------------------------------
+
+params! { struct NesterovParams { count: u32, momentum: f32 } }
+
+pub static NESTEROV: Kernel =
+    Kernel::new::<NesterovParams>("nesterov", text!("train/nesterov", "snippets/entry"));
+
+/// With `g = clip[0] grad`: `m <- momentum m + g`, `x <- g + momentum m`. All tensors have the same number of values.
+pub fn nesterov(gpu: &Gpu, momentum: f32, clip: &Tensor, grad: &Tensor, m: &Tensor, x: &Tensor) -> Op {
+    expect("nesterov", clip, F32, &[2]);
+    for tensor in [grad, m, x] {
+        expect("nesterov", tensor, F32, &[grad.len()]);
+    }
+    let params = NesterovParams { count: grad.len() as u32, momentum };
+    let cost = Cost { bytes: 4 * grad.bytes(), ops: 5 * grad.len() as u64 };
+    gpu.op(&NESTEROV, params, &[clip, grad, m, x], fours(grad), cost)
+}
+
+/// One invocation for each four values.
+fn fours(x: &Tensor) -> Grid {
+    Grid::Each(x.len().div_ceil(4))
+}
+
+// --- normalize ------------------------------------------------------------------------------------
+
+params! { struct NormalizeParams { count: u32 } }
+
+pub static NORMALIZE: Kernel =
+    Kernel::new::<NormalizeParams>("normalize", text!("train/normalize", "snippets/entry"));
+
+/// `x <- x / (norm + 1e-7)`. `norm` is the second value of `clip[2]`, the output of
+/// [`clip_factor`](super::clip_factor()).
+pub fn normalize(gpu: &Gpu, clip: &Tensor, x: &Tensor) -> Op {
+    expect("normalize", clip, F32, &[2]);
+    expect("normalize", x, F32, x.shape());
+    let cost = Cost { bytes: 2 * x.bytes(), ops: x.len() as u64 };
+    gpu.op(&NORMALIZE, NormalizeParams { count: x.len() as u32 }, &[clip, x], fours(x), cost)
+}
+
+// --- axpby ----------------------------------------------------------------------------------------
+
+params! { struct AxpbyParams { count: u32, a: f32, b: f32 } }
+
+pub static AXPBY: Kernel = Kernel::new::<AxpbyParams>("axpby", text!("train/axpby", "snippets/entry"));
+
+/// `y <- a x + b y`.
+pub fn axpby(gpu: &Gpu, a: f32, x: &Tensor, b: f32, y: &Tensor) -> Op {
+    expect("axpby", x, F32, y.shape());
+    expect("axpby", y, F32, y.shape());
+    let params = AxpbyParams { count: y.len() as u32, a, b };
+    let cost = Cost { bytes: 3 * y.bytes(), ops: 3 * y.len() as u64 };
+    gpu.op(&AXPBY, params, &[x, y], fours(y), cost)
+}
+
+// --- muon -----------------------------------------------------------------------------------------
+
+params! { struct MuonParams { count: u32, scale: f32 } }
+
+pub static MUON: Kernel = Kernel::new::<MuonParams>("muon", text!("train/muon", "snippets/entry"));
+
+/// The constants of Muon, which updates the matrices in the layers. AdamW updates the other parameters. The learning
+/// rate of AdamW is in the schedule.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Muon {
+    /// The momentum of the gradients.
+    pub momentum: f32,
+    /// Number of Newton-Schulz iterations.
+    pub iterations: usize,
+    /// The constants of AdamW.
+    pub adamw: AdamW,
+    /// The learning rate of AdamW, divided by the one of Muon.
+    pub ratio: f64,
+}
+
+impl Muon {
+    /// The schedule of [`AdamW::schedule`] with the learning rates of AdamW. `steps` gives those of Muon.
+    pub fn schedule(&self, steps: impl IntoIterator<Item = [f64; 2]>) -> Vec<f32> {
+        self.adamw.schedule(steps.into_iter().map(|[rate, decay]| [self.ratio * rate, decay]))
+    }
+}
+
+/// `w <- w - scale lr x`. `lr` of step `clock[0]` is in the first column of the schedule, as in
+/// [`adamw`](super::adamw()). `x` is the orthogonalised direction of the matrix.
+pub fn muon(gpu: &Gpu, scale: f32, clock: &Tensor, schedule: &Tensor, x: &Tensor, w: &Tensor) -> Op {
+    expect("muon", clock, U32, &[2]);
+    expect("muon", schedule, F32, &[schedule.len() / 4, 4]);
+    expect("muon", x, F32, w.shape());
+    expect("muon", w, F32, w.shape());
+    let params = MuonParams { count: w.len() as u32, scale };
+    let cost = Cost { bytes: 3 * w.bytes(), ops: 3 * w.len() as u64 };
+    gpu.op(&MUON, params, &[clock, schedule, x, w], fours(w), cost)
+}

@@ -6,6 +6,7 @@
 
 mod linear;
 mod mlp;
+mod muon;
 mod network;
 #[cfg(feature = "files")]
 mod open;

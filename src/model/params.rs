@@ -1,8 +1,9 @@
 //! The parameters of a network on the device, by name and role, in few flat tensors. One dispatch updates all of them,
 //! and one dispatch quantises them. This module knows optimizer and quantiser, but no layer and no network.
 
+use super::muon::{self, Matrix};
 use crate::gpu::{Dtype::*, Error, Gpu, Op, PART, Tensor};
-use crate::kernels::{self, AdamW, Moments, PackedTensor, Sgd, Stack, Trainable};
+use crate::kernels::{self, AdamW, Moments, Muon, PackedTensor, Sgd, Stack, Trainable};
 use crate::parameter::{Parameter, Role};
 use crate::ternary::{BLOCK, Packed, words};
 
@@ -13,6 +14,8 @@ pub enum Update {
     AdamW(AdamW),
     /// Stochastic gradient descent with momentum.
     Sgd(Sgd),
+    /// Muon for the matrices in the layers, and AdamW for the other parameters.
+    Muon(Muon),
 }
 
 impl Update {
@@ -22,6 +25,7 @@ impl Update {
         let steps = rates.iter().zip(decays).map(|(&rate, &decay)| [rate, decay]);
         match self {
             Update::AdamW(adamw) => adamw.schedule(steps),
+            Update::Muon(muon) => muon.schedule(steps),
             Update::Sgd(_) => steps.flat_map(|[rate, decay]| [rate as f32, 0.0, 0.0, decay as f32]).collect(),
         }
     }
@@ -122,6 +126,8 @@ impl Clip {
 struct Group {
     /// The values in this order: ternary matrices, other values that decay, values that do not decay.
     values: Trainable,
+    /// The matrices in the layers. They are neighbours.
+    matrices: Vec<Matrix>,
     quantiser: Option<Quantiser>,
 }
 
@@ -174,7 +180,7 @@ impl Group {
         };
         let places = quantiser.iter().flat_map(|quantiser| quantiser.stack.places());
         let mut places = places.zip(quantiser.iter().cycle());
-        let (mut first, mut made) = (0, Vec::new());
+        let (mut first, mut made, mut matrices) = (0, Vec::new(), Vec::new());
         for (i, parameter) in sorted {
             let Parameter { name, shape, .. } = parameter;
             let part = |of: &Tensor, what: &str| of.part(&format!("{name}{what}"), first, shape);
@@ -195,11 +201,14 @@ impl Group {
                     packed,
                 },
             ));
+            if let (true, &[rows, cols]) = (parameter.is_in_layer(), &shape[..]) {
+                matrices.push(Matrix { first, room: room(parameter), rows, cols });
+            }
             first += room(parameter);
         }
         made.sort_by_key(|(i, _)| *i);
         all.extend(made.into_iter().map(|(_, param)| param));
-        Ok(Group { values, quantiser })
+        Ok(Group { values, matrices, quantiser })
     }
 
     /// The tensors that hold the parameters of the group one after another.
@@ -399,6 +408,9 @@ impl Params {
     /// One optimizer step for every parameter, and then the trits of the new values. Weight decay does not apply to
     /// gains. If `most` is given, gradients with a larger norm are scaled to it. [`Params::norm`] returns the norm
     /// before scaling.
+    ///
+    /// # Errors
+    /// If the adapter cannot bind the tensors of Muon.
     pub fn update(
         &self,
         gpu: &Gpu,
@@ -406,19 +418,23 @@ impl Params {
         most: Option<f32>,
         clock: &Tensor,
         schedule: &Tensor,
-    ) -> Vec<Op> {
+    ) -> Result<Vec<Op>, Error> {
         let mut ops = most.map_or(Vec::new(), |most| self.clip(gpu, most));
         let clip = if most.is_some() { &self.clip.factor } else { &self.clip.none };
-        let step = |group: &Group| match by {
-            Update::AdamW(by) => kernels::adamw(gpu, by, clock, schedule, clip, &group.values),
-            Update::Sgd(by) => kernels::sgd(gpu, by, clock, schedule, clip, &group.values),
-        };
-        ops.extend(self.groups.iter().map(step));
+        for Group { values, matrices, .. } in &self.groups {
+            match by {
+                Update::AdamW(by) => ops.push(kernels::adamw(gpu, by, clock, schedule, clip, values)),
+                Update::Sgd(by) => ops.push(kernels::sgd(gpu, by, clock, schedule, clip, values)),
+                Update::Muon(by) => {
+                    ops.extend(muon::step(gpu, by, values, matrices, clip, clock, schedule)?);
+                }
+            }
+        }
         Op::mark(&mut ops, "update");
         let first = ops.len();
         ops.extend(self.ternarize(gpu));
         Op::mark(&mut ops[first..], "quantize");
-        ops
+        Ok(ops)
     }
 
     /// Computes the factor that reduces the norm of all gradients together to at most `most`.
