@@ -2265,7 +2265,8 @@ fn muon(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
             let scale = [1.0, 13.3, 2.5][step];
             let (x, w) = (floats(1, count, 0.2), floats(2, count, 0.02));
             let on_w = upload(gpu, &[count], &w);
-            let (clock, schedule) = (upload(gpu, &[2], &[step as u32 + 1, 0]), upload(gpu, &[3, 4], &schedule));
+            let (clock, schedule) =
+                (upload(gpu, &[2], &[step as u32 + 1, 0]), upload(gpu, &[3, 4], &schedule));
             let x_gpu = upload(gpu, &[count], &x);
             run(gpu, kernel, &[kernels::muon(gpu, scale, &clock, &schedule, &x_gpu, &on_w)]);
             let mut twin = w.clone();

@@ -283,15 +283,19 @@ fn muon_orthogonalises_each_matrix_and_adamw_updates_the_rest() {
             Parameter::new("layers.0.b.weight", &[33, 33], role),
             Parameter::new("layers.1.c.weight", &[32, 70], role),
         ];
-        let values: Vec<Vec<f32>> = (1..).zip(&parameters).map(|(seed, p)| floats(seed, p.count(), 0.05)).collect();
+        let values: Vec<Vec<f32>> =
+            (1..).zip(&parameters).map(|(seed, p)| floats(seed, p.count(), 0.05)).collect();
         let params = Params::upload(gpu, &parameters, &values).expect("fits");
         let (clock, on_schedule) = (upload(gpu, &[2], &[1u32, 0]), upload(gpu, &[2, 4], &schedule));
         let ops = params.update(gpu, by, None, &clock, &on_schedule).expect("fits");
         let mut twin = values.clone();
-        let mut moments: Vec<[Vec<f32>; 2]> = values.iter().map(|w| [vec![0.0; w.len()], vec![0.0; w.len()]]).collect();
+        let mut moments: Vec<[Vec<f32>; 2]> =
+            values.iter().map(|w| [vec![0.0; w.len()], vec![0.0; w.len()]]).collect();
         for (step, row) in schedule.chunks_exact(4).enumerate() {
-            let gradients: Vec<Vec<f32>> =
-                (11 + 10 * step as u32..).zip(&parameters).map(|(seed, p)| floats(seed, p.count(), 0.01)).collect();
+            let gradients: Vec<Vec<f32>> = (11 + 10 * step as u32..)
+                .zip(&parameters)
+                .map(|(seed, p)| floats(seed, p.count(), 0.01))
+                .collect();
             params.iter().zip(&gradients).for_each(|(param, g)| gpu.write(&param.grad, g));
             gpu.write(&clock, &[step as u32 + 1, 0]);
             run(gpu, &ops);
@@ -299,8 +303,13 @@ fn muon_orthogonalises_each_matrix_and_adamw_updates_the_rest() {
                 let ([m, v], w, g) = (&mut moments[i], &mut twin[i], &gradients[i]);
                 if i < 2 {
                     let decay = if parameter.role == Role::Gain { 0.0 } else { row[3] };
-                    let constants =
-                        reference::AdamW { beta1: 0.9, beta2: 0.99, eps: 1e-8, decay, now: [row[0], row[1], row[2]] };
+                    let constants = reference::AdamW {
+                        beta1: 0.9,
+                        beta2: 0.99,
+                        eps: 1e-8,
+                        decay,
+                        now: [row[0], row[1], row[2]],
+                    };
                     reference::adamw(constants, g, w, m, v);
                     continue;
                 }
@@ -310,7 +319,9 @@ fn muon_orthogonalises_each_matrix_and_adamw_updates_the_rest() {
                 let x = orthogonalised(&x, rows, cols);
                 w.iter_mut().zip(x).for_each(|(w, x)| *w = (f64::from(*w) - scale * x) as f32);
             }
-            for ((got, want), parameter) in params.download(gpu).expect("read back").iter().zip(&twin).zip(&parameters) {
+            for ((got, want), parameter) in
+                params.download(gpu).expect("read back").iter().zip(&twin).zip(&parameters)
+            {
                 // A step moves a value by about 0.005.
                 close(&format!("{} after step {step}", parameter.name), got, want, |_| 1e-6).expect("near");
             }

@@ -222,7 +222,7 @@ fn a_run_repeats_to_the_bit_and_continues_after_ctrl_c() {
 }
 
 #[test]
-fn a_run_with_muon_repeats_to_the_bit_and_continues() {
+fn a_run_with_muon_repeats_to_the_bit() {
     let place = Place::new();
     let muon = |out| {
         let mut args = train(out, "24");

@@ -86,7 +86,8 @@ pub use norm::{
     rmsnorm_relu_backward, rmsnorm_relu_dgain,
 };
 pub use optimizer::{
-    AdamW, Moments, Muon, Sgd, Trainable, adamw, axpby, clip_factor, muon, nesterov, normalize, sgd, square_sums,
+    AdamW, Moments, Muon, Sgd, Trainable, adamw, axpby, clip_factor, muon, nesterov, normalize, sgd,
+    square_sums,
 };
 pub use probes::{
     PROBE_WORDS, probe_add_i32, probe_cache, probe_copy, probe_dot4, probe_fma_f16, probe_fma_f32,
