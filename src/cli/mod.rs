@@ -405,7 +405,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, commit: Option<&str>) -> Ex
         Command::Verify(flags) => verify::run(&flags),
         Command::Inspect(flags) => inspect::run(&flags),
         Command::Bench(flags) => bench::run(&flags),
-        Command::Profile(flags) => profile::run(&flags),
+        Command::Profile(flags) => profile::run(&flags, &given(&matches)),
         Command::Kernels(flags) => kernels::run(&flags),
         Command::Tune(flags) => tune::run(&flags),
         Command::Wall(flags) => wall::run(&flags),
@@ -433,9 +433,11 @@ fn ended(outcome: Outcome) -> ExitCode {
     }
 }
 
-/// The ids of the subcommand's flags that the user gave.
+/// The ids of the innermost subcommand's flags that the user gave.
 fn given(matches: &ArgMatches) -> Vec<String> {
-    let Some((_, matches)) = matches.subcommand() else { return Vec::new() };
+    if let Some((_, matches)) = matches.subcommand() {
+        return given(matches);
+    }
     let given = |id: &&str| matches.value_source(id) == Some(ValueSource::CommandLine);
     matches.ids().map(|id| id.as_str()).filter(given).map(String::from).collect()
 }
