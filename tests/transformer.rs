@@ -128,7 +128,7 @@ impl Pair {
         let want = twin.backward(attention, ids, expected, &rows.dz);
         for param in network.params.iter() {
             let name = &param.parameter.name;
-            near(&format!("the gradient of {name}"), &read(gpu, &param.grad), &want[name], tolerance);
+            near(&format!("the gradient of {name}"), &read(gpu, param.grad()), &want[name], tolerance);
         }
     }
 }
@@ -207,7 +207,7 @@ fn a_device_that_binds_little_computes_the_same() {
     let of = |gpu: &Gpu| {
         let network = Transformer::upload(gpu, shape.clone(), &values(&shape)).expect("fits");
         let mut buffers: Vec<&wgpu::Buffer> = Vec::new();
-        for param in network.params.iter().map(|param| param.value.buffer()) {
+        for param in network.params.iter().map(|param| param.value().buffer()) {
             if !buffers.contains(&param) {
                 buffers.push(param);
             }

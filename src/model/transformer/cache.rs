@@ -55,7 +55,7 @@ impl Transformer {
         let zeros = |name: &str| gpu.zeros(name, F32, &[tokens, d]);
         let ids = gpu.zeros("ids", I32, &[tokens])?;
         let mut h = zeros("layers.0.h")?;
-        let mut ops = vec![kernels::embed_gather(gpu, &ids, &self.embedding.value, &h)];
+        let mut ops = vec![kernels::embed_gather(gpu, &ids, self.embedding.value(), &h)];
         for i in 0..self.layers.len() {
             let out = zeros(&format!("layers.{}.h", i + 1))?;
             ops.extend(self.layer(gpu, i, &batch, &h, &out, None)?.forward);
@@ -65,8 +65,8 @@ impl Transformer {
         let last = h.part("last", (tokens - 1) * d, &[1, d]);
         let (normed, factor) = (gpu.zeros("normed", F32, &[1, d])?, gpu.zeros("factor", F32, &[1])?);
         let logits = gpu.zeros("logits", F32, &[1, self.shape.vocabulary])?;
-        ops.push(kernels::rmsnorm(gpu, &last, &self.norm.value, self.shape.eps, &normed, &factor));
-        ops.push(kernels::matmul_f32(gpu, &normed, &self.embedding.value, &logits));
+        ops.push(kernels::rmsnorm(gpu, &last, self.norm.value(), self.shape.eps, &normed, &factor));
+        ops.push(kernels::matmul_f32(gpu, &normed, self.embedding.value(), &logits));
         Ok(Extension { ids, first: batch.first, logits, capacity, ops })
     }
 }

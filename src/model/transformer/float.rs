@@ -42,21 +42,21 @@ impl Transformer {
         let (a, lse, mid) = (floats("a", d)?, floats("lse", heads.heads)?, floats("mid", d)?);
 
         let norm = |x: &Tensor, i: usize, to: &Normed| {
-            kernels::rmsnorm(gpu, x, &gains[i].value, eps, &to.y, &to.factor)
+            kernels::rmsnorm(gpu, x, gains[i].value(), eps, &to.y, &to.factor)
         };
         let forward = vec![
             norm(h, 0, &x1),
-            kernels::matmul_f32(gpu, &x1.y, &qkv.value, &y1),
+            kernels::matmul_f32(gpu, &x1.y, qkv.value(), &y1),
             kernels::rope(gpu, heads, sequences, &y1, angles, first, &q, &k, &v),
             kernels::attention(gpu, heads, sequences, &q, &k, &v, first, &a, &lse),
             norm(&a, 1, &x2),
-            kernels::matmul_f32(gpu, &x2.y, &o.value, &y2),
+            kernels::matmul_f32(gpu, &x2.y, o.value(), &y2),
             kernels::residual_f32(gpu, h, &y2, &mid),
             norm(&mid, 2, &x3),
-            kernels::matmul_f32(gpu, &x3.y, &gate_up.value, &y3),
+            kernels::matmul_f32(gpu, &x3.y, gate_up.value(), &y3),
             kernels::relu2_gate(gpu, &y3, &z),
             norm(&z, 3, &x4),
-            kernels::matmul_f32(gpu, &x4.y, &down.value, &y4),
+            kernels::matmul_f32(gpu, &x4.y, down.value(), &y4),
             kernels::residual_f32(gpu, &mid, &y4, out),
         ];
 
@@ -67,25 +67,25 @@ impl Transformer {
             let dz = dz.part("z.grad", 0, &[n, f]);
             let norm_backward =
                 |x: &Tensor, i: usize, of: &Normed, dy: &Tensor, dx: &Tensor, accumulate: bool| {
-                    let (gain, dgain) = (&gains[i].value, &gains[i].grad);
+                    let (gain, dgain) = (gains[i].value(), gains[i].grad());
                     kernels::rmsnorm_backward(gpu, x, gain, &of.factor, dy, dx, dgain, accumulate)
                 };
             vec![
-                kernels::matmul_f32_dx(gpu, &down.value, dh, df),
-                kernels::matmul_f32_dw(gpu, dh, &x4.y, &down.grad),
+                kernels::matmul_f32_dx(gpu, down.value(), dh, df),
+                kernels::matmul_f32_dw(gpu, dh, &x4.y, down.grad()),
                 norm_backward(&z, 3, &x4, df, &dz, false),
                 kernels::relu2_gate_dx(gpu, &y3, &dz, dgate_up),
-                kernels::matmul_f32_dx(gpu, &gate_up.value, dgate_up, dn),
-                kernels::matmul_f32_dw(gpu, dgate_up, &x3.y, &gate_up.grad),
+                kernels::matmul_f32_dx(gpu, gate_up.value(), dgate_up, dn),
+                kernels::matmul_f32_dw(gpu, dgate_up, &x3.y, gate_up.grad()),
                 norm_backward(&mid, 2, &x3, dn, dh, true),
-                kernels::matmul_f32_dx(gpu, &o.value, dh, dn),
-                kernels::matmul_f32_dw(gpu, dh, &x2.y, &o.grad),
+                kernels::matmul_f32_dx(gpu, o.value(), dh, dn),
+                kernels::matmul_f32_dw(gpu, dh, &x2.y, o.grad()),
                 norm_backward(&a, 1, &x2, dn, da, false),
                 kernels::attention_dq(gpu, heads, sequences, &q, &k, &v, &a, &lse, da, dq, delta),
                 kernels::attention_dkv(gpu, heads, sequences, &q, &k, &v, &lse, delta, da, dk, dv),
                 kernels::rope_backward(gpu, heads, sequences, dq, dk, dv, angles, dqkv),
-                kernels::matmul_f32_dx(gpu, &qkv.value, dqkv, dn),
-                kernels::matmul_f32_dw(gpu, dqkv, &x1.y, &qkv.grad),
+                kernels::matmul_f32_dx(gpu, qkv.value(), dqkv, dn),
+                kernels::matmul_f32_dw(gpu, dqkv, &x1.y, qkv.grad()),
                 norm_backward(h, 0, &x1, dn, dh, true),
             ]
         });

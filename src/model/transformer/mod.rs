@@ -442,7 +442,7 @@ impl Network for Transformer {
         let gradients = learns.then(|| self.gradients(gpu, n)).transpose()?;
 
         let mut h = zeros("layers.0.h", width)?;
-        let mut forward = vec![kernels::embed_gather(gpu, &ids, &self.embedding.value, &h)];
+        let mut forward = vec![kernels::embed_gather(gpu, &ids, self.embedding.value(), &h)];
         Op::mark(&mut forward, "forward / embedding");
         let (mut products, mut layers) = (Vec::new(), Vec::new());
         for i in 0..self.layers.len() {
@@ -461,8 +461,8 @@ impl Network for Transformer {
         }
         let (normed, factor) = (zeros("normed", width)?, gpu.zeros("normed.factor", F32, &[n])?);
         let first = forward.len();
-        forward.push(kernels::rmsnorm(gpu, &h, &self.norm.value, eps, &normed, &factor));
-        forward.push(kernels::matmul_f32(gpu, &normed, &self.embedding.value, &logits));
+        forward.push(kernels::rmsnorm(gpu, &h, self.norm.value(), eps, &normed, &factor));
+        forward.push(kernels::matmul_f32(gpu, &normed, self.embedding.value(), &logits));
         Op::mark(&mut forward[first..], "forward / head");
 
         let (mut loss, mut backward) = (Vec::new(), Vec::new());
@@ -477,15 +477,15 @@ impl Network for Transformer {
             if let Some(Gradients { dh, dn, .. }) = &gradients {
                 let (embedding, norm) = (&self.embedding, &self.norm);
                 backward = vec![
-                    kernels::matmul_f32_dx(gpu, &embedding.value, &dlogits, dn),
-                    kernels::matmul_f32_dw(gpu, &dlogits, &normed, &embedding.grad),
-                    kernels::rmsnorm_backward(gpu, &h, &norm.value, &factor, dn, dh, &norm.grad, false),
+                    kernels::matmul_f32_dx(gpu, embedding.value(), &dlogits, dn),
+                    kernels::matmul_f32_dw(gpu, &dlogits, &normed, embedding.grad()),
+                    kernels::rmsnorm_backward(gpu, &h, norm.value(), &factor, dn, dh, norm.grad(), false),
                 ];
                 Op::mark(&mut backward, "backward / head");
                 backward.extend(layers.into_iter().rev().flatten());
                 // The head is the embedding. Its part of the embedding's gradient was written before.
                 let first = backward.len();
-                backward.push(kernels::embed_grad(gpu, &ids, dh, &embedding.grad));
+                backward.push(kernels::embed_grad(gpu, &ids, dh, embedding.grad()));
                 Op::mark(&mut backward[first..], "backward / embedding");
             }
         }

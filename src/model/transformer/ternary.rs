@@ -54,7 +54,7 @@ impl Transformer {
         let (q, [k, v]) = (floats("q", d)?, batch.keys(gpu, i)?);
         let (a, lse, mid) = (floats("a", d)?, floats("lse", heads.heads)?, floats("mid", d)?);
 
-        let [g1, g2, g3, g4] = gains.each_ref().map(|gain| &gain.value);
+        let [g1, g2, g3, g4] = gains.each_ref().map(|gain| gain.value());
         let quantize = |x: &Tensor, gain: &Tensor, to: &Quantized| {
             kernels::rmsnorm_quantize_f32(gpu, x, gain, eps, &to.codes, &to.norm, &to.step)
         };
@@ -90,12 +90,12 @@ impl Transformer {
             let Gradients { dh, dn, da, dq, dk, dv, delta, df, .. } = on;
             let ([dqkv, dqkv_scaled], [dgate_up, dgate_up_scaled]) = (&on.dqkv, &on.dgate_up);
             let norm_backward = |x: &Tensor, i: usize, of: &Quantized, dx: &Tensor, accumulate: bool| {
-                let (gain, dgain) = (&gains[i].value, &gains[i].grad);
+                let (gain, dgain) = (gains[i].value(), gains[i].grad());
                 kernels::rmsnorm_backward(gpu, x, gain, &of.norm, dn, dx, dgain, accumulate)
             };
             vec![
                 kernels::matmul_ternary_dx(gpu, down.packed(), dh, df),
-                kernels::matmul_ternary_dw(gpu, dh, &gate.step, &x4, &down.grad),
+                kernels::matmul_ternary_dw(gpu, dh, &gate.step, &x4, down.grad()),
                 kernels::relu2_gate_backward(
                     gpu,
                     &acc3,
@@ -105,13 +105,13 @@ impl Transformer {
                     df,
                     dgate_up,
                     dgate_up_scaled,
-                    &gains[3].grad,
+                    gains[3].grad(),
                 ),
                 kernels::matmul_ternary_dx(gpu, gate_up.packed(), dgate_up_scaled, dn),
-                kernels::matmul_ternary_dw(gpu, dgate_up, &x3.step, &x3.codes, &gate_up.grad),
+                kernels::matmul_ternary_dw(gpu, dgate_up, &x3.step, &x3.codes, gate_up.grad()),
                 norm_backward(&mid, 2, &x3, dh, true),
                 kernels::matmul_ternary_dx(gpu, o.packed(), dh, dn),
-                kernels::matmul_ternary_dw(gpu, dh, &x2.step, &x2.codes, &o.grad),
+                kernels::matmul_ternary_dw(gpu, dh, &x2.step, &x2.codes, o.grad()),
                 norm_backward(&a, 1, &x2, da, false),
                 kernels::attention_dq(gpu, heads, sequences, &q, &k, &v, &a, &lse, da, dq, delta),
                 kernels::attention_dkv(gpu, heads, sequences, &q, &k, &v, &lse, delta, da, dk, dv),
@@ -128,7 +128,7 @@ impl Transformer {
                     dqkv_scaled,
                 ),
                 kernels::matmul_ternary_dx(gpu, qkv.packed(), dqkv_scaled, dn),
-                kernels::matmul_ternary_dw(gpu, dqkv, &x1.step, &x1.codes, &qkv.grad),
+                kernels::matmul_ternary_dw(gpu, dqkv, &x1.step, &x1.codes, qkv.grad()),
                 norm_backward(h, 0, &x1, dh, true),
             ]
         });
