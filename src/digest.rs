@@ -278,10 +278,22 @@ fn taught(shape: &TransformerShape, model: &Model, ids: &[u32]) -> (Vec<Forced>,
 
 /// The constants of a transformer for the CPU twin.
 pub fn twin_config(shape: &TransformerShape) -> transformer::Config {
-    let &TransformerShape { layers, width, heads, kv_heads, ffn, vocabulary, theta, eps, precision, .. } =
-        shape;
+    let &TransformerShape { layers, width, heads, kv_heads, ffn, vocabulary, theta, eps, .. } = shape;
+    let &TransformerShape { precision, activation, sub_norms, .. } = shape;
     let ternary = precision == Precision::Ternary;
-    transformer::Config { layers, width, heads, kv_heads, ffn, vocabulary, theta, eps, ternary }
+    transformer::Config {
+        layers,
+        width,
+        heads,
+        kv_heads,
+        ffn,
+        vocabulary,
+        theta,
+        eps,
+        ternary,
+        activation,
+        sub_norms,
+    }
 }
 
 /// A transformer on the CPU twin, with the values that its parameters have on the device. Its matrices are quantised

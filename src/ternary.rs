@@ -363,6 +363,15 @@ pub fn ternarize(w: &[f32], beta: f32) -> Vec<i8> {
     w.iter().map(|&w| i8::from(w > half) - i8::from(w < -half)).collect()
 }
 
+/// A row of floats as int8 from -127 to 127: the real value of one step, which is the largest magnitude divided by 127,
+/// and the integers. Rounding is half to even.
+pub fn int8_row(row: &[f32]) -> (f32, Vec<i8>) {
+    let scale = row.iter().fold(0f32, |largest, x| largest.max(x.abs())) / 127.0;
+    let code =
+        |x: &f32| if scale > 0.0 { (x / scale).round_ties_even().clamp(-127.0, 127.0) as i8 } else { 0 };
+    (scale, row.iter().map(code).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

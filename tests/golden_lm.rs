@@ -250,6 +250,8 @@ fn config(case: &Case) -> Result<Config, String> {
         theta: case.number("rope_theta")?,
         eps: case.number("rms_norm_eps")?,
         ternary: true,
+        activation: Activation::Relu2,
+        sub_norms: true,
     };
     match case.number::<usize>("head_dim")? * config.heads == config.width {
         true => Ok(config),

@@ -216,7 +216,7 @@ fn all_gradients_of_a_network_are_clipped_together() {
     // A bound below the norm, one above it, and none.
     for (most, factor) in [(Some(0.5), 0.5 / norm), (Some(100.0), 1.0), (None, 1.0)] {
         let params = Params::upload(gpu, &parameters, &values).expect("fits");
-        params.iter().zip(&gradients).for_each(|(param, g)| gpu.write(&param.grad, g));
+        params.iter().zip(&gradients).for_each(|(param, g)| gpu.write(param.grad(), g));
         run(gpu, &params.update(gpu, by, most, &clock, &schedule));
         if most.is_some() {
             let told = f64::from(params.norm(gpu).expect("read back"));

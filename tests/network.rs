@@ -117,9 +117,9 @@ impl Network for Tied {
         }
         let mut forward = vec![
             kernels::scale_rows(gpu, &input, &rows_of_one, &ids),
-            kernels::matmul_f32_dx(gpu, &embedding.value, &ids, &h[0][0]),
+            kernels::matmul_f32_dx(gpu, embedding.value(), &ids, &h[0][0]),
         ];
-        let mut backward = vec![kernels::matmul_f32_dx(gpu, &embedding.value, &dlogits, &dh[LAYERS - 1][0])];
+        let mut backward = vec![kernels::matmul_f32_dx(gpu, embedding.value(), &dlogits, &dh[LAYERS - 1][0])];
         let (mut products, mut layers) = (Vec::new(), Vec::new());
         for i in 0..LAYERS {
             let name = |what: &str| format!("layers.{i}.{what}");
@@ -138,7 +138,7 @@ impl Network for Tied {
             );
             let first = forward.len();
             forward.extend([
-                kernels::rmsnorm(gpu, from, &gain.value, EPS, &n, &factor),
+                kernels::rmsnorm(gpu, from, gain.value(), EPS, &n, &factor),
                 kernels::quantize_activations(gpu, &n, &codes),
                 kernels::matmul_ternary(gpu, &codes, packed, &acc),
                 kernels::descale_rows(gpu, &acc, &codes.scale, &packed.beta, &y),
@@ -159,10 +159,10 @@ impl Network for Tied {
                     &dy,
                     &step.part(&name("step"), 0, &[items]),
                     &codes,
-                    &weight.grad,
+                    weight.grad(),
                 ),
-                kernels::rmsnorm_dgain(gpu, from, &factor, &dn, &gain.grad),
-                kernels::rmsnorm_dx(gpu, from, &gain.value, &factor, &dn, dbranch),
+                kernels::rmsnorm_dgain(gpu, from, &factor, &dn, gain.grad()),
+                kernels::rmsnorm_dx(gpu, from, gain.value(), &factor, &dn, dbranch),
                 batch.add(dhalves, dfrom),
             ];
             Op::mark(&mut ops, &format!("backward / layer {i}"));
@@ -170,8 +170,8 @@ impl Network for Tied {
             products.push(Product { input: from.clone(), ops: first..first + 3, codes, cols: WIDTH, acc });
         }
         backward.extend(layers.into_iter().rev().flatten());
-        backward.push(kernels::matmul_f32_dw(gpu, &both_dy, &both_x, &embedding.grad));
-        forward.push(kernels::matmul_f32(gpu, &last, &embedding.value, &logits));
+        backward.push(kernels::matmul_f32_dw(gpu, &both_dy, &both_x, embedding.grad()));
+        forward.push(kernels::matmul_f32(gpu, &last, embedding.value(), &logits));
         let (loss, backward) = match scoring {
             Some(Scoring { totals, smoothing, .. }) => {
                 (vec![kernels::softmax_xent(gpu, &logits, &labels, smoothing, &dlogits, totals)], backward)
@@ -288,7 +288,7 @@ fn gradients_are_those_of_the_loss() {
     gpu.write(&pass.input, &rows(ids.into_iter()).iter().map(|&x| i32::from(x)).collect::<Vec<_>>());
     gpu.write(&pass.labels, &labels);
     gpu.run(pass.forward.iter().chain(&pass.loss).chain(&pass.backward)).expect("the device works");
-    let got: Vec<f32> = gpu.download(&network.params.get("embedding").grad).expect("read back");
+    let got: Vec<f32> = gpu.download(network.params.get("embedding").grad()).expect("read back");
     let e = |id: usize, k: usize| f64::from(values[0][id * WIDTH + k]);
     let mut want = vec![0.0f64; VOCABULARY * WIDTH];
     for (id, label) in ids.into_iter().zip(labels) {

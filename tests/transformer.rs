@@ -16,7 +16,7 @@ use sterna::model::{
     AnyShape, Network, Opened, Params, Pass, Precision, Scoring, Transformer, TransformerShape, Update,
     logits,
 };
-use sterna::parameter::Role;
+use sterna::parameter::{Activation, Role};
 use sterna::random::{self, Stream};
 use sterna::reference::transformer as twin;
 use sterna::reference::{self, Attention};
@@ -37,6 +37,8 @@ fn shape(precision: Precision) -> TransformerShape {
         theta: 1e4,
         eps: 1e-5,
         precision,
+        activation: Activation::Relu2,
+        sub_norms: true,
     }
 }
 
@@ -52,14 +54,6 @@ fn values(shape: &TransformerShape) -> Vec<Vec<f32>> {
         }
     });
     fresh.collect()
-}
-
-/// The twin of a network.
-fn config(shape: &TransformerShape) -> twin::Config {
-    let &TransformerShape { layers, width, heads, kv_heads, ffn, vocabulary, theta, eps, precision, .. } =
-        shape;
-    let ternary = precision == Precision::Ternary;
-    twin::Config { layers, width, heads, kv_heads, ffn, vocabulary, theta, eps, ternary }
 }
 
 /// Within so much of the largest expected value.
@@ -104,7 +98,7 @@ impl Pair {
         let values = values(&shape);
         let named =
             shape.parameters().into_iter().map(|parameter| parameter.name).zip(values.iter().cloned());
-        let twin = twin::Network::new(&config(&shape), &named.collect(), &Default::default());
+        let twin = twin::Network::new(&digest::twin_config(&shape), &named.collect(), &Default::default());
         let network = Transformer::upload(gpu, shape.clone(), &values).expect("fits");
         let totals = Totals::zeros(gpu, "totals").expect("fits");
         let scoring = Scoring { totals: &totals, smoothing: 0.0, learns: true };
@@ -113,7 +107,7 @@ impl Pair {
         let (ids, labels) = (ids(1, count, shape.vocabulary), ids(2, count, shape.vocabulary));
         gpu.write(&pass.input, &signed(&ids));
         gpu.write(&pass.labels, &labels);
-        let attention = config(&shape).attention(SEQUENCES, shape.context);
+        let attention = digest::twin_config(&shape).attention(SEQUENCES, shape.context);
         let expected = twin.forward(&attention, &ids, twin.caches(&attention));
         Pair { network, pass, totals, attention, ids, labels, twin, expected }
     }
@@ -128,7 +122,7 @@ impl Pair {
         let want = twin.backward(attention, ids, expected, &rows.dz);
         for param in network.params.iter() {
             let name = &param.parameter.name;
-            near(&format!("the gradient of {name}"), &read(gpu, &param.grad), &want[name], tolerance);
+            near(&format!("the gradient of {name}"), &read(gpu, param.grad()), &want[name], tolerance);
         }
     }
 }
@@ -207,7 +201,7 @@ fn a_device_that_binds_little_computes_the_same() {
     let of = |gpu: &Gpu| {
         let network = Transformer::upload(gpu, shape.clone(), &values(&shape)).expect("fits");
         let mut buffers: Vec<&wgpu::Buffer> = Vec::new();
-        for param in network.params.iter().map(|param| param.value.buffer()) {
+        for param in network.params.iter().map(|param| param.value().buffer()) {
             if !buffers.contains(&param) {
                 buffers.push(param);
             }
@@ -225,7 +219,7 @@ fn a_device_that_binds_little_computes_the_same() {
 fn the_parameters_are_the_twins() {
     for precision in [Precision::Ternary, Precision::F32] {
         let shape = shape(precision);
-        assert_eq!(shape.parameters(), config(&shape).parameters());
+        assert_eq!(shape.parameters(), digest::twin_config(&shape).parameters());
     }
 }
 
@@ -249,6 +243,8 @@ fn golden() -> (TransformerShape, Model, Case) {
         theta: case.number("rope_theta").expect("a number"),
         eps: case.number("rms_norm_eps").expect("a number"),
         precision: Precision::Ternary,
+        activation: Activation::Relu2,
+        sub_norms: true,
     };
     let weights = shape.parameters().into_iter().map(|parameter| {
         let (name, of) = (&parameter.name, &parameter.shape);
@@ -409,7 +405,7 @@ fn its_steps_are_those_of_the_twin() {
         let (losses, shape) = (train(precision).1, shape(precision));
         let names = shape.parameters().into_iter().map(|parameter| parameter.name);
         let recipe = twin::Recipe { beta1: 0.9, beta2: 0.99, eps: 1e-8, most: 1.0 };
-        let mut twin = twin::Training::new(&config(&shape), recipe, names.zip(shape.initial(7)).collect());
+        let mut twin = twin::Training::new(&digest::twin_config(&shape), recipe, names.zip(shape.initial(7)).collect());
         for (step, got) in losses[..steps].iter().enumerate() {
             let drawn = [step as u32, 0];
             let (ids, labels) = reference::text_batch(&corpus(), shape.context, Some(7), drawn, BATCH);

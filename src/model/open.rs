@@ -227,11 +227,11 @@ impl Params {
     /// If the adapter cannot bind a tensor.
     pub fn stored(gpu: &Gpu, model: &Model) -> Result<Params, Error> {
         let parameters: Vec<_> = model.parameters.iter().map(|weights| weights.parameter.clone()).collect();
-        let params = Params::zeros(gpu, &parameters)?;
+        let params = Params::frozen(gpu, &parameters)?;
         params.write_trits(gpu, model.matrices());
         for (param, weights) in params.iter().zip(&model.parameters) {
             if let Values::Floats(floats) = &weights.values {
-                gpu.write(&param.value, floats);
+                gpu.write(param.value(), floats);
             }
         }
         Ok(params)
