@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use serde_json::{Map, Value, json};
 
-use super::{Contents, Stored};
+use super::{Contents, Stored, i2s};
 
 /// The first four bytes.
 pub const MAGIC: [u8; 4] = *b"GGUF";
@@ -23,7 +23,7 @@ const DEPTH: usize = 4;
 /// The largest number of dimensions of a tensor.
 const DIMENSIONS: u32 = 4;
 
-/// A metadata value. An array is represented by its length only.
+/// A metadata value. The values of an array stay bytes of the file.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Entry<'a> {
     /// Any of the integer types.
@@ -34,8 +34,34 @@ pub enum Entry<'a> {
     Bool(bool),
     /// Text.
     Text(&'a str),
-    /// The length of an array.
-    Array(u64),
+    /// An array.
+    Array(Array<'a>),
+}
+
+/// The values of an array, which were checked when the file was parsed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Array<'a> {
+    kind: u32,
+    count: u64,
+    bytes: &'a [u8],
+}
+
+impl<'a> Array<'a> {
+    /// Its texts, if it consists of texts.
+    pub fn texts(&self) -> Option<Vec<&'a str>> {
+        let mut from = Cursor { file: self.bytes, at: 0 };
+        (self.kind == 8).then(|| (0..self.count).map_while(|_| from.text("a text").ok()).collect())
+    }
+
+    /// Its numbers, if it consists of integers.
+    pub fn integers(&self) -> Option<Vec<i128>> {
+        let mut from = Cursor { file: self.bytes, at: 0 };
+        let number = |_| match from.value(self.kind, "a number", 0) {
+            Ok(Entry::Integer(number)) => Some(number),
+            _ => None,
+        };
+        (0..self.count).map(number).collect()
+    }
 }
 
 /// One tensor of a file.
@@ -93,7 +119,7 @@ pub(super) fn list(bytes: &[u8]) -> Result<Contents, String> {
         dtype: match (known(tensor.kind), tensor.kind) {
             (Some(known), _) => known.1.into(),
             // This type is not one of ggml's, and it has no fixed size.
-            (None, 36) => "I2_S of bitnet.cpp (type 36)".into(),
+            (None, i2s::KIND) => i2s::NAME.into(),
             (None, kind) => format!("type {kind}"),
         },
         shape: tensor.shape,
@@ -112,7 +138,7 @@ fn value(entry: Entry) -> Value {
         Entry::Float(x) => json!(x),
         Entry::Bool(bit) => json!(bit),
         Entry::Text(text) => super::listing::parsed(text.into()),
-        Entry::Array(count) => json!(format!("{count} values")),
+        Entry::Array(Array { count, .. }) => json!(format!("{count} values")),
     }
 }
 
@@ -306,6 +332,7 @@ impl<'a> Cursor<'a> {
                     ));
                 }
                 self.holds(count, least, format_args!("values of the metadata {key}"))?;
+                let start = self.at;
                 match size(kind) {
                     0 => {
                         for _ in 0..count {
@@ -316,7 +343,7 @@ impl<'a> Cursor<'a> {
                         self.take(count * each, key)?;
                     }
                 }
-                Entry::Array(count)
+                Entry::Array(Array { kind, count, bytes: &self.file[start..self.at] })
             }
             kind => return Err(format!("{key} has the type {kind}, expected 0 to 12")),
         })
@@ -356,6 +383,8 @@ pub struct Writer {
     pair_count: u64,
     infos: Vec<u8>,
     tensor_count: u64,
+    /// Bytes of all tensors so far, each padded to whole alignments.
+    length: u64,
     data: Vec<u8>,
 }
 
@@ -377,6 +406,25 @@ impl Writer {
         self.pair(key, 8, &bytes);
     }
 
+    /// Adds a metadata pair of type bool.
+    pub fn bool(&mut self, key: &str, value: bool) {
+        self.pair(key, 7, &[u8::from(value)]);
+    }
+
+    /// Adds an array of texts.
+    pub fn texts<'a>(&mut self, key: &str, values: impl ExactSizeIterator<Item = &'a str>) {
+        let mut bytes = array(8, values.len());
+        values.for_each(|value| put_text(&mut bytes, value));
+        self.pair(key, 9, &bytes);
+    }
+
+    /// Adds an array of i32.
+    pub fn i32s(&mut self, key: &str, values: &[i32]) {
+        let mut bytes = array(5, values.len());
+        bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+        self.pair(key, 9, &bytes);
+    }
+
     fn pair(&mut self, key: &str, kind: u32, value: &[u8]) {
         put_text(&mut self.pairs, key);
         self.pairs.extend(kind.to_le_bytes());
@@ -384,32 +432,55 @@ impl Writer {
         self.pair_count += 1;
     }
 
-    /// Adds a tensor. `shape` has the slowest size first.
-    pub fn tensor(&mut self, name: &str, kind: u32, shape: &[usize], data: &[u8]) {
+    /// Announces a tensor of `bytes` bytes. Its data follows after [`Writer::header`], padded by [`padding`]. `shape`
+    /// has the slowest size first.
+    pub fn info(&mut self, name: &str, kind: u32, shape: &[usize], bytes: usize) {
         put_text(&mut self.infos, name);
         self.infos.extend((shape.len() as u32).to_le_bytes());
         for &size in shape.iter().rev() {
             self.infos.extend((size as u64).to_le_bytes());
         }
         self.infos.extend(kind.to_le_bytes());
-        self.infos.extend((self.data.len() as u64).to_le_bytes());
-        self.data.extend(data);
-        align(&mut self.data);
+        self.infos.extend(self.length.to_le_bytes());
+        self.length += (bytes + padding(bytes)) as u64;
         self.tensor_count += 1;
     }
 
-    /// The bytes of the whole file.
-    pub fn finish(self) -> Vec<u8> {
+    /// Adds a tensor with its data. `shape` has the slowest size first.
+    pub fn tensor(&mut self, name: &str, kind: u32, shape: &[usize], data: &[u8]) {
+        self.info(name, kind, shape, data.len());
+        self.data.extend(data);
+        align(&mut self.data);
+    }
+
+    /// The bytes before the data of the tensors.
+    pub fn header(&self) -> Vec<u8> {
         let mut file = MAGIC.to_vec();
         file.extend(3u32.to_le_bytes());
         file.extend(self.tensor_count.to_le_bytes());
         file.extend(self.pair_count.to_le_bytes());
-        file.extend(self.pairs);
-        file.extend(self.infos);
+        file.extend(&self.pairs);
+        file.extend(&self.infos);
         align(&mut file);
+        file
+    }
+
+    /// The bytes of the whole file.
+    pub fn finish(self) -> Vec<u8> {
+        let mut file = self.header();
         file.extend(self.data);
         file
     }
+}
+
+/// Kind and length of an array, which its values follow.
+fn array(kind: u32, count: usize) -> Vec<u8> {
+    [&kind.to_le_bytes()[..], &(count as u64).to_le_bytes()].concat()
+}
+
+/// The number of zeros after this number of bytes of a tensor.
+pub fn padding(bytes: usize) -> usize {
+    bytes.next_multiple_of(ALIGNMENT as usize) - bytes
 }
 
 fn put_text(out: &mut Vec<u8>, text: &str) {
@@ -418,7 +489,7 @@ fn put_text(out: &mut Vec<u8>, text: &str) {
 }
 
 fn align(bytes: &mut Vec<u8>) {
-    bytes.resize(bytes.len().next_multiple_of(ALIGNMENT as usize), 0);
+    bytes.resize(bytes.len() + padding(bytes.len()), 0);
 }
 
 #[cfg(test)]
