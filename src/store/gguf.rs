@@ -23,7 +23,7 @@ const DEPTH: usize = 4;
 /// The largest number of dimensions of a tensor.
 const DIMENSIONS: u32 = 4;
 
-/// A metadata value. The values of an array stay bytes of the file.
+/// A metadata value. An array is represented by its length only.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Entry<'a> {
     /// Any of the integer types.
@@ -34,34 +34,8 @@ pub enum Entry<'a> {
     Bool(bool),
     /// Text.
     Text(&'a str),
-    /// An array.
-    Array(Array<'a>),
-}
-
-/// The values of an array, which were checked when the file was parsed.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Array<'a> {
-    kind: u32,
-    count: u64,
-    bytes: &'a [u8],
-}
-
-impl<'a> Array<'a> {
-    /// Its texts, if it consists of texts.
-    pub fn texts(&self) -> Option<Vec<&'a str>> {
-        let mut from = Cursor { file: self.bytes, at: 0 };
-        (self.kind == 8).then(|| (0..self.count).map_while(|_| from.text("a text").ok()).collect())
-    }
-
-    /// Its numbers, if it consists of integers.
-    pub fn integers(&self) -> Option<Vec<i128>> {
-        let mut from = Cursor { file: self.bytes, at: 0 };
-        let number = |_| match from.value(self.kind, "a number", 0) {
-            Ok(Entry::Integer(number)) => Some(number),
-            _ => None,
-        };
-        (0..self.count).map(number).collect()
-    }
+    /// The length of an array.
+    Array(u64),
 }
 
 /// One tensor of a file.
@@ -138,7 +112,7 @@ fn value(entry: Entry) -> Value {
         Entry::Float(x) => json!(x),
         Entry::Bool(bit) => json!(bit),
         Entry::Text(text) => super::listing::parsed(text.into()),
-        Entry::Array(Array { count, .. }) => json!(format!("{count} values")),
+        Entry::Array(count) => json!(format!("{count} values")),
     }
 }
 
@@ -332,7 +306,6 @@ impl<'a> Cursor<'a> {
                     ));
                 }
                 self.holds(count, least, format_args!("values of the metadata {key}"))?;
-                let start = self.at;
                 match size(kind) {
                     0 => {
                         for _ in 0..count {
@@ -343,7 +316,7 @@ impl<'a> Cursor<'a> {
                         self.take(count * each, key)?;
                     }
                 }
-                Entry::Array(Array { kind, count, bytes: &self.file[start..self.at] })
+                Entry::Array(count)
             }
             kind => return Err(format!("{key} has the type {kind}, expected 0 to 12")),
         })

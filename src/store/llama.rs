@@ -22,11 +22,11 @@ const LLAMA: &str = "llama";
 
 const EMBEDDING: &str = "token_embd.weight";
 
-/// Whether a file holds a transformer: by its architecture, or by a tensor that is an embedding of tokens.
+/// Whether a file holds a transformer: it says that it is a BitNet, or it has an embedding of tokens.
 pub(super) fn is_transformer((tensors, metadata): &Contents) -> bool {
     let stated = metadata.get("general.architecture").and_then(Value::as_str);
-    stated.is_some_and(|stated| stated == LLAMA || BITNET.contains(&stated))
-        || stated.is_some() && tensors.iter().any(|tensor| tensor.name == EMBEDDING)
+    let embeds = || tensors.iter().any(|tensor| tensor.name == EMBEDDING);
+    stated.is_some_and(|stated| BITNET.contains(&stated) || embeds())
 }
 
 /// The keys of one file.
