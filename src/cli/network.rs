@@ -113,3 +113,46 @@ pub fn finite<'a>(
     }
     Ok(())
 }
+
+/// How a language model from a file is put on the device.
+#[derive(Args)]
+pub struct TextFlags {
+    /// Tokens that the network sees at once, at most as many as it was trained with. The memory for keys and values grows
+    /// with it. [default: all]
+    #[arg(long, value_name = "N", value_parser = some)]
+    context: Option<usize>,
+    /// The form of the embedding on the device; it is the head too. [default: f32, and f16 if f32 takes more than 128 MiB]
+    #[arg(long, value_name = "FORMAT")]
+    embedding: Option<Floats>,
+}
+
+/// The largest embedding that is stored as f32, in bytes.
+const LARGEST: usize = 128 << 20;
+
+impl TextFlags {
+    /// The shape with the context that the flags ask for.
+    pub fn shape(&self, shape: &TransformerShape, path: &Path) -> Result<TransformerShape, Failure> {
+        let context = self.context.unwrap_or(shape.context);
+        if context > shape.context {
+            return Err(failure(format!(
+                "--context {context}: {} was trained with a context of {}: give at most that",
+                shown(path),
+                shape.context
+            )));
+        }
+        Ok(TransformerShape { context, ..shape.clone() })
+    }
+
+    /// The network on the device.
+    pub fn upload(
+        &self,
+        gpu: &Gpu,
+        opened: &Opened,
+        shape: &TransformerShape,
+        path: &Path,
+    ) -> Result<Transformer, Failure> {
+        let large = 4 * shape.vocabulary * shape.width > LARGEST;
+        let embedding = self.embedding.unwrap_or(if large { Floats::F16 } else { Floats::F32 });
+        opened.transformer(gpu, shape, embedding).map_err(|error| loading(error, path))
+    }
+}
