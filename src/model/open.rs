@@ -7,10 +7,10 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::transformer::{TRANSFORMER, Transformer, TransformerShape};
-use super::{Mlp, Network, Params, Precision, Shape};
+use super::{LoadError, Mlp, Network, Params, Precision, Shape};
 use crate::gpu::{Error, Gpu};
 use crate::parameter::Parameter;
-use crate::store::{self, Arch, Checkpoint, FileError, Format, Imported, Mapped, Model, Reading, Values};
+use crate::store::{self, Arch, Checkpoint, FileError, Floats, Format, Imported, Mapped, Model, Reading};
 use crate::text::Vocabulary;
 
 /// The constants of a network of any kind that this program runs. The kind is named in [`Arch::network`].
@@ -201,39 +201,40 @@ impl Opened {
     ///
     /// # Errors
     /// If the adapter cannot bind a tensor, or the device failed.
-    pub fn params(&self, gpu: &Gpu) -> Result<Params, Error> {
-        match &self.weights {
+    pub fn params(&self, gpu: &Gpu) -> Result<Params, LoadError> {
+        Ok(match &self.weights {
             Weights::Floats(file) => {
                 let values: Vec<&[f32]> = file.parameters.iter().map(|saved| &saved.values[..]).collect();
-                Params::upload(gpu, &self.shape.parameters(), &values)
+                Params::upload(gpu, &self.shape.parameters(), &values)?
             }
-            Weights::Trits(model) => Params::stored(gpu, model),
-        }
+            Weights::Trits(model) => {
+                let parameters = self.shape.parameters();
+                Params::load(gpu, &parameters, 0..parameters.len(), model)?
+            }
+        })
     }
 
     /// The network on the device, with [`Opened::params`].
     ///
     /// # Errors
     /// If the adapter cannot bind a tensor, or the device failed.
-    pub fn upload(&self, gpu: &Gpu) -> Result<Box<dyn Network>, Error> {
-        self.shape.network(gpu, self.params(gpu)?)
+    pub fn upload(&self, gpu: &Gpu) -> Result<Box<dyn Network>, LoadError> {
+        Ok(self.shape.network(gpu, self.params(gpu)?)?)
     }
-}
 
-impl Params {
-    /// Parameters with the values of a file. Their trits have the same bits as in the file.
+    /// The language model on the device. The embedding, which is also the head, is stored there as `head`, in pieces
+    /// that the adapter can bind. A checkpoint has an embedding of f32, whatever `head` is.
     ///
     /// # Errors
-    /// If the adapter cannot bind a tensor.
-    pub fn stored(gpu: &Gpu, model: &Model) -> Result<Params, Error> {
-        let parameters: Vec<_> = model.parameters.iter().map(|weights| weights.parameter.clone()).collect();
-        let params = Params::frozen(gpu, &parameters)?;
-        params.write_trits(gpu, model.matrices());
-        for (param, weights) in params.iter().zip(&model.parameters) {
-            if let Values::Floats(floats) = &weights.values {
-                gpu.write(param.value(), floats);
-            }
+    /// As [`Transformer::load`].
+    ///
+    /// # Panics
+    /// If the file holds another network.
+    pub fn transformer(&self, gpu: &Gpu, head: Floats) -> Result<Transformer, LoadError> {
+        let AnyShape::Transformer(shape) = &self.shape else { panic!("{} is no language model", self.shape) };
+        match &self.weights {
+            Weights::Floats(_) => Ok(Transformer::new(gpu, shape.clone(), self.params(gpu)?)?),
+            Weights::Trits(model) => Transformer::load(gpu, shape.clone(), model, head),
         }
-        Ok(params)
     }
 }

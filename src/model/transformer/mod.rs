@@ -24,9 +24,11 @@ mod float;
 mod table;
 mod ternary;
 
-pub use cache::{Cache, Extension, Scored};
+pub use cache::{Cache, Extension, PIECE, Scored};
 
 use self::table::Table;
+#[cfg(feature = "files")]
+use super::load::{LoadError, Pending, WeightSource};
 use super::{Network, Param, Params, Pass, Precision, Product, Scoring, Stacked};
 use crate::gpu::{Dtype::*, Error, Gpu, Op, Tensor};
 use crate::kernels::{self, Heads, Sequences};
@@ -34,7 +36,7 @@ use crate::parameter::{Activation, Parameter, Role};
 use crate::random::{self, Stream};
 use crate::rotary::rope_table;
 #[cfg(feature = "files")]
-use crate::store::{Arch, number};
+use crate::store::{Arch, Floats, number};
 use crate::ternary::BLOCK;
 #[cfg(feature = "files")]
 use crate::text::Vocabulary;
@@ -397,6 +399,39 @@ impl Transformer {
     pub fn new(gpu: &Gpu, shape: TransformerShape, params: Params) -> Result<Transformer, Error> {
         let table = Table::of(params.get(EMBEDDING).value());
         Transformer::assemble(gpu, shape, params, table)
+    }
+
+    /// Loads a network for inference, one parameter after another. The embedding, which is also the head, is stored as
+    /// `head`, in pieces that the adapter can bind. A caller may lower the context of the shape, so that caches need
+    /// less memory.
+    ///
+    /// # Errors
+    /// If the adapter cannot bind a tensor or has no memory for it, if the device failed, if the source cannot be read,
+    /// or if f16 cannot hold a value of the embedding.
+    #[cfg(feature = "files")]
+    pub fn load(
+        gpu: &Gpu,
+        shape: TransformerShape,
+        source: &dyn WeightSource,
+        head: Floats,
+    ) -> Result<Transformer, LoadError> {
+        let parameters = shape.parameters();
+        // All tensors are made before the files are read, so an error of the device comes early.
+        let table = Table::zeros(gpu, [shape.vocabulary, shape.width], head)?;
+        let params = Params::frozen(gpu, &parameters[1..])?;
+        let mut pending = Pending::new(gpu);
+        let read = |rows| {
+            let values = source.floats(0, rows)?;
+            match values.iter().find(|&&value| head == Floats::F16 && value.abs() >= 65_520.0) {
+                None => Ok(values),
+                Some(value) => Err(LoadError::Value(format!(
+                    "{EMBEDDING} has the value {value}, which f16 cannot hold: store the head as int8"
+                ))),
+            }
+        };
+        table.fill(gpu, shape.width, read, |bytes| Ok(pending.wrote(bytes)?))?;
+        params.fill(gpu, 1, source)?;
+        Ok(Transformer::assemble(gpu, shape, params, table)?)
     }
 
     fn assemble(
