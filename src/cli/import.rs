@@ -67,6 +67,7 @@ pub fn run(flags: &Flags) -> Outcome {
         floats: true,
         absmean: flags.absmean,
         transposed: flags.transposed,
+        i2s: None,
         drop: flags.drop,
     };
     let file = runs::model(&flags.file)?;

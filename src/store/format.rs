@@ -9,7 +9,7 @@ use super::checkpoint::{self, Checkpoint};
 use super::listing::safetensors;
 use super::model::place;
 use super::tensors::{deserialize, no_json};
-use super::{FileError, Imported, Mapped, Model, Reading, escaped, foreign, gguf, npy, packed};
+use super::{FileError, Imported, Mapped, Model, Reading, escaped, foreign, gguf, npy, packed, source};
 use crate::content;
 use crate::reason::unread;
 use crate::ternary::Packed;
@@ -119,6 +119,10 @@ fn import_raw(
 ) -> Result<Imported, String> {
     let alone = |model| Imported { model, lost: Vec::new(), notes: Vec::new(), warnings: Vec::new() };
     let format = Format::of(bytes)?;
+    if let Some(layout) = source::transformer(bytes, format, &config, reading)? {
+        let model = layout.model(&[bytes])?;
+        return Ok(Imported { notes: layout.notes, ..alone(model) });
+    }
     if let (Format::Packed | Format::Checkpoint, Some(field)) = (format, reading.said()) {
         return Err(format!(
             "is {}, which says itself what its layers are: leave `{field}` out",

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use serde_json::{Map, Value, json};
 
-use super::{Contents, Stored};
+use super::{Contents, Stored, i2s};
 
 /// The first four bytes.
 pub const MAGIC: [u8; 4] = *b"GGUF";
@@ -93,7 +93,7 @@ pub(super) fn list(bytes: &[u8]) -> Result<Contents, String> {
         dtype: match (known(tensor.kind), tensor.kind) {
             (Some(known), _) => known.1.into(),
             // This type is not one of ggml's, and it has no fixed size.
-            (None, 36) => "I2_S of bitnet.cpp (type 36)".into(),
+            (None, i2s::KIND) => i2s::NAME.into(),
             (None, kind) => format!("type {kind}"),
         },
         shape: tensor.shape,
@@ -356,6 +356,8 @@ pub struct Writer {
     pair_count: u64,
     infos: Vec<u8>,
     tensor_count: u64,
+    /// Bytes of all tensors so far, each padded to whole alignments.
+    length: u64,
     data: Vec<u8>,
 }
 
@@ -377,6 +379,25 @@ impl Writer {
         self.pair(key, 8, &bytes);
     }
 
+    /// Adds a metadata pair of type bool.
+    pub fn bool(&mut self, key: &str, value: bool) {
+        self.pair(key, 7, &[u8::from(value)]);
+    }
+
+    /// Adds an array of texts.
+    pub fn texts<'a>(&mut self, key: &str, values: impl ExactSizeIterator<Item = &'a str>) {
+        let mut bytes = array(8, values.len());
+        values.for_each(|value| put_text(&mut bytes, value));
+        self.pair(key, 9, &bytes);
+    }
+
+    /// Adds an array of i32.
+    pub fn i32s(&mut self, key: &str, values: &[i32]) {
+        let mut bytes = array(5, values.len());
+        bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+        self.pair(key, 9, &bytes);
+    }
+
     fn pair(&mut self, key: &str, kind: u32, value: &[u8]) {
         put_text(&mut self.pairs, key);
         self.pairs.extend(kind.to_le_bytes());
@@ -384,32 +405,55 @@ impl Writer {
         self.pair_count += 1;
     }
 
-    /// Adds a tensor. `shape` has the slowest size first.
-    pub fn tensor(&mut self, name: &str, kind: u32, shape: &[usize], data: &[u8]) {
+    /// Announces a tensor of `bytes` bytes. Its data follows after [`Writer::header`], padded by [`padding`]. `shape`
+    /// has the slowest size first.
+    pub fn info(&mut self, name: &str, kind: u32, shape: &[usize], bytes: usize) {
         put_text(&mut self.infos, name);
         self.infos.extend((shape.len() as u32).to_le_bytes());
         for &size in shape.iter().rev() {
             self.infos.extend((size as u64).to_le_bytes());
         }
         self.infos.extend(kind.to_le_bytes());
-        self.infos.extend((self.data.len() as u64).to_le_bytes());
-        self.data.extend(data);
-        align(&mut self.data);
+        self.infos.extend(self.length.to_le_bytes());
+        self.length += (bytes + padding(bytes)) as u64;
         self.tensor_count += 1;
     }
 
-    /// The bytes of the whole file.
-    pub fn finish(self) -> Vec<u8> {
+    /// Adds a tensor with its data. `shape` has the slowest size first.
+    pub fn tensor(&mut self, name: &str, kind: u32, shape: &[usize], data: &[u8]) {
+        self.info(name, kind, shape, data.len());
+        self.data.extend(data);
+        align(&mut self.data);
+    }
+
+    /// The bytes before the data of the tensors.
+    pub fn header(&self) -> Vec<u8> {
         let mut file = MAGIC.to_vec();
         file.extend(3u32.to_le_bytes());
         file.extend(self.tensor_count.to_le_bytes());
         file.extend(self.pair_count.to_le_bytes());
-        file.extend(self.pairs);
-        file.extend(self.infos);
+        file.extend(&self.pairs);
+        file.extend(&self.infos);
         align(&mut file);
+        file
+    }
+
+    /// The bytes of the whole file.
+    pub fn finish(self) -> Vec<u8> {
+        let mut file = self.header();
         file.extend(self.data);
         file
     }
+}
+
+/// Kind and length of an array, which its values follow.
+fn array(kind: u32, count: usize) -> Vec<u8> {
+    [&kind.to_le_bytes()[..], &(count as u64).to_le_bytes()].concat()
+}
+
+/// The number of zeros after this number of bytes of a tensor.
+pub fn padding(bytes: usize) -> usize {
+    bytes.next_multiple_of(ALIGNMENT as usize) - bytes
 }
 
 fn put_text(out: &mut Vec<u8>, text: &str) {
@@ -418,7 +462,7 @@ fn put_text(out: &mut Vec<u8>, text: &str) {
 }
 
 fn align(bytes: &mut Vec<u8>) {
-    bytes.resize(bytes.len().next_multiple_of(ALIGNMENT as usize), 0);
+    bytes.resize(bytes.len() + padding(bytes.len()), 0);
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use safetensors::tensor::TensorView;
 use serde_json::{Map, Value};
 
 use super::format::{config_beside, plain};
-use super::tensors::deserialize;
+use super::tensors::{deserialize, range};
 use super::{FileError, Format, Mapped, checkpoint, foreign, gguf, npy, packed};
 use crate::parameter::{Parameter, Role};
 use crate::ternary::Packed;
@@ -164,8 +164,7 @@ fn shadows(bytes: &[u8]) -> Result<Contents, String> {
 pub(super) fn safetensors(bytes: &[u8]) -> Result<Contents, String> {
     let (file, metadata) = deserialize(bytes)?;
     let stored = |(name, view): (String, TensorView)| {
-        let start = view.data().as_ptr() as usize - bytes.as_ptr() as usize;
-        let at = start..start + view.data().len();
+        let at = range(bytes, &view);
         Stored { name, dtype: view.dtype().to_string(), shape: view.shape().to_vec(), at, matrix: None }
     };
     let mut tensors: Vec<Stored> = file.tensors().into_iter().map(stored).collect();

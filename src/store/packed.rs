@@ -20,8 +20,10 @@ use half::f16;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
+use super::element::Element;
+use super::layout::{Form, Layout, Place};
 use super::listing::safetensors;
-use super::tensors::{Sealed, deserialize, intact, no_json};
+use super::tensors::{Sealed, deserialize, intact, no_json, range};
 use super::{Arch, Contents, Loss, Matrix, Model, Scale, Values, Weights, chain, header};
 use crate::parameter::{Parameter, Role};
 use crate::ternary::{self, Packed, int8_row};
@@ -223,26 +225,45 @@ impl Packed {
 }
 
 pub(super) fn read(bytes: &[u8]) -> Result<Model, String> {
+    layout(bytes)?.model(&[bytes])
+}
+
+/// Where the parameters lie in a file.
+pub(super) fn layout(bytes: &[u8]) -> Result<Layout, String> {
     let file = File::open(bytes)?;
-    let weights = |parameter: &Parameter| {
-        let values = match parameter.role {
+    let place = |parameter: &Parameter| {
+        let Parameter { name, shape, role } = parameter;
+        let (name, form) = match role {
             Role::Ternary => {
-                let (name, Matrix { rows, cols, scale, read }) = file.matrix(parameter)?;
-                let packed = read(file.tensor(&name)?.data(), rows, cols);
-                let packed = packed.map_err(|what| format!("{name}: {what}"))?;
-                Values::Trits(Packed { scale: scale.times(packed.scale), ..packed })
+                let (name, matrix) = file.matrix(parameter)?;
+                (name, Form::Trits(matrix))
             }
-            Role::Gain => Values::Floats(file.floats(&parameter.name, &parameter.shape)?),
-            Role::Float => Values::Floats(file.any_floats(parameter)?),
+            Role::Gain => (name.clone(), Form::Floats(file.element(name, shape, &[Element::F32])?)),
+            Role::Float if file.tensor(name)?.dtype() == Dtype::I8 => {
+                let (rows, scales) = (parameter.count() / columns(shape), format!("{}.scale", parameter.base()));
+                file.element(&scales, &[rows], &[Element::F32])?;
+                let found = file.tensor(name)?;
+                if found.shape() != shape {
+                    return Err(format!("{name} is I8 {:?}, expected I8 {shape:?}", found.shape()));
+                }
+                (name.clone(), Form::Int8(range(bytes, &file.tensor(&scales)?)))
+            }
+            Role::Float => (name.clone(), Form::Floats(file.element(name, shape, &[Element::F32, Element::F16])?)),
         };
-        Ok(Weights { parameter: parameter.clone(), values })
+        Ok(Place::new(&name, 0, range(bytes, &file.tensor(&name)?), form))
     };
-    let parameters = file.parameters.iter().map(weights).collect::<Result<Vec<_>, String>>()?;
+    let places = file.parameters.iter().map(place).collect::<Result<Vec<_>, String>>()?;
     let about = file.metadata.get("about").map(String::as_str).unwrap_or("null");
     let about = serde_json::from_str(about).map_err(|error| {
         format!("its metadata `about` is no {}", no_json("JSON", about.as_bytes(), &error))
     })?;
-    Model { arch: file.arch, parameters, about }.check()
+    let File { arch, parameters, .. } = file;
+    Ok(Layout { about, ..Layout::new(arch, parameters, places) })
+}
+
+/// Number of values in a row.
+fn columns(shape: &[usize]) -> usize {
+    shape.last().copied().unwrap_or(1)
 }
 
 pub(super) fn list(bytes: &[u8]) -> Result<Contents, String> {
@@ -297,29 +318,14 @@ impl File<'_> {
         self.tensors.tensor(name).map_err(|_| format!("has no tensor {name}"))
     }
 
-    fn floats(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, String> {
+    /// The form of a tensor of floats with this shape, which must be one of these.
+    fn element(&self, name: &str, shape: &[usize], expected: &[Element]) -> Result<Element, String> {
         let view = self.tensor(name)?;
-        match (view.dtype(), view.shape()) {
-            (Dtype::F32, found) if found == shape => Ok(bytemuck::pod_collect_to_vec(view.data())),
-            (dtype, found) => Err(format!("{name} is {dtype:?} {found:?}, expected F32 {shape:?}")),
+        let found = Element::of(&format!("{:?}", view.dtype())).filter(|element| expected.contains(element));
+        match (found, view.dtype(), view.shape()) {
+            (Some(element), _, found) if found == shape => Ok(element),
+            (_, dtype, found) => Err(format!("{name} is {dtype:?} {found:?}, expected F32 {shape:?}")),
         }
-    }
-
-    /// The values of a parameter of the role float, in any of the forms of [`Floats`].
-    fn any_floats(&self, parameter: &Parameter) -> Result<Vec<f32>, String> {
-        let Parameter { name, shape, .. } = parameter;
-        let view = self.tensor(name)?;
-        if !matches!(view.dtype(), Dtype::F16 | Dtype::I8) || view.shape() != shape {
-            return self.floats(name, shape);
-        }
-        if view.dtype() == Dtype::F16 {
-            let halves = view.data().as_chunks().0.iter();
-            return Ok(halves.map(|&half| f16::from_le_bytes(half).to_f32()).collect());
-        }
-        let cols = shape.last().copied().unwrap_or(1);
-        let scales = self.floats(&format!("{}.scale", parameter.base()), &[parameter.count() / cols])?;
-        let rows = view.data().chunks(cols).zip(scales);
-        Ok(rows.flat_map(|(row, scale)| row.iter().map(move |&code| scale * f32::from(code as i8))).collect())
     }
 
     /// The name of a ternary parameter's tensor, and the matrix with its scale.
@@ -333,7 +339,9 @@ impl File<'_> {
                 let (found, at) = (view.dtype(), view.shape());
                 return Err(format!("{name} is {found:?} {at:?}, expected {dtype:?} {shape:?}"));
             }
-            let scale = Scale::Said(self.floats(&format!("{base}.beta"), &[1])?[0]);
+            let beta = format!("{base}.beta");
+            self.element(&beta, &[1], &[Element::F32])?;
+            let scale = Scale::Said(Element::F32.values(self.tensor(&beta)?.data())[0]);
             return Ok((name.clone(), Matrix { rows, cols, scale, read: coding.decode() }));
         }
         Err(format!("has no tensor {}", names.join(" or ")))

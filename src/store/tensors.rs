@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use safetensors::tensor::{TensorInfo, TensorView};
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
@@ -115,6 +116,12 @@ pub(crate) fn damaged(what: &str, stated: &str, found: &str) -> String {
 /// Bytes as lower-case hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The bytes of a tensor within its file.
+pub fn range(file: &[u8], view: &TensorView) -> Range<usize> {
+    let start = view.data().as_ptr() as usize - file.as_ptr() as usize;
+    start..start + view.data().len()
 }
 
 /// Parses a safetensors file.
