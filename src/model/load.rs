@@ -38,6 +38,16 @@ impl WeightSource for Model {
     }
 }
 
+impl WeightSource for store::Source {
+    fn trits(&self, i: usize) -> Result<Packed, FileError> {
+        store::Source::trits(self, i)
+    }
+
+    fn floats(&self, i: usize, rows: Range<usize>) -> Result<Vec<f32>, FileError> {
+        store::Source::floats(self, i, rows)
+    }
+}
+
 /// The rows and columns of a parameter. A gain is one row.
 fn rows_and_cols(parameter: &Parameter) -> [usize; 2] {
     match parameter.shape[..] {

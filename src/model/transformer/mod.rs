@@ -515,6 +515,19 @@ impl Transformer {
         })
     }
 
+    /// Binds layer `i` alone for the first `tokens` positions: its ops, and its products. The input of the first product
+    /// is the input of the layer.
+    ///
+    /// # Errors
+    /// If the adapter cannot bind a tensor.
+    pub fn bind_layer(&self, gpu: &Gpu, i: usize, tokens: usize) -> Result<(Vec<Op>, Vec<Product>), Error> {
+        let batch = Batch { sequences: Sequences::whole(tokens), n: tokens, ..self.batch(gpu, 1)? };
+        let on = self.activations(gpu, &format!("layers.{i}"), tokens)?;
+        let [h, out] = ["h", "out"].map(|name| gpu.zeros(name, F32, &[tokens, self.shape.width]));
+        let Bound { forward, products, .. } = self.layer(gpu, i, &batch, &on, &h?, &out?, None)?;
+        Ok((forward, products))
+    }
+
     fn gradients(&self, gpu: &Gpu, n: usize) -> Result<Gradients, Error> {
         let (d, f, heads) = (self.shape.width, self.shape.ffn, self.shape.heads);
         let kv = self.shape.kv_heads * self.shape.head();
@@ -545,6 +558,10 @@ impl Network for Transformer {
 
     fn rows(&self) -> usize {
         self.shape.context
+    }
+
+    fn transformer(&self) -> Option<&Transformer> {
+        Some(self)
     }
 
     fn bind(&self, gpu: &Gpu, items: usize, scoring: Option<Scoring>) -> Result<Pass, Error> {
