@@ -6,13 +6,13 @@
 //! slides: the last `max(context / 2, 1)` tokens, including the new one, get the positions from 0 on, and the network
 //! reads them again.
 //!
-//! The network reads many tokens in pieces. The number of tokens in a piece is a power of two, at most [`MOST`], so few
+//! The network reads many tokens in pieces. The number of tokens in a piece is a power of two, at most [`PIECE`], so few
 //! passes are bound, and their tensors do not grow with the prompt.
 
 use std::collections::BTreeMap;
 
 use crate::gpu::{Error, Gpu};
-use crate::model::{Cache, Extension, Transformer};
+use crate::model::{Cache, Extension, PIECE, Transformer};
 use crate::random::{self, Stream};
 
 /// The choice of the next token from logits `z [V]`. Its probabilities are `softmax(z / temperature)`. `top_k` and then
@@ -75,8 +75,7 @@ impl Sampling {
     }
 }
 
-/// The largest number of tokens that the network reads in one pass.
-pub const MOST: usize = 128;
+
 
 /// A text that grows on the device.
 pub struct Generator {
@@ -171,7 +170,7 @@ impl Generator {
         }
         while read < self.window.len() {
             let left = self.window.len() - read;
-            let tokens = MOST.min(1 << left.ilog2());
+            let tokens = PIECE.min(1 << left.ilog2());
             if !self.passes.contains_key(&tokens) {
                 let pass = self.network.extension(&self.gpu, &self.cache, tokens)?;
                 self.passes.insert(tokens, pass);

@@ -1116,8 +1116,12 @@ fn silu_gate(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
         let rows = x.chunks_exact(2 * cols);
         let twin: Vec<f32> = rows.flat_map(|row| reference::silu_gate(&row[..cols], &row[cols..])).collect();
         let gate = |i: usize| x[i + i / cols * cols];
-        // The exponential may count twice, in the numerator and in the denominator.
-        let bound = |i: usize| apart(2.0 * sigmoid_roundings(gate(i)) + 2.0, f64::from(twin[i]).abs());
+        let up = |i: usize| x[i + i / cols * cols + cols];
+        // The exponential may count twice, in the numerator and in the denominator. A subnormal sigmoid may be 0.
+        let bound = |i: usize| {
+            let lost = f64::from(f32::MIN_POSITIVE) * f64::from(gate(i) * up(i)).abs();
+            apart(2.0 * sigmoid_roundings(gate(i)) + 2.0, f64::from(twin[i]).abs()) + lost
+        };
         close(&format!("z of {batch} x {cols}"), &read(gpu, &z), &twin, bound)?;
     }
     Ok(())
@@ -1151,7 +1155,10 @@ fn silu_gate_dx(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
             })
             .collect();
         let gate = |i: usize| x[i / (2 * cols) * 2 * cols + i % cols];
-        let bound = |i: usize| apart(4.0 * sigmoid_roundings(gate(i)) + 5.0, magnitude[i]);
+        // A subnormal sigmoid may be 0, and no dz is above 1.
+        let largest = |i: usize| f64::from(gate(i).abs().max(x[i / (2 * cols) * 2 * cols + cols + i % cols].abs()));
+        let lost = |i: usize| f64::from(f32::MIN_POSITIVE) * (1.0 + largest(i)).powi(2);
+        let bound = |i: usize| apart(4.0 * sigmoid_roundings(gate(i)) + 5.0, magnitude[i]) + lost(i);
         close(&format!("dx of {batch} x {cols}"), &read(gpu, &dx), &twin, bound)?;
     }
     Ok(())

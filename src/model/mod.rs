@@ -5,6 +5,8 @@
 //! any number of inputs. [`Mlp`] is a network. [`Linear`] is a single layer for programs with a network of their own.
 
 mod linear;
+#[cfg(feature = "files")]
+mod load;
 mod mlp;
 mod network;
 #[cfg(feature = "files")]
@@ -13,9 +15,11 @@ mod params;
 mod transformer;
 
 pub use linear::Linear;
+#[cfg(feature = "files")]
+pub use load::{LoadError, WeightSource};
 pub use mlp::{Activations, Layer, Mlp, Shape};
 pub use network::{BATCH, Forward, Network, Pass, Precision, Product, Scoring, each_batch, logits};
 #[cfg(feature = "files")]
 pub use open::{AnyShape, Opened};
 pub use params::{Param, Params, Stacked, Update};
-pub use transformer::{Cache, Extension, TRANSFORMER, Transformer, TransformerShape};
+pub use transformer::{Cache, Extension, PIECE, Scored, TRANSFORMER, Transformer, TransformerShape};

@@ -40,6 +40,9 @@ struct Body {
     ops: Vec<Op>,
 }
 
+/// The largest number of tokens of one pass, for callers with many tokens. The tensors of a pass grow with its tokens.
+pub const PIECE: usize = 128;
+
 /// Rows of logits that [`Scored`] computes at once, if there are more tokens. A tensor with the logits of a large
 /// vocabulary must be one that the adapter can bind.
 const ROWS: usize = 64;

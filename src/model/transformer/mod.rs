@@ -24,9 +24,11 @@ mod float;
 mod table;
 mod ternary;
 
-pub use cache::{Cache, Extension, Scored};
+pub use cache::{Cache, Extension, PIECE, Scored};
 
 use self::table::Table;
+#[cfg(feature = "files")]
+use super::load::{LoadError, Pending, WeightSource};
 use super::{Network, Param, Params, Pass, Precision, Product, Scoring, Stacked};
 use crate::gpu::{Dtype::*, Error, Gpu, Op, Tensor};
 use crate::kernels::{self, Heads, Sequences};
@@ -34,7 +36,7 @@ use crate::parameter::{Activation, Parameter, Role};
 use crate::random::{self, Stream};
 use crate::rotary::rope_table;
 #[cfg(feature = "files")]
-use crate::store::{Arch, number};
+use crate::store::{Arch, Floats, number};
 use crate::ternary::BLOCK;
 #[cfg(feature = "files")]
 use crate::text::Vocabulary;
@@ -399,6 +401,39 @@ impl Transformer {
         Transformer::assemble(gpu, shape, params, table)
     }
 
+    /// Loads a network for inference, one parameter after another. The embedding, which is also the head, is stored as
+    /// `head`, in pieces that the adapter can bind. A caller may lower the context of the shape, so that caches need
+    /// less memory.
+    ///
+    /// # Errors
+    /// If the adapter cannot bind a tensor or has no memory for it, if the device failed, if the source cannot be read,
+    /// or if f16 cannot hold a value of the embedding.
+    #[cfg(feature = "files")]
+    pub fn load(
+        gpu: &Gpu,
+        shape: TransformerShape,
+        source: &dyn WeightSource,
+        head: Floats,
+    ) -> Result<Transformer, LoadError> {
+        let parameters = shape.parameters();
+        // All tensors are made before the files are read, so an error of the device comes early.
+        let table = Table::zeros(gpu, [shape.vocabulary, shape.width], head)?;
+        let params = Params::frozen(gpu, &parameters[1..])?;
+        let mut pending = Pending::new(gpu);
+        let read = |rows| {
+            let values = source.floats(0, rows)?;
+            match values.iter().find(|&&value| head == Floats::F16 && value.abs() >= 65_520.0) {
+                None => Ok(values),
+                Some(value) => Err(LoadError::Value(format!(
+                    "{EMBEDDING} has the value {value}, which f16 cannot hold: store the head as int8"
+                ))),
+            }
+        };
+        table.fill(gpu, shape.width, read, |bytes| Ok(pending.wrote(bytes)?))?;
+        params.fill(gpu, 1, source)?;
+        Ok(Transformer::assemble(gpu, shape, params, table)?)
+    }
+
     fn assemble(
         gpu: &Gpu,
         shape: TransformerShape,
@@ -480,6 +515,19 @@ impl Transformer {
         })
     }
 
+    /// Binds layer `i` alone for the first `tokens` positions: its ops, and its products. The input of the first product
+    /// is the input of the layer.
+    ///
+    /// # Errors
+    /// If the adapter cannot bind a tensor.
+    pub fn bind_layer(&self, gpu: &Gpu, i: usize, tokens: usize) -> Result<(Vec<Op>, Vec<Product>), Error> {
+        let batch = Batch { sequences: Sequences::whole(tokens), n: tokens, ..self.batch(gpu, 1)? };
+        let on = self.activations(gpu, &format!("layers.{i}"), tokens)?;
+        let [h, out] = ["h", "out"].map(|name| gpu.zeros(name, F32, &[tokens, self.shape.width]));
+        let Bound { forward, products, .. } = self.layer(gpu, i, &batch, &on, &h?, &out?, None)?;
+        Ok((forward, products))
+    }
+
     fn gradients(&self, gpu: &Gpu, n: usize) -> Result<Gradients, Error> {
         let (d, f, heads) = (self.shape.width, self.shape.ffn, self.shape.heads);
         let kv = self.shape.kv_heads * self.shape.head();
@@ -510,6 +558,10 @@ impl Network for Transformer {
 
     fn rows(&self) -> usize {
         self.shape.context
+    }
+
+    fn transformer(&self) -> Option<&Transformer> {
+        Some(self)
     }
 
     fn bind(&self, gpu: &Gpu, items: usize, scoring: Option<Scoring>) -> Result<Pass, Error> {
