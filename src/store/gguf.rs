@@ -449,6 +449,13 @@ impl Writer {
         self.pair(key, 9, &bytes);
     }
 
+    /// Adds an array of f32.
+    pub fn f32s(&mut self, key: &str, values: &[f32]) {
+        let mut bytes = array(6, values.len());
+        bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+        self.pair(key, 9, &bytes);
+    }
+
     fn pair(&mut self, key: &str, kind: u32, value: &[u8]) {
         put_text(&mut self.pairs, key);
         self.pairs.extend(kind.to_le_bytes());

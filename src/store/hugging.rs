@@ -61,7 +61,7 @@ pub(super) fn layout(
         masters: true,
         paired: None,
         i2s: Default::default(),
-        ignored: |name| name.ends_with("rotary_emb.inv_freq") || name == TOKENIZER,
+        ignored: |name| name.ends_with("rotary_emb.inv_freq"),
         head: "lm_head.weight",
         record,
         reading,
@@ -70,9 +70,6 @@ pub(super) fn layout(
     notes.append(&mut layout.notes);
     Ok(Layout { notes, ..layout })
 }
-
-/// The tensor with the bytes of `tokenizer.json` in files of our own.
-pub(super) const TOKENIZER: &str = "tokenizer.json";
 
 /// The settings in a `config.json`, and notes on what it does not state.
 fn settings(config: &Value) -> Result<(Settings, Vec<String>), String> {

@@ -15,8 +15,10 @@ use crate::parameter::Parameter;
 use crate::ternary::Packed;
 
 /// The names of files in a folder of Hugging Face.
-const CONFIG: &str = "config.json";
-const WEIGHTS: &str = "model.safetensors";
+pub(super) const CONFIG: &str = "config.json";
+pub(super) const WEIGHTS: &str = "model.safetensors";
+pub(super) const TOKENIZER: &str = "tokenizer.json";
+pub(super) const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 const INDEX: &str = "model.safetensors.index.json";
 
 /// A network in files.
