@@ -31,6 +31,7 @@ mod npy;
 mod npz;
 mod packed;
 mod tensors;
+mod tokenizer;
 
 pub use arch::{Arch, number};
 pub use atomic::{create, free_names, is_temporary, replace, taken};
@@ -50,6 +51,7 @@ pub use map::Mapped;
 pub use model::{Difference, Model, Values, Weights};
 pub use packed::{Coding, Floats};
 pub use tensors::{checksum, hex, serialize};
+pub use tokenizer::gguf_tokenizer;
 
 /// Version of every JSON object that Sterna writes.
 pub const SCHEMA: u32 = 1;
