@@ -82,7 +82,11 @@ pub fn create(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
 ///
 /// # Errors
 /// As [`create`] or [`replace`], and as `fill`, which then leaves nothing behind.
-pub(super) fn write_by(path: &Path, force: bool, fill: impl FnOnce(&mut Sink) -> Result<(), FileError>) -> Result<(), FileError> {
+pub(super) fn write_by(
+    path: &Path,
+    force: bool,
+    fill: impl FnOnce(&mut Sink) -> Result<(), FileError>,
+) -> Result<(), FileError> {
     let fill = |file: &mut File| {
         let mut file = BufWriter::new(file);
         let failed = |reason| FileError::Write { path: path.into(), reason };
@@ -159,8 +163,7 @@ mod tests {
             own = file.path().file_name().map(OsStr::to_os_string);
             file.persist(&path).map_err(|error| error.error)
         };
-        write(&path, |file| all(file, b"x", &path), persist)
-        .expect("written");
+        write(&path, |file| all(file, b"x", &path), persist).expect("written");
         assert!(is_temporary(&own.expect("a name")));
         for others in [".sterna-notes", ".sterna-", ".sterna-123456.txt", "sterna-123456"] {
             assert!(!is_temporary(OsStr::new(others)), "{others}");

@@ -112,7 +112,9 @@ impl Model {
             Exchange::GgufTq1_0 => self.gguf(Blocks::Tq1_0, &record)?,
             Exchange::GgufI2S => {
                 let network = &self.arch.network;
-                return Err(format!("is a network {network}, expected a transformer in a file that is read by pieces"));
+                return Err(format!(
+                    "is a network {network}, expected a transformer in a file that is read by pieces"
+                ));
             }
             Exchange::HfBitnet => self.bitnet(weight_scale, record),
             Exchange::Npy => self.npy(&record)?,

@@ -2,12 +2,12 @@
 //! files of other programs. Before anything is written, [`Export`] tells what a format cannot hold. The modules `hugging`
 //! and `llama` read these files back.
 //!
-//! | form | matrix | scale | gains | embedding |
+//! | target | matrix | scale | gains | embedding |
 //! |---|---|---|---|---|
-//! | [`Form::Packed`] | as in the module `packed` | f32 | f32 | f32, f16 or int8 |
-//! | [`Form::I2s`] | I2_S | f32 | F32 | F16, BF16 or F32 |
-//! | [`Form::Ggml`] | TQ2_0 or TQ1_0 | f16 | F32 | F16, BF16 or F32 |
-//! | [`Form::HuggingFace`] | U8 | BF16 or F32, `[1]` | BF16 or F32 | BF16 or F32 |
+//! | [`Target::Packed`] | as in the module `packed` | f32 | f32 | f32, f16 or int8 |
+//! | [`Target::I2s`] | I2_S | f32 | F32 | F16, BF16 or F32 |
+//! | [`Target::Ggml`] | TQ2_0 or TQ1_0 | f16 | F32 | F16, BF16 or F32 |
+//! | [`Target::HuggingFace`] | U8 | BF16 or F32, `[1]` | BF16 or F32 | BF16 or F32 |
 //!
 //! Floats have the first of these types that holds every value of the tensor. A packed file rounds as it is told.
 //!
@@ -34,9 +34,9 @@ use super::{Exchange, FileError, NETWORK_SCHEMA, Source, gguf, number, tensors};
 use crate::parameter::{Parameter, Role};
 use crate::text::Vocabulary;
 
-/// A form of files that a [`Source`] is written in.
+/// What a [`Source`] is written as.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Form {
+pub enum Target {
     /// The file that is deployed.
     Packed(Coding, Floats),
     /// GGUF of bitnet.cpp, architecture `bitnet-b1.58`.
@@ -47,14 +47,14 @@ pub enum Form {
     HuggingFace(WeightScale),
 }
 
-impl Form {
+impl Target {
     /// The form of a transformer in this format, or `None` if the format has no form of its own for transformers.
-    pub fn of(to: Exchange, weight_scale: WeightScale, i2s: I2sLayout) -> Option<Form> {
+    pub fn of(to: Exchange, weight_scale: WeightScale, i2s: I2sLayout) -> Option<Target> {
         Some(match to {
-            Exchange::GgufI2S => Form::I2s(i2s),
-            Exchange::GgufTq2_0 => Form::Ggml(Blocks::Tq2_0),
-            Exchange::GgufTq1_0 => Form::Ggml(Blocks::Tq1_0),
-            Exchange::HfBitnet => Form::HuggingFace(weight_scale),
+            Exchange::GgufI2S => Target::I2s(i2s),
+            Exchange::GgufTq2_0 => Target::Ggml(Blocks::Tq2_0),
+            Exchange::GgufTq1_0 => Target::Ggml(Blocks::Tq1_0),
+            Exchange::HfBitnet => Target::HuggingFace(weight_scale),
             Exchange::Npy => return None,
         })
     }
@@ -67,7 +67,7 @@ pub struct Export<'a> {
     /// What has no place in the format, in one clause each.
     pub notes: Vec<String>,
     source: &'a Source,
-    form: Form,
+    to: Target,
     /// The scales of the ternary parameters.
     scales: Vec<f32>,
     /// The form of the floats of each parameter. It is F32 for ternary parameters.
@@ -81,21 +81,24 @@ impl Source {
     ///
     /// # Errors
     /// If the source cannot be read, or if the form has no place for this network.
-    pub fn export(&self, form: Form) -> Result<Export<'_>, FileError> {
+    pub fn export(&self, to: Target) -> Result<Export<'_>, FileError> {
         let content = |what: String| self.error(what);
-        if form.is_foreign() {
-            possible(self, form).map_err(content)?;
+        if to.is_foreign() {
+            possible(self, to).map_err(content)?;
         }
-        let (mut lost, mut notes, mut scales, mut elements) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut lost, mut notes, mut scales, mut elements) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut sum = Sum::new(self.arch());
         for (i, parameter) in self.parameters().iter().enumerate() {
             if parameter.role == Role::Ternary {
                 let packed = self.trits(i)?;
                 sum.trits(&packed);
-                let kept = form.keeps(packed.scale);
+                let kept = to.keeps(packed.scale);
                 if !(kept > 0.0 && kept.is_finite()) {
                     let (name, scale) = (&parameter.name, packed.scale);
-                    return Err(content(format!("{name} has the scale {scale}, which this form cannot hold")));
+                    return Err(content(format!(
+                        "{name} has the scale {scale}, which this form cannot hold"
+                    )));
                 }
                 let what = format!("scale {} stored as {kept}", packed.scale);
                 let change = f64::from(kept) - f64::from(packed.scale);
@@ -103,12 +106,12 @@ impl Source {
                 scales.push(packed.scale);
                 elements.push(Element::F32);
             } else {
-                let mut held = form.elements(parameter.role).to_vec();
+                let mut held = to.elements(parameter.role).to_vec();
                 let (mut rounding, cols) = (Rounding::default(), parameter.count() / self.rows(i));
                 each_rows(self, i, |values| {
                     sum.floats(values);
                     held.retain(|element| values.iter().all(|&value| element.holds(value)));
-                    if let (Form::Packed(_, floats), Role::Float) = (form, parameter.role) {
+                    if let (Target::Packed(_, floats), Role::Float) = (to, parameter.role) {
                         rounding.add(values, &floats.round(values, cols));
                     }
                     Ok(())
@@ -118,7 +121,7 @@ impl Source {
                     let what = "which f16 cannot hold: pack it as int8";
                     return Err(content(format!("{name} has the value {value}, {what}")));
                 }
-                if let Form::Packed(_, floats) = form {
+                if let Target::Packed(_, floats) = to {
                     lost.extend(rounding.loss(parameter.base(), floats));
                 }
                 // f32 comes last and holds every value.
@@ -126,10 +129,10 @@ impl Source {
             }
         }
         let vocabulary = self.tokenizer()?;
-        if form.is_foreign() {
+        if to.is_foreign() {
             let settings = Settings::of(self.arch()).map_err(content)?;
             let theta = f64::from(settings.theta as f32);
-            if form.is_gguf() && theta != settings.theta {
+            if to.is_gguf() && theta != settings.theta {
                 let what = format!("theta {} stored as f32: {theta}", settings.theta);
                 lost.extend(Loss::of("theta", what, std::iter::once(theta - settings.theta)));
             }
@@ -153,50 +156,50 @@ impl Source {
             sha256: Some(sum.finish()),
         };
         let record = serde_json::to_string(&record).expect("numbers and text have a JSON form");
-        Ok(Export { lost, notes, source: self, form, scales, elements, vocabulary, record })
+        Ok(Export { lost, notes, source: self, to, scales, elements, vocabulary, record })
     }
 }
 
-impl Form {
+impl Target {
     fn is_foreign(self) -> bool {
-        !matches!(self, Form::Packed(..))
+        !matches!(self, Target::Packed(..))
     }
 
     fn is_gguf(self) -> bool {
-        matches!(self, Form::I2s(_) | Form::Ggml(_))
+        matches!(self, Target::I2s(_) | Target::Ggml(_))
     }
 
     /// The types for the floats of a parameter of this role, the best one first.
     fn elements(self, role: Role) -> &'static [Element] {
         match (self, role) {
-            (Form::Packed(..), _) => &[],
-            (Form::HuggingFace(_), _) => &[Element::Bf16],
-            (Form::I2s(_) | Form::Ggml(_), Role::Float) => &[Element::F16, Element::Bf16],
-            (Form::I2s(_) | Form::Ggml(_), _) => &[],
+            (Target::Packed(..), _) => &[],
+            (Target::HuggingFace(_), _) => &[Element::Bf16],
+            (Target::I2s(_) | Target::Ggml(_), Role::Float) => &[Element::F16, Element::Bf16],
+            (Target::I2s(_) | Target::Ggml(_), _) => &[],
         }
     }
 
     /// What remains of a scale.
     fn keeps(self, scale: f32) -> f32 {
         match self {
-            Form::Packed(..) | Form::I2s(_) => scale,
-            Form::Ggml(_) => f16::from_f32(scale).to_f32(),
-            Form::HuggingFace(convention) => convention.turn(convention.turn(scale)),
+            Target::Packed(..) | Target::I2s(_) => scale,
+            Target::Ggml(_) => f16::from_f32(scale).to_f32(),
+            Target::HuggingFace(convention) => convention.turn(convention.turn(scale)),
         }
     }
 
     /// The number of columns that a matrix must be a multiple of.
     fn block(self) -> usize {
         match self {
-            Form::I2s(layout) => layout.block(),
-            Form::Ggml(_) => super::ggml::BLOCK,
-            Form::Packed(..) | Form::HuggingFace(_) => 1,
+            Target::I2s(layout) => layout.block(),
+            Target::Ggml(_) => super::ggml::BLOCK,
+            Target::Packed(..) | Target::HuggingFace(_) => 1,
         }
     }
 }
 
 /// Checks that a form of another program has a place for this network.
-fn possible(source: &Source, form: Form) -> Result<(), String> {
+fn possible(source: &Source, to: Target) -> Result<(), String> {
     let settings = Settings::of(source.arch())?;
     if !settings.ternary {
         return Err("is a float network, expected a ternary one: this form holds trits".into());
@@ -204,7 +207,7 @@ fn possible(source: &Source, form: Form) -> Result<(), String> {
     if !settings.sub_norms {
         return Err("has no norms before o_proj and down_proj, expected the layers of BitNet".into());
     }
-    if form.is_gguf() && settings.activation != "relu2" {
+    if to.is_gguf() && settings.activation != "relu2" {
         let found = settings.activation;
         return Err(format!("has the activation {found}, and no key in GGUF tells it from relu2"));
     }
@@ -212,11 +215,13 @@ fn possible(source: &Source, form: Form) -> Result<(), String> {
         return Err("has other parameters than a transformer".into());
     }
     for parameter in source.parameters().iter().filter(|parameter| parameter.role == Role::Ternary) {
-        let (name, [rows, cols], block) = (&parameter.name, parameter.matrix(), form.block());
+        let (name, [rows, cols], block) = (&parameter.name, parameter.matrix(), to.block());
         if !cols.is_multiple_of(block) {
-            return Err(format!("{name} has rows of {cols} weights, expected a multiple of {block} in this form"));
+            return Err(format!(
+                "{name} has rows of {cols} weights, expected a multiple of {block} in this form"
+            ));
         }
-        if form == Form::HuggingFace(WeightScale::Multiply) && !rows.is_multiple_of(4) {
+        if to == Target::HuggingFace(WeightScale::Multiply) && !rows.is_multiple_of(4) {
             return Err(format!("{name} has {rows} rows, expected a multiple of 4 in this form"));
         }
     }
@@ -259,26 +264,26 @@ impl Export<'_> {
     /// # Errors
     /// If the source cannot be read, or the files cannot be written.
     pub fn write(&self, path: &Path, force: bool) -> Result<(), FileError> {
-        match self.form {
-            Form::HuggingFace(convention) => self.folder(path, convention, force),
+        match self.to {
+            Target::HuggingFace(convention) => self.folder(path, convention, force),
             _ => write_by(path, force, |sink| self.file(sink)),
         }
     }
 
     /// The bytes of the file, in pieces.
     fn file(&self, sink: &mut Sink) -> Result<(), FileError> {
-        match self.form {
-            Form::Packed(coding, floats) => self.packed(coding, floats, sink),
-            Form::I2s(layout) => {
+        match self.to {
+            Target::Packed(coding, floats) => self.packed(coding, floats, sink),
+            Target::I2s(layout) => {
                 let trits = (i2s::KIND, || Part::I2s(layout));
                 self.gguf("bitnet-b1.58", 40, trits, sink)
             }
             // The file types of llama.cpp for files with mostly these blocks.
-            Form::Ggml(blocks) => {
+            Target::Ggml(blocks) => {
                 let file_type = if blocks == Blocks::Tq1_0 { 36 } else { 37 };
                 self.gguf("bitnet", file_type, (blocks.id(), || Part::Blocks(blocks)), sink)
             }
-            Form::HuggingFace(convention) => self.weights(convention, sink),
+            Target::HuggingFace(convention) => self.weights(convention, sink),
         }
     }
 
@@ -380,7 +385,9 @@ impl Export<'_> {
 
     /// The keys of a BPE tokenizer.
     fn gguf_tokenizer(&self, file: &mut gguf::Writer) {
-        let Some(tokenizer) = self.vocabulary.as_ref().and_then(|vocabulary| vocabulary.to_gguf()) else { return };
+        let Some(tokenizer) = self.vocabulary.as_ref().and_then(|vocabulary| vocabulary.to_gguf()) else {
+            return;
+        };
         file.text("tokenizer.ggml.model", &tokenizer.model);
         if let Some(pre) = &tokenizer.pre {
             file.text("tokenizer.ggml.pre", pre);
@@ -390,9 +397,11 @@ impl Export<'_> {
         file.i32s("tokenizer.ggml.token_type", &tokenizer.types);
         file.texts("tokenizer.ggml.merges", tokenizer.merges.iter().map(String::as_str));
         // Files of BitNet fill up with the token that ends a text.
-        for (key, id) in
-            [("bos_token_id", tokenizer.bos), ("eos_token_id", tokenizer.eos), ("padding_token_id", tokenizer.eos)]
-        {
+        for (key, id) in [
+            ("bos_token_id", tokenizer.bos),
+            ("eos_token_id", tokenizer.eos),
+            ("padding_token_id", tokenizer.eos),
+        ] {
             if let Some(id) = id {
                 file.u32(&format!("tokenizer.ggml.{key}"), id);
             }
@@ -446,7 +455,9 @@ impl Export<'_> {
             },
         });
         let tokenizer = self.vocabulary.as_ref().and_then(|vocabulary| vocabulary.to_gguf());
-        for (key, id) in tokenizer.iter().flat_map(|its| [("bos_token_id", its.bos), ("eos_token_id", its.eos)]) {
+        for (key, id) in
+            tokenizer.iter().flat_map(|its| [("bos_token_id", its.bos), ("eos_token_id", its.eos)])
+        {
             if let Some(id) = id {
                 config[key] = json!(id);
             }

@@ -106,6 +106,15 @@ pub(super) fn list(bytes: &[u8]) -> Result<Contents, String> {
     Ok((file.tensors.into_iter().map(stored).collect(), metadata.collect::<Map<String, Value>>()))
 }
 
+/// The text of this key in a file, if the file is one and has it.
+pub(super) fn text(bytes: &[u8], key: &str) -> Option<String> {
+    let file = Gguf::parse(bytes).ok()?;
+    let texts = file.metadata.iter().filter(|(name, _)| *name == key);
+    texts
+        .into_iter()
+        .find_map(|(_, entry)| if let Entry::Text(text) = entry { Some(text.to_string()) } else { None })
+}
+
 fn value(entry: Entry) -> Value {
     match entry {
         Entry::Integer(n) => json!(n),

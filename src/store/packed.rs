@@ -221,7 +221,12 @@ pub(super) fn tensors<'a>(
         match (role, floats) {
             (Role::Ternary, _) => {
                 let ((kind, dtype), scale) = (coding.tensor(), scales.next().expect("one of each matrix"));
-                add(format!("{base}.{kind}"), dtype, &[shape[0], coding.width(shape[1])], Part::Coded(coding));
+                add(
+                    format!("{base}.{kind}"),
+                    dtype,
+                    &[shape[0], coding.width(shape[1])],
+                    Part::Coded(coding),
+                );
                 add(format!("{base}.beta"), Dtype::F32, &[1], Part::Bytes(scale.to_le_bytes().to_vec()));
             }
             (Role::Float, Floats::F16) => add(name.clone(), Dtype::F16, shape, Part::Floats(Element::F16)),
@@ -264,7 +269,8 @@ pub(super) fn layout(bytes: &[u8]) -> Result<Layout, String> {
             }
             Role::Gain => (name.clone(), Form::Floats(file.element(name, shape, &[Element::F32])?)),
             Role::Float if file.tensor(name)?.dtype() == Dtype::I8 => {
-                let (rows, scales) = (parameter.count() / columns(shape), format!("{}.scale", parameter.base()));
+                let (rows, scales) =
+                    (parameter.count() / columns(shape), format!("{}.scale", parameter.base()));
                 file.element(&scales, &[rows], &[Element::F32])?;
                 let found = file.tensor(name)?;
                 if found.shape() != shape {
@@ -272,7 +278,9 @@ pub(super) fn layout(bytes: &[u8]) -> Result<Layout, String> {
                 }
                 (name.clone(), Form::Int8(range(bytes, &file.tensor(&scales)?)))
             }
-            Role::Float => (name.clone(), Form::Floats(file.element(name, shape, &[Element::F32, Element::F16])?)),
+            Role::Float => {
+                (name.clone(), Form::Floats(file.element(name, shape, &[Element::F32, Element::F16])?))
+            }
         };
         Ok(Place::new(&name, 0, range(bytes, &file.tensor(&name)?), form))
     };
