@@ -10,7 +10,9 @@ use common::cases::Case;
 use common::repository;
 use sterna::model::TransformerShape;
 use sterna::parameter::{Parameter, Role};
-use sterna::store::{I2sLayout, Model, Reading, Source, Values};
+use sterna::store::{
+    Blocks, Coding, FileError, Floats, I2sLayout, Model, Reading, Source, Target, Values, WeightScale,
+};
 
 /// The four files.
 const FILES: [&str; 4] = ["hf-autobitlinear", "hf-bitlinear", "gguf-i2_s.gguf", "gguf-tq2_0.gguf"];
@@ -67,7 +69,8 @@ fn four_files_hold_one_network_bit_for_bit() {
                 Values::Floats(values) => {
                     let rows = source.rows(i);
                     let pieces = (0..rows).step_by(100).map(|at| at..(at + 100).min(rows));
-                    let read: Vec<f32> = pieces.flat_map(|rows| source.floats(i, rows).expect("floats")).collect();
+                    let read: Vec<f32> =
+                        pieces.flat_map(|rows| source.floats(i, rows).expect("floats")).collect();
                     assert_eq!(&read, values, "{}", weights.parameter.name);
                 }
             }
@@ -85,7 +88,8 @@ fn four_files_hold_one_network_bit_for_bit() {
     }
     let shape = TransformerShape::of(&models[0].arch).expect("a transformer");
     assert_eq!(shape.arch(), models[0].arch);
-    let parameters: Vec<Parameter> = models[0].parameters.iter().map(|weights| weights.parameter.clone()).collect();
+    let parameters: Vec<Parameter> =
+        models[0].parameters.iter().map(|weights| weights.parameter.clone()).collect();
     assert_eq!(shape.parameters(), parameters);
     assert_eq!((shape.layers, shape.width, shape.ffn, shape.heads, shape.kv_heads), (2, 256, 512, 4, 2));
     assert_eq!((shape.vocabulary, shape.context, shape.theta, shape.eps), (448, 512, 5e5, 1e-5));
@@ -102,9 +106,12 @@ fn the_layout_of_i2s_is_told() {
     let all: usize = right.matrices().map(|packed| packed.rows * packed.cols).sum();
     let flips: usize = pairs().map(|(right, wrong)| right.flips(wrong)).sum();
     assert!((all / 4..3 * all / 4).contains(&flips), "{flips} of {all} trits differ");
-    assert!(pairs().all(|(right, wrong)| right.histogram() == wrong.histogram() && right.scale == wrong.scale));
+    assert!(
+        pairs().all(|(right, wrong)| right.histogram() == wrong.histogram() && right.scale == wrong.scale)
+    );
     for name in ["gguf-tq2_0.gguf", "hf-bitlinear"] {
-        let refused = Source::open(&golden(name), &told(I2sLayout::Arm)).expect_err("it has no I2_S").to_string();
+        let refused =
+            Source::open(&golden(name), &told(I2sLayout::Arm)).err().expect("it has no I2_S").to_string();
         assert!(refused.contains("`i2s`"), "{refused}");
     }
 }
@@ -118,8 +125,15 @@ fn a_real_gguf_of_smollm2_opens() {
     };
     let source = open(Path::new(&path));
     let settings = serde_json::to_value(source.arch()).expect("JSON");
-    for (key, value) in [("layers", 30), ("width", 576), ("heads", 9), ("kv_heads", 3), ("ffn", 1536),
-        ("vocabulary", 49152), ("context", 8192)] {
+    for (key, value) in [
+        ("layers", 30),
+        ("width", 576),
+        ("heads", 9),
+        ("kv_heads", 3),
+        ("ffn", 1536),
+        ("vocabulary", 49152),
+        ("context", 8192),
+    ] {
         assert_eq!(settings[key], value, "{key}");
     }
     assert_eq!((&settings["activation"], &settings["sub_norms"]), (&"silu".into(), &false.into()));
@@ -131,4 +145,138 @@ fn a_real_gguf_of_smollm2_opens() {
         assert_ne!(parameter.role, Role::Ternary);
         assert_eq!(source.floats(i, 0..source.rows(i)).expect("finite").len(), parameter.count());
     }
+}
+
+// --- writing ---------------------------------------------------------------------------------------
+
+/// Every way to write a transformer.
+fn targets() -> Vec<(String, Target)> {
+    let mut all = Vec::new();
+    for layout in [I2sLayout::X86, I2sLayout::Arm] {
+        all.push((format!("i2_s-{layout:?}.gguf"), Target::I2s(layout)));
+    }
+    for blocks in [Blocks::Tq2_0, Blocks::Tq1_0] {
+        all.push((format!("{}.gguf", blocks.name()), Target::Ggml(blocks)));
+    }
+    for scale in [WeightScale::Multiply, WeightScale::Divide] {
+        all.push((scale.linear_class().into(), Target::HuggingFace(scale)));
+    }
+    for coding in Coding::ALL {
+        all.push((format!("{}.safetensors", coding.name()), Target::Packed(coding, Floats::F32)));
+    }
+    all
+}
+
+/// Opens a file that was written for this target.
+fn reopen(path: &Path, target: Target) -> Source {
+    let i2s = if let Target::I2s(I2sLayout::Arm) = target { Some(I2sLayout::Arm) } else { None };
+    Source::open(path, &Reading { i2s, ..Reading::default() }).unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[test]
+fn every_form_gives_the_network_to_every_other() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let first = open(&golden(FILES[0]));
+    let (model, tokenizer) =
+        (first.model().expect("read"), first.tokenizer().expect("read").expect("a tokenizer"));
+    for (from, target) in targets() {
+        let path = folder.path().join(&from);
+        let export = first.export(target).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!((&export.lost, &export.notes), (&vec![], &vec![]), "{from}");
+        export.write(&path, false).unwrap_or_else(|error| panic!("{error}"));
+        assert!(matches!(export.write(&path, false), Err(FileError::Exists(_))), "{from}");
+        let source = reopen(&path, target);
+        for (to, next) in targets() {
+            let what = format!("{from} to {to}");
+            let path = folder.path().join(format!("next-{to}"));
+            source
+                .export(next)
+                .unwrap_or_else(|error| panic!("{error}"))
+                .write(&path, true)
+                .expect("written");
+            let there = reopen(&path, next);
+            let read = there.model().unwrap_or_else(|error| panic!("{what}: {error}"));
+            holds_the_tiny_network(&what, &read);
+            assert_eq!(model.first_difference(&read), None, "{what}");
+            assert_eq!(there.tokenizer().expect("read").as_ref(), Some(&tokenizer), "{what}");
+        }
+    }
+}
+
+#[test]
+fn readers_that_know_no_record_find_the_same() {
+    // Without sterna.model, which the name of the key is changed for, trits and scales are still those.
+    let folder = tempfile::tempdir().expect("a folder");
+    let first = open(&golden(FILES[0]));
+    let model = first.model().expect("read");
+    for (name, target) in targets() {
+        if let Target::Packed(..) = target {
+            continue;
+        }
+        let path = folder.path().join(&name);
+        first.export(target).expect("possible").write(&path, false).expect("written");
+        let file = if path.is_dir() { path.join("model.safetensors") } else { path.clone() };
+        let mut bytes = fs::read(&file).expect("read");
+        let at = bytes.windows(12).position(|text| text == b"sterna.model").expect("a record");
+        bytes[at..at + 12].copy_from_slice(b"foreign.note");
+        fs::write(&file, bytes).expect("written");
+        let read = reopen(&path, target).model().unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(model.first_difference(&read), None, "{name}");
+    }
+}
+
+#[test]
+fn a_packed_file_that_is_written_in_pieces_has_the_same_bytes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let model = Source::open(&golden(FILES[3]), &Reading::default()).expect("opened").model().expect("read");
+    let source = Source::from(model.clone());
+    for (coding, floats) in
+        Coding::ALL.into_iter().flat_map(|coding| Floats::ALL.map(|floats| (coding, floats)))
+    {
+        let path = folder.path().join("packed");
+        let export = source.export(Target::Packed(coding, floats)).expect("possible");
+        assert_eq!(export.lost, model.rounded(floats).expect("in range").1);
+        export.write(&path, true).expect("written");
+        assert!(
+            fs::read(&path).expect("read") == model.to_packed_as(coding, floats),
+            "{coding:?} {floats:?}"
+        );
+        let back = open(&path).model().expect("read");
+        assert_eq!(model.rounded(floats).expect("in range").0.first_difference(&back), None);
+    }
+}
+
+#[test]
+fn what_a_form_cannot_hold_is_said_before_it_is_written() {
+    let mut model = open(&golden(FILES[0])).model().expect("read");
+    model.matrices_mut().for_each(|packed| packed.scale = 0.1);
+    model.arch.settings["theta"] = 500_000.1.into();
+    let source = Source::from(model.clone());
+    let lost = |target| source.export(target).expect("possible").lost;
+    let [i2s, tq, multiply, divide] = [
+        Target::I2s(I2sLayout::X86),
+        Target::Ggml(Blocks::Tq2_0),
+        Target::HuggingFace(WeightScale::Multiply),
+        Target::HuggingFace(WeightScale::Divide),
+    ]
+    .map(lost);
+    assert_eq!((i2s.len(), tq.len(), multiply.len()), (1, 15, 0), "{i2s:?} {tq:?} {multiply:?}");
+    assert!(i2s[0].what.contains("theta 500000.1 stored as f32: 500000.09"), "{}", i2s[0].what);
+    assert!(tq[0].what.contains("scale 0.1 stored as 0.09997559"), "{}", tq[0].what);
+    assert!(divide.len() == 14 || 1.0 / (1.0 / 0.1f32) == 0.1, "{divide:?}");
+    // Here it comes back all the same.
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("model.gguf");
+    source.export(Target::Ggml(Blocks::Tq2_0)).expect("possible").write(&path, false).expect("written");
+    assert_eq!(open(&path).model().as_ref().expect("read"), &model);
+    let refused = |model: &Model, target| {
+        let source = Source::from(model.clone());
+        source.export(target).err().map(|error| error.to_string()).unwrap_or_default()
+    };
+    model.matrices_mut().for_each(|packed| packed.scale = 1e-9);
+    let said = refused(&model, Target::Ggml(Blocks::Tq1_0));
+    assert!(said.contains("has the scale 0.000000001, which"), "{said}");
+    model.arch.settings["activation"] = "silu".into();
+    let said = refused(&model, Target::I2s(I2sLayout::X86));
+    assert!(said.contains("has the activation silu"), "{said}");
 }

@@ -19,7 +19,7 @@ pub fn exercise(bytes: &[u8]) {
     let afresh = Reading { absmean: true, ..floats.clone() };
     for told in [floats, divide, afresh] {
         let Ok(Imported { model, .. }) = store::read_as(bytes, &told) else { continue };
-        for to in Exchange::ALL {
+        for to in Exchange::ANY {
             // Some scales are outside f16.
             let Ok((written, _)) = model.to_exchange(to, WeightScale::Multiply) else { continue };
             let back = store::read(&written).expect("what was written is read");

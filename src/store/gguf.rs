@@ -106,6 +106,15 @@ pub(super) fn list(bytes: &[u8]) -> Result<Contents, String> {
     Ok((file.tensors.into_iter().map(stored).collect(), metadata.collect::<Map<String, Value>>()))
 }
 
+/// The text of this key in a file, if the file is one and has it.
+pub(super) fn text(bytes: &[u8], key: &str) -> Option<String> {
+    let file = Gguf::parse(bytes).ok()?;
+    let texts = file.metadata.iter().filter(|(name, _)| *name == key);
+    texts
+        .into_iter()
+        .find_map(|(_, entry)| if let Entry::Text(text) = entry { Some(text.to_string()) } else { None })
+}
+
 fn value(entry: Entry) -> Value {
     match entry {
         Entry::Integer(n) => json!(n),
@@ -445,6 +454,13 @@ impl Writer {
     /// Adds an array of i32.
     pub fn i32s(&mut self, key: &str, values: &[i32]) {
         let mut bytes = array(5, values.len());
+        bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+        self.pair(key, 9, &bytes);
+    }
+
+    /// Adds an array of f32.
+    pub fn f32s(&mut self, key: &str, values: &[f32]) {
+        let mut bytes = array(6, values.len());
         bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
         self.pair(key, 9, &bytes);
     }
