@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::arguments::whole;
 use super::generate::{Out, SamplingFlags, finite};
-use super::{DeviceFlags, Failure, Outcome, Verdict, failure, interrupt, network, object, shown};
+use super::{DeviceFlags, Failure, Outcome, Verdict, failure, interrupt, network, object, runs, shown};
 use crate::generate::{Characters, Generator, Sampling};
 use crate::gpu::Gpu;
 use crate::model::Transformer;
@@ -52,13 +52,12 @@ Examples:
   echo \"What is a trit?\" | sterna chat model.gguf --greedy --json";
 
 pub fn run(flags: &Flags) -> Outcome {
-    let opened = network::open(&flags.model)?;
-    let (shape, vocabulary) = network::text(&opened, &flags.model)?;
-    let shape = flags.network.shape(shape, &flags.model)?;
+    let model = runs::model(&flags.model)?;
+    let (opened, shape, vocabulary) = flags.network.open(&model, usize::MAX)?;
     let form = Form::of(&vocabulary, shape.sub_norms);
     let form = form.map_err(|what| failure(format!("{}: {what}", shown(&flags.model))))?;
     let gpu = flags.device.open()?;
-    let network = flags.network.upload(&gpu, &opened, &shape, &flags.model)?;
+    let network = flags.network.upload(&gpu, &opened)?;
     super::tell(format!("{} on {}", shown(&flags.model), super::gpu_line(&gpu)));
     interrupt::listen()?;
     let system = flags.system.iter().map(|text| Message { role: Role::System, content: text.clone() });

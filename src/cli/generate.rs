@@ -90,9 +90,7 @@ pub fn run(flags: &Flags) -> Outcome {
     let sampling = flags.sampling.sampling();
     let (named, prompt) = runs::model_and_text(flags.run.as_deref(), flags.prompt.as_deref())?;
     let file = runs::model_or_newest(named, runs::TEXT, Found::is_text)?;
-    let opened = network::open(&file)?;
-    let (shape, vocabulary) = network::text(&opened, &file)?;
-    let shape = flags.network.shape(shape, &file)?;
+    let (opened, shape, vocabulary) = flags.network.open(&file, usize::MAX)?;
     let ids = flags.ids.as_ref().map_or_else(|| read(&vocabulary, prompt.unwrap_or_default()), |ids| known(&shape, ids));
     let prompt_ids = ids?;
     if prompt_ids.len() > shape.context {
@@ -105,7 +103,7 @@ pub fn run(flags: &Flags) -> Outcome {
         )));
     }
     let gpu = flags.device.open()?;
-    let network = flags.network.upload(&gpu, &opened, &shape, &file)?;
+    let network = flags.network.upload(&gpu, &opened)?;
     super::tell(format!("{} on {}", shown(&file), super::gpu_line(&gpu)));
 
     let silent = [first(&vocabulary)];

@@ -121,9 +121,17 @@ impl Opened {
     /// # Errors
     /// A sentence that names the file: it cannot be read, or it holds no network that this program runs.
     pub fn open(path: &Path) -> Result<Opened, FileError> {
+        Opened::open_as(path, &Reading::default())
+    }
+
+    /// [`Opened::open`], with `reading` wherever the file leaves something open.
+    ///
+    /// # Errors
+    /// As [`Opened::open`].
+    pub fn open_as(path: &Path, reading: &Reading) -> Result<Opened, FileError> {
         let content = |what| FileError::Content { path: path.into(), what };
         if path.is_dir() {
-            return Opened::of_source(Source::open(path, &Reading::default())?).map_err(content);
+            return Opened::of_source(Source::open(path, reading)?).map_err(content);
         }
         let bytes = Mapped::open(path)?;
         if Format::of(&bytes) == Ok(Format::Checkpoint) {
@@ -132,12 +140,12 @@ impl Opened {
             file.parameters.iter_mut().for_each(|saved| saved.moments = None);
             let (shape, about) = (AnyShape::of(&file.arch).map_err(content)?, file.run.clone());
             Opened { shape, about, notes: Vec::new(), weights: Weights::Floats(file) }
-        } else if let Ok(source) = Source::open(path, &Reading::default())
+        } else if let Ok(source) = Source::open(path, reading)
             && source.arch().network == TRANSFORMER
         {
             return Opened::of_source(source).map_err(content);
         } else {
-            Opened::with_notes(Model::import_mapped(path, &bytes, &Reading::default())?).map_err(content)?
+            Opened::with_notes(Model::import_mapped(path, &bytes, reading)?).map_err(content)?
         }
         .check()
         .map_err(content)
@@ -186,7 +194,13 @@ impl Opened {
         let arch = match &self.weights {
             Weights::Floats(file) => &file.arch,
             Weights::Trits(model) => &model.arch,
-            Weights::Source(source) => source.arch(),
+            Weights::Source(source) => {
+                let known = source.tokenizer().map_err(|error| match error {
+                    FileError::Content { what, .. } => what,
+                    other => other.to_string(),
+                })?;
+                return known.ok_or("has no tokenizer, so nobody knows what its ids stand for".into());
+            }
         };
         if !arch.settings.contains_key("tokens") {
             return Err("has no vocabulary in its header, so nobody knows what its ids stand for".into());

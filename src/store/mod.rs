@@ -61,7 +61,7 @@ pub use listing::{Contents, Listing, Matrix, Scale, Stored, list};
 pub use map::Mapped;
 pub use model::{Difference, Model, Values, Weights};
 pub use packed::{Coding, Floats};
-pub use source::Source;
+pub use source::{Source, is_hugging_face};
 pub use tensors::{checksum, hex, serialize};
 pub use tokenizer::gguf_tokenizer;
 

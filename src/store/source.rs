@@ -269,6 +269,11 @@ impl Source {
     }
 }
 
+/// Whether a folder holds a network of Hugging Face: whether its `config.json` is one of theirs.
+pub fn is_hugging_face(folder: &Path) -> bool {
+    matches!(config_beside(&folder.join(WEIGHTS)), Ok(Some(config)) if hugging::is_config(&config))
+}
+
 /// The files of tensors in a folder, by name.
 fn shards(folder: &Path) -> Result<Vec<String>, FileError> {
     const MOST: usize = 1 << 26;
