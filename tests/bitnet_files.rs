@@ -67,8 +67,7 @@ fn four_files_hold_one_network_bit_for_bit() {
                 Values::Floats(values) => {
                     let rows = source.rows(i);
                     let pieces = (0..rows).step_by(100).map(|at| at..(at + 100).min(rows));
-                    let read: Vec<f32> =
-                        pieces.flat_map(|rows| source.floats(i, rows).expect("floats")).collect();
+                    let read: Vec<f32> = pieces.flat_map(|rows| source.floats(i, rows).expect("floats")).collect();
                     assert_eq!(&read, values, "{}", weights.parameter.name);
                 }
             }
@@ -86,8 +85,7 @@ fn four_files_hold_one_network_bit_for_bit() {
     }
     let shape = TransformerShape::of(&models[0].arch).expect("a transformer");
     assert_eq!(shape.arch(), models[0].arch);
-    let parameters: Vec<Parameter> =
-        models[0].parameters.iter().map(|weights| weights.parameter.clone()).collect();
+    let parameters: Vec<Parameter> = models[0].parameters.iter().map(|weights| weights.parameter.clone()).collect();
     assert_eq!(shape.parameters(), parameters);
     assert_eq!((shape.layers, shape.width, shape.ffn, shape.heads, shape.kv_heads), (2, 256, 512, 4, 2));
     assert_eq!((shape.vocabulary, shape.context, shape.theta, shape.eps), (448, 512, 5e5, 1e-5));
@@ -104,12 +102,9 @@ fn the_layout_of_i2s_is_told() {
     let all: usize = right.matrices().map(|packed| packed.rows * packed.cols).sum();
     let flips: usize = pairs().map(|(right, wrong)| right.flips(wrong)).sum();
     assert!((all / 4..3 * all / 4).contains(&flips), "{flips} of {all} trits differ");
-    assert!(
-        pairs().all(|(right, wrong)| right.histogram() == wrong.histogram() && right.scale == wrong.scale)
-    );
+    assert!(pairs().all(|(right, wrong)| right.histogram() == wrong.histogram() && right.scale == wrong.scale));
     for name in ["gguf-tq2_0.gguf", "hf-bitlinear"] {
-        let refused =
-            Source::open(&golden(name), &told(I2sLayout::Arm)).expect_err("it has no I2_S").to_string();
+        let refused = Source::open(&golden(name), &told(I2sLayout::Arm)).expect_err("it has no I2_S").to_string();
         assert!(refused.contains("`i2s`"), "{refused}");
     }
 }
@@ -123,15 +118,8 @@ fn a_real_gguf_of_smollm2_opens() {
     };
     let source = open(Path::new(&path));
     let settings = serde_json::to_value(source.arch()).expect("JSON");
-    for (key, value) in [
-        ("layers", 30),
-        ("width", 576),
-        ("heads", 9),
-        ("kv_heads", 3),
-        ("ffn", 1536),
-        ("vocabulary", 49152),
-        ("context", 8192),
-    ] {
+    for (key, value) in [("layers", 30), ("width", 576), ("heads", 9), ("kv_heads", 3), ("ffn", 1536),
+        ("vocabulary", 49152), ("context", 8192)] {
         assert_eq!(settings[key], value, "{key}");
     }
     assert_eq!((&settings["activation"], &settings["sub_norms"]), (&"silu".into(), &false.into()));

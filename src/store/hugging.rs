@@ -87,9 +87,7 @@ fn settings(config: &Value) -> Result<(Settings, Vec<String>), String> {
     };
     let size = |key: &str| match config[key].as_u64().and_then(|size| usize::try_from(size).ok()) {
         Some(size) => Ok(size),
-        None => {
-            Err(format!("has the {key} {} in its config.json, expected a whole number", said(&config[key])))
-        }
+        None => Err(format!("has the {key} {} in its config.json, expected a whole number", said(&config[key]))),
     };
     let quantization = &config["quantization_config"];
     let method = &quantization["quant_method"];
@@ -106,18 +104,13 @@ fn settings(config: &Value) -> Result<(Settings, Vec<String>), String> {
         }
     }
     if quantization["use_rms_norm"] == true {
-        return other(
-            "use_rms_norm",
-            &quantization["use_rms_norm"],
-            "false: a matrix here has no norm of its own",
-        );
+        return other("use_rms_norm", &quantization["use_rms_norm"], "false: a matrix here has no norm of its own");
     }
     match &config["tie_word_embeddings"] {
         Value::Bool(true) => {}
         // A head may still have the bytes of the embedding. The tensors tell.
         Value::Bool(false) => notes.push("its config.json says that the head is not the embedding".into()),
-        Value::Null => notes
-            .push("its config.json has no tie_word_embeddings: the head is taken as the embedding".into()),
+        Value::Null => notes.push("its config.json has no tie_word_embeddings: the head is taken as the embedding".into()),
         found => return other("tie_word_embeddings", found, "true"),
     }
     let rope = &config["rope_parameters"];
@@ -135,11 +128,7 @@ fn settings(config: &Value) -> Result<(Settings, Vec<String>), String> {
     let theta = match theta.map(|theta| theta.as_f64().ok_or(theta)) {
         Some(Ok(theta)) => theta,
         Some(Err(found)) => return other("rope_theta", found, "a number"),
-        None => {
-            return Err(
-                "has no rope_theta in its config.json: the angles of its positions are not known".into()
-            );
-        }
+        None => return Err("has no rope_theta in its config.json: the angles of its positions are not known".into()),
     };
     let eps = match config["rms_norm_eps"].as_f64() {
         Some(eps) => eps as f32,
@@ -172,9 +161,7 @@ fn settings(config: &Value) -> Result<(Settings, Vec<String>), String> {
     let head = &config["head_dim"];
     match head.is_null() || *head == settings.head() {
         true => Ok((settings, notes)),
-        false => {
-            other("head_dim", head, &format!("{}, the width of the layer over its heads", settings.head()))
-        }
+        false => other("head_dim", head, &format!("{}, the width of the layer over its heads", settings.head())),
     }
 }
 

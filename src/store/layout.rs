@@ -138,9 +138,7 @@ impl Tensors<'_> {
     /// A clause with the tensor that is missing, of another shape or type, or too many.
     pub fn layout(&self, arch: Arch, parameters: Vec<Parameter>, rules: &Rules) -> Result<Layout, String> {
         if rules.record.as_ref().is_some_and(|record| record.parameters != parameters) {
-            return Err(format!(
-                "has other parameters than its metadata `{RECORD}` says: one of them was changed"
-            ));
+            return Err(format!("has other parameters than its metadata `{RECORD}` says: one of them was changed"));
         }
         let names: Vec<String> = parameters.iter().map(|parameter| (rules.name)(&parameter.name)).collect();
         let mut missing = names.iter().filter(|name| self.get(name).is_none());
@@ -250,8 +248,7 @@ impl Tensors<'_> {
         let Some(element) = Element::of(dtype) else {
             return Err(format!("{name} is {dtype}, expected F32, F16, BF16, Q8_0, Q4_0, Q4_1 or Q6_K"));
         };
-        let bytes =
-            expected.last().and_then(|&cols| element.bytes(cols)?.checked_mul(parameter.count() / cols));
+        let bytes = expected.last().and_then(|&cols| element.bytes(cols)?.checked_mul(parameter.count() / cols));
         if shape != expected || bytes != Some(at.len()) {
             return Err(format!("{name} is {dtype} {shape:?}, expected {dtype} {expected:?}"));
         }
@@ -284,9 +281,7 @@ impl Tensors<'_> {
             }
             let what = if name == rules.head { ", a head that is not the embedding" } else { "" };
             match rules.reading.drop {
-                true => {
-                    notes.push(format!("{name}{what} is left out, although that changes what is computed"))
-                }
+                true => notes.push(format!("{name}{what} is left out, although that changes what is computed")),
                 false => {
                     return Err(format!(
                         "{name}{what}, {dtype} {shape:?}, has no place in a network here, which would compute something \
@@ -337,8 +332,7 @@ impl Layout {
             _ => panic!("{name} is not ternary"),
         };
         let Matrix { rows, cols, scale, read } = *matrix;
-        let mut packed = read(&files[place.file][place.at.clone()], rows, cols)
-            .map_err(|what| format!("{name}: {what}"))?;
+        let mut packed = read(&files[place.file][place.at.clone()], rows, cols).map_err(|what| format!("{name}: {what}"))?;
         if packed.scale == 0.0 && packed.is_dead() {
             // Blocks of zeros have the scale 0.
             packed.scale = LEAST;
@@ -347,9 +341,7 @@ impl Layout {
         if let Some([exact, kept]) = place.exact {
             let found = packed.scale;
             if found.to_bits() != kept.to_bits() && !packed.is_dead() {
-                return Err(format!(
-                    "{name} has the scale {found}, but `{RECORD}` says {exact}: one of them was changed"
-                ));
+                return Err(format!("{name} has the scale {found}, but `{RECORD}` says {exact}: one of them was changed"));
             }
             packed.scale = exact;
         }
@@ -386,9 +378,7 @@ impl Layout {
             Form::Floats(element) => rows.flat_map(|at| element.values(row(at))).collect(),
             Form::Int8(scales) => {
                 let scales = Element::F32.values(&files[place.file][scales.clone()][4 * first..4 * rows.end]);
-                let row = |(at, scale): (usize, f32)| {
-                    row(at).iter().map(move |&code| scale * f32::from(code as i8))
-                };
+                let row = |(at, scale): (usize, f32)| row(at).iter().map(move |&code| scale * f32::from(code as i8));
                 rows.zip(scales).flat_map(row).collect()
             }
             Form::Memory(Values::Floats(values)) => values[first * cols..rows.end * cols].to_vec(),
@@ -440,9 +430,7 @@ impl Layout {
         let model = Model { arch: self.arch.clone(), parameters, about: self.about.clone() }.check()?;
         let found = self.sha256.as_ref().map(|_| foreign::digest(&model));
         match self.sha256.as_ref().zip(found.as_ref()).filter(|(stated, found)| stated != found) {
-            Some((stated, found)) => {
-                Err(damaged(&format!("the `sha256` in its metadata `{RECORD}`"), stated, found))
-            }
+            Some((stated, found)) => Err(damaged(&format!("the `sha256` in its metadata `{RECORD}`"), stated, found)),
             None => Ok(model),
         }
     }

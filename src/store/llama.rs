@@ -82,11 +82,7 @@ impl<'a> Keys<'a> {
 ///
 /// # Errors
 /// A clause with what is missing, of another kind, or unknown.
-pub(super) fn layout(
-    bytes: &[u8],
-    (tensors, metadata): Contents,
-    reading: &Reading,
-) -> Result<Layout, String> {
+pub(super) fn layout(bytes: &[u8], (tensors, metadata): Contents, reading: &Reading) -> Result<Layout, String> {
     let file = Gguf::parse(bytes)?;
     let keys = Keys::of(&file)?;
     let names: Vec<&str> = tensors.iter().map(|tensor| &tensor.name[..]).collect();
@@ -104,16 +100,10 @@ pub(super) fn layout(
         record: metadata.get(RECORD).map(Record::read).transpose()?,
         reading,
     };
-    for (field, given) in [
-        ("weight_scale", reading.weight_scale.is_some()),
-        ("absmean", reading.absmean),
-        ("transposed", reading.transposed),
-    ] {
+    for (field, given) in [("weight_scale", reading.weight_scale.is_some()), ("absmean", reading.absmean),
+        ("transposed", reading.transposed)] {
         if given {
-            return Err(format!(
-                "is a {} in GGUF, for which `{field}` means nothing: leave it out",
-                keys.architecture
-            ));
+            return Err(format!("is a {} in GGUF, for which `{field}` means nothing: leave it out", keys.architecture));
         }
     }
     let is_i2s = |dtype: &str| dtype == super::i2s::NAME;
@@ -157,10 +147,7 @@ fn settings(
     let theta = match keys.float("rope.freq_base")? {
         Some(theta) => theta,
         None => {
-            notes.push(format!(
-                "it has no {}: theta is taken as 10000, as llama.cpp does",
-                keys.key("rope.freq_base")
-            ));
+            notes.push(format!("it has no {}: theta is taken as 10000, as llama.cpp does", keys.key("rope.freq_base")));
             10_000.0
         }
     };
@@ -176,14 +163,10 @@ fn settings(
         (None, None) => return Err("has no tensor token_embd.weight".into()),
     };
     // A LLaMA whose matrices are trits was trained as BitNet.
-    let is_trits =
-        |tensor: &super::Stored| tensor.dtype.starts_with("TQ") || tensor.dtype == super::i2s::NAME;
+    let is_trits = |tensor: &super::Stored| tensor.dtype.starts_with("TQ") || tensor.dtype == super::i2s::NAME;
     let ternary = is_bitnet || tensors.iter().any(is_trits);
     if is_bitnet {
-        notes.push(
-            "a GGUF does not state the activation of BitNet: it is taken as relu2, that of BitNet b1.58 2B4T"
-                .into(),
-        );
+        notes.push("a GGUF does not state the activation of BitNet: it is taken as relu2, that of BitNet b1.58 2B4T".into());
     }
     let settings = Settings {
         layers: keys.needed("block_count")?,

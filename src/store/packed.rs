@@ -248,8 +248,7 @@ pub(super) fn layout(bytes: &[u8]) -> Result<Layout, String> {
             }
             Role::Gain => (name.clone(), Form::Floats(file.element(name, shape, &[Element::F32])?)),
             Role::Float if file.tensor(name)?.dtype() == Dtype::I8 => {
-                let (rows, scales) =
-                    (parameter.count() / columns(shape), format!("{}.scale", parameter.base()));
+                let (rows, scales) = (parameter.count() / columns(shape), format!("{}.scale", parameter.base()));
                 file.element(&scales, &[rows], &[Element::F32])?;
                 let found = file.tensor(name)?;
                 if found.shape() != shape {
@@ -257,9 +256,7 @@ pub(super) fn layout(bytes: &[u8]) -> Result<Layout, String> {
                 }
                 (name.clone(), Form::Int8(range(bytes, &file.tensor(&scales)?)))
             }
-            Role::Float => {
-                (name.clone(), Form::Floats(file.element(name, shape, &[Element::F32, Element::F16])?))
-            }
+            Role::Float => (name.clone(), Form::Floats(file.element(name, shape, &[Element::F32, Element::F16])?)),
         };
         Ok(Place::new(&name, 0, range(bytes, &file.tensor(&name)?), form))
     };

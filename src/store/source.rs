@@ -81,8 +81,7 @@ impl Source {
     }
 
     fn of_folder(folder: &Path, config: &Value, reading: &Reading) -> Result<Source, FileError> {
-        let content =
-            |path: &Path, what: String| FileError::Content { path: path.into(), what: plain(&what) };
+        let content = |path: &Path, what: String| FileError::Content { path: path.into(), what: plain(&what) };
         let mut files = Vec::new();
         for name in shards(folder)? {
             let path = folder.join(&name);
@@ -91,8 +90,7 @@ impl Source {
         let list = |(path, bytes): &(PathBuf, Mapped)| safetensors(bytes).map_err(|what| content(path, what));
         let contents = files.iter().map(list).collect::<Result<Vec<_>, _>>()?;
         let bytes: Vec<&[u8]> = files.iter().map(|(_, bytes)| &bytes[..]).collect();
-        let layout =
-            hugging::layout(config, &bytes, contents, reading).map_err(|what| content(folder, what))?;
+        let layout = hugging::layout(config, &bytes, contents, reading).map_err(|what| content(folder, what))?;
         Ok(Source { files, layout: layout.plain() })
     }
 
@@ -187,15 +185,13 @@ fn shards(folder: &Path) -> Result<Vec<String>, FileError> {
     if text.len() > MOST {
         return Err(content(format!("has {} bytes, expected at most {MOST}", text.len())));
     }
-    let index: Value =
-        serde_json::from_slice(&text).map_err(|error| content(format!("is no JSON ({error})")))?;
+    let index: Value = serde_json::from_slice(&text).map_err(|error| content(format!("is no JSON ({error})")))?;
     let map = index["weight_map"].as_object().ok_or_else(|| content("has no weight_map".into()))?;
     let mut names: Vec<String> = Vec::new();
     for name in map.values() {
         // A shard lies in the folder of its index.
         let name = name.as_str().filter(|name| Path::new(name).file_name() == Some(name.as_ref()));
-        let name =
-            name.ok_or_else(|| content("has a weight_map with a value that is no name of a file".into()))?;
+        let name = name.ok_or_else(|| content("has a weight_map with a value that is no name of a file".into()))?;
         if !names.iter().any(|known| known == name) {
             names.push(name.into());
         }
@@ -203,9 +199,7 @@ fn shards(folder: &Path) -> Result<Vec<String>, FileError> {
     if let Some(lost) = names.iter().find(|name| !folder.join(name).exists()) {
         let there = names.iter().filter(|name| folder.join(name).exists()).count();
         let all = names.len();
-        return Err(content(format!(
-            "names {all} files, of which {there} are there: {lost} is missing, get it too"
-        )));
+        return Err(content(format!("names {all} files, of which {there} are there: {lost} is missing, get it too")));
     }
     match names.is_empty() {
         true => Err(content("names no file".into())),

@@ -126,16 +126,10 @@ impl Settings {
             }
         }
         if !(self.theta > 0.0 && self.theta.is_finite()) {
-            return Err(format!(
-                "has the theta {} of rotary positions, expected a positive number",
-                self.theta
-            ));
+            return Err(format!("has the theta {} of rotary positions, expected a positive number", self.theta));
         }
         if !(self.eps >= 0.0 && self.eps.is_finite()) {
-            return Err(format!(
-                "has the eps {} of RMSNorm, expected a number that is not negative",
-                self.eps
-            ));
+            return Err(format!("has the eps {} of RMSNorm, expected a number that is not negative", self.eps));
         }
         Ok(())
     }
