@@ -174,7 +174,11 @@ impl Fixed {
     ///
     /// # Errors
     /// If the source cannot be read.
+    ///
+    /// # Panics
+    /// If the network is not ternary.
     pub fn sampled(shape: &TransformerShape, source: &dyn WeightSource) -> Result<Fixed, FileError> {
+        assert_eq!(shape.precision, Precision::Ternary, "Fixed: the integers of a ternary network");
         let mut sample = vec![0, shape.layers / 2, shape.layers - 1];
         sample.dedup();
         let (config, parameters) = (twin_config(shape), shape.parameters());
@@ -196,7 +200,13 @@ impl Fixed {
             let pass = block.forward(&a, &table, shape.eps, h, transformer::Cache::new(&a));
             teach(pass, &mut products, &mut integers);
         }
-        Ok(Fixed { shape: AnyShape::Transformer(shape.clone()), inputs: Vec::new(), sample, products, integers })
+        Ok(Fixed {
+            shape: AnyShape::Transformer(shape.clone()),
+            inputs: Vec::new(),
+            sample,
+            products,
+            integers,
+        })
     }
 
     /// The verified layers, if they are a sample. Otherwise it is empty, and all layers are verified.

@@ -75,8 +75,6 @@ impl Sampling {
     }
 }
 
-
-
 /// A text that grows on the device.
 pub struct Generator {
     gpu: Gpu,

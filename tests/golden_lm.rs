@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use common::cases::{Case, Values};
 use common::*;
-use sterna::parameter::{Parameter, Role};
+use sterna::parameter::{Activation, Parameter, Role};
 use sterna::reference::transformer::{
     Block, Cache, Config, Input, Network, Recipe, Stack, Tensors, Training,
 };
@@ -46,7 +46,7 @@ const KINDS: [Kind; 13] = [
     ("bitnet_offline", bitnet_offline, &["logits", "greedy"]),
 ];
 
-/// One small network in files of other programs. Nothing here reads those files yet.
+/// One small network in files of other programs. `tests/bitnet_files.rs` and `tests/inference.rs` read those files.
 const SKIPPED: &str = "tiny";
 
 fn kind(name: &str) -> Option<&'static Kind> {
@@ -507,7 +507,7 @@ fn run(folder: &Path) -> (String, Vec<String>) {
     let without = KINDS.iter().filter(|kind| !counts.contains_key(kind.0));
     failures.extend(without.map(|kind| format!("{} holds no case of kind {}", folder.display(), kind.0)));
     let counts: Vec<String> = counts.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
-    let skipped = skipped.map(|count| format!("; SKIPPED {count} {SKIPPED}, whose files nothing reads yet"));
+    let skipped = skipped.map(|count| format!("; SKIPPED {count} {SKIPPED}, which other tests read"));
     (counts.join(", ") + &skipped.unwrap_or_default(), failures)
 }
 

@@ -1145,7 +1145,8 @@ fn silu_gate_dx(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
         // Two terms of different signs, each with two sigmoids, and four more products and a sum.
         let magnitude: Vec<f64> = rows()
             .flat_map(|(x, dz)| {
-                let [s, rest] = [1.0, -1.0].map(|sign| move |g: f32| 1.0 / (1.0 + (-sign * f64::from(g)).exp()));
+                let [s, rest] =
+                    [1.0, -1.0].map(|sign| move |g: f32| 1.0 / (1.0 + (-sign * f64::from(g)).exp()));
                 let dgate = (0..cols).map(move |i| {
                     let (g, other) = (x[i], f64::from(x[cols + i]) * f64::from(dz[i]));
                     s(g) * (1.0 + f64::from(g.abs()) * rest(g)) * other.abs()
@@ -1156,7 +1157,8 @@ fn silu_gate_dx(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
             .collect();
         let gate = |i: usize| x[i / (2 * cols) * 2 * cols + i % cols];
         // A subnormal sigmoid may be 0, and no dz is above 1.
-        let largest = |i: usize| f64::from(gate(i).abs().max(x[i / (2 * cols) * 2 * cols + cols + i % cols].abs()));
+        let largest =
+            |i: usize| f64::from(gate(i).abs().max(x[i / (2 * cols) * 2 * cols + cols + i % cols].abs()));
         let lost = |i: usize| f64::from(f32::MIN_POSITIVE) * (1.0 + largest(i)).powi(2);
         let bound = |i: usize| apart(4.0 * sigmoid_roundings(gate(i)) + 5.0, magnitude[i]) + lost(i);
         close(&format!("dx of {batch} x {cols}"), &read(gpu, &dx), &twin, bound)?;
@@ -1780,7 +1782,9 @@ fn gathered(
     op: impl Fn(&Tensor, &[f32], usize, usize, &Tensor) -> Op,
     twin: fn(&[u32], &[f32], usize) -> Vec<f32>,
 ) -> Outcome {
-    for [tokens, vocabulary, width] in [[1, 3, 16], [5, 65, 48], [33, 259, 64], [folded_length(gpu, kernel) / 4 + 1, 3, 16]] {
+    for [tokens, vocabulary, width] in
+        [[1, 3, 16], [5, 65, 48], [33, 259, 64], [folded_length(gpu, kernel) / 4 + 1, 3, 16]]
+    {
         let (ids, e) = (ids(tokens, vocabulary), normal(floats(2, vocabulary * width, 1.0)));
         let (h, ids_gpu) = (poisoned(gpu, F32, &[tokens, width]), upload_ids(gpu, &ids));
         let pieces = in_pieces(vocabulary);

@@ -93,8 +93,7 @@ struct Pair {
 }
 
 impl Pair {
-    fn new(gpu: &Gpu, precision: Precision) -> Pair {
-        let shape = shape(precision);
+    fn new(gpu: &Gpu, shape: TransformerShape) -> Pair {
         let values = values(&shape);
         let named =
             shape.parameters().into_iter().map(|parameter| parameter.name).zip(values.iter().cloned());
@@ -163,7 +162,7 @@ fn forced(gpu: &Gpu, pass: &Pass, expected: &twin::Pass) {
 fn the_ternary_network_is_its_twin() {
     for shaders in [Shaders::Plain, Shaders::Checked, Shaders::ForGpu] {
         let gpu = gpu(shaders);
-        let pair = Pair::new(gpu, Precision::Ternary);
+        let pair = Pair::new(gpu, shape(Precision::Ternary));
         forced(gpu, &pair.pass, &pair.expected);
         near("logits", &read(gpu, &pair.pass.logits), &pair.expected.logits, 2e-5);
         pair.gradients(gpu, 2e-5);
@@ -174,11 +173,16 @@ fn the_ternary_network_is_its_twin() {
 fn the_float_network_is_its_twin() {
     for shaders in [Shaders::Plain, Shaders::Checked, Shaders::ForGpu] {
         let gpu = gpu(shaders);
-        let pair = Pair::new(gpu, Precision::F32);
-        assert!(pair.pass.products.is_empty());
-        gpu.run(&pair.pass.forward).expect("the device works");
-        near("logits", &read(gpu, &pair.pass.logits), &pair.expected.logits, 2e-5);
-        pair.gradients(gpu, 2e-5);
+        // As it is compared with the ternary network, and in the form of LLaMA.
+        let usual = shape(Precision::F32);
+        let llama = TransformerShape { activation: Activation::Silu, sub_norms: false, ..usual.clone() };
+        for shape in [usual, llama] {
+            let pair = Pair::new(gpu, shape);
+            assert!(pair.pass.products.is_empty());
+            gpu.run(&pair.pass.forward).expect("the device works");
+            near("logits", &read(gpu, &pair.pass.logits), &pair.expected.logits, 2e-5);
+            pair.gradients(gpu, 2e-5);
+        }
     }
 }
 
@@ -405,7 +409,8 @@ fn its_steps_are_those_of_the_twin() {
         let (losses, shape) = (train(precision).1, shape(precision));
         let names = shape.parameters().into_iter().map(|parameter| parameter.name);
         let recipe = twin::Recipe { beta1: 0.9, beta2: 0.99, eps: 1e-8, most: 1.0 };
-        let mut twin = twin::Training::new(&digest::twin_config(&shape), recipe, names.zip(shape.initial(7)).collect());
+        let mut twin =
+            twin::Training::new(&digest::twin_config(&shape), recipe, names.zip(shape.initial(7)).collect());
         for (step, got) in losses[..steps].iter().enumerate() {
             let drawn = [step as u32, 0];
             let (ids, labels) = reference::text_batch(&corpus(), shape.context, Some(7), drawn, BATCH);

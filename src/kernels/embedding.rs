@@ -100,7 +100,7 @@ pub fn embed_grad(gpu: &Gpu, ids: &Tensor, dh: &Tensor, de: &Tensor) -> Op {
 
 params! { struct HeadParams { batch: u32, rows: u32, steps: u32, first: u32, classes: u32 } }
 
-/// A head whose operation is in this file.
+/// The kernel of a head. The snippet, if there is one, reads the format of the table.
 macro_rules! head {
     ($operation:literal $(, $snippet:literal)?) => {
         Kernel::new::<HeadParams>(
@@ -175,9 +175,11 @@ pub fn int8_words(x: &[f32], cols: usize) -> (Vec<u32>, Vec<f32>) {
     for row in x.chunks_exact(cols) {
         let (scale, codes) = ternary::int8_row(row);
         let byte = |i: usize| codes.get(i).map_or(0, |&code| code as u8);
-        words.extend((0..4 * ternary::words(cols)).map(|i| {
-            u32::from_le_bytes([byte(4 * i), byte(4 * i + 1), byte(4 * i + 2), byte(4 * i + 3)])
-        }));
+        words.extend(
+            (0..4 * ternary::words(cols)).map(|i| {
+                u32::from_le_bytes([byte(4 * i), byte(4 * i + 1), byte(4 * i + 2), byte(4 * i + 3)])
+            }),
+        );
         scales.push(scale);
     }
     (words, scales)

@@ -70,10 +70,8 @@ fn gate_dx(gpu: &Gpu, kernel: &'static Kernel, ops: u64, x: &Tensor, dz: &Tensor
 
 // --- silu_gate_dx ---------------------------------------------------------------------------------
 
-pub static SILU_GATE_DX: Kernel = Kernel::new::<GateParams>(
-    "silu_gate_dx",
-    text!("lm/silu_gate_dx", "snippets/sigmoid", "snippets/entry"),
-);
+pub static SILU_GATE_DX: Kernel =
+    Kernel::new::<GateParams>("silu_gate_dx", text!("lm/silu_gate_dx", "snippets/sigmoid", "snippets/entry"));
 
 /// `dx[batch, 2 * cols] <- {s (1 + gate (1 - s)) up dz, gate s dz}` with `s = 1 / (1 + exp(-gate))`: the gradients
 /// through [`silu_gate`].

@@ -2,7 +2,8 @@
 //! module knows no data set and no schedule.
 //!
 //! A [`Network`] has [`Params`]. [`Network::bind`] gives the ops for batches of one size, and [`logits`] runs them over
-//! any number of inputs. [`Mlp`] is a network. [`Linear`] is a single layer for programs with a network of their own.
+//! any number of inputs. [`Mlp`] and [`Transformer`] are networks. [`Linear`] is a single layer for programs with a
+//! network of their own. A network that is loaded from a file is frozen: it has no gradients, and it cannot be trained.
 
 mod linear;
 #[cfg(feature = "files")]

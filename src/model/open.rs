@@ -10,7 +10,9 @@ use super::transformer::{TRANSFORMER, Transformer, TransformerShape};
 use super::{LoadError, Mlp, Network, Params, Precision, Shape, WeightSource};
 use crate::gpu::{Error, Gpu};
 use crate::parameter::Parameter;
-use crate::store::{self, Arch, Checkpoint, FileError, Floats, Format, Imported, Mapped, Model, Reading, Source};
+use crate::store::{
+    self, Arch, Checkpoint, FileError, Floats, Format, Imported, Mapped, Model, Reading, Source,
+};
 use crate::text::Vocabulary;
 
 /// The constants of a network of any kind that this program runs. The kind is named in [`Arch::network`].

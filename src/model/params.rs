@@ -50,7 +50,9 @@ impl Param {
     /// # Panics
     /// If the parameter is ternary and frozen: it has trits, but no shadow weights.
     pub fn value(&self) -> &Tensor {
-        self.value.as_ref().unwrap_or_else(|| panic!("{} is frozen: it has no shadow weights", self.parameter.name))
+        self.value
+            .as_ref()
+            .unwrap_or_else(|| panic!("{} is frozen: it has no shadow weights", self.parameter.name))
     }
 
     /// The gradient of the values.
@@ -71,7 +73,9 @@ impl Param {
 
     fn learned(&self) -> &Learned {
         let name = &self.parameter.name;
-        self.training.as_ref().unwrap_or_else(|| panic!("{name} is frozen: it has no gradient and no moments"))
+        self.training
+            .as_ref()
+            .unwrap_or_else(|| panic!("{name} is frozen: it has no gradient and no moments"))
     }
 
     /// All tensors that belong to this parameter alone.
@@ -119,7 +123,9 @@ impl Stacked {
     /// # Panics
     /// If the matrices are ternary and frozen.
     pub fn value(&self) -> &Tensor {
-        self.value.as_ref().unwrap_or_else(|| panic!("{} are frozen: they have no shadow weights", self.label))
+        self.value
+            .as_ref()
+            .unwrap_or_else(|| panic!("{} are frozen: they have no shadow weights", self.label))
     }
 
     /// The gradient of the values.
@@ -341,11 +347,7 @@ impl Params {
         Ok(Params { all, groups, clip: None })
     }
 
-    fn grouped(
-        gpu: &Gpu,
-        parameters: &[Parameter],
-        frozen: bool,
-    ) -> Result<(Vec<Param>, Vec<Group>), Error> {
+    fn grouped(gpu: &Gpu, parameters: &[Parameter], frozen: bool) -> Result<(Vec<Param>, Vec<Group>), Error> {
         let (mut all, mut groups) = (Vec::new(), Vec::new());
         while all.len() < parameters.len() {
             let rest = &parameters[all.len()..];

@@ -98,9 +98,16 @@ impl Mlp {
             ops.push(kernels::matmul_ternary_dw(gpu, &t.dy, &t.factors.step, &t.codes, layer.weight.grad()));
             let (norm, dgain) = (&t.factors.norm, layer.gain.grad());
             ops.push(match i.checked_sub(1).map(|before| &trace[before].dy) {
-                Some(dy) => {
-                    kernels::rmsnorm_relu_backward(gpu, &t.x, layer.gain.value(), &t.r, norm, &t.dx, dy, dgain)
-                }
+                Some(dy) => kernels::rmsnorm_relu_backward(
+                    gpu,
+                    &t.x,
+                    layer.gain.value(),
+                    &t.r,
+                    norm,
+                    &t.dx,
+                    dy,
+                    dgain,
+                ),
                 None => kernels::rmsnorm_relu_dgain(gpu, &t.x, norm, &t.dx, dgain),
             });
             Op::mark(&mut ops[first..], &format!("backward / layer {i}"));

@@ -89,7 +89,8 @@ impl Transformer {
     pub fn scored(&self, gpu: &Gpu, cache: &Cache, tokens: usize) -> Result<Scored, Error> {
         let (d, v) = (self.shape.width, self.shape.vocabulary);
         let body = self.body(gpu, cache, tokens)?;
-        let (normed, factor) = (gpu.zeros("normed", F32, &[tokens, d])?, gpu.zeros("factor", F32, &[tokens])?);
+        let (normed, factor) =
+            (gpu.zeros("normed", F32, &[tokens, d])?, gpu.zeros("factor", F32, &[tokens])?);
         let most = tokens.min(ROWS);
         let [logits, dlogits] = ["logits", "logits.grad"].map(|name| gpu.zeros(name, F32, &[most, v]));
         let (logits, dlogits) = (logits?, dlogits?);

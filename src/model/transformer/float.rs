@@ -84,9 +84,7 @@ impl Transformer {
         // The rows that product `i` reads, if they come from `x`.
         let input = |i: usize, x: &Tensor| normed[i].as_ref().map_or(x, |of| &of.y).clone();
         let norm = |x: &Tensor, i: usize| {
-            let bind = |to: &Normed| {
-                kernels::rmsnorm(gpu, x, layer.gain(i).value(), eps, &to.y, &to.factor)
-            };
+            let bind = |to: &Normed| kernels::rmsnorm(gpu, x, layer.gain(i).value(), eps, &to.y, &to.factor);
             normed[i].as_ref().map(bind)
         };
         let mut forward = Vec::new();
@@ -102,10 +100,7 @@ impl Transformer {
             kernels::residual_f32(gpu, h, y2, mid),
         ]);
         forward.extend(norm(mid, 2));
-        forward.extend([
-            kernels::matmul_f32(gpu, &input(2, mid), gate_up.value(), y3),
-            gate(gpu, y3, z),
-        ]);
+        forward.extend([kernels::matmul_f32(gpu, &input(2, mid), gate_up.value(), y3), gate(gpu, y3, z)]);
         forward.extend(norm(z, 3));
         forward.extend([
             kernels::matmul_f32(gpu, &input(3, z), down.value(), y4),
@@ -125,10 +120,11 @@ impl Transformer {
                 normed[i].as_ref().map(bind)
             };
             // Without a norm, the gradient of a product's input is written where the norm's would be.
-            let [to_z, to_a] = [(3, df, &dz), (1, dn, da)].map(|(i, normed, plain)| match self.shape.normed()[i] {
-                true => normed,
-                false => plain,
-            });
+            let [to_z, to_a] =
+                [(3, df, &dz), (1, dn, da)].map(|(i, normed, plain)| match self.shape.normed()[i] {
+                    true => normed,
+                    false => plain,
+                });
             let mut ops = vec![
                 kernels::matmul_f32_dx(gpu, down.value(), dh, to_z),
                 kernels::matmul_f32_dw(gpu, dh, &input(3, z), down.grad()),

@@ -169,7 +169,9 @@ impl TransformerShape {
             ));
         }
         if self.precision == Precision::Ternary && !self.sub_norms {
-            return Err("ternary matrices without norms before o and down: the kernels quantise after a norm".into());
+            return Err(
+                "ternary matrices without norms before o and down: the kernels quantise after a norm".into(),
+            );
         }
         Ok(())
     }

@@ -41,7 +41,12 @@ pub(super) struct Activations {
 }
 
 impl Activations {
-    pub(super) fn zeros(gpu: &Gpu, shape: &TransformerShape, label: &str, n: usize) -> Result<Activations, Error> {
+    pub(super) fn zeros(
+        gpu: &Gpu,
+        shape: &TransformerShape,
+        label: &str,
+        n: usize,
+    ) -> Result<Activations, Error> {
         let (d, f, kv) = (shape.width, shape.ffn, shape.kv_heads * shape.head());
         let name = |what: &str| format!("{label}.{what}");
         let quantized = |what: &str| Quantized::zeros(gpu, &name(what), n, d);
@@ -95,19 +100,7 @@ impl Transformer {
         let forward = vec![
             quantize(h, g1, x1),
             multiply(gpu, &x1.codes, qkv.packed(), acc1),
-            kernels::rope_ternary(
-                gpu,
-                heads,
-                sequences,
-                acc1,
-                &x1.step,
-                qkv.betas(),
-                angles,
-                first,
-                q,
-                k,
-                v,
-            ),
+            kernels::rope_ternary(gpu, heads, sequences, acc1, &x1.step, qkv.betas(), angles, first, q, k, v),
             kernels::attention(gpu, heads, sequences, q, k, v, first, a, lse),
             quantize(a, g2, x2),
             multiply(gpu, &x2.codes, o.packed(), acc2),
