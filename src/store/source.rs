@@ -343,10 +343,12 @@ pub(super) fn transformer(
             let contents = gguf::list(bytes)?;
             llama::is_transformer(&contents).then(|| llama::layout(bytes, contents, reading)).transpose()
         }
-        Format::HfBitnet | Format::Safetensors => match config()?.filter(hugging::is_config) {
-            Some(config) => hugging::layout(&config, &[bytes], vec![safetensors(bytes)?], reading).map(Some),
-            None => Ok(None),
-        },
+        Format::HfBitnet | Format::Safetensors => {
+            // Only packed bytes need the config. Beside other safetensors, it may be of another program.
+            let config = if format == Format::HfBitnet { config()? } else { config().ok().flatten() };
+            let layout = |config: Value| hugging::layout(&config, &[bytes], vec![safetensors(bytes)?], reading);
+            config.filter(hugging::is_config).map(layout).transpose()
+        }
         Format::Packed | Format::Checkpoint | Format::Npy => Ok(None),
     }
 }
