@@ -1,6 +1,8 @@
 //! Networks in other programs' files: lossless round trips over random shapes, ggml's blocks against an
 //! implementation that is not ours, broken files of every format, and one set of labels from all of them.
 
+#[path = "common/gguf.rs"]
+mod gguf;
 #[path = "common/layers.rs"]
 mod layers;
 #[path = "common/process.rs"]
@@ -12,7 +14,6 @@ use std::fs;
 use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use half::f16;
@@ -578,35 +579,6 @@ fn floats_of_every_width_are_listed_as_the_trits_of_absmean() {
 
 // --- an implementation that is not ours ------------------------------------------------------------
 
-/// A Python with the packages `gguf` and `numpy`, in an environment under target/; made once.
-fn python() -> Option<PathBuf> {
-    static PYTHON: OnceLock<Option<PathBuf>> = OnceLock::new();
-    PYTHON.get_or_init(environment).clone()
-}
-
-fn environment() -> Option<PathBuf> {
-    if std::env::var_os("STERNA_SKIP_GGUF").is_some() {
-        eprintln!("STERNA_SKIP_GGUF is set: ggml's blocks are not held against the package gguf");
-        return None;
-    }
-    let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("gguf");
-    let python = root.join("bin/python");
-    let run = |command: &mut Command, what: &str| {
-        let output = command.output();
-        let hint =
-            "install python3 with venv (Debian: python3-venv), or set STERNA_SKIP_GGUF=1 to do without";
-        let output = output.unwrap_or_else(|error| panic!("{what}: {error}: {hint}"));
-        assert!(output.status.success(), "{what}: {}: {hint}", String::from_utf8_lossy(&output.stderr));
-    };
-    let there = Command::new(&python).args(["-c", "import gguf, numpy"]).output();
-    if !there.is_ok_and(|output| output.status.success()) {
-        run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&root), "python3 -m venv");
-        let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "gguf==0.19.0", "numpy"];
-        run(Command::new(&python).args(pip), "pip install gguf numpy");
-    }
-    Some(python)
-}
-
 /// Reads a GGUF and prints, for every matrix of blocks, its values and whether quantising them gives its bytes.
 const DEQUANTIZE: &str = r#"
 import json, sys
@@ -641,7 +613,7 @@ print(json.dumps(out))
 
 #[test]
 fn blocks_are_those_of_the_package_gguf() {
-    let Some(python) = python() else { return };
+    let Some(python) = gguf::python() else { return };
     let folder = tempfile::tempdir().expect("a temporary folder");
     for (to, blocks) in [(Exchange::GgufTq2_0, Blocks::Tq2_0), (Exchange::GgufTq1_0, Blocks::Tq1_0)] {
         for (dims, seed) in
@@ -705,7 +677,7 @@ print(bytes(ours["sterna.model"]).decode()[:10])
 
 #[test]
 fn what_other_programs_write_is_read() {
-    let Some(python) = python() else { return };
+    let Some(python) = gguf::python() else { return };
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (bytes, _) = network(&[5, 3], 2).to_exchange(Exchange::Npy, WeightScale::Multiply).expect("written");
     fs::write(folder.path().join("ours.npz"), bytes).expect("written");

@@ -270,6 +270,19 @@ impl Export<'_> {
         }
     }
 
+    /// The bytes of the file in memory. Of a folder of Hugging Face they are those of `model.safetensors`.
+    ///
+    /// # Errors
+    /// If the source cannot be read.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, FileError> {
+        let mut file = Vec::new();
+        self.file(&mut |bytes| {
+            file.extend(bytes);
+            Ok(())
+        })?;
+        Ok(file)
+    }
+
     /// The bytes of the file, in pieces.
     fn file(&self, sink: &mut Sink) -> Result<(), FileError> {
         match self.to {

@@ -19,6 +19,9 @@ use super::{Contents, escaped};
 const BITNET: &str = "BitNetForCausalLM";
 const LLAMA: &str = "LlamaForCausalLM";
 
+/// A head that is a tensor of its own.
+const HEAD: &str = "lm_head.weight";
+
 /// Whether this `config.json` is that of a network of Hugging Face.
 pub(super) fn is_config(config: &Value) -> bool {
     config["architectures"].is_array()
@@ -47,6 +50,10 @@ pub(super) fn layout(
             }
         }
     }
+    settings.fits(by_name.len())?;
+    if config["tie_word_embeddings"] == false && !by_name.contains_key(HEAD) {
+        return Err(format!("has tie_word_embeddings false in its config.json, and no tensor {HEAD}"));
+    }
     let packed = by_name.values().any(|(_, tensor)| tensor.dtype == "U8");
     if !packed && quantization.is_some_and(|config| config["quantization_mode"] == "offline") {
         notes.push("its config.json says that its weights are quantised, and they are floats".into());
@@ -59,7 +66,7 @@ pub(super) fn layout(
         paired: None,
         i2s: Default::default(),
         ignored: |name| name.ends_with("rotary_emb.inv_freq"),
-        head: "lm_head.weight",
+        head: HEAD,
         record,
         reading,
     };
@@ -107,9 +114,8 @@ fn settings(config: &Value) -> Result<(Settings, Vec<String>), String> {
         );
     }
     match &config["tie_word_embeddings"] {
-        Value::Bool(true) => {}
-        // A head may still have the bytes of the embedding. The tensors tell.
-        Value::Bool(false) => notes.push("its config.json says that the head is not the embedding".into()),
+        // A head of its own may still have the bytes of the embedding. The tensors tell.
+        Value::Bool(_) => {}
         Value::Null => notes
             .push("its config.json has no tie_word_embeddings: the head is taken as the embedding".into()),
         found => return other("tie_word_embeddings", found, "true"),

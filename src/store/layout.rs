@@ -338,6 +338,16 @@ impl Layout {
         Layout { about, notes, ..Layout::new(arch, parameters, places) }
     }
 
+    /// Notes for the tensors of its only file which of them are ternary matrices.
+    pub fn mark(&self, tensors: &mut [Stored]) {
+        let matrices = self.places.iter().filter_map(|place| match &place.form {
+            Form::Trits(matrix) => Some((&place.name[..], *matrix)),
+            _ => None,
+        });
+        let matrices: HashMap<&str, Matrix> = matrices.collect();
+        tensors.iter_mut().for_each(|tensor| tensor.matrix = matrices.get(&tensor.name[..]).copied());
+    }
+
     /// The same, with notes that a terminal shows without interpretation.
     pub fn plain(mut self) -> Layout {
         self.notes.iter_mut().for_each(|note| *note = plain(note));

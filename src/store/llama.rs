@@ -91,6 +91,7 @@ pub(super) fn layout(
     let keys = Keys::of(&file)?;
     let names: Vec<&str> = tensors.iter().map(|tensor| &tensor.name[..]).collect();
     let (settings, notes) = settings(&keys, &names, &tensors)?;
+    settings.fits(tensors.len())?;
     let rules = Rules {
         name: |name| gguf_name(name).expect("a transformer has no other parameters"),
         scale: |name| name.strip_suffix(".weight").map_or(String::new(), |base| format!("{base}.scale")),

@@ -77,13 +77,14 @@ impl Source {
         }
     }
 
-    /// A network in the bytes of one file, and in the `config.json` of its folder.
+    /// A network in the bytes of one file. `config` are those of the `config.json` beside it.
     ///
     /// # Errors
     /// A clause with the expected and the actual content. It names no file.
-    pub fn of_bytes(bytes: Vec<u8>, config: Option<&Value>, reading: &Reading) -> Result<Source, String> {
+    pub fn of_bytes(bytes: Vec<u8>, config: Option<&[u8]>, reading: &Reading) -> Result<Source, String> {
         let bytes = Mapped::from(bytes);
-        let layout = of_bytes(&bytes, || Ok(config.cloned()), reading).map_err(|what| plain(&what))?;
+        let config = || config.map(format::config).transpose();
+        let layout = of_bytes(&bytes, config, reading).map_err(|what| plain(&what))?;
         Ok(Source { files: vec![(PathBuf::new(), bytes)], hugging: false, layout: layout.plain() })
     }
 
@@ -348,10 +349,13 @@ pub(super) fn transformer(
             let contents = gguf::list(bytes)?;
             llama::is_transformer(&contents).then(|| llama::layout(bytes, contents, reading)).transpose()
         }
-        Format::HfBitnet | Format::Safetensors => match config()?.filter(hugging::is_config) {
-            Some(config) => hugging::layout(&config, &[bytes], vec![safetensors(bytes)?], reading).map(Some),
-            None => Ok(None),
-        },
+        Format::HfBitnet | Format::Safetensors => {
+            // Only packed bytes need the config. Beside other safetensors, it may be of another program.
+            let config = if format == Format::HfBitnet { config()? } else { config().ok().flatten() };
+            let layout =
+                |config: Value| hugging::layout(&config, &[bytes], vec![safetensors(bytes)?], reading);
+            config.filter(hugging::is_config).map(layout).transpose()
+        }
         Format::Packed | Format::Checkpoint | Format::Npy => Ok(None),
     }
 }

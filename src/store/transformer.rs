@@ -140,6 +140,22 @@ impl Settings {
         Ok(())
     }
 
+    /// Checks that a file with this number of tensors can hold all layers. Only then may there be a list of parameters.
+    ///
+    /// # Errors
+    /// A clause with both numbers.
+    pub fn fits(&self, tensors: usize) -> Result<(), String> {
+        let least = LAYER.len() - if self.sub_norms { 0 } else { 2 };
+        let needed = 2 + least * self.layers;
+        match needed <= tensors {
+            true => Ok(()),
+            false => {
+                let layers = self.layers;
+                Err(format!("has {tensors} tensors, expected {needed} or more for its {layers} layers"))
+            }
+        }
+    }
+
     /// Width of a head.
     pub fn head(&self) -> usize {
         self.width / self.heads
