@@ -38,7 +38,8 @@ fn text(case: &Value) -> &str {
 }
 
 fn folder(name: &str) -> Vocabulary {
-    let [json, config] = ["tokenizer.json", "tokenizer_config.json"].map(|file| bytes(golden(name).join(file)));
+    let [json, config] =
+        ["tokenizer.json", "tokenizer_config.json"].map(|file| bytes(golden(name).join(file)));
     Vocabulary::from_tokenizer_json(&json, Some(&config)).expect("a tokenizer")
 }
 
@@ -61,7 +62,9 @@ fn one_tokenizer_in_four_files_is_one() {
         ("gguf-tq2_0.gguf", None),
         (
             "gguf-i2_s.gguf",
-            Some("the file does not say how to split a text (tokenizer.ggml.pre), so it is split as by llama-bpe"),
+            Some(
+                "the file does not say how to split a text (tokenizer.ggml.pre), so it is split as by llama-bpe",
+            ),
         ),
     ] {
         let metadata = metadata(golden(file));
@@ -81,7 +84,11 @@ fn files_come_back() {
     let config = one.to_tokenizer_config_json().expect("a file");
     let metadata = one.to_gguf().expect("Llama 3's split has a name");
     assert_eq!(Vocabulary::from_tokenizer_json(&json, Some(&config)).as_ref(), Ok(&one));
-    assert_eq!(Vocabulary::from_tokenizer_json(&json, None).as_ref(), Ok(&one), "the names of its tokens say it");
+    assert_eq!(
+        Vocabulary::from_tokenizer_json(&json, None).as_ref(),
+        Ok(&one),
+        "the names of its tokens say it"
+    );
     let back = Vocabulary::from_gguf(&metadata).expect("a tokenizer");
     assert_eq!(back.to_tokenizer_json(), Some(json));
     assert_eq!(metadata, self::metadata(golden("gguf-tq2_0.gguf")));
@@ -132,7 +139,11 @@ fn every_split_has_its_pieces() {
         assert_eq!(vocabulary.encode(" ab ab"), Ok(vec![32, 131, 32, 131]), "{pre}: the lower rank is first");
         let json = vocabulary.to_tokenizer_json().expect("a file");
         let config = vocabulary.to_tokenizer_config_json();
-        assert_eq!(Vocabulary::from_tokenizer_json(&json, config.as_deref()).as_ref(), Ok(&vocabulary), "{pre}");
+        assert_eq!(
+            Vocabulary::from_tokenizer_json(&json, config.as_deref()).as_ref(),
+            Ok(&vocabulary),
+            "{pre}"
+        );
         let again = vocabulary.to_gguf().expect("a name");
         assert_eq!(again, GgufTokenizer { add_bos: Some(bos.is_some()), ..metadata }, "{pre}");
     }
@@ -159,7 +170,10 @@ fn ids_have_the_bytes_of_other_programs() {
     for case in &cases {
         let ids = ids(case);
         let hex: String = vocabulary.decode_bytes(&ids).iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!((json!(hex), json!(vocabulary.decode(&ids))), (case["bytes"].clone(), case["text"].clone()));
+        assert_eq!(
+            (json!(hex), json!(vocabulary.decode(&ids))),
+            (case["bytes"].clone(), case["text"].clone())
+        );
         let ordinary: Vec<u32> = ids.into_iter().filter(|&id| !vocabulary.is_special(id)).collect();
         assert_eq!(vocabulary.decode(&ordinary), case["text_without_special"]);
     }
@@ -205,7 +219,11 @@ fn a_stream_prints_whole_characters() {
     let (mut stream, mut printed) = (Characters::default(), String::new());
     for id in vocabulary.encode(&text).expect("ids") {
         let part = stream.push(&vocabulary.decode_bytes(&[id]));
-        assert!(!part.contains(char::REPLACEMENT_CHARACTER), "half a character after {} bytes", printed.len());
+        assert!(
+            !part.contains(char::REPLACEMENT_CHARACTER),
+            "half a character after {} bytes",
+            printed.len()
+        );
         printed += &part;
     }
     printed += &stream.finish();
@@ -245,7 +263,8 @@ fn special_tokens_of_a_plain_text_are_text() {
 // --- chats -----------------------------------------------------------------------------------------
 
 fn messages(of: &[(&str, &str)]) -> Vec<Message> {
-    let role = |name: &str| [Role::System, Role::User, Role::Assistant].into_iter().find(|role| role.name() == name);
+    let role =
+        |name: &str| [Role::System, Role::User, Role::Assistant].into_iter().find(|role| role.name() == name);
     let message = |&(name, content): &(&str, &str)| Message {
         role: role(name).unwrap_or_else(|| panic!("the role {name}")),
         content: content.into(),
@@ -263,8 +282,10 @@ fn a_chat_of_2b4t_has_the_ids_of_other_programs() {
     let mut forged = 0;
     for case in &cases {
         let said = case["messages"].as_array().expect("a list");
-        let said: Vec<(&str, &str)> =
-            said.iter().map(|one| (one["role"].as_str().unwrap(), one["content"].as_str().unwrap())).collect();
+        let said: Vec<(&str, &str)> = said
+            .iter()
+            .map(|one| (one["role"].as_str().unwrap(), one["content"].as_str().unwrap()))
+            .collect();
         let answer = case["add_generation_prompt"].as_bool().expect("true or false");
         let messages = messages(&said);
         assert_eq!(form.text(&messages, answer), text(case));
@@ -301,8 +322,16 @@ fn a_chat_in_chatml_is_that_of_smollm2() {
          <|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
     );
     for (vocabulary, bitnet, said) in [
-        (&vocabulary, true, "no token <|begin_of_text|>, so the network was not taught to answer in a chat of the form BitNet"),
-        (&tiny(), false, "no token <|im_start|>, so the network was not taught to answer in a chat of the form ChatML"),
+        (
+            &vocabulary,
+            true,
+            "no token <|begin_of_text|>, so the network was not taught to answer in a chat of the form BitNet",
+        ),
+        (
+            &tiny(),
+            false,
+            "no token <|im_start|>, so the network was not taught to answer in a chat of the form ChatML",
+        ),
         (&Vocabulary::bytes(), true, "no token <|begin_of_text|>"),
     ] {
         let error = Form::of(vocabulary, bitnet).expect_err(said);
@@ -314,7 +343,8 @@ fn a_chat_in_chatml_is_that_of_smollm2() {
 
 #[test]
 fn a_file_that_is_not_followed_is_refused_by_name() {
-    let good: Value = serde_json::from_slice(&bytes(golden("hf-autobitlinear/tokenizer.json"))).expect("JSON");
+    let good: Value =
+        serde_json::from_slice(&bytes(golden("hf-autobitlinear/tokenizer.json"))).expect("JSON");
     let set = |pointer: &str, value: Value| {
         let mut file = good.clone();
         *file.pointer_mut(pointer).unwrap_or_else(|| panic!("{pointer}")) = value;
@@ -326,9 +356,17 @@ fn a_file_that_is_not_followed_is_refused_by_name() {
         ("/model/byte_fallback", json!(true), "byte_fallback"),
         ("/model/end_of_word_suffix", json!("</w>"), "end_of_word_suffix"),
         ("/model/merges/0", json!("Ġt"), "the merge \"Ġt\", expected two tokens"),
-        ("/model/merges/0", json!("Ġ \u{2581}"), "the merge 0 of the tokenizer has \"\u{2581}\", which is no token"),
+        (
+            "/model/merges/0",
+            json!("Ġ \u{2581}"),
+            "the merge 0 of the tokenizer has \"\u{2581}\", which is no token",
+        ),
         ("/model/merges/1", json!("Ġ t"), "of the tokens 220 and 83, is also the merge 0"),
-        ("/model/merges/1", json!("t t"), "the merge 1 of the tokenizer, of the tokens 83 and 83, makes \"tt\", which is no token"),
+        (
+            "/model/merges/1",
+            json!("t t"),
+            "the merge 1 of the tokenizer, of the tokens 83 and 83, makes \"tt\", which is no token",
+        ),
         ("/model/vocab/!", json!(1), "two tokens 1"),
         ("/model/vocab/3650", json!(5000), "has 448 tokens at most, but \"3650\" is the token 5000"),
         ("/model/vocab/3650", json!(-1), "tokenizer.json is no file of a tokenizer"),
@@ -336,7 +374,11 @@ fn a_file_that_is_not_followed_is_refused_by_name() {
         ("/added_tokens/0/lstrip", json!(true), "\"<|begin_of_text|>\" only beside certain characters"),
         ("/pre_tokenizer", json!(null), "no pre-tokenizer"),
         ("/pre_tokenizer", json!({"type": "Metaspace"}), "the pre-tokenizer Metaspace, expected"),
-        ("/pre_tokenizer/pretokenizers/0/behavior", json!("Removed"), "the pre-tokenizer Split with another behavior"),
+        (
+            "/pre_tokenizer/pretokenizers/0/behavior",
+            json!("Removed"),
+            "the pre-tokenizer Split with another behavior",
+        ),
         ("/pre_tokenizer/pretokenizers/0/pattern/Regex", json!("("), "which is no regular expression"),
         ("/pre_tokenizer/pretokenizers/1/add_prefix_space", json!(true), "add_prefix_space"),
         ("/pre_tokenizer/pretokenizers/1", json!({"type": "Digits"}), "no pre-tokenizer ByteLevel"),
@@ -361,17 +403,29 @@ fn metadata_that_is_not_followed_is_refused_by_name() {
         Vocabulary::from_gguf(&metadata).expect_err("refused")
     };
     for (error, said) in [
-        (refused(|file| file.model = "llama".into()), "the tokenizer is a model llama (tokenizer.ggml.model), expected gpt2"),
-        (refused(|file| file.pre = Some("qwen2".into())), "as by qwen2 (tokenizer.ggml.pre), expected llama-bpe, smollm, gpt-2"),
+        (
+            refused(|file| file.model = "llama".into()),
+            "the tokenizer is a model llama (tokenizer.ggml.model), expected gpt2",
+        ),
+        (
+            refused(|file| file.pre = Some("qwen2".into())),
+            "as by qwen2 (tokenizer.ggml.pre), expected llama-bpe, smollm, gpt-2",
+        ),
         (refused(|file| file.types.truncate(3)), "has 134 tokens, but 3 types"),
         (refused(|file| file.types[5] = 6), "the token 5 of the tokenizer has the type 6, expected 1 to 5"),
         (refused(|file| file.tokens[130] = "\u{2581}a".into()), "and '\u{2581}' in it stands for no byte"),
-        (refused(|file| file.tokens[130] = "ab".into()), "the tokens 130 and 131 of the tokenizer are both \"ab\""),
+        (
+            refused(|file| file.tokens[130] = "ab".into()),
+            "the tokens 130 and 131 of the tokenizer are both \"ab\"",
+        ),
         (refused(|file| file.tokens[130].clear()), "the token 130 of the tokenizer is empty"),
         (refused(|file| file.merges[0] = "12".into()), "the merge \"12\", expected two tokens"),
         (refused(|file| file.bos = Some(134)), "has 134 tokens, but its bos is the token 134"),
         (refused(|file| (file.bos, file.add_bos) = (None, Some(true))), "does not say which (bos)"),
-        (refused(|file| *file = GgufTokenizer { model: "gpt2".into(), ..GgufTokenizer::default() }), "has no tokens"),
+        (
+            refused(|file| *file = GgufTokenizer { model: "gpt2".into(), ..GgufTokenizer::default() }),
+            "has no tokens",
+        ),
     ] {
         assert!(error.contains(said), "{error}");
     }
@@ -399,7 +453,8 @@ fn real_vocabularies_give_the_ids_of_llama_cpp() {
         let expected: Vec<&str> = expected.lines().collect();
         assert!(texts.len() > 40 && texts.len() == expected.len(), "{} and {}", texts.len(), expected.len());
         for (text, expected) in texts.into_iter().zip(expected) {
-            let expected: Vec<u32> = expected.split_whitespace().map(|id| id.parse().expect("an id")).collect();
+            let expected: Vec<u32> =
+                expected.split_whitespace().map(|id| id.parse().expect("an id")).collect();
             assert_eq!(vocabulary.encode(text), Ok(expected), "{name}: {text:?}");
         }
         let text = random_text(3, 1 << 20);
@@ -407,6 +462,10 @@ fn real_vocabularies_give_the_ids_of_llama_cpp() {
         let again = Vocabulary::from_gguf(&vocabulary.to_gguf().expect("a name")).expect("a tokenizer");
         let json = again.to_tokenizer_json().expect("a file");
         let config = again.to_tokenizer_config_json();
-        assert_eq!(Vocabulary::from_tokenizer_json(&json, config.as_deref()).as_ref(), Ok(&vocabulary), "{name}");
+        assert_eq!(
+            Vocabulary::from_tokenizer_json(&json, config.as_deref()).as_ref(),
+            Ok(&vocabulary),
+            "{name}"
+        );
     }
 }

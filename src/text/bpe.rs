@@ -33,8 +33,7 @@ use super::vocabulary::{EncodeError, UnknownCharacters};
 const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 /// The pattern of GPT-2.
-pub(super) const GPT2: &str =
-    r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
+pub(super) const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
 
 /// The pattern that makes each digit a piece.
 pub(super) const DIGIT: &str = r"\p{N}";
@@ -42,8 +41,11 @@ pub(super) const DIGIT: &str = r"\p{N}";
 /// The splits that have a name in GGUF (`tokenizer.ggml.pre`): the name, the patterns, which are applied one after
 /// another, whether merges are ignored for a piece that is a token, and whether a text begins with `bos` if the file
 /// does not say so.
-pub(super) const SPLITS: [(&str, &[&str], bool, bool); 3] =
-    [("llama-bpe", &[LLAMA3], true, true), ("smollm", &[DIGIT, GPT2], false, false), ("gpt-2", &[GPT2], false, false)];
+pub(super) const SPLITS: [(&str, &[&str], bool, bool); 3] = [
+    ("llama-bpe", &[LLAMA3], true, true),
+    ("smollm", &[DIGIT, GPT2], false, false),
+    ("gpt-2", &[GPT2], false, false),
+];
 
 /// The special tokens that end a text or a turn in the models that this program runs: those of Llama 3 and 2B4T, then
 /// those of GPT-2 and SmolLM2.
@@ -157,7 +159,11 @@ impl Bpe {
             let both = [&left[..], right].concat();
             let named = || format!("the merge {rank} of the tokenizer, of the tokens {a} and {b},");
             let Some(&id) = ids.get(&both) else {
-                return Err(format!("{} makes {:?}, which is no token", named(), String::from_utf8_lossy(&both)));
+                return Err(format!(
+                    "{} makes {:?}, which is no token",
+                    named(),
+                    String::from_utf8_lossy(&both)
+                ));
             };
             if let Some((before, _)) = merged.insert((a, b), (rank, id)) {
                 return Err(format!("{} is also the merge {before}", named()));
@@ -178,7 +184,8 @@ impl Bpe {
             })
         };
         let patterns = parts.patterns.iter().map(compile).collect::<Result<_, String>>()?;
-        let mut stops: Vec<u32> = ENDS.iter().filter_map(|end| added[1].get(*end).copied()).chain(parts.eos).collect();
+        let mut stops: Vec<u32> =
+            ENDS.iter().filter_map(|end| added[1].get(*end).copied()).chain(parts.eos).collect();
         stops.sort_unstable();
         stops.dedup();
         let search = |ids: HashMap<String, u32>| {
@@ -208,7 +215,9 @@ impl Bpe {
                 ids.push(id);
                 continue;
             }
-            for piece in self.patterns.iter().try_fold(vec![part], |pieces, pattern| split(pieces, pattern))? {
+            for piece in
+                self.patterns.iter().try_fold(vec![part], |pieces, pattern| split(pieces, pattern))?
+            {
                 match self.ids.get(piece.as_bytes()) {
                     Some(&id) if self.parts.ignore_merges => ids.push(id),
                     _ => match piece.bytes().map(|byte| self.of_byte[usize::from(byte)]).collect() {
@@ -338,7 +347,9 @@ impl Alphabet {
             .enumerate()
             .map(|(rank, (a, b))| {
                 let known = [(a, id(a)), (b, id(b))].map(|(text, id)| {
-                    id.ok_or_else(|| format!("the merge {rank} of the tokenizer has {text:?}, which is no token"))
+                    id.ok_or_else(|| {
+                        format!("the merge {rank} of the tokenizer has {text:?}, which is no token")
+                    })
                 });
                 let [a, b] = known;
                 Ok((a?, b?))

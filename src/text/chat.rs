@@ -106,7 +106,12 @@ impl Form {
     ///
     /// # Panics
     /// If the vocabulary lacks a mark of the form. [`Form::of`] checks this.
-    pub fn ids(self, vocabulary: &Vocabulary, messages: &[Message], answer: bool) -> Result<Vec<u32>, EncodeError> {
+    pub fn ids(
+        self,
+        vocabulary: &Vocabulary,
+        messages: &[Message],
+        answer: bool,
+    ) -> Result<Vec<u32>, EncodeError> {
         let mut ids = Vec::new();
         for part in self.parts(messages, answer) {
             match part {

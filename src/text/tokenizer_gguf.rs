@@ -73,8 +73,14 @@ impl Vocabulary {
             let kind = match types.get(id).copied().unwrap_or(kinds::NORMAL) {
                 kinds::NORMAL if !means => return Ok((alphabet.token(id, text)?, Kind::Ordinary)),
                 kinds::USER_DEFINED if !means => Kind::Added,
-                kinds::NORMAL | kinds::UNKNOWN | kinds::CONTROL | kinds::USER_DEFINED | kinds::UNUSED => Kind::Special,
-                other => return Err(format!("the token {id} of the tokenizer has the type {other}, expected 1 to 5")),
+                kinds::NORMAL | kinds::UNKNOWN | kinds::CONTROL | kinds::USER_DEFINED | kinds::UNUSED => {
+                    Kind::Special
+                }
+                other => {
+                    return Err(format!(
+                        "the token {id} of the tokenizer has the type {other}, expected 1 to 5"
+                    ));
+                }
             };
             Ok((text.clone().into_bytes(), kind))
         };

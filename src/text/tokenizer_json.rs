@@ -93,7 +93,8 @@ impl Vocabulary {
             return Err(format!("the tokenizer is a model {other}, expected BPE"));
         }
         let file: File = serde_json::from_slice(json).map_err(misread("tokenizer.json"))?;
-        let config = config.map(serde_json::from_slice).transpose().map_err(misread("tokenizer_config.json"))?;
+        let config =
+            config.map(serde_json::from_slice).transpose().map_err(misread("tokenizer_config.json"))?;
         Ok(Bpe::new(parts(file, config.unwrap_or_default())?)?.into())
     }
 
@@ -152,7 +153,8 @@ impl Vocabulary {
     /// What `tokenizer.json` does not say, as `tokenizer_config.json`. It is `None` for characters and bytes.
     pub fn to_tokenizer_config_json(&self) -> Option<Vec<u8>> {
         let parts = &self.bpe()?.parts;
-        let text = |id: Option<u32>| id.map(|id| String::from_utf8_lossy(&parts.tokens[id as usize].0).into_owned());
+        let text =
+            |id: Option<u32>| id.map(|id| String::from_utf8_lossy(&parts.tokens[id as usize].0).into_owned());
         let file = json!({
             "add_bos_token": parts.add_bos, "bos_token": text(parts.bos), "eos_token": text(parts.eos),
             "clean_up_tokenization_spaces": false, "tokenizer_class": "PreTrainedTokenizerFast",
@@ -188,9 +190,9 @@ fn parts(file: File, config: Config) -> Result<Parts, String> {
         .iter()
         .map(|merge| match merge {
             Merge::Pair(a, b) => Ok((&a[..], &b[..])),
-            Merge::Text(text) => {
-                text.split_once(' ').ok_or(format!("the tokenizer has the merge {text:?}, expected two tokens"))
-            }
+            Merge::Text(text) => text
+                .split_once(' ')
+                .ok_or(format!("the tokenizer has the merge {text:?}, expected two tokens")),
         })
         .collect::<Result<Vec<_>, String>>()?;
     let merges = Alphabet::new().pairs(&tokens, merges.into_iter())?;
@@ -200,7 +202,9 @@ fn parts(file: File, config: Config) -> Result<Parts, String> {
     }
     let id = |text: &str| {
         let found = tokens.iter().position(|(bytes, _)| bytes == text.as_bytes());
-        found.map(|id| id as u32).ok_or(format!("the tokenizer begins or ends a text with {text:?}, which is no token"))
+        found
+            .map(|id| id as u32)
+            .ok_or(format!("the tokenizer begins or ends a text with {text:?}, which is no token"))
     };
     let named = |token: &Value| token.as_str().or(token["content"].as_str()).map(id).transpose();
     let before = first(&post_processor)?.as_deref().map(id).transpose()?;
@@ -299,7 +303,9 @@ fn patterns_of(part: &Value, patterns: &mut Vec<String>) -> Result<bool, String>
             }
             Ok(true)
         }
-        other if part.is_null() => Err(format!("the tokenizer has no pre-tokenizer ({other}), expected ByteLevel")),
+        other if part.is_null() => {
+            Err(format!("the tokenizer has no pre-tokenizer ({other}), expected ByteLevel"))
+        }
         other => Err(format!(
             "the tokenizer has the pre-tokenizer {other}, expected Sequence, Split, Digits or ByteLevel"
         )),
