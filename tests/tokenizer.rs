@@ -235,6 +235,8 @@ fn a_long_piece_is_merged_in_order() {
     let vocabulary = Vocabulary::from_gguf(&small("gpt-2")).expect("a tokenizer");
     let ids = vocabulary.encode(&"ab".repeat(200_000)).expect("ids");
     assert_eq!(ids, vec![131; 200_000]);
+    let spaces = vocabulary.encode(&format!("{}x", " ".repeat(500_000))).expect("ids");
+    assert_eq!(spaces.len(), 500_001);
     let error = vocabulary.encode(&format!("{}x", " ".repeat(2_000_000))).expect_err("too long").to_string();
     assert!(error.starts_with("the text cannot be split into pieces ("), "{error}");
     let error = vocabulary.encode("a \u{e4}\u{20ac}\u{e4}").expect_err("not ASCII").to_string();
@@ -255,6 +257,10 @@ fn special_tokens_of_a_plain_text_are_text() {
     let plain = vocabulary.encode_plain("<tag><|im_end|>").expect("ids");
     assert_eq!((plain[0], plain.len()), (133, 1 + "<|im_end|>".len()));
     assert_eq!((vocabulary.is_special(133), vocabulary.stops()), (false, &[129][..]));
+    // Some files call every token normal.
+    let normal = GgufTokenizer { types: Vec::new(), ..small("smollm") };
+    let normal = Vocabulary::from_gguf(&normal).expect("a tokenizer");
+    assert_eq!([128, 129, 133].map(|id| normal.is_special(id)), [true, true, false]);
     // Vocabularies of characters and bytes have no special tokens.
     assert_eq!(Vocabulary::of("ab").encode_plain("ba"), Ok(vec![1, 0]));
     assert_eq!((Vocabulary::bytes().special("a"), Vocabulary::bytes().bos()), (None, None));

@@ -2,7 +2,7 @@
 //! and their names are those of llama.cpp.)
 
 use super::Vocabulary;
-use super::bpe::{Alphabet, Bpe, ENDS, Kind, Parts, SPLITS};
+use super::bpe::{Alphabet, BEGINS, Bpe, ENDS, Kind, Parts, SPLITS};
 
 /// The split of a file that names none. BitNet b1.58 2B4T's official file is one.
 const DEFAULT: &str = SPLITS[0].0;
@@ -69,7 +69,7 @@ impl Vocabulary {
         let alphabet = Alphabet::new();
         let one = |(id, text): (usize, &String)| {
             // Some files call all tokens normal, even those that mean something to the network.
-            let means = ENDS.contains(&text.as_str()) || [*bos, *eos].contains(&Some(id as u32));
+            let means = BEGINS.iter().chain(&ENDS).any(|mark| mark == text);
             let kind = match types.get(id).copied().unwrap_or(kinds::NORMAL) {
                 kinds::NORMAL if !means => return Ok((alphabet.token(id, text)?, Kind::Ordinary)),
                 kinds::USER_DEFINED if !means => Kind::Added,
