@@ -415,7 +415,7 @@ fn bitnet_offline(case: &Case) -> Outcome {
 
     // Each stack by itself, given the rows of the case.
     for (layer, block) in network.blocks.iter().enumerate() {
-        let Block { qkv, o, gate_up, down } = block;
+        let Block { qkv, o, gate_up, down, .. } = block;
         let [hidden, attn, mid, gated] = [
             format!("hidden.{layer}"),
             format!("layers.{layer}.attn"),
