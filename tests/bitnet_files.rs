@@ -288,7 +288,7 @@ fn what_a_form_cannot_hold_is_said_before_it_is_written() {
     model.matrices_mut().for_each(|packed| packed.scale = 1e-9);
     let said = refused(&model, Target::Ggml(Blocks::Tq1_0));
     assert!(said.contains("has the scale 0.000000001, which"), "{said}");
-    model.arch.settings["activation"] = "silu".into();
+    model.arch.settings.insert("activation".into(), "silu".into());
     let said = refused(&model, Target::I2s(I2sLayout::X86));
     assert!(said.contains("has the activation silu"), "{said}");
 }
