@@ -117,7 +117,7 @@ fn the_layout_of_i2s_is_told() {
     );
     for name in ["gguf-tq2_0.gguf", "hf-bitlinear"] {
         let refused =
-            Source::open(&golden(name), &told(I2sLayout::Arm)).err().expect("it has no I2_S").to_string();
+            Source::open(&golden(name), &told(I2sLayout::Arm)).expect_err("it has no I2_S").to_string();
         assert!(refused.contains("`i2s`"), "{refused}");
     }
 }
@@ -402,7 +402,7 @@ fn changed(
 }
 
 fn refused(source: Result<Source, String>, words: &[&str]) {
-    let said = source.err().expect("refused");
+    let said = source.expect_err("refused");
     assert!(words.iter().all(|word| said.contains(word)), "{said}: expected {words:?}");
     assert_eq!(said.lines().count(), 1, "{said}");
 }
@@ -541,14 +541,14 @@ fn shards_are_one_network_and_a_missing_one_is_named() {
     let model = open(folder.path()).model().expect("read");
     holds_the_tiny_network("shards", &model);
     fs::remove_file(at(&name(2))).expect("removed");
-    let said = Source::open(folder.path(), &Reading::default()).err().expect("refused").to_string();
+    let said = Source::open(folder.path(), &Reading::default()).expect_err("refused").to_string();
     assert!(
         said.contains("names 2 files, of which 1 are there: model-00002-of-00002.safetensors is missing"),
         "{said}"
     );
     map.insert("model.norm.weight".into(), json!("../model.safetensors"));
     fs::write(at("model.safetensors.index.json"), json!({"weight_map": map}).to_string()).expect("written");
-    let said = Source::open(folder.path(), &Reading::default()).err().expect("refused").to_string();
+    let said = Source::open(folder.path(), &Reading::default()).expect_err("refused").to_string();
     assert!(said.contains("no name of a file"), "{said}");
 }
 
