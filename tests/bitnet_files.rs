@@ -216,6 +216,36 @@ fn every_form_gives_the_network_to_every_other() {
 }
 
 #[test]
+fn written_tensors_have_the_bytes_that_other_programs_wrote() {
+    let targets = [
+        Target::HuggingFace(WeightScale::Multiply),
+        Target::HuggingFace(WeightScale::Divide),
+        Target::I2s(I2sLayout::X86),
+        Target::Ggml(Blocks::Tq2_0),
+    ];
+    for (name, target) in FILES.iter().zip(targets) {
+        let path = golden(name);
+        let theirs =
+            fs::read(if path.is_dir() { path.join("model.safetensors") } else { path }).expect("read");
+        // From another file than the one that it is held against.
+        let from = open(&golden(if *name == FILES[3] { FILES[0] } else { FILES[3] }));
+        let ours = from.export(target).expect("possible").to_bytes().expect("bytes");
+        let [mut a, mut b] = [&theirs, &ours].map(|bytes| store::list(bytes).expect("listed").0);
+        [&mut a, &mut b].into_iter().for_each(|list| list.sort_by(|a, b| a.name.cmp(&b.name)));
+        assert_eq!(a.len(), b.len(), "{name}");
+        for (a, b) in a.iter().zip(&b) {
+            assert_eq!((&a.name, &a.dtype, &a.shape), (&b.name, &b.dtype, &b.shape), "{name}");
+            // Of the last 32 bytes in I2_S, only the first four mean anything.
+            let most = if a.dtype.starts_with("I2_S") { a.shape[0] * a.shape[1] / 4 + 4 } else { usize::MAX };
+            let [a_bytes, b_bytes] =
+                [(a, &theirs), (b, &ours)].map(|(tensor, bytes)| &bytes[tensor.at.clone()]);
+            let [a_bytes, b_bytes] = [a_bytes, b_bytes].map(|bytes| &bytes[..bytes.len().min(most)]);
+            assert!(a_bytes == b_bytes, "{name}: {}", a.name);
+        }
+    }
+}
+
+#[test]
 fn readers_that_know_no_record_find_the_same() {
     // Without sterna.model, which the name of the key is changed for, trits and scales are still those.
     let folder = tempfile::tempdir().expect("a folder");
