@@ -454,7 +454,7 @@ fn its_files_give_it_back_to_the_bit() {
         assert_eq!(store::read(&bytes).as_ref(), Ok(&model), "{}", coding.name());
         assert_eq!(Packed::from_safetensors(&bytes, 1).as_ref(), Ok(model.matrices().nth(1).expect("two")));
     }
-    for to in Exchange::ALL {
+    for to in Exchange::ANY {
         let (bytes, _) = model.to_exchange(to, WeightScale::Multiply).expect("written");
         assert_eq!(store::read(&bytes).as_ref(), Ok(&model), "{}", to.name());
     }

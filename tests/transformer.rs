@@ -486,7 +486,7 @@ fn its_files_give_it_back_to_the_bit() {
         files.push(at(coding.name()));
         std::fs::write(at(coding.name()), model.to_packed(coding)).expect("written");
     }
-    for to in Exchange::ALL {
+    for to in Exchange::ANY {
         let (bytes, _) = model.to_exchange(to, WeightScale::Multiply).expect("written");
         assert_eq!(store::read(&bytes).as_ref(), Ok(&model), "{}", to.name());
         files.push(at(to.name()));

@@ -118,23 +118,44 @@ impl Record {
 
 /// The [`Record::sha256`] of a network.
 pub(super) fn digest(model: &Model) -> String {
-    let mut sum = Sha256::new();
-    if model.arch.network == chain::MLP {
-        sum.update(model.eps().to_le_bytes());
-    } else {
-        sum.update(serde_json::to_string(&model.arch).expect("settings are JSON"));
-    }
+    let mut sum = Sum::new(&model.arch);
     for Weights { values, .. } in &model.parameters {
         match values {
-            Values::Trits(packed) => {
-                sum.update(format!("{} {}\n", packed.rows, packed.cols));
-                packed.words.iter().for_each(|word| sum.update(word.to_le_bytes()));
-                sum.update(packed.scale.to_le_bytes());
-            }
-            Values::Floats(floats) => floats.iter().for_each(|value| sum.update(value.to_le_bytes())),
+            Values::Trits(packed) => sum.trits(packed),
+            Values::Floats(floats) => sum.floats(floats),
         }
     }
-    hex(&sum.finalize())
+    sum.finish()
+}
+
+/// A [`digest`] of parameters that come one after another.
+pub(super) struct Sum(Sha256);
+
+impl Sum {
+    pub fn new(arch: &Arch) -> Sum {
+        let mut sum = Sha256::new();
+        if arch.network == chain::MLP {
+            sum.update(chain::eps(arch).to_le_bytes());
+        } else {
+            sum.update(serde_json::to_string(arch).expect("settings are JSON"));
+        }
+        Sum(sum)
+    }
+
+    pub fn trits(&mut self, packed: &Packed) {
+        self.0.update(format!("{} {}\n", packed.rows, packed.cols));
+        packed.words.iter().for_each(|word| self.0.update(word.to_le_bytes()));
+        self.0.update(packed.scale.to_le_bytes());
+    }
+
+    /// The floats of a parameter, or the next part of them.
+    pub fn floats(&mut self, floats: &[f32]) {
+        floats.iter().for_each(|value| self.0.update(value.to_le_bytes()));
+    }
+
+    pub fn finish(self) -> String {
+        hex(&self.0.finalize())
+    }
 }
 
 /// Instructions for a file that leaves something open. A field that fits nothing in the file is an error.

@@ -146,7 +146,6 @@ fn import_raw(
 
 /// The `config.json` in the folder of a file, if there is one.
 pub(super) fn config_beside(path: &Path) -> Result<Option<Value>, String> {
-    const MOST: usize = 1 << 20;
     let text = match Mapped::open(&path.with_file_name("config.json")) {
         Ok(text) => text,
         Err(FileError::Read { reason, .. }) if reason.kind() == std::io::ErrorKind::NotFound => {
@@ -157,10 +156,16 @@ pub(super) fn config_beside(path: &Path) -> Result<Option<Value>, String> {
         }
         Err(other) => return Err(other.to_string()),
     };
+    config(&text).map(Some)
+}
+
+/// The JSON in the bytes of a `config.json`.
+pub(super) fn config(text: &[u8]) -> Result<Value, String> {
+    const MOST: usize = 1 << 20;
     if text.len() > MOST {
         let found = text.len();
         return Err(format!("the config.json beside it has {found} bytes, expected at most {MOST}"));
     }
-    let config = serde_json::from_slice(&text).map(Some);
-    config.map_err(|error| format!("the config.json beside it is no {}", no_json("JSON", &text, &error)))
+    let config = serde_json::from_slice(text);
+    config.map_err(|error| format!("the config.json beside it is no {}", no_json("JSON", text, &error)))
 }

@@ -19,6 +19,9 @@ use super::{Contents, escaped};
 const BITNET: &str = "BitNetForCausalLM";
 const LLAMA: &str = "LlamaForCausalLM";
 
+/// A head that is a tensor of its own.
+const HEAD: &str = "lm_head.weight";
+
 /// Whether this `config.json` is that of a network of Hugging Face.
 pub(super) fn is_config(config: &Value) -> bool {
     config["architectures"].is_array()
@@ -47,10 +50,11 @@ pub(super) fn layout(
             }
         }
     }
-    let packed = by_name.values().any(|(_, tensor)| tensor.dtype == "U8");
-    if reading.weight_scale.is_some() && !packed {
-        return Err("holds no matrix of BitNet's uint8 beside a scale: leave `weight_scale` out".into());
+    settings.fits(by_name.len())?;
+    if config["tie_word_embeddings"] == false && !by_name.contains_key(HEAD) {
+        return Err(format!("has tie_word_embeddings false in its config.json, and no tensor {HEAD}"));
     }
+    let packed = by_name.values().any(|(_, tensor)| tensor.dtype == "U8");
     if !packed && quantization.is_some_and(|config| config["quantization_mode"] == "offline") {
         notes.push("its config.json says that its weights are quantised, and they are floats".into());
     }
@@ -61,8 +65,8 @@ pub(super) fn layout(
         masters: true,
         paired: None,
         i2s: Default::default(),
-        ignored: |name| name.ends_with("rotary_emb.inv_freq") || name == TOKENIZER,
-        head: "lm_head.weight",
+        ignored: |name| name.ends_with("rotary_emb.inv_freq"),
+        head: HEAD,
         record,
         reading,
     };
@@ -70,9 +74,6 @@ pub(super) fn layout(
     notes.append(&mut layout.notes);
     Ok(Layout { notes, ..layout })
 }
-
-/// The tensor with the bytes of `tokenizer.json` in files of our own.
-pub(super) const TOKENIZER: &str = "tokenizer.json";
 
 /// The settings in a `config.json`, and notes on what it does not state.
 fn settings(config: &Value) -> Result<(Settings, Vec<String>), String> {
@@ -87,7 +88,9 @@ fn settings(config: &Value) -> Result<(Settings, Vec<String>), String> {
     };
     let size = |key: &str| match config[key].as_u64().and_then(|size| usize::try_from(size).ok()) {
         Some(size) => Ok(size),
-        None => Err(format!("has the {key} {} in its config.json, expected a whole number", said(&config[key]))),
+        None => {
+            Err(format!("has the {key} {} in its config.json, expected a whole number", said(&config[key])))
+        }
     };
     let quantization = &config["quantization_config"];
     let method = &quantization["quant_method"];
@@ -98,19 +101,27 @@ fn settings(config: &Value) -> Result<(Settings, Vec<String>), String> {
     let other = |key: &str, value: &Value, expected: &str| {
         Err(format!("has {key} {} in its config.json, expected {expected}", said(value)))
     };
-    for key in ["attention_bias", "mlp_bias"] {
+    for (key, why) in [
+        ("attention_bias", "false: a network here has no biases"),
+        ("mlp_bias", "false: a network here has no biases"),
+        ("rope_interleaved", "false: positions here turn the two halves of a head"),
+    ] {
         if config[key] == true {
-            return other(key, &config[key], "false: a network here has no biases");
+            return other(key, &config[key], why);
         }
     }
     if quantization["use_rms_norm"] == true {
-        return other("use_rms_norm", &quantization["use_rms_norm"], "false: a matrix here has no norm of its own");
+        return other(
+            "use_rms_norm",
+            &quantization["use_rms_norm"],
+            "false: a matrix here has no norm of its own",
+        );
     }
     match &config["tie_word_embeddings"] {
-        Value::Bool(true) => {}
-        // A head may still have the bytes of the embedding. The tensors tell.
-        Value::Bool(false) => notes.push("its config.json says that the head is not the embedding".into()),
-        Value::Null => notes.push("its config.json has no tie_word_embeddings: the head is taken as the embedding".into()),
+        // A head of its own may still have the bytes of the embedding. The tensors tell.
+        Value::Bool(_) => {}
+        Value::Null => notes
+            .push("its config.json has no tie_word_embeddings: the head is taken as the embedding".into()),
         found => return other("tie_word_embeddings", found, "true"),
     }
     let rope = &config["rope_parameters"];
@@ -128,7 +139,11 @@ fn settings(config: &Value) -> Result<(Settings, Vec<String>), String> {
     let theta = match theta.map(|theta| theta.as_f64().ok_or(theta)) {
         Some(Ok(theta)) => theta,
         Some(Err(found)) => return other("rope_theta", found, "a number"),
-        None => return Err("has no rope_theta in its config.json: the angles of its positions are not known".into()),
+        None => {
+            return Err(
+                "has no rope_theta in its config.json: the angles of its positions are not known".into()
+            );
+        }
     };
     let eps = match config["rms_norm_eps"].as_f64() {
         Some(eps) => eps as f32,
@@ -161,7 +176,9 @@ fn settings(config: &Value) -> Result<(Settings, Vec<String>), String> {
     let head = &config["head_dim"];
     match head.is_null() || *head == settings.head() {
         true => Ok((settings, notes)),
-        false => other("head_dim", head, &format!("{}, the width of the layer over its heads", settings.head())),
+        false => {
+            other("head_dim", head, &format!("{}, the width of the layer over its heads", settings.head()))
+        }
     }
 }
 

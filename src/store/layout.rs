@@ -138,7 +138,9 @@ impl Tensors<'_> {
     /// A clause with the tensor that is missing, of another shape or type, or too many.
     pub fn layout(&self, arch: Arch, parameters: Vec<Parameter>, rules: &Rules) -> Result<Layout, String> {
         if rules.record.as_ref().is_some_and(|record| record.parameters != parameters) {
-            return Err(format!("has other parameters than its metadata `{RECORD}` says: one of them was changed"));
+            return Err(format!(
+                "has other parameters than its metadata `{RECORD}` says: one of them was changed"
+            ));
         }
         let names: Vec<String> = parameters.iter().map(|parameter| (rules.name)(&parameter.name)).collect();
         let mut missing = names.iter().filter(|name| self.get(name).is_none());
@@ -149,6 +151,7 @@ impl Tensors<'_> {
             };
             return Err(format!("has no tensor {first}{more}"));
         }
+        self.needless(&parameters, &names, rules)?;
         let mut used: HashSet<&str> = HashSet::new();
         let (mut places, mut notes, mut masters) = (Vec::new(), Vec::new(), 0);
         let mut exact = rules.record.iter().flat_map(|record| &record.scales);
@@ -179,6 +182,27 @@ impl Tensors<'_> {
         };
         // The checksum of a record is that of trits, not of what absmean makes of other floats.
         Ok(Layout { arch, parameters, about, notes, places, sha256: sha256.filter(|_| masters == 0) })
+    }
+
+    /// Checks that every instruction of the caller means something here.
+    fn needless(&self, parameters: &[Parameter], names: &[String], rules: &Rules) -> Result<(), String> {
+        let matrices = parameters.iter().zip(names).filter(|(parameter, _)| parameter.role == Role::Ternary);
+        let dtypes: HashSet<&str> =
+            matrices.filter_map(|(_, name)| Some(&self.get(name)?.1.dtype[..])).collect();
+        let Reading { weight_scale, absmean, transposed, i2s, .. } = rules.reading;
+        for (field, given, needs) in [
+            ("weight_scale", weight_scale.is_some(), Some("U8")),
+            ("i2s", i2s.is_some(), Some(i2s::NAME)),
+            ("absmean", *absmean, None),
+            ("transposed", *transposed, None),
+        ] {
+            if given && needs.is_none_or(|dtype| !dtypes.contains(dtype)) {
+                let what = needs
+                    .map_or("a transformer".into(), |dtype| format!("a network without a matrix in {dtype}"));
+                return Err(format!("holds {what}, for which `{field}` means nothing: leave it out"));
+            }
+        }
+        Ok(())
     }
 
     fn ternary(
@@ -248,7 +272,8 @@ impl Tensors<'_> {
         let Some(element) = Element::of(dtype) else {
             return Err(format!("{name} is {dtype}, expected F32, F16, BF16, Q8_0, Q4_0, Q4_1 or Q6_K"));
         };
-        let bytes = expected.last().and_then(|&cols| element.bytes(cols)?.checked_mul(parameter.count() / cols));
+        let bytes =
+            expected.last().and_then(|&cols| element.bytes(cols)?.checked_mul(parameter.count() / cols));
         if shape != expected || bytes != Some(at.len()) {
             return Err(format!("{name} is {dtype} {shape:?}, expected {dtype} {expected:?}"));
         }
@@ -281,7 +306,9 @@ impl Tensors<'_> {
             }
             let what = if name == rules.head { ", a head that is not the embedding" } else { "" };
             match rules.reading.drop {
-                true => notes.push(format!("{name}{what} is left out, although that changes what is computed")),
+                true => {
+                    notes.push(format!("{name}{what} is left out, although that changes what is computed"))
+                }
                 false => {
                     return Err(format!(
                         "{name}{what}, {dtype} {shape:?}, has no place in a network here, which would compute something \
@@ -311,6 +338,16 @@ impl Layout {
         Layout { about, notes, ..Layout::new(arch, parameters, places) }
     }
 
+    /// Notes for the tensors of its only file which of them are ternary matrices.
+    pub fn mark(&self, tensors: &mut [Stored]) {
+        let matrices = self.places.iter().filter_map(|place| match &place.form {
+            Form::Trits(matrix) => Some((&place.name[..], *matrix)),
+            _ => None,
+        });
+        let matrices: HashMap<&str, Matrix> = matrices.collect();
+        tensors.iter_mut().for_each(|tensor| tensor.matrix = matrices.get(&tensor.name[..]).copied());
+    }
+
     /// The same, with notes that a terminal shows without interpretation.
     pub fn plain(mut self) -> Layout {
         self.notes.iter_mut().for_each(|note| *note = plain(note));
@@ -332,7 +369,8 @@ impl Layout {
             _ => panic!("{name} is not ternary"),
         };
         let Matrix { rows, cols, scale, read } = *matrix;
-        let mut packed = read(&files[place.file][place.at.clone()], rows, cols).map_err(|what| format!("{name}: {what}"))?;
+        let mut packed = read(&files[place.file][place.at.clone()], rows, cols)
+            .map_err(|what| format!("{name}: {what}"))?;
         if packed.scale == 0.0 && packed.is_dead() {
             // Blocks of zeros have the scale 0.
             packed.scale = LEAST;
@@ -341,12 +379,14 @@ impl Layout {
         if let Some([exact, kept]) = place.exact {
             let found = packed.scale;
             if found.to_bits() != kept.to_bits() && !packed.is_dead() {
-                return Err(format!("{name} has the scale {found}, but `{RECORD}` says {exact}: one of them was changed"));
+                return Err(format!(
+                    "{name} has the scale {found}, but `{RECORD}` says {exact}: one of them was changed"
+                ));
             }
             packed.scale = exact;
         }
         if !(packed.scale > 0.0 && packed.scale.is_finite()) {
-            let place = model::place(name);
+            let place = self.called(i);
             return Err(format!("{place}: its scale is {}, expected a positive number", packed.scale));
         }
         if place.paired.is_some() {
@@ -378,7 +418,9 @@ impl Layout {
             Form::Floats(element) => rows.flat_map(|at| element.values(row(at))).collect(),
             Form::Int8(scales) => {
                 let scales = Element::F32.values(&files[place.file][scales.clone()][4 * first..4 * rows.end]);
-                let row = |(at, scale): (usize, f32)| row(at).iter().map(move |&code| scale * f32::from(code as i8));
+                let row = |(at, scale): (usize, f32)| {
+                    row(at).iter().map(move |&code| scale * f32::from(code as i8))
+                };
                 rows.zip(scales).flat_map(row).collect()
             }
             Form::Memory(Values::Floats(values)) => values[first * cols..rows.end * cols].to_vec(),
@@ -388,9 +430,18 @@ impl Layout {
             None => Ok(values),
             Some(at) => {
                 let what = if parameter.role == Role::Gain { "gain of input" } else { "value at index" };
-                let (place, value) = (model::place(&place.name), values[at]);
+                let (place, value) = (self.called(i), values[at]);
                 Err(format!("{place}: the {what} {} is {value}", first * cols + at))
             }
+        }
+    }
+
+    /// What a parameter is called in an error: its place in the network, or its tensor if that has another name.
+    fn called(&self, i: usize) -> String {
+        let (tensor, parameter) = (&self.places[i].name, &self.parameters[i]);
+        match tensor.starts_with(parameter.base()) {
+            true => model::place(&parameter.name),
+            false => tensor.clone(),
         }
     }
 
@@ -402,15 +453,16 @@ impl Layout {
         }
     }
 
-    /// The bytes that [`Layout::trits`], or [`Layout::floats`] for these rows, reads.
-    pub fn reads(&self, i: usize, rows: Range<usize>) -> (usize, Range<usize>) {
+    /// The file and the bytes that [`Layout::trits`], or [`Layout::floats`] for these rows, reads. They are `None` for values in memory.
+    pub fn reads(&self, i: usize, rows: Range<usize>) -> Option<(usize, Range<usize>)> {
         let Place { file, at, paired, form, .. } = &self.places[i];
         match form {
+            Form::Memory(_) => None,
             Form::Floats(_) | Form::Int8(_) if paired.is_none() => {
                 let width = at.len() / self.rows(i);
-                (*file, at.start + rows.start * width..at.start + rows.end * width)
+                Some((*file, at.start + rows.start * width..at.start + rows.end * width))
             }
-            _ => (*file, at.clone()),
+            _ => Some((*file, at.clone())),
         }
     }
 
@@ -430,7 +482,9 @@ impl Layout {
         let model = Model { arch: self.arch.clone(), parameters, about: self.about.clone() }.check()?;
         let found = self.sha256.as_ref().map(|_| foreign::digest(&model));
         match self.sha256.as_ref().zip(found.as_ref()).filter(|(stated, found)| stated != found) {
-            Some((stated, found)) => Err(damaged(&format!("the `sha256` in its metadata `{RECORD}`"), stated, found)),
+            Some((stated, found)) => {
+                Err(damaged(&format!("the `sha256` in its metadata `{RECORD}`"), stated, found))
+            }
             None => Ok(model),
         }
     }

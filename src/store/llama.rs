@@ -9,11 +9,12 @@
 
 use serde_json::Value;
 
-use super::Contents;
 use super::foreign::{RECORD, Reading, Record};
 use super::gguf::{Entry, Gguf};
 use super::layout::{Layout, Rules, Tensors};
 use super::transformer::{Settings, gguf_name};
+use super::{Contents, Stored};
+use crate::text::GgufTokenizer;
 
 /// The names of BitNet's architecture.
 const BITNET: [&str; 3] = ["bitnet-b1.58", "bitnet-25", "bitnet"];
@@ -82,12 +83,20 @@ impl<'a> Keys<'a> {
 ///
 /// # Errors
 /// A clause with what is missing, of another kind, or unknown.
-pub(super) fn layout(bytes: &[u8], (tensors, metadata): Contents, reading: &Reading) -> Result<Layout, String> {
+pub(super) fn layout(
+    bytes: &[u8],
+    (tensors, metadata): Contents,
+    reading: &Reading,
+) -> Result<Layout, String> {
     let file = Gguf::parse(bytes)?;
     let keys = Keys::of(&file)?;
-    let names: Vec<&str> = tensors.iter().map(|tensor| &tensor.name[..]).collect();
-    let (settings, notes) = settings(&keys, &names, &tensors)?;
-    let ternary = settings.ternary;
+    let (settings, mut notes) = settings(&keys, &tensors)?;
+    settings.fits(tensors.len())?;
+    let record = metadata.get(RECORD).map(Record::read).transpose()?;
+    if record.is_some() {
+        // The record states all that the keys leave open.
+        notes.clear();
+    }
     let rules = Rules {
         name: |name| gguf_name(name).expect("a transformer has no other parameters"),
         scale: |name| name.strip_suffix(".weight").map_or(String::new(), |base| format!("{base}.scale")),
@@ -97,19 +106,9 @@ pub(super) fn layout(bytes: &[u8], (tensors, metadata): Contents, reading: &Read
         i2s: reading.i2s.unwrap_or_default(),
         ignored: |_| false,
         head: "output.weight",
-        record: metadata.get(RECORD).map(Record::read).transpose()?,
+        record,
         reading,
     };
-    for (field, given) in [("weight_scale", reading.weight_scale.is_some()), ("absmean", reading.absmean),
-        ("transposed", reading.transposed)] {
-        if given {
-            return Err(format!("is a {} in GGUF, for which `{field}` means nothing: leave it out", keys.architecture));
-        }
-    }
-    let is_i2s = |dtype: &str| dtype == super::i2s::NAME;
-    if reading.i2s.is_some() && !(ternary && tensors.iter().any(|tensor| is_i2s(&tensor.dtype))) {
-        return Err("holds no matrix in I2_S: leave `i2s` out".into());
-    }
     let by_name = tensors.into_iter().map(|tensor| (tensor.name.clone(), (0, tensor))).collect();
     let files = [bytes];
     let layout = Tensors { files: &files, by_name }.layout(settings.arch(), settings.parameters(), &rules)?;
@@ -117,16 +116,12 @@ pub(super) fn layout(bytes: &[u8], (tensors, metadata): Contents, reading: &Read
 }
 
 /// The settings in the keys of a file with these tensors, and notes on what they do not state.
-fn settings(
-    keys: &Keys,
-    names: &[&str],
-    tensors: &[super::Stored],
-) -> Result<(Settings, Vec<String>), String> {
+fn settings(keys: &Keys, tensors: &[Stored]) -> Result<(Settings, Vec<String>), String> {
     let mut notes = Vec::new();
     let architecture = keys.architecture;
     let is_bitnet = BITNET.contains(&architecture);
     if !is_bitnet && architecture != LLAMA {
-        let stranger = names.iter().find(|name| !is_known(name));
+        let stranger = tensors.iter().map(|tensor| &tensor.name).find(|name| !is_known(name));
         return Err(format!(
             "is of the architecture {architecture}, expected {}, or {LLAMA}: {}",
             BITNET.join(", "),
@@ -147,7 +142,10 @@ fn settings(
     let theta = match keys.float("rope.freq_base")? {
         Some(theta) => theta,
         None => {
-            notes.push(format!("it has no {}: theta is taken as 10000, as llama.cpp does", keys.key("rope.freq_base")));
+            notes.push(format!(
+                "it has no {}: theta is taken as 10000, as llama.cpp does",
+                keys.key("rope.freq_base")
+            ));
             10_000.0
         }
     };
@@ -163,10 +161,21 @@ fn settings(
         (None, None) => return Err("has no tensor token_embd.weight".into()),
     };
     // A LLaMA whose matrices are trits was trained as BitNet.
-    let is_trits = |tensor: &super::Stored| tensor.dtype.starts_with("TQ") || tensor.dtype == super::i2s::NAME;
+    let is_trits = |tensor: &Stored| tensor.dtype.starts_with("TQ") || tensor.dtype == super::i2s::NAME;
     let ternary = is_bitnet || tensors.iter().any(is_trits);
     if is_bitnet {
-        notes.push("a GGUF does not state the activation of BitNet: it is taken as relu2, that of BitNet b1.58 2B4T".into());
+        notes.push(
+            "a GGUF does not state the activation of BitNet: it is taken as relu2, that of BitNet b1.58 2B4T"
+                .into(),
+        );
+    }
+    let text = |key: &str| match keys.entry(key) {
+        Some(Entry::Text(text)) => Some(text.to_string()),
+        _ => None,
+    };
+    if text("tokenizer.ggml.model").is_some() {
+        let tokenizer = GgufTokenizer { pre: text("tokenizer.ggml.pre"), ..GgufTokenizer::default() };
+        notes.extend(tokenizer.note());
     }
     let settings = Settings {
         layers: keys.needed("block_count")?,

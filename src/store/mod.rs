@@ -21,6 +21,7 @@ mod checkpoint;
 mod element;
 mod error;
 mod exchange;
+mod export;
 mod foreign;
 mod format;
 mod ggml;
@@ -36,7 +37,9 @@ mod npy;
 mod npz;
 mod packed;
 mod source;
+mod stream;
 mod tensors;
+mod tokenizer;
 mod transformer;
 
 pub use arch::{Arch, number};
@@ -48,6 +51,7 @@ pub use chain::{MLP, mlp};
 pub use checkpoint::{Checkpoint, Moments, Progress, Saved};
 pub use error::{FileError, escaped, shown};
 pub use exchange::Exchange;
+pub use export::{Export, Target};
 pub use foreign::{Imported, Loss, Reading, Record};
 pub use format::{Format, read, read_as};
 pub use ggml::Blocks;
@@ -59,6 +63,7 @@ pub use model::{Difference, Model, Values, Weights};
 pub use packed::{Coding, Floats};
 pub use source::Source;
 pub use tensors::{checksum, hex, serialize};
+pub use tokenizer::gguf_tokenizer;
 
 /// Version of every JSON object that Sterna writes.
 pub const SCHEMA: u32 = 1;

@@ -170,7 +170,8 @@ impl Model {
     /// A text with the parameter and its fault. It does not name the file.
     pub fn check(self) -> Result<Model, String> {
         // A transformer of another program may be a float network.
-        let is_float = self.arch.network == TRANSFORMER && self.arch.setting("precision") == Ok("f32".to_string());
+        let is_float =
+            self.arch.network == TRANSFORMER && self.arch.setting("precision") == Ok("f32".to_string());
         if self.matrices().next().is_none() && !is_float {
             return Err("holds no layer of a network".into());
         }

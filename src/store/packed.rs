@@ -19,10 +19,12 @@ use std::collections::BTreeMap;
 use half::f16;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
+use serde_json::Value;
 
 use super::element::Element;
 use super::layout::{Form, Layout, Place};
 use super::listing::safetensors;
+use super::stream::{Part, Tensor};
 use super::tensors::{Sealed, deserialize, intact, no_json, range};
 use super::{Arch, Contents, Loss, Matrix, Model, Scale, Values, Weights, chain, header};
 use crate::parameter::{Parameter, Role};
@@ -74,7 +76,7 @@ impl Coding {
         }
     }
 
-    fn encode(self, packed: &Packed) -> Vec<u8> {
+    pub(super) fn encode(self, packed: &Packed) -> Vec<u8> {
         match self {
             Coding::TwoBit => packed.words.iter().flat_map(|word| word.to_le_bytes()).collect(),
             Coding::Base3 => packed.to_base3_rows(),
@@ -137,7 +139,7 @@ impl Floats {
 }
 
 /// The real value of one step of a row, and the integers of the row.
-fn int8(row: &[f32]) -> (f32, Vec<i8>) {
+pub(super) fn int8(row: &[f32]) -> (f32, Vec<i8>) {
     let scale = row.iter().fold(0f32, |largest, x| largest.max(x.abs())) / 127.0;
     let code =
         |x: &f32| if scale > 0.0 { (x / scale).round_ties_even().clamp(-127.0, 127.0) as i8 } else { 0 };
@@ -178,46 +180,65 @@ impl Model {
 
     /// The bytes of a packed file with this coding and these floats. The file holds the network of [`Model::rounded`].
     pub fn to_packed_as(&self, coding: Coding, floats: Floats) -> Vec<u8> {
-        let mut file =
-            Sealed::new(FORMAT, &self.arch, self.parameters.iter().map(|weights| &weights.parameter));
-        file.text("version", VERSION.into());
-        file.text("about", self.about.to_string());
-        for Weights { parameter, values } in &self.parameters {
-            let bytes = |values: &[f32]| values.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>();
-            match values {
-                Values::Trits(packed) => {
-                    let ((kind, dtype), base) = (coding.tensor(), parameter.base());
-                    let shape = [packed.rows, coding.width(packed.cols)];
-                    file.tensor(format!("{base}.{kind}"), dtype, &shape, coding.encode(packed));
-                    file.tensor(format!("{base}.beta"), Dtype::F32, &[1], bytes(&[packed.scale]));
+        let parameters = || self.parameters.iter().map(|weights| &weights.parameter);
+        let mut file = Sealed::new(FORMAT, &self.arch, parameters());
+        for (key, text) in texts(&self.about) {
+            file.text(key, text);
+        }
+        let scales: Vec<f32> = self.matrices().map(|packed| packed.scale).collect();
+        for Tensor { name, dtype, shape, parameter, part } in tensors(parameters(), &scales, coding, floats) {
+            let bytes = match (part, &self.parameters[parameter].values) {
+                (Part::Bytes(bytes), _) => bytes,
+                (part, Values::Trits(packed)) => part.of_trits(packed),
+                (part, Values::Floats(values)) => {
+                    part.of_floats(values, columns(&self.parameters[parameter].parameter.shape))
                 }
-                Values::Floats(values) => {
-                    let name = parameter.name.clone();
-                    let to = if parameter.role == Role::Float { floats } else { Floats::F32 };
-                    match to {
-                        Floats::F32 => file.tensor(name, Dtype::F32, &parameter.shape, bytes(values)),
-                        Floats::F16 => {
-                            let halves = values.iter().flat_map(|&x| f16::from_f32(x).to_le_bytes());
-                            file.tensor(name, Dtype::F16, &parameter.shape, halves.collect::<Vec<u8>>());
-                        }
-                        Floats::Int8 => {
-                            let cols = parameter.shape.last().copied().unwrap_or(1);
-                            let (mut scales, mut codes) = (Vec::new(), Vec::new());
-                            for row in values.chunks(cols) {
-                                let (scale, row) = int8(row);
-                                scales.push(scale);
-                                codes.extend(row.into_iter().map(|code| code as u8));
-                            }
-                            file.tensor(name, Dtype::I8, &parameter.shape, codes);
-                            let name = format!("{}.scale", parameter.base());
-                            file.tensor(name, Dtype::F32, &[scales.len()], bytes(&scales));
-                        }
-                    }
-                }
-            }
+            };
+            file.tensor(name, dtype, &shape, bytes);
         }
         file.finish()
     }
+}
+
+/// The metadata of a file, beside those of all files of our own.
+pub(super) fn texts(about: &Value) -> [(&'static str, String); 2] {
+    [("version", VERSION.into()), ("about", about.to_string())]
+}
+
+/// The tensors of a file. `scales` are those of the ternary parameters.
+pub(super) fn tensors<'a>(
+    parameters: impl Iterator<Item = &'a Parameter>,
+    scales: &[f32],
+    coding: Coding,
+    floats: Floats,
+) -> Vec<Tensor> {
+    let (mut all, mut scales) = (Vec::new(), scales.iter());
+    for (parameter, Parameter { name, shape, role }) in parameters.enumerate() {
+        let base = name.strip_suffix(".weight").unwrap_or(name);
+        let mut add = |name: String, dtype: Dtype, shape: &[usize], part: Part| {
+            all.push(Tensor { name, dtype, shape: shape.to_vec(), parameter, part });
+        };
+        match (role, floats) {
+            (Role::Ternary, _) => {
+                let ((kind, dtype), scale) = (coding.tensor(), scales.next().expect("one of each matrix"));
+                add(
+                    format!("{base}.{kind}"),
+                    dtype,
+                    &[shape[0], coding.width(shape[1])],
+                    Part::Coded(coding),
+                );
+                add(format!("{base}.beta"), Dtype::F32, &[1], Part::Bytes(scale.to_le_bytes().to_vec()));
+            }
+            (Role::Float, Floats::F16) => add(name.clone(), Dtype::F16, shape, Part::Floats(Element::F16)),
+            (Role::Float, Floats::Int8) => {
+                let rows = shape.iter().product::<usize>() / columns(shape);
+                add(name.clone(), Dtype::I8, shape, Part::Int8);
+                add(format!("{base}.scale"), Dtype::F32, &[rows], Part::Factors);
+            }
+            _ => add(name.clone(), Dtype::F32, shape, Part::Floats(Element::F32)),
+        }
+    }
+    all
 }
 
 impl Packed {
@@ -248,7 +269,8 @@ pub(super) fn layout(bytes: &[u8]) -> Result<Layout, String> {
             }
             Role::Gain => (name.clone(), Form::Floats(file.element(name, shape, &[Element::F32])?)),
             Role::Float if file.tensor(name)?.dtype() == Dtype::I8 => {
-                let (rows, scales) = (parameter.count() / columns(shape), format!("{}.scale", parameter.base()));
+                let (rows, scales) =
+                    (parameter.count() / columns(shape), format!("{}.scale", parameter.base()));
                 file.element(&scales, &[rows], &[Element::F32])?;
                 let found = file.tensor(name)?;
                 if found.shape() != shape {
@@ -256,7 +278,9 @@ pub(super) fn layout(bytes: &[u8]) -> Result<Layout, String> {
                 }
                 (name.clone(), Form::Int8(range(bytes, &file.tensor(&scales)?)))
             }
-            Role::Float => (name.clone(), Form::Floats(file.element(name, shape, &[Element::F32, Element::F16])?)),
+            Role::Float => {
+                (name.clone(), Form::Floats(file.element(name, shape, &[Element::F32, Element::F16])?))
+            }
         };
         Ok(Place::new(&name, 0, range(bytes, &file.tensor(&name)?), form))
     };

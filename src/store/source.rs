@@ -1,6 +1,7 @@
 //! A network in files that is read piece by piece. Its matrices are decoded one at a time, and an embedding by rows, so
 //! that memory never has to hold the whole network. This module knows files and folders, and which module reads them.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -10,13 +11,17 @@ use super::foreign::Reading;
 use super::format::{self, config_beside, plain};
 use super::layout::Layout;
 use super::listing::safetensors;
+use super::tokenizer::gguf_tokenizer;
 use super::{Arch, FileError, Format, Mapped, Model, checkpoint, gguf, hugging, llama, packed};
 use crate::parameter::Parameter;
 use crate::ternary::Packed;
+use crate::text::{GgufTokenizer, Vocabulary};
 
 /// The names of files in a folder of Hugging Face.
-const CONFIG: &str = "config.json";
-const WEIGHTS: &str = "model.safetensors";
+pub(super) const CONFIG: &str = "config.json";
+pub(super) const WEIGHTS: &str = "model.safetensors";
+pub(super) const TOKENIZER: &str = "tokenizer.json";
+pub(super) const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 const INDEX: &str = "model.safetensors.index.json";
 
 /// A network in files.
@@ -38,7 +43,16 @@ const INDEX: &str = "model.safetensors.index.json";
 pub struct Source {
     /// Path and bytes of each file.
     files: Vec<(PathBuf, Mapped)>,
+    /// Whether other files of Hugging Face lie beside them.
+    hugging: bool,
     layout: Layout,
+}
+
+impl From<Model> for Source {
+    /// A network that is in memory.
+    fn from(model: Model) -> Source {
+        Source { files: Vec::new(), hugging: false, layout: Layout::of(model, Vec::new()) }
+    }
 }
 
 impl Source {
@@ -63,25 +77,35 @@ impl Source {
         }
     }
 
-    /// A network in the bytes of one file, and in the `config.json` of its folder.
+    /// A network in the bytes of one file. `config` are those of the `config.json` beside it.
     ///
     /// # Errors
     /// A clause with the expected and the actual content. It names no file.
-    pub fn of_bytes(bytes: Vec<u8>, config: Option<&Value>, reading: &Reading) -> Result<Source, String> {
+    pub fn of_bytes(bytes: Vec<u8>, config: Option<&[u8]>, reading: &Reading) -> Result<Source, String> {
         let bytes = Mapped::from(bytes);
-        let layout = of_bytes(&bytes, || Ok(config.cloned()), reading).map_err(|what| plain(&what))?;
-        Ok(Source { files: vec![(PathBuf::new(), bytes)], layout: layout.plain() })
+        let config = || config.map(format::config).transpose();
+        let layout = of_bytes(&bytes, config, reading).map_err(|what| plain(&what))?;
+        Ok(Source::new(vec![(PathBuf::new(), bytes)], false, layout))
+    }
+
+    /// A network whose places in these files are known. Finding them may have read whole files, whose pages are given back.
+    fn new(files: Vec<(PathBuf, Mapped)>, hugging: bool, layout: Layout) -> Source {
+        files.iter().for_each(|(_, bytes)| bytes.release(0..bytes.len()));
+        Source { files, hugging, layout: layout.plain() }
     }
 
     fn of_file(path: &Path, reading: &Reading) -> Result<Source, FileError> {
         let bytes = Mapped::open(path)?;
-        let layout = of_bytes(&bytes, || config_beside(path), reading);
-        let layout = layout.map_err(|what| FileError::Content { path: path.into(), what: plain(&what) })?;
-        Ok(Source { files: vec![(path.into(), bytes)], layout: layout.plain() })
+        let content = |what: String| FileError::Content { path: path.into(), what: plain(&what) };
+        let layout = of_bytes(&bytes, || config_beside(path), reading).map_err(content)?;
+        let hugging =
+            config_beside(path).is_ok_and(|config| config.is_some_and(|config| hugging::is_config(&config)));
+        Ok(Source::new(vec![(path.into(), bytes)], hugging, layout))
     }
 
     fn of_folder(folder: &Path, config: &Value, reading: &Reading) -> Result<Source, FileError> {
-        let content = |path: &Path, what: String| FileError::Content { path: path.into(), what: plain(&what) };
+        let content =
+            |path: &Path, what: String| FileError::Content { path: path.into(), what: plain(&what) };
         let mut files = Vec::new();
         for name in shards(folder)? {
             let path = folder.join(&name);
@@ -90,8 +114,9 @@ impl Source {
         let list = |(path, bytes): &(PathBuf, Mapped)| safetensors(bytes).map_err(|what| content(path, what));
         let contents = files.iter().map(list).collect::<Result<Vec<_>, _>>()?;
         let bytes: Vec<&[u8]> = files.iter().map(|(_, bytes)| &bytes[..]).collect();
-        let layout = hugging::layout(config, &bytes, contents, reading).map_err(|what| content(folder, what))?;
-        Ok(Source { files, layout: layout.plain() })
+        let layout =
+            hugging::layout(config, &bytes, contents, reading).map_err(|what| content(folder, what))?;
+        Ok(Source::new(files, true, layout))
     }
 
     /// Which network it is.
@@ -149,9 +174,85 @@ impl Source {
     /// # Errors
     /// As [`Source::trits`] and [`Source::floats`], and if a checksum does not fit.
     pub fn model(&self) -> Result<Model, FileError> {
-        let (path, _) = &self.files[0];
-        let model = self.layout.model(&self.bytes());
-        model.map_err(|what| FileError::Content { path: path.clone(), what: plain(&what) })
+        self.layout.model(&self.bytes()).map_err(|what| self.error(what))
+    }
+
+    /// The meaning of the ids of a network of text: the tokenizer in the files, or the characters that the header states.
+    ///
+    /// # Errors
+    /// If the tokenizer is not understood, or has another number of tokens than the embedding has rows.
+    pub fn tokenizer(&self) -> Result<Option<Vocabulary>, FileError> {
+        let Some(vocabulary) = self.vocabulary()? else { return Ok(None) };
+        let known = self.arch().setting::<usize>("vocabulary").ok();
+        match known.filter(|known| *known != vocabulary.len()) {
+            None => Ok(Some(vocabulary)),
+            Some(known) => {
+                let (count, unit) = (vocabulary.len(), vocabulary.unit());
+                Err(self.error(format!("has a vocabulary of {count} {unit}, but its network knows {known}")))
+            }
+        }
+    }
+
+    fn vocabulary(&self) -> Result<Option<Vocabulary>, FileError> {
+        let read = |what: Result<Vocabulary, String>| what.map(Some).map_err(|what| self.error(what));
+        if let Some(gguf) = self.gguf_tokenizer()? {
+            return read(Vocabulary::from_gguf(&gguf));
+        }
+        if let Some(json) = self.beside(TOKENIZER)? {
+            let config = self.beside(TOKENIZER_CONFIG)?;
+            return read(Vocabulary::from_tokenizer_json(&json, config.as_deref()));
+        }
+        match self.arch().settings.contains_key("tokens") {
+            true => read(self.arch().setting("tokens")),
+            false => Ok(None),
+        }
+    }
+
+    fn gguf_tokenizer(&self) -> Result<Option<GgufTokenizer>, FileError> {
+        match self.files.first().filter(|(_, bytes)| bytes.starts_with(&gguf::MAGIC)) {
+            Some((_, bytes)) => gguf_tokenizer(bytes).map_err(|what| self.error(what)),
+            None => Ok(None),
+        }
+    }
+
+    /// The bytes of a file of the tokenizer: a tensor of a packed file, or a file beside Hugging Face's.
+    fn beside(&self, name: &str) -> Result<Option<Cow<'_, [u8]>>, FileError> {
+        const MOST: usize = 1 << 26;
+        let Some((path, bytes)) = self.files.first() else { return Ok(None) };
+        if let Ok((tensors, _)) = safetensors(bytes)
+            && let Some(tensor) =
+                tensors.into_iter().find(|tensor| tensor.name == name && tensor.dtype == "U8")
+        {
+            return Ok(Some(bytes[tensor.at].into()));
+        }
+        let path = path.with_file_name(name);
+        if !self.hugging || !path.exists() {
+            return Ok(None);
+        }
+        let bytes = Mapped::open(&path)?;
+        match bytes.len() > MOST {
+            true => Err(FileError::Content {
+                path,
+                what: format!("has {} bytes, expected at most {MOST}", bytes.len()),
+            }),
+            false => Ok(Some(bytes.to_vec().into())),
+        }
+    }
+
+    /// The template of a chat that the files state, in Jinja's language.
+    pub(super) fn chat_template(&self) -> Option<String> {
+        let in_gguf = self.files.first().and_then(|(_, bytes)| gguf::text(bytes, "tokenizer.chat_template"));
+        in_gguf.or_else(|| {
+            let config = self.beside(TOKENIZER_CONFIG).ok()??;
+            let config: Value = serde_json::from_slice(&config).ok()?;
+            config["chat_template"].as_str().map(String::from)
+        })
+    }
+
+    /// An error about the content of its first file.
+    pub(super) fn error(&self, what: String) -> FileError {
+        let path = self.files.first().map(|(path, _)| path.clone()).unwrap_or_default();
+        FileError::Content { path, what: plain(&what) }
     }
 
     fn bytes(&self) -> Vec<&[u8]> {
@@ -166,7 +267,9 @@ impl Source {
         read: impl FnOnce(&Layout, &[&[u8]], usize) -> Result<T, String>,
     ) -> Result<T, FileError> {
         let value = read(&self.layout, &self.bytes(), i);
-        let (file, at) = self.layout.reads(i, rows);
+        let Some((file, at)) = self.layout.reads(i, rows) else {
+            return value.map_err(|what| self.error(what));
+        };
         let (path, bytes) = &self.files[file];
         bytes.release(at);
         value.map_err(|what| FileError::Content { path: path.clone(), what: plain(&what) })
@@ -185,13 +288,15 @@ fn shards(folder: &Path) -> Result<Vec<String>, FileError> {
     if text.len() > MOST {
         return Err(content(format!("has {} bytes, expected at most {MOST}", text.len())));
     }
-    let index: Value = serde_json::from_slice(&text).map_err(|error| content(format!("is no JSON ({error})")))?;
+    let index: Value =
+        serde_json::from_slice(&text).map_err(|error| content(format!("is no JSON ({error})")))?;
     let map = index["weight_map"].as_object().ok_or_else(|| content("has no weight_map".into()))?;
     let mut names: Vec<String> = Vec::new();
     for name in map.values() {
         // A shard lies in the folder of its index.
         let name = name.as_str().filter(|name| Path::new(name).file_name() == Some(name.as_ref()));
-        let name = name.ok_or_else(|| content("has a weight_map with a value that is no name of a file".into()))?;
+        let name =
+            name.ok_or_else(|| content("has a weight_map with a value that is no name of a file".into()))?;
         if !names.iter().any(|known| known == name) {
             names.push(name.into());
         }
@@ -199,7 +304,9 @@ fn shards(folder: &Path) -> Result<Vec<String>, FileError> {
     if let Some(lost) = names.iter().find(|name| !folder.join(name).exists()) {
         let there = names.iter().filter(|name| folder.join(name).exists()).count();
         let all = names.len();
-        return Err(content(format!("names {all} files, of which {there} are there: {lost} is missing, get it too")));
+        return Err(content(format!(
+            "names {all} files, of which {there} are there: {lost} is missing, get it too"
+        )));
     }
     match names.is_empty() {
         true => Err(content("names no file".into())),
@@ -243,10 +350,13 @@ pub(super) fn transformer(
             let contents = gguf::list(bytes)?;
             llama::is_transformer(&contents).then(|| llama::layout(bytes, contents, reading)).transpose()
         }
-        Format::HfBitnet | Format::Safetensors => match config()?.filter(hugging::is_config) {
-            Some(config) => hugging::layout(&config, &[bytes], vec![safetensors(bytes)?], reading).map(Some),
-            None => Ok(None),
-        },
+        Format::HfBitnet | Format::Safetensors => {
+            // Only packed bytes need the config. Beside other safetensors, it may be of another program.
+            let config = if format == Format::HfBitnet { config()? } else { config().ok().flatten() };
+            let layout =
+                |config: Value| hugging::layout(&config, &[bytes], vec![safetensors(bytes)?], reading);
+            config.filter(hugging::is_config).map(layout).transpose()
+        }
         Format::Packed | Format::Checkpoint | Format::Npy => Ok(None),
     }
 }

@@ -117,21 +117,45 @@ impl Settings {
                 return Err(format!("has the {what} {value}, expected a number between 1 and {most}"));
             }
         }
-        for (what, of, parts) in [("width", width, heads), ("number of heads", heads, kv_heads)] {
+        for (what, of, parts, name) in
+            [("width", width, heads, "heads"), ("number of heads", heads, kv_heads, "key/value heads")]
+        {
             if !of.is_multiple_of(parts) {
-                return Err(format!(
-                    "has the {what} {of}, which its {parts} {} do not divide",
-                    if of == width && parts == heads { "heads" } else { "key/value heads" }
-                ));
+                return Err(format!("has the {what} {of}, which its {parts} {name} do not divide"));
             }
         }
+        if !self.head().is_multiple_of(2) {
+            return Err(format!("has heads of width {}, expected an even number", self.head()));
+        }
         if !(self.theta > 0.0 && self.theta.is_finite()) {
-            return Err(format!("has the theta {} of rotary positions, expected a positive number", self.theta));
+            return Err(format!(
+                "has the theta {} of rotary positions, expected a positive number",
+                self.theta
+            ));
         }
         if !(self.eps >= 0.0 && self.eps.is_finite()) {
-            return Err(format!("has the eps {} of RMSNorm, expected a number that is not negative", self.eps));
+            return Err(format!(
+                "has the eps {} of RMSNorm, expected a number that is not negative",
+                self.eps
+            ));
         }
         Ok(())
+    }
+
+    /// Checks that a file with this number of tensors can hold all layers. Only then may there be a list of parameters.
+    ///
+    /// # Errors
+    /// A clause with both numbers.
+    pub fn fits(&self, tensors: usize) -> Result<(), String> {
+        let least = LAYER.len() - if self.sub_norms { 0 } else { 2 };
+        let needed = 2 + least * self.layers;
+        match needed <= tensors {
+            true => Ok(()),
+            false => {
+                let layers = self.layers;
+                Err(format!("has {tensors} tensors, expected {needed} or more for its {layers} layers"))
+            }
+        }
     }
 
     /// Width of a head.
