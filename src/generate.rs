@@ -10,6 +10,7 @@
 //! passes are bound, and their tensors do not grow with the prompt.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use crate::gpu::{Error, Gpu};
 use crate::model::{Cache, Extension, PIECE, Transformer};
@@ -169,11 +170,11 @@ impl Generator {
         while read < self.window.len() {
             let left = self.window.len() - read;
             let tokens = PIECE.min(1 << left.ilog2());
-            if !self.passes.contains_key(&tokens) {
-                let pass = self.network.extension(&self.gpu, &self.cache, tokens)?;
-                self.passes.insert(tokens, pass);
-            }
-            self.logits = self.passes[&tokens].run(&self.gpu, read, &self.window[read..read + tokens])?;
+            let pass = match self.passes.entry(tokens) {
+                Entry::Occupied(bound) => bound.into_mut(),
+                Entry::Vacant(free) => free.insert(self.network.extension(&self.gpu, &self.cache, tokens)?),
+            };
+            self.logits = pass.run(&self.gpu, read, &self.window[read..read + tokens])?;
             read += tokens;
         }
         Ok(())

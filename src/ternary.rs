@@ -52,11 +52,14 @@ impl Packed {
         let per_row = words(cols);
         let mut packed = Packed { rows, cols, scale, words: vec![PADDING; rows * per_row] };
         for (row, line) in trits.chunks_exact(cols.max(1)).enumerate() {
-            for (col, &t) in line.iter().enumerate() {
-                assert!((-1..=1).contains(&t), "Packed::pack: {t} at row {row}, column {col} is no trit");
-                let word = &mut packed.words[row * per_row + col / TRITS];
-                let at = bit(col % TRITS);
-                *word = *word & !(3 << at) | ((t + 1) as u32) << at;
+            let words = &mut packed.words[row * per_row..][..per_row];
+            for (at, (word, trits)) in words.iter_mut().zip(line.chunks(TRITS)).enumerate() {
+                for (i, &t) in trits.iter().enumerate() {
+                    let col = at * TRITS + i;
+                    assert!((-1..=1).contains(&t), "Packed::pack: {t} at row {row}, column {col} is no trit");
+                    // The code is 1 before, so neither 0 nor 2 touches its neighbours.
+                    *word = word.wrapping_add((i32::from(t) as u32) << bit(i));
+                }
             }
         }
         packed

@@ -117,7 +117,7 @@ fn the_layout_of_i2s_is_told() {
     );
     for name in ["gguf-tq2_0.gguf", "hf-bitlinear"] {
         let refused =
-            Source::open(&golden(name), &told(I2sLayout::Arm)).err().expect("it has no I2_S").to_string();
+            Source::open(&golden(name), &told(I2sLayout::Arm)).expect_err("it has no I2_S").to_string();
         assert!(refused.contains("`i2s`"), "{refused}");
     }
 }
@@ -216,6 +216,36 @@ fn every_form_gives_the_network_to_every_other() {
 }
 
 #[test]
+fn written_tensors_have_the_bytes_that_other_programs_wrote() {
+    let targets = [
+        Target::HuggingFace(WeightScale::Multiply),
+        Target::HuggingFace(WeightScale::Divide),
+        Target::I2s(I2sLayout::X86),
+        Target::Ggml(Blocks::Tq2_0),
+    ];
+    for (name, target) in FILES.iter().zip(targets) {
+        let path = golden(name);
+        let theirs =
+            fs::read(if path.is_dir() { path.join("model.safetensors") } else { path }).expect("read");
+        // From another file than the one that it is held against.
+        let from = open(&golden(if *name == FILES[3] { FILES[0] } else { FILES[3] }));
+        let ours = from.export(target).expect("possible").to_bytes().expect("bytes");
+        let [mut a, mut b] = [&theirs, &ours].map(|bytes| store::list(bytes).expect("listed").0);
+        [&mut a, &mut b].into_iter().for_each(|list| list.sort_by(|a, b| a.name.cmp(&b.name)));
+        assert_eq!(a.len(), b.len(), "{name}");
+        for (a, b) in a.iter().zip(&b) {
+            assert_eq!((&a.name, &a.dtype, &a.shape), (&b.name, &b.dtype, &b.shape), "{name}");
+            // Of the last 32 bytes in I2_S, only the first four mean anything.
+            let most = if a.dtype.starts_with("I2_S") { a.shape[0] * a.shape[1] / 4 + 4 } else { usize::MAX };
+            let [a_bytes, b_bytes] =
+                [(a, &theirs), (b, &ours)].map(|(tensor, bytes)| &bytes[tensor.at.clone()]);
+            let [a_bytes, b_bytes] = [a_bytes, b_bytes].map(|bytes| &bytes[..bytes.len().min(most)]);
+            assert!(a_bytes == b_bytes, "{name}: {}", a.name);
+        }
+    }
+}
+
+#[test]
 fn readers_that_know_no_record_find_the_same() {
     // Without sterna.model, which the name of the key is changed for, trits and scales are still those.
     let folder = tempfile::tempdir().expect("a folder");
@@ -288,7 +318,7 @@ fn what_a_form_cannot_hold_is_said_before_it_is_written() {
     model.matrices_mut().for_each(|packed| packed.scale = 1e-9);
     let said = refused(&model, Target::Ggml(Blocks::Tq1_0));
     assert!(said.contains("has the scale 0.000000001, which"), "{said}");
-    model.arch.settings["activation"] = "silu".into();
+    model.arch.settings.insert("activation".into(), "silu".into());
     let said = refused(&model, Target::I2s(I2sLayout::X86));
     assert!(said.contains("has the activation silu"), "{said}");
 }
@@ -402,7 +432,7 @@ fn changed(
 }
 
 fn refused(source: Result<Source, String>, words: &[&str]) {
-    let said = source.err().expect("refused");
+    let said = source.expect_err("refused");
     assert!(words.iter().all(|word| said.contains(word)), "{said}: expected {words:?}");
     assert_eq!(said.lines().count(), 1, "{said}");
 }
@@ -541,14 +571,14 @@ fn shards_are_one_network_and_a_missing_one_is_named() {
     let model = open(folder.path()).model().expect("read");
     holds_the_tiny_network("shards", &model);
     fs::remove_file(at(&name(2))).expect("removed");
-    let said = Source::open(folder.path(), &Reading::default()).err().expect("refused").to_string();
+    let said = Source::open(folder.path(), &Reading::default()).expect_err("refused").to_string();
     assert!(
         said.contains("names 2 files, of which 1 are there: model-00002-of-00002.safetensors is missing"),
         "{said}"
     );
     map.insert("model.norm.weight".into(), json!("../model.safetensors"));
     fs::write(at("model.safetensors.index.json"), json!({"weight_map": map}).to_string()).expect("written");
-    let said = Source::open(folder.path(), &Reading::default()).err().expect("refused").to_string();
+    let said = Source::open(folder.path(), &Reading::default()).expect_err("refused").to_string();
     assert!(said.contains("no name of a file"), "{said}");
 }
 

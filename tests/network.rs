@@ -105,6 +105,8 @@ impl Network for Tied {
         let rows_of_one = gpu.upload("ones", &[items], &vec![1.0f32; items])?;
         let ones = gpu.upload("units", &[items, 1], &vec![1i32; items])?;
         let embedding = self.params.get("embedding");
+        // Frozen parameters have no gradients.
+        let learns = scoring.is_some_and(|scoring| scoring.learns);
 
         // The embedding's gradient is one product of what went into both of its uses and what came back from them.
         let [ids, dlogits, both_dy] = batch.pair("embedding.dy", VOCABULARY)?;
@@ -150,27 +152,32 @@ impl Network for Tied {
             let step = batch.zeros(&name("step"), 1)?;
             let [dto, dbranch, dhalves] = &dh[i];
             let dfrom = if i > 0 { &dh[i - 1][0] } else { &dfirst };
-            let mut ops = vec![
-                kernels::relu_dx(gpu, &y, dto, &dy),
-                kernels::matmul_ternary_dx(gpu, packed, &dy, &dn),
-                kernels::descale_rows(gpu, &ones, &codes.scale, &one, &step),
-                kernels::matmul_ternary_dw(
-                    gpu,
-                    &dy,
-                    &step.part(&name("step"), 0, &[items]),
-                    &codes,
-                    weight.grad(),
-                ),
-                kernels::rmsnorm_dgain(gpu, from, &factor, &dn, gain.grad()),
-                kernels::rmsnorm_dx(gpu, from, gain.value(), &factor, &dn, dbranch),
-                batch.add(dhalves, dfrom),
-            ];
+            let mut ops = Vec::new();
+            if learns {
+                ops.extend([
+                    kernels::relu_dx(gpu, &y, dto, &dy),
+                    kernels::matmul_ternary_dx(gpu, packed, &dy, &dn),
+                    kernels::descale_rows(gpu, &ones, &codes.scale, &one, &step),
+                    kernels::matmul_ternary_dw(
+                        gpu,
+                        &dy,
+                        &step.part(&name("step"), 0, &[items]),
+                        &codes,
+                        weight.grad(),
+                    ),
+                    kernels::rmsnorm_dgain(gpu, from, &factor, &dn, gain.grad()),
+                    kernels::rmsnorm_dx(gpu, from, gain.value(), &factor, &dn, dbranch),
+                    batch.add(dhalves, dfrom),
+                ]);
+            }
             Op::mark(&mut ops, &format!("backward / layer {i}"));
             layers.push(ops);
             products.push(Product { input: from.clone(), ops: first..first + 3, codes, cols: WIDTH, acc });
         }
         backward.extend(layers.into_iter().rev().flatten());
-        backward.push(kernels::matmul_f32_dw(gpu, &both_dy, &both_x, embedding.grad()));
+        if learns {
+            backward.push(kernels::matmul_f32_dw(gpu, &both_dy, &both_x, embedding.grad()));
+        }
         forward.push(kernels::matmul_f32(gpu, &last, embedding.value(), &logits));
         let (loss, backward) = match scoring {
             Some(Scoring { totals, smoothing, .. }) => {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::arguments::whole;
 use super::generate::{Out, SamplingFlags, finite};
 use super::{DeviceFlags, Failure, Outcome, Verdict, failure, interrupt, network, object, runs, shown};
-use crate::generate::{Characters, Generator, Sampling};
+use crate::generate::{Characters, Generator};
 use crate::gpu::Gpu;
 use crate::model::Transformer;
 use crate::text::chat::{Form, Message, Role};

@@ -105,7 +105,7 @@ macro_rules! head {
     ($operation:literal $(, $snippet:literal)?) => {
         Kernel::new::<HeadParams>(
             $operation,
-            text!(concat!("lm/", $operation), "snippets/head", $($snippet,)? "snippets/entry"),
+            text!(concat!("lm/", $operation), "lm/skeletons/head", $($snippet,)? "snippets/entry"),
         )
         .tiled([1, 4])
     };

@@ -193,21 +193,16 @@ impl Opened {
     /// A clause, if the header has no vocabulary, or if the size of the vocabulary differs from that of the network.
     pub fn vocabulary(&self) -> Result<Vocabulary, String> {
         let AnyShape::Transformer(shape) = &self.shape else { return Err("holds no network of text".into()) };
-        let arch = match &self.weights {
-            Weights::Floats(file) => &file.arch,
-            Weights::Trits(model) => &model.arch,
-            Weights::Source(source) => {
-                let known = source.tokenizer().map_err(|error| match error {
-                    FileError::Content { what, .. } => what,
-                    other => other.to_string(),
-                })?;
-                return known.ok_or("has no tokenizer, so nobody knows what its ids stand for".into());
-            }
+        let unknown = "has no vocabulary in its header, so nobody knows what its ids stand for";
+        let vocabulary: Vocabulary = match &self.weights {
+            Weights::Floats(file) if file.arch.settings.contains_key("tokens") => file.arch.setting("tokens")?,
+            Weights::Floats(_) | Weights::Trits(_) => return Err(unknown.into()),
+            Weights::Source(source) => match source.tokenizer() {
+                Ok(vocabulary) => vocabulary.ok_or(unknown)?,
+                Err(FileError::Content { what, .. }) => return Err(what),
+                Err(error) => return Err(error.to_string()),
+            },
         };
-        if !arch.settings.contains_key("tokens") {
-            return Err("has no vocabulary in its header, so nobody knows what its ids stand for".into());
-        }
-        let vocabulary: Vocabulary = arch.setting("tokens")?;
         match vocabulary.len() == shape.vocabulary {
             true => Ok(vocabulary),
             false => Err(format!(

@@ -111,9 +111,9 @@ impl Model {
             Exchange::GgufTq2_0 => self.gguf(Blocks::Tq2_0, &record)?,
             Exchange::GgufTq1_0 => self.gguf(Blocks::Tq1_0, &record)?,
             Exchange::GgufI2S => {
-                let network = &self.arch.network;
+                let (name, network) = (to.name(), &self.arch.network);
                 return Err(format!(
-                    "is a network {network}, expected a transformer in a file that is read by pieces"
+                    "is a network {network} in memory: {name} is written from the file of a transformer"
                 ));
             }
             Exchange::HfBitnet => self.bitnet(weight_scale, record),

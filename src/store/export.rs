@@ -228,6 +228,15 @@ fn possible(source: &Source, to: Target) -> Result<(), String> {
     Ok(())
 }
 
+/// What Hugging Face has to know of the packed matrices.
+fn quantization(convention: WeightScale) -> Value {
+    json!({
+        "quant_method": "bitnet",
+        "linear_class": convention.linear_class(),
+        "quantization_mode": "offline",
+    })
+}
+
 /// The loss of a rounding that is seen piece by piece.
 #[derive(Default)]
 struct Rounding {
@@ -461,11 +470,7 @@ impl Export<'_> {
             "tie_word_embeddings": true,
             "torch_dtype": if whole { "float32" } else { "bfloat16" },
             "vocab_size": settings.vocabulary,
-            "quantization_config": {
-                "quant_method": "bitnet",
-                "linear_class": convention.linear_class(),
-                "quantization_mode": "offline",
-            },
+            "quantization_config": quantization(convention),
         });
         let tokenizer = self.vocabulary.as_ref().and_then(|vocabulary| vocabulary.to_gguf());
         for (key, id) in
@@ -496,7 +501,11 @@ impl Export<'_> {
                 add(name.clone(), element.dtype(), shape, Part::Floats(element));
             }
         }
-        let metadata = BTreeMap::from([("format".into(), "pt".into()), (RECORD.into(), self.record.clone())]);
+        // The file alone tells the meaning of its scales, as the config does.
+        let quantization = quantization(convention).to_string();
+        let metadata =
+            [("format", "pt".into()), ("quantization_config", quantization), (RECORD, self.record.clone())];
+        let metadata: BTreeMap<String, String> = metadata.map(|(key, text)| (key.into(), text)).into();
         safetensors(self.source, &tensors, &metadata, sink)
     }
 }

@@ -101,9 +101,13 @@ fn settings(config: &Value) -> Result<(Settings, Vec<String>), String> {
     let other = |key: &str, value: &Value, expected: &str| {
         Err(format!("has {key} {} in its config.json, expected {expected}", said(value)))
     };
-    for key in ["attention_bias", "mlp_bias"] {
+    for (key, why) in [
+        ("attention_bias", "false: a network here has no biases"),
+        ("mlp_bias", "false: a network here has no biases"),
+        ("rope_interleaved", "false: positions here turn the two halves of a head"),
+    ] {
         if config[key] == true {
-            return other(key, &config[key], "false: a network here has no biases");
+            return other(key, &config[key], why);
         }
     }
     if quantization["use_rms_norm"] == true {

@@ -386,7 +386,7 @@ impl Layout {
             packed.scale = exact;
         }
         if !(packed.scale > 0.0 && packed.scale.is_finite()) {
-            let place = model::place(name);
+            let place = self.called(i);
             return Err(format!("{place}: its scale is {}, expected a positive number", packed.scale));
         }
         if place.paired.is_some() {
@@ -430,9 +430,18 @@ impl Layout {
             None => Ok(values),
             Some(at) => {
                 let what = if parameter.role == Role::Gain { "gain of input" } else { "value at index" };
-                let (place, value) = (model::place(&place.name), values[at]);
+                let (place, value) = (self.called(i), values[at]);
                 Err(format!("{place}: the {what} {} is {value}", first * cols + at))
             }
+        }
+    }
+
+    /// What a parameter is called in an error: its place in the network, or its tensor if that has another name.
+    fn called(&self, i: usize) -> String {
+        let (tensor, parameter) = (&self.places[i].name, &self.parameters[i]);
+        match tensor.starts_with(parameter.base()) {
+            true => model::place(&parameter.name),
+            false => tensor.clone(),
         }
     }
 

@@ -9,11 +9,12 @@
 
 use serde_json::Value;
 
-use super::Contents;
 use super::foreign::{RECORD, Reading, Record};
 use super::gguf::{Entry, Gguf};
 use super::layout::{Layout, Rules, Tensors};
 use super::transformer::{Settings, gguf_name};
+use super::{Contents, Stored};
+use crate::text::GgufTokenizer;
 
 /// The names of BitNet's architecture.
 const BITNET: [&str; 3] = ["bitnet-b1.58", "bitnet-25", "bitnet"];
@@ -89,9 +90,13 @@ pub(super) fn layout(
 ) -> Result<Layout, String> {
     let file = Gguf::parse(bytes)?;
     let keys = Keys::of(&file)?;
-    let names: Vec<&str> = tensors.iter().map(|tensor| &tensor.name[..]).collect();
-    let (settings, notes) = settings(&keys, &names, &tensors)?;
+    let (settings, mut notes) = settings(&keys, &tensors)?;
     settings.fits(tensors.len())?;
+    let record = metadata.get(RECORD).map(Record::read).transpose()?;
+    if record.is_some() {
+        // The record states all that the keys leave open.
+        notes.clear();
+    }
     let rules = Rules {
         name: |name| gguf_name(name).expect("a transformer has no other parameters"),
         scale: |name| name.strip_suffix(".weight").map_or(String::new(), |base| format!("{base}.scale")),
@@ -101,7 +106,7 @@ pub(super) fn layout(
         i2s: reading.i2s.unwrap_or_default(),
         ignored: |_| false,
         head: "output.weight",
-        record: metadata.get(RECORD).map(Record::read).transpose()?,
+        record,
         reading,
     };
     let by_name = tensors.into_iter().map(|tensor| (tensor.name.clone(), (0, tensor))).collect();
@@ -111,16 +116,12 @@ pub(super) fn layout(
 }
 
 /// The settings in the keys of a file with these tensors, and notes on what they do not state.
-fn settings(
-    keys: &Keys,
-    names: &[&str],
-    tensors: &[super::Stored],
-) -> Result<(Settings, Vec<String>), String> {
+fn settings(keys: &Keys, tensors: &[Stored]) -> Result<(Settings, Vec<String>), String> {
     let mut notes = Vec::new();
     let architecture = keys.architecture;
     let is_bitnet = BITNET.contains(&architecture);
     if !is_bitnet && architecture != LLAMA {
-        let stranger = names.iter().find(|name| !is_known(name));
+        let stranger = tensors.iter().map(|tensor| &tensor.name).find(|name| !is_known(name));
         return Err(format!(
             "is of the architecture {architecture}, expected {}, or {LLAMA}: {}",
             BITNET.join(", "),
@@ -160,14 +161,21 @@ fn settings(
         (None, None) => return Err("has no tensor token_embd.weight".into()),
     };
     // A LLaMA whose matrices are trits was trained as BitNet.
-    let is_trits =
-        |tensor: &super::Stored| tensor.dtype.starts_with("TQ") || tensor.dtype == super::i2s::NAME;
+    let is_trits = |tensor: &Stored| tensor.dtype.starts_with("TQ") || tensor.dtype == super::i2s::NAME;
     let ternary = is_bitnet || tensors.iter().any(is_trits);
     if is_bitnet {
         notes.push(
             "a GGUF does not state the activation of BitNet: it is taken as relu2, that of BitNet b1.58 2B4T"
                 .into(),
         );
+    }
+    let text = |key: &str| match keys.entry(key) {
+        Some(Entry::Text(text)) => Some(text.to_string()),
+        _ => None,
+    };
+    if text("tokenizer.ggml.model").is_some() {
+        let tokenizer = GgufTokenizer { pre: text("tokenizer.ggml.pre"), ..GgufTokenizer::default() };
+        notes.extend(tokenizer.note());
     }
     let settings = Settings {
         layers: keys.needed("block_count")?,

@@ -28,7 +28,7 @@ use super::stream::{Part, Tensor};
 use super::tensors::{Sealed, deserialize, intact, no_json, range};
 use super::{Arch, Contents, Loss, Matrix, Model, Scale, Values, Weights, chain, header};
 use crate::parameter::{Parameter, Role};
-use crate::ternary::{self, Packed};
+use crate::ternary::{self, Packed, int8_row};
 
 /// The value of `format` that distinguishes this format from other safetensors files.
 pub(super) const FORMAT: &str = "sterna-packed";
@@ -129,21 +129,13 @@ impl Floats {
             Floats::F16 => values.iter().map(|&x| f16::from_f32(x).to_f32()).collect(),
             Floats::Int8 => {
                 let row = |row: &[f32]| {
-                    let (scale, codes) = int8(row);
+                    let (scale, codes) = int8_row(row);
                     codes.into_iter().map(move |code| scale * f32::from(code))
                 };
                 values.chunks(cols).flat_map(row).collect()
             }
         }
     }
-}
-
-/// The real value of one step of a row, and the integers of the row.
-pub(super) fn int8(row: &[f32]) -> (f32, Vec<i8>) {
-    let scale = row.iter().fold(0f32, |largest, x| largest.max(x.abs())) / 127.0;
-    let code =
-        |x: &f32| if scale > 0.0 { (x / scale).round_ties_even().clamp(-127.0, 127.0) as i8 } else { 0 };
-    (scale, row.iter().map(code).collect())
 }
 
 impl Model {

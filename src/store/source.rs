@@ -85,7 +85,13 @@ impl Source {
         let bytes = Mapped::from(bytes);
         let config = || config.map(format::config).transpose();
         let layout = of_bytes(&bytes, config, reading).map_err(|what| plain(&what))?;
-        Ok(Source { files: vec![(PathBuf::new(), bytes)], hugging: false, layout: layout.plain() })
+        Ok(Source::new(vec![(PathBuf::new(), bytes)], false, layout))
+    }
+
+    /// A network whose places in these files are known. Finding them may have read whole files, whose pages are given back.
+    fn new(files: Vec<(PathBuf, Mapped)>, hugging: bool, layout: Layout) -> Source {
+        files.iter().for_each(|(_, bytes)| bytes.release(0..bytes.len()));
+        Source { files, hugging, layout: layout.plain() }
     }
 
     fn of_file(path: &Path, reading: &Reading) -> Result<Source, FileError> {
@@ -94,7 +100,7 @@ impl Source {
         let layout = of_bytes(&bytes, || config_beside(path), reading).map_err(content)?;
         let hugging =
             config_beside(path).is_ok_and(|config| config.is_some_and(|config| hugging::is_config(&config)));
-        Ok(Source { files: vec![(path.into(), bytes)], hugging, layout: layout.plain() })
+        Ok(Source::new(vec![(path.into(), bytes)], hugging, layout))
     }
 
     fn of_folder(folder: &Path, config: &Value, reading: &Reading) -> Result<Source, FileError> {
@@ -110,7 +116,7 @@ impl Source {
         let bytes: Vec<&[u8]> = files.iter().map(|(_, bytes)| &bytes[..]).collect();
         let layout =
             hugging::layout(config, &bytes, contents, reading).map_err(|what| content(folder, what))?;
-        Ok(Source { files, hugging: true, layout: layout.plain() })
+        Ok(Source::new(files, true, layout))
     }
 
     /// Which network it is.

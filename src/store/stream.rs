@@ -12,10 +12,10 @@ use sha2::{Digest, Sha256};
 use super::element::Element;
 use super::ggml::{Blocks, padded};
 use super::i2s::{self, I2sLayout};
-use super::packed::{self, Coding};
+use super::packed::Coding;
 use super::tensors::hex;
 use super::{FileError, Source, bitnet};
-use crate::ternary::Packed;
+use crate::ternary::{Packed, int8_row};
 
 /// Number of values of an embedding that are in memory at a time.
 const PIECE: usize = 1 << 20;
@@ -80,10 +80,10 @@ impl Part {
         match self {
             Part::Floats(element) => element.encode(values),
             Part::Int8 => {
-                let codes = values.chunks(cols).flat_map(|row| packed::int8(row).1);
+                let codes = values.chunks(cols).flat_map(|row| int8_row(row).1);
                 codes.map(|code| code as u8).collect()
             }
-            Part::Factors => values.chunks(cols).flat_map(|row| packed::int8(row).0.to_le_bytes()).collect(),
+            Part::Factors => values.chunks(cols).flat_map(|row| int8_row(row).0.to_le_bytes()).collect(),
             _ => panic!("no form of floats"),
         }
     }

@@ -117,13 +117,15 @@ impl Settings {
                 return Err(format!("has the {what} {value}, expected a number between 1 and {most}"));
             }
         }
-        for (what, of, parts) in [("width", width, heads), ("number of heads", heads, kv_heads)] {
+        for (what, of, parts, name) in
+            [("width", width, heads, "heads"), ("number of heads", heads, kv_heads, "key/value heads")]
+        {
             if !of.is_multiple_of(parts) {
-                return Err(format!(
-                    "has the {what} {of}, which its {parts} {} do not divide",
-                    if of == width && parts == heads { "heads" } else { "key/value heads" }
-                ));
+                return Err(format!("has the {what} {of}, which its {parts} {name} do not divide"));
             }
+        }
+        if !self.head().is_multiple_of(2) {
+            return Err(format!("has heads of width {}, expected an even number", self.head()));
         }
         if !(self.theta > 0.0 && self.theta.is_finite()) {
             return Err(format!(

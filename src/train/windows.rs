@@ -2,6 +2,7 @@
 //! text, so a perplexity is comparable only with one of the same way.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::Range;
 
 use crate::gpu::{Error, Gpu};
@@ -116,10 +117,11 @@ pub fn text_loss(
         let label = |at: usize| if here.contains(&(at + 1)) { ids[at + 1] } else { IGNORE };
         let labels: Vec<u32> = read.map(label).collect();
         for (i, (tokens, labels)) in tokens.chunks(PIECE).zip(labels.chunks(PIECE)).enumerate() {
-            if !passes.contains_key(&tokens.len()) {
-                passes.insert(tokens.len(), network.scored(gpu, &cache, tokens.len())?);
-            }
-            let losses = passes[&tokens.len()].run(gpu, i * PIECE, tokens, labels)?;
+            let pass = match passes.entry(tokens.len()) {
+                Entry::Occupied(bound) => bound.into_mut(),
+                Entry::Vacant(free) => free.insert(network.scored(gpu, &cache, tokens.len())?),
+            };
+            let losses = pass.run(gpu, i * PIECE, tokens, labels)?;
             loss.sum += losses.into_iter().map(f64::from).sum::<f64>();
         }
         loss.count += here.len();

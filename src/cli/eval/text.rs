@@ -138,7 +138,7 @@ fn in_windows(flags: &Flags, model: &Path, file: Option<&Path>) -> Outcome {
     tell(format!("{} on {}", shown(model), gpu_line(&gpu)));
     say(format!("Text: {}: {} tokens", shown(file), thousands(ids.len())))?;
     let start = Instant::now();
-    let mut score = |windows| {
+    let score = |windows| {
         let mut last = Instant::now();
         let mut progress = |loss: &TextLoss, all: usize| {
             if last.elapsed().as_secs() >= 5 && loss.count < all {

@@ -6,6 +6,10 @@ use crate::gpu::{Dtype::*, Error, Gpu, Op, Tensor};
 use crate::kernels;
 use crate::parameter::Activation;
 
+/// The host function of a gate, and that of its gradients.
+type Gate = fn(&Gpu, &Tensor, &Tensor) -> Op;
+type GateDx = fn(&Gpu, &Tensor, &Tensor, &Tensor) -> Op;
+
 /// The output of a norm, `f32 [n, cols]`, and its factor, `f32 [n]`.
 struct Normed {
     y: Tensor,
@@ -75,11 +79,10 @@ impl Transformer {
         let &Batch { n, heads, sequences, ref angles, ref first, .. } = batch;
         let (f, eps) = (self.shape.ffn, self.shape.eps);
         let Activations { normed, y: [y1, y2, y3, y4], q, a, lse, mid, z } = on;
-        let (gate, gate_dx): (fn(&Gpu, &Tensor, &Tensor) -> Op, fn(&Gpu, &Tensor, &Tensor, &Tensor) -> Op) =
-            match self.shape.activation {
-                Activation::Relu2 => (kernels::relu2_gate, kernels::relu2_gate_dx),
-                Activation::Silu => (kernels::silu_gate, kernels::silu_gate_dx),
-            };
+        let (gate, gate_dx): (Gate, GateDx) = match self.shape.activation {
+            Activation::Relu2 => (kernels::relu2_gate, kernels::relu2_gate_dx),
+            Activation::Silu => (kernels::silu_gate, kernels::silu_gate_dx),
+        };
 
         // The rows that product `i` reads, if they come from `x`.
         let input = |i: usize, x: &Tensor| normed[i].as_ref().map_or(x, |of| &of.y).clone();

@@ -314,8 +314,8 @@ impl Layer {
 /// The tensors of a layer for a batch. In training each layer has its own, because the backward pass reads them. For
 /// inference all layers share one set.
 enum Activations {
-    Ternary(ternary::Activations),
-    Float(float::Activations),
+    Ternary(Box<ternary::Activations>),
+    Float(Box<float::Activations>),
 }
 
 /// The tensors of a batch that all layers read.
@@ -491,9 +491,11 @@ impl Transformer {
     fn activations(&self, gpu: &Gpu, label: &str, n: usize) -> Result<Activations, Error> {
         Ok(match self.shape.precision {
             Precision::Ternary => {
-                Activations::Ternary(ternary::Activations::zeros(gpu, &self.shape, label, n)?)
+                Activations::Ternary(Box::new(ternary::Activations::zeros(gpu, &self.shape, label, n)?))
             }
-            Precision::F32 => Activations::Float(float::Activations::zeros(gpu, &self.shape, label, n)?),
+            Precision::F32 => {
+                Activations::Float(Box::new(float::Activations::zeros(gpu, &self.shape, label, n)?))
+            }
         })
     }
 
