@@ -100,12 +100,15 @@ impl Model {
     /// [`Source::export`](super::Source::export) writes the files that other programs run.
     ///
     /// # Errors
-    /// If the format is `gguf-i2_s`, if a scale is outside the range of f16, or if a `.npz` would exceed 4 GiB. The text does not name the file.
+    /// If the network is a float network, if the format is `gguf-i2_s`, if a scale is outside the range of f16, or if a `.npz` would exceed 4 GiB. The text does not name the file.
     pub fn to_exchange(
         &self,
         to: Exchange,
         weight_scale: WeightScale,
     ) -> Result<(Vec<u8>, Vec<Loss>), String> {
+        if self.matrices().next().is_none() {
+            return Err(format!("is a float network, and {} holds trits", to.name()));
+        }
         let record = serde_json::to_string(&Record::of(self)).expect("numbers and text have a JSON form");
         let bytes = match to {
             Exchange::GgufTq2_0 => self.gguf(Blocks::Tq2_0, &record)?,
