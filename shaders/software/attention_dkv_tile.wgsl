@@ -52,8 +52,11 @@ fn main(
     let at = ((sequence * p.tokens + token) * p.kv_heads + kv_head) * vectors;
     var keys: array<mat4x4<f32>, 32>;
     var values: array<mat4x4<f32>, 32>;
-    for (var head = kv_head * group_heads; head < (kv_head + 1u) * group_heads; head++) {
-        for (var i = top; i < p.tokens; i += 32u) {
+    // Both loops test at their end: a rasteriser walks one that tests at its start once more, with no lane at work.
+    var head = kv_head * group_heads;
+    loop {
+        var i = top;
+        loop {
             // Queries past the last repeat it.
             let queries = vec4<u32>(sequence * p.tokens)
                 + min(vec4<u32>(i + lane) + vec4<u32>(0u, 8u, 16u, 24u), vec4<u32>(p.tokens - 1u));
@@ -85,7 +88,9 @@ fn main(
                 let sum = keys[c] + all_weighted(near, sixteen(q[place.x + c], q[place.y + c]));
                 keys[c] = sum + all_weighted(far, sixteen(q[place.z + c], q[place.w + c]));
             }
+            continuing { i += 32u; break if i >= p.tokens; }
         }
+        continuing { head++; break if head >= (kv_head + 1u) * group_heads; }
     }
     let stored = tokens < vec4<u32>(p.tokens);
     for (var c = 0u; c < vectors; c++) {

@@ -6,15 +6,9 @@
 override WG: u32 = 8u;
 const TILE_X: u32 = 4u;
 
-// The delta of a query, its terms in the order of scored: before a single key the two cancel.
-fn delta_of(at: u32) -> f32 {
-    var sum = 0.0;
-    for (var c = at; c < at + p.width / 4u; c++) {
-        let up = dout[c];
-        let down = o[c];
-        sum = sum + up.x * down.x + up.y * down.y + up.z * down.z + up.w * down.w;
-    }
-    return sum;
+// The sum of a delta after four more columns, in the order of scored: before a single key the two cancel.
+fn along_more(sum: f32, up: vec4<f32>, out: vec4<f32>) -> f32 {
+    return sum + up.x * out.x + up.y * out.y + up.z * out.z + up.w * out.w;
 }
 
 // What a query's gradient takes of sixteen keys: weights times differences.
@@ -50,7 +44,7 @@ fn main(
     let row = (sequence * p.tokens + seen) * p.heads + head;
     let at = row * vectors;
     let normal = vec4<f32>(lse[row.x], lse[row.y], lse[row.z], lse[row.w]);
-    let along = vec4<f32>(delta_of(at.x), delta_of(at.y), delta_of(at.z), delta_of(at.w));
+    var along = vec4<f32>();
     var sums: array<mat4x4<f32>, 32>;
     for (var j = 0u; j <= last; j += 32u) {
         // Keys past the last repeat it.
@@ -62,6 +56,12 @@ fn main(
         var far = Four();
         for (var c = 0u; c < vectors; c++) {
             let up = mat4x4<f32>(dout[at.x + c], dout[at.y + c], dout[at.z + c], dout[at.w + c]);
+            // The first turn has the gradients at hand for the deltas.
+            if j == 0u {
+                along = vec4<f32>(
+                    along_more(along.x, up[0], o[at.x + c]), along_more(along.y, up[1], o[at.y + c]),
+                    along_more(along.z, up[2], o[at.z + c]), along_more(along.w, up[3], o[at.w + c]));
+            }
             near = all_scored(near, up, sixteen(v[place.x + c], v[place.y + c]));
             far = all_scored(far, up, sixteen(v[place.z + c], v[place.w + c]));
         }
