@@ -6,7 +6,7 @@
 override WG: u32 = 8u;
 const TILE_X: u32 = 4u;
 
-// The sum of a delta after four more columns, in the order of scored: before a single key the two cancel.
+// The sum of a delta after four more columns. Its order is that of scored: with a single key the two sums must cancel.
 fn along_more(sum: f32, up: vec4<f32>, out: vec4<f32>) -> f32 {
     return sum + up.x * out.x + up.y * out.y + up.z * out.z + up.w * out.w;
 }

@@ -1,4 +1,4 @@
-// attention_scores — the products of an invocation's four queries with thirty-two keys, for attention_tile and attention_dq_tile
+// attention_scores — products of an invocation's four queries with thirty-two keys, for attention_tile and attention_dq_tile
 
 struct Scores { near: Four, far: Four }
 
