@@ -18,7 +18,7 @@ const prompts = JSON.parse(readFileSync(0, "utf8"));
 const llama = await getLlama({gpu: false, build: "never", logLevel: LlamaLogLevel.error});
 const model = await llama.loadModel({modelPath: file});
 // More threads than free cores wait for each other.
-const context = await model.createContext({contextSize: 512, threads: 1});
+const context = await model.createContext({contextSize: 256, threads: 1, sequences: prompts.length});
 const answers = [];
 for (const prompt of prompts) {
     const sequence = context.getSequence();
@@ -36,7 +36,6 @@ for (const prompt of prompts) {
         if (next.length === count) break;
     }
     answers.push({prompt_ids: ids, ids: next, margins});
-    sequence.dispose();
 }
 console.log(JSON.stringify(answers));
 process.exit(0);
