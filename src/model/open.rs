@@ -195,7 +195,9 @@ impl Opened {
         let AnyShape::Transformer(shape) = &self.shape else { return Err("holds no network of text".into()) };
         let unknown = "has no vocabulary in its header, so nobody knows what its ids stand for";
         let vocabulary: Vocabulary = match &self.weights {
-            Weights::Floats(file) if file.arch.settings.contains_key("tokens") => file.arch.setting("tokens")?,
+            Weights::Floats(file) if file.arch.settings.contains_key("tokens") => {
+                file.arch.setting("tokens")?
+            }
             Weights::Floats(_) | Weights::Trits(_) => return Err(unknown.into()),
             Weights::Source(source) => match source.tokenizer() {
                 Ok(vocabulary) => vocabulary.ok_or(unknown)?,
