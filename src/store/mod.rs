@@ -5,6 +5,9 @@
 //! texts without the file's name. [`Model::open`] and [`Listing::open`] put the name in front. Both functions compare
 //! every count with the bytes that are there before they allocate memory for it.
 //!
+//! [`Source`] reads a network piece by piece, and writes it in the same way, see [`Export`]. The module `layout` knows
+//! where each parameter lies. `hugging` and `llama` know the names and settings of transformers in other programs.
+//!
 //! Files of our own state which network they hold. In their metadata, `arch` is an [`Arch`] as JSON, and `parameters`
 //! is a list of names, shapes and roles in the network's order. Files of version 1 lack both and hold an MLP (module
 //! `chain`).
