@@ -13,8 +13,8 @@ use super::{DeviceFlags, Failure, Outcome, Verdict, failure, interrupt, network,
 use crate::generate::{Characters, Generator};
 use crate::gpu::Gpu;
 use crate::model::Transformer;
-use crate::text::chat::{Form, Message, Role};
 use crate::text::Vocabulary;
+use crate::text::chat::{Form, Message, Role};
 
 #[derive(Args)]
 #[command(after_help = NOTES)]
@@ -217,6 +217,8 @@ impl Chat<'_> {
     }
 
     fn ids(&self, messages: &[Message], answer: bool) -> Result<Vec<u32>, Failure> {
-        self.form.ids(&self.vocabulary, messages, answer).map_err(|error| failure(format!("the message: {error}")))
+        self.form
+            .ids(&self.vocabulary, messages, answer)
+            .map_err(|error| failure(format!("the message: {error}")))
     }
 }

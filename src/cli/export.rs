@@ -68,7 +68,11 @@ pub fn run(flags: &Flags) -> Outcome {
     let file = runs::model_or_newest(flags.model.as_deref(), "with ternary weights", runs::ternary)?;
     super::apart(&file, &flags.output)?;
     if let Some(source) = language_model(&file, flags.to)? {
-        let form = Target::of(flags.to, flags.weight_scale.unwrap_or(WeightScale::Multiply), flags.i2s.unwrap_or_default());
+        let form = Target::of(
+            flags.to,
+            flags.weight_scale.unwrap_or(WeightScale::Multiply),
+            flags.i2s.unwrap_or_default(),
+        );
         let form = form.expect("language models have these formats");
         return write(&source, &flags.output, form, flags.to, flags.force, flags.json);
     }
@@ -146,7 +150,9 @@ pub fn packed(
         "{}: {} B, {} weights as {}, the embedding as {}",
         shown(to),
         thousands(bytes),
-        thousands(source.parameters().iter().filter(|of| of.role == Role::Ternary).map(Parameter::count).sum()),
+        thousands(
+            source.parameters().iter().filter(|of| of.role == Role::Ternary).map(Parameter::count).sum()
+        ),
         coding.name(),
         embedding.name()
     ))?;

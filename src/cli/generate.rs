@@ -91,7 +91,10 @@ pub fn run(flags: &Flags) -> Outcome {
     let (named, prompt) = runs::model_and_text(flags.run.as_deref(), flags.prompt.as_deref())?;
     let file = runs::model_or_newest(named, runs::TEXT, Found::is_text)?;
     let (opened, shape, vocabulary) = flags.network.open(&file, usize::MAX)?;
-    let ids = flags.ids.as_ref().map_or_else(|| read(&vocabulary, prompt.unwrap_or_default()), |ids| known(&shape, ids));
+    let ids = flags
+        .ids
+        .as_ref()
+        .map_or_else(|| read(&vocabulary, prompt.unwrap_or_default()), |ids| known(&shape, ids));
     let prompt_ids = ids?;
     if prompt_ids.len() > shape.context {
         return Err(failure(format!(
@@ -152,7 +155,9 @@ fn read(vocabulary: &Vocabulary, prompt: &str) -> Result<Vec<u32>, Failure> {
 /// The ids of `--ids`, if the network knows them.
 fn known(shape: &TransformerShape, ids: &[u32]) -> Result<Vec<u32>, Failure> {
     match ids.iter().find(|&&id| id as usize >= shape.vocabulary) {
-        Some(id) => Err(failure(format!("--ids has {id}: the network has the ids 0 to {}", shape.vocabulary - 1))),
+        Some(id) => {
+            Err(failure(format!("--ids has {id}: the network has the ids 0 to {}", shape.vocabulary - 1)))
+        }
         None => Ok(ids.to_vec()),
     }
 }

@@ -83,7 +83,15 @@ pub fn run(flags: &Flags) -> Outcome {
         let source = Source::open(&file, &reading).map_err(super::unread)?;
         if source.arch().network == TRANSFORMER && !source.arch().settings.contains_key("tokens") {
             super::tell_notes(&file, source.notes());
-            return export::packed(&source, &flags.output, flags.format, None, flags.force, flags.json, "import");
+            return export::packed(
+                &source,
+                &flags.output,
+                flags.format,
+                None,
+                flags.force,
+                flags.json,
+                "import",
+            );
         }
     }
     let Imported { model, lost, notes, warnings } = Model::import(&file, &reading).map_err(super::unread)?;

@@ -51,7 +51,15 @@ pub fn run(flags: &Flags) -> Outcome {
     super::apart(&file, &flags.output)?;
     let source = Source::open(&file, &Reading::default()).map_err(super::unread)?;
     if source.arch().network == TRANSFORMER && !source.arch().settings.contains_key("tokens") {
-        return export::packed(&source, &flags.output, flags.format, Some(flags.embedding), flags.force, flags.json, "pack");
+        return export::packed(
+            &source,
+            &flags.output,
+            flags.format,
+            Some(flags.embedding),
+            flags.force,
+            flags.json,
+            "pack",
+        );
     }
     let (model, mut lost, warnings) = super::deployed(&file)?;
     let (_, rounded) = model.rounded(flags.embedding).map_err(|what| network::unread(&file, what))?;

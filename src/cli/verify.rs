@@ -175,7 +175,13 @@ fn conclude(flags: &Flags, file: &Path, against: Option<(&Path, String)>, seen: 
 }
 
 /// Verifies a language model of many layers: a sample of its layers against the twin, and all its trits against the file.
-fn sampled(flags: &Flags, file: &Path, opened: &Opened, shape: &TransformerShape, source: &dyn WeightSource) -> Outcome {
+fn sampled(
+    flags: &Flags,
+    file: &Path,
+    opened: &Opened,
+    shape: &TransformerShape,
+    source: &dyn WeightSource,
+) -> Outcome {
     if shape.precision == Precision::F32 {
         return Err(network::unread(file, "holds a float network, which has no integers to compare".into()));
     }

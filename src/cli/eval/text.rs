@@ -115,10 +115,14 @@ const WINDOW: usize = 512;
 /// Scores a network with a tokenizer on a file, in windows.
 fn in_windows(flags: &Flags, model: &Path, file: Option<&Path>) -> Outcome {
     let Some(file) = file else {
-        return Err(failure(format!("{} does not say on what it was trained: name a text by --text FILE", shown(model))));
+        return Err(failure(format!(
+            "{} does not say on what it was trained: name a text by --text FILE",
+            shown(model)
+        )));
     };
     let (opened, shape, vocabulary) = flags.network.open(model, WINDOW)?;
-    let text = std::fs::read(file).map_err(|reason| failure(FileError::Read { path: file.into(), reason }))?;
+    let text =
+        std::fs::read(file).map_err(|reason| failure(FileError::Read { path: file.into(), reason }))?;
     let text = String::from_utf8(text).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         failure(format!("{}: is not UTF-8 at byte {at}, but the tokenizer reads text", shown(file)))
@@ -127,11 +131,17 @@ fn in_windows(flags: &Flags, model: &Path, file: Option<&Path>) -> Outcome {
     let ids: Vec<u32> = vocabulary.bos().into_iter().chain(ids).collect();
     let context = shape.context.min(ids.len());
     if context < 4 {
-        return Err(failure(format!("{}: {} tokens are no text to score: give a longer one", shown(file), ids.len())));
+        return Err(failure(format!(
+            "{}: {} tokens are no text to score: give a longer one",
+            shown(file),
+            ids.len()
+        )));
     }
     let stride = flags.stride.unwrap_or(context / 2);
     if stride >= context {
-        return Err(failure(format!("--stride {stride}: windows of {context} tokens overlap below {context}")));
+        return Err(failure(format!(
+            "--stride {stride}: windows of {context} tokens overlap below {context}"
+        )));
     }
     let gpu = flags.device.open()?;
     let network = flags.network.upload(&gpu, &opened)?;
@@ -143,7 +153,12 @@ fn in_windows(flags: &Flags, model: &Path, file: Option<&Path>) -> Outcome {
         let mut progress = |loss: &TextLoss, all: usize| {
             if last.elapsed().as_secs() >= 5 && loss.count < all {
                 last = Instant::now();
-                tell(format!("{} of {} tokens, perplexity {:.4}", thousands(loss.count), thousands(all), loss.perplexity()));
+                tell(format!(
+                    "{} of {} tokens, perplexity {:.4}",
+                    thousands(loss.count),
+                    thousands(all),
+                    loss.perplexity()
+                ));
             }
         };
         let loss = text_loss(&gpu, &network, &ids, context, windows, &mut progress).map_err(failure)?;
@@ -157,7 +172,11 @@ fn in_windows(flags: &Flags, model: &Path, file: Option<&Path>) -> Outcome {
     let rate = (ids.len() / context * context + ids.len()) as f64 / start.elapsed().as_secs_f64();
     let told = |loss: &TextLoss| {
         let nats = loss.sum / loss.count as f64;
-        format!("perplexity {:.4}, loss {nats:.4} nats over {} tokens", loss.perplexity(), thousands(loss.count))
+        format!(
+            "perplexity {:.4}, loss {nats:.4} nats over {} tokens",
+            loss.perplexity(),
+            thousands(loss.count)
+        )
     };
     say(format!("Windows of llama-perplexity, {context} tokens, second half: {}", told(&halves)))?;
     say(format!("Strided windows, {context} tokens, {stride} apart: {}", told(&strided)))?;
