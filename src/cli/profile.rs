@@ -43,7 +43,7 @@ Examples:
   sterna profile train
   sterna profile train --precision f32 --batch 512 --steps 50
   sterna profile train --text             the default language model
-  sterna profile train --text --layers 6 --width 384 --heads 6 --context 256 --batch 64
+  sterna profile train --text --layers 6 --width 384 --heads 6
   sterna profile eval -o eval.json        a timeline for https://ui.perfetto.dev
   sterna profile gemv --shape 11008x4096 --kernel gemv_f32
   renderdoccmd capture -w -d . -c step sterna profile train --renderdoc
