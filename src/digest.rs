@@ -14,11 +14,15 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::gpu::{Error, Gpu};
-use crate::model::{AnyShape, BATCH, Network, Params, Precision, Product, TransformerShape, each_batch};
+use crate::gpu::{Error, Gpu, Op};
+use crate::model::{
+    AnyShape, BATCH, Network, Params, Precision, Product, TransformerShape, WeightSource, each_batch,
+};
+use crate::parameter::{Parameter, Role};
 use crate::random::{self, Stream};
 use crate::reference::{self, transformer};
-use crate::store::{Difference, Model, Values, Weights};
+use crate::rotary::rope_table;
+use crate::store::{Difference, FileError, Model, Values, Weights};
 use crate::ternary::{LEAST, Packed, RMSNORM_EPS, TRITS, words};
 
 /// The integers of one product for a batch.
@@ -112,12 +116,23 @@ pub fn integers<T: Copy + Into<i32>>(
 /// a little from device to device. So each product that reads floats gets the rows that the CPU twin computed there
 /// (teacher forcing). From given rows the integers are exact. If a row is so small that RMSNorm's lower bound applies,
 /// its codes depend on an inexact square root. Such a row is left out, and its integers count as 0.
+///
+/// Of a transformer with more than [`ALL_LAYERS`] layers only the first, the middle and the last layer are verified, each
+/// by itself: [`Fixed::sampled`]. The input of such a layer is made up.
 pub struct Fixed {
     shape: AnyShape,
     inputs: Vec<i32>,
+    /// The layers, if they are a sample. Their inputs are given, so `inputs` is empty.
+    sample: Vec<usize>,
     products: Vec<Forced>,
     integers: Vec<Integers>,
 }
+
+/// The largest number of layers of a transformer that [`Fixed::of`] verifies whole.
+pub const ALL_LAYERS: usize = 4;
+
+/// The largest number of tokens that a sampled layer gets.
+const SAMPLED_TOKENS: usize = 32;
 
 /// The input of a product.
 #[derive(Default)]
@@ -142,15 +157,61 @@ impl Fixed {
                 let integers = twin_integers(&packed, &gains, &images);
                 let inputs = images.into_iter().map(i32::from).collect();
                 let products = integers.iter().map(|_| Forced::default()).collect();
-                Fixed { shape, inputs, products, integers }
+                Fixed { shape, inputs, sample: Vec::new(), products, integers }
             }
             AnyShape::Transformer(of) => {
                 let inputs = fixed_ids(of);
                 let (products, integers) = taught(of, model, &inputs);
                 let inputs = inputs.into_iter().map(|id| id as i32).collect();
-                Fixed { shape, inputs, products, integers }
+                Fixed { shape, inputs, sample: Vec::new(), products, integers }
             }
         })
+    }
+
+    /// The fixed input for the first, the middle and the last layer of a ternary transformer, with the integers of the
+    /// twin. The input of a layer are at most 32 rows of uniform numbers from -1 to 1, drawn by counter. So the memory
+    /// holds one layer at a time, and no layer depends on another.
+    ///
+    /// # Errors
+    /// If the source cannot be read.
+    ///
+    /// # Panics
+    /// If the network is not ternary.
+    pub fn sampled(shape: &TransformerShape, source: &dyn WeightSource) -> Result<Fixed, FileError> {
+        assert_eq!(shape.precision, Precision::Ternary, "Fixed: the integers of a ternary network");
+        let mut sample = vec![0, shape.layers / 2, shape.layers - 1];
+        sample.dedup();
+        let (config, parameters) = (twin_config(shape), shape.parameters());
+        let a = config.attention(1, shape.context.min(SAMPLED_TOKENS));
+        let table = rope_table(0..a.tokens, a.width, shape.theta);
+        let (mut products, mut integers) = (Vec::new(), Vec::new());
+        for &layer in &sample {
+            let prefix = format!("model.layers.{layer}.");
+            let (mut floats, mut trits) = (BTreeMap::new(), BTreeMap::new());
+            for (i, Parameter { name, role, .. }) in parameters.iter().enumerate() {
+                match role {
+                    _ if !name.starts_with(&prefix) => {}
+                    Role::Ternary => drop(trits.insert(name.clone(), source.trits(i)?)),
+                    Role::Gain | Role::Float => drop(floats.insert(name.clone(), source.floats(i, 0..1)?)),
+                }
+            }
+            let block = transformer::Block::new(&config, &prefix, &floats, &trits);
+            let h = random::uniform(1, Stream::Verify, layer as u32, a.tokens * shape.width, 1.0);
+            let pass = block.forward(&a, &table, shape.eps, h, transformer::Cache::new(&a));
+            teach(pass, &mut products, &mut integers);
+        }
+        Ok(Fixed {
+            shape: AnyShape::Transformer(shape.clone()),
+            inputs: Vec::new(),
+            sample,
+            products,
+            integers,
+        })
+    }
+
+    /// The verified layers, if they are a sample. Otherwise it is empty, and all layers are verified.
+    pub fn sample(&self) -> &[usize] {
+        &self.sample
     }
 
     /// The input of the network.
@@ -162,6 +223,7 @@ impl Fixed {
     pub fn items(&self) -> usize {
         match &self.shape {
             AnyShape::Mlp(shape) => self.inputs.len() / shape.dims[0],
+            AnyShape::Transformer(_) if !self.sample.is_empty() => 1,
             AnyShape::Transformer(shape) => self.inputs.len() / shape.context,
         }
     }
@@ -170,6 +232,7 @@ impl Fixed {
     pub fn rows(&self) -> usize {
         match &self.shape {
             AnyShape::Mlp(_) => self.items(),
+            AnyShape::Transformer(shape) if !self.sample.is_empty() => shape.context.min(SAMPLED_TOKENS),
             AnyShape::Transformer(_) => self.inputs.len(),
         }
     }
@@ -187,16 +250,28 @@ impl Fixed {
         if let AnyShape::Mlp(_) = self.shape {
             return integers(gpu, network, &self.inputs);
         }
-        let bound = network.bind(gpu, self.items(), None)?;
-        gpu.write(&bound.input, &self.inputs);
-        let product = |(product, given): (&Product, &Forced)| {
+        let product = |ops: &[Op], product: &Product, given: &Forced| {
             if let Some(rows) = &given.rows {
                 gpu.write(&product.input, rows);
             }
-            gpu.run(&bound.forward[product.ops.clone()])?;
+            gpu.run(&ops[product.ops.clone()])?;
             Ok(without(read(gpu, product)?, &given.left_out))
         };
-        bound.products.iter().zip(&self.products).map(product).collect()
+        if self.sample.is_empty() {
+            let bound = network.bind(gpu, self.items(), None)?;
+            gpu.write(&bound.input, &self.inputs);
+            let products = bound.products.iter().zip(&self.products);
+            return products.map(|(of, given)| product(&bound.forward, of, given)).collect();
+        }
+        let network = network.transformer().expect("the fixed input of a transformer");
+        let mut all = Vec::new();
+        for (&layer, given) in self.sample.iter().zip(self.products.chunks(4)) {
+            let (ops, products) = network.bind_layer(gpu, layer, self.rows())?;
+            for (of, given) in products.iter().zip(given) {
+                all.push(product(&ops, of, given)?);
+            }
+        }
+        Ok(all)
     }
 
     /// The digest of these integers.
@@ -225,7 +300,8 @@ impl Fixed {
             AnyShape::Mlp(_) => (i, ""),
             AnyShape::Transformer(shape) => {
                 let products = shape.stacked();
-                (i / products.len(), products[i % products.len()].0)
+                let layer = i / products.len();
+                (self.sample.get(layer).copied().unwrap_or(layer), products[i % products.len()].0)
             }
         }
     }
@@ -254,34 +330,49 @@ fn taught(shape: &TransformerShape, model: &Model, ids: &[u32]) -> (Vec<Forced>,
     let a = twin.config.attention(1, ids.len());
     let pass = twin.forward(&a, ids, twin.caches(&a));
     let (mut given, mut integers) = (Vec::new(), Vec::new());
-    for block in pass.blocks {
-        let mut add = |product: transformer::Product, reads_floats: bool, before: &[bool]| {
-            let transformer::Input::Codes(codes, step) = product.input else { return Vec::new() };
-            // The lower bound applies if the real value of a code is at most a 127th of it. Rows up to twice this limit
-            // are left out, because the last bits of a square root may differ.
-            let small = |(row, step): (usize, &f32)| {
-                127.0 * step < 2.0 * LEAST || before.get(row).is_some_and(|&left_out| left_out)
-            };
-            let left_out: Vec<bool> = step.iter().enumerate().map(small).collect();
-            integers.push(without(Integers { codes: codes.q, acc: product.acc }, &left_out));
-            given.push(Forced { rows: reads_floats.then_some(product.x), left_out: left_out.clone() });
-            left_out
-        };
-        add(block.qkv, true, &[]);
-        add(block.o, true, &[]);
-        let gate_up = add(block.gate_up, true, &[]);
-        // Down reads the integers of gate and up.
-        add(block.down, false, &gate_up);
-    }
+    pass.blocks.into_iter().for_each(|block| teach(block, &mut given, &mut integers));
     (given, integers)
+}
+
+/// Appends the rows of floats before the products of a layer, and the integers of its products.
+fn teach(block: transformer::BlockPass, given: &mut Vec<Forced>, integers: &mut Vec<Integers>) {
+    let mut add = |product: transformer::Product, reads_floats: bool, before: &[bool]| {
+        let transformer::Input::Codes(codes, step) = product.input else { return Vec::new() };
+        // The lower bound applies if the real value of a code is at most a 127th of it. Rows up to twice this limit are
+        // left out, because the last bits of a square root may differ.
+        let small = |(row, step): (usize, &f32)| {
+            127.0 * step < 2.0 * LEAST || before.get(row).is_some_and(|&left_out| left_out)
+        };
+        let left_out: Vec<bool> = step.iter().enumerate().map(small).collect();
+        integers.push(without(Integers { codes: codes.q, acc: product.acc }, &left_out));
+        given.push(Forced { rows: reads_floats.then_some(product.x), left_out: left_out.clone() });
+        left_out
+    };
+    add(block.qkv, true, &[]);
+    add(block.o, true, &[]);
+    let gate_up = add(block.gate_up, true, &[]);
+    // Down reads the integers of gate and up.
+    add(block.down, false, &gate_up);
 }
 
 /// The constants of a transformer for the CPU twin.
 pub fn twin_config(shape: &TransformerShape) -> transformer::Config {
-    let &TransformerShape { layers, width, heads, kv_heads, ffn, vocabulary, theta, eps, precision, .. } =
-        shape;
+    let &TransformerShape { layers, width, heads, kv_heads, ffn, vocabulary, theta, eps, .. } = shape;
+    let &TransformerShape { precision, activation, sub_norms, .. } = shape;
     let ternary = precision == Precision::Ternary;
-    transformer::Config { layers, width, heads, kv_heads, ffn, vocabulary, theta, eps, ternary }
+    transformer::Config {
+        layers,
+        width,
+        heads,
+        kv_heads,
+        ffn,
+        vocabulary,
+        theta,
+        eps,
+        ternary,
+        activation,
+        sub_norms,
+    }
 }
 
 /// A transformer on the CPU twin, with the values that its parameters have on the device. Its matrices are quantised

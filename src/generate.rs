@@ -5,9 +5,15 @@
 //! `context` tokens, including the prompt, have the positions from 0 on. When a new token no longer fits, the window
 //! slides: the last `max(context / 2, 1)` tokens, including the new one, get the positions from 0 on, and the network
 //! reads them again.
+//!
+//! The network reads many tokens in pieces. The number of tokens in a piece is a power of two, at most [`PIECE`], so few
+//! passes are bound, and their tensors do not grow with the prompt.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use crate::gpu::{Error, Gpu};
-use crate::model::{Cache, Extension, Transformer};
+use crate::model::{Cache, Extension, PIECE, Transformer};
 use crate::random::{self, Stream};
 
 /// The choice of the next token from logits `z [V]`. Its probabilities are `softmax(z / temperature)`. `top_k` and then
@@ -75,10 +81,8 @@ pub struct Generator {
     gpu: Gpu,
     network: Transformer,
     cache: Cache,
-    /// The pass for one token.
-    one: Extension,
-    /// The pass for the tokens that remain after the window slides. It is bound when the window first slides.
-    half: Option<Extension>,
+    /// The passes by their number of tokens. Each is bound when it is first needed.
+    passes: BTreeMap<usize, Extension>,
     /// The tokens in the cache. The first of them has the position 0.
     window: Vec<u32>,
     /// Number of tokens in the whole text.
@@ -102,19 +106,17 @@ impl Generator {
             "Generator: a prompt of {} ids, expected 1 to {context} below {vocabulary}",
             prompt.len()
         );
-        let cache = network.cache(gpu)?;
-        let one = network.extension(gpu, &cache, 1)?;
-        let logits = network.extension(gpu, &cache, prompt.len())?.run(gpu, 0, prompt)?;
-        Ok(Generator {
+        let mut text = Generator {
             gpu: gpu.clone(),
             network: network.clone(),
-            cache,
-            one,
-            half: None,
-            window: prompt.to_vec(),
-            length: prompt.len(),
-            logits,
-        })
+            cache: network.cache(gpu)?,
+            passes: BTreeMap::new(),
+            window: Vec::new(),
+            length: 0,
+            logits: Vec::new(),
+        };
+        text.extend(prompt)?;
+        Ok(text)
     }
 
     /// The logits of the next token.
@@ -140,22 +142,41 @@ impl Generator {
     /// # Panics
     /// If the id is not below the size of the vocabulary.
     pub fn push(&mut self, id: u32) -> Result<(), Error> {
+        self.extend(&[id])
+    }
+
+    /// Appends tokens to the text. If they no longer fit, the window slides as far as for single tokens.
+    ///
+    /// # Errors
+    /// As [`Generator::next`].
+    ///
+    /// # Panics
+    /// If an id is not below the size of the vocabulary.
+    pub fn extend(&mut self, ids: &[u32]) -> Result<(), Error> {
         let (context, vocabulary) = (self.network.shape.context, self.network.shape.vocabulary);
-        assert!((id as usize) < vocabulary, "Generator: the id {id} is not below {vocabulary}");
-        self.length += 1;
-        if self.window.len() < context {
-            self.logits = self.one.run(&self.gpu, self.window.len(), &[id])?;
-            self.window.push(id);
-            return Ok(());
+        if let Some(id) = ids.iter().find(|&&id| id as usize >= vocabulary) {
+            panic!("Generator: the id {id} is not below {vocabulary}");
         }
-        let kept = (context / 2).max(1);
-        self.window.push(id);
-        self.window.drain(..self.window.len() - kept);
-        let half = match self.half.take() {
-            Some(half) => half,
-            None => self.network.extension(&self.gpu, &self.cache, kept)?,
-        };
-        self.logits = self.half.insert(half).run(&self.gpu, 0, &self.window)?;
+        self.length += ids.len();
+        // Number of tokens that the network has read.
+        let mut read = self.window.len();
+        for &id in ids {
+            if self.window.len() == context {
+                self.window.drain(..context + 1 - (context / 2).max(1));
+                read = 0;
+            }
+            self.window.push(id);
+        }
+        while read < self.window.len() {
+            let left = self.window.len() - read;
+            let tokens = PIECE.min(1 << left.ilog2());
+            let pass = match self.passes.entry(tokens) {
+                Entry::Occupied(bound) => bound.into_mut(),
+                Entry::Vacant(free) => free.insert(self.network.extension(&self.gpu, &self.cache, tokens)?),
+            };
+            self.logits = pass.run(&self.gpu, read, &self.window[read..read + tokens])?;
+            read += tokens;
+        }
         Ok(())
     }
 }

@@ -25,6 +25,33 @@ impl Role {
     }
 }
 
+/// The function of the gate in a feed-forward block, `z = f(gate) up`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "files", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "files", serde(rename_all = "lowercase"))]
+pub enum Activation {
+    /// `f(x) = max(x, 0)^2`: BitNet b1.58 2B4T.
+    #[default]
+    Relu2,
+    /// `f(x) = x / (1 + exp(-x))`: LLaMA.
+    Silu,
+}
+
+impl Activation {
+    /// Its name in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Activation::Relu2 => "relu2",
+            Activation::Silu => "silu",
+        }
+    }
+
+    /// The one of this name.
+    pub fn of(name: &str) -> Option<Activation> {
+        [Activation::Relu2, Activation::Silu].into_iter().find(|known| known.name() == name)
+    }
+}
+
 /// One parameter of a network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "files", derive(serde::Serialize, serde::Deserialize))]

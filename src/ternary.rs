@@ -52,11 +52,14 @@ impl Packed {
         let per_row = words(cols);
         let mut packed = Packed { rows, cols, scale, words: vec![PADDING; rows * per_row] };
         for (row, line) in trits.chunks_exact(cols.max(1)).enumerate() {
-            for (col, &t) in line.iter().enumerate() {
-                assert!((-1..=1).contains(&t), "Packed::pack: {t} at row {row}, column {col} is no trit");
-                let word = &mut packed.words[row * per_row + col / TRITS];
-                let at = bit(col % TRITS);
-                *word = *word & !(3 << at) | ((t + 1) as u32) << at;
+            let words = &mut packed.words[row * per_row..][..per_row];
+            for (at, (word, trits)) in words.iter_mut().zip(line.chunks(TRITS)).enumerate() {
+                for (i, &t) in trits.iter().enumerate() {
+                    let col = at * TRITS + i;
+                    assert!((-1..=1).contains(&t), "Packed::pack: {t} at row {row}, column {col} is no trit");
+                    // The code is 1 before, so neither 0 nor 2 touches its neighbours.
+                    *word = word.wrapping_add((i32::from(t) as u32) << bit(i));
+                }
             }
         }
         packed
@@ -361,6 +364,15 @@ fn block_sum(block: &[f32]) -> f32 {
 pub fn ternarize(w: &[f32], beta: f32) -> Vec<i8> {
     let half = beta * 0.5;
     w.iter().map(|&w| i8::from(w > half) - i8::from(w < -half)).collect()
+}
+
+/// A row of floats as int8 from -127 to 127: the real value of one step, which is the largest magnitude divided by 127,
+/// and the integers. Rounding is half to even.
+pub fn int8_row(row: &[f32]) -> (f32, Vec<i8>) {
+    let scale = row.iter().fold(0f32, |largest, x| largest.max(x.abs())) / 127.0;
+    let code =
+        |x: &f32| if scale > 0.0 { (x / scale).round_ties_even().clamp(-127.0, 127.0) as i8 } else { 0 };
+    (scale, row.iter().map(code).collect())
 }
 
 #[cfg(test)]

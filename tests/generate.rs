@@ -13,7 +13,7 @@ use sterna::Gpu;
 use sterna::digest::twin_network;
 use sterna::generate::{Generator, Sampling};
 use sterna::model::{Opened, Precision, Transformer, TransformerShape, logits};
-use sterna::parameter::Role;
+use sterna::parameter::{Activation, Role};
 use sterna::random::{self, Stream};
 use sterna::reference;
 use sterna::store::{Checkpoint, Coding, Floats, Model, Progress, Saved};
@@ -35,6 +35,8 @@ fn shape(precision: Precision, vocabulary: usize) -> TransformerShape {
         theta: 1e4,
         eps: 1e-5,
         precision,
+        activation: Activation::Relu2,
+        sub_norms: true,
     }
 }
 

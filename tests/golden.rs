@@ -356,8 +356,8 @@ impl Side for Gpu {
             if i == 0 {
                 trained.logits = read(self, &on.logits);
                 let gradient = |layer: &sterna::model::Layer| Parameters {
-                    weight: read(self, &layer.weight.grad),
-                    gain: read(self, &layer.gain.grad),
+                    weight: read(self, layer.weight.grad()),
+                    gain: read(self, layer.gain.grad()),
                 };
                 trained.gradients = mlp.layers.iter().map(gradient).collect();
             }

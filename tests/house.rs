@@ -213,7 +213,7 @@ fn may_import(from: &str, to: &str) -> bool {
     match (from, to) {
         _ if from == to => true,
         // A layer is a list of kernels, and files hold what the format defines.
-        ("model", "kernels") | ("store", "ternary" | "parameter") => true,
+        ("model", "kernels") | ("store", "ternary" | "parameter" | "text") => true,
         // Every reader asks what a file is.
         ("store" | "mnist" | "digit" | "text", "content") => true,
         ("store" | "mnist" | "text", "reason") => true,

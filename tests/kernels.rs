@@ -74,12 +74,18 @@ operations! {
     residual_f32
     relu
     relu2_gate
+    silu_gate
     rmsnorm
     matmul_f32
     matmul_f16
     gemv_f32
     gemv_f16
     embed_gather
+    embed_gather_f16
+    embed_gather_int8
+    head_f32
+    head_f16
+    head_int8
     rope
     rope_ternary
     attention
@@ -95,6 +101,7 @@ operations! {
     rmsnorm_relu_dgain
     relu_dx
     relu2_gate_dx
+    silu_gate_dx
     matmul_f32_dx
     matmul_f32_dw
     rmsnorm_dx
@@ -1090,6 +1097,79 @@ fn relu2_gate(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
     Ok(())
 }
 
+/// Gates of every size, and beyond the largest exponent, then ups.
+fn wide_gates(batch: usize, cols: usize) -> Vec<f32> {
+    let mut x = floats(1, batch * 2 * cols, 8.0);
+    x.iter_mut().step_by(11).for_each(|x| *x *= 50.0);
+    x
+}
+
+/// Roundings of `1 / (1 + exp(-x))`, where the exponential is at most 1.
+fn sigmoid_roundings(x: f32) -> f64 {
+    exponential(f64::from(x)) + 1.0 + DIVISION
+}
+
+fn silu_gate(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    let folded = [2, folded_length(gpu, kernel).div_ceil(2)];
+    for [batch, cols] in MODEL_ROWS.into_iter().chain([folded]) {
+        let x = wide_gates(batch, cols);
+        let z = poisoned(gpu, F32, &[batch, cols]);
+        let op = kernels::silu_gate(gpu, &upload(gpu, &[batch, 2 * cols], &x), &z);
+        assert!(cols <= 65_535 || is_folded(&op), "silu_gate: {:?}", op.groups());
+        run(gpu, kernel, &[op]);
+        let rows = x.chunks_exact(2 * cols);
+        let twin: Vec<f32> = rows.flat_map(|row| reference::silu_gate(&row[..cols], &row[cols..])).collect();
+        let gate = |i: usize| x[i + i / cols * cols];
+        let up = |i: usize| x[i + i / cols * cols + cols];
+        // The exponential may count twice, in the numerator and in the denominator. A subnormal sigmoid may be 0.
+        let bound = |i: usize| {
+            let lost = f64::from(f32::MIN_POSITIVE) * f64::from(gate(i) * up(i)).abs();
+            apart(2.0 * sigmoid_roundings(gate(i)) + 2.0, f64::from(twin[i]).abs()) + lost
+        };
+        close(&format!("z of {batch} x {cols}"), &read(gpu, &z), &twin, bound)?;
+    }
+    Ok(())
+}
+
+fn silu_gate_dx(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    let folded = [2, folded_length(gpu, kernel).div_ceil(2)];
+    for [batch, cols] in MODEL_ROWS.into_iter().chain([folded]) {
+        let (x, dz) = (wide_gates(batch, cols), floats(2, batch * cols, 1.0));
+        let dx = poisoned(gpu, F32, &[batch, 2 * cols]);
+        let (x_gpu, dz_gpu) = (upload(gpu, &[batch, 2 * cols], &x), upload(gpu, &[batch, cols], &dz));
+        let op = kernels::silu_gate_dx(gpu, &x_gpu, &dz_gpu, &dx);
+        assert!(cols <= 65_535 || is_folded(&op), "silu_gate_dx: {:?}", op.groups());
+        run(gpu, kernel, &[op]);
+        let rows = || x.chunks_exact(2 * cols).zip(dz.chunks_exact(cols));
+        let row = |(x, dz): (&[f32], &[f32])| {
+            let (dgate, dup) = reference::silu_gate_dx(&x[..cols], &x[cols..], dz);
+            [dgate, dup].concat()
+        };
+        let twin: Vec<f32> = rows().flat_map(row).collect();
+        // Two terms of different signs, each with two sigmoids, and four more products and a sum.
+        let magnitude: Vec<f64> = rows()
+            .flat_map(|(x, dz)| {
+                let [s, rest] =
+                    [1.0, -1.0].map(|sign| move |g: f32| 1.0 / (1.0 + (-sign * f64::from(g)).exp()));
+                let dgate = (0..cols).map(move |i| {
+                    let (g, other) = (x[i], f64::from(x[cols + i]) * f64::from(dz[i]));
+                    s(g) * (1.0 + f64::from(g.abs()) * rest(g)) * other.abs()
+                });
+                let dup = (0..cols).map(move |i| s(x[i]) * f64::from(x[i].abs()) * f64::from(dz[i].abs()));
+                dgate.chain(dup)
+            })
+            .collect();
+        let gate = |i: usize| x[i / (2 * cols) * 2 * cols + i % cols];
+        // A subnormal sigmoid may be 0, and no dz is above 1.
+        let largest =
+            |i: usize| f64::from(gate(i).abs().max(x[i / (2 * cols) * 2 * cols + cols + i % cols].abs()));
+        let lost = |i: usize| f64::from(f32::MIN_POSITIVE) * (1.0 + largest(i)).powi(2);
+        let bound = |i: usize| apart(4.0 * sigmoid_roundings(gate(i)) + 5.0, magnitude[i]) + lost(i);
+        close(&format!("dx of {batch} x {cols}"), &read(gpu, &dx), &twin, bound)?;
+    }
+    Ok(())
+}
+
 fn relu(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
     for count in lengths(gpu, kernel) {
         let mut x = floats(1, count, 1.0);
@@ -1692,6 +1772,116 @@ fn embed_gather(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
         equal_bits(&name, &read(gpu, &h), &reference::embed_gather(&ids, &e, width))?;
     }
     Ok(())
+}
+
+/// The rows of a table in two pieces. The first piece has every row below the number.
+fn in_pieces(vocabulary: usize) -> [std::ops::Range<usize>; 2] {
+    [0..vocabulary / 3, vocabulary / 3..vocabulary]
+}
+
+/// Checks a gather from a table of two pieces. `op` binds the gather of some rows of the table, from the first id on.
+fn gathered(
+    gpu: &Gpu,
+    kernel: &'static Kernel,
+    op: impl Fn(&Tensor, &[f32], usize, usize, &Tensor) -> Op,
+    twin: fn(&[u32], &[f32], usize) -> Vec<f32>,
+) -> Outcome {
+    for [tokens, vocabulary, width] in
+        [[1, 3, 16], [5, 65, 48], [33, 259, 64], [folded_length(gpu, kernel) / 4 + 1, 3, 16]]
+    {
+        let (ids, e) = (ids(tokens, vocabulary), normal(floats(2, vocabulary * width, 1.0)));
+        let (h, ids_gpu) = (poisoned(gpu, F32, &[tokens, width]), upload_ids(gpu, &ids));
+        let pieces = in_pieces(vocabulary);
+        let piece = |rows: &std::ops::Range<usize>| {
+            op(&ids_gpu, &e[rows.start * width..rows.end * width], width, rows.start, &h)
+        };
+        run(gpu, kernel, &[piece(&pieces[1])]);
+        // Rows of the other piece are still as they were.
+        let other = |t: &usize| ids[*t] < pieces[1].start as u32;
+        if let Some(t) = (0..tokens).find(other) {
+            assert!(read::<f32>(gpu, &h)[t * width..][..width].iter().all(|x| x.is_nan()), "{}", kernel.name);
+        }
+        run(gpu, kernel, &[piece(&pieces[0])]);
+        let name = format!("h of {tokens} x {vocabulary} x {width}");
+        equal_bits(&name, &read(gpu, &h), &twin(&ids, &e, width))?;
+    }
+    Ok(())
+}
+
+/// Without what is subnormal as f16, which may count as 0.
+fn normal(x: Vec<f32>) -> Vec<f32> {
+    x.into_iter().map(|x| if x.abs() < 2f32.powi(-14) { 0.0 } else { x }).collect()
+}
+
+fn embed_gather_f16(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    let op = |ids: &Tensor, e: &[f32], width: usize, first: usize, h: &Tensor| {
+        let e = upload(gpu, &[e.len() / width, width / 2], &kernels::f16_words(e, width));
+        kernels::embed_gather_f16(gpu, ids, &e, first, h)
+    };
+    gathered(gpu, kernel, op, reference::embed_gather_f16)
+}
+
+fn embed_gather_int8(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    let op = |ids: &Tensor, e: &[f32], width: usize, first: usize, h: &Tensor| {
+        let (words, scales) = kernels::int8_words(e, width);
+        let e = upload(gpu, &[e.len() / width, width / 4], &words);
+        kernels::embed_gather_int8(gpu, ids, &e, &upload(gpu, &[scales.len()], &scales), first, h)
+    };
+    gathered(gpu, kernel, op, reference::embed_gather_int8)
+}
+
+/// Checks a head in two pieces. `op` binds the head of some rows of the table, from the first id on.
+fn headed(
+    gpu: &Gpu,
+    kernel: &'static Kernel,
+    op: impl Fn(&Tensor, &[f32], usize, usize, &Tensor) -> Op,
+    twin: fn(&[f32], &[f32], usize) -> Vec<f32>,
+) -> Outcome {
+    // The last grid is folded.
+    for [batch, classes, width] in [[1, 3, 16], [3, 65, 48], [2, 259, 64], [1, 7, 2064], [5, 52_500, 16]] {
+        let (x, e) = (floats(1, batch * width, 2.0), normal(floats(2, classes * width, 1.0)));
+        let (y, x_gpu) = (poisoned(gpu, F32, &[batch, classes]), upload(gpu, &[batch, width], &x));
+        let piece = |rows: &std::ops::Range<usize>| {
+            op(&x_gpu, &e[rows.start * width..rows.end * width], width, rows.start, &y)
+        };
+        let pieces = in_pieces(classes);
+        run(gpu, kernel, &[piece(&pieces[1])]);
+        let first = pieces[1].start;
+        let untouched = |y: &[f32]| y.chunks_exact(classes).all(|y| y[..first].iter().all(|y| y.is_nan()));
+        assert!(untouched(&read(gpu, &y)), "{}: a column of the other piece", kernel.name);
+        let op = piece(&pieces[0]);
+        run(gpu, kernel, &[op]);
+        // A product, a sum of width terms and the product with the scale of the row.
+        let terms = twin(&absolute(&x), &absolute(&e), width);
+        let bound = |i: usize| apart((width + 1) as f64, f64::from(terms[i]));
+        let want = twin(&x, &e, width);
+        close(&format!("y of {batch} x {classes} x {width}"), &read(gpu, &y), &want, bound)?;
+    }
+    Ok(())
+}
+
+fn head_f32(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    let op = |x: &Tensor, e: &[f32], width: usize, first: usize, y: &Tensor| {
+        kernels::head_f32(gpu, x, &upload(gpu, &[e.len() / width, width], e), first, y)
+    };
+    headed(gpu, kernel, op, reference::head_f32)
+}
+
+fn head_f16(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    let op = |x: &Tensor, e: &[f32], width: usize, first: usize, y: &Tensor| {
+        let e = upload(gpu, &[e.len() / width, width / 2], &kernels::f16_words(e, width));
+        kernels::head_f16(gpu, x, &e, first, y)
+    };
+    headed(gpu, kernel, op, reference::head_f16)
+}
+
+fn head_int8(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    let op = |x: &Tensor, e: &[f32], width: usize, first: usize, y: &Tensor| {
+        let (words, scales) = kernels::int8_words(e, width);
+        let e = upload(gpu, &[e.len() / width, width / 4], &words);
+        kernels::head_int8(gpu, x, &e, &upload(gpu, &[scales.len()], &scales), first, y)
+    };
+    headed(gpu, kernel, op, reference::head_int8)
 }
 
 fn embed_grad(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {

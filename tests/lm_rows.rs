@@ -216,7 +216,7 @@ fn all_gradients_of_a_network_are_clipped_together() {
     // A bound below the norm, one above it, and none.
     for (most, factor) in [(Some(0.5), 0.5 / norm), (Some(100.0), 1.0), (None, 1.0)] {
         let params = Params::upload(gpu, &parameters, &values).expect("fits");
-        params.iter().zip(&gradients).for_each(|(param, g)| gpu.write(&param.grad, g));
+        params.iter().zip(&gradients).for_each(|(param, g)| gpu.write(param.grad(), g));
         run(gpu, &params.update(gpu, by, most, &clock, &schedule).expect("fits"));
         if most.is_some() {
             let told = f64::from(params.norm(gpu).expect("read back"));
@@ -296,7 +296,7 @@ fn muon_orthogonalises_each_matrix_and_adamw_updates_the_rest() {
                 .zip(&parameters)
                 .map(|(seed, p)| floats(seed, p.count(), 0.01))
                 .collect();
-            params.iter().zip(&gradients).for_each(|(param, g)| gpu.write(&param.grad, g));
+            params.iter().zip(&gradients).for_each(|(param, g)| gpu.write(param.grad(), g));
             gpu.write(&clock, &[step as u32 + 1, 0]);
             run(gpu, &ops);
             for (i, parameter) in parameters.iter().enumerate() {
@@ -329,7 +329,7 @@ fn muon_orthogonalises_each_matrix_and_adamw_updates_the_rest() {
         for param in params.ternary() {
             let packed = param.packed().download(gpu).expect("read back");
             let [rows, cols] = param.parameter.matrix();
-            let now = gpu.download::<f32>(&param.value).expect("read back");
+            let now = gpu.download::<f32>(param.value()).expect("read back");
             let own = sterna::ternary::Packed::quantize(&now, rows, cols);
             assert_eq!(packed, own, "{}: the trits are not those of its values", param.parameter.name);
         }

@@ -313,6 +313,29 @@ fn a_language_model_is_profiled_by_the_same_code() {
     for flag in ["--hidden=9", "--data=x"] {
         assert_eq!(code(&sterna(&["profile", "eval", "--text", flag])), 2);
     }
+    let small = [
+        "--layers",
+        "1",
+        "--width",
+        "64",
+        "--heads",
+        "2",
+        "--kv-heads",
+        "1",
+        "--context",
+        "8",
+        "--batch",
+        "2",
+    ];
+    let args = [
+        &["profile", "train", "--text", text(&file), "--steps", "1", "--limit-seconds", "0", "--json"],
+        &small[..],
+    ];
+    let step = json(&sterna(&args.concat()))["dispatches"].as_array().expect("dispatches").len();
+    assert!((30..=60).contains(&step), "{step} dispatches of one layer");
+    let alone = sterna(&["profile", "train", "--layers", "2"]);
+    assert_eq!(code(&alone), 2);
+    assert!(stderr(&alone).contains("--layers is for a language model: add --text"), "{}", stderr(&alone));
 }
 
 #[test]

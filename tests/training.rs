@@ -116,7 +116,7 @@ fn a_step_and_an_evaluation_see_every_image_once() {
 fn assert_quantised(gpu: &Gpu, mlp: &Mlp) {
     for param in mlp.params.ternary() {
         let packed = param.packed().download(gpu).expect("downloaded");
-        let weights: Vec<f32> = gpu.download(&param.value).expect("downloaded");
+        let weights: Vec<f32> = gpu.download(param.value()).expect("downloaded");
         let name = &param.parameter.name;
         assert!(packed == Packed::quantize(&weights, packed.rows, packed.cols), "{name}");
     }

@@ -1,9 +1,9 @@
-// embed_gather — h[t, c] = e[ids[t], c]
+// embed_gather — h[t, c] = e[ids[t] - first, c] for every token whose id lies in the table
 //
 //   0  p    Params                    uniform
 //   1  ids  i32  [tokens]             read
-//   2  e    f32  [vocabulary, width]  read     rows are whole vectors of four
-//   3  h    f32  [tokens, width]      write
+//   2  e    f32  [vocabulary, width]  read     the rows of the ids from first on; rows are whole vectors of four
+//   3  h    f32  [tokens, width]      write    rows of other ids are left as they are
 //
 // Grid     one invocation per four values.
 // Moves    4 * tokens * (2 * width + 1) bytes.
@@ -13,7 +13,7 @@
 override WG: u32 = 64u;
 const TILE_X: u32 = 4u;
 
-struct Params { tokens: u32, vocabulary: u32, width: u32 }
+struct Params { tokens: u32, vocabulary: u32, width: u32, first: u32 }
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> ids: array<i32>;
@@ -25,7 +25,8 @@ fn run(group: u32, lane: u32) {
     let vectors = p.width / TILE_X;
     let token = i / vectors;
     if token >= p.tokens { return; }
-    // What comes from data is clamped: no id can lead outside the embedding.
-    let row = min(u32(ids[token]), p.vocabulary - 1u);
+    // An id below first becomes a large number. No id can lead outside the table.
+    let row = u32(ids[token]) - p.first;
+    if row >= p.vocabulary { return; }
     h[i] = e[row * vectors + i % vectors];
 }

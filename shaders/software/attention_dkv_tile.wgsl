@@ -1,4 +1,4 @@
-// attention_dkv_tile — four keys an invocation, before sixteen queries and gradients that lanes load for each other
+// attention_dkv_tile — four keys an invocation, before thirty-two queries and gradients that lanes load for each other
 //
 // Needs    subgroups of at least 8.
 // Grid     one workgroup per sequence, head of k and v and tile of TILE_X * WG keys.
@@ -17,6 +17,18 @@ fn weights_of(s: mat4x4<f32>, normal: mat4x4<f32>, first: u32, key: u32) -> mat4
         select(least, s[1] - normal[1], (i.b >= low) & (i.b < end)),
         select(least, s[2] - normal[2], (i.c >= low) & (i.c < end)),
         select(least, s[3] - normal[3], (i.d >= low) & (i.d < end))));
+}
+
+fn all_weights(s: Four, normal: mat4x4<f32>, first: u32, key: vec4<u32>) -> Four {
+    return Four(
+        weights_of(p.scale * s.a, normal, first, key.x), weights_of(p.scale * s.b, normal, first, key.y),
+        weights_of(p.scale * s.c, normal, first, key.z), weights_of(p.scale * s.d, normal, first, key.w));
+}
+
+// What four keys' gradients take of sixteen queries: weights times differences.
+fn slopes(w: Four, d: Four, along: mat4x4<f32>) -> Four {
+    return Four(
+        times(w.a, d.a - along), times(w.b, d.b - along), times(w.c, d.c - along), times(w.d, d.d - along));
 }
 
 @compute @workgroup_size(WG)
@@ -38,71 +50,55 @@ fn main(
     let tokens = vec4<u32>(top + lane) + vec4<u32>(0u, 8u, 16u, 24u);
     let token = min(tokens, vec4<u32>(p.tokens - 1u));
     let at = ((sequence * p.tokens + token) * p.kv_heads + kv_head) * vectors;
-    var k0: array<vec4<f32>, 32>;
-    var k1: array<vec4<f32>, 32>;
-    var k2: array<vec4<f32>, 32>;
-    var k3: array<vec4<f32>, 32>;
-    var v0: array<vec4<f32>, 32>;
-    var v1: array<vec4<f32>, 32>;
-    var v2: array<vec4<f32>, 32>;
-    var v3: array<vec4<f32>, 32>;
-    for (var head = kv_head * group_heads; head < (kv_head + 1u) * group_heads; head++) {
-        for (var i = top; i < p.tokens; i += 16u) {
+    var keys: array<mat4x4<f32>, 32>;
+    var values: array<mat4x4<f32>, 32>;
+    // Both loops test at their end: a rasteriser walks one that tests at its start once more, with no lane at work.
+    var head = kv_head * group_heads;
+    loop {
+        var i = top;
+        loop {
             // Queries past the last repeat it.
-            let queries = vec2<u32>(sequence * p.tokens)
-                + min(vec2<u32>(i + lane, i + 8u + lane), vec2<u32>(p.tokens - 1u));
+            let queries = vec4<u32>(sequence * p.tokens)
+                + min(vec4<u32>(i + lane) + vec4<u32>(0u, 8u, 16u, 24u), vec4<u32>(p.tokens - 1u));
             let row = queries * p.heads + head;
             let place = row * vectors;
-            var s0 = mat4x4<f32>();
-            var s1 = mat4x4<f32>();
-            var s2 = mat4x4<f32>();
-            var s3 = mat4x4<f32>();
+            var near = Four();
+            var far = Four();
             for (var c = 0u; c < vectors; c++) {
-                let others = sixteen(q[place.x + c], q[place.y + c]);
-                s0 = scored(s0, k[at.x + c], others);
-                s1 = scored(s1, k[at.y + c], others);
-                s2 = scored(s2, k[at.z + c], others);
-                s3 = scored(s3, k[at.w + c], others);
+                let rows = mat4x4<f32>(k[at.x + c], k[at.y + c], k[at.z + c], k[at.w + c]);
+                near = all_scored(near, rows, sixteen(q[place.x + c], q[place.y + c]));
+                far = all_scored(far, rows, sixteen(q[place.z + c], q[place.w + c]));
             }
-            let normal = spread(lse[row.x], lse[row.y]);
-            let w0 = weights_of(p.scale * s0, normal, i, token.x);
-            let w1 = weights_of(p.scale * s1, normal, i, token.y);
-            let w2 = weights_of(p.scale * s2, normal, i, token.z);
-            let w3 = weights_of(p.scale * s3, normal, i, token.w);
-            var d0 = mat4x4<f32>();
-            var d1 = mat4x4<f32>();
-            var d2 = mat4x4<f32>();
-            var d3 = mat4x4<f32>();
+            near = all_weights(near, spread(lse[row.x], lse[row.y]), i, token);
+            far = all_weights(far, spread(lse[row.z], lse[row.w]), i + 16u, token);
+            var near_d = Four();
+            var far_d = Four();
             for (var c = 0u; c < vectors; c++) {
-                let others = sixteen(dout[place.x + c], dout[place.y + c]);
-                d0 = scored(d0, v[at.x + c], others);
-                d1 = scored(d1, v[at.y + c], others);
-                d2 = scored(d2, v[at.z + c], others);
-                d3 = scored(d3, v[at.w + c], others);
-                v0[c] += weighted(w0, others);
-                v1[c] += weighted(w1, others);
-                v2[c] += weighted(w2, others);
-                v3[c] += weighted(w3, others);
+                let rows = mat4x4<f32>(v[at.x + c], v[at.y + c], v[at.z + c], v[at.w + c]);
+                let near_up = sixteen(dout[place.x + c], dout[place.y + c]);
+                near_d = all_scored(near_d, rows, near_up);
+                let sum = values[c] + all_weighted(near, near_up);
+                let far_up = sixteen(dout[place.z + c], dout[place.w + c]);
+                far_d = all_scored(far_d, rows, far_up);
+                values[c] = sum + all_weighted(far, far_up);
             }
-            let along = spread(delta[row.x], delta[row.y]);
-            d0 = times(w0, d0 - along);
-            d1 = times(w1, d1 - along);
-            d2 = times(w2, d2 - along);
-            d3 = times(w3, d3 - along);
+            near = slopes(near, near_d, spread(delta[row.x], delta[row.y]));
+            far = slopes(far, far_d, spread(delta[row.z], delta[row.w]));
             for (var c = 0u; c < vectors; c++) {
-                let others = sixteen(q[place.x + c], q[place.y + c]);
-                k0[c] += weighted(d0, others);
-                k1[c] += weighted(d1, others);
-                k2[c] += weighted(d2, others);
-                k3[c] += weighted(d3, others);
+                let sum = keys[c] + all_weighted(near, sixteen(q[place.x + c], q[place.y + c]));
+                keys[c] = sum + all_weighted(far, sixteen(q[place.z + c], q[place.w + c]));
             }
+            continuing { i += 32u; break if i >= p.tokens; }
         }
+        continuing { head++; break if head >= (kv_head + 1u) * group_heads; }
     }
     let stored = tokens < vec4<u32>(p.tokens);
     for (var c = 0u; c < vectors; c++) {
-        if stored.x { dk[at.x + c] = p.scale * k0[c]; dv[at.x + c] = v0[c]; }
-        if stored.y { dk[at.y + c] = p.scale * k1[c]; dv[at.y + c] = v1[c]; }
-        if stored.z { dk[at.z + c] = p.scale * k2[c]; dv[at.z + c] = v2[c]; }
-        if stored.w { dk[at.w + c] = p.scale * k3[c]; dv[at.w + c] = v3[c]; }
+        let key = p.scale * keys[c];
+        let value = values[c];
+        if stored.x { dk[at.x + c] = key[0]; dv[at.x + c] = value[0]; }
+        if stored.y { dk[at.y + c] = key[1]; dv[at.y + c] = value[1]; }
+        if stored.z { dk[at.z + c] = key[2]; dv[at.z + c] = value[2]; }
+        if stored.w { dk[at.w + c] = key[3]; dv[at.w + c] = value[3]; }
     }
 }

@@ -1,4 +1,4 @@
-// attention_dq_tile — four queries an invocation, before sixteen keys and values that lanes load for each other
+// attention_dq_tile — four queries an invocation, before thirty-two keys and values that lanes load for each other
 //
 // Needs    subgroups of at least 8.
 // Grid     one workgroup per sequence, head and tile of TILE_X * WG queries.
@@ -6,20 +6,20 @@
 override WG: u32 = 8u;
 const TILE_X: u32 = 4u;
 
-// The delta of a query, its terms in the order of scored: before a single key the two cancel.
-fn delta_of(at: u32) -> f32 {
-    var sum = 0.0;
-    for (var c = at; c < at + p.width / 4u; c++) {
-        let up = dout[c];
-        let down = o[c];
-        sum = sum + up.x * down.x + up.y * down.y + up.z * down.z + up.w * down.w;
-    }
-    return sum;
+// The sum of a delta after four more columns. Its order is that of scored: with a single key the two sums must cancel.
+fn along_more(sum: f32, up: vec4<f32>, out: vec4<f32>) -> f32 {
+    return sum + up.x * out.x + up.y * out.y + up.z * out.z + up.w * out.w;
 }
 
 // What a query's gradient takes of sixteen keys: weights times differences.
 fn slopes(s: mat4x4<f32>, normal: f32, d: mat4x4<f32>, along: f32) -> mat4x4<f32> {
     return times(exponentials(minus(s, normal)), minus(d, along));
+}
+
+fn all_slopes(s: Four, normal: vec4<f32>, d: Four, along: vec4<f32>) -> Four {
+    return Four(
+        slopes(s.a, normal.x, d.a, along.x), slopes(s.b, normal.y, d.b, along.y),
+        slopes(s.c, normal.z, d.c, along.z), slopes(s.d, normal.w, d.d, along.w));
 }
 
 @compute @workgroup_size(WG)
@@ -44,45 +44,41 @@ fn main(
     let row = (sequence * p.tokens + seen) * p.heads + head;
     let at = row * vectors;
     let normal = vec4<f32>(lse[row.x], lse[row.y], lse[row.z], lse[row.w]);
-    let along = vec4<f32>(delta_of(at.x), delta_of(at.y), delta_of(at.z), delta_of(at.w));
-    var sum0: array<vec4<f32>, 32>;
-    var sum1: array<vec4<f32>, 32>;
-    var sum2: array<vec4<f32>, 32>;
-    var sum3: array<vec4<f32>, 32>;
-    for (var j = 0u; j <= last; j += 16u) {
+    var along = vec4<f32>();
+    var sums: array<mat4x4<f32>, 32>;
+    for (var j = 0u; j <= last; j += 32u) {
         // Keys past the last repeat it.
-        let keys = vec2<u32>(sequence * p.tokens) + min(vec2<u32>(j + lane, j + 8u + lane), vec2<u32>(last));
+        let keys = vec4<u32>(sequence * p.tokens)
+            + min(vec4<u32>(j + lane) + vec4<u32>(0u, 8u, 16u, 24u), vec4<u32>(last));
         let place = (keys * p.kv_heads + kv_head) * vectors;
         let s = scores(at, place, vectors);
-        var d0 = mat4x4<f32>();
-        var d1 = mat4x4<f32>();
-        var d2 = mat4x4<f32>();
-        var d3 = mat4x4<f32>();
+        var near = Four();
+        var far = Four();
         for (var c = 0u; c < vectors; c++) {
-            let others = sixteen(v[place.x + c], v[place.y + c]);
-            d0 = scored(d0, dout[at.x + c], others);
-            d1 = scored(d1, dout[at.y + c], others);
-            d2 = scored(d2, dout[at.z + c], others);
-            d3 = scored(d3, dout[at.w + c], others);
+            let up = mat4x4<f32>(dout[at.x + c], dout[at.y + c], dout[at.z + c], dout[at.w + c]);
+            // The first turn has the gradients at hand for the deltas.
+            if j == 0u {
+                along = vec4<f32>(
+                    along_more(along.x, up[0], o[at.x + c]), along_more(along.y, up[1], o[at.y + c]),
+                    along_more(along.z, up[2], o[at.z + c]), along_more(along.w, up[3], o[at.w + c]));
+            }
+            near = all_scored(near, up, sixteen(v[place.x + c], v[place.y + c]));
+            far = all_scored(far, up, sixteen(v[place.z + c], v[place.w + c]));
         }
-        let w0 = slopes(causal(p.scale * s.a, j, seen.x), normal.x, d0, along.x);
-        let w1 = slopes(causal(p.scale * s.b, j, seen.y), normal.y, d1, along.y);
-        let w2 = slopes(causal(p.scale * s.c, j, seen.z), normal.z, d2, along.z);
-        let w3 = slopes(causal(p.scale * s.d, j, seen.w), normal.w, d3, along.w);
+        near = all_slopes(all_causal(s.near, j, seen), normal, near, along);
+        far = all_slopes(all_causal(s.far, j + 16u, seen), normal, far, along);
         for (var c = 0u; c < vectors; c++) {
-            let others = sixteen(k[place.x + c], k[place.y + c]);
-            sum0[c] += weighted(w0, others);
-            sum1[c] += weighted(w1, others);
-            sum2[c] += weighted(w2, others);
-            sum3[c] += weighted(w3, others);
+            let sum = sums[c] + all_weighted(near, sixteen(k[place.x + c], k[place.y + c]));
+            sums[c] = sum + all_weighted(far, sixteen(k[place.z + c], k[place.w + c]));
         }
     }
     let stored = tokens < vec4<u32>(p.tokens);
     for (var c = 0u; c < vectors; c++) {
-        if stored.x { dq[at.x + c] = p.scale * sum0[c]; }
-        if stored.y { dq[at.y + c] = p.scale * sum1[c]; }
-        if stored.z { dq[at.z + c] = p.scale * sum2[c]; }
-        if stored.w { dq[at.w + c] = p.scale * sum3[c]; }
+        let sum = p.scale * sums[c];
+        if stored.x { dq[at.x + c] = sum[0]; }
+        if stored.y { dq[at.y + c] = sum[1]; }
+        if stored.z { dq[at.z + c] = sum[2]; }
+        if stored.w { dq[at.w + c] = sum[3]; }
     }
     if stored.x { delta[row.x] = along.x; }
     if stored.y { delta[row.y] = along.y; }

@@ -1,7 +1,8 @@
-// attention_rows — scores of an invocation's rows with sixteen others, and sums of the others by weight
+// attention_rows — scores of an invocation's four rows with sixteen others, and sums of the others by weight
 //
 // For adapters where a load costs as much as many operations and a broadcast little (lavapipe): each of eight lanes loads
 // two of the sixteen rows and the others take them from it. An invocation has four rows, each eight tokens after the last.
+// It meets sixteen others twice a turn, so that its own rows are loaded and its sums are stored half as often.
 
 // Four columns of sixteen rows: element [part][i] of each is of row 4 part + i.
 struct Sixteen { x: mat4x4<f32>, y: mat4x4<f32>, z: mat4x4<f32>, w: mat4x4<f32> }
@@ -10,9 +11,19 @@ fn sixteen(near: vec4<f32>, far: vec4<f32>) -> Sixteen {
     return Sixteen(spread(near.x, far.x), spread(near.y, far.y), spread(near.z, far.z), spread(near.w, far.w));
 }
 
+// What each of an invocation's four rows has for sixteen others.
+struct Four { a: mat4x4<f32>, b: mat4x4<f32>, c: mat4x4<f32>, d: mat4x4<f32> }
+
 // The sixteen scores of a row, after four more columns.
 fn scored(s: mat4x4<f32>, row: vec4<f32>, others: Sixteen) -> mat4x4<f32> {
     return s + row.x * others.x + row.y * others.y + row.z * others.z + row.w * others.w;
+}
+
+// The scores of four rows, after four more columns. Column i of rows is of row i.
+fn all_scored(s: Four, rows: mat4x4<f32>, others: Sixteen) -> Four {
+    return Four(
+        scored(s.a, rows[0], others), scored(s.b, rows[1], others),
+        scored(s.c, rows[2], others), scored(s.d, rows[3], others));
 }
 
 fn dots(a: mat4x4<f32>, b: mat4x4<f32>) -> f32 {
@@ -23,6 +34,13 @@ fn dots(a: mat4x4<f32>, b: mat4x4<f32>) -> f32 {
 fn weighted(weights: mat4x4<f32>, others: Sixteen) -> vec4<f32> {
     return vec4<f32>(
         dots(weights, others.x), dots(weights, others.y), dots(weights, others.z), dots(weights, others.w));
+}
+
+// The same by the weights of each of four rows. Column i of the result is of row i.
+fn all_weighted(weights: Four, others: Sixteen) -> mat4x4<f32> {
+    return mat4x4<f32>(
+        weighted(weights.a, others), weighted(weights.b, others),
+        weighted(weights.c, others), weighted(weights.d, others));
 }
 
 // Numbers of sixteen rows from the first on: element [part][i] is 4 part + i.

@@ -1,17 +1,22 @@
-// attention_scores — the products of an invocation's four queries with sixteen keys, for attention_tile and attention_dq_tile
+// attention_scores — products of an invocation's four queries with thirty-two keys, for attention_tile and attention_dq_tile
 
-// What each of four queries has for sixteen keys.
-struct Four { a: mat4x4<f32>, b: mat4x4<f32>, c: mat4x4<f32>, d: mat4x4<f32> }
+struct Scores { near: Four, far: Four }
 
-// `at` is where each query begins in q, `place` where this lane's two keys begin in k.
-fn scores(at: vec4<u32>, place: vec2<u32>, vectors: u32) -> Four {
-    var s = Four();
+// `at` is where each query begins in q, `place` where this lane's four keys begin in k: two near ones and two far ones.
+fn scores(at: vec4<u32>, place: vec4<u32>, vectors: u32) -> Scores {
+    var near = Four();
+    var far = Four();
     for (var i = 0u; i < vectors; i++) {
-        let others = sixteen(k[place.x + i], k[place.y + i]);
-        s.a = scored(s.a, q[at.x + i], others);
-        s.b = scored(s.b, q[at.y + i], others);
-        s.c = scored(s.c, q[at.z + i], others);
-        s.d = scored(s.d, q[at.w + i], others);
+        let rows = mat4x4<f32>(q[at.x + i], q[at.y + i], q[at.z + i], q[at.w + i]);
+        near = all_scored(near, rows, sixteen(k[place.x + i], k[place.y + i]));
+        far = all_scored(far, rows, sixteen(k[place.z + i], k[place.w + i]));
     }
-    return s;
+    return Scores(near, far);
+}
+
+// Scores of four queries with keys from the first on.
+fn all_causal(s: Four, first: u32, seen: vec4<u32>) -> Four {
+    return Four(
+        causal(p.scale * s.a, first, seen.x), causal(p.scale * s.b, first, seen.y),
+        causal(p.scale * s.c, first, seen.z), causal(p.scale * s.d, first, seen.w));
 }

@@ -1,4 +1,4 @@
-// attention_tile — four queries an invocation, before sixteen keys and values that lanes load for each other
+// attention_tile — four queries an invocation, before thirty-two keys and values that lanes load for each other
 //
 // Needs    subgroups of at least 8.
 // Grid     one workgroup per sequence, head and tile of TILE_X * WG queries.
@@ -16,6 +16,21 @@ fn meet(before: Row, s: mat4x4<f32>) -> Row {
     let keep = exp(before.most - most);
     let sum = (weights[0] + weights[1]) + (weights[2] + weights[3]);
     return Row(most, keep * before.total + ((sum.x + sum.y) + (sum.z + sum.w)), keep, weights);
+}
+
+struct Rows { a: Row, b: Row, c: Row, d: Row }
+
+fn all_meet(before: Rows, s: Four) -> Rows {
+    return Rows(meet(before.a, s.a), meet(before.b, s.b), meet(before.c, s.c), meet(before.d, s.d));
+}
+
+// Four columns of the sums of four queries, after sixteen more values.
+fn summed(rows: Rows, sums: mat4x4<f32>, others: Sixteen) -> mat4x4<f32> {
+    return mat4x4<f32>(
+        rows.a.keep * sums[0] + weighted(rows.a.weights, others),
+        rows.b.keep * sums[1] + weighted(rows.b.weights, others),
+        rows.c.keep * sums[2] + weighted(rows.c.weights, others),
+        rows.d.keep * sums[3] + weighted(rows.d.weights, others));
 }
 
 @compute @workgroup_size(WG)
@@ -42,40 +57,33 @@ fn main(
     let start = min(first[0], p.capacity - p.tokens);
     let seen = start + inside;
     let last = start + min(top + rows, p.tokens) - 1u;
-    var row0 = Row(-1e30, 0.0, 0.0, mat4x4<f32>());
-    var row1 = row0;
-    var row2 = row0;
-    var row3 = row0;
-    var sum0: array<vec4<f32>, 32>;
-    var sum1: array<vec4<f32>, 32>;
-    var sum2: array<vec4<f32>, 32>;
-    var sum3: array<vec4<f32>, 32>;
-    for (var j = 0u; j <= last; j += 16u) {
+    let none = Row(-1e30, 0.0, 0.0, mat4x4<f32>());
+    var met = Rows(none, none, none, none);
+    var sums: array<mat4x4<f32>, 32>;
+    for (var j = 0u; j <= last; j += 32u) {
         // Keys past the last repeat it: what lies there may be no number, and zero times that is none.
-        let keys = vec2<u32>(sequence * p.capacity) + min(vec2<u32>(j + lane, j + 8u + lane), vec2<u32>(last));
+        let keys = vec4<u32>(sequence * p.capacity)
+            + min(vec4<u32>(j + lane) + vec4<u32>(0u, 8u, 16u, 24u), vec4<u32>(last));
         let place = (keys * p.kv_heads + kv_head) * vectors;
         let s = scores(at, place, vectors);
-        row0 = meet(row0, causal(p.scale * s.a, j, seen.x));
-        row1 = meet(row1, causal(p.scale * s.b, j, seen.y));
-        row2 = meet(row2, causal(p.scale * s.c, j, seen.z));
-        row3 = meet(row3, causal(p.scale * s.d, j, seen.w));
+        let near = all_meet(met, all_causal(s.near, j, seen));
+        let far = all_meet(near, all_causal(s.far, j + 16u, seen));
         for (var c = 0u; c < vectors; c++) {
-            let others = sixteen(v[place.x + c], v[place.y + c]);
-            sum0[c] = row0.keep * sum0[c] + weighted(row0.weights, others);
-            sum1[c] = row1.keep * sum1[c] + weighted(row1.weights, others);
-            sum2[c] = row2.keep * sum2[c] + weighted(row2.weights, others);
-            sum3[c] = row3.keep * sum3[c] + weighted(row3.weights, others);
+            let sum = summed(near, sums[c], sixteen(v[place.x + c], v[place.y + c]));
+            sums[c] = summed(far, sum, sixteen(v[place.z + c], v[place.w + c]));
         }
+        met = far;
     }
-    let totals = vec4<f32>(row0.total, row1.total, row2.total, row3.total);
-    let normal = vec4<f32>(row0.most, row1.most, row2.most, row3.most) + log(totals);
+    let totals = vec4<f32>(met.a.total, met.b.total, met.c.total, met.d.total);
+    let normal = vec4<f32>(met.a.most, met.b.most, met.c.most, met.d.most) + log(totals);
     let factor = 1.0 / totals;
     let stored = tokens < vec4<u32>(p.tokens);
     for (var c = 0u; c < vectors; c++) {
-        if stored.x { o[at.x + c] = factor.x * sum0[c]; }
-        if stored.y { o[at.y + c] = factor.y * sum1[c]; }
-        if stored.z { o[at.z + c] = factor.z * sum2[c]; }
-        if stored.w { o[at.w + c] = factor.w * sum3[c]; }
+        let sum = sums[c];
+        if stored.x { o[at.x + c] = factor.x * sum[0]; }
+        if stored.y { o[at.y + c] = factor.y * sum[1]; }
+        if stored.z { o[at.z + c] = factor.z * sum[2]; }
+        if stored.w { o[at.w + c] = factor.w * sum[3]; }
     }
     if stored.x { lse[row.x] = normal.x; }
     if stored.y { lse[row.y] = normal.y; }

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::Write;
+use std::path::Path;
 use std::time::Instant;
 
 use clap::Args;
@@ -10,7 +11,7 @@ use serde_json::json;
 use super::arguments::{real, some, whole};
 use super::{DeviceFlags, Failure, LINES, Outcome, Verdict, escaped, failure, network, object, runs, shown};
 use crate::generate::{Characters, Generator, Sampling};
-use crate::model::Transformer;
+use crate::model::TransformerShape;
 use crate::text::Vocabulary;
 use crate::train::Found;
 
@@ -22,9 +23,26 @@ pub struct Flags {
     run: Option<OsString>,
     /// The beginning of the text, which the network continues.
     prompt: Option<String>,
-    /// Number of new tokens: characters or bytes.
+    /// The prompt as ids of tokens, in place of a text. Exactly these are read.
+    #[arg(long, value_name = "ID,ID", value_delimiter = ',', conflicts_with = "prompt", value_parser = whole::<u32>(0, u32::MAX.into()))]
+    ids: Option<Vec<u32>>,
+    /// Number of new tokens at most. A token that ends a text ends it earlier.
     #[arg(short = 'n', long, value_name = "N", default_value_t = 200, value_parser = whole::<usize>(1, 1 << 24))]
     tokens: usize,
+    #[command(flatten)]
+    sampling: SamplingFlags,
+    #[command(flatten)]
+    network: network::TextFlags,
+    /// Print one JSON object on one line, and nothing else.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    device: DeviceFlags,
+}
+
+/// How the next token is chosen.
+#[derive(Args)]
+pub struct SamplingFlags {
     /// Divide logits by this number before the softmax: below 1 the text is safer, above 1 wilder. 0 always takes the
     /// most probable token.
     #[arg(long, value_name = "T", default_value_t = 0.8, value_parser = real("a number, 0 or more", |t| t >= 0.0 && t.is_finite()))]
@@ -41,16 +59,22 @@ pub struct Flags {
     /// The seed of all draws: one seed makes one text on a device.
     #[arg(long, value_name = "SEED", default_value_t = 0, value_parser = whole::<u64>(0, u64::MAX))]
     seed: u64,
-    /// Print one JSON object on one line, and nothing else.
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    device: DeviceFlags,
+}
+
+impl SamplingFlags {
+    pub fn sampling(&self) -> Sampling {
+        let SamplingFlags { temperature, top_k, top_p, seed, greedy } = *self;
+        if greedy { Sampling::GREEDY } else { Sampling { temperature, top_k, top_p, seed } }
+    }
 }
 
 const NOTES: &str = "\
 stdout is the prompt and the text that follows it. With --json, `ids` and `text` are the new part alone. Without a \
 prompt, the text begins as after a line end, or after the first character of the vocabulary if that has no line end.
+
+A model is a run's folder, a packed file, a folder of Hugging Face, or a GGUF file: BitNet b1.58 (I2_S, TQ1_0, TQ2_0) or \
+a LLaMA. Its tokenizer may put a token before every text; --ids are exactly the tokens that are read. A token that ends a \
+text ends the answer.
 
 A network knows no place past the context that it was trained with. When the context is full, its second half is read \
 again from the beginning, and the text goes on. `tokens_per_second` counts new tokens, without the reading of the prompt.
@@ -58,19 +82,23 @@ again from the beginning, and the text goes on. `tokens_per_second` counts new t
 Examples:
   sterna generate \"ROMEO:\"                       by the newest run of text
   sterna generate runs/NAME \"ROMEO:\" --greedy
-  sterna generate runs/NAME -n 1000 --temperature 1 --top-p 0.9 --seed 7";
+  sterna generate runs/NAME -n 1000 --temperature 1 --top-p 0.9 --seed 7
+  sterna generate bitnet-b1.58-2B-4T \"The capital of France is\" --greedy -n 20
+  sterna generate ggml-model-i2_s.gguf --ids 128000,9906 --context 1024";
 
 pub fn run(flags: &Flags) -> Outcome {
-    let sampling = flags.sampling();
+    let sampling = flags.sampling.sampling();
     let (named, prompt) = runs::model_and_text(flags.run.as_deref(), flags.prompt.as_deref())?;
-    let prompt = prompt.unwrap_or_default();
     let file = runs::model_or_newest(named, runs::TEXT, Found::is_text)?;
-    let opened = network::open(&file)?;
-    let (shape, vocabulary) = network::text(&opened, &file)?;
-    let prompt_ids = vocabulary.encode(prompt).map_err(|error| failure(format!("the prompt: {error}")))?;
+    let (opened, shape, vocabulary) = flags.network.open(&file, usize::MAX)?;
+    let ids = flags
+        .ids
+        .as_ref()
+        .map_or_else(|| read(&vocabulary, prompt.unwrap_or_default()), |ids| known(&shape, ids));
+    let prompt_ids = ids?;
     if prompt_ids.len() > shape.context {
         return Err(failure(format!(
-            "the prompt has {} {}, but {} was trained with a context of {}: give a shorter one",
+            "the prompt has {} {}, but {} has a context of {}: give a shorter one",
             prompt_ids.len(),
             vocabulary.unit(),
             shown(&file),
@@ -78,8 +106,7 @@ pub fn run(flags: &Flags) -> Outcome {
         )));
     }
     let gpu = flags.device.open()?;
-    let params = opened.params(&gpu).map_err(failure)?;
-    let network = Transformer::new(&gpu, shape.clone(), params).map_err(failure)?;
+    let network = flags.network.upload(&gpu, &opened)?;
     super::tell(format!("{} on {}", shown(&file), super::gpu_line(&gpu)));
 
     let silent = [first(&vocabulary)];
@@ -87,21 +114,17 @@ pub fn run(flags: &Flags) -> Outcome {
     let mut text = Generator::new(&gpu, &network, read).map_err(failure)?;
     let mut out = Out::new(flags.json);
     let mut characters = Characters::default();
-    out.print(&characters.push(prompt.as_bytes()))?;
+    let begin = prompt.map_or_else(|| vocabulary.decode(&prompt_ids), String::from);
+    out.print(&characters.push(begin.as_bytes()))?;
     let (start, mut ids) = (Instant::now(), Vec::new());
-    for _ in 0..flags.tokens {
-        if let Some(id) = text.logits().iter().position(|logit| !logit.is_finite()) {
-            return Err(failure(format!(
-                "{}: the logit of token {id} is {}, expected a number: a scale or a gain is too large",
-                shown(&file),
-                text.logits()[id]
-            )));
-        }
+    let mut stopped = false;
+    while ids.len() < flags.tokens && !stopped && !out.closed {
+        finite(&file, text.logits())?;
         let id = text.next(&sampling).map_err(failure)?;
         ids.push(id);
-        out.print(&characters.push(&vocabulary.decode_bytes(&[id])))?;
-        if out.closed {
-            break;
+        stopped = vocabulary.stops().contains(&id);
+        if !stopped {
+            out.print(&characters.push(&vocabulary.decode_bytes(&[id])))?;
         }
     }
     let seconds = start.elapsed().as_secs_f64();
@@ -111,9 +134,10 @@ pub fn run(flags: &Flags) -> Outcome {
     super::tell(format!("{} in {seconds:.2} s, {rate:.1} a second", super::counted(ids.len(), "token")));
     if flags.json {
         let mut line = super::device_json(&gpu);
+        let written = &ids[..ids.len() - usize::from(stopped)];
         line.extend(object(json!({
             "model": super::named(&file), "prompt": prompt, "prompt_ids": prompt_ids, "ids": ids,
-            "text": vocabulary.decode(&ids), "tokens_per_second": rate, "context": shape.context,
+            "text": vocabulary.decode(written), "stopped": stopped, "tokens_per_second": rate, "context": shape.context,
             "temperature": sampling.temperature, "top_k": sampling.top_k, "top_p": sampling.top_p,
             "seed": sampling.seed,
         })));
@@ -122,31 +146,52 @@ pub fn run(flags: &Flags) -> Outcome {
     Ok(Verdict::Yes)
 }
 
-impl Flags {
-    fn sampling(&self) -> Sampling {
-        let Flags { temperature, top_k, top_p, seed, greedy, .. } = *self;
-        if greedy { Sampling::GREEDY } else { Sampling { temperature, top_k, top_p, seed } }
+/// The ids of a prompt. A vocabulary may have a token with which every text begins.
+fn read(vocabulary: &Vocabulary, prompt: &str) -> Result<Vec<u32>, Failure> {
+    let ids = vocabulary.encode(prompt).map_err(|error| failure(format!("the prompt: {error}")))?;
+    Ok(vocabulary.bos().into_iter().chain(ids).collect())
+}
+
+/// The ids of `--ids`, if the network knows them.
+fn known(shape: &TransformerShape, ids: &[u32]) -> Result<Vec<u32>, Failure> {
+    match ids.iter().find(|&&id| id as usize >= shape.vocabulary) {
+        Some(id) => {
+            Err(failure(format!("--ids has {id}: the network has the ids 0 to {}", shape.vocabulary - 1)))
+        }
+        None => Ok(ids.to_vec()),
+    }
+}
+
+/// Refuses logits that are no numbers.
+pub fn finite(file: &Path, logits: &[f32]) -> Result<(), Failure> {
+    match logits.iter().position(|logit| !logit.is_finite()) {
+        None => Ok(()),
+        Some(id) => Err(failure(format!(
+            "{}: the logit of token {id} is {}, expected a number: a scale or a gain is too large",
+            shown(file),
+            logits[id]
+        ))),
     }
 }
 
 /// The token that represents the beginning of a text.
 fn first(vocabulary: &Vocabulary) -> u32 {
-    vocabulary.encode("\n").map_or(0, |ids| ids[0])
+    vocabulary.bos().unwrap_or_else(|| vocabulary.encode("\n").map_or(0, |ids| ids[0]))
 }
 
 /// The text on stdout, written while it is generated.
-struct Out {
+pub struct Out {
     silent: bool,
     /// Whether the reader of stdout is gone.
-    closed: bool,
+    pub closed: bool,
 }
 
 impl Out {
-    fn new(silent: bool) -> Out {
+    pub fn new(silent: bool) -> Out {
         Out { silent, closed: false }
     }
 
-    fn print(&mut self, text: &str) -> Result<(), Failure> {
+    pub fn print(&mut self, text: &str) -> Result<(), Failure> {
         if self.silent || self.closed || text.is_empty() {
             return Ok(());
         }

@@ -6,14 +6,15 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Outcome, Verdict, export, object, runs, shown};
+use crate::model::TRANSFORMER;
 use crate::report::thousands;
-use crate::store::{Coding, Imported, MLP, Model, Reading, WeightScale};
+use crate::store::{Coding, I2sLayout, Imported, MLP, Model, Reading, Source, WeightScale};
 
 #[derive(Args)]
 #[command(after_help = NOTES)]
 pub struct Flags {
-    /// A file, or a folder with a model.safetensors: GGUF with TQ2_0 or TQ1_0 blocks, BitNet safetensors, npy or npz,
-    /// or floats in safetensors, npy or GGUF.
+    /// A file, or a folder with a model.safetensors: GGUF with I2_S, TQ2_0 or TQ1_0, BitNet safetensors, npy or npz, or
+    /// floats in safetensors, npy or GGUF.
     file: PathBuf,
     /// The packed file to write.
     #[arg(short, long = "out", alias = "output", value_name = "FILE")]
@@ -24,6 +25,9 @@ pub struct Flags {
     /// Meaning of `weight_scale` in BitNet safetensors. It overrides the file and the config.json in its folder.
     #[arg(long, value_name = "HOW")]
     weight_scale: Option<WeightScale>,
+    /// The processor for which a GGUF file with I2_S was written. No file states it. [default: x86]
+    #[arg(long, value_name = "PROCESSOR")]
+    i2s: Option<I2sLayout>,
     /// The matrices to take, first layer first, by their names in the file.
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     tensors: Vec<String>,
@@ -53,6 +57,9 @@ by absmean. A gain is found as BASE.gain, BASE_norm.weight, \
 BASE.rms_norm.weight or BASE.norm.weight, BASE being the matrix's name without .weight. Before anything is \
 written, stderr says what was assumed, what is left out, and by how much weights change.
 
+A language model of Hugging Face or in GGUF comes with its tokenizer, and no value is changed: its embedding is stored \
+as f16 if that keeps every value, and as f32 otherwise.
+
 Examples:
   sterna import model.gguf -o model.safetensors
   sterna import bitnet.safetensors --weight-scale divide -o out.safetensors
@@ -67,10 +74,26 @@ pub fn run(flags: &Flags) -> Outcome {
         floats: true,
         absmean: flags.absmean,
         transposed: flags.transposed,
+        i2s: flags.i2s,
         drop: flags.drop,
     };
     let file = runs::model(&flags.file)?;
     super::apart(&file, &flags.output)?;
+    if reading.tensors.is_empty() {
+        let source = Source::open(&file, &reading).map_err(super::unread)?;
+        if source.arch().network == TRANSFORMER && !source.arch().settings.contains_key("tokens") {
+            super::tell_notes(&file, source.notes());
+            return export::packed(
+                &source,
+                &flags.output,
+                flags.format,
+                None,
+                flags.force,
+                flags.json,
+                "import",
+            );
+        }
+    }
     let Imported { model, lost, notes, warnings } = Model::import(&file, &reading).map_err(super::unread)?;
     super::tell_notes(&file, &notes);
     export::tell_lost(&lost, "the packed file");

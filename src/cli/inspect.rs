@@ -10,6 +10,7 @@ use crate::parameter::{Parameter, Role};
 use crate::report::{Weights, columns, thousands, weights_png};
 use crate::store::{FileError, Listing, Scale, Stored, escaped, folder, taken};
 use crate::ternary::Packed;
+use crate::train::MODEL;
 
 #[derive(Args)]
 #[command(after_help = NOTES)]
@@ -65,6 +66,7 @@ impl Trits {
 
 pub fn run(flags: &Flags) -> Outcome {
     let file = &runs::model_or_newest(flags.file.as_deref(), "with a whole epoch", |_| true)?;
+    let file = &tensors(file)?;
     let listing = Listing::open(file).map_err(failure)?;
     let picture = flags.png.as_deref().map(|folder| picture(folder, flags.force)).transpose()?;
     let parameters = parameters(&listing.metadata);
@@ -116,6 +118,15 @@ pub fn run(flags: &Flags) -> Outcome {
         super::print_json("inspect", super::object(line))?;
     }
     Ok(Verdict::Yes)
+}
+
+/// The file with the tensors in a folder of Hugging Face. Any other path is a file already.
+fn tensors(path: &Path) -> Result<PathBuf, Failure> {
+    let whole = path.join(MODEL);
+    if !path.is_dir() || whole.exists() {
+        return Ok(if path.is_dir() { whole } else { path.into() });
+    }
+    Err(failure(format!("{} is a folder whose tensors lie in several files: name one of them", shown(path))))
 }
 
 /// The parameters of the network, where a file of ours says them.

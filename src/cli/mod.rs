@@ -6,6 +6,7 @@
 mod amd;
 mod arguments;
 mod bench;
+mod chat;
 mod eval;
 mod explain;
 mod export;
@@ -81,6 +82,7 @@ Examples:
   sterna eval                           accuracy of the newest run
   sterna predict runs/NAME digit.png    which digit that is
   sterna generate runs/NAME ROMEO:      text that goes on from there
+  sterna chat model.gguf                talk with BitNet b1.58 2B4T or SmolLM2
   sterna pack runs/NAME -o digits.safetensors
                                         64 KB to deploy, not 2.8 MB to train on
   sterna verify digits.safetensors      every bit on this device against the CPU
@@ -108,8 +110,10 @@ enum Command {
     Eval(eval::Flags),
     /// Say which digit is in a picture.
     Predict(predict::Flags),
-    /// Write on from a prompt with a trained language model.
+    /// Write on from a prompt with a language model.
     Generate(generate::Flags),
+    /// Talk with a language model that was taught to answer.
+    Chat(chat::Flags),
     /// List the runs: when, on what, how good, and whether they ended.
     Runs(runs::Flags),
     /// Explain an idea in ten lines, with the numbers of this machine and of the last run.
@@ -396,6 +400,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, commit: Option<&str>) -> Ex
         Command::Eval(flags) => eval::run(&flags),
         Command::Predict(flags) => predict::run(&flags),
         Command::Generate(flags) => generate::run(&flags),
+        Command::Chat(flags) => chat::run(&flags),
         Command::Runs(flags) => runs::run(&flags),
         Command::Explain(flags) => explain::run(&flags),
         Command::Trace(flags) => trace::run(&flags),
@@ -405,7 +410,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, commit: Option<&str>) -> Ex
         Command::Verify(flags) => verify::run(&flags),
         Command::Inspect(flags) => inspect::run(&flags),
         Command::Bench(flags) => bench::run(&flags),
-        Command::Profile(flags) => profile::run(&flags),
+        Command::Profile(flags) => profile::run(&flags, &given(&matches)),
         Command::Kernels(flags) => kernels::run(&flags),
         Command::Tune(flags) => tune::run(&flags),
         Command::Wall(flags) => wall::run(&flags),
@@ -433,9 +438,11 @@ fn ended(outcome: Outcome) -> ExitCode {
     }
 }
 
-/// The ids of the subcommand's flags that the user gave.
+/// The ids of the innermost subcommand's flags that the user gave.
 fn given(matches: &ArgMatches) -> Vec<String> {
-    let Some((_, matches)) = matches.subcommand() else { return Vec::new() };
+    if let Some((_, matches)) = matches.subcommand() {
+        return given(matches);
+    }
     let given = |id: &&str| matches.value_source(id) == Some(ValueSource::CommandLine);
     matches.ids().map(|id| id.as_str()).filter(given).map(String::from).collect()
 }

@@ -4,16 +4,23 @@
 use std::path::Path;
 use std::time::Instant;
 
+use clap::Args;
+
+use super::arguments::some;
 use super::{Failure, failure, shown};
 use crate::gpu::{Error, Gpu};
 use crate::mnist::Dataset;
-use crate::model::{AnyShape, Mlp, Opened, Shape, TransformerShape, each_batch};
-use crate::store::{FileError, Model};
+use crate::model::{AnyShape, Mlp, Opened, Shape, Transformer, TransformerShape, each_batch};
+use crate::store::{FileError, Floats, I2sLayout, Model, Reading};
 use crate::text::Vocabulary;
 
 /// Reads a file. It prints assumptions and omissions for a file of another program.
 pub fn open(path: &Path) -> Result<Opened, Failure> {
-    let opened = Opened::open(path).map_err(super::unread)?;
+    open_as(path, &Reading::default())
+}
+
+fn open_as(path: &Path, reading: &Reading) -> Result<Opened, Failure> {
+    let opened = Opened::open_as(path, reading).map_err(super::unread)?;
     super::tell_notes(path, &opened.notes);
     Ok(opened)
 }
@@ -112,4 +119,54 @@ pub fn finite<'a>(
         }
     }
     Ok(())
+}
+
+/// How a language model from a file is put on the device.
+#[derive(Args)]
+pub struct TextFlags {
+    /// Tokens that the network sees at once, at most as many as it was trained with. The memory for keys and values grows
+    /// with it. [default: all]
+    #[arg(long, value_name = "N", value_parser = some)]
+    context: Option<usize>,
+    /// The form of the embedding on the device; it is the head too. [default: f32, and f16 if f32 takes more than 128 MiB]
+    #[arg(long, value_name = "FORMAT")]
+    embedding: Option<Floats>,
+    /// The processor for which a GGUF file with I2_S was written. No file states it. [default: x86]
+    #[arg(long, value_name = "PROCESSOR")]
+    i2s: Option<I2sLayout>,
+}
+
+/// The largest embedding that is stored as f32, in bytes.
+const LARGEST: usize = 128 << 20;
+
+impl TextFlags {
+    /// Opens a language model. Its context is the one that the flags ask for, or else at most `most`.
+    pub fn open(&self, path: &Path, most: usize) -> Result<(Opened, TransformerShape, Vocabulary), Failure> {
+        let reading = Reading { i2s: self.i2s, ..Reading::default() };
+        let mut opened = open_as(path, &reading)?;
+        let (shape, vocabulary) = text(&opened, path)?;
+        let context = self.context.unwrap_or(shape.context.min(most));
+        if context > shape.context {
+            return Err(failure(format!(
+                "--context {context}: {} was trained with a context of {}: give at most that",
+                shown(path),
+                shape.context
+            )));
+        }
+        let shape = TransformerShape { context, ..shape.clone() };
+        opened.shape = AnyShape::Transformer(shape.clone());
+        Ok((opened, shape, vocabulary))
+    }
+
+    /// The network on the device.
+    pub fn upload(&self, gpu: &Gpu, opened: &Opened) -> Result<Transformer, Failure> {
+        opened.transformer(gpu, self.form(&opened.shape)).map_err(failure)
+    }
+
+    /// The form of the embedding.
+    pub fn form(&self, shape: &AnyShape) -> Floats {
+        let AnyShape::Transformer(shape) = shape else { return Floats::F32 };
+        let large = 4 * shape.vocabulary * shape.width > LARGEST;
+        self.embedding.unwrap_or(if large { Floats::F16 } else { Floats::F32 })
+    }
 }

@@ -6,9 +6,10 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Outcome, Verdict, export, network, runs, shown};
+use crate::model::TRANSFORMER;
 use crate::parameter::Role;
 use crate::report::thousands;
-use crate::store::{Coding, Floats};
+use crate::store::{Coding, Floats, Reading, Source};
 
 #[derive(Args)]
 #[command(after_help = NOTES)]
@@ -48,6 +49,18 @@ pub fn run(flags: &Flags) -> Outcome {
     super::place(&flags.output, flags.force)?;
     let file = runs::model_or_newest(flags.model.as_deref(), "with ternary weights", runs::ternary)?;
     super::apart(&file, &flags.output)?;
+    let source = Source::open(&file, &Reading::default()).map_err(super::unread)?;
+    if source.arch().network == TRANSFORMER && !source.arch().settings.contains_key("tokens") {
+        return export::packed(
+            &source,
+            &flags.output,
+            flags.format,
+            Some(flags.embedding),
+            flags.force,
+            flags.json,
+            "pack",
+        );
+    }
     let (model, mut lost, warnings) = super::deployed(&file)?;
     let (_, rounded) = model.rounded(flags.embedding).map_err(|what| network::unread(&file, what))?;
     if !rounded.is_empty() {

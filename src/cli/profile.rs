@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::arguments::some;
+use super::train::{ShapeFlags, flag_ids};
 use super::{DataFlags, DeviceFlags, Failure, Outcome, Verdict, failure, object, shown};
 use crate::gpu::{Capture, Choice, Gpu, Op, Profiler};
 use crate::kernels;
@@ -42,6 +43,7 @@ Examples:
   sterna profile train
   sterna profile train --precision f32 --batch 512 --steps 50
   sterna profile train --text             the default language model
+  sterna profile train --text --layers 6 --width 384 --heads 6
   sterna profile eval -o eval.json        a timeline for https://ui.perfetto.dev
   sterna profile gemv --shape 11008x4096 --kernel gemv_f32
   renderdoccmd capture -w -d . -c step sterna profile train --renderdoc
@@ -89,10 +91,12 @@ struct GemvFlags {
 struct NetworkFlags {
     #[command(flatten)]
     data: DataFlags,
-    /// The default language model on a text, a file or a folder, instead of a network on digits. Without a value: the
-    /// text inside the program.
+    /// A language model on a text, a file or a folder, instead of a network on digits. Without a value: the text inside
+    /// the program.
     #[arg(long, value_name = "FILE|FOLDER", num_args = 0..=1, conflicts_with_all = ["data", "hidden"])]
     text: Option<Option<PathBuf>>,
+    #[command(flatten, next_help_heading = "Shape of a language model")]
+    shape: ShapeFlags,
     /// Widths of the hidden layers.
     #[arg(long, value_name = "N,N", value_delimiter = ',', default_value = "256,128", value_parser = some)]
     hidden: Vec<usize>,
@@ -116,6 +120,7 @@ impl NetworkFlags {
         let default = TextConfig::default();
         let config =
             TextConfig { batch: batch.unwrap_or(default.batch), precision: self.precision, ..default };
+        let config = self.shape.of(config);
         config.validate(corpus.vocabulary.len()).map_err(super::refused)?;
         corpus.fits(config.context).map_err(failure)?;
         Ok(Some((corpus, config)))
@@ -152,7 +157,14 @@ struct CommonFlags {
     device: DeviceFlags,
 }
 
-pub fn run(flags: &Flags) -> Outcome {
+pub fn run(flags: &Flags, given: &[String]) -> Outcome {
+    if let What::Train(TrainFlags { network, .. }) | What::Eval(EvalFlags { network, .. }) = &flags.what
+        && network.text.is_none()
+        && let Some(id) = flag_ids::<ShapeFlags>().iter().find(|id| given.contains(id))
+    {
+        let flag = id.replace('_', "-");
+        return Err(failure(format!("--{flag} is for a language model: add --text, or leave it out")));
+    }
     match &flags.what {
         What::Train(flags) => {
             if let Some((corpus, config)) = flags.network.on_text(flags.batch)? {

@@ -11,7 +11,7 @@ use super::{Failure, Outcome, Verdict, failure, named, object, shown};
 use crate::mnist::Dataset;
 use crate::model::TRANSFORMER;
 use crate::report::columns;
-use crate::store::FileError;
+use crate::store::{FileError, is_hugging_face};
 use crate::train::{Found, MODEL, below};
 
 /// The folder where `sterna train` puts runs by default.
@@ -133,9 +133,12 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or("-").into()
 }
 
-/// The file of a model. For the folder of a run it is the run's checkpoint.
+/// The file of a model. For the folder of a run it is the run's checkpoint. A folder of Hugging Face stays a folder.
 pub fn model(path: &Path) -> Result<PathBuf, Failure> {
-    let file = if path.is_dir() { path.join(MODEL) } else { return Ok(path.into()) };
+    if !path.is_dir() || is_hugging_face(path) {
+        return Ok(path.into());
+    }
+    let file = path.join(MODEL);
     if file.exists() {
         return Ok(file);
     }

@@ -3,15 +3,17 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{DeviceFlags, Failure, Outcome, Verdict, failure, shown};
 use super::{network, runs};
-use crate::digest::{Fixed, Integers};
-use crate::model::logits;
-use crate::parameter::Role;
+use crate::digest::{ALL_LAYERS, Fixed, Integers};
+use crate::generate::Generator;
+use crate::gpu::Gpu;
+use crate::model::{AnyShape, Opened, Precision, TRANSFORMER, TransformerShape, WeightSource, logits};
+use crate::parameter::{Parameter, Role};
 use crate::report::{columns, thousands};
-use crate::store::{Difference, Floats, Model, Values};
+use crate::store::{Arch, Difference, FileError, Floats, Model, Values, Weights};
 
 #[derive(Args)]
 #[command(after_help = NOTES)]
@@ -41,6 +43,9 @@ Between the products of a language model lie floats, which differ a little from 
 the floats that the twin finds there, and from these its integers are exact. Rows that are so small that RMSNorm's floor \
 acts are left out.
 
+Of a language model of more than 4 layers, the first, the middle and the last are verified, each over rows that are made \
+up, and the trits of all layers on the device are compared with the file. So the memory never holds the network twice.
+
 Exit code 1 if anything differs; the first difference is named.
 
 Examples:
@@ -50,6 +55,11 @@ Examples:
 pub fn run(flags: &Flags) -> Outcome {
     let file = runs::model_or_newest(flags.file.as_deref(), "with ternary weights", runs::ternary)?;
     let opened = network::open(&file)?;
+    if let (AnyShape::Transformer(shape), Some(source)) = (&opened.shape, opened.source())
+        && shape.layers > ALL_LAYERS
+    {
+        return sampled(flags, &file, &opened, shape, source);
+    }
     let model = network::model(&opened, &file)?;
     let against = flags.against.as_deref().map(runs::model).transpose()?;
     let other = against.as_deref().map(open).transpose()?;
@@ -89,19 +99,48 @@ pub fn run(flags: &Flags) -> Outcome {
         found.extend(model.first_difference(other).map(|difference| (difference, between)));
     }
 
-    super::say(table(&fixed, at.or(found.first().and_then(|(difference, _)| difference.layer))))?;
-    let (digest, items) = (fixed.hex(&device), fixed.items());
-    super::say(format!("Digest over {}: {digest}", super::counted(items, "fixed input")))?;
     let digest_of = |(path, other): &(&Path, Model)| {
         let fixed = Fixed::of(other).map_err(|what| network::unread(path, what))?;
         Ok(fixed.hex(fixed.integers()))
     };
     let digest_against = other.as_ref().map(digest_of).transpose()?;
-    if let (Some((path, _)), Some(digest)) = (&other, &digest_against) {
+    let against = against.as_deref().zip(digest_against);
+    let seen = Seen { gpu: &gpu, fixed: &fixed, device: &device, at, found, rounding };
+    conclude(flags, &file, against, &seen)
+}
+
+/// What was compared, and what differs.
+struct Seen<'a> {
+    gpu: &'a Gpu,
+    fixed: &'a Fixed,
+    device: &'a [Integers],
+    /// The first product that differs.
+    at: Option<usize>,
+    /// The differences, each between two things that are named.
+    found: Vec<(Difference, (String, String))>,
+    /// The rounding of the embedding in one of two files.
+    rounding: Option<Floats>,
+}
+
+/// Prints the result. `against` is the other file and its digest.
+fn conclude(flags: &Flags, file: &Path, against: Option<(&Path, String)>, seen: &Seen) -> Outcome {
+    let Seen { fixed, device, at, found, rounding, .. } = seen;
+    super::say(table(fixed, at.or(found.first().and_then(|(difference, _)| difference.layer))))?;
+    if !fixed.sample().is_empty() {
+        let layers: Vec<String> = fixed.sample().iter().map(usize::to_string).collect();
+        super::say(format!(
+            "A sample of the layers: {}, each over {} made-up rows; the trits of all layers are those of the file",
+            layers.join(", "),
+            fixed.rows()
+        ))?;
+    }
+    let (digest, items) = (fixed.hex(device), fixed.items());
+    super::say(format!("Digest over {}: {digest}", super::counted(items, "fixed input")))?;
+    if let Some((path, digest)) = &against {
         super::say(format!("Digest of {}: {digest}", shown(path)))?;
     }
     let verdict = match found.first() {
-        None if other.is_some() => {
+        None if against.is_some() => {
             let embedding =
                 rounding.map(|to| format!(", the embeddings but for the rounding to {}", to.name()));
             let embedding = embedding.unwrap_or_default();
@@ -122,14 +161,115 @@ pub fn run(flags: &Flags) -> Outcome {
             first
         });
         let line = json!({
-            "equal": found.is_empty(), "digest": digest, "first_difference": first, "path": super::named(&file),
-            "against": against.as_deref().map(super::named), "digest_against": digest_against, "images": items, "embedding": rounding.map(Floats::name),
+            "equal": found.is_empty(), "digest": digest, "first_difference": first, "path": super::named(file),
+            "against": against.as_ref().map(|(path, _)| super::named(path)),
+            "digest_against": against.as_ref().map(|(_, digest)| digest), "images": items,
+            "layers": Some(fixed.sample()).filter(|sample| !sample.is_empty()),
+            "embedding": rounding.map(Floats::name),
         });
         let mut line = super::object(line);
-        line.extend(super::device_json(&gpu));
+        line.extend(super::device_json(seen.gpu));
         super::print_json("verify", line)?;
     }
     Ok(if found.is_empty() { Verdict::Yes } else { Verdict::No })
+}
+
+/// Verifies a language model of many layers: a sample of its layers against the twin, and all its trits against the file.
+fn sampled(
+    flags: &Flags,
+    file: &Path,
+    opened: &Opened,
+    shape: &TransformerShape,
+    source: &dyn WeightSource,
+) -> Outcome {
+    if shape.precision == Precision::F32 {
+        return Err(network::unread(file, "holds a float network, which has no integers to compare".into()));
+    }
+    let against = flags.against.as_deref().map(runs::model).transpose()?;
+    let other = against.as_deref().map(network::open).transpose()?;
+    let gpu = flags.device.open()?;
+    super::tell(format!("{} on {} and in the CPU twin", shown(file), super::gpu_line(&gpu)));
+    let form = if 4 * shape.vocabulary * shape.width > 128 << 20 { Floats::F16 } else { Floats::F32 };
+    let network = opened.transformer(&gpu, form).map_err(failure)?;
+    let fixed = Fixed::sampled(shape, source).map_err(super::unread)?;
+    let device = fixed.on(&gpu, &network).map_err(failure)?;
+    // A scale can make logits infinite or NaN, and integers do not show that.
+    let ids: Vec<u32> = (0..8.min(shape.context)).map(|at| (at * 31 % shape.vocabulary) as u32).collect();
+    super::generate::finite(file, Generator::new(&gpu, &network, &ids).map_err(failure)?.logits())?;
+
+    let differing = fixed.first_difference(&device);
+    let at = differing.as_ref().map(|(i, _)| *i);
+    let twin = ("the device".to_string(), "the CPU twin".to_string());
+    let mut found: Vec<_> = differing.map(|(_, difference)| (difference, twin)).into_iter().collect();
+    let parameters = shape.parameters();
+    for (i, parameter) in parameters.iter().enumerate().filter(|(_, of)| of.role == Role::Ternary) {
+        let held = network.params.get(&parameter.name).packed().download(&gpu).map_err(failure)?;
+        let stored = source.trits(i).map_err(super::unread)?;
+        let [held, stored] = [held, stored].map(|packed| one(parameter, Values::Trits(packed)));
+        let difference = held.first_difference(&stored);
+        found.extend(difference.map(|difference| (difference, ("the device".into(), shown(file)))));
+    }
+    let mut digest_against = None;
+    if let (Some(path), Some(opened)) = (&against, &other) {
+        let differs = |what: String| network::unread(path, what);
+        let (AnyShape::Transformer(its), Some(its_source)) = (&opened.shape, opened.source()) else {
+            return Err(differs("is a checkpoint: pack it first".into()));
+        };
+        if its != shape {
+            return Err(differs(format!("holds {}, expected {}", opened.shape, shape_of(shape))));
+        }
+        let difference = between(&parameters, source, its_source)?;
+        found.extend(difference.map(|difference| (difference, (shown(file), shown(path)))));
+        let fixed = Fixed::sampled(its, its_source).map_err(super::unread)?;
+        digest_against = Some(fixed.hex(fixed.integers()));
+    }
+    let seen = Seen { gpu: &gpu, fixed: &fixed, device: &device, at, found, rounding: None };
+    conclude(flags, file, against.as_deref().zip(digest_against), &seen)
+}
+
+/// The shape of a transformer in words.
+fn shape_of(shape: &TransformerShape) -> AnyShape {
+    AnyShape::Transformer(shape.clone())
+}
+
+/// A network of one parameter, or of some rows of it, to be compared.
+fn one(parameter: &Parameter, values: Values) -> Model {
+    let weights = Weights { parameter: parameter.clone(), values };
+    Model { arch: Arch::new(TRANSFORMER, json!({})), parameters: vec![weights], about: Value::Null }
+}
+
+/// The first difference between two networks of one shape, read piece by piece.
+fn between(
+    parameters: &[Parameter],
+    a: &dyn WeightSource,
+    b: &dyn WeightSource,
+) -> Result<Option<Difference>, Failure> {
+    /// Values that are compared at once.
+    const VALUES: usize = 1 << 22;
+    for (i, parameter) in parameters.iter().enumerate() {
+        let pair = |read: &dyn Fn(&dyn WeightSource) -> Result<Values, FileError>| {
+            let [a, b] = [read(a).map_err(super::unread)?, read(b).map_err(super::unread)?];
+            Ok::<_, Failure>(one(parameter, a).first_difference(&one(parameter, b)))
+        };
+        let (rows, cols) = match parameter.shape[..] {
+            [cols] => (1, cols),
+            _ => parameter.matrix().into(),
+        };
+        if parameter.role == Role::Ternary {
+            if let Some(difference) = pair(&|from| from.trits(i).map(Values::Trits))? {
+                return Ok(Some(difference));
+            }
+            continue;
+        }
+        for at in (0..rows).step_by((VALUES / cols).max(1)) {
+            let here = at..(at + (VALUES / cols).max(1)).min(rows);
+            if let Some(difference) = pair(&|from| from.floats(i, here.clone()).map(Values::Floats))? {
+                let column = difference.column.map(|column| column + at * cols);
+                return Ok(Some(Difference { column, ..difference }));
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// If the embedding of `model` or of `other` is the rounded form of the other embedding, returns `other` with the

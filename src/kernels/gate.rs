@@ -1,6 +1,6 @@
-//! The gated squared ReLU of a feed-forward block, `z = max(gate, 0)^2 up`, and its gradients. One form works on
-//! floats. The other works on the integers of the exact path, together with the norm that follows. Gates and ups lie in
-//! one matrix: each row has first the gates, then the ups. Shaders: `shaders/lm`.
+//! The gate of a feed-forward block and its gradients: the squared ReLU, `z = max(gate, 0)^2 up`, or SiLU,
+//! `z = gate / (1 + exp(-gate)) up`. Both work on floats. The squared ReLU also works on the integers of the exact
+//! path, together with the norm that follows. Gates and ups lie in one matrix: each row has first the gates, then the ups. Shaders: `shaders/lm`.
 
 use super::norm::{WHOLE, column_groups};
 use super::{Int8Tensor, expect, for_columns, matrix};
@@ -23,12 +23,27 @@ pub static RELU2_GATE: Kernel =
 
 /// `z[batch, cols] <- max(gate, 0)^2 up`. Gate and up are the halves of the rows of `x[batch, 2 * cols]`.
 pub fn relu2_gate(gpu: &Gpu, x: &Tensor, z: &Tensor) -> Op {
-    let [batch, cols] = halves("relu2_gate", x);
-    expect("relu2_gate", x, F32, &[batch, 2 * cols]);
-    expect("relu2_gate", z, F32, &[batch, cols]);
+    gate(gpu, &RELU2_GATE, 3, x, z)
+}
+
+/// The op of a gate with so many operations for each value.
+fn gate(gpu: &Gpu, kernel: &'static Kernel, ops: u64, x: &Tensor, z: &Tensor) -> Op {
+    let [batch, cols] = halves(kernel.name, x);
+    expect(kernel.name, x, F32, &[batch, 2 * cols]);
+    expect(kernel.name, z, F32, &[batch, cols]);
     let params = GateParams { count: z.len() as u32, cols: cols as u32 };
-    let cost = Cost { bytes: x.bytes() + z.bytes(), ops: 3 * z.len() as u64 };
-    gpu.op(&RELU2_GATE, params, &[x, z], Grid::Each(z.len()), cost)
+    let cost = Cost { bytes: x.bytes() + z.bytes(), ops: ops * z.len() as u64 };
+    gpu.op(kernel, params, &[x, z], Grid::Each(z.len()), cost)
+}
+
+// --- silu_gate ------------------------------------------------------------------------------------
+
+pub static SILU_GATE: Kernel =
+    Kernel::new::<GateParams>("silu_gate", text!("lm/silu_gate", "snippets/sigmoid", "snippets/entry"));
+
+/// `z[batch, cols] <- gate / (1 + exp(-gate)) up`. Gate and up are the halves of the rows of `x[batch, 2 * cols]`.
+pub fn silu_gate(gpu: &Gpu, x: &Tensor, z: &Tensor) -> Op {
+    gate(gpu, &SILU_GATE, 6, x, z)
 }
 
 // --- relu2_gate_dx --------------------------------------------------------------------------------
@@ -38,14 +53,30 @@ pub static RELU2_GATE_DX: Kernel =
 
 /// `dx[batch, 2 * cols] <- {2 max(gate, 0) up dz, max(gate, 0)^2 dz}`: the gradients through [`relu2_gate`].
 pub fn relu2_gate_dx(gpu: &Gpu, x: &Tensor, dz: &Tensor, dx: &Tensor) -> Op {
-    let [batch, cols] = halves("relu2_gate_dx", x);
+    gate_dx(gpu, &RELU2_GATE_DX, 6, x, dz, dx)
+}
+
+/// The op of the gradients of a gate with so many operations for each value.
+fn gate_dx(gpu: &Gpu, kernel: &'static Kernel, ops: u64, x: &Tensor, dz: &Tensor, dx: &Tensor) -> Op {
+    let [batch, cols] = halves(kernel.name, x);
     for tensor in [x, dx] {
-        expect("relu2_gate_dx", tensor, F32, &[batch, 2 * cols]);
+        expect(kernel.name, tensor, F32, &[batch, 2 * cols]);
     }
-    expect("relu2_gate_dx", dz, F32, &[batch, cols]);
+    expect(kernel.name, dz, F32, &[batch, cols]);
     let params = GateParams { count: dz.len() as u32, cols: cols as u32 };
-    let cost = Cost { bytes: 2 * x.bytes() + dz.bytes(), ops: 6 * dz.len() as u64 };
-    gpu.op(&RELU2_GATE_DX, params, &[x, dz, dx], Grid::Each(dz.len()), cost)
+    let cost = Cost { bytes: 2 * x.bytes() + dz.bytes(), ops: ops * dz.len() as u64 };
+    gpu.op(kernel, params, &[x, dz, dx], Grid::Each(dz.len()), cost)
+}
+
+// --- silu_gate_dx ---------------------------------------------------------------------------------
+
+pub static SILU_GATE_DX: Kernel =
+    Kernel::new::<GateParams>("silu_gate_dx", text!("lm/silu_gate_dx", "snippets/sigmoid", "snippets/entry"));
+
+/// `dx[batch, 2 * cols] <- {s (1 + gate (1 - s)) up dz, gate s dz}` with `s = 1 / (1 + exp(-gate))`: the gradients
+/// through [`silu_gate`].
+pub fn silu_gate_dx(gpu: &Gpu, x: &Tensor, dz: &Tensor, dx: &Tensor) -> Op {
+    gate_dx(gpu, &SILU_GATE_DX, 14, x, dz, dx)
 }
 
 // --- relu2_gate_quantize --------------------------------------------------------------------------

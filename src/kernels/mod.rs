@@ -65,8 +65,13 @@ pub use attention::{
 };
 pub use batch::{augment_batch, gather_batch, text_batch};
 pub use elementwise::{descale_rows, relu, relu_dx, residual, residual_f32, scale_rows};
-pub use embedding::{embed_gather, embed_grad};
-pub use gate::{GateFactors, relu2_gate, relu2_gate_backward, relu2_gate_dx, relu2_gate_quantize};
+pub use embedding::{
+    embed_gather, embed_gather_f16, embed_gather_from, embed_gather_int8, embed_grad, head_f16, head_f32,
+    head_int8, int8_words,
+};
+pub use gate::{
+    GateFactors, relu2_gate, relu2_gate_backward, relu2_gate_dx, relu2_gate_quantize, silu_gate, silu_gate_dx,
+};
 pub use gemv::{
     Base3Tensor, BitplaneTensor, MOST_COLS_I8, f16_vectors, f16_words, gemv_base3, gemv_base3_variant,
     gemv_bitplane, gemv_bitplane_variant, gemv_f16, gemv_f16_variant, gemv_f32, gemv_f32_variant, gemv_i8,
@@ -126,12 +131,18 @@ pub static OPERATIONS: &[&[&Kernel]] = &[
     &[&elementwise::RESIDUAL_F32],
     &[&elementwise::RELU],
     &[&gate::RELU2_GATE],
+    &[&gate::SILU_GATE],
     &[&norm::RMSNORM],
     matmul::MATMUL_F32,
     matmul::MATMUL_F16,
     gemv::GEMV_F32,
     gemv::GEMV_F16,
     &[&embedding::EMBED_GATHER],
+    &[&embedding::EMBED_GATHER_F16],
+    &[&embedding::EMBED_GATHER_INT8],
+    &[&embedding::HEAD_F32],
+    &[&embedding::HEAD_F16],
+    &[&embedding::HEAD_INT8],
     &[&attention::ROPE],
     &[&attention::ROPE_TERNARY],
     attention::ATTENTION,
@@ -147,6 +158,7 @@ pub static OPERATIONS: &[&[&Kernel]] = &[
     norm::RMSNORM_RELU_DGAIN,
     &[&elementwise::RELU_DX],
     &[&gate::RELU2_GATE_DX],
+    &[&gate::SILU_GATE_DX],
     gradients::MATMUL_F32_DX,
     gradients::MATMUL_F32_DW,
     &[&norm::RMSNORM_DX],

@@ -2,9 +2,12 @@
 //! module knows no data set and no schedule.
 //!
 //! A [`Network`] has [`Params`]. [`Network::bind`] gives the ops for batches of one size, and [`logits`] runs them over
-//! any number of inputs. [`Mlp`] is a network. [`Linear`] is a single layer for programs with a network of their own.
+//! any number of inputs. [`Mlp`] and [`Transformer`] are networks. [`Linear`] is a single layer for programs with a
+//! network of their own. A network that is loaded from a file is frozen: it has no gradients, and it cannot be trained.
 
 mod linear;
+#[cfg(feature = "files")]
+mod load;
 mod mlp;
 mod muon;
 mod network;
@@ -14,9 +17,11 @@ mod params;
 mod transformer;
 
 pub use linear::Linear;
+#[cfg(feature = "files")]
+pub use load::{LoadError, WeightSource};
 pub use mlp::{Activations, Layer, Mlp, Shape};
 pub use network::{BATCH, Forward, Network, Pass, Precision, Product, Scoring, each_batch, logits};
 #[cfg(feature = "files")]
 pub use open::{AnyShape, Opened};
 pub use params::{Param, Params, Stacked, Update};
-pub use transformer::{Cache, Extension, TRANSFORMER, Transformer, TransformerShape};
+pub use transformer::{Cache, Extension, PIECE, Scored, TRANSFORMER, Transformer, TransformerShape};

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::Params;
+use super::{Params, Transformer};
 use crate::gpu::{Error, Gpu, Op, Tensor};
 use crate::kernels::{Int8Tensor, Totals};
 use crate::parameter::Role;
@@ -55,6 +55,11 @@ pub trait Network {
     /// Rows of logits of one item: 1 of an image, as many as tokens of a sequence.
     fn rows(&self) -> usize {
         1
+    }
+
+    /// The network as a transformer, if it is one. Its layers can be bound one by one.
+    fn transformer(&self) -> Option<&Transformer> {
+        None
     }
 
     /// Tensors and ops for batches of `items` items. The ops for scoring and learning exist only with `scoring`.

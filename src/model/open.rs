@@ -7,10 +7,12 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::transformer::{TRANSFORMER, Transformer, TransformerShape};
-use super::{Mlp, Network, Params, Precision, Shape};
+use super::{LoadError, Mlp, Network, Params, Precision, Shape, WeightSource};
 use crate::gpu::{Error, Gpu};
 use crate::parameter::Parameter;
-use crate::store::{self, Arch, Checkpoint, FileError, Format, Imported, Mapped, Model, Reading, Values};
+use crate::store::{
+    self, Arch, Checkpoint, FileError, Floats, Format, Imported, Mapped, Model, Reading, Source,
+};
 use crate::text::Vocabulary;
 
 /// The constants of a network of any kind that this program runs. The kind is named in [`Arch::network`].
@@ -109,28 +111,52 @@ pub struct Opened {
 enum Weights {
     /// The shadow weights of a ternary network, or the weights of its float twin.
     Floats(Checkpoint),
+    /// An MLP.
     Trits(Model),
+    /// A transformer, which may be larger than the memory.
+    Source(Source),
 }
 
 impl Opened {
-    /// Reads a file.
+    /// Opens a network in a file, or in a folder of Hugging Face. A transformer is read later, piece by piece.
     ///
     /// # Errors
     /// A sentence that names the file: it cannot be read, or it holds no network that this program runs.
     pub fn open(path: &Path) -> Result<Opened, FileError> {
-        let bytes = Mapped::open(path)?;
+        Opened::open_as(path, &Reading::default())
+    }
+
+    /// [`Opened::open`], with `reading` wherever the file leaves something open.
+    ///
+    /// # Errors
+    /// As [`Opened::open`].
+    pub fn open_as(path: &Path, reading: &Reading) -> Result<Opened, FileError> {
         let content = |what| FileError::Content { path: path.into(), what };
+        if path.is_dir() {
+            return Opened::of_source(Source::open(path, reading)?).map_err(content);
+        }
+        let bytes = Mapped::open(path)?;
         if Format::of(&bytes) == Ok(Format::Checkpoint) {
             let mut file = Checkpoint::from_bytes(&bytes).map_err(content)?;
             // The moments are two thirds of the file, and nothing here needs them.
             file.parameters.iter_mut().for_each(|saved| saved.moments = None);
             let (shape, about) = (AnyShape::of(&file.arch).map_err(content)?, file.run.clone());
             Opened { shape, about, notes: Vec::new(), weights: Weights::Floats(file) }
+        } else if let Ok(source) = Source::open(path, reading)
+            && source.arch().network == TRANSFORMER
+        {
+            return Opened::of_source(source).map_err(content);
         } else {
-            Opened::with_notes(Model::import_mapped(path, &bytes, &Reading::default())?).map_err(content)?
+            Opened::with_notes(Model::import_mapped(path, &bytes, reading)?).map_err(content)?
         }
         .check()
         .map_err(content)
+    }
+
+    fn of_source(source: Source) -> Result<Opened, String> {
+        let (shape, about) = (AnyShape::of(source.arch())?, source.about().clone());
+        let notes = source.notes().to_vec();
+        Opened { shape, about, notes, weights: Weights::Source(source) }.check()
     }
 
     fn with_notes(imported: Imported) -> Result<Opened, String> {
@@ -145,6 +171,7 @@ impl Opened {
         let its: Vec<&Parameter> = match &self.weights {
             Weights::Floats(file) => file.parameters.iter().map(|saved| &saved.parameter).collect(),
             Weights::Trits(model) => model.parameters.iter().map(|weights| &weights.parameter).collect(),
+            Weights::Source(source) => source.parameters().iter().collect(),
         };
         let expected = self.shape.parameters();
         let said = |parameter: Option<&Parameter>| {
@@ -166,14 +193,18 @@ impl Opened {
     /// A clause, if the header has no vocabulary, or if the size of the vocabulary differs from that of the network.
     pub fn vocabulary(&self) -> Result<Vocabulary, String> {
         let AnyShape::Transformer(shape) = &self.shape else { return Err("holds no network of text".into()) };
-        let arch = match &self.weights {
-            Weights::Floats(file) => &file.arch,
-            Weights::Trits(model) => &model.arch,
+        let unknown = "has no vocabulary in its header, so nobody knows what its ids stand for";
+        let vocabulary: Vocabulary = match &self.weights {
+            Weights::Floats(file) if file.arch.settings.contains_key("tokens") => {
+                file.arch.setting("tokens")?
+            }
+            Weights::Floats(_) | Weights::Trits(_) => return Err(unknown.into()),
+            Weights::Source(source) => match source.tokenizer() {
+                Ok(vocabulary) => vocabulary.ok_or(unknown)?,
+                Err(FileError::Content { what, .. }) => return Err(what),
+                Err(error) => return Err(error.to_string()),
+            },
         };
-        if !arch.settings.contains_key("tokens") {
-            return Err("has no vocabulary in its header, so nobody knows what its ids stand for".into());
-        }
-        let vocabulary: Vocabulary = arch.setting("tokens")?;
         match vocabulary.len() == shape.vocabulary {
             true => Ok(vocabulary),
             false => Err(format!(
@@ -193,6 +224,19 @@ impl Opened {
         match &self.weights {
             Weights::Floats(file) => file.deployed().map(Cow::Owned),
             Weights::Trits(model) => Ok(Cow::Borrowed(model)),
+            Weights::Source(_) if self.shape.precision() == Precision::F32 => {
+                Err("holds a float network, which has no trits".into())
+            }
+            Weights::Source(source) => source.model().map(Cow::Owned).map_err(|error| error.to_string()),
+        }
+    }
+
+    /// The values of the network, read piece by piece. A checkpoint has none: it is in memory, see [`Opened::model`].
+    pub fn source(&self) -> Option<&dyn WeightSource> {
+        match &self.weights {
+            Weights::Floats(_) => None,
+            Weights::Trits(model) => Some(model),
+            Weights::Source(source) => Some(source),
         }
     }
 
@@ -201,39 +245,44 @@ impl Opened {
     ///
     /// # Errors
     /// If the adapter cannot bind a tensor, or the device failed.
-    pub fn params(&self, gpu: &Gpu) -> Result<Params, Error> {
-        match &self.weights {
+    pub fn params(&self, gpu: &Gpu) -> Result<Params, LoadError> {
+        Ok(match &self.weights {
             Weights::Floats(file) => {
                 let values: Vec<&[f32]> = file.parameters.iter().map(|saved| &saved.values[..]).collect();
-                Params::upload(gpu, &self.shape.parameters(), &values)
+                Params::upload(gpu, &self.shape.parameters(), &values)?
             }
-            Weights::Trits(model) => Params::stored(gpu, model),
-        }
+            Weights::Trits(model) => self.load(gpu, model)?,
+            Weights::Source(source) => self.load(gpu, source)?,
+        })
+    }
+
+    fn load(&self, gpu: &Gpu, source: &dyn WeightSource) -> Result<Params, LoadError> {
+        let parameters = self.shape.parameters();
+        Params::load(gpu, &parameters, 0..parameters.len(), source)
     }
 
     /// The network on the device, with [`Opened::params`].
     ///
     /// # Errors
     /// If the adapter cannot bind a tensor, or the device failed.
-    pub fn upload(&self, gpu: &Gpu) -> Result<Box<dyn Network>, Error> {
-        self.shape.network(gpu, self.params(gpu)?)
+    pub fn upload(&self, gpu: &Gpu) -> Result<Box<dyn Network>, LoadError> {
+        Ok(self.shape.network(gpu, self.params(gpu)?)?)
     }
-}
 
-impl Params {
-    /// Parameters with the values of a file. Their trits have the same bits as in the file.
+    /// The language model on the device. The embedding, which is also the head, is stored there as `head`, in pieces
+    /// that the adapter can bind. A checkpoint has an embedding of f32, whatever `head` is.
     ///
     /// # Errors
-    /// If the adapter cannot bind a tensor.
-    pub fn stored(gpu: &Gpu, model: &Model) -> Result<Params, Error> {
-        let parameters: Vec<_> = model.parameters.iter().map(|weights| weights.parameter.clone()).collect();
-        let params = Params::zeros(gpu, &parameters)?;
-        params.write_trits(gpu, model.matrices());
-        for (param, weights) in params.iter().zip(&model.parameters) {
-            if let Values::Floats(floats) = &weights.values {
-                gpu.write(&param.value, floats);
-            }
+    /// As [`Transformer::load`].
+    ///
+    /// # Panics
+    /// If the file holds another network.
+    pub fn transformer(&self, gpu: &Gpu, head: Floats) -> Result<Transformer, LoadError> {
+        let AnyShape::Transformer(shape) = &self.shape else { panic!("{} is no language model", self.shape) };
+        match &self.weights {
+            Weights::Floats(_) => Ok(Transformer::new(gpu, shape.clone(), self.params(gpu)?)?),
+            Weights::Trits(model) => Transformer::load(gpu, shape.clone(), model, head),
+            Weights::Source(source) => Transformer::load(gpu, shape.clone(), source, head),
         }
-        Ok(params)
     }
 }

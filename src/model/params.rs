@@ -36,16 +36,71 @@ impl Update {
 pub struct Param {
     /// Name, shape and role.
     pub parameter: Parameter,
-    /// The trained values. For a ternary parameter they are its shadow weights.
-    pub value: Tensor,
-    /// The gradient of the values.
-    pub grad: Tensor,
-    /// The optimizer's state.
-    pub moments: Moments,
+    value: Option<Tensor>,
+    training: Option<Learned>,
     packed: Option<PackedTensor>,
 }
 
+/// What only training needs of a parameter: the gradient of the values, and the optimizer's state.
+#[derive(Clone, Debug)]
+struct Learned {
+    grad: Tensor,
+    moments: Moments,
+}
+
 impl Param {
+    /// The values. For a ternary parameter they are its shadow weights.
+    ///
+    /// # Panics
+    /// If the parameter is ternary and frozen: it has trits, but no shadow weights.
+    pub fn value(&self) -> &Tensor {
+        self.value
+            .as_ref()
+            .unwrap_or_else(|| panic!("{} is frozen: it has no shadow weights", self.parameter.name))
+    }
+
+    /// The gradient of the values.
+    ///
+    /// # Panics
+    /// If the parameter is frozen.
+    pub fn grad(&self) -> &Tensor {
+        &self.learned().grad
+    }
+
+    /// The optimizer's state.
+    ///
+    /// # Panics
+    /// If the parameter is frozen.
+    pub fn moments(&self) -> &Moments {
+        &self.learned().moments
+    }
+
+    fn learned(&self) -> &Learned {
+        let name = &self.parameter.name;
+        self.training
+            .as_ref()
+            .unwrap_or_else(|| panic!("{name} is frozen: it has no gradient and no moments"))
+    }
+
+    /// All tensors that belong to this parameter alone.
+    fn tensors(&self) -> impl Iterator<Item = &Tensor> {
+        let learned = self.training.iter().flat_map(|of| [&of.grad, &of.moments.m, &of.moments.v]);
+        self.value.iter().chain(learned)
+    }
+
+    /// Overwrites the trits, and sets the shadow weights, if there are any, to `beta T`.
+    ///
+    /// # Panics
+    /// If the role is not [`Role::Ternary`], or if the shape does not fit.
+    pub fn write_trits(&self, gpu: &Gpu, packed: &Packed) {
+        if let Some(value) = &self.value {
+            let shadow: Vec<f32> = packed.unpack().into_iter().map(|t| packed.scale * f32::from(t)).collect();
+            gpu.write(value, &shadow);
+        }
+        gpu.write(&self.packed().words, &packed.words);
+        gpu.write(&self.packed().beta, &[packed.scale]);
+    }
+
     /// The trits of the parameter.
     ///
     /// # Panics
@@ -60,14 +115,31 @@ impl Param {
 /// those of the second, and so on. One product computes with all of them.
 #[derive(Clone, Debug)]
 pub struct Stacked {
-    /// The values, `[rows, cols]`. For ternary matrices they are the shadow weights.
-    pub value: Tensor,
-    /// The gradient of the values.
-    pub grad: Tensor,
+    label: String,
+    value: Option<Tensor>,
+    grad: Option<Tensor>,
     trits: Option<(PackedTensor, Tensor)>,
 }
 
 impl Stacked {
+    /// The values, `[rows, cols]`. For ternary matrices they are the shadow weights.
+    ///
+    /// # Panics
+    /// If the matrices are ternary and frozen.
+    pub fn value(&self) -> &Tensor {
+        self.value
+            .as_ref()
+            .unwrap_or_else(|| panic!("{} are frozen: they have no shadow weights", self.label))
+    }
+
+    /// The gradient of the values.
+    ///
+    /// # Panics
+    /// If the matrices are frozen.
+    pub fn grad(&self) -> &Tensor {
+        self.grad.as_ref().unwrap_or_else(|| panic!("{} are frozen: they have no gradient", self.label))
+    }
+
     /// The trits of all matrices. Each matrix has a beta of its own in [`Stacked::betas`]; the `beta` here is 1.
     ///
     /// # Panics
@@ -85,17 +157,21 @@ impl Stacked {
     }
 
     fn ternary(&self) -> &(PackedTensor, Tensor) {
-        self.trits.as_ref().unwrap_or_else(|| panic!("{} has no trits", self.value.label()))
+        self.trits.as_ref().unwrap_or_else(|| panic!("{} have no trits", self.label))
     }
 }
 
 /// All parameters of a network. The trits always belong to the current shadow weights, because [`Params::upload`] and
 /// [`Params::update`] quantise the weights.
+///
+/// The parameters of [`Params::frozen`] are for inference. They hold trits, betas and the values that are not ternary,
+/// and no shadow weights, gradients and moments. The functions of training panic with them.
 #[derive(Clone, Debug)]
 pub struct Params {
     all: Vec<Param>,
     groups: Vec<Group>,
-    clip: Clip,
+    /// It is `None` if the parameters are frozen.
+    clip: Option<Clip>,
 }
 
 /// The tensors that limit the norm of all gradients together.
@@ -111,7 +187,7 @@ struct Clip {
 
 impl Clip {
     fn new(gpu: &Gpu, groups: &[Group]) -> Result<Clip, Error> {
-        let room = |group: &Group| group.values.sums.len().next_multiple_of(PART);
+        let room = |group: &Group| group.trained().sums.len().next_multiple_of(PART);
         Ok(Clip {
             sums: gpu.zeros("gradients.squares", F32, &[groups.iter().map(room).sum()])?,
             factor: gpu.upload("gradients.clip", &[2], &[1.0f32, 0.0])?,
@@ -124,8 +200,11 @@ impl Clip {
 /// parameters together.
 #[derive(Clone, Debug)]
 struct Group {
-    /// The values in this order: ternary matrices, other values that decay, values that do not decay.
-    values: Trainable,
+    /// The values in this order: ternary matrices, other values that decay, values that do not decay. A frozen group
+    /// has no values of ternary matrices.
+    value: Tensor,
+    /// The same values with all that training needs. It is `None` if the group is frozen.
+    trained: Option<Trainable>,
     /// The matrices in the layers. They are neighbours.
     matrices: Vec<Matrix>,
     quantiser: Option<Quantiser>,
@@ -148,9 +227,25 @@ fn order(role: Role) -> usize {
     }
 }
 
-/// The number of values of a parameter in its group. A ternary parameter occupies whole blocks.
-fn room(parameter: &Parameter) -> usize {
-    parameter.count().next_multiple_of(if parameter.role == Role::Ternary { BLOCK } else { PART })
+/// The number of values of a parameter in its group. A ternary parameter occupies whole blocks, and none in a frozen
+/// group.
+fn room(parameter: &Parameter, frozen: bool) -> usize {
+    match parameter.role {
+        Role::Ternary if frozen => 0,
+        Role::Ternary => parameter.count().next_multiple_of(BLOCK),
+        Role::Float | Role::Gain => parameter.count().next_multiple_of(PART),
+    }
+}
+
+/// The number of packed words of a parameter in its group.
+fn word_room(parameter: &Parameter) -> usize {
+    match parameter.role {
+        Role::Ternary => {
+            let [rows, cols] = parameter.matrix();
+            (rows * words(cols)).next_multiple_of(PART)
+        }
+        Role::Float | Role::Gain => 0,
+    }
 }
 
 /// Whether two neighbouring parameters may be parts of one [`Stacked`] matrix.
@@ -160,13 +255,26 @@ fn stackable(a: &Parameter, b: &Parameter) -> bool {
 
 impl Group {
     /// A group of zeros for these parameters. It appends them to `all` in their own order.
-    fn new(gpu: &Gpu, label: &str, parameters: &[Parameter], all: &mut Vec<Param>) -> Result<Group, Error> {
+    fn new(
+        gpu: &Gpu,
+        label: &str,
+        parameters: &[Parameter],
+        frozen: bool,
+        all: &mut Vec<Param>,
+    ) -> Result<Group, Error> {
         let mut sorted: Vec<(usize, &Parameter)> = parameters.iter().enumerate().collect();
         sorted.sort_by_key(|(_, parameter)| order(parameter.role));
         let of = |kept: fn(Role) -> bool| sorted.iter().filter(move |(_, parameter)| kept(parameter.role));
+        let room = |parameter: &Parameter| room(parameter, frozen);
         let count = parameters.iter().map(room).sum();
         let decayed = of(|role| role != Role::Gain).map(|(_, parameter)| room(parameter)).sum();
-        let values = Trainable { decayed, ..Trainable::zeros(gpu, label, count)? };
+        let (value, trained) = match frozen {
+            true => (gpu.zeros(label, F32, &[count])?, None),
+            false => {
+                let trained = Trainable { decayed, ..Trainable::zeros(gpu, label, count)? };
+                (trained.value.clone(), Some(trained))
+            }
+        };
         let shapes: Vec<[usize; 2]> =
             of(|role| role == Role::Ternary).map(|(_, parameter)| parameter.matrix()).collect();
         let quantiser = match shapes.is_empty() {
@@ -191,16 +299,17 @@ impl Group {
                 beta: beta.part(&format!("{name}.beta"), place.beta, &[1]),
                 cols: place.cols,
             });
-            made.push((
-                i,
-                Param {
-                    parameter: parameter.clone(),
-                    value: part(&values.value, ""),
-                    grad: part(&values.grad, ".grad"),
-                    moments: Moments { m: part(&values.moments.m, ".m"), v: part(&values.moments.v, ".v") },
-                    packed,
-                },
-            ));
+            let learned = |of: &Trainable| Learned {
+                grad: part(&of.grad, ".grad"),
+                moments: Moments { m: part(&of.moments.m, ".m"), v: part(&of.moments.v, ".v") },
+            };
+            let param = Param {
+                parameter: parameter.clone(),
+                value: (room(parameter) > 0).then(|| part(&value, "")),
+                training: trained.as_ref().map(learned),
+                packed,
+            };
+            made.push((i, param));
             if let (true, &[rows, cols]) = (parameter.is_in_layer(), &shape[..]) {
                 matrices.push(Matrix { first, room: room(parameter), rows, cols });
             }
@@ -208,13 +317,22 @@ impl Group {
         }
         made.sort_by_key(|(i, _)| *i);
         all.extend(made.into_iter().map(|(_, param)| param));
-        Ok(Group { values, matrices, quantiser })
+        Ok(Group { value, trained, matrices, quantiser })
+    }
+
+    /// What training needs.
+    ///
+    /// # Panics
+    /// If the group is frozen.
+    fn trained(&self) -> &Trainable {
+        self.trained.as_ref().unwrap_or_else(|| panic!("{} are frozen", self.value.label()))
     }
 
     /// The tensors that hold the parameters of the group one after another.
     fn tensors(&self) -> impl Iterator<Item = &Tensor> {
         let trits = self.quantiser.iter().flat_map(|quantiser| [&quantiser.words, &quantiser.beta]);
-        [&self.values.value, &self.values.grad].into_iter().chain(trits)
+        let grad = self.trained.as_ref().map(|trained| &trained.grad);
+        std::iter::once(&self.value).chain(grad).chain(trits)
     }
 }
 
@@ -224,12 +342,31 @@ impl Params {
     /// # Errors
     /// If the adapter cannot bind a tensor.
     pub fn zeros(gpu: &Gpu, parameters: &[Parameter]) -> Result<Params, Error> {
+        let (all, groups) = Params::grouped(gpu, parameters, false)?;
+        let clip = Clip::new(gpu, &groups)?;
+        Ok(Params { all, groups, clip: Some(clip) })
+    }
+
+    /// Parameters for inference, all zero. They hold trits, betas and the values that are not ternary.
+    ///
+    /// # Errors
+    /// If the adapter cannot bind a tensor.
+    pub fn frozen(gpu: &Gpu, parameters: &[Parameter]) -> Result<Params, Error> {
+        let (all, groups) = Params::grouped(gpu, parameters, true)?;
+        Ok(Params { all, groups, clip: None })
+    }
+
+    fn grouped(gpu: &Gpu, parameters: &[Parameter], frozen: bool) -> Result<(Vec<Param>, Vec<Group>), Error> {
         let (mut all, mut groups) = (Vec::new(), Vec::new());
         while all.len() < parameters.len() {
             let rest = &parameters[all.len()..];
             // Takes as many parameters as the adapter can bind at once, and at least one. If that one is too large, its
             // error says so.
-            let fits = |end: &usize| gpu.fits("parameters", &[rest[..*end].iter().map(room).sum()]).is_ok();
+            let fits = |end: &usize| {
+                let values = rest[..*end].iter().map(|parameter| room(parameter, frozen)).sum();
+                let words = rest[..*end].iter().map(word_room).sum();
+                [values, words].iter().all(|&count| gpu.fits("parameters", &[count]).is_ok())
+            };
             // Neighbours that may be stacked stay in one group.
             let apart = |end: &usize| *end == rest.len() || !stackable(&rest[*end - 1], &rest[*end]);
             let ends = || (1..=rest.len()).rev().filter(fits);
@@ -238,10 +375,14 @@ impl Params {
                 (0, true) => "parameters".to_string(),
                 (number, _) => format!("parameters {number}"),
             };
-            groups.push(Group::new(gpu, &label, &rest[..end], &mut all)?);
+            groups.push(Group::new(gpu, &label, &rest[..end], frozen, &mut all)?);
         }
-        let clip = Clip::new(gpu, &groups)?;
-        Ok(Params { all, groups, clip })
+        Ok((all, groups))
+    }
+
+    /// Whether the parameters are for inference only.
+    pub fn are_frozen(&self) -> bool {
+        self.clip.is_none()
     }
 
     /// Parameters with these values, in order. The ternary ones are quantised.
@@ -268,11 +409,11 @@ impl Params {
     /// If a number of values does not fit its parameter.
     pub fn write<V: AsRef<[f32]>>(&self, gpu: &Gpu, values: &[V]) {
         assert_eq!(self.all.len(), values.len(), "Params: values for each parameter");
-        self.all.iter().zip(values).for_each(|(param, values)| gpu.write(&param.value, values.as_ref()));
+        self.all.iter().zip(values).for_each(|(param, values)| gpu.write(param.value(), values.as_ref()));
     }
 
-    /// Overwrites the trits, in the order of the ternary parameters, and sets their shadow weights to `beta T`.
-    /// [`Params::quantize`] would compute another beta from these shadow weights.
+    /// [`Param::write_trits`] of every ternary parameter, in order. [`Params::quantize`] would compute another beta from
+    /// these shadow weights.
     ///
     /// # Panics
     /// If the number of matrices or a shape does not fit.
@@ -280,10 +421,7 @@ impl Params {
         let mut ternary = self.ternary();
         for packed in matrices {
             let param = ternary.next().expect("Params: as many matrices as ternary parameters");
-            let shadow: Vec<f32> = packed.unpack().into_iter().map(|t| packed.scale * f32::from(t)).collect();
-            gpu.write(&param.value, &shadow);
-            gpu.write(&param.packed().words, &packed.words);
-            gpu.write(&param.packed().beta, &[packed.scale]);
+            param.write_trits(gpu, packed);
         }
         assert!(ternary.next().is_none(), "Params: a matrix for each ternary parameter");
     }
@@ -324,7 +462,9 @@ impl Params {
         let rows = parts.iter().map(|param| param.parameter.matrix()[0]).sum();
         let stackable = parts.windows(2).all(|pair| stackable(&pair[0].parameter, &pair[1].parameter));
         assert!(stackable, "{label}: matrices of one role and of {cols} columns expected");
-        gpu.fits(&label, &[rows, cols])?;
+        if parts[0].value.is_some() {
+            gpu.fits(&label, &[rows, cols])?;
+        }
         // `step` is the distance between the first elements of two parts. It is `None` if that is the length of a part.
         let joined = |of: fn(&Param) -> &Tensor, step: Option<usize>, shape: &[usize]| {
             let mut tensors = self.groups.iter().flat_map(Group::tensors);
@@ -350,20 +490,21 @@ impl Params {
             )),
             Role::Gain | Role::Float => None,
         };
-        Ok(Stacked {
-            value: joined(|param| &param.value, None, &[rows, cols]),
-            grad: joined(|param| &param.grad, None, &[rows, cols]),
-            trits,
-        })
+        let value = parts[0].value.as_ref().map(|_| joined(Param::value, None, &[rows, cols]));
+        let grad = parts[0].training.as_ref().map(|_| joined(Param::grad, None, &[rows, cols]));
+        Ok(Stacked { label, value, grad, trits })
     }
 
     /// Reads the values back, in order.
     ///
     /// # Errors
     /// If the device failed.
+    ///
+    /// # Panics
+    /// If a parameter is ternary and frozen.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn download(&self, gpu: &Gpu) -> Result<Vec<Vec<f32>>, Error> {
-        self.all.iter().map(|param| gpu.download(&param.value)).collect()
+        self.all.iter().map(|param| gpu.download(param.value())).collect()
     }
 
     /// Reads back the current trits. A float network has none.
@@ -377,7 +518,7 @@ impl Params {
 
     /// `packed <- ternary(value)` for every ternary parameter. Use it after values were written.
     pub fn quantize(&self, gpu: &Gpu) -> Vec<Op> {
-        let sums = |group: &Group| kernels::abs_sums(gpu, &group.values.value, &group.values.sums);
+        let sums = |group: &Group| kernels::abs_sums(gpu, &group.value, &group.trained().sums);
         let mut ops: Vec<Op> =
             self.groups.iter().filter(|group| group.quantiser.is_some()).map(sums).collect();
         ops.extend(self.ternarize(gpu));
@@ -387,7 +528,7 @@ impl Params {
 
     /// [`Params::quantize`] with the absolute sums from an optimizer step.
     fn ternarize(&self, gpu: &Gpu) -> impl Iterator<Item = Op> {
-        let some = self.groups.iter().filter_map(|group| Some((&group.values, group.quantiser.as_ref()?)));
+        let some = self.groups.iter().filter_map(|group| Some((group.trained(), group.quantiser.as_ref()?)));
         some.flat_map(|(Trainable { value, sums, .. }, Quantiser { stack, beta, words })| {
             [
                 kernels::absmean(gpu, stack, sums, beta),
@@ -399,7 +540,7 @@ impl Params {
     /// `value <- beta T` for every ternary parameter, before a step. Training then remembers nothing finer than a
     /// trit. This function exists to demonstrate that training fails without shadow weights.
     pub fn forget_shadow(&self, gpu: &Gpu) -> Vec<Op> {
-        let forget = |param: &Param| kernels::dequantize_weights(gpu, param.packed(), &param.value);
+        let forget = |param: &Param| kernels::dequantize_weights(gpu, param.packed(), param.value());
         let mut ops: Vec<Op> = self.ternary().map(forget).collect();
         Op::mark(&mut ops, "forget the shadow");
         ops
@@ -420,13 +561,14 @@ impl Params {
         schedule: &Tensor,
     ) -> Result<Vec<Op>, Error> {
         let mut ops = most.map_or(Vec::new(), |most| self.clip(gpu, most));
-        let clip = if most.is_some() { &self.clip.factor } else { &self.clip.none };
-        for Group { values, matrices, .. } in &self.groups {
+        let clip = if most.is_some() { &self.clipping().factor } else { &self.clipping().none };
+        for group in &self.groups {
+            let values = group.trained();
             match by {
                 Update::AdamW(by) => ops.push(kernels::adamw(gpu, by, clock, schedule, clip, values)),
                 Update::Sgd(by) => ops.push(kernels::sgd(gpu, by, clock, schedule, clip, values)),
                 Update::Muon(by) => {
-                    ops.extend(muon::step(gpu, by, values, matrices, clip, clock, schedule)?);
+                    ops.extend(muon::step(gpu, by, values, &group.matrices, clip, clock, schedule)?);
                 }
             }
         }
@@ -437,15 +579,19 @@ impl Params {
         Ok(ops)
     }
 
+    fn clipping(&self) -> &Clip {
+        self.clip.as_ref().expect("frozen parameters are not trained")
+    }
+
     /// Computes the factor that reduces the norm of all gradients together to at most `most`.
     fn clip(&self, gpu: &Gpu, most: f32) -> Vec<Op> {
-        let Clip { sums, factor, .. } = &self.clip;
+        let Clip { sums, factor, .. } = self.clipping();
         let mut first = 0;
         let squares = |group: &Group| {
-            let blocks = group.values.sums.len();
-            let part = sums.part(&format!("{}.squares", group.values.grad.label()), first, &[blocks]);
-            first += blocks.next_multiple_of(PART);
-            kernels::square_sums(gpu, &group.values.grad, &part)
+            let Trainable { sums: blocks, grad, .. } = group.trained();
+            let part = sums.part(&format!("{}.squares", grad.label()), first, &[blocks.len()]);
+            first += blocks.len().next_multiple_of(PART);
+            kernels::square_sums(gpu, grad, &part)
         };
         let mut ops: Vec<Op> = self.groups.iter().map(squares).collect();
         ops.push(kernels::clip_factor(gpu, sums, most, factor));
@@ -458,13 +604,12 @@ impl Params {
     /// If the device failed.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn norm(&self, gpu: &Gpu) -> Result<f32, Error> {
-        Ok(gpu.download::<f32>(&self.clip.factor)?[1])
+        Ok(gpu.download::<f32>(&self.clipping().factor)?[1])
     }
 
     /// The tensors of the parameters inside a tensor that holds several.
     pub fn parts<'a>(&'a self, of: &Tensor) -> Vec<&'a Tensor> {
-        let all =
-            self.all.iter().flat_map(|param| [&param.value, &param.grad, &param.moments.m, &param.moments.v]);
+        let all = self.all.iter().flat_map(Param::tensors);
         let end = |tensor: &Tensor| tensor.offset() + tensor.bytes();
         let within = |part: &Tensor| of.offset() <= part.offset() && end(part) <= end(of);
         all.filter(|part| part.buffer() == of.buffer() && part.len() < of.len() && within(part)).collect()

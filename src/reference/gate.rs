@@ -1,9 +1,11 @@
 //! The functions between two matrices other than norms, forward and backward. The gate also exists together with the
 //! norm after it.
 
+use super::attention::exp;
 use super::norm::{quantize_normed, rmsnorm_dgain, rmsnorm_dx};
 use super::product::scale_gradients;
 use super::quantize::Int8;
+use crate::parameter::Activation;
 
 /// `y = max(x, 0)`.
 pub fn relu(x: &[f32]) -> Vec<f32> {
@@ -29,6 +31,42 @@ pub fn relu2_gate_dx(gate: &[f32], up: &[f32], dz: &[f32]) -> (Vec<f32>, Vec<f32
     let dgate = (0..dz.len()).map(|i| 2.0 * gate[i].max(0.0) * up[i] * dz[i]).collect();
     let dup = (0..dz.len()).map(|i| relu2(gate[i]) * dz[i]).collect();
     (dgate, dup)
+}
+
+/// `z = gate / (1 + exp(-gate)) up`. (SwiGLU, arXiv 2002.05202, equation 6, as in LLaMA.)
+pub fn silu_gate(gate: &[f32], up: &[f32]) -> Vec<f32> {
+    gate.iter().zip(up).map(|(&gate, up)| gate * sigmoid(gate) * up).collect()
+}
+
+/// `1 / (1 + exp(-x))`. No exponential is larger than 1.
+fn sigmoid(x: f32) -> f32 {
+    let e = exp(-x.abs());
+    if x >= 0.0 { 1.0 / (1.0 + e) } else { e / (1.0 + e) }
+}
+
+/// The gradients of [`silu_gate`], with `s = 1 / (1 + exp(-gate))`: `dgate = s (1 + gate (1 - s)) up dz`,
+/// `dup = gate s dz`. `1 - s` is computed as `1 / (1 + exp(gate))`.
+pub fn silu_gate_dx(gate: &[f32], up: &[f32], dz: &[f32]) -> (Vec<f32>, Vec<f32>) {
+    let slope = |g: f32| sigmoid(g) * (1.0 + g * sigmoid(-g));
+    let dgate = (0..dz.len()).map(|i| slope(gate[i]) * up[i] * dz[i]).collect();
+    let dup = (0..dz.len()).map(|i| gate[i] * sigmoid(gate[i]) * dz[i]).collect();
+    (dgate, dup)
+}
+
+/// `z = f(gate) up`.
+pub fn gate(by: Activation, gate: &[f32], up: &[f32]) -> Vec<f32> {
+    match by {
+        Activation::Relu2 => relu2_gate(gate, up),
+        Activation::Silu => silu_gate(gate, up),
+    }
+}
+
+/// The gradients of [`gate`]: `(dgate, dup)`.
+pub fn gate_dx(by: Activation, gate: &[f32], up: &[f32], dz: &[f32]) -> (Vec<f32>, Vec<f32>) {
+    match by {
+        Activation::Relu2 => relu2_gate_dx(gate, up, dz),
+        Activation::Silu => silu_gate_dx(gate, up, dz),
+    }
 }
 
 /// The gate of integers. Rows of `acc [n, 2 f]` are gate|up, and `z = relu(gate)^2 up` is in units of the accumulators.

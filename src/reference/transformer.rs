@@ -8,15 +8,17 @@
 //! q|k|v   = qkv(h)                 q, k turned by their positions
 //! mid     = h + o(attention(q, k, v))
 //! gate|up = gate_up(mid)
-//! y       = mid + down(relu(gate)^2 up)
+//! y       = mid + down(f(gate) up)     f is relu^2, or silu in a float network
 //! ```
+//!
+//! A float network of LLaMA's form has no norm before o and down ([`Config::sub_norms`]).
 //!
 //! The embedding gives the first `h`. After the last layer, `logits = RMSNorm(h) E^T` with the same embedding `E`.
 
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::parameter::{Parameter, Role};
+use crate::parameter::{Activation, Parameter, Role};
 use crate::rotary::rope_table;
 use crate::ternary::Packed;
 
@@ -41,6 +43,10 @@ pub struct Config {
     pub eps: f32,
     /// Whether the matrices are ternary. Otherwise this is the float network of the same shape.
     pub ternary: bool,
+    /// The function of the gate. A ternary network has [`Activation::Relu2`].
+    pub activation: Activation,
+    /// Whether a norm precedes o and down. A ternary network has these norms.
+    pub sub_norms: bool,
 }
 
 /// Values or gradients of parameters, by name.
@@ -78,7 +84,8 @@ impl Config {
         ]
     }
 
-    /// The four stacks of a layer whose names begin with `prefix`. Each stack has its gain first, then its matrices.
+    /// The four stacks of a layer whose names begin with `prefix`. Each stack has its gain first, if it has a norm, then
+    /// its matrices.
     fn stacks(&self, prefix: &str) -> [Vec<Parameter>; 4] {
         let Config { width, ffn, .. } = *self;
         let [queries, keys] = [self.heads, self.kv_heads].map(|heads| heads * self.head_width());
@@ -88,7 +95,8 @@ impl Config {
             let matrix = |&(name, rows): &(&str, usize)| {
                 Parameter::new(format!("{prefix}{name}.weight"), &[rows, cols], role)
             };
-            [gain].into_iter().chain(matrices.iter().map(matrix)).collect()
+            let normed = self.sub_norms || !gain.name.contains("sub_norm");
+            normed.then_some(gain).into_iter().chain(matrices.iter().map(matrix)).collect()
         };
         let qkv = [("self_attn.q_proj", queries), ("self_attn.k_proj", keys), ("self_attn.v_proj", keys)];
         [
@@ -103,13 +111,15 @@ impl Config {
 // --- a stack ---------------------------------------------------------------------------------------
 
 /// RMSNorm, and the matrices `[rows_i, cols]` that read its output, stacked as one matrix:
-/// `y [n, rows] = RMSNorm(x) W^T`. The columns of `y` are those of the first matrix, then those of the second, and so
+/// `y [n, rows] = RMSNorm(x) W^T`. A float stack may have no norm: `y = x W^T`. The columns of `y` are those of the first matrix, then those of the second, and so
 /// on.
 #[derive(Clone, Debug)]
 pub struct Stack {
-    /// The gain, then the matrices.
-    parameters: Vec<Parameter>,
-    gain: Vec<f32>,
+    /// The matrices.
+    matrices: Vec<Parameter>,
+    /// The name and the values of the gain, if there is a norm.
+    gain: Option<(String, Vec<f32>)>,
+    cols: usize,
     weights: Weights,
 }
 
@@ -134,7 +144,7 @@ pub enum Input {
 pub struct Product {
     /// `[n, cols]`: the input rows.
     pub x: Vec<f32>,
-    /// `[n]`: RMSNorm's factor of each row, `1 / sqrt(mean x^2 + eps)`.
+    /// `[n]`: RMSNorm's factor of each row, `1 / sqrt(mean x^2 + eps)`. It is 1 without a norm.
     pub norm: Vec<f32>,
     /// The rows after RMSNorm.
     pub input: Input,
@@ -147,7 +157,8 @@ pub struct Product {
 impl Stack {
     /// Makes a stack from values by name. A matrix is quantised, unless its trits are stored.
     fn new(parameters: Vec<Parameter>, values: &Tensors, stored: &BTreeMap<String, Packed>) -> Stack {
-        let (gain, matrices) = (&parameters[0], &parameters[1..]);
+        let (gain, matrices): (Vec<_>, Vec<_>) = parameters.into_iter().partition(|p| p.role == Role::Gain);
+        let cols = matrices[0].matrix()[1];
         let float = |p: &Parameter| {
             let found = values.get(&p.name).unwrap_or_else(|| panic!("no values of {}", p.name));
             assert_eq!(found.len(), p.count(), "values of {}", p.name);
@@ -161,24 +172,25 @@ impl Stack {
             };
             let packed: Vec<Packed> = matrices.iter().map(quantize).collect();
             let trits: Vec<i8> = packed.iter().flat_map(Packed::unpack).collect();
-            let (rows, cols) = (packed.iter().map(|packed| packed.rows).sum(), gain.count());
+            let rows = packed.iter().map(|packed| packed.rows).sum();
             let betas = packed.iter().map(|packed| packed.scale).collect();
             Weights::Ternary(Packed::pack(&trits, rows, cols, 1.0), betas)
         } else {
             Weights::Float(matrices.iter().flat_map(float).copied().collect())
         };
-        Stack { gain: float(gain).to_vec(), parameters, weights }
+        let gain = gain.first().map(|gain| (gain.name.clone(), float(gain).to_vec()));
+        Stack { gain, matrices, cols, weights }
     }
 
     /// Number of rows of each matrix.
     fn parts(&self) -> Vec<usize> {
-        self.parameters[1..].iter().map(|p| p.matrix()[0]).collect()
+        self.matrices.iter().map(|p| p.matrix()[0]).collect()
     }
 
     /// One row of its matrices, counted over all of them: the weights, which are trits where a trit's worth is returned
     /// beside them.
     pub fn row(&self, row: usize) -> (Vec<f32>, Option<f32>) {
-        let cols = self.gain.len();
+        let cols = self.cols;
         match &self.weights {
             Weights::Ternary(packed, betas) => {
                 let mut ends = self.parts().into_iter().scan(0, |end, rows| {
@@ -195,16 +207,21 @@ impl Stack {
 
     /// RMSNorm of rows `x [n, cols]`, quantised if the matrices are ternary, and its factor for each row.
     pub fn input(&self, x: &[f32], eps: f32) -> (Input, Vec<f32>) {
-        match self.weights {
-            Weights::Ternary(..) => {
-                let (codes, norm, step) = rmsnorm_quantize_f32(x, &self.gain, eps);
+        match (&self.weights, &self.gain) {
+            (Weights::Ternary(..), _) => {
+                let (codes, norm, step) = rmsnorm_quantize_f32(x, self.ternary_gain(), eps);
                 (Input::Codes(codes, step), norm)
             }
-            Weights::Float(..) => {
-                let (y, norm) = rmsnorm(x, &self.gain, eps);
+            (Weights::Float(..), Some((_, gain))) => {
+                let (y, norm) = rmsnorm(x, gain, eps);
                 (Input::Floats(y), norm)
             }
+            (Weights::Float(..), None) => (Input::Floats(x.to_vec()), vec![1.0; x.len() / self.cols]),
         }
+    }
+
+    fn ternary_gain(&self) -> &[f32] {
+        &self.gain.as_ref().expect("a norm precedes every ternary matrix").1
     }
 
     /// The product of rows `x [n, cols]`.
@@ -213,16 +230,17 @@ impl Stack {
         self.multiply(x, norm, input)
     }
 
-    /// The product of `relu(gate)^2 up`, where gate|up is the product of another stack. The codes come from the
-    /// integers of that product, so this half of a layer is exact.
-    fn forward_gated(&self, gate_up: &Product, of: &Stack, eps: f32) -> Product {
-        let [gate, up] = gate_up.columns(&of.parts()).try_into().expect("two matrices");
-        let z = relu2_gate(&gate, &up);
+    /// The product of `f(gate) up`, where gate|up is the product of another stack. The codes come from the integers of
+    /// that product, so this half of a layer is exact.
+    fn forward_gated(&self, gate_up: &Product, of: &Stack, by: Activation, eps: f32) -> Product {
+        let [g, up] = gate_up.columns(&of.parts()).try_into().expect("two matrices");
+        let z = gate(by, &g, &up);
         let (input, norm) = match (&gate_up.input, &of.weights) {
             (Input::Codes(_, step), Weights::Ternary(_, betas)) => {
-                let betas = [betas[0], betas[1]];
-                let (codes, _, step) = relu2_gate_quantize(&gate_up.acc, step, betas, &self.gain, eps);
-                let (_, norm) = rmsnorm(&z, &self.gain, eps);
+                assert_eq!(by, Activation::Relu2, "the gate of integers");
+                let (betas, gain) = ([betas[0], betas[1]], self.ternary_gain());
+                let (codes, _, step) = relu2_gate_quantize(&gate_up.acc, step, betas, gain, eps);
+                let (_, norm) = rmsnorm(&z, gain, eps);
                 (Input::Codes(codes, step), norm)
             }
             _ => self.input(&z, eps),
@@ -237,7 +255,7 @@ impl Stack {
                 let y = scale_parts(&acc, step, &self.parts(), betas);
                 (acc, y)
             }
-            (Weights::Float(w), Input::Floats(x)) => (Vec::new(), matmul_f32(x, w, self.gain.len())),
+            (Weights::Float(w), Input::Floats(x)) => (Vec::new(), matmul_f32(x, w, self.cols)),
             _ => panic!("trits read codes, and floats read floats"),
         };
         Product { x, norm, input, acc, y }
@@ -253,19 +271,20 @@ impl Stack {
                 matmul_ternary_dw(dy, step, &codes.q),
             ),
             (Weights::Float(w), Input::Floats(x)) => (
-                matmul_f32_dx(w, dy, [parts.iter().sum(), self.gain.len()]),
+                matmul_f32_dx(w, dy, [parts.iter().sum(), self.cols]),
                 matmul_f32_dw(dy, x, product.norm.len()),
             ),
             _ => panic!("trits read codes, and floats read floats"),
         };
-        let (dx, dgain) = rmsnorm_backward(&product.x, &self.gain, &product.norm, &dn);
         let mut dw = &dw[..];
-        for p in &self.parameters[1..] {
+        for p in &self.matrices {
             let (own, rest) = dw.split_at(p.count());
             gradients.insert(p.name.clone(), own.to_vec());
             dw = rest;
         }
-        gradients.insert(self.parameters[0].name.clone(), dgain);
+        let Some((name, gain)) = &self.gain else { return dn };
+        let (dx, dgain) = rmsnorm_backward(&product.x, gain, &product.norm, &dn);
+        gradients.insert(name.clone(), dgain);
         dx
     }
 }
@@ -302,6 +321,7 @@ pub struct Block {
     pub gate_up: Stack,
     /// The projection of the gate's output to the residual stream.
     pub down: Stack,
+    activation: Activation,
 }
 
 /// Keys and values of a layer. [`Attention`] describes their layout.
@@ -335,7 +355,7 @@ pub struct BlockPass {
     pub o: Product,
     /// Its `x` is `mid`.
     pub gate_up: Product,
-    /// Its `x` is `relu(gate)^2 up`.
+    /// Its `x` is `f(gate) up`.
     pub down: Product,
     /// `[n, width]`: the output rows of the layer.
     pub y: Vec<f32>,
@@ -346,7 +366,7 @@ impl Block {
     /// are not quantised.
     pub fn new(config: &Config, prefix: &str, values: &Tensors, stored: &BTreeMap<String, Packed>) -> Block {
         let [qkv, o, gate_up, down] = config.stacks(prefix).map(|stack| Stack::new(stack, values, stored));
-        Block { qkv, o, gate_up, down }
+        Block { qkv, o, gate_up, down, activation: config.activation }
     }
 
     /// Computes the layer for rows `h [n, width]`. `table` has a row for each position in `a`. `cache` holds the keys
@@ -364,7 +384,7 @@ impl Block {
         let (attended, lse) = attention(a, &q, &cache.k, &cache.v);
         let o = self.o.forward(attended, eps);
         let gate_up = self.gate_up.forward(residual_f32(&qkv.x, &o.y), eps);
-        let down = self.down.forward_gated(&gate_up, &self.gate_up, eps);
+        let down = self.down.forward_gated(&gate_up, &self.gate_up, self.activation, eps);
         let y = residual_f32(&gate_up.x, &down.y);
         BlockPass { qkv, q, cache, lse, o, gate_up, down, y }
     }
@@ -379,9 +399,9 @@ impl Block {
         gradients: &mut Tensors,
     ) -> Vec<f32> {
         let dz = self.down.backward(&pass.down, dy, gradients);
-        let [gate, up] = pass.gate_up.columns(&self.gate_up.parts()).try_into().expect("two matrices");
-        let (dgate, dup) = relu2_gate_dx(&gate, &up, &dz);
-        let dgate_up = side_by_side(&dgate, &dup, self.down.gain.len());
+        let [g, up] = pass.gate_up.columns(&self.gate_up.parts()).try_into().expect("two matrices");
+        let (dgate, dup) = gate_dx(self.activation, &g, &up, &dz);
+        let dgate_up = side_by_side(&dgate, &dup, self.down.cols);
         let dmid = residual_f32(dy, &self.gate_up.backward(&pass.gate_up, &dgate_up, gradients));
 
         let dout = self.o.backward(&pass.o, &dmid, gradients);
@@ -562,6 +582,11 @@ mod tests {
     /// that direction.
     #[test]
     fn gradients_are_those_of_finite_differences() {
+        finite_differences(Activation::Relu2, true);
+        finite_differences(Activation::Silu, false);
+    }
+
+    fn finite_differences(activation: Activation, sub_norms: bool) {
         let config = Config {
             layers: 2,
             width: 24,
@@ -572,6 +597,8 @@ mod tests {
             theta: 1e4,
             eps: 1e-5,
             ternary: false,
+            activation,
+            sub_norms,
         };
         let (sequences, tokens) = (2, 7);
         let a = config.attention(sequences, tokens);

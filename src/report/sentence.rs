@@ -286,7 +286,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::parameter::Role;
+    use crate::parameter::{Activation, Role};
     use crate::random::{Stream, normal};
     use crate::reference::transformer::Config;
 
@@ -302,6 +302,8 @@ mod tests {
             theta: 1e4,
             eps: 1e-5,
             ternary,
+            activation: Activation::Relu2,
+            sub_norms: true,
         };
         let value = |(i, p): (usize, crate::parameter::Parameter)| {
             let values = normal(3, Stream::Weights, i as u32, p.count(), 0.3);

@@ -1,12 +1,14 @@
 //! Writes files either completely or not at all. This module knows paths and bytes, but not the meaning of the bytes.
 
 use std::ffi::OsStr;
-use std::io::{ErrorKind, Write};
+use std::fs::File;
+use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
 use super::FileError;
+use super::stream::Sink;
 
 /// The beginning of a temporary file's name, and the number of letters and digits after it.
 const TEMPORARY: &str = ".sterna-";
@@ -48,7 +50,7 @@ pub fn free_names<const N: usize>(paths: [&Path; N]) -> [PathBuf; N] {
 /// link without a target.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     let target = target(path)?;
-    write(&target, bytes, |file| file.persist(&target).map_err(|error| error.error))
+    write(&target, |file| all(file, bytes, path), |file| file.persist(&target).map_err(|error| error.error))
 }
 
 /// The path of the file that [`replace`] replaces.
@@ -73,7 +75,35 @@ pub(crate) fn target(path: &Path) -> Result<PathBuf, FileError> {
 /// # Errors
 /// [`FileError::Exists`], if the path exists. Otherwise as [`replace`].
 pub fn create(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
-    let written = write(path, bytes, |file| file.persist_noclobber(path).map_err(|error| error.error));
+    create_by(path, |file| all(file, bytes, path))
+}
+
+/// Writes a file whose bytes come in pieces, by a synced rename. `force` replaces what is there, as [`replace`] does.
+///
+/// # Errors
+/// As [`create`] or [`replace`], and as `fill`, which then leaves nothing behind.
+pub(super) fn write_by(
+    path: &Path,
+    force: bool,
+    fill: impl FnOnce(&mut Sink) -> Result<(), FileError>,
+) -> Result<(), FileError> {
+    let fill = |file: &mut File| {
+        let mut file = BufWriter::new(file);
+        let failed = |reason| FileError::Write { path: path.into(), reason };
+        fill(&mut |bytes| file.write_all(bytes).map_err(failed))?;
+        file.flush().map_err(failed)
+    };
+    match force {
+        true => {
+            let target = target(path)?;
+            write(&target, fill, |file| file.persist(&target).map_err(|error| error.error))
+        }
+        false => create_by(path, fill),
+    }
+}
+
+fn create_by(path: &Path, fill: impl FnOnce(&mut File) -> Result<(), FileError>) -> Result<(), FileError> {
+    let written = write(path, fill, |file| file.persist_noclobber(path).map_err(|error| error.error));
     written.map_err(|error| match error {
         FileError::Write { path, reason } if reason.kind() == ErrorKind::AlreadyExists => {
             FileError::Exists(path)
@@ -87,13 +117,18 @@ pub(crate) fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
+fn all(file: &mut File, bytes: &[u8], path: &Path) -> Result<(), FileError> {
+    file.write_all(bytes).map_err(|reason| FileError::Write { path: path.into(), reason })
+}
+
 fn write(
     path: &Path,
-    bytes: &[u8],
-    persist: impl FnOnce(NamedTempFile) -> std::io::Result<std::fs::File>,
+    fill: impl FnOnce(&mut File) -> Result<(), FileError>,
+    persist: impl FnOnce(NamedTempFile) -> std::io::Result<File>,
 ) -> Result<(), FileError> {
-    let write = || {
-        let folder = folder(path);
+    let failed = |reason| FileError::Write { path: path.into(), reason };
+    let folder = folder(path);
+    let open = || {
         let mut builder = tempfile::Builder::new();
         builder.prefix(TEMPORARY).rand_bytes(RANDOM);
         // The crate makes temporary files private. This mode leaves the permissions of a model to the user's umask.
@@ -102,14 +137,17 @@ fn write(
         // A missing folder gives the system's own error. Other errors are reduced to their kind, because the crate's
         // text would name the temporary file.
         std::fs::metadata(folder)?;
-        let mut file = builder.tempfile_in(folder).map_err(|error| error.kind())?;
-        file.as_file_mut().write_all(bytes)?;
+        builder.tempfile_in(folder).map_err(|error| std::io::Error::from(error.kind()))
+    };
+    let mut file = open().map_err(failed)?;
+    fill(file.as_file_mut())?;
+    let close = || {
         file.as_file().sync_all()?;
         persist(file)?;
         // The folder is synced too, so that the new name survives a power cut. Only Unix can sync a folder.
-        if cfg!(unix) { std::fs::File::open(folder)?.sync_all() } else { Ok(()) }
+        if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
     };
-    write().map_err(|reason| FileError::Write { path: path.into(), reason })
+    close().map_err(failed)
 }
 
 #[cfg(test)]
@@ -120,11 +158,12 @@ mod tests {
     fn only_our_own_unfinished_files_are_known_as_such() {
         let folder = tempfile::tempdir().expect("a folder");
         let mut own = None;
-        write(&folder.path().join("file"), b"x", |file| {
+        let path = folder.path().join("file");
+        let persist = |file: NamedTempFile| {
             own = file.path().file_name().map(OsStr::to_os_string);
-            file.persist(folder.path().join("file")).map_err(|error| error.error)
-        })
-        .expect("written");
+            file.persist(&path).map_err(|error| error.error)
+        };
+        write(&path, |file| all(file, b"x", &path), persist).expect("written");
         assert!(is_temporary(&own.expect("a name")));
         for others in [".sterna-notes", ".sterna-", ".sterna-123456.txt", "sterna-123456"] {
             assert!(!is_temporary(OsStr::new(others)), "{others}");

@@ -63,8 +63,13 @@ impl Model {
 
     /// The epsilon of RMSNorm.
     pub fn eps(&self) -> f32 {
-        self.arch.setting("eps").unwrap_or(RMSNORM_EPS as f32)
+        eps(&self.arch)
     }
+}
+
+/// The epsilon of RMSNorm in a header.
+pub(super) fn eps(arch: &Arch) -> f32 {
+    arch.setting("eps").unwrap_or(RMSNORM_EPS as f32)
 }
 
 /// Header and parameters of a checkpoint that has no header.

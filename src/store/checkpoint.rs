@@ -18,8 +18,12 @@ use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::tensors::{Sealed, deserialize, intact, no_json};
-use super::{Arch, FileError, Mapped, Model, Values, Weights, chain, packed, replace, schema};
+use super::element::Element;
+use super::layout::{Form, Layout, Place};
+use super::tensors::{Sealed, deserialize, intact, no_json, range};
+use super::{
+    Arch, FileError, Mapped, Matrix, Model, Scale, Values, Weights, chain, foreign, packed, replace, schema,
+};
 use crate::parameter::{Parameter, Role};
 use crate::ternary::{Packed, words};
 
@@ -234,6 +238,35 @@ impl Checkpoint {
         chain::check(&arch, parameters.iter().map(|saved| &saved.parameter), str::to_string)?;
         Ok(Checkpoint { arch, parameters, progress, run })
     }
+}
+
+/// Where the parameters lie in a file. The trits of a ternary parameter are those of its shadow weights.
+pub(super) fn layout(bytes: &[u8]) -> Result<Layout, String> {
+    let (file, metadata) = deserialize(bytes)?;
+    let (about, _) = story(&metadata)?;
+    current(&file, &metadata)?;
+    let (arch, parameters) = match super::header(&metadata)? {
+        Some(header) => header,
+        None => chain::of_checkpoint(&file, &about)?,
+    };
+    let place = |parameter: &Parameter| {
+        let Parameter { name, shape, role } = parameter;
+        let view = file.tensor(name).map_err(|_| format!("has no tensor {name}"))?;
+        if view.dtype() != Dtype::F32 || view.shape() != shape {
+            let (found, at) = (view.dtype(), view.shape());
+            return Err(format!("{name} is {found:?} {at:?}, expected F32 {shape:?}"));
+        }
+        let form = match role {
+            Role::Ternary => {
+                let [rows, cols] = parameter.matrix();
+                Form::Trits(Matrix { rows, cols, scale: Scale::Own, read: foreign::shadows })
+            }
+            Role::Gain | Role::Float => Form::Floats(Element::F32),
+        };
+        Ok(Place::new(name, 0, range(bytes, &view), form))
+    };
+    let places = parameters.iter().map(place).collect::<Result<Vec<_>, String>>()?;
+    Ok(Layout { about, ..Layout::new(arch, parameters, places) })
 }
 
 /// The description of the run and its position, from the metadata.

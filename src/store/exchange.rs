@@ -36,6 +36,9 @@ pub enum Exchange {
     /// GGUF with ggml's blocks of 1.6875 bits a weight.
     #[cfg_attr(feature = "cli", value(name = "gguf-tq1_0"))]
     GgufTq1_0,
+    /// GGUF with bitnet.cpp's type of 2 bits a weight, for transformers.
+    #[cfg_attr(feature = "cli", value(name = "gguf-i2_s"))]
+    GgufI2S,
     /// Safetensors in the layout of Hugging Face's BitNet, 2 bits a weight.
     HfBitnet,
     /// Arrays for numpy.load, int8.
@@ -44,7 +47,11 @@ pub enum Exchange {
 
 impl Exchange {
     /// Every format.
-    pub const ALL: [Exchange; 4] =
+    pub const ALL: [Exchange; 5] =
+        [Exchange::GgufTq2_0, Exchange::GgufTq1_0, Exchange::GgufI2S, Exchange::HfBitnet, Exchange::Npy];
+
+    /// The formats that hold any network, by [`Model::to_exchange`].
+    pub const ANY: [Exchange; 4] =
         [Exchange::GgufTq2_0, Exchange::GgufTq1_0, Exchange::HfBitnet, Exchange::Npy];
 
     /// Its name on the command line.
@@ -52,6 +59,7 @@ impl Exchange {
         match self {
             Exchange::GgufTq2_0 => "gguf-tq2_0",
             Exchange::GgufTq1_0 => "gguf-tq1_0",
+            Exchange::GgufI2S => "gguf-i2_s",
             Exchange::HfBitnet => "hf-bitnet",
             Exchange::Npy => "npy",
         }
@@ -88,26 +96,36 @@ pub(super) fn names(parameter: &Parameter) -> [String; 3] {
 
 impl Model {
     /// The bytes of a file in this format, and the losses for readers that do not know `sterna.model`. Only
-    /// `hf-bitnet` uses `weight_scale`.
+    /// `hf-bitnet` uses `weight_scale`. The file has names that only this program reads as a network. For a transformer,
+    /// [`Source::export`](super::Source::export) writes the files that other programs run.
     ///
     /// # Errors
-    /// If a scale is outside the range of f16, or if a `.npz` would exceed 4 GiB. The text does not name the file.
+    /// If the network is a float network, if the format is `gguf-i2_s`, if a scale is outside the range of f16, or if a `.npz` would exceed 4 GiB. The text does not name the file.
     pub fn to_exchange(
         &self,
         to: Exchange,
         weight_scale: WeightScale,
     ) -> Result<(Vec<u8>, Vec<Loss>), String> {
+        if self.matrices().next().is_none() {
+            return Err(format!("is a float network, and {} holds trits", to.name()));
+        }
         let record = serde_json::to_string(&Record::of(self)).expect("numbers and text have a JSON form");
         let bytes = match to {
             Exchange::GgufTq2_0 => self.gguf(Blocks::Tq2_0, &record)?,
             Exchange::GgufTq1_0 => self.gguf(Blocks::Tq1_0, &record)?,
+            Exchange::GgufI2S => {
+                let (name, network) = (to.name(), &self.arch.network);
+                return Err(format!(
+                    "is a network {network} in memory: {name} is written from the file of a transformer"
+                ));
+            }
             Exchange::HfBitnet => self.bitnet(weight_scale, record),
             Exchange::Npy => self.npy(&record)?,
         };
         let stored = |scale: f32| match to {
             Exchange::GgufTq2_0 | Exchange::GgufTq1_0 => (f16::from_f32(scale).to_f32(), "f16"),
             Exchange::HfBitnet => (weight_scale.turn(weight_scale.turn(scale)), "the reciprocal of an f32"),
-            Exchange::Npy => (scale, ""),
+            Exchange::GgufI2S | Exchange::Npy => (scale, ""),
         };
         let loss = |Weights { parameter, values }: &Weights| {
             let packed = values.trits()?;

@@ -23,6 +23,7 @@ use sha2::{Digest, Sha256};
 
 use super::bitnet::{self, WeightScale};
 use super::ggml::{self, Blocks};
+use super::i2s::I2sLayout;
 use super::tensors::{damaged, hex};
 use super::{
     Arch, Contents, Matrix, Model, NETWORK_SCHEMA, Scale, Stored, Values, Weights, chain, checked, exchange,
@@ -82,7 +83,7 @@ impl Record {
     }
 
     /// Reads a record from a file's metadata.
-    fn read(value: &Value) -> Result<Record, String> {
+    pub(super) fn read(value: &Value) -> Result<Record, String> {
         let misread = |error| format!("its metadata `{RECORD}` is no record of a network ({error})");
         let version = value["schema"].as_u64();
         let mut record = if version == Some(1) {
@@ -116,24 +117,45 @@ impl Record {
 }
 
 /// The [`Record::sha256`] of a network.
-fn digest(model: &Model) -> String {
-    let mut sum = Sha256::new();
-    if model.arch.network == chain::MLP {
-        sum.update(model.eps().to_le_bytes());
-    } else {
-        sum.update(serde_json::to_string(&model.arch).expect("settings are JSON"));
-    }
+pub(super) fn digest(model: &Model) -> String {
+    let mut sum = Sum::new(&model.arch);
     for Weights { values, .. } in &model.parameters {
         match values {
-            Values::Trits(packed) => {
-                sum.update(format!("{} {}\n", packed.rows, packed.cols));
-                packed.words.iter().for_each(|word| sum.update(word.to_le_bytes()));
-                sum.update(packed.scale.to_le_bytes());
-            }
-            Values::Floats(floats) => floats.iter().for_each(|value| sum.update(value.to_le_bytes())),
+            Values::Trits(packed) => sum.trits(packed),
+            Values::Floats(floats) => sum.floats(floats),
         }
     }
-    hex(&sum.finalize())
+    sum.finish()
+}
+
+/// A [`digest`] of parameters that come one after another.
+pub(super) struct Sum(Sha256);
+
+impl Sum {
+    pub fn new(arch: &Arch) -> Sum {
+        let mut sum = Sha256::new();
+        if arch.network == chain::MLP {
+            sum.update(chain::eps(arch).to_le_bytes());
+        } else {
+            sum.update(serde_json::to_string(arch).expect("settings are JSON"));
+        }
+        Sum(sum)
+    }
+
+    pub fn trits(&mut self, packed: &Packed) {
+        self.0.update(format!("{} {}\n", packed.rows, packed.cols));
+        packed.words.iter().for_each(|word| self.0.update(word.to_le_bytes()));
+        self.0.update(packed.scale.to_le_bytes());
+    }
+
+    /// The floats of a parameter, or the next part of them.
+    pub fn floats(&mut self, floats: &[f32]) {
+        floats.iter().for_each(|value| self.0.update(value.to_le_bytes()));
+    }
+
+    pub fn finish(self) -> String {
+        hex(&self.0.finalize())
+    }
 }
 
 /// Instructions for a file that leaves something open. A field that fits nothing in the file is an error.
@@ -150,6 +172,8 @@ pub struct Reading {
     pub absmean: bool,
     /// Whether all matrices are `[inputs, outputs]`, whatever their names.
     pub transposed: bool,
+    /// The order of the weights in I2_S, which no file states. Without it, it is that of x86.
+    pub i2s: Option<I2sLayout>,
     /// Whether to leave out tensors that have no place in a network here, even if they change its results.
     pub drop: bool,
 }
@@ -162,6 +186,7 @@ impl Reading {
             ("tensors", !self.tensors.is_empty()),
             ("absmean", self.absmean),
             ("transposed", self.transposed),
+            ("i2s", self.i2s.is_some()),
             ("drop", self.drop),
         ];
         given.into_iter().find_map(|(field, given)| given.then_some(field))
@@ -221,6 +246,9 @@ pub struct Imported {
     /// Reasons why the result is another network than that of the file, in one clause each.
     pub warnings: Vec<String>,
 }
+
+/// A function that reads a ternary matrix `[rows, cols]`.
+pub(super) type Read = fn(bytes: &[u8], rows: usize, cols: usize) -> Result<Packed, String>;
 
 /// The layout of a tensor's values.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -289,7 +317,7 @@ impl Kind {
     }
 
     /// The function that reads a matrix of this kind. The matrix has the scale 1 if another tensor has the scale.
-    fn read(self) -> fn(&[u8], usize, usize) -> Result<Packed, String> {
+    fn read(self) -> Read {
         match self {
             Kind::F64 => |bytes, rows, cols| quantized(Kind::F64, bytes, rows, cols),
             Kind::F32 => |bytes, rows, cols| quantized(Kind::F32, bytes, rows, cols),
@@ -322,6 +350,23 @@ fn quantized(kind: Kind, bytes: &[u8], rows: usize, cols: usize) -> Result<Packe
         return Ok(Packed::pack(&trits, rows, cols, scale as f32));
     }
     absmean(kind, bytes, rows, cols)
+}
+
+/// The function that reads a ternary matrix in this tensor without another tensor's help. Floats of the form `s {-1, 0,
+/// 1}` keep their trits and `s`.
+pub(super) fn reader(tensor: &Stored) -> Option<Read> {
+    Kind::of(tensor, false).map(Kind::read)
+}
+
+/// The function that reads a matrix of master weights of this type: floats that the network quantises by absmean in
+/// every pass.
+pub(super) fn master(dtype: &str) -> Option<Read> {
+    Some(match dtype {
+        "F32" => shadows,
+        "F16" => |bytes, rows, cols| absmean(Kind::F16, bytes, rows, cols),
+        "BF16" => |bytes, rows, cols| absmean(Kind::Bf16, bytes, rows, cols),
+        _ => return None,
+    })
 }
 
 /// A matrix of shadow weights, quantised as in training.

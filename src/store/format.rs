@@ -9,7 +9,7 @@ use super::checkpoint::{self, Checkpoint};
 use super::listing::safetensors;
 use super::model::place;
 use super::tensors::{deserialize, no_json};
-use super::{FileError, Imported, Mapped, Model, Reading, escaped, foreign, gguf, npy, packed};
+use super::{FileError, Imported, Mapped, Model, Reading, escaped, foreign, gguf, npy, packed, source};
 use crate::content;
 use crate::reason::unread;
 use crate::ternary::Packed;
@@ -119,6 +119,10 @@ fn import_raw(
 ) -> Result<Imported, String> {
     let alone = |model| Imported { model, lost: Vec::new(), notes: Vec::new(), warnings: Vec::new() };
     let format = Format::of(bytes)?;
+    if let Some(layout) = source::transformer(bytes, format, &config, reading)? {
+        let model = layout.model(&[bytes])?;
+        return Ok(Imported { notes: layout.notes, ..alone(model) });
+    }
     if let (Format::Packed | Format::Checkpoint, Some(field)) = (format, reading.said()) {
         return Err(format!(
             "is {}, which says itself what its layers are: leave `{field}` out",
@@ -142,7 +146,6 @@ fn import_raw(
 
 /// The `config.json` in the folder of a file, if there is one.
 pub(super) fn config_beside(path: &Path) -> Result<Option<Value>, String> {
-    const MOST: usize = 1 << 20;
     let text = match Mapped::open(&path.with_file_name("config.json")) {
         Ok(text) => text,
         Err(FileError::Read { reason, .. }) if reason.kind() == std::io::ErrorKind::NotFound => {
@@ -153,10 +156,16 @@ pub(super) fn config_beside(path: &Path) -> Result<Option<Value>, String> {
         }
         Err(other) => return Err(other.to_string()),
     };
+    config(&text).map(Some)
+}
+
+/// The JSON in the bytes of a `config.json`.
+pub(super) fn config(text: &[u8]) -> Result<Value, String> {
+    const MOST: usize = 1 << 20;
     if text.len() > MOST {
         let found = text.len();
         return Err(format!("the config.json beside it has {found} bytes, expected at most {MOST}"));
     }
-    let config = serde_json::from_slice(&text).map(Some);
-    config.map_err(|error| format!("the config.json beside it is no {}", no_json("JSON", &text, &error)))
+    let config = serde_json::from_slice(text);
+    config.map_err(|error| format!("the config.json beside it is no {}", no_json("JSON", text, &error)))
 }

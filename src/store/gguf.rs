@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use serde_json::{Map, Value, json};
 
-use super::{Contents, Stored};
+use super::{Contents, Stored, i2s};
 
 /// The first four bytes.
 pub const MAGIC: [u8; 4] = *b"GGUF";
@@ -23,7 +23,7 @@ const DEPTH: usize = 4;
 /// The largest number of dimensions of a tensor.
 const DIMENSIONS: u32 = 4;
 
-/// A metadata value. An array is represented by its length only.
+/// A metadata value. An array is represented by its length only. [`Gguf::strings`] and [`Gguf::integers`] read its values.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Entry<'a> {
     /// Any of the integer types.
@@ -58,6 +58,8 @@ pub struct Gguf<'a> {
     pub metadata: Vec<(&'a str, Entry<'a>)>,
     /// The tensors, in the file's order.
     pub tensors: Vec<Tensor<'a>>,
+    /// Pairs of key and bytes of the metadata values that are arrays. [`Gguf::parse`] checked the bytes.
+    arrays: Vec<(&'a str, &'a [u8])>,
 }
 
 /// The known types of ggml: number, name, values per block, bytes per block.
@@ -93,7 +95,7 @@ pub(super) fn list(bytes: &[u8]) -> Result<Contents, String> {
         dtype: match (known(tensor.kind), tensor.kind) {
             (Some(known), _) => known.1.into(),
             // This type is not one of ggml's, and it has no fixed size.
-            (None, 36) => "I2_S of bitnet.cpp (type 36)".into(),
+            (None, i2s::KIND) => i2s::NAME.into(),
             (None, kind) => format!("type {kind}"),
         },
         shape: tensor.shape,
@@ -102,6 +104,15 @@ pub(super) fn list(bytes: &[u8]) -> Result<Contents, String> {
     };
     let metadata = file.metadata.into_iter().map(|(key, entry)| (key.into(), value(entry)));
     Ok((file.tensors.into_iter().map(stored).collect(), metadata.collect::<Map<String, Value>>()))
+}
+
+/// The text of this key in a file, if the file is one and has it.
+pub(super) fn text(bytes: &[u8], key: &str) -> Option<String> {
+    let file = Gguf::parse(bytes).ok()?;
+    let texts = file.metadata.iter().filter(|(name, _)| *name == key);
+    texts
+        .into_iter()
+        .find_map(|(_, entry)| if let Entry::Text(text) = entry { Some(text.to_string()) } else { None })
 }
 
 fn value(entry: Entry) -> Value {
@@ -137,12 +148,17 @@ impl<'a> Gguf<'a> {
         // A pair has at least a length, a type and a value of one byte. A tensor has at least 24 bytes.
         from.holds(pair_count, 13, "metadata pairs")?;
         from.holds(tensor_count, 24, "tensors")?;
-        let mut metadata = Vec::new();
+        let (mut metadata, mut arrays) = (Vec::new(), Vec::new());
         let mut keys = HashSet::new();
         for _ in 0..pair_count {
             let key = from.text("a metadata key")?;
             let kind = from.u32(key)?;
-            metadata.push((key, from.value(kind, key, 0)?));
+            let start = from.at;
+            let entry = from.value(kind, key, 0)?;
+            if let Entry::Array(_) = entry {
+                arrays.push((key, &file[start..from.at]));
+            }
+            metadata.push((key, entry));
             if !keys.insert(key) {
                 return Err(format!("has the metadata key {key} twice"));
             }
@@ -167,7 +183,51 @@ impl<'a> Gguf<'a> {
         }
         let start = (from.at as u64).next_multiple_of(alignment).min(file.len() as u64);
         let tensors = tensors(infos, start as usize..file.len(), alignment)?;
-        Ok(Gguf { metadata, tensors })
+        Ok(Gguf { metadata, tensors, arrays })
+    }
+
+    /// The values of an array of texts.
+    ///
+    /// # Errors
+    /// If the metadata has no array of this key, or its values are not texts.
+    pub fn strings(&self, key: &str) -> Result<Vec<&'a str>, String> {
+        self.array(key, "texts", |kind, from| match kind {
+            8 => from.text(key).map(Some),
+            _ => Ok(None),
+        })
+    }
+
+    /// The values of an array of integers of any type.
+    ///
+    /// # Errors
+    /// If the metadata has no array of this key, its values are not integers, or one of them is not in the range of i64.
+    pub fn integers(&self, key: &str) -> Result<Vec<i64>, String> {
+        self.array(key, "integers", |kind, from| match from.value(kind, key, DEPTH)? {
+            Entry::Integer(n) => {
+                let out = |_| format!("{key} has the value {n}, expected at most {}", i64::MAX);
+                i64::try_from(n).map(Some).map_err(out)
+            }
+            _ => Ok(None),
+        })
+    }
+
+    /// The values of an array. `one` reads one value of a type, or returns `None` if the type is wrong.
+    fn array<T>(
+        &self,
+        key: &str,
+        expected: &str,
+        one: impl Fn(u32, &mut Cursor<'a>) -> Result<Option<T>, String>,
+    ) -> Result<Vec<T>, String> {
+        let Some(&(_, file)) = self.arrays.iter().find(|array| array.0 == key) else {
+            return Err(match self.metadata.iter().find(|pair| pair.0 == key) {
+                Some((_, found)) => format!("{key} is {}, expected an array of {expected}", value(*found)),
+                None => format!("has no metadata {key}, expected an array of {expected}"),
+            });
+        };
+        let mut from = Cursor { file, at: 0 };
+        let (kind, count) = (from.u32(key)?, from.u64(key)?);
+        let wrong = || format!("{key} is an array of the type {kind}, expected {expected}");
+        (0..count).map(|_| one(kind, &mut from)?.ok_or_else(wrong)).collect()
     }
 }
 
@@ -356,6 +416,8 @@ pub struct Writer {
     pair_count: u64,
     infos: Vec<u8>,
     tensor_count: u64,
+    /// Bytes of all tensors so far, each padded to whole alignments.
+    length: u64,
     data: Vec<u8>,
 }
 
@@ -377,6 +439,32 @@ impl Writer {
         self.pair(key, 8, &bytes);
     }
 
+    /// Adds a metadata pair of type bool.
+    pub fn bool(&mut self, key: &str, value: bool) {
+        self.pair(key, 7, &[u8::from(value)]);
+    }
+
+    /// Adds an array of texts.
+    pub fn texts<'a>(&mut self, key: &str, values: impl ExactSizeIterator<Item = &'a str>) {
+        let mut bytes = array(8, values.len());
+        values.for_each(|value| put_text(&mut bytes, value));
+        self.pair(key, 9, &bytes);
+    }
+
+    /// Adds an array of i32.
+    pub fn i32s(&mut self, key: &str, values: &[i32]) {
+        let mut bytes = array(5, values.len());
+        bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+        self.pair(key, 9, &bytes);
+    }
+
+    /// Adds an array of f32.
+    pub fn f32s(&mut self, key: &str, values: &[f32]) {
+        let mut bytes = array(6, values.len());
+        bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+        self.pair(key, 9, &bytes);
+    }
+
     fn pair(&mut self, key: &str, kind: u32, value: &[u8]) {
         put_text(&mut self.pairs, key);
         self.pairs.extend(kind.to_le_bytes());
@@ -384,32 +472,55 @@ impl Writer {
         self.pair_count += 1;
     }
 
-    /// Adds a tensor. `shape` has the slowest size first.
-    pub fn tensor(&mut self, name: &str, kind: u32, shape: &[usize], data: &[u8]) {
+    /// Announces a tensor of `bytes` bytes. Its data follows after [`Writer::header`], padded by [`padding`]. `shape`
+    /// has the slowest size first.
+    pub fn info(&mut self, name: &str, kind: u32, shape: &[usize], bytes: usize) {
         put_text(&mut self.infos, name);
         self.infos.extend((shape.len() as u32).to_le_bytes());
         for &size in shape.iter().rev() {
             self.infos.extend((size as u64).to_le_bytes());
         }
         self.infos.extend(kind.to_le_bytes());
-        self.infos.extend((self.data.len() as u64).to_le_bytes());
-        self.data.extend(data);
-        align(&mut self.data);
+        self.infos.extend(self.length.to_le_bytes());
+        self.length += (bytes + padding(bytes)) as u64;
         self.tensor_count += 1;
     }
 
-    /// The bytes of the whole file.
-    pub fn finish(self) -> Vec<u8> {
+    /// Adds a tensor with its data. `shape` has the slowest size first.
+    pub fn tensor(&mut self, name: &str, kind: u32, shape: &[usize], data: &[u8]) {
+        self.info(name, kind, shape, data.len());
+        self.data.extend(data);
+        align(&mut self.data);
+    }
+
+    /// The bytes before the data of the tensors.
+    pub fn header(&self) -> Vec<u8> {
         let mut file = MAGIC.to_vec();
         file.extend(3u32.to_le_bytes());
         file.extend(self.tensor_count.to_le_bytes());
         file.extend(self.pair_count.to_le_bytes());
-        file.extend(self.pairs);
-        file.extend(self.infos);
+        file.extend(&self.pairs);
+        file.extend(&self.infos);
         align(&mut file);
+        file
+    }
+
+    /// The bytes of the whole file.
+    pub fn finish(self) -> Vec<u8> {
+        let mut file = self.header();
         file.extend(self.data);
         file
     }
+}
+
+/// Kind and length of an array, which its values follow.
+fn array(kind: u32, count: usize) -> Vec<u8> {
+    [&kind.to_le_bytes()[..], &(count as u64).to_le_bytes()].concat()
+}
+
+/// The number of zeros after this number of bytes of a tensor.
+pub fn padding(bytes: usize) -> usize {
+    bytes.next_multiple_of(ALIGNMENT as usize) - bytes
 }
 
 fn put_text(out: &mut Vec<u8>, text: &str) {
@@ -418,7 +529,7 @@ fn put_text(out: &mut Vec<u8>, text: &str) {
 }
 
 fn align(bytes: &mut Vec<u8>) {
-    bytes.resize(bytes.len().next_multiple_of(ALIGNMENT as usize), 0);
+    bytes.resize(bytes.len() + padding(bytes.len()), 0);
 }
 
 #[cfg(test)]
@@ -449,6 +560,40 @@ mod tests {
         let [of_a, of_b] = [a, b].map(|tensor| &bytes[tensor.at.clone()]);
         assert_eq!((a.name, a.kind, &a.shape[..], of_a), ("a", 0, &[2, 3][..], &[1; 24][..]));
         assert_eq!((b.name, b.kind, &b.shape[..], of_b), ("b", 35, &[1, 256][..], &[2; 66][..]));
+    }
+
+    #[test]
+    fn the_values_of_arrays_are_read() {
+        let mut file = Writer::default();
+        let array = |kind: u32, count: u64, values: &[u8]| {
+            [&kind.to_le_bytes()[..], &count.to_le_bytes(), values].concat()
+        };
+        let mut texts = Vec::new();
+        ["\u{120}t", "", "a b"].into_iter().for_each(|text| put_text(&mut texts, text));
+        file.pair("texts", 9, &array(8, 3, &texts));
+        file.pair("signed", 9, &array(1, 2, &[255, 3]));
+        file.pair("large", 9, &array(10, 1, &[255; 8]));
+        file.pair("floats", 9, &array(6, 1, &[0; 4]));
+        file.u32("n", 7);
+        let bytes = file.finish();
+        let file = Gguf::parse(&bytes).expect("read");
+        assert_eq!(file.metadata[0], ("texts", Entry::Array(3)));
+        assert_eq!(file.strings("texts").as_deref(), Ok(&["\u{120}t", "", "a b"][..]));
+        assert_eq!(file.integers("signed").as_deref(), Ok(&[-1, 3][..]));
+        for (key, said) in [
+            ("signed", "signed is an array of the type 1, expected texts"),
+            ("n", "n is 7, expected an array of texts"),
+            ("x", "has no metadata x, expected an array of texts"),
+        ] {
+            assert_eq!(file.strings(key).expect_err(said), said);
+        }
+        for (key, said) in [
+            ("texts", "texts is an array of the type 8, expected integers"),
+            ("floats", "floats is an array of the type 6, expected integers"),
+            ("large", "large has the value 18446744073709551615, expected at most 9223372036854775807"),
+        ] {
+            assert_eq!(file.integers(key).expect_err(said), said);
+        }
     }
 
     #[test]

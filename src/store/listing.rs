@@ -7,8 +7,8 @@ use safetensors::tensor::TensorView;
 use serde_json::{Map, Value};
 
 use super::format::{config_beside, plain};
-use super::tensors::deserialize;
-use super::{FileError, Format, Mapped, checkpoint, foreign, gguf, npy, packed};
+use super::tensors::{deserialize, range};
+use super::{FileError, Format, Mapped, Reading, checkpoint, foreign, gguf, npy, packed, source};
 use crate::parameter::{Parameter, Role};
 use crate::ternary::Packed;
 
@@ -93,15 +93,21 @@ pub fn list(bytes: &[u8]) -> Result<Contents, String> {
 
 /// [`list`] with a `config.json` from the file's folder.
 fn list_beside(bytes: &[u8], config: impl Fn() -> Result<Option<Value>, String>) -> Result<Contents, String> {
-    let (mut contents, config) = match Format::of(bytes)? {
+    let format = Format::of(bytes)?;
+    let (mut contents, config) = match format {
         Format::Packed => return packed::list(bytes),
         Format::Checkpoint => return shadows(bytes),
         Format::Gguf => (gguf::list(bytes)?, None),
         Format::HfBitnet => (safetensors(bytes)?, config()?),
-        Format::Safetensors => (safetensors(bytes)?, None),
+        Format::Safetensors => (safetensors(bytes)?, config().ok().flatten()),
         Format::Npy => (npy::list(bytes)?, None),
     };
-    foreign::mark(bytes, &mut contents, config.as_ref())?;
+    // A transformer whose parameters are found says itself which tensors are its matrices.
+    let reading = Reading::default();
+    match source::transformer(bytes, format, || Ok(config.clone()), &reading) {
+        Ok(Some(layout)) => layout.mark(&mut contents.0),
+        _ => foreign::mark(bytes, &mut contents, config.as_ref())?,
+    }
     Ok(contents)
 }
 
@@ -164,8 +170,7 @@ fn shadows(bytes: &[u8]) -> Result<Contents, String> {
 pub(super) fn safetensors(bytes: &[u8]) -> Result<Contents, String> {
     let (file, metadata) = deserialize(bytes)?;
     let stored = |(name, view): (String, TensorView)| {
-        let start = view.data().as_ptr() as usize - bytes.as_ptr() as usize;
-        let at = start..start + view.data().len();
+        let at = range(bytes, &view);
         Stored { name, dtype: view.dtype().to_string(), shape: view.shape().to_vec(), at, matrix: None }
     };
     let mut tensors: Vec<Stored> = file.tensors().into_iter().map(stored).collect();

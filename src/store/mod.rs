@@ -5,6 +5,9 @@
 //! texts without the file's name. [`Model::open`] and [`Listing::open`] put the name in front. Both functions compare
 //! every count with the bytes that are there before they allocate memory for it.
 //!
+//! [`Source`] reads a network piece by piece, and writes it in the same way, see [`Export`]. The module `layout` knows
+//! where each parameter lies. `hugging` and `llama` know the names and settings of transformers in other programs.
+//!
 //! Files of our own state which network they hold. In their metadata, `arch` is an [`Arch`] as JSON, and `parameters`
 //! is a list of names, shapes and roles in the network's order. Files of version 1 lack both and hold an MLP (module
 //! `chain`).
@@ -18,19 +21,29 @@ mod atomic;
 mod bitnet;
 mod chain;
 mod checkpoint;
+mod element;
 mod error;
 mod exchange;
+mod export;
 mod foreign;
 mod format;
 mod ggml;
 mod gguf;
+mod hugging;
+mod i2s;
+mod layout;
 mod listing;
+mod llama;
 mod map;
 mod model;
 mod npy;
 mod npz;
 mod packed;
+mod source;
+mod stream;
 mod tensors;
+mod tokenizer;
+mod transformer;
 
 pub use arch::{Arch, number};
 pub use atomic::{create, free_names, is_temporary, replace, taken};
@@ -41,15 +54,19 @@ pub use chain::{MLP, mlp};
 pub use checkpoint::{Checkpoint, Moments, Progress, Saved};
 pub use error::{FileError, escaped, shown};
 pub use exchange::Exchange;
+pub use export::{Export, Target};
 pub use foreign::{Imported, Loss, Reading, Record};
 pub use format::{Format, read, read_as};
 pub use ggml::Blocks;
 pub use gguf::KINDS as GGML_KINDS;
+pub use i2s::I2sLayout;
 pub use listing::{Contents, Listing, Matrix, Scale, Stored, list};
 pub use map::Mapped;
 pub use model::{Difference, Model, Values, Weights};
 pub use packed::{Coding, Floats};
+pub use source::{Source, is_hugging_face};
 pub use tensors::{checksum, hex, serialize};
+pub use tokenizer::gguf_tokenizer;
 
 /// Version of every JSON object that Sterna writes.
 pub const SCHEMA: u32 = 1;

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::transformer::TRANSFORMER;
 use super::{Arch, FileError, Imported, Mapped, Reading, chain, format};
 use crate::parameter::{Parameter, Role};
 use crate::ternary::Packed;
@@ -168,7 +169,10 @@ impl Model {
     /// # Errors
     /// A text with the parameter and its fault. It does not name the file.
     pub fn check(self) -> Result<Model, String> {
-        if self.matrices().next().is_none() {
+        // A transformer of another program may be a float network.
+        let is_float =
+            self.arch.network == TRANSFORMER && self.arch.setting("precision") == Ok("f32".to_string());
+        if self.matrices().next().is_none() && !is_float {
             return Err("holds no layer of a network".into());
         }
         chain::check(&self.arch, self.parameters.iter().map(|weights| &weights.parameter), place)?;

@@ -19,12 +19,16 @@ use std::collections::BTreeMap;
 use half::f16;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
+use serde_json::Value;
 
+use super::element::Element;
+use super::layout::{Form, Layout, Place};
 use super::listing::safetensors;
-use super::tensors::{Sealed, deserialize, intact, no_json};
+use super::stream::{Part, Tensor};
+use super::tensors::{Sealed, deserialize, intact, no_json, range};
 use super::{Arch, Contents, Loss, Matrix, Model, Scale, Values, Weights, chain, header};
 use crate::parameter::{Parameter, Role};
-use crate::ternary::{self, Packed};
+use crate::ternary::{self, Packed, int8_row};
 
 /// The value of `format` that distinguishes this format from other safetensors files.
 pub(super) const FORMAT: &str = "sterna-packed";
@@ -72,7 +76,7 @@ impl Coding {
         }
     }
 
-    fn encode(self, packed: &Packed) -> Vec<u8> {
+    pub(super) fn encode(self, packed: &Packed) -> Vec<u8> {
         match self {
             Coding::TwoBit => packed.words.iter().flat_map(|word| word.to_le_bytes()).collect(),
             Coding::Base3 => packed.to_base3_rows(),
@@ -125,21 +129,13 @@ impl Floats {
             Floats::F16 => values.iter().map(|&x| f16::from_f32(x).to_f32()).collect(),
             Floats::Int8 => {
                 let row = |row: &[f32]| {
-                    let (scale, codes) = int8(row);
+                    let (scale, codes) = int8_row(row);
                     codes.into_iter().map(move |code| scale * f32::from(code))
                 };
                 values.chunks(cols).flat_map(row).collect()
             }
         }
     }
-}
-
-/// The real value of one step of a row, and the integers of the row.
-fn int8(row: &[f32]) -> (f32, Vec<i8>) {
-    let scale = row.iter().fold(0f32, |largest, x| largest.max(x.abs())) / 127.0;
-    let code =
-        |x: &f32| if scale > 0.0 { (x / scale).round_ties_even().clamp(-127.0, 127.0) as i8 } else { 0 };
-    (scale, row.iter().map(code).collect())
 }
 
 impl Model {
@@ -176,46 +172,65 @@ impl Model {
 
     /// The bytes of a packed file with this coding and these floats. The file holds the network of [`Model::rounded`].
     pub fn to_packed_as(&self, coding: Coding, floats: Floats) -> Vec<u8> {
-        let mut file =
-            Sealed::new(FORMAT, &self.arch, self.parameters.iter().map(|weights| &weights.parameter));
-        file.text("version", VERSION.into());
-        file.text("about", self.about.to_string());
-        for Weights { parameter, values } in &self.parameters {
-            let bytes = |values: &[f32]| values.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>();
-            match values {
-                Values::Trits(packed) => {
-                    let ((kind, dtype), base) = (coding.tensor(), parameter.base());
-                    let shape = [packed.rows, coding.width(packed.cols)];
-                    file.tensor(format!("{base}.{kind}"), dtype, &shape, coding.encode(packed));
-                    file.tensor(format!("{base}.beta"), Dtype::F32, &[1], bytes(&[packed.scale]));
+        let parameters = || self.parameters.iter().map(|weights| &weights.parameter);
+        let mut file = Sealed::new(FORMAT, &self.arch, parameters());
+        for (key, text) in texts(&self.about) {
+            file.text(key, text);
+        }
+        let scales: Vec<f32> = self.matrices().map(|packed| packed.scale).collect();
+        for Tensor { name, dtype, shape, parameter, part } in tensors(parameters(), &scales, coding, floats) {
+            let bytes = match (part, &self.parameters[parameter].values) {
+                (Part::Bytes(bytes), _) => bytes,
+                (part, Values::Trits(packed)) => part.of_trits(packed),
+                (part, Values::Floats(values)) => {
+                    part.of_floats(values, columns(&self.parameters[parameter].parameter.shape))
                 }
-                Values::Floats(values) => {
-                    let name = parameter.name.clone();
-                    let to = if parameter.role == Role::Float { floats } else { Floats::F32 };
-                    match to {
-                        Floats::F32 => file.tensor(name, Dtype::F32, &parameter.shape, bytes(values)),
-                        Floats::F16 => {
-                            let halves = values.iter().flat_map(|&x| f16::from_f32(x).to_le_bytes());
-                            file.tensor(name, Dtype::F16, &parameter.shape, halves.collect::<Vec<u8>>());
-                        }
-                        Floats::Int8 => {
-                            let cols = parameter.shape.last().copied().unwrap_or(1);
-                            let (mut scales, mut codes) = (Vec::new(), Vec::new());
-                            for row in values.chunks(cols) {
-                                let (scale, row) = int8(row);
-                                scales.push(scale);
-                                codes.extend(row.into_iter().map(|code| code as u8));
-                            }
-                            file.tensor(name, Dtype::I8, &parameter.shape, codes);
-                            let name = format!("{}.scale", parameter.base());
-                            file.tensor(name, Dtype::F32, &[scales.len()], bytes(&scales));
-                        }
-                    }
-                }
-            }
+            };
+            file.tensor(name, dtype, &shape, bytes);
         }
         file.finish()
     }
+}
+
+/// The metadata of a file, beside those of all files of our own.
+pub(super) fn texts(about: &Value) -> [(&'static str, String); 2] {
+    [("version", VERSION.into()), ("about", about.to_string())]
+}
+
+/// The tensors of a file. `scales` are those of the ternary parameters.
+pub(super) fn tensors<'a>(
+    parameters: impl Iterator<Item = &'a Parameter>,
+    scales: &[f32],
+    coding: Coding,
+    floats: Floats,
+) -> Vec<Tensor> {
+    let (mut all, mut scales) = (Vec::new(), scales.iter());
+    for (parameter, Parameter { name, shape, role }) in parameters.enumerate() {
+        let base = name.strip_suffix(".weight").unwrap_or(name);
+        let mut add = |name: String, dtype: Dtype, shape: &[usize], part: Part| {
+            all.push(Tensor { name, dtype, shape: shape.to_vec(), parameter, part });
+        };
+        match (role, floats) {
+            (Role::Ternary, _) => {
+                let ((kind, dtype), scale) = (coding.tensor(), scales.next().expect("one of each matrix"));
+                add(
+                    format!("{base}.{kind}"),
+                    dtype,
+                    &[shape[0], coding.width(shape[1])],
+                    Part::Coded(coding),
+                );
+                add(format!("{base}.beta"), Dtype::F32, &[1], Part::Bytes(scale.to_le_bytes().to_vec()));
+            }
+            (Role::Float, Floats::F16) => add(name.clone(), Dtype::F16, shape, Part::Floats(Element::F16)),
+            (Role::Float, Floats::Int8) => {
+                let rows = shape.iter().product::<usize>() / columns(shape);
+                add(name.clone(), Dtype::I8, shape, Part::Int8);
+                add(format!("{base}.scale"), Dtype::F32, &[rows], Part::Factors);
+            }
+            _ => add(name.clone(), Dtype::F32, shape, Part::Floats(Element::F32)),
+        }
+    }
+    all
 }
 
 impl Packed {
@@ -231,26 +246,48 @@ impl Packed {
 }
 
 pub(super) fn read(bytes: &[u8]) -> Result<Model, String> {
+    layout(bytes)?.model(&[bytes])
+}
+
+/// Where the parameters lie in a file.
+pub(super) fn layout(bytes: &[u8]) -> Result<Layout, String> {
     let file = File::open(bytes)?;
-    let weights = |parameter: &Parameter| {
-        let values = match parameter.role {
+    let place = |parameter: &Parameter| {
+        let Parameter { name, shape, role } = parameter;
+        let (name, form) = match role {
             Role::Ternary => {
-                let (name, Matrix { rows, cols, scale, read }) = file.matrix(parameter)?;
-                let packed = read(file.tensor(&name)?.data(), rows, cols);
-                let packed = packed.map_err(|what| format!("{name}: {what}"))?;
-                Values::Trits(Packed { scale: scale.times(packed.scale), ..packed })
+                let (name, matrix) = file.matrix(parameter)?;
+                (name, Form::Trits(matrix))
             }
-            Role::Gain => Values::Floats(file.floats(&parameter.name, &parameter.shape)?),
-            Role::Float => Values::Floats(file.any_floats(parameter)?),
+            Role::Gain => (name.clone(), Form::Floats(file.element(name, shape, &[Element::F32])?)),
+            Role::Float if file.tensor(name)?.dtype() == Dtype::I8 => {
+                let (rows, scales) =
+                    (parameter.count() / columns(shape), format!("{}.scale", parameter.base()));
+                file.element(&scales, &[rows], &[Element::F32])?;
+                let found = file.tensor(name)?;
+                if found.shape() != shape {
+                    return Err(format!("{name} is I8 {:?}, expected I8 {shape:?}", found.shape()));
+                }
+                (name.clone(), Form::Int8(range(bytes, &file.tensor(&scales)?)))
+            }
+            Role::Float => {
+                (name.clone(), Form::Floats(file.element(name, shape, &[Element::F32, Element::F16])?))
+            }
         };
-        Ok(Weights { parameter: parameter.clone(), values })
+        Ok(Place::new(&name, 0, range(bytes, &file.tensor(&name)?), form))
     };
-    let parameters = file.parameters.iter().map(weights).collect::<Result<Vec<_>, String>>()?;
+    let places = file.parameters.iter().map(place).collect::<Result<Vec<_>, String>>()?;
     let about = file.metadata.get("about").map(String::as_str).unwrap_or("null");
     let about = serde_json::from_str(about).map_err(|error| {
         format!("its metadata `about` is no {}", no_json("JSON", about.as_bytes(), &error))
     })?;
-    Model { arch: file.arch, parameters, about }.check()
+    let File { arch, parameters, .. } = file;
+    Ok(Layout { about, ..Layout::new(arch, parameters, places) })
+}
+
+/// Number of values in a row.
+fn columns(shape: &[usize]) -> usize {
+    shape.last().copied().unwrap_or(1)
 }
 
 pub(super) fn list(bytes: &[u8]) -> Result<Contents, String> {
@@ -305,29 +342,14 @@ impl File<'_> {
         self.tensors.tensor(name).map_err(|_| format!("has no tensor {name}"))
     }
 
-    fn floats(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, String> {
+    /// The form of a tensor of floats with this shape, which must be one of these.
+    fn element(&self, name: &str, shape: &[usize], expected: &[Element]) -> Result<Element, String> {
         let view = self.tensor(name)?;
-        match (view.dtype(), view.shape()) {
-            (Dtype::F32, found) if found == shape => Ok(bytemuck::pod_collect_to_vec(view.data())),
-            (dtype, found) => Err(format!("{name} is {dtype:?} {found:?}, expected F32 {shape:?}")),
+        let found = Element::of(&format!("{:?}", view.dtype())).filter(|element| expected.contains(element));
+        match (found, view.dtype(), view.shape()) {
+            (Some(element), _, found) if found == shape => Ok(element),
+            (_, dtype, found) => Err(format!("{name} is {dtype:?} {found:?}, expected F32 {shape:?}")),
         }
-    }
-
-    /// The values of a parameter of the role float, in any of the forms of [`Floats`].
-    fn any_floats(&self, parameter: &Parameter) -> Result<Vec<f32>, String> {
-        let Parameter { name, shape, .. } = parameter;
-        let view = self.tensor(name)?;
-        if !matches!(view.dtype(), Dtype::F16 | Dtype::I8) || view.shape() != shape {
-            return self.floats(name, shape);
-        }
-        if view.dtype() == Dtype::F16 {
-            let halves = view.data().as_chunks().0.iter();
-            return Ok(halves.map(|&half| f16::from_le_bytes(half).to_f32()).collect());
-        }
-        let cols = shape.last().copied().unwrap_or(1);
-        let scales = self.floats(&format!("{}.scale", parameter.base()), &[parameter.count() / cols])?;
-        let rows = view.data().chunks(cols).zip(scales);
-        Ok(rows.flat_map(|(row, scale)| row.iter().map(move |&code| scale * f32::from(code as i8))).collect())
     }
 
     /// The name of a ternary parameter's tensor, and the matrix with its scale.
@@ -341,7 +363,9 @@ impl File<'_> {
                 let (found, at) = (view.dtype(), view.shape());
                 return Err(format!("{name} is {found:?} {at:?}, expected {dtype:?} {shape:?}"));
             }
-            let scale = Scale::Said(self.floats(&format!("{base}.beta"), &[1])?[0]);
+            let beta = format!("{base}.beta");
+            self.element(&beta, &[1], &[Element::F32])?;
+            let scale = Scale::Said(Element::F32.values(self.tensor(&beta)?.data())[0]);
             return Ok((name.clone(), Matrix { rows, cols, scale, read: coding.decode() }));
         }
         Err(format!("has no tensor {}", names.join(" or ")))

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use safetensors::tensor::{TensorInfo, TensorView};
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
@@ -21,20 +22,27 @@ pub struct Sealed<'a> {
     metadata: BTreeMap<String, String>,
 }
 
+/// The metadata that every file of our own has: the format, versions, and the network with its parameters.
+pub fn stated<'p>(
+    format: &str,
+    arch: &Arch,
+    parameters: impl Iterator<Item = &'p Parameter>,
+) -> BTreeMap<String, String> {
+    let parameters: Vec<&Parameter> = parameters.collect();
+    let texts = [
+        ("format", format.into()),
+        ("schema", NETWORK_SCHEMA.to_string()),
+        ("sterna_version", env!("CARGO_PKG_VERSION").into()),
+        ("arch", serde_json::to_string(arch).expect("settings are JSON")),
+        ("parameters", serde_json::to_string(&parameters).expect("names and shapes have a JSON form")),
+    ];
+    texts.map(|(key, text)| (key.into(), text)).into()
+}
+
 impl<'a> Sealed<'a> {
     /// A file of this format for a network. It has no tensors yet.
     pub fn new<'p>(format: &str, arch: &Arch, parameters: impl Iterator<Item = &'p Parameter>) -> Sealed<'a> {
-        let mut file = Sealed { tensors: Vec::new(), metadata: BTreeMap::new() };
-        file.text("format", format.into());
-        file.text("schema", NETWORK_SCHEMA.to_string());
-        file.text("sterna_version", env!("CARGO_PKG_VERSION").into());
-        file.text("arch", serde_json::to_string(arch).expect("settings are JSON"));
-        let parameters: Vec<&Parameter> = parameters.collect();
-        file.text(
-            "parameters",
-            serde_json::to_string(&parameters).expect("names and shapes have a JSON form"),
-        );
-        file
+        Sealed { tensors: Vec::new(), metadata: stated(format, arch, parameters) }
     }
 
     /// Adds an entry to the metadata.
@@ -115,6 +123,12 @@ pub(crate) fn damaged(what: &str, stated: &str, found: &str) -> String {
 /// Bytes as lower-case hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The bytes of a tensor within its file.
+pub fn range(file: &[u8], view: &TensorView) -> Range<usize> {
+    let start = view.data().as_ptr() as usize - file.as_ptr() as usize;
+    start..start + view.data().len()
 }
 
 /// Parses a safetensors file.

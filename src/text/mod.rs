@@ -2,15 +2,25 @@
 //! contains nine plays of Shakespeare. Any other text comes from a file or a folder.
 //!
 //! Text goes in, and ids come out. This module knows no GPU, no network and no training.
-//! [`Corpus`] and [`Vocabulary`] exist in every build. Reading files and the plays need the feature `text`.
+//! [`Corpus`] and [`Vocabulary`] exist in every build. Reading files and the plays need the feature `text`. Tokenizers
+//! need the feature `files`.
 
+#[cfg(feature = "files")]
+mod bpe;
+pub mod chat;
+#[cfg(feature = "files")]
+mod tokenizer_gguf;
+#[cfg(feature = "files")]
+mod tokenizer_json;
 mod vocabulary;
 
 use std::io;
 use std::path::PathBuf;
 
 use crate::reason::unread;
-pub use vocabulary::{MOST_CHARACTERS, UnknownCharacters, Vocabulary};
+#[cfg(feature = "files")]
+pub use tokenizer_gguf::GgufTokenizer;
+pub use vocabulary::{EncodeError, MOST_CHARACTERS, UnknownCharacters, Vocabulary};
 
 /// The label of a row that counts in no loss and in no gradient. A token without a next token has this label.
 pub const IGNORE: u32 = u32::MAX;

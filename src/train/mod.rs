@@ -19,6 +19,7 @@ mod runs;
 mod steps;
 mod text;
 mod trainer;
+mod windows;
 
 pub use config::{ConfigError, Optimizer};
 #[cfg(feature = "files")]
@@ -36,3 +37,4 @@ pub use runs::{Found, State, below, newest};
 pub use text::FILES as TEXT_FILES;
 pub use text::{Text, TextConfig};
 pub use trainer::{Evaluator, Heard, Recipe, Score, Source, Trainer, classes};
+pub use windows::{TextLoss, Windows, text_loss};

@@ -29,8 +29,8 @@ impl<N: Network, S: Source> Trainer<N, S> {
     pub fn checkpoint(&self, arch: &Arch, run: serde_json::Value) -> Result<Checkpoint, Error> {
         let gpu = &self.gpu;
         let saved = |param: &Param| {
-            let (m, v) = (gpu.download(&param.moments.m)?, gpu.download(&param.moments.v)?);
-            let (parameter, values) = (param.parameter.clone(), gpu.download(&param.value)?);
+            let (m, v) = (gpu.download(&param.moments().m)?, gpu.download(&param.moments().v)?);
+            let (parameter, values) = (param.parameter.clone(), gpu.download(param.value())?);
             Ok(Saved { parameter, values, moments: Some(Moments { m, v }), trits: None })
         };
         let parameters = self.network.params().iter().map(saved).collect::<Result<_, Error>>()?;
@@ -63,9 +63,9 @@ impl<N: Network, S: Source> Trainer<N, S> {
         let gpu = &self.gpu;
         for (param, saved) in params.iter().zip(&from.parameters) {
             let moments = saved.moments.as_ref().expect("the caller has a file with moments");
-            gpu.write(&param.value, &saved.values);
-            gpu.write(&param.moments.m, &moments.m);
-            gpu.write(&param.moments.v, &moments.v);
+            gpu.write(param.value(), &saved.values);
+            gpu.write(&param.moments().m, &moments.m);
+            gpu.write(&param.moments().v, &moments.v);
         }
         gpu.write(&self.totals.loss, &[progress.loss]);
         gpu.write(&self.totals.hits, &[progress.hits]);

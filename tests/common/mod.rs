@@ -7,6 +7,7 @@
 pub mod attention;
 pub mod cases;
 pub mod dawn;
+pub mod gguf;
 #[cfg(feature = "files")]
 pub mod layers;
 pub mod process;

@@ -16,6 +16,7 @@ pub fn adapter_flags(args: &[&str]) -> Vec<String> {
         "trace",
         "predict",
         "generate",
+        "chat",
         "bench",
         "profile",
         "tune",

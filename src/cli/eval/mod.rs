@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::arguments::some;
 use super::{DataFlags, DeviceFlags, Outcome, Verdict, failure, shown};
 use super::{network, runs};
 use crate::digest;
@@ -26,6 +27,11 @@ pub struct Flags {
     text: Option<Option<PathBuf>>,
     #[command(flatten)]
     data: DataFlags,
+    /// Tokens between two windows of a model with a tokenizer, where windows overlap. [default: half of --context]
+    #[arg(long, value_name = "N", value_parser = some, requires = "text")]
+    stride: Option<usize>,
+    #[command(flatten)]
+    network: network::TextFlags,
     /// Print one JSON object on one line, and nothing else.
     #[arg(long)]
     json: bool,
@@ -42,11 +48,17 @@ A language model is scored by its loss in nats, perplexity = exp(loss), and bits
 is predicted once, in windows as long as the context. A FILE is scored as a whole, unless the model was trained on that \
 very text: then on its last tenth.
 
+A language model with a tokenizer is scored in two ways, and a perplexity compares only with one of the same way. The \
+windows of llama-perplexity follow each other, 512 tokens each, and the tokens of their second half count; the token that \
+begins a text stands at the beginning of each. Strided windows overlap by half, and each token counts once, in the window \
+where the most tokens stand before it. --context gives another length of both.
+
 Examples:
   sterna eval                     the newest run on MNIST
   sterna eval runs/NAME --json
   sterna eval --text              the newest run on a text
-  sterna eval runs/NAME --text other.txt";
+  sterna eval runs/NAME --text other.txt
+  sterna eval bitnet-b1.58-2B-4T --text wiki.test.raw";
 
 pub fn run(flags: &Flags) -> Outcome {
     if let Some(file) = &flags.text {

@@ -13,8 +13,9 @@ use crate::cli::{print_json, say, shown, tell};
 use crate::digest::Fixed;
 use crate::model::{Opened, Precision};
 use crate::report::thousands;
+use crate::store::FileError;
 use crate::text::{Corpus, Vocabulary};
-use crate::train::{Evaluator, Found, MODEL, Text};
+use crate::train::{Evaluator, Found, MODEL, Text, TextLoss, Windows, text_loss};
 
 /// The text for a score.
 struct Scored {
@@ -40,6 +41,9 @@ pub fn run(flags: &Flags, file: Option<&Path>) -> Outcome {
 /// Scores a network on a file, or on the validation split of the text on which it was trained.
 pub fn score(flags: &Flags, model: &Path, opened: &Opened, file: Option<&Path>) -> Outcome {
     let (shape, vocabulary) = network::text(opened, model)?;
+    if vocabulary.unit() == "tokens" {
+        return in_windows(flags, model, file);
+    }
     let Scored { ids, text, validation } = scored(model, &opened.about, &vocabulary, file)?;
     let (context, unit) = (shape.context, vocabulary.unit());
     if ids.len() <= context {
@@ -100,6 +104,92 @@ pub fn score(flags: &Flags, model: &Path, opened: &Opened, file: Option<&Path>) 
             "digest": digest, "checkpoint": named(model),
         })));
         out.insert(format!("bits_per_{one}"), json!(score.bits()));
+        print_json("eval", out)?;
+    }
+    Ok(Verdict::Yes)
+}
+
+/// Length of a window of llama-perplexity.
+const WINDOW: usize = 512;
+
+/// Scores a network with a tokenizer on a file, in windows.
+fn in_windows(flags: &Flags, model: &Path, file: Option<&Path>) -> Outcome {
+    let Some(file) = file else {
+        return Err(failure(format!(
+            "{} does not say on what it was trained: name a text by --text FILE",
+            shown(model)
+        )));
+    };
+    let (opened, shape, vocabulary) = flags.network.open(model, WINDOW)?;
+    let text =
+        std::fs::read(file).map_err(|reason| failure(FileError::Read { path: file.into(), reason }))?;
+    let text = String::from_utf8(text).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        failure(format!("{}: is not UTF-8 at byte {at}, but the tokenizer reads text", shown(file)))
+    })?;
+    let ids = vocabulary.encode(&text).map_err(|error| failure(format!("{}: {error}", shown(file))))?;
+    let ids: Vec<u32> = vocabulary.bos().into_iter().chain(ids).collect();
+    let context = shape.context.min(ids.len());
+    if context < 4 {
+        return Err(failure(format!(
+            "{}: {} tokens are no text to score: give a longer one",
+            shown(file),
+            ids.len()
+        )));
+    }
+    let stride = flags.stride.unwrap_or(context / 2);
+    if stride >= context {
+        return Err(failure(format!(
+            "--stride {stride}: windows of {context} tokens overlap below {context}"
+        )));
+    }
+    let gpu = flags.device.open()?;
+    let network = flags.network.upload(&gpu, &opened)?;
+    tell(format!("{} on {}", shown(model), gpu_line(&gpu)));
+    say(format!("Text: {}: {} tokens", shown(file), thousands(ids.len())))?;
+    let start = Instant::now();
+    let score = |windows| {
+        let mut last = Instant::now();
+        let mut progress = |loss: &TextLoss, all: usize| {
+            if last.elapsed().as_secs() >= 5 && loss.count < all {
+                last = Instant::now();
+                tell(format!(
+                    "{} of {} tokens, perplexity {:.4}",
+                    thousands(loss.count),
+                    thousands(all),
+                    loss.perplexity()
+                ));
+            }
+        };
+        let loss = text_loss(&gpu, &network, &ids, context, windows, &mut progress).map_err(failure)?;
+        match loss.sum.is_finite() {
+            true => Ok(loss),
+            false => Err(failure(format!("{}: its loss is {}, expected a number", shown(model), loss.sum))),
+        }
+    };
+    let halves = score(Windows::Halves { bos: vocabulary.bos() })?;
+    let strided = score(Windows::Strided { stride })?;
+    let rate = (ids.len() / context * context + ids.len()) as f64 / start.elapsed().as_secs_f64();
+    let told = |loss: &TextLoss| {
+        let nats = loss.sum / loss.count as f64;
+        format!(
+            "perplexity {:.4}, loss {nats:.4} nats over {} tokens",
+            loss.perplexity(),
+            thousands(loss.count)
+        )
+    };
+    say(format!("Windows of llama-perplexity, {context} tokens, second half: {}", told(&halves)))?;
+    say(format!("Strided windows, {context} tokens, {stride} apart: {}", told(&strided)))?;
+    say(format!("{} tokens a second", thousands(rate as usize)))?;
+    if flags.json {
+        let mut out = device_json(&gpu);
+        let of = |loss: &TextLoss| json!({"perplexity": loss.perplexity(), "loss": loss.sum / loss.count as f64, "tokens": loss.count});
+        out.extend(object(json!({
+            "precision": shape.precision, "text": named(file), "unit": "token", "tokens": ids.len(), "context": context,
+            "perplexity": halves.perplexity(), "loss": halves.sum / halves.count as f64, "halves": of(&halves),
+            "strided": of(&strided), "stride": stride, "embedding": flags.network.form(&opened.shape).name(),
+            "tokens_per_second": rate, "checkpoint": named(model),
+        })));
         print_json("eval", out)?;
     }
     Ok(Verdict::Yes)

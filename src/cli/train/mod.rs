@@ -29,6 +29,7 @@ use digits::{DigitsFlags, OnDigits};
 use go::Finished;
 use log::Log;
 use start::Start;
+pub use text::ShapeFlags;
 pub use text::matrices;
 use text::{OnText, TextFlags};
 
@@ -166,8 +167,8 @@ fn not_negative() -> impl Fn(&str) -> Result<f64, String> + Clone + Send + Sync 
     real("a number from 0 to 1e38", |x| (0.0..=1e38).contains(&x))
 }
 
-/// The names of the flags of one kind of run.
-fn flag_ids<A: Args>() -> Vec<String> {
+/// The names of the flags in a group.
+pub fn flag_ids<A: Args>() -> Vec<String> {
     let flags = A::augment_args(clap::Command::new("train"));
     flags.get_arguments().map(|flag| flag.get_id().to_string()).collect()
 }

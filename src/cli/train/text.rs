@@ -37,6 +37,19 @@ pub struct TextFlags {
     /// Steps between two evaluations. [default: a tenth of --steps]
     #[arg(long, value_name = "N", value_parser = some)]
     every: Option<usize>,
+    #[command(flatten)]
+    shape: ShapeFlags,
+    /// Steps in which the learning rate rises. [default: a tenth of --steps, at most 50]
+    #[arg(long, value_name = "N", value_parser = some)]
+    warmup: Option<usize>,
+    /// The largest norm of all gradients together; 0 for no limit.
+    #[arg(long, value_name = "F", default_value_t = TextConfig::default().clip, value_parser = not_negative())]
+    clip: f64,
+}
+
+/// The shape of a language model.
+#[derive(Args)]
+pub struct ShapeFlags {
     /// Number of layers.
     #[arg(long, value_name = "N", default_value_t = TextConfig::default().layers, value_parser = some)]
     layers: usize,
@@ -55,12 +68,16 @@ pub struct TextFlags {
     /// Characters of a sequence, which are all that the network sees at once.
     #[arg(long, value_name = "N", default_value_t = TextConfig::default().context, value_parser = some)]
     context: usize,
-    /// Steps in which the learning rate rises. [default: a tenth of --steps, at most 50]
-    #[arg(long, value_name = "N", value_parser = some)]
-    warmup: Option<usize>,
-    /// The largest norm of all gradients together; 0 for no limit.
-    #[arg(long, value_name = "F", default_value_t = TextConfig::default().clip, value_parser = not_negative())]
-    clip: f64,
+}
+
+impl ShapeFlags {
+    /// `config` with this shape.
+    pub fn of(&self, config: TextConfig) -> TextConfig {
+        let &ShapeFlags { layers, width, heads, context, .. } = self;
+        let (kv_heads, ffn) =
+            (self.kv_heads.unwrap_or(heads), self.ffn.unwrap_or(TextConfig::default_ffn(width)));
+        TextConfig { context, layers, width, heads, kv_heads, ffn, ..config }
+    }
 }
 
 impl TextFlags {
@@ -162,16 +179,10 @@ impl Kind for OnText {
 
     fn config(flags: &Flags, seed: u64) -> TextConfig {
         let (own, default) = (&flags.text, TextConfig::default());
-        TextConfig {
+        own.shape.of(TextConfig {
             steps: own.steps,
             every: own.every.unwrap_or_else(|| TextConfig::default_every(own.steps)),
             batch: flags.batch.unwrap_or(default.batch),
-            context: own.context,
-            layers: own.layers,
-            width: own.width,
-            heads: own.heads,
-            kv_heads: own.kv_heads.unwrap_or(own.heads),
-            ffn: own.ffn.unwrap_or_else(|| TextConfig::default_ffn(own.width)),
             precision: flags.precision,
             optimizer: flags.optimizer,
             lr: flags.lr.unwrap_or_else(|| TextConfig::default_lr(flags.optimizer)),
@@ -181,7 +192,8 @@ impl Kind for OnText {
             label_smoothing: flags.label_smoothing,
             shadow: !flags.no_shadow,
             seed,
-        }
+            ..default
+        })
     }
 
     fn twin(config: &TextConfig) -> TextConfig {

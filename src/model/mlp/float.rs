@@ -59,8 +59,8 @@ impl Mlp {
                 None => kernels::scale_rows(gpu, pixels, r, &t.x),
                 Some(before) => kernels::relu(gpu, &before.y, &t.x),
             });
-            ops.push(kernels::rmsnorm(gpu, &t.x, &layer.gain.value, self.shape.eps, &t.n, &t.factor));
-            ops.push(kernels::matmul_f32(gpu, &t.n, &layer.weight.value, &t.y));
+            ops.push(kernels::rmsnorm(gpu, &t.x, layer.gain.value(), self.shape.eps, &t.n, &t.factor));
+            ops.push(kernels::matmul_f32(gpu, &t.n, layer.weight.value(), &t.y));
             before = Some(t);
             Op::mark(&mut ops[first..], &format!("forward / layer {i}"));
         }
@@ -71,14 +71,14 @@ impl Mlp {
         let mut ops = Vec::new();
         for (i, (layer, t)) in self.layers.iter().zip(trace).enumerate().rev() {
             let first = ops.len();
-            ops.push(kernels::matmul_f32_dx(gpu, &layer.weight.value, &t.dy, &t.dn));
-            ops.push(kernels::matmul_f32_dw(gpu, &t.dy, &t.n, &layer.weight.grad));
+            ops.push(kernels::matmul_f32_dx(gpu, layer.weight.value(), &t.dy, &t.dn));
+            ops.push(kernels::matmul_f32_dw(gpu, &t.dy, &t.n, layer.weight.grad()));
             if i > 0 {
                 let before = &trace[i - 1];
-                ops.push(kernels::rmsnorm_dx(gpu, &t.x, &layer.gain.value, &t.factor, &t.dn, &t.dx));
+                ops.push(kernels::rmsnorm_dx(gpu, &t.x, layer.gain.value(), &t.factor, &t.dn, &t.dx));
                 ops.push(kernels::relu_dx(gpu, &before.y, &t.dx, &before.dy));
             }
-            ops.push(kernels::rmsnorm_dgain(gpu, &t.x, &t.factor, &t.dn, &layer.gain.grad));
+            ops.push(kernels::rmsnorm_dgain(gpu, &t.x, &t.factor, &t.dn, layer.gain.grad()));
             Op::mark(&mut ops[first..], &format!("backward / layer {i}"));
         }
         ops

@@ -202,7 +202,7 @@ impl Mlp {
     /// If the device failed.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn weights(&self, gpu: &Gpu) -> Result<Vec<(Vec<f32>, usize)>, Error> {
-        let read = |([_, cols], layer): ([usize; 2], &Layer)| Ok((gpu.download(&layer.weight.value)?, cols));
+        let read = |([_, cols], layer): ([usize; 2], &Layer)| Ok((gpu.download(layer.weight.value())?, cols));
         self.shape.layers().into_iter().zip(&self.layers).map(read).collect()
     }
 

@@ -73,7 +73,7 @@ impl Mlp {
         let mut ops = Vec::new();
         for (i, (layer, t)) in self.layers.iter().zip(trace).enumerate() {
             let first = ops.len();
-            let (gain, packed, eps) = (&layer.gain.value, layer.packed(), self.shape.eps);
+            let (gain, packed, eps) = (layer.gain.value(), layer.packed(), self.shape.eps);
             ops.push(kernels::rmsnorm_quantize(
                 gpu,
                 &t.x,
@@ -95,12 +95,19 @@ impl Mlp {
         for (i, (layer, t)) in self.layers.iter().zip(trace).enumerate().rev() {
             let first = ops.len();
             ops.push(kernels::matmul_ternary_dx(gpu, layer.packed(), &t.dy, &t.dx));
-            ops.push(kernels::matmul_ternary_dw(gpu, &t.dy, &t.factors.step, &t.codes, &layer.weight.grad));
-            let (norm, dgain) = (&t.factors.norm, &layer.gain.grad);
+            ops.push(kernels::matmul_ternary_dw(gpu, &t.dy, &t.factors.step, &t.codes, layer.weight.grad()));
+            let (norm, dgain) = (&t.factors.norm, layer.gain.grad());
             ops.push(match i.checked_sub(1).map(|before| &trace[before].dy) {
-                Some(dy) => {
-                    kernels::rmsnorm_relu_backward(gpu, &t.x, &layer.gain.value, &t.r, norm, &t.dx, dy, dgain)
-                }
+                Some(dy) => kernels::rmsnorm_relu_backward(
+                    gpu,
+                    &t.x,
+                    layer.gain.value(),
+                    &t.r,
+                    norm,
+                    &t.dx,
+                    dy,
+                    dgain,
+                ),
                 None => kernels::rmsnorm_relu_dgain(gpu, &t.x, norm, &t.dx, dgain),
             });
             Op::mark(&mut ops[first..], &format!("backward / layer {i}"));

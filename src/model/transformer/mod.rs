@@ -10,6 +10,9 @@
 //! out = mid + BL(RMS(z; g4); Wdown)
 //! ```
 //!
+//! A float network may have the form of LLaMA (arXiv 2302.13971) instead: without the norms `g2` and `g4`, and with
+//! `silu(x) = x / (1 + exp(-x))` in the place of `relu(x)^2`.
+//!
 //! The first `h` is the embedding of the tokens. The head is the embedding `E`, so `logits = E RMS(h; g)` with the last
 //! `h`.
 //! `ternary` holds the layer of the ternary network, `float` the same layer in f32 throughout.
@@ -18,18 +21,22 @@
 
 mod cache;
 mod float;
+mod table;
 mod ternary;
 
-pub use cache::{Cache, Extension};
+pub use cache::{Cache, Extension, PIECE, Scored};
 
+use self::table::Table;
+#[cfg(feature = "files")]
+use super::load::{LoadError, Pending, WeightSource};
 use super::{Network, Param, Params, Pass, Precision, Product, Scoring, Stacked};
 use crate::gpu::{Dtype::*, Error, Gpu, Op, Tensor};
 use crate::kernels::{self, Heads, Sequences};
-use crate::parameter::{Parameter, Role};
+use crate::parameter::{Activation, Parameter, Role};
 use crate::random::{self, Stream};
 use crate::rotary::rope_table;
 #[cfg(feature = "files")]
-use crate::store::{Arch, number};
+use crate::store::{Arch, Floats, number};
 use crate::ternary::BLOCK;
 #[cfg(feature = "files")]
 use crate::text::Vocabulary;
@@ -57,12 +64,17 @@ pub struct TransformerShape {
     pub eps: f32,
     /// Trits, or f32 in the float twin.
     pub precision: Precision,
+    /// The function of the gate. A ternary network has [`Activation::Relu2`].
+    pub activation: Activation,
+    /// Whether a norm precedes o and down. A ternary network has these norms.
+    pub sub_norms: bool,
 }
 
 /// The name of this network in [`Arch::network`](crate::store::Arch::network).
 pub const TRANSFORMER: &str = "transformer";
 
-/// The products of a layer, in the order of a step. Each has the gain of the norm before it, and its matrices.
+/// The products of a layer, in the order of a step. Each has the gain of the norm before it, and its matrices. The
+/// second and the fourth norm are the sub-norms, which a network may lack.
 const PRODUCTS: [(&str, &[&str]); 4] = [
     ("input_layernorm", &["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"]),
     ("self_attn.attn_sub_norm", &["self_attn.o_proj"]),
@@ -95,6 +107,11 @@ impl TransformerShape {
     pub fn stacked(&self) -> [(&'static str, [usize; 2]); 4] {
         let [qkv, o, gate_up, down] = self.products().map(|(cols, rows)| [rows.iter().sum(), cols]);
         [("qkv", qkv), ("o", o), ("gate_up", gate_up), ("down", down)]
+    }
+
+    /// Whether a norm precedes each product of a layer.
+    fn normed(&self) -> [bool; 4] {
+        [true, self.sub_norms, true, self.sub_norms]
     }
 
     /// Number of weights in all matrices of all layers.
@@ -145,6 +162,17 @@ impl TransformerShape {
         if !(self.eps >= 0.0 && self.eps.is_finite()) {
             return Err(format!("an eps {}: it must be a number that is not negative", self.eps));
         }
+        if self.precision == Precision::Ternary && self.activation != Activation::Relu2 {
+            return Err(format!(
+                "ternary matrices and the activation {}: only relu2 has a gate of integers",
+                self.activation.name()
+            ));
+        }
+        if self.precision == Precision::Ternary && !self.sub_norms {
+            return Err(
+                "ternary matrices without norms before o and down: the kernels quantise after a norm".into(),
+            );
+        }
         Ok(())
     }
 
@@ -153,8 +181,11 @@ impl TransformerShape {
     pub fn parameters(&self) -> Vec<Parameter> {
         let mut all = vec![Parameter::new(EMBEDDING, &[self.vocabulary, self.width], Role::Float)];
         for i in 0..self.layers {
-            for ((gain, matrices), (cols, rows)) in PRODUCTS.into_iter().zip(self.products()) {
-                all.push(Parameter::new(name(i, gain), &[cols], Role::Gain));
+            let products = PRODUCTS.into_iter().zip(self.products()).zip(self.normed());
+            for (((gain, matrices), (cols, rows)), normed) in products {
+                if normed {
+                    all.push(Parameter::new(name(i, gain), &[cols], Role::Gain));
+                }
                 let matrix = |(what, rows): (&&str, usize)| {
                     Parameter::new(name(i, what), &[rows, cols], self.precision.role())
                 };
@@ -192,7 +223,15 @@ impl TransformerShape {
             "ffn": self.ffn, "vocabulary": self.vocabulary, "context": self.context, "theta": self.theta,
             "eps": number(self.eps), "precision": self.precision.name(),
         });
-        Arch::new(TRANSFORMER, settings)
+        let mut arch = Arch::new(TRANSFORMER, settings);
+        // Files of networks of the usual form do not have these settings.
+        if self.activation != Activation::default() {
+            arch.settings.insert("activation".into(), self.activation.name().into());
+        }
+        if !self.sub_norms {
+            arch.settings.insert("sub_norms".into(), false.into());
+        }
+        arch
     }
 
     /// The header of the files of a network of text: that of [`TransformerShape::arch`], with the vocabulary as the
@@ -215,6 +254,10 @@ impl TransformerShape {
         }
         let precision: String = arch.setting("precision")?;
         let known = Precision::of(&precision);
+        let activation = match arch.settings.contains_key("activation") {
+            true => arch.setting::<String>("activation")?,
+            false => Activation::default().name().into(),
+        };
         Ok(TransformerShape {
             layers: arch.setting("layers")?,
             width: arch.setting("width")?,
@@ -227,6 +270,9 @@ impl TransformerShape {
             eps: arch.setting("eps")?,
             precision: known
                 .ok_or(format!("its arch has the precision {precision}, expected ternary or f32"))?,
+            activation: Activation::of(&activation)
+                .ok_or(format!("its arch has the activation {activation}, expected relu2 or silu"))?,
+            sub_norms: !arch.settings.contains_key("sub_norms") || arch.setting("sub_norms")?,
         })
     }
 }
@@ -236,9 +282,10 @@ impl TransformerShape {
 pub struct Transformer {
     /// Its constants.
     pub shape: TransformerShape,
-    /// Its parameters, in the order of [`TransformerShape::parameters`].
+    /// Its parameters, in the order of [`TransformerShape::parameters`]. The embedding is not among them if
+    /// [`Transformer::load`] stored it in another form.
     pub params: Params,
-    embedding: Param,
+    table: Table,
     layers: Vec<Layer>,
     norm: Param,
 }
@@ -251,7 +298,24 @@ struct Layer {
     gate_up: Stacked,
     down: Param,
     /// The gains of the norms before q, k and v; before o; before gate and up; before down.
-    gains: [Param; 4],
+    gains: [Option<Param>; 4],
+}
+
+impl Layer {
+    /// The gain of the norm before product `i`.
+    ///
+    /// # Panics
+    /// If the layer has no such norm.
+    fn gain(&self, i: usize) -> &Param {
+        self.gains[i].as_ref().expect("the shape has this norm")
+    }
+}
+
+/// The tensors of a layer for a batch. In training each layer has its own, because the backward pass reads them. For
+/// inference all layers share one set.
+enum Activations {
+    Ternary(Box<ternary::Activations>),
+    Float(Box<float::Activations>),
 }
 
 /// The tensors of a batch that all layers read.
@@ -335,6 +399,49 @@ impl Transformer {
     /// # Panics
     /// If a parameter of the shape is missing.
     pub fn new(gpu: &Gpu, shape: TransformerShape, params: Params) -> Result<Transformer, Error> {
+        let table = Table::of(params.get(EMBEDDING).value());
+        Transformer::assemble(gpu, shape, params, table)
+    }
+
+    /// Loads a network for inference, one parameter after another. The embedding, which is also the head, is stored as
+    /// `head`, in pieces that the adapter can bind. A caller may lower the context of the shape, so that caches need
+    /// less memory.
+    ///
+    /// # Errors
+    /// If the adapter cannot bind a tensor or has no memory for it, if the device failed, if the source cannot be read,
+    /// or if f16 cannot hold a value of the embedding.
+    #[cfg(feature = "files")]
+    pub fn load(
+        gpu: &Gpu,
+        shape: TransformerShape,
+        source: &dyn WeightSource,
+        head: Floats,
+    ) -> Result<Transformer, LoadError> {
+        let parameters = shape.parameters();
+        // All tensors are made before the files are read, so an error of the device comes early.
+        let table = Table::zeros(gpu, [shape.vocabulary, shape.width], head)?;
+        let params = Params::frozen(gpu, &parameters[1..])?;
+        let mut pending = Pending::new(gpu);
+        let read = |rows| {
+            let values = source.floats(0, rows)?;
+            match values.iter().find(|&&value| head == Floats::F16 && value.abs() >= 65_520.0) {
+                None => Ok(values),
+                Some(value) => Err(LoadError::Value(format!(
+                    "{EMBEDDING} has the value {value}, which f16 cannot hold: store the head as int8"
+                ))),
+            }
+        };
+        table.fill(gpu, shape.width, read, |bytes| Ok(pending.wrote(bytes)?))?;
+        params.fill(gpu, 1, source)?;
+        Ok(Transformer::assemble(gpu, shape, params, table)?)
+    }
+
+    fn assemble(
+        gpu: &Gpu,
+        shape: TransformerShape,
+        params: Params,
+        table: Table,
+    ) -> Result<Transformer, Error> {
         let get = |i: usize, what: &str| params.get(&name(i, what)).clone();
         let layer = |i: usize| {
             let stacked = |product: usize| {
@@ -346,12 +453,12 @@ impl Transformer {
                 o: get(i, PRODUCTS[1].1[0]),
                 gate_up: stacked(2)?,
                 down: get(i, PRODUCTS[3].1[0]),
-                gains: PRODUCTS.map(|(gain, _)| get(i, gain)),
+                gains: std::array::from_fn(|at| shape.normed()[at].then(|| get(i, PRODUCTS[at].0))),
             })
         };
         Ok(Transformer {
             layers: (0..shape.layers).map(layer).collect::<Result<_, Error>>()?,
-            embedding: params.get(EMBEDDING).clone(),
+            table,
             norm: params.get(NORM).clone(),
             shape,
             params,
@@ -380,21 +487,49 @@ impl Transformer {
         })
     }
 
-    /// Binds layer `i`, which computes `out` from `h`, and its backward pass, which computes the gradients of its
-    /// parameters from the gradient of `out`.
+    /// The tensors of a layer for `n` tokens.
+    fn activations(&self, gpu: &Gpu, label: &str, n: usize) -> Result<Activations, Error> {
+        Ok(match self.shape.precision {
+            Precision::Ternary => {
+                Activations::Ternary(Box::new(ternary::Activations::zeros(gpu, &self.shape, label, n)?))
+            }
+            Precision::F32 => {
+                Activations::Float(Box::new(float::Activations::zeros(gpu, &self.shape, label, n)?))
+            }
+        })
+    }
+
+    /// Binds layer `i`, which computes `out` from `h` with the tensors `on`, and its backward pass, which computes the
+    /// gradients of its parameters from the gradient of `out`.
+    #[allow(clippy::too_many_arguments)] // a layer, its input and its output
     fn layer(
         &self,
         gpu: &Gpu,
         i: usize,
         batch: &Batch,
+        on: &Activations,
         h: &Tensor,
         out: &Tensor,
         gradients: Option<&Gradients>,
     ) -> Result<Bound, Error> {
-        match self.shape.precision {
-            Precision::Ternary => self.ternary_layer(gpu, i, batch, h, out, gradients),
-            Precision::F32 => self.float_layer(gpu, i, batch, h, out, gradients),
-        }
+        let keys = batch.keys(gpu, i)?;
+        Ok(match on {
+            Activations::Ternary(on) => self.ternary_layer(gpu, i, batch, on, &keys, h, out, gradients),
+            Activations::Float(on) => self.float_layer(gpu, i, batch, on, &keys, h, out, gradients),
+        })
+    }
+
+    /// Binds layer `i` alone for the first `tokens` positions: its ops, and its products. The input of the first product
+    /// is the input of the layer.
+    ///
+    /// # Errors
+    /// If the adapter cannot bind a tensor.
+    pub fn bind_layer(&self, gpu: &Gpu, i: usize, tokens: usize) -> Result<(Vec<Op>, Vec<Product>), Error> {
+        let batch = Batch { sequences: Sequences::whole(tokens), n: tokens, ..self.batch(gpu, 1)? };
+        let on = self.activations(gpu, &format!("layers.{i}"), tokens)?;
+        let [h, out] = ["h", "out"].map(|name| gpu.zeros(name, F32, &[tokens, self.shape.width]));
+        let Bound { forward, products, .. } = self.layer(gpu, i, &batch, &on, &h?, &out?, None)?;
+        Ok((forward, products))
     }
 
     fn gradients(&self, gpu: &Gpu, n: usize) -> Result<Gradients, Error> {
@@ -429,6 +564,10 @@ impl Network for Transformer {
         self.shape.context
     }
 
+    fn transformer(&self) -> Option<&Transformer> {
+        Some(self)
+    }
+
     fn bind(&self, gpu: &Gpu, items: usize, scoring: Option<Scoring>) -> Result<Pass, Error> {
         let TransformerShape { width, vocabulary, context, eps, .. } = self.shape;
         let batch = self.batch(gpu, items)?;
@@ -442,12 +581,13 @@ impl Network for Transformer {
         let gradients = learns.then(|| self.gradients(gpu, n)).transpose()?;
 
         let mut h = zeros("layers.0.h", width)?;
-        let mut forward = vec![kernels::embed_gather(gpu, &ids, &self.embedding.value, &h)];
+        let mut forward = self.table.gather(gpu, &ids, &h);
         Op::mark(&mut forward, "forward / embedding");
         let (mut products, mut layers) = (Vec::new(), Vec::new());
         for i in 0..self.layers.len() {
             let out = zeros(&format!("layers.{}.h", i + 1), width)?;
-            let mut bound = self.layer(gpu, i, &batch, &h, &out, gradients.as_ref())?;
+            let on = self.activations(gpu, &format!("layers.{i}"), n)?;
+            let mut bound = self.layer(gpu, i, &batch, &on, &h, &out, gradients.as_ref())?;
             Op::mark(&mut bound.forward, &format!("forward / layer {i}"));
             Op::mark(&mut bound.backward, &format!("backward / layer {i}"));
             let first = forward.len();
@@ -461,8 +601,8 @@ impl Network for Transformer {
         }
         let (normed, factor) = (zeros("normed", width)?, gpu.zeros("normed.factor", F32, &[n])?);
         let first = forward.len();
-        forward.push(kernels::rmsnorm(gpu, &h, &self.norm.value, eps, &normed, &factor));
-        forward.push(kernels::matmul_f32(gpu, &normed, &self.embedding.value, &logits));
+        forward.push(kernels::rmsnorm(gpu, &h, self.norm.value(), eps, &normed, &factor));
+        forward.extend(self.table.head(gpu, &normed, &logits));
         Op::mark(&mut forward[first..], "forward / head");
 
         let (mut loss, mut backward) = (Vec::new(), Vec::new());
@@ -475,17 +615,17 @@ impl Network for Transformer {
             ];
             Op::mark(&mut loss, "loss");
             if let Some(Gradients { dh, dn, .. }) = &gradients {
-                let (embedding, norm) = (&self.embedding, &self.norm);
+                let (embedding, norm) = (self.params.get(EMBEDDING), &self.norm);
                 backward = vec![
-                    kernels::matmul_f32_dx(gpu, &embedding.value, &dlogits, dn),
-                    kernels::matmul_f32_dw(gpu, &dlogits, &normed, &embedding.grad),
-                    kernels::rmsnorm_backward(gpu, &h, &norm.value, &factor, dn, dh, &norm.grad, false),
+                    kernels::matmul_f32_dx(gpu, embedding.value(), &dlogits, dn),
+                    kernels::matmul_f32_dw(gpu, &dlogits, &normed, embedding.grad()),
+                    kernels::rmsnorm_backward(gpu, &h, norm.value(), &factor, dn, dh, norm.grad(), false),
                 ];
                 Op::mark(&mut backward, "backward / head");
                 backward.extend(layers.into_iter().rev().flatten());
                 // The head is the embedding. Its part of the embedding's gradient was written before.
                 let first = backward.len();
-                backward.push(kernels::embed_grad(gpu, &ids, dh, &embedding.grad));
+                backward.push(kernels::embed_grad(gpu, &ids, dh, embedding.grad()));
                 Op::mark(&mut backward[first..], "backward / embedding");
             }
         }

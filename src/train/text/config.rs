@@ -4,6 +4,7 @@
 use crate::gpu::{Error, Gpu};
 use crate::kernels::AdamW;
 use crate::model::{BATCH, Precision, TransformerShape};
+use crate::parameter::Activation;
 use crate::ternary::{BLOCK, RMSNORM_EPS};
 use crate::train::config::{Common, LARGEST, MOST_SCHEDULED, cosine, most, range};
 use crate::train::{ConfigError, Optimizer, Recipe};
@@ -116,6 +117,8 @@ impl TextConfig {
             theta: 1e4,
             eps: RMSNORM_EPS as f32,
             precision: self.precision,
+            activation: Activation::Relu2,
+            sub_norms: true,
         }
     }
 
