@@ -2393,7 +2393,7 @@ fn sgd(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
 }
 
 /// Numbers of values around a vector of four, a workgroup and a block.
-const COUNTS: [usize; 7] = [1, 3, 4, 17, 257, 1025, 4099];
+const COUNTS: [usize; 6] = [4, 12, 20, 260, 1028, 4100];
 
 fn nesterov(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
     let momentum = 0.95;

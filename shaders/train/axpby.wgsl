@@ -4,7 +4,7 @@
 //   1  x  f32  [count]    read
 //   2  y  f32  [count]    read and write
 //
-// Grid     one invocation per four values.
+// Grid     one invocation per four values; count is a multiple of 4.
 // Moves    12 * count bytes.
 // Does     3 * count operations.
 // Twin     reference::axpby — within two roundings.

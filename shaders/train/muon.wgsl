@@ -6,7 +6,7 @@
 //   3  x         f32  [count]      read
 //   4  w         f32  [count]      read and write
 //
-// Grid     one invocation per four values.
+// Grid     one invocation per four values; count is a multiple of 4.
 // Moves    12 * count bytes.
 // Does     3 * count operations.
 // Twin     reference::muon — within three roundings.

@@ -8,7 +8,7 @@
 //   3  m     f32  [count]    read and write
 //   4  x     f32  [count]    write
 //
-// Grid     one invocation per four values.
+// Grid     one invocation per four values; count is a multiple of 4.
 // Moves    16 * count bytes.
 // Does     5 * count operations.
 // Twin     reference::nesterov — within a few roundings.

@@ -4,7 +4,7 @@
 //   1  clip  f32  [2]        read              {unused, norm}, from clip_factor
 //   2  x     f32  [count]    read and write
 //
-// Grid     one invocation per four values.
+// Grid     one invocation per four values; count is a multiple of 4.
 // Moves    8 * count bytes.
 // Does     count operations.
 // Twin     reference::normalize — within a sum and a division.

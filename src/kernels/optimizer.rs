@@ -211,9 +211,10 @@ pub fn nesterov(gpu: &Gpu, momentum: f32, clip: &Tensor, grad: &Tensor, m: &Tens
     gpu.op(&NESTEROV, params, &[clip, grad, m, x], fours(grad), cost)
 }
 
-/// One invocation for each four values.
+/// One invocation for each four values. The number of values is a multiple of four.
 fn fours(x: &Tensor) -> Grid {
-    Grid::Each(x.len().div_ceil(4))
+    assert!(x.len().is_multiple_of(4), "{}: {} values, expected a multiple of 4", x.label(), x.len());
+    Grid::Each(x.len() / 4)
 }
 
 // --- normalize ------------------------------------------------------------------------------------
