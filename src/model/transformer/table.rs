@@ -22,6 +22,7 @@ struct Piece {
 }
 
 #[derive(Clone, Debug)]
+#[cfg_attr(not(feature = "files"), allow(dead_code))] // only a network from a file has the other forms
 enum Rows {
     F32(Tensor),
     F16(Tensor),
