@@ -31,7 +31,7 @@ fn main() -> Result<(), Error> {
     step.extend(mlp.forward(&gpu, &on));
     step.push(mlp.loss(&gpu, &on, 0.0, &train.totals));
     step.extend(mlp.backward(&gpu, &on));
-    step.extend(mlp.params.update(&gpu, Update::AdamW(adamw), None, &train.totals.clock, &schedule)?);
+    step.extend(mlp.params.update(&gpu, Update::AdamW(adamw), None, &train.totals.clock, &schedule));
 
     for epoch in 0..2 {
         gpu.write(&train.order, &permutation(0, epoch, 60_000));

@@ -84,11 +84,6 @@ impl Parameter {
         shape[..].try_into().unwrap_or_else(|_| panic!("{name} has shape {shape:?}, expected a matrix"))
     }
 
-    /// Whether it belongs to a layer. An embedding does not.
-    pub fn is_in_layer(&self) -> bool {
-        self.name.starts_with("layers.") || self.name.contains(".layers.")
-    }
-
     /// Its name without `.weight`. Names of tensors that belong to it begin with this.
     pub fn base(&self) -> &str {
         self.name.strip_suffix(".weight").unwrap_or(&self.name)

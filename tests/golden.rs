@@ -345,8 +345,7 @@ impl Side for Gpu {
         step.extend(mlp.forward(self, &on));
         step.push(mlp.loss(self, &on, *smoothing, &totals));
         step.extend(mlp.backward(self, &on));
-        let update = mlp.params.update(self, Update::AdamW(*adamw), None, &totals.clock, &schedule);
-        step.extend(update.expect("fits"));
+        step.extend(mlp.params.update(self, Update::AdamW(*adamw), None, &totals.clock, &schedule));
 
         let mut trained = Trained { losses: Vec::new(), logits: Vec::new(), gradients: Vec::new() };
         for i in 0..*steps {

@@ -115,10 +115,6 @@ operations! {
     clip_factor
     adamw
     sgd
-    nesterov
-    normalize
-    axpby
-    muon
 }
 
 #[test]
@@ -2387,82 +2383,6 @@ fn sgd(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
             let w: Vec<f32> = read(gpu, &on.value);
             close(&name("w"), &w, w_twin, |i| apart(6.0, w_terms(i)))?;
             equal_bits(&name("sums"), &read(gpu, &on.sums), &reference::abs_sums(&w))?;
-        }
-    }
-    Ok(())
-}
-
-/// Numbers of values around a vector of four, a workgroup and a block.
-const COUNTS: [usize; 6] = [4, 12, 20, 260, 1028, 4100];
-
-fn nesterov(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
-    let momentum = 0.95;
-    for count in COUNTS {
-        for (largest, factor) in GRADIENTS.into_iter().zip([1.0, 0.3, 0.3, 1e-6]) {
-            let (g, m) = (floats(1, count, largest), floats(2, count, 0.1));
-            let [on_grad, on_m] = [&g, &m].map(|values| upload(gpu, &[count], values));
-            let (clip, x) = (upload(gpu, &[2], &[factor, f32::NAN]), poisoned(gpu, F32, &[count]));
-            run(gpu, kernel, &[kernels::nesterov(gpu, momentum, &clip, &on_grad, &on_m, &x)]);
-            let clipped: Vec<f32> = g.iter().map(|g| factor * g).collect();
-            let mut m_twin = m.clone();
-            let x_twin = reference::nesterov(momentum, &clipped, &mut m_twin);
-            // Two products and a sum; then a product and a sum more.
-            let m_terms = |i: usize| 0.95 * f64::from(m[i].abs()) + f64::from(clipped[i].abs());
-            let x_terms = |i: usize| 0.95 * m_terms(i) + f64::from(clipped[i].abs());
-            let name = |what: &str| format!("{what} of {count} to {largest}");
-            close(&name("m"), &read(gpu, &on_m), &m_twin, |i| apart(3.0, m_terms(i)))?;
-            close(&name("x"), &read(gpu, &x), &x_twin, |i| apart(5.0, x_terms(i)))?;
-        }
-    }
-    Ok(())
-}
-
-fn normalize(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
-    for count in COUNTS {
-        // A usual norm, one as small as the constant beside it, and none.
-        for (norm, largest) in [(3.0, 1.0), (1e-7, 1e-8), (0.0, 0.0)] {
-            let mut twin = floats(1, count, largest);
-            let x = upload(gpu, &[count], &twin);
-            run(gpu, kernel, &[kernels::normalize(gpu, &upload(gpu, &[2], &[f32::NAN, norm]), &x)]);
-            reference::normalize(norm, &mut twin);
-            let bound = |i: usize| apart(1.0 + DIVISION, f64::from(twin[i].abs()));
-            close(&format!("{count} by {norm}"), &read(gpu, &x), &twin, bound)?;
-        }
-    }
-    Ok(())
-}
-
-fn axpby(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
-    for count in COUNTS {
-        for [a, b] in [[3.4445, 1.0], [-4.775, 2.0315], [0.0, -1.0]] {
-            let (x, y) = (floats(1, count, 1.0), floats(2, count, 10.0));
-            let on_y = upload(gpu, &[count], &y);
-            run(gpu, kernel, &[kernels::axpby(gpu, a, &upload(gpu, &[count], &x), b, &on_y)]);
-            let mut twin = y.clone();
-            reference::axpby(a, &x, b, &mut twin);
-            let terms = |i: usize| f64::from((a * x[i]).abs() + (b * y[i]).abs());
-            close(&format!("{count} with {a}, {b}"), &read(gpu, &on_y), &twin, |i| apart(2.0, terms(i)))?;
-        }
-    }
-    Ok(())
-}
-
-fn muon(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
-    let rates = [0.04, 1e-3, 0.0];
-    let schedule: Vec<f32> = rates.iter().flat_map(|&rate| [rate, f32::NAN, f32::NAN, f32::NAN]).collect();
-    for count in COUNTS {
-        for (step, lr) in rates.into_iter().enumerate() {
-            let scale = [1.0, 13.3, 2.5][step];
-            let (x, w) = (floats(1, count, 0.2), floats(2, count, 0.02));
-            let on_w = upload(gpu, &[count], &w);
-            let (clock, schedule) =
-                (upload(gpu, &[2], &[step as u32 + 1, 0]), upload(gpu, &[3, 4], &schedule));
-            let x_gpu = upload(gpu, &[count], &x);
-            run(gpu, kernel, &[kernels::muon(gpu, scale, &clock, &schedule, &x_gpu, &on_w)]);
-            let mut twin = w.clone();
-            reference::muon(scale, lr, &x, &mut twin);
-            let terms = |i: usize| f64::from(w[i].abs() + (scale * lr * x[i]).abs());
-            close(&format!("{count} in step {step}"), &read(gpu, &on_w), &twin, |i| apart(3.0, terms(i)))?;
         }
     }
     Ok(())

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use common::cases::{self, Case};
 use common::*;
 use sterna::gpu::{Dtype::*, Gpu, Op, Tensor};
-use sterna::kernels::{self, AdamW, IGNORE, Muon, PackedTensor, Sgd};
+use sterna::kernels::{self, IGNORE, PackedTensor, Sgd};
 use sterna::model::{Params, Update};
 use sterna::parameter::{Parameter, Role};
 use sterna::reference;
@@ -217,7 +217,7 @@ fn all_gradients_of_a_network_are_clipped_together() {
     for (most, factor) in [(Some(0.5), 0.5 / norm), (Some(100.0), 1.0), (None, 1.0)] {
         let params = Params::upload(gpu, &parameters, &values).expect("fits");
         params.iter().zip(&gradients).for_each(|(param, g)| gpu.write(param.grad(), g));
-        run(gpu, &params.update(gpu, by, most, &clock, &schedule).expect("fits"));
+        run(gpu, &params.update(gpu, by, most, &clock, &schedule));
         if most.is_some() {
             let told = f64::from(params.norm(gpu).expect("read back"));
             assert!((told - norm).abs() <= 1e-5 * norm, "{most:?}: the norm is {told}, expected {norm}");
@@ -246,92 +246,4 @@ fn a_least_maximum_that_acts_before_the_norm_is_noticed() {
     run(gpu, &[kernels::quantize_activations(gpu, &upload(gpu, &[n, cols], &x), &codes)]);
     let want = padded(case.i8("codes", &[n, cols]).unwrap(), cols);
     assert_ne!(unpack_int8(&read(gpu, &codes.q)), want);
-}
-
-/// The direction of a matrix `[rows, cols]` after three iterations of Newton-Schulz with `A = X X^T`, in f64.
-fn orthogonalised(x: &[f64], rows: usize, cols: usize) -> Vec<f64> {
-    let product = |a: &[f64], b: &[f64], [m, k, n]: [usize; 3]| -> Vec<f64> {
-        let entry = |i: usize, j: usize| (0..k).map(|l| a[i * k + l] * b[l * n + j]).sum();
-        (0..m).flat_map(|i| (0..n).map(move |j| (i, j))).map(|(i, j)| entry(i, j)).collect()
-    };
-    let norm = x.iter().map(|x| x * x).sum::<f64>().sqrt() + 1e-7;
-    let mut x: Vec<f64> = x.iter().map(|x| x / norm).collect();
-    for _ in 0..3 {
-        let transposed: Vec<f64> = (0..rows * cols).map(|i| x[i % rows * cols + i / rows]).collect();
-        let a = product(&x, &transposed, [rows, cols, rows]);
-        let aa = product(&a, &a, [rows; 3]);
-        let b: Vec<f64> = a.iter().zip(&aa).map(|(a, aa)| -4.775 * a + 2.0315 * aa).collect();
-        let bx = product(&b, &x, [rows, rows, cols]);
-        x.iter_mut().zip(&bx).for_each(|(x, bx)| *x = 3.4445 * *x + bx);
-    }
-    x
-}
-
-#[test]
-fn muon_orthogonalises_each_matrix_and_adamw_updates_the_rest() {
-    let gpu = gpu(Shaders::Plain);
-    let adamw = AdamW { beta1: 0.9, beta2: 0.99, eps: 1e-8 };
-    let muon = Muon { momentum: 0.95, iterations: 3, adamw, ratio: 0.075 };
-    let (by, rates) = (Update::Muon(muon), [0.04, 0.02]);
-    let schedule = by.schedule(&rates, &[0.1, 0.0]);
-    for role in [Role::Ternary, Role::Float] {
-        // More rows than columns, as many, and fewer.
-        let parameters = [
-            Parameter::new("embed.weight", &[5, 64], Role::Float),
-            Parameter::new("layers.0.norm.weight", &[33], Role::Gain),
-            Parameter::new("layers.0.a.weight", &[50, 32], role),
-            Parameter::new("layers.0.b.weight", &[33, 33], role),
-            Parameter::new("layers.1.c.weight", &[32, 70], role),
-        ];
-        let values: Vec<Vec<f32>> =
-            (1..).zip(&parameters).map(|(seed, p)| floats(seed, p.count(), 0.05)).collect();
-        let params = Params::upload(gpu, &parameters, &values).expect("fits");
-        let (clock, on_schedule) = (upload(gpu, &[2], &[1u32, 0]), upload(gpu, &[2, 4], &schedule));
-        let ops = params.update(gpu, by, None, &clock, &on_schedule).expect("fits");
-        let mut twin = values.clone();
-        let mut moments: Vec<[Vec<f32>; 2]> =
-            values.iter().map(|w| [vec![0.0; w.len()], vec![0.0; w.len()]]).collect();
-        for (step, row) in schedule.chunks_exact(4).enumerate() {
-            let gradients: Vec<Vec<f32>> = (11 + 10 * step as u32..)
-                .zip(&parameters)
-                .map(|(seed, p)| floats(seed, p.count(), 0.01))
-                .collect();
-            params.iter().zip(&gradients).for_each(|(param, g)| gpu.write(param.grad(), g));
-            gpu.write(&clock, &[step as u32 + 1, 0]);
-            run(gpu, &ops);
-            for (i, parameter) in parameters.iter().enumerate() {
-                let ([m, v], w, g) = (&mut moments[i], &mut twin[i], &gradients[i]);
-                if i < 2 {
-                    let decay = if parameter.role == Role::Gain { 0.0 } else { row[3] };
-                    let constants = reference::AdamW {
-                        beta1: 0.9,
-                        beta2: 0.99,
-                        eps: 1e-8,
-                        decay,
-                        now: [row[0], row[1], row[2]],
-                    };
-                    reference::adamw(constants, g, w, m, v);
-                    continue;
-                }
-                let [rows, cols] = parameter.matrix();
-                let x: Vec<f64> = reference::nesterov(0.95, g, m).into_iter().map(f64::from).collect();
-                let scale = rates[step] * (rows as f64 / cols as f64).max(1.0).sqrt();
-                let x = orthogonalised(&x, rows, cols);
-                w.iter_mut().zip(x).for_each(|(w, x)| *w = (f64::from(*w) - scale * x) as f32);
-            }
-            for ((got, want), parameter) in
-                params.download(gpu).expect("read back").iter().zip(&twin).zip(&parameters)
-            {
-                // A step moves a value by about 0.005.
-                close(&format!("{} after step {step}", parameter.name), got, want, |_| 1e-6).expect("near");
-            }
-        }
-        for param in params.ternary() {
-            let packed = param.packed().download(gpu).expect("read back");
-            let [rows, cols] = param.parameter.matrix();
-            let now = gpu.download::<f32>(param.value()).expect("read back");
-            let own = sterna::ternary::Packed::quantize(&now, rows, cols);
-            assert_eq!(packed, own, "{}: the trits are not those of its values", param.parameter.name);
-        }
-    }
 }

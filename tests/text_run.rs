@@ -222,22 +222,6 @@ fn a_run_repeats_to_the_bit_and_continues_after_ctrl_c() {
 }
 
 #[test]
-fn a_run_with_muon_repeats_to_the_bit() {
-    let place = Place::new();
-    let muon = |out| {
-        let mut args = train(out, "24");
-        let lr = args.iter().position(|&arg| arg == "--lr").expect("given");
-        args.drain(lr..lr + 2);
-        [&args[..], &["--optimizer", "muon", "--every", "12"]].concat()
-    };
-    let line = json(&place.done(&muon("whole")));
-    assert!(line["validation_loss"].as_f64().is_some_and(|loss| loss < 2.0), "{line}");
-    place.done(&muon("again"));
-    assert_eq!(place.checkpoint("whole").parameters, place.checkpoint("again").parameters);
-    assert_eq!(place.timeless("whole"), place.timeless("again"));
-}
-
-#[test]
 fn a_run_is_extended_from_a_short_last_part() {
     let place = Place::new();
     place.done(&[&train("run", "25")[..], &["--every", "10"]].concat());

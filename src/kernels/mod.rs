@@ -90,10 +90,7 @@ pub use norm::{
     Factors, rmsnorm, rmsnorm_backward, rmsnorm_dgain, rmsnorm_dx, rmsnorm_quantize, rmsnorm_quantize_f32,
     rmsnorm_relu_backward, rmsnorm_relu_dgain,
 };
-pub use optimizer::{
-    AdamW, Moments, Muon, Sgd, Trainable, adamw, axpby, clip_factor, muon, nesterov, normalize, sgd,
-    square_sums,
-};
+pub use optimizer::{AdamW, Moments, Sgd, Trainable, adamw, clip_factor, sgd, square_sums};
 pub use probes::{
     PROBE_WORDS, probe_add_i32, probe_cache, probe_copy, probe_dot4, probe_fma_f16, probe_fma_f32,
     probe_launch, probe_read, probe_triad, probe_write,
@@ -172,10 +169,6 @@ pub static OPERATIONS: &[&[&Kernel]] = &[
     &[&optimizer::CLIP_FACTOR],
     &[&optimizer::ADAMW],
     &[&optimizer::SGD],
-    &[&optimizer::NESTEROV],
-    &[&optimizer::NORMALIZE],
-    &[&optimizer::AXPBY],
-    &[&optimizer::MUON],
 ];
 
 /// Shaders that measure the adapter. They compute nothing for a network, so they have no twin.

@@ -9,7 +9,6 @@ mod linear;
 #[cfg(feature = "files")]
 mod load;
 mod mlp;
-mod muon;
 mod network;
 #[cfg(feature = "files")]
 mod open;

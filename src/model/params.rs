@@ -1,9 +1,8 @@
 //! The parameters of a network on the device, by name and role, in few flat tensors. One dispatch updates all of them,
 //! and one dispatch quantises them. This module knows optimizer and quantiser, but no layer and no network.
 
-use super::muon::{self, Matrix};
 use crate::gpu::{Dtype::*, Error, Gpu, Op, PART, Tensor};
-use crate::kernels::{self, AdamW, Moments, Muon, PackedTensor, Sgd, Stack, Trainable};
+use crate::kernels::{self, AdamW, Moments, PackedTensor, Sgd, Stack, Trainable};
 use crate::parameter::{Parameter, Role};
 use crate::ternary::{BLOCK, Packed, words};
 
@@ -14,8 +13,6 @@ pub enum Update {
     AdamW(AdamW),
     /// Stochastic gradient descent with momentum.
     Sgd(Sgd),
-    /// Muon for the matrices in the layers, and AdamW for the other parameters.
-    Muon(Muon),
 }
 
 impl Update {
@@ -25,7 +22,6 @@ impl Update {
         let steps = rates.iter().zip(decays).map(|(&rate, &decay)| [rate, decay]);
         match self {
             Update::AdamW(adamw) => adamw.schedule(steps),
-            Update::Muon(muon) => muon.schedule(steps),
             Update::Sgd(_) => steps.flat_map(|[rate, decay]| [rate as f32, 0.0, 0.0, decay as f32]).collect(),
         }
     }
@@ -205,8 +201,6 @@ struct Group {
     value: Tensor,
     /// The same values with all that training needs. It is `None` if the group is frozen.
     trained: Option<Trainable>,
-    /// The matrices in the layers. They are neighbours.
-    matrices: Vec<Matrix>,
     quantiser: Option<Quantiser>,
 }
 
@@ -288,7 +282,7 @@ impl Group {
         };
         let places = quantiser.iter().flat_map(|quantiser| quantiser.stack.places());
         let mut places = places.zip(quantiser.iter().cycle());
-        let (mut first, mut made, mut matrices) = (0, Vec::new(), Vec::new());
+        let (mut first, mut made) = (0, Vec::new());
         for (i, parameter) in sorted {
             let Parameter { name, shape, .. } = parameter;
             let part = |of: &Tensor, what: &str| of.part(&format!("{name}{what}"), first, shape);
@@ -310,14 +304,11 @@ impl Group {
                 packed,
             };
             made.push((i, param));
-            if let (true, &[rows, cols]) = (parameter.is_in_layer(), &shape[..]) {
-                matrices.push(Matrix { first, room: room(parameter), rows, cols });
-            }
             first += room(parameter);
         }
         made.sort_by_key(|(i, _)| *i);
         all.extend(made.into_iter().map(|(_, param)| param));
-        Ok(Group { value, trained, matrices, quantiser })
+        Ok(Group { value, trained, quantiser })
     }
 
     /// What training needs.
@@ -549,9 +540,6 @@ impl Params {
     /// One optimizer step for every parameter, and then the trits of the new values. Weight decay does not apply to
     /// gains. If `most` is given, gradients with a larger norm are scaled to it. [`Params::norm`] returns the norm
     /// before scaling.
-    ///
-    /// # Errors
-    /// If the adapter cannot bind the tensors of Muon.
     pub fn update(
         &self,
         gpu: &Gpu,
@@ -559,24 +547,19 @@ impl Params {
         most: Option<f32>,
         clock: &Tensor,
         schedule: &Tensor,
-    ) -> Result<Vec<Op>, Error> {
+    ) -> Vec<Op> {
         let mut ops = most.map_or(Vec::new(), |most| self.clip(gpu, most));
         let clip = if most.is_some() { &self.clipping().factor } else { &self.clipping().none };
-        for group in &self.groups {
-            let values = group.trained();
-            match by {
-                Update::AdamW(by) => ops.push(kernels::adamw(gpu, by, clock, schedule, clip, values)),
-                Update::Sgd(by) => ops.push(kernels::sgd(gpu, by, clock, schedule, clip, values)),
-                Update::Muon(by) => {
-                    ops.extend(muon::step(gpu, by, values, &group.matrices, clip, clock, schedule)?);
-                }
-            }
-        }
+        let step = |group: &Group| match by {
+            Update::AdamW(by) => kernels::adamw(gpu, by, clock, schedule, clip, group.trained()),
+            Update::Sgd(by) => kernels::sgd(gpu, by, clock, schedule, clip, group.trained()),
+        };
+        ops.extend(self.groups.iter().map(step));
         Op::mark(&mut ops, "update");
         let first = ops.len();
         ops.extend(self.ternarize(gpu));
         Op::mark(&mut ops[first..], "quantize");
-        Ok(ops)
+        ops
     }
 
     fn clipping(&self) -> &Clip {

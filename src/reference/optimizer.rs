@@ -52,27 +52,3 @@ pub fn clip_factor(partials: &[f32], most: f32) -> [f32; 2] {
     let norm = level.first().copied().unwrap_or(0.0).sqrt();
     [(most / (norm + 1e-6)).min(1.0), norm]
 }
-
-/// `m <- momentum m + g` in place. It returns `g + momentum m`.
-pub fn nesterov(momentum: f32, g: &[f32], m: &mut [f32]) -> Vec<f32> {
-    let step = |(m, g): (&mut f32, &f32)| {
-        *m = momentum * *m + g;
-        g + momentum * *m
-    };
-    m.iter_mut().zip(g).map(step).collect()
-}
-
-/// `x <- x / (norm + 1e-7)`, in place.
-pub fn normalize(norm: f32, x: &mut [f32]) {
-    x.iter_mut().for_each(|x| *x /= norm + 1e-7);
-}
-
-/// `y <- a x + b y`, in place.
-pub fn axpby(a: f32, x: &[f32], b: f32, y: &mut [f32]) {
-    y.iter_mut().zip(x).for_each(|(y, x)| *y = a * x + b * *y);
-}
-
-/// `w <- w - scale lr x`, in place.
-pub fn muon(scale: f32, lr: f32, x: &[f32], w: &mut [f32]) {
-    w.iter_mut().zip(x).for_each(|(w, x)| *w -= scale * lr * x);
-}

@@ -1,7 +1,7 @@
 //! The settings that every kind of run has: optimizer, learning rate, weights.
 
 use super::Recipe;
-use crate::kernels::{AdamW, Muon, Sgd};
+use crate::kernels::{AdamW, Sgd};
 use crate::model::{Precision, Update};
 
 /// The optimizer, which turns gradients into updates.
@@ -16,8 +16,6 @@ pub enum Optimizer {
     AdamW,
     /// Stochastic gradient descent with momentum 0.9.
     Sgd,
-    /// Muon for the matrices in the layers, AdamW for the other parameters. Only on a text.
-    Muon,
 }
 
 /// The reason why a config cannot be run.
@@ -51,9 +49,6 @@ pub enum ConfigError {
 
 /// The largest number of steps of a schedule: 16 bytes each, in the 128 MiB that every adapter can bind.
 pub(super) const MOST_SCHEDULED: usize = 1 << 23;
-
-/// The peak learning rate of AdamW beside Muon.
-const ADAMW_LR: f64 = 3e-3;
 
 /// The largest value of a setting that the device reads as f32.
 pub(super) const LARGEST: f64 = 1e38;
@@ -96,9 +91,6 @@ impl Common {
             update: match self.optimizer {
                 Optimizer::AdamW => Update::AdamW(adamw),
                 Optimizer::Sgd => Update::Sgd(Sgd { momentum: 0.9 }),
-                Optimizer::Muon => {
-                    Update::Muon(Muon { momentum: 0.95, iterations: 3, adamw, ratio: ADAMW_LR / self.lr })
-                }
             },
             rates: Vec::new(),
             decays: Vec::new(),

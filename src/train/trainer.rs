@@ -206,7 +206,7 @@ impl<N: Network, S: Source> Trainer<N, S> {
             ops.extend(pass.forward);
             ops.extend(pass.loss);
             ops.extend(pass.backward);
-            ops.extend(network.params().update(gpu, recipe.update, recipe.clip, &totals.clock, &schedule)?);
+            ops.extend(network.params().update(gpu, recipe.update, recipe.clip, &totals.clock, &schedule));
             Ok(ops)
         })?;
         assert_eq!(recipe.decays.len(), recipe.rates.len(), "Trainer: a decay for each step");

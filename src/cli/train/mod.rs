@@ -50,8 +50,7 @@ pub struct Flags {
     #[arg(long, value_enum, default_value_t)]
     optimizer: Optimizer,
     /// Peak learning rate. It rises for half an epoch, on a text for --warmup steps, and falls to 0 along a cosine.
-    /// [default: 0.003; for f32 0.001; for sgd 0.05; on a text 0.0015,
-    /// for muon 0.04]
+    /// [default: 0.003; for f32 0.001; for sgd 0.05; on a text 0.0015]
     #[arg(long, value_name = "F", value_parser = real("a number above 0, up to 1e38", |x| x > 0.0 && x <= 1e38))]
     lr: Option<f64>,
     /// Decoupled weight decay. On a text it ends after half of the steps. [default: 0; on a text 0.1]

@@ -90,7 +90,6 @@ impl Config {
             (Precision::Ternary, Optimizer::AdamW) => 3e-3,
             (Precision::F32, Optimizer::AdamW) => 1e-3,
             (_, Optimizer::Sgd) => 0.05,
-            (_, Optimizer::Muon) => 0.04,
         }
     }
 
@@ -125,9 +124,6 @@ impl Config {
     /// The setting that is out of range, with its valid values.
     pub fn validate(&self, data: &Dataset) -> Result<(), ConfigError> {
         let images = data.train.len();
-        if self.optimizer == Optimizer::Muon {
-            return range("optimizer", "muon: it trains only a language model, so use adamw or sgd".into());
-        }
         if self.epochs == 0 {
             return range("epochs", "0 trains nothing: use at least 1".into());
         }

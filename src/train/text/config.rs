@@ -100,7 +100,6 @@ impl TextConfig {
         match optimizer {
             Optimizer::AdamW => 1.5e-3,
             Optimizer::Sgd => 0.05,
-            Optimizer::Muon => 0.04,
         }
     }
 
@@ -180,15 +179,13 @@ impl TextConfig {
         let shape = self.shape(vocabulary);
         // Values, gradients and two moments, and the trits.
         let parameters = 16 * (shape.weights() + vocabulary * self.width) + shape.weights() / 4;
-        // The direction of each matrix in Muon, before and after an iteration.
-        let directions = if self.optimizer == Optimizer::Muon { 8 * shape.weights() } else { 0 };
         // Rows of a training step and of the evaluation. Each layer keeps accumulators, codes or floats, and the
         // residual stream of these rows. All layers share the gradients of one layer.
         let tokens = self.batch * self.context + BATCH.max(self.context);
         let outputs: usize = shape.stacked().into_iter().map(|(_, [rows, _])| rows).sum();
         let layer = 4 * (outputs + 6 * self.width + self.ffn);
         let beside = 4 * (2 * outputs + 4 * self.width + 3 * vocabulary);
-        (parameters + directions + tokens * (self.layers * layer + beside)) as u64
+        (parameters + tokens * (self.layers * layer + beside)) as u64
     }
 
     /// These settings with the largest batch for which `fits` holds. If no batch fits, the batch is 1, and the context
