@@ -5,13 +5,9 @@
 //   2  e    u32  [vocabulary, width / 2]  read     f16, two a word: the rows of the ids from first on
 //   3  h    f32  [tokens, width]          write    rows of other ids are left as they are
 //
-// Grid     one invocation per four values.
 // Moves    2 * tokens * (3 * width + 2) bytes.
 // Does     no arithmetic on data.
 // Twin     reference::embed_gather_f16 — equal, but a device may replace subnormal f16 by 0.
-
-override WG: u32 = 64u;
-const TILE_X: u32 = 4u;
 
 struct Params { tokens: u32, vocabulary: u32, width: u32, first: u32 }
 
@@ -20,14 +16,7 @@ struct Params { tokens: u32, vocabulary: u32, width: u32, first: u32 }
 @group(0) @binding(2) var<storage, read> e: array<vec2<u32>>;
 @group(0) @binding(3) var<storage, read_write> h: array<vec4<f32>>;
 
-fn run(group: u32, lane: u32) {
-    let i = group * WG + lane;
-    let vectors = p.width / TILE_X;
-    let token = i / vectors;
-    if token >= p.tokens { return; }
-    // An id below first becomes a large number. No id can lead outside the table.
-    let row = u32(ids[token]) - p.first;
-    if row >= p.vocabulary { return; }
-    let four = e[row * vectors + i % vectors];
-    h[i] = vec4<f32>(unpack2x16float(four.x), unpack2x16float(four.y));
+fn four(row: u32, at: u32) -> vec4<f32> {
+    let halfs = e[at];
+    return vec4<f32>(unpack2x16float(halfs.x), unpack2x16float(halfs.y));
 }

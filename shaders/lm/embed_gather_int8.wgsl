@@ -6,13 +6,9 @@
 //   3  scale  f32  [vocabulary]             read     real value of one step of a row
 //   4  h      f32  [tokens, width]          write    rows of other ids are left as they are
 //
-// Grid     one invocation per four values.
 // Moves    tokens * (5 * width + 8) bytes.
 // Does     tokens * width operations.
 // Twin     reference::embed_gather_int8 — equal.
-
-override WG: u32 = 64u;
-const TILE_X: u32 = 4u;
 
 struct Params { tokens: u32, vocabulary: u32, width: u32, first: u32 }
 
@@ -22,13 +18,6 @@ struct Params { tokens: u32, vocabulary: u32, width: u32, first: u32 }
 @group(0) @binding(3) var<storage, read> scale: array<f32>;
 @group(0) @binding(4) var<storage, read_write> h: array<vec4<f32>>;
 
-fn run(group: u32, lane: u32) {
-    let i = group * WG + lane;
-    let vectors = p.width / TILE_X;
-    let token = i / vectors;
-    if token >= p.tokens { return; }
-    // An id below first becomes a large number. No id can lead outside the table.
-    let row = u32(ids[token]) - p.first;
-    if row >= p.vocabulary { return; }
-    h[i] = scale[row] * vec4<f32>(unpack4xI8(e[row * vectors + i % vectors]));
+fn four(row: u32, at: u32) -> vec4<f32> {
+    return scale[row] * vec4<f32>(unpack4xI8(e[at]));
 }

@@ -57,7 +57,7 @@ pub fn run(flags: &Flags) -> Outcome {
     let form = Form::of(&vocabulary, shape.sub_norms);
     let form = form.map_err(|what| failure(format!("{}: {what}", shown(&flags.model))))?;
     let gpu = flags.device.open()?;
-    let network = flags.network.upload(&gpu, &opened)?;
+    let network = flags.network.upload(&gpu, &opened, &shape)?;
     super::tell(format!("{} on {}", shown(&flags.model), super::gpu_line(&gpu)));
     interrupt::listen()?;
     let system = flags.system.iter().map(|text| Message { role: Role::System, content: text.clone() });

@@ -94,17 +94,22 @@ pub fn run(flags: &Flags) -> Outcome {
     Ok(Verdict::Yes)
 }
 
+/// Whether a file holds a language model with a tokenizer, which is written matrix by matrix. A vocabulary of characters
+/// stands in the header instead.
+pub fn has_tokenizer(source: &Source) -> bool {
+    source.arch().network == TRANSFORMER && !source.arch().settings.contains_key("tokens")
+}
+
 /// The language model in `file`, if other programs run it from this format. A model with a vocabulary of characters is
 /// written as any other network, because those programs have no place for its vocabulary.
 fn language_model(file: &Path, to: Exchange) -> Result<Option<Source>, Failure> {
     let source = Source::open(file, &Reading::default()).map_err(super::unread)?;
-    let own = source.arch().network != TRANSFORMER || source.arch().settings.contains_key("tokens");
-    match (own, to) {
-        (true, Exchange::GgufI2S) => Err(failure(format!(
+    match (has_tokenizer(&source), to) {
+        (false, Exchange::GgufI2S) => Err(failure(format!(
             "{}: gguf-i2_s is for language models with a tokenizer: take gguf-tq2_0",
             shown(file)
         ))),
-        (true, _) | (_, Exchange::Npy) => Ok(None),
+        (false, _) | (_, Exchange::Npy) => Ok(None),
         _ => Ok(Some(source)),
     }
 }
@@ -165,7 +170,7 @@ pub fn packed(
 }
 
 /// The size of a file, or of the files in a folder.
-pub fn written_bytes(path: &Path) -> usize {
+fn written_bytes(path: &Path) -> usize {
     let size = |path: &Path| std::fs::metadata(path).map_or(0, |about| about.len() as usize);
     match std::fs::read_dir(path) {
         Ok(files) => files.flatten().map(|file| size(&file.path())).sum(),

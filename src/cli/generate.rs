@@ -106,7 +106,7 @@ pub fn run(flags: &Flags) -> Outcome {
         )));
     }
     let gpu = flags.device.open()?;
-    let network = flags.network.upload(&gpu, &opened)?;
+    let network = flags.network.upload(&gpu, &opened, &shape)?;
     super::tell(format!("{} on {}", shown(&file), super::gpu_line(&gpu)));
 
     let silent = [first(&vocabulary)];

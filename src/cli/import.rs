@@ -6,7 +6,6 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Outcome, Verdict, export, object, runs, shown};
-use crate::model::TRANSFORMER;
 use crate::report::thousands;
 use crate::store::{Coding, I2sLayout, Imported, MLP, Model, Reading, Source, WeightScale};
 
@@ -81,7 +80,7 @@ pub fn run(flags: &Flags) -> Outcome {
     super::apart(&file, &flags.output)?;
     if reading.tensors.is_empty() {
         let source = Source::open(&file, &reading).map_err(super::unread)?;
-        if source.arch().network == TRANSFORMER && !source.arch().settings.contains_key("tokens") {
+        if export::has_tokenizer(&source) {
             super::tell_notes(&file, source.notes());
             return export::packed(
                 &source,

@@ -159,14 +159,22 @@ impl TextFlags {
     }
 
     /// The network on the device.
-    pub fn upload(&self, gpu: &Gpu, opened: &Opened) -> Result<Transformer, Failure> {
-        opened.transformer(gpu, self.form(&opened.shape)).map_err(failure)
+    pub fn upload(
+        &self,
+        gpu: &Gpu,
+        opened: &Opened,
+        shape: &TransformerShape,
+    ) -> Result<Transformer, Failure> {
+        opened.transformer(gpu, self.form(shape)).map_err(failure)
     }
 
     /// The form of the embedding.
-    pub fn form(&self, shape: &AnyShape) -> Floats {
-        let AnyShape::Transformer(shape) = shape else { return Floats::F32 };
-        let large = 4 * shape.vocabulary * shape.width > LARGEST;
-        self.embedding.unwrap_or(if large { Floats::F16 } else { Floats::F32 })
+    pub fn form(&self, shape: &TransformerShape) -> Floats {
+        self.embedding.unwrap_or_else(|| embedding(shape))
     }
+}
+
+/// The form of the embedding on the device, where nobody says otherwise.
+pub fn embedding(shape: &TransformerShape) -> Floats {
+    if 4 * shape.vocabulary * shape.width > LARGEST { Floats::F16 } else { Floats::F32 }
 }

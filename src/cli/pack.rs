@@ -6,7 +6,6 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Outcome, Verdict, export, network, runs, shown};
-use crate::model::TRANSFORMER;
 use crate::parameter::Role;
 use crate::report::thousands;
 use crate::store::{Coding, Floats, Reading, Source};
@@ -50,7 +49,7 @@ pub fn run(flags: &Flags) -> Outcome {
     let file = runs::model_or_newest(flags.model.as_deref(), "with ternary weights", runs::ternary)?;
     super::apart(&file, &flags.output)?;
     let source = Source::open(&file, &Reading::default()).map_err(super::unread)?;
-    if source.arch().network == TRANSFORMER && !source.arch().settings.contains_key("tokens") {
+    if export::has_tokenizer(&source) {
         return export::packed(
             &source,
             &flags.output,

@@ -189,8 +189,7 @@ fn sampled(
     let other = against.as_deref().map(network::open).transpose()?;
     let gpu = flags.device.open()?;
     super::tell(format!("{} on {} and in the CPU twin", shown(file), super::gpu_line(&gpu)));
-    let form = if 4 * shape.vocabulary * shape.width > 128 << 20 { Floats::F16 } else { Floats::F32 };
-    let network = opened.transformer(&gpu, form).map_err(failure)?;
+    let network = opened.transformer(&gpu, network::embedding(shape)).map_err(failure)?;
     let fixed = Fixed::sampled(shape, source).map_err(super::unread)?;
     let device = fixed.on(&gpu, &network).map_err(failure)?;
     // A scale can make logits infinite or NaN, and integers do not show that.
@@ -210,13 +209,13 @@ fn sampled(
         found.extend(difference.map(|difference| (difference, ("the device".into(), shown(file)))));
     }
     let mut digest_against = None;
-    if let (Some(path), Some(opened)) = (&against, &other) {
+    if let (Some(path), Some(other)) = (&against, &other) {
         let differs = |what: String| network::unread(path, what);
-        let (AnyShape::Transformer(its), Some(its_source)) = (&opened.shape, opened.source()) else {
+        let (AnyShape::Transformer(its), Some(its_source)) = (&other.shape, other.source()) else {
             return Err(differs("is a checkpoint: pack it first".into()));
         };
         if its != shape {
-            return Err(differs(format!("holds {}, expected {}", opened.shape, shape_of(shape))));
+            return Err(differs(format!("holds {}, expected {}", other.shape, opened.shape)));
         }
         let difference = between(&parameters, source, its_source)?;
         found.extend(difference.map(|difference| (difference, (shown(file), shown(path)))));
@@ -225,11 +224,6 @@ fn sampled(
     }
     let seen = Seen { gpu: &gpu, fixed: &fixed, device: &device, at, found, rounding: None };
     conclude(flags, file, against.as_deref().zip(digest_against), &seen)
-}
-
-/// The shape of a transformer in words.
-fn shape_of(shape: &TransformerShape) -> AnyShape {
-    AnyShape::Transformer(shape.clone())
 }
 
 /// A network of one parameter, or of some rows of it, to be compared.

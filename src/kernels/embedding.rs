@@ -10,8 +10,11 @@ use crate::ternary;
 
 params! { struct GatherParams { tokens: u32, vocabulary: u32, width: u32, first: u32 } }
 
-pub static EMBED_GATHER: Kernel =
-    Kernel::new::<GatherParams>("embed_gather", text!("lm/embed_gather", "snippets/entry")).tiled([4, 1]);
+pub static EMBED_GATHER: Kernel = Kernel::new::<GatherParams>(
+    "embed_gather",
+    text!("lm/embed_gather", "lm/skeletons/gather", "snippets/entry"),
+)
+.tiled([4, 1]);
 
 /// `h[tokens, width] <- e[ids[tokens], width]`. The width is a multiple of 4.
 pub fn embed_gather(gpu: &Gpu, ids: &Tensor, e: &Tensor, h: &Tensor) -> Op {
@@ -40,9 +43,11 @@ fn gather(kernel: &str, ids: &Tensor, e: &Tensor, first: usize, h: &Tensor) -> (
 
 // --- embed_gather_f16 -----------------------------------------------------------------------------
 
-pub static EMBED_GATHER_F16: Kernel =
-    Kernel::new::<GatherParams>("embed_gather_f16", text!("lm/embed_gather_f16", "snippets/entry"))
-        .tiled([4, 1]);
+pub static EMBED_GATHER_F16: Kernel = Kernel::new::<GatherParams>(
+    "embed_gather_f16",
+    text!("lm/embed_gather_f16", "lm/skeletons/gather", "snippets/entry"),
+)
+.tiled([4, 1]);
 
 /// [`embed_gather_from`] of a table from [`f16_words`](super::f16_words). The width is a multiple of 8.
 ///
@@ -57,9 +62,11 @@ pub fn embed_gather_f16(gpu: &Gpu, ids: &Tensor, e: &Tensor, first: usize, h: &T
 
 // --- embed_gather_int8 ----------------------------------------------------------------------------
 
-pub static EMBED_GATHER_INT8: Kernel =
-    Kernel::new::<GatherParams>("embed_gather_int8", text!("lm/embed_gather_int8", "snippets/entry"))
-        .tiled([4, 1]);
+pub static EMBED_GATHER_INT8: Kernel = Kernel::new::<GatherParams>(
+    "embed_gather_int8",
+    text!("lm/embed_gather_int8", "lm/skeletons/gather", "snippets/entry"),
+)
+.tiled([4, 1]);
 
 /// [`embed_gather_from`] of a table from [`int8_words`], with the real value `scale[vocabulary]` of one step of each
 /// row. The width is a multiple of 16.

@@ -144,7 +144,7 @@ fn in_windows(flags: &Flags, model: &Path, file: Option<&Path>) -> Outcome {
         )));
     }
     let gpu = flags.device.open()?;
-    let network = flags.network.upload(&gpu, &opened)?;
+    let network = flags.network.upload(&gpu, &opened, &shape)?;
     tell(format!("{} on {}", shown(model), gpu_line(&gpu)));
     say(format!("Text: {}: {} tokens", shown(file), thousands(ids.len())))?;
     let start = Instant::now();
@@ -187,7 +187,7 @@ fn in_windows(flags: &Flags, model: &Path, file: Option<&Path>) -> Outcome {
         out.extend(object(json!({
             "precision": shape.precision, "text": named(file), "unit": "token", "tokens": ids.len(), "context": context,
             "perplexity": halves.perplexity(), "loss": halves.sum / halves.count as f64, "halves": of(&halves),
-            "strided": of(&strided), "stride": stride, "embedding": flags.network.form(&opened.shape).name(),
+            "strided": of(&strided), "stride": stride, "embedding": flags.network.form(&shape).name(),
             "tokens_per_second": rate, "checkpoint": named(model),
         })));
         print_json("eval", out)?;
