@@ -115,6 +115,14 @@ fn a_network_goes_through_all_formats_and_back() {
     }
     let verified = json_of(&["verify", text(&from), "--against", text(&golden(FILES[1]))]);
     assert_eq!(verified["equal"], true, "{verified}");
+    // A bit of a weight that changed is noticed before anything is written.
+    let mut bytes = std::fs::read(&from).expect("read");
+    let middle = bytes.len() - 1000;
+    bytes[middle] ^= 1;
+    let damaged = at("damaged.gguf");
+    std::fs::write(&damaged, bytes).expect("written");
+    let said = refused(&["import", text(&damaged), "-o", text(&at("never.safetensors"))]);
+    assert!(said.contains("sha256") && !at("never.safetensors").exists(), "{said}");
     // The layout for ARM is another order of the same trits, and nothing in a file tells them apart.
     let arm = at("arm.gguf");
     json_of(&["export", text(&from), "--to", "gguf-i2_s", "--i2s", "arm", "-o", text(&arm)]);

@@ -128,6 +128,8 @@ impl Source {
                 elements.push(held.first().copied().unwrap_or(Element::F32));
             }
         }
+        let sum = sum.finish();
+        self.sealed(&sum)?;
         let vocabulary = self.tokenizer()?;
         if to.is_foreign() {
             let settings = Settings::of(self.arch()).map_err(content)?;
@@ -153,7 +155,7 @@ impl Source {
             parameters: self.parameters().to_vec(),
             scales: scales.clone(),
             about: self.about().clone(),
-            sha256: Some(sum.finish()),
+            sha256: Some(sum),
         };
         let record = serde_json::to_string(&record).expect("numbers and text have a JSON form");
         Ok(Export { lost, notes, source: self, to, scales, elements, vocabulary, record })

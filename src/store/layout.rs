@@ -480,12 +480,19 @@ impl Layout {
         };
         let parameters = self.parameters.iter().enumerate().map(weights).collect::<Result<_, String>>()?;
         let model = Model { arch: self.arch.clone(), parameters, about: self.about.clone() }.check()?;
-        let found = self.sha256.as_ref().map(|_| foreign::digest(&model));
-        match self.sha256.as_ref().zip(found.as_ref()).filter(|(stated, found)| stated != found) {
-            Some((stated, found)) => {
-                Err(damaged(&format!("the `sha256` in its metadata `{RECORD}`"), stated, found))
-            }
-            None => Ok(model),
+        self.sealed(|| foreign::digest(&model)).map(|()| model)
+    }
+
+    /// Checks the checksum of a record, if there is one, against that of the values.
+    ///
+    /// # Errors
+    /// A clause with both checksums.
+    pub fn sealed(&self, found: impl FnOnce() -> String) -> Result<(), String> {
+        let Some(stated) = &self.sha256 else { return Ok(()) };
+        let found = found();
+        match *stated == found {
+            true => Ok(()),
+            false => Err(damaged(&format!("the `sha256` in its metadata `{RECORD}`"), stated, &found)),
         }
     }
 }

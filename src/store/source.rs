@@ -249,6 +249,11 @@ impl Source {
         })
     }
 
+    /// Checks the checksum of a record against that of the values, which were all read.
+    pub(super) fn sealed(&self, found: &str) -> Result<(), FileError> {
+        self.layout.sealed(|| found.into()).map_err(|what| self.error(what))
+    }
+
     /// An error about the content of its first file.
     pub(super) fn error(&self, what: String) -> FileError {
         let path = self.files.first().map(|(path, _)| path.clone()).unwrap_or_default();
