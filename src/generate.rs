@@ -13,12 +13,15 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use crate::gpu::{Error, Gpu};
-use crate::model::{Cache, Extension, PIECE, Transformer};
-use crate::random::{self, Stream};
+#[cfg(doc)]
+use crate::kernels;
+use crate::kernels::KeyForm;
+use crate::model::{Cache, Choice, Decoder, Extension, NO_TOKEN, PIECE, Transformer};
+use crate::reference;
 
 /// The choice of the next token from logits `z [V]`. Its probabilities are `softmax(z / temperature)`. `top_k` and then
-/// `top_p` exclude some tokens, and the probabilities of the others are scaled to the sum 1. (Top-k: arXiv 1805.04833,
-/// section 5.4; top-p: arXiv 1904.09751, section 3.1.)
+/// `top_p` exclude some tokens, and the probabilities of the others are scaled to the sum 1. Tokens with equal logits are
+/// kept or excluded together. (Top-k: arXiv 1805.04833, section 5.4; top-p: arXiv 1904.09751, section 3.1.)
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sampling {
     /// A divisor of the logits. 0 takes the token with the largest logit. Of equal logits the one with the lowest id
@@ -37,7 +40,8 @@ impl Sampling {
     /// Always takes the token with the largest logit.
     pub const GREEDY: Sampling = Sampling { temperature: 0.0, top_k: None, top_p: 1.0, seed: 0 };
 
-    /// Chooses token number `at` of a text.
+    /// Chooses token number `at` of a text on the host, as the device does: see [`kernels::sample_least`],
+    /// [`kernels::sample_blocks`] and [`kernels::sample_token`].
     ///
     /// # Panics
     /// If there is no logit, or a setting is out of range.
@@ -46,34 +50,41 @@ impl Sampling {
         assert!(!logits.is_empty(), "Sampling: logits of no token");
         assert!(temperature >= 0.0 && temperature.is_finite(), "Sampling: a temperature of {temperature}");
         assert!(top_k != Some(0) && top_p > 0.0 && top_p <= 1.0, "Sampling: top-k {top_k:?}, top-p {top_p}");
-        let mut order: Vec<usize> = (0..logits.len()).collect();
-        // The sort is stable: of equal logits the lowest id comes first.
-        order.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]));
-        if temperature == 0.0 {
-            return order[0] as u32;
-        }
-        order.truncate(top_k.unwrap_or(usize::MAX));
-        let largest = f64::from(logits[order[0]]);
-        let weight = |&id: &usize| ((f64::from(logits[id]) - largest) / temperature).exp();
-        let mut weights: Vec<f64> = order.iter().map(weight).collect();
-        let least = top_p * weights.iter().sum::<f64>();
-        let (mut sum, mut kept) = (0.0, 0);
-        while kept < weights.len() && (kept == 0 || sum < least) {
-            sum += weights[kept];
-            kept += 1;
-        }
-        weights.truncate(kept);
-        // The upper 53 bits of 64 make a number in [0, 1).
-        let [high, low, ..] = random::draw(seed, Stream::Sample, 0, at as u32);
-        let uniform = ((u64::from(high) << 32 | u64::from(low)) >> 11) as f64 / (1u64 << 53) as f64;
-        let mut left = uniform * sum;
-        let drawn = weights.iter().position(|weight| {
-            left -= weight;
-            left < 0.0
-        });
-        // After rounding, the probabilities may sum to less than 1. Then the last token is taken.
-        order[drawn.unwrap_or(kept - 1)] as u32
+        let temperature = temperature as f32;
+        let least = match temperature > 0.0 && (top_k.is_some() || top_p < 1.0) {
+            true => reference::sample_least(logits, temperature, top_k, top_p as f32),
+            false => f32::MIN,
+        };
+        let (_, ids) = reference::sample_blocks(logits, temperature, seed, at as u32, least, logits.len());
+        ids[0]
     }
+
+    fn on_device(&self) -> Choice {
+        Choice {
+            temperature: self.temperature as f32,
+            top_k: self.top_k.map_or(0, |k| k.try_into().unwrap_or(u32::MAX)),
+            top_p: self.top_p as f32,
+            seed: self.seed,
+        }
+    }
+}
+
+/// The reason why a text does not go on.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum TextError {
+    /// The adapter cannot bind a tensor, or the device failed.
+    #[error(transparent)]
+    Device(#[from] Error),
+    /// The network computed a logit that is not finite.
+    #[error(
+        "the logit of token {id} is {logit}, expected a number: a scale or a gain is too large, or a key or value leaves f16"
+    )]
+    NotANumber {
+        /// The token.
+        id: u32,
+        /// Its logit.
+        logit: f32,
+    },
 }
 
 /// A text that grows on the device.
@@ -83,22 +94,25 @@ pub struct Generator {
     cache: Cache,
     /// The passes by their number of tokens. Each is bound when it is first needed.
     passes: BTreeMap<usize, Extension>,
+    /// It is bound when it is first needed.
+    decoder: Option<Decoder>,
     /// The tokens in the cache. The first of them has the position 0.
     window: Vec<u32>,
     /// Number of tokens in the whole text.
     length: usize,
-    logits: Vec<f32>,
+    /// Whether the logits on the device are those after the last token.
+    fresh: bool,
 }
 
 impl Generator {
-    /// Binds the passes and reads the prompt.
+    /// Binds the passes and reads the prompt. Keys and values have this form.
     ///
     /// # Errors
     /// If the adapter cannot bind a tensor, or the device failed.
     ///
     /// # Panics
     /// If the prompt is empty, longer than the context, or has an id that is not below the size of the vocabulary.
-    pub fn new(gpu: &Gpu, network: &Transformer, prompt: &[u32]) -> Result<Generator, Error> {
+    pub fn new(gpu: &Gpu, network: &Transformer, prompt: &[u32], form: KeyForm) -> Result<Generator, Error> {
         let (context, vocabulary) = (network.shape.context, network.shape.vocabulary as u32);
         let fits = (1..=context).contains(&prompt.len()) && prompt.iter().all(|&id| id < vocabulary);
         assert!(
@@ -109,27 +123,122 @@ impl Generator {
         let mut text = Generator {
             gpu: gpu.clone(),
             network: network.clone(),
-            cache: network.cache(gpu)?,
+            cache: network.cache(gpu, form)?,
             passes: BTreeMap::new(),
+            decoder: None,
             window: Vec::new(),
             length: 0,
-            logits: Vec::new(),
+            fresh: false,
         };
         text.extend(prompt)?;
         Ok(text)
     }
 
     /// The logits of the next token.
-    pub fn logits(&self) -> &[f32] {
-        &self.logits
-    }
-
-    /// Chooses the next token and appends it.
     ///
     /// # Errors
-    /// If the device failed, or the adapter cannot bind a tensor.
-    pub fn next(&mut self, sampling: &Sampling) -> Result<u32, Error> {
-        let id = sampling.choose(&self.logits, self.length);
+    /// If the device failed.
+    pub fn logits(&mut self) -> Result<Vec<f32>, Error> {
+        self.refresh()?;
+        self.gpu.download(self.cache.logits())
+    }
+
+    /// Appends up to `count` tokens, which the device chooses. It reads `at_once` of them back at a time, and computes the
+    /// next ones meanwhile. `each` is called with each token. If it returns false, the text ends with this token.
+    ///
+    /// When the text no longer fits the context, the window slides, see the module's description.
+    ///
+    /// # Errors
+    /// If the device failed, the adapter cannot bind a tensor, or a logit is no number.
+    ///
+    /// # Panics
+    /// If `at_once` is 0 or more than [`MOST_AT_ONCE`](crate::model::MOST_AT_ONCE), or a setting is out of range.
+    pub fn generate(
+        &mut self,
+        sampling: &Sampling,
+        count: usize,
+        at_once: usize,
+        each: &mut dyn FnMut(u32) -> bool,
+    ) -> Result<(), TextError> {
+        let context = self.network.shape.context;
+        let mut left = count;
+        while left > 0 {
+            if self.window.len() == context {
+                let id = self.next(sampling)?;
+                left -= 1;
+                if !each(id) {
+                    return Ok(());
+                }
+                continue;
+            }
+            let room = left.min(context - self.window.len());
+            left -= room;
+            if !self.decode(sampling, room, at_once, each)? {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends `count` tokens, for which the cache has room. It returns whether the text goes on.
+    fn decode(
+        &mut self,
+        sampling: &Sampling,
+        count: usize,
+        at_once: usize,
+        each: &mut dyn FnMut(u32) -> bool,
+    ) -> Result<bool, TextError> {
+        self.refresh()?;
+        let mut decoder = match self.decoder.take() {
+            Some(decoder) => decoder,
+            None => self.network.decoder(&self.gpu, &self.cache)?,
+        };
+        decoder.begin(&self.gpu, self.window.len(), self.length, &sampling.on_device());
+        let mut left = count;
+        let mut submit = |left: &mut usize| {
+            let now = at_once.min(*left);
+            *left -= now;
+            (now > 0).then(|| decoder.submit(&self.gpu, now)).transpose()
+        };
+        let mut next = submit(&mut left)?;
+        let (mut goes_on, mut no_number) = (true, false);
+        while let Some(tokens) = next.take() {
+            // The device computes these while the host reads the ones before.
+            next = submit(&mut left)?;
+            for id in tokens.wait(&self.gpu)? {
+                no_number = id == NO_TOKEN;
+                if no_number {
+                    break;
+                }
+                self.window.push(id);
+                self.length += 1;
+                goes_on = each(id);
+                if !goes_on {
+                    break;
+                }
+            }
+            if !goes_on || no_number {
+                break;
+            }
+        }
+        // Without a stop, the last pass was that of the last token.
+        self.fresh = goes_on && !no_number;
+        self.decoder = Some(decoder);
+        if no_number {
+            finite(&self.logits()?)?;
+        }
+        Ok(goes_on)
+    }
+
+    /// Chooses the next token on the host and appends it. The device chooses the same token, unless two are equally good
+    /// but for the rounding of their keys.
+    ///
+    /// # Errors
+    /// As [`Generator::generate`].
+    pub fn next(&mut self, sampling: &Sampling) -> Result<u32, TextError> {
+        let logits = self.logits()?;
+        finite(&logits)?;
+        let id = sampling.choose(&logits, self.length);
         self.push(id)?;
         Ok(id)
     }
@@ -137,7 +246,7 @@ impl Generator {
     /// Appends a token to the text.
     ///
     /// # Errors
-    /// As [`Generator::next`].
+    /// If the device failed, or the adapter cannot bind a tensor.
     ///
     /// # Panics
     /// If the id is not below the size of the vocabulary.
@@ -148,7 +257,7 @@ impl Generator {
     /// Appends tokens to the text. If they no longer fit, the window slides as far as for single tokens.
     ///
     /// # Errors
-    /// As [`Generator::next`].
+    /// As [`Generator::push`].
     ///
     /// # Panics
     /// If an id is not below the size of the vocabulary.
@@ -167,6 +276,16 @@ impl Generator {
             }
             self.window.push(id);
         }
+        self.read_from(read)
+    }
+
+    /// Computes the logits after the last token again, if they are not on the device.
+    fn refresh(&mut self) -> Result<(), Error> {
+        if self.fresh { Ok(()) } else { self.read_from(self.window.len() - 1) }
+    }
+
+    /// Reads the tokens of the window from position `read` on.
+    fn read_from(&mut self, mut read: usize) -> Result<(), Error> {
         while read < self.window.len() {
             let left = self.window.len() - read;
             let tokens = PIECE.min(1 << left.ilog2());
@@ -174,11 +293,21 @@ impl Generator {
                 Entry::Occupied(bound) => bound.into_mut(),
                 Entry::Vacant(free) => free.insert(self.network.extension(&self.gpu, &self.cache, tokens)?),
             };
-            self.logits = pass.run(&self.gpu, read, &self.window[read..read + tokens])?;
+            pass.read(&self.gpu, read, &self.window[read..read + tokens])?;
             read += tokens;
         }
+        self.fresh = true;
         Ok(())
     }
+}
+
+/// Refuses logits that are no numbers.
+///
+/// # Errors
+/// The first of them.
+pub fn finite(logits: &[f32]) -> Result<(), TextError> {
+    let found = logits.iter().position(|logit| !logit.is_finite());
+    found.map_or(Ok(()), |id| Err(TextError::NotANumber { id: id as u32, logit: logits[id] }))
 }
 
 /// Turns bytes that arrive one after another into text. It returns a character only after all bytes of the character
@@ -233,8 +362,6 @@ mod tests {
     #[test]
     fn greedy_takes_the_lowest_id_of_equal_logits() {
         assert_eq!(Sampling::GREEDY.choose(&LOGITS, 0), 1);
-        let first = Sampling { temperature: 2.0, top_k: Some(1), ..Sampling::GREEDY };
-        assert_eq!(drawn(first, 100), [0, 100, 0, 0, 0, 0]);
         let nearly_cold = Sampling { temperature: 1e-3, ..Sampling::GREEDY };
         let [_, one, _, three, ..] = drawn(nearly_cold, 1000);
         assert!(one + three == 1000 && one > 400 && three > 400, "{one} and {three}");
@@ -258,8 +385,10 @@ mod tests {
         let at = |top_k, top_p| drawn(Sampling { temperature: 1.0, top_k, top_p, seed: 3 }, 5000);
         let kept = |found: [usize; 6]| found.map(|count| count > 0);
         assert_eq!(kept(at(Some(3), 1.0)), [false, true, false, true, true, false]);
+        // Equal logits stay or go together.
+        assert_eq!(kept(at(Some(1), 1.0)), [false, true, false, true, false, false]);
         // The probabilities are 0.053, 0.391, 0.003, 0.391, 0.144 and 0.019.
-        assert_eq!(kept(at(None, 0.3)), [false, true, false, false, false, false]);
+        assert_eq!(kept(at(None, 0.3)), [false, true, false, true, false, false]);
         assert_eq!(kept(at(None, 0.5)), [false, true, false, true, false, false]);
         assert_eq!(kept(at(None, 0.9)), [false, true, false, true, true, false]);
         assert_eq!(kept(at(None, 0.95)), [true, true, false, true, true, false]);

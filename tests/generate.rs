@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use sterna::Gpu;
 use sterna::digest::twin_network;
 use sterna::generate::{Generator, Sampling};
+use sterna::kernels::KeyForm;
 use sterna::model::{Opened, Precision, Transformer, TransformerShape, logits};
 use sterna::parameter::{Activation, Role};
 use sterna::random::{self, Stream};
@@ -143,11 +144,16 @@ fn the_cache_changes_nothing_past_the_context_too() {
         let gpu = gpu(shaders);
         let network = network(gpu, precision);
         let mut window = vec![3, 1, 4, 1, 5];
-        let mut generator = Generator::new(gpu, &network, &window).expect("fits");
+        let mut generator = Generator::new(gpu, &network, &window, KeyForm::F32).expect("fits");
         let (mut seen, mut slid) = (Vec::new(), 0);
         for step in 0..3 * CONTEXT {
             let want = anew(gpu, &network, &window);
-            close(&format!("{precision:?}, step {step}"), generator.logits(), &want, 1e-4);
+            close(
+                &format!("{precision:?}, step {step}"),
+                &generator.logits().expect("it works"),
+                &want,
+                1e-4,
+            );
             let id = generator.next(&Sampling::GREEDY).expect("the device works");
             assert_eq!(id, Sampling::GREEDY.choose(&want, 0), "{precision:?}, step {step}");
             seen.push(id);
@@ -169,10 +175,15 @@ fn a_prompt_is_read_at_once_as_token_by_token() {
     let network = network(gpu, Precision::Ternary);
     let ids: Vec<u32> = (0..CONTEXT as u32).map(|i| i * 7 % 65).collect();
     for length in [1, 2, 3, 8, 17, CONTEXT] {
-        let at_once = Generator::new(gpu, &network, &ids[..length]).expect("fits");
-        let mut single = Generator::new(gpu, &network, &ids[..1]).expect("fits");
+        let mut at_once = Generator::new(gpu, &network, &ids[..length], KeyForm::F32).expect("fits");
+        let mut single = Generator::new(gpu, &network, &ids[..1], KeyForm::F32).expect("fits");
         ids[1..length].iter().for_each(|&id| single.push(id).expect("the device works"));
-        close(&format!("{length} tokens"), at_once.logits(), single.logits(), 1e-5);
+        close(
+            &format!("{length} tokens"),
+            &at_once.logits().expect("it works"),
+            &single.logits().expect("it works"),
+            1e-5,
+        );
     }
 }
 
@@ -181,7 +192,7 @@ fn a_seed_is_a_text() {
     let gpu = gpu(Shaders::Plain);
     let network = network(gpu, Precision::Ternary);
     let write = |sampling: Sampling| -> Vec<u32> {
-        let mut generator = Generator::new(gpu, &network, &[7]).expect("fits");
+        let mut generator = Generator::new(gpu, &network, &[7], KeyForm::F32).expect("fits");
         (0..30).map(|_| generator.next(&sampling).expect("the device works")).collect()
     };
     let drawn = |seed| write(Sampling { temperature: 1.0, seed, ..Sampling::GREEDY });

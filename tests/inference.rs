@@ -11,7 +11,7 @@ use common::{Shaders, close, gpu, repository};
 use sterna::digest::{self, Fixed};
 use sterna::generate::{Generator, Sampling};
 use sterna::gpu::{Choice, Gpu, wgpu};
-use sterna::kernels::IGNORE;
+use sterna::kernels::{IGNORE, KeyForm};
 use sterna::model::{
     AnyShape, LoadError, Opened, Precision, Transformer, TransformerShape, WeightSource, logits,
 };
@@ -112,7 +112,7 @@ fn every_form_of_the_embedding_computes_what_its_twin_does() {
             let tolerance = if shape.precision == Precision::Ternary { 4e-3 } else { 2e-5 };
             for gpu in [gpu(Shaders::Plain), gpu(Shaders::Checked), gpu(Shaders::ForGpu), &little] {
                 let network = Transformer::load(gpu, shape.clone(), &model, head).expect("it fits");
-                let cache = network.cache(gpu).expect("it fits");
+                let cache = network.cache(gpu, KeyForm::F32).expect("it fits");
                 let pass = network.extension(gpu, &cache, ids.len()).expect("it fits");
                 let got = pass.run(gpu, 0, &ids).expect("the device works");
                 near(&format!("logits of {head:?}, {:?}", shape.precision), &got, last, tolerance);
@@ -198,7 +198,7 @@ fn windows_are_scored_as_the_twin_scores_them() {
     let sum = |losses: &[f32]| losses.iter().map(|&loss| f64::from(loss)).sum::<f64>();
     let check = |windows: Windows, context: usize, want: f64, count: usize| {
         let mut told = 0;
-        let found = text_loss(gpu, &network, &text, context, windows, &mut |loss, all| {
+        let found = text_loss(gpu, &network, &text, context, windows, KeyForm::F32, &mut |loss, all| {
             assert!(loss.count <= all);
             told += 1;
         });
@@ -218,7 +218,8 @@ fn windows_are_scored_as_the_twin_scores_them() {
     let all = |(read, counted): (Range<usize>, Range<usize>)| sum(&losses(&text[read])[counted]);
     let short = strided.into_iter().map(all).sum::<f64>();
     let text = &text[..46];
-    let found = text_loss(gpu, &network, text, 20, Windows::Strided { stride: 13 }, &mut |_, _| {});
+    let found =
+        text_loss(gpu, &network, text, 20, Windows::Strided { stride: 13 }, KeyForm::F32, &mut |_, _| {});
     let found = found.expect("the device works");
     assert!(found.count == 45 && (found.sum - short).abs() <= 1e-5 * short, "{found:?} is not {short}");
 }
@@ -311,7 +312,7 @@ fn the_tiny_network_says_what_hugging_face_says() {
     {
         let gpu = gpu(shaders);
         let network = tiny(file).transformer(gpu, head).expect("it fits");
-        let cache = network.cache(gpu).expect("it fits");
+        let cache = network.cache(gpu, KeyForm::F32).expect("it fits");
         let one = network.extension(gpu, &cache, 1).expect("it fits");
         let rows = prompt.iter().enumerate().map(|(at, &id)| one.run(gpu, at, &[id]).expect("it works"));
         let kl = rows.zip(want.chunks_exact(v)).map(|(got, want)| divergence(want, &got)).sum::<f64>() / 24.0;
@@ -320,10 +321,10 @@ fn the_tiny_network_says_what_hugging_face_says() {
         let (most, tie) = if head == Floats::Int8 { (1e-3, 0.2) } else { (kl_bf16 / 5.0, TIE) };
         assert!(kl < most, "{file}, {head:?}: a mean KL of {kl:e}, bf16 has {kl_bf16:e}");
 
-        let mut text = Generator::new(gpu, &network, &prompt).expect("it works");
+        let mut text = Generator::new(gpu, &network, &prompt, KeyForm::F32).expect("it works");
         let mut ties = 0;
         for (at, (&id, &margin)) in greedy.iter().zip(margins).enumerate() {
-            let found = argmax(text.logits());
+            let found = argmax(&text.logits().expect("it works"));
             ties += usize::from(found != id);
             assert!(found == id || margin < tie, "{file}, {head:?}: token {at} is {found}, expected {id}");
             text.push(id).expect("it works");
@@ -377,7 +378,7 @@ fn the_cache_changes_no_id() {
     let network = tiny("hf-autobitlinear").transformer(gpu, Floats::F32).expect("it fits");
     let prompt = expected().below("prompt", &[24], 448).expect("ids");
     let generate = || {
-        let mut text = Generator::new(gpu, &network, &prompt).expect("it works");
+        let mut text = Generator::new(gpu, &network, &prompt, KeyForm::F32).expect("it works");
         let next = || text.next(&Sampling::GREEDY).expect("it works");
         std::iter::repeat_with(next).take(256).collect::<Vec<u32>>()
     };
@@ -467,9 +468,9 @@ fn loading_holds_little_more_than_the_tensors() {
         let source = MadeUp(shape.parameters());
         let network = Transformer::load(&gpu, shape, &source, Floats::F16).expect("it fits");
         let loaded = status("VmHWM");
-        let mut text = Generator::new(&gpu, &network, &[1, 2, 3]).expect("it works");
+        let mut text = Generator::new(&gpu, &network, &[1, 2, 3], KeyForm::F32).expect("it works");
         let id = text.next(&Sampling::GREEDY).expect("it works");
-        let logit = text.logits()[id as usize];
+        let logit = text.logits().expect("it works")[id as usize];
         println!("memory {before} {loaded} {} {logit}", status("VmHWM"));
         return;
     }

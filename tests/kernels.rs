@@ -10,7 +10,7 @@ use common::dawn::dawn;
 use common::*;
 use sterna::augment::Distortion;
 use sterna::gpu::{Dtype::*, Gpu, Kernel, Op, Tensor, Tuning};
-use sterna::kernels::{self, Factors, GateFactors, Heads, Sequences, Stack, Totals, Trainable};
+use sterna::kernels::{self, Factors, GateFactors, Heads, KeyForm, Sequences, Stack, Totals, Trainable};
 use sterna::reference::{self, Attention, Int8};
 use sterna::rotary::rope_table;
 use sterna::ternary::{self, Base3, Bitplanes, Packed};
@@ -59,6 +59,7 @@ operations! {
     quantize_activations
     rmsnorm_quantize
     rmsnorm_quantize_f32
+    residual_quantize
     relu2_gate_quantize
     matmul_ternary
     gemv_ternary
@@ -89,6 +90,11 @@ operations! {
     rope
     rope_ternary
     attention
+    attention_step
+    attention_join
+    sample_least
+    sample_blocks
+    sample_token
     softmax_xent
     scale_softmax_xent
     xent_rows
@@ -710,6 +716,40 @@ fn rmsnorm_quantize_f32(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
                 close(&format!("{what} of {batch} x {cols}"), &read(gpu, got), want, bound)?;
             }
         }
+    }
+    Ok(())
+}
+
+fn residual_quantize(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    let eps = 1e-5;
+    let whole = MODEL_ROWS.into_iter().filter(|[_, cols]| cols.is_multiple_of(4));
+    for [batch, cols] in whole.chain([[1, 4], [5, 68], [1, 2560], [66_000, 4]]) {
+        let most = (1 << 24) - 1;
+        let (h, acc) = (floats(1, batch * cols, 3.0), integers(2, batch * cols, -most, most));
+        let (step_in, beta, gain) = (floats_in(3, batch, 1e-8, 1e-3), 0.037f32, gains(cols));
+        let (out, step) = (poisoned_int8(gpu, batch, cols), poisoned(gpu, F32, &[batch]));
+        let h_gpu = poisoned(gpu, F32, &[batch, cols]);
+        gpu.write(&h_gpu, &h);
+        let op = kernels::residual_quantize(
+            gpu,
+            &upload(gpu, &[batch, cols], &acc),
+            &upload(gpu, &[batch], &step_in),
+            &upload(gpu, &[1], &[beta]),
+            &upload(gpu, &[cols], &gain),
+            eps,
+            &h_gpu,
+            &out,
+            &step,
+        );
+        assert!(batch <= 65_535 || is_folded(&op), "residual_quantize: {:?}", op.groups());
+        run(gpu, kernel, &[op]);
+        let (h_twin, ..) = reference::residual_quantize(&h, &acc, &step_in, beta, &gain, eps);
+        let got: Vec<f32> = read(gpu, &h_gpu);
+        // Two products and a sum.
+        let added = |i: usize| f64::from(beta) * f64::from(step_in[i / cols]) * f64::from(acc[i]).abs();
+        let name = format!("{batch} x {cols}");
+        close(&format!("h of {name}"), &got, &h_twin, |i| apart(3.0, f64::from(h[i]).abs() + added(i)))?;
+        codes_of(gpu, &name, &got, &gain, eps, &out, &step)?;
     }
     Ok(())
 }
@@ -1974,19 +2014,70 @@ fn part_of(a: &Attention, x: &[f64], part: usize) -> Vec<f64> {
     x.chunks_exact(parts.iter().sum()).flat_map(|row| &row[first..][..parts[part]]).copied().collect()
 }
 
+/// Both forms of keys and values.
+const FORMS: [KeyForm; 2] = [KeyForm::F32, KeyForm::F16];
+
+/// A value as a cache of this form holds it.
+fn held(form: KeyForm, x: f32) -> f32 {
+    match form {
+        KeyForm::F32 => x,
+        KeyForm::F16 => half::f16::from_f32(x).to_f32(),
+    }
+}
+
+/// Keys or values in a form. No numbers stay none.
+fn upload_keys(gpu: &Gpu, form: KeyForm, [rows, cols]: [usize; 2], x: &[f32]) -> Tensor {
+    let tensor = match form {
+        KeyForm::F32 => poisoned(gpu, F32, &[rows, cols]),
+        KeyForm::F16 => poisoned(gpu, U32, &[rows, cols / 2]),
+    };
+    match form {
+        KeyForm::F32 => gpu.write(&tensor, x),
+        KeyForm::F16 => {
+            let bits = |x: f32| u32::from(half::f16::from_f32(x).to_bits());
+            gpu.write(&tensor, &x.chunks(2).map(|x| bits(x[0]) | bits(x[1]) << 16).collect::<Vec<_>>());
+        }
+    }
+    tensor
+}
+
+fn read_keys(gpu: &Gpu, form: KeyForm, tensor: &Tensor) -> Vec<f32> {
+    match form {
+        KeyForm::F32 => read(gpu, tensor),
+        KeyForm::F16 => {
+            let halfs = |word: u32| {
+                [word as u16, (word >> 16) as u16].map(|bits| half::f16::from_bits(bits).to_f32())
+            };
+            read::<u32>(gpu, tensor).into_iter().flat_map(halfs).collect()
+        }
+    }
+}
+
+/// How far a value of the cache may lie from one in f32: f16 has eleven bits, a device may round either way, and it may
+/// replace what is below 2^-14 by 0.
+fn held_apart(form: KeyForm, x: f32) -> f64 {
+    match form {
+        KeyForm::F32 => 0.0,
+        KeyForm::F16 => f64::from(x).abs() * 2f64.powi(-10) + 2f64.powi(-14),
+    }
+}
+
 /// What a cache held before, which nobody may change but in the rows of the tokens.
-fn caches(gpu: &Gpu, a: &Attention) -> ([Tensor; 2], [Vec<f32>; 2]) {
-    let before = [3, 4].map(|tensor| floats(tensor, a.cache(), 1.0));
-    let tensors = before.each_ref().map(|before| {
-        let tensor = poisoned(gpu, F32, &attention_rows(a)[1]);
-        gpu.write(&tensor, before);
-        tensor
-    });
-    (tensors, before)
+fn caches(gpu: &Gpu, a: &Attention, form: KeyForm) -> ([Tensor; 2], [Vec<f32>; 2]) {
+    let before = [3, 4]
+        .map(|tensor| floats(tensor, a.cache(), 1.0).into_iter().map(|x| held(form, x)).collect::<Vec<_>>());
+    (before.each_ref().map(|before| upload_keys(gpu, form, attention_rows(a)[1], before)), before)
 }
 
 /// Queries, keys and values of the device are those of the twin.
-fn close_rope(gpu: &Gpu, a: &Attention, got: [&Tensor; 3], twin: [&[f32]; 3], bounds: &[f64]) -> Outcome {
+fn close_rope(
+    gpu: &Gpu,
+    a: &Attention,
+    form: KeyForm,
+    got: [&Tensor; 3],
+    twin: [&[f32]; 3],
+    bounds: &[f64],
+) -> Outcome {
     let bounds = [0, 1, 2].map(|part| part_of(a, bounds, part));
     close(&format!("q of {a:?}"), &read(gpu, got[0]), twin[0], |i| bounds[0][i])?;
     let row = a.kv_heads * a.width;
@@ -1995,37 +2086,40 @@ fn close_rope(gpu: &Gpu, a: &Attention, got: [&Tensor; 3], twin: [&[f32]; 3], bo
         let bound = |i: usize| {
             let (sequence, position) = (i / row / a.capacity, i / row % a.capacity);
             let token = position.checked_sub(a.first).filter(|&token| token < a.tokens);
-            token.map_or(0.0, |token| bounds[part][(sequence * a.tokens + token) * row + i % row])
+            token.map_or(0.0, |token| {
+                let bound = bounds[part][(sequence * a.tokens + token) * row + i % row];
+                bound + held_apart(form, twin[part][i])
+            })
         };
-        close(&format!("{name} of {a:?}"), &read(gpu, got[part]), twin[part], bound)?;
+        close(&format!("{name} of {a:?}"), &read_keys(gpu, form, got[part]), twin[part], bound)?;
     }
     Ok(())
 }
 
 fn rope(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
-    for a in all_attentions() {
+    for (a, form) in all_attentions().flat_map(|a| FORMS.map(|form| (a, form))) {
         let ([q_rows, _, rows], (heads, seq), table) = (attention_rows(&a), shapes(&a), table(&a));
         let x = floats(1, rows[0] * rows[1], 2.0);
         let q = poisoned(gpu, F32, &q_rows);
-        let ([k, v], [mut k_twin, mut v_twin]) = caches(gpu, &a);
+        let ([k, v], [mut k_twin, mut v_twin]) = caches(gpu, &a, form);
         let x_gpu = upload(gpu, &rows, &x);
         let table_gpu = upload(gpu, &[table.len() / a.width, a.width], &table);
         let first = upload(gpu, &[1], &[a.first as u32]);
         let op = kernels::rope(gpu, heads, seq, &x_gpu, &table_gpu, &first, &q, &k, &v);
         run(gpu, kernel, &[op]);
         let q_twin = reference::rope(&a, &x, &table, &mut k_twin, &mut v_twin);
-        close_rope(gpu, &a, [&q, &k, &v], [&q_twin, &k_twin, &v_twin], &turned(&a, &x, 0.0))?;
+        close_rope(gpu, &a, form, [&q, &k, &v], [&q_twin, &k_twin, &v_twin], &turned(&a, &x, 0.0))?;
     }
     Ok(())
 }
 
 fn rope_ternary(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
-    for a in all_attentions() {
+    for (a, form) in all_attentions().flat_map(|a| FORMS.map(|form| (a, form))) {
         let ([q_rows, _, rows], (heads, seq), table) = (attention_rows(&a), shapes(&a), table(&a));
         let acc = integers(1, rows[0] * rows[1], -(1 << 20), 1 << 20);
         let (step, betas) = (floats_in(2, rows[0], 1e-3, 1e-1), [0.013, 0.037, 0.11]);
         let q = poisoned(gpu, F32, &q_rows);
-        let ([k, v], [mut k_twin, mut v_twin]) = caches(gpu, &a);
+        let ([k, v], [mut k_twin, mut v_twin]) = caches(gpu, &a, form);
         let op = kernels::rope_ternary(
             gpu,
             heads,
@@ -2047,7 +2141,7 @@ fn rope_ternary(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
         let x: Vec<f32> = (acc.iter().enumerate())
             .map(|(i, &acc)| acc as f32 * (step[i / rows[1]] * beta(i % rows[1])))
             .collect();
-        close_rope(gpu, &a, [&q, &k, &v], [&q_twin, &k_twin, &v_twin], &turned(&a, &x, 2.0))?;
+        close_rope(gpu, &a, form, [&q, &k, &v], [&q_twin, &k_twin, &v_twin], &turned(&a, &x, 2.0))?;
     }
     Ok(())
 }
@@ -2147,9 +2241,12 @@ fn run_twice(gpu: &Gpu, kernel: &Kernel, op: Op, outputs: [&Tensor; 2]) -> Resul
 }
 
 fn attention(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    // The variant under test has one of the forms.
+    let form = FORMS[kernel.gpu.iter().find(|(name, _)| *name == "HALF").expect("it has a form").1 as usize];
     for (a, size) in all_attentions().flat_map(|a| sizes(&a).into_iter().map(move |size| (a, size))) {
         let ([q_rows, kv_rows, _], (heads, seq)) = (attention_rows(&a), shapes(&a));
         let [q, k, v] = attended(&a, size);
+        let [k, v] = [k, v].map(|x| x.into_iter().map(|x| held(form, x)).collect::<Vec<_>>());
         let (o, lse) = (poisoned(gpu, F32, &q_rows), poisoned(gpu, F32, &[q_rows[0], a.heads]));
         let op = kernels::attention_variant(
             gpu,
@@ -2157,8 +2254,8 @@ fn attention(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
             heads,
             seq,
             &upload(gpu, &q_rows, &q),
-            &upload(gpu, &kv_rows, &k),
-            &upload(gpu, &kv_rows, &v),
+            &upload_keys(gpu, form, kv_rows, &k),
+            &upload_keys(gpu, form, kv_rows, &v),
             &upload(gpu, &[1], &[a.first as u32]),
             &o,
             &lse,
@@ -2168,6 +2265,357 @@ fn attention(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
         let (o_apart, lse_apart) = attention_apart(&a, &q, &k, &v);
         close(&format!("lse of {a:?}, {size}"), &lse, &lse_twin, |i| lse_apart[i])?;
         close(&format!("o of {a:?}, {size}"), &o, &o_twin, |i| o_apart[i])?;
+    }
+    Ok(())
+}
+
+/// Attentions of one token: around pieces of 128 keys, key heads with one to five query heads, widths of all kinds.
+const STEPS: [([usize; 2], [usize; 3]); 11] = [
+    ([1, 0], [1, 1, 16]),
+    ([70, 41], [4, 2, 32]),
+    ([128, 127], [4, 1, 64]),
+    ([129, 128], [4, 1, 64]),
+    ([300, 255], [8, 2, 128]),
+    ([300, 256], [5, 1, 128]),
+    ([300, 299], [3, 1, 80]),
+    ([640, 130], [2, 2, 48]),
+    ([200, 5], [6, 1, 112]),
+    ([520, 519], [2, 1, 16]),
+    ([65, 64], [10, 2, 96]),
+];
+
+/// A token of the ternary network in a cache, in one form: what the kernel reads, and what it wrote.
+struct Step {
+    a: Attention,
+    acc: Vec<i32>,
+    step: f32,
+    parts: Vec<f32>,
+    cache: [Vec<f32>; 2],
+    before: [Vec<f32>; 2],
+}
+
+const STEP_BETAS: [f32; 3] = [0.013, 0.037, 0.11];
+
+fn attention_step_of(
+    gpu: &Gpu,
+    kernel: &Kernel,
+    ([capacity, first], [heads, kv_heads, width]): ([usize; 2], [usize; 3]),
+    form: KeyForm,
+) -> Result<Step, String> {
+    let a = Attention { sequences: 1, tokens: 1, capacity, first, heads, kv_heads, width };
+    let ([_, kv_rows, rows], (of_heads, _), table) = (attention_rows(&a), shapes(&a), table(&a));
+    // Scores near 1, some beyond.
+    let acc = integers(1, rows[1], -(1 << 11), 1 << 11);
+    let step = 0.05;
+    let hidden = |(i, x): (usize, f32)| if i / kv_rows[1] < first { held(form, x) } else { f32::NAN };
+    let before =
+        [3, 4].map(|t| floats(t, a.cache(), 1.5).into_iter().enumerate().map(hidden).collect::<Vec<_>>());
+    let [k, v] = before.each_ref().map(|before| upload_keys(gpu, form, kv_rows, before));
+    let parts = poisoned(gpu, F32, &[heads * kernels::pieces(capacity), width + 4]);
+    let op = kernels::attention_step(
+        gpu,
+        of_heads,
+        &upload(gpu, &rows, &acc),
+        &upload(gpu, &[1], &[step]),
+        &upload(gpu, &[129], &spread_betas(STEP_BETAS)),
+        &upload(gpu, &[table.len() / width, width], &table),
+        &upload(gpu, &[1], &[first as u32]),
+        &k,
+        &v,
+        &parts,
+    );
+    run(gpu, kernel, std::slice::from_ref(&op));
+    let parts_read: Vec<f32> = read(gpu, &parts);
+    run(gpu, kernel, &[op]);
+    let bits = |x: &[f32]| x.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+    equal("the second run", &bits(&read(gpu, &parts)), &bits(&parts_read))?;
+    let cache = [read_keys(gpu, form, &k), read_keys(gpu, form, &v)];
+    Ok(Step { a, acc, step, parts: parts_read, cache, before })
+}
+
+fn attention_step(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    for (shape, form) in STEPS.into_iter().flat_map(|shape| FORMS.map(|form| (shape, form))) {
+        let Step { a, acc, step, parts, cache, before } = attention_step_of(gpu, kernel, shape, form)?;
+        let name = format!("{a:?}, {form:?}");
+        let (table, [q_cols, kv_cols, _]) = (table(&a), a.parts());
+        let mut twin_cache = before.clone();
+        let [k_twin, v_twin] = &mut twin_cache;
+        let q = reference::rope_ternary(&a, &acc, &[step], STEP_BETAS, &table, k_twin, v_twin);
+        // Two products before the turn.
+        let beta = |r: usize| STEP_BETAS[if r < q_cols { 0 } else { 1 + (r - q_cols) / kv_cols }];
+        let x: Vec<f32> = acc.iter().enumerate().map(|(i, &acc)| acc as f32 * (step * beta(i))).collect();
+        let bounds = turned(&a, &x, 2.0);
+        let row = a.first * kv_cols;
+        for (i, part) in [1, 2].into_iter().enumerate() {
+            let bounds = part_of(&a, &bounds, part);
+            let bound = |c: usize| bounds[c] + held_apart(form, twin_cache[i][row + c]);
+            let [got, want] = [&cache[i], &twin_cache[i]].map(|cache| &cache[row..][..kv_cols]);
+            close(&format!("the new row of part {part}, {name}"), got, want, bound)?;
+            equal_bits(&format!("the rows before, {name}"), &cache[i][..row], &before[i][..row])?;
+        }
+        // From here on the twin has the keys and values of the device. A query may be off by its roundings, and so is each
+        // score by their sum with the key. Pieces add the roundings of another walk over the keys.
+        let [k, v] = &cache;
+        let (o, lse) = reference::attention(&a, &q, k, v);
+        let (o_apart, lse_apart) = attention_apart(&a, &q, k, v);
+        let of_q = part_of(&a, &bounds, 0);
+        let pieces = kernels::pieces(a.capacity);
+        let count = a.first / kernels::PIECE_KEYS + 1;
+        let seen = |head: usize| {
+            (0..=a.first).map(move |j| (j * a.kv_heads + head * a.kv_heads / a.heads) * a.width)
+        };
+        for head in 0..a.heads {
+            let off = |key: usize| -> f64 {
+                (0..a.width).map(|d| of_q[head * a.width + d] * f64::from(k[key + d]).abs()).sum::<f64>()
+                    / (a.width as f64).sqrt()
+            };
+            let off = seen(head).map(off).fold(0.0, f64::max);
+            let rows: Vec<&[f32]> =
+                (0..pieces).map(|i| &parts[(head * pieces + i) * (a.width + 4)..][..a.width + 4]).collect();
+            assert!(rows[count..].iter().all(|row| row.iter().all(|x| x.is_nan())), "{name}: a later piece");
+            let most = rows[..count].iter().map(|row| row[a.width]).fold(f32::MIN, f32::max);
+            let weight = |row: &[f32]| f64::from(row[a.width] - most).exp();
+            let total: f64 = rows[..count].iter().map(|row| weight(row) * f64::from(row[a.width + 1])).sum();
+            let got_lse = (f64::from(most) + total.ln()) as f32;
+            let bound = 2.0 * lse_apart[head] + 2.0 * off + apart(1.0, f64::from(most).abs());
+            close(&format!("lse of head {head}, {name}"), &[got_lse], &lse[head..=head], |_| bound)?;
+            let got: Vec<f32> = (0..a.width)
+                .map(|d| {
+                    let sum: f64 = rows[..count].iter().map(|row| weight(row) * f64::from(row[d])).sum();
+                    (sum / total) as f32
+                })
+                .collect();
+            let largest = |d: usize| seen(head).map(|j| f64::from(v[j + d]).abs()).fold(0.0, f64::max);
+            let want = &o[head * a.width..][..a.width];
+            let bound =
+                |d: usize| 2.0 * o_apart[head * a.width + d] + (2.0 * off).exp_m1() * 2.0 * largest(d);
+            close(&format!("o of head {head}, {name}"), &got, want, bound)?;
+        }
+    }
+    Ok(())
+}
+
+fn attention_join(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    for ([capacity, first], [heads, kv_heads, width]) in STEPS {
+        let (pieces, count) = (kernels::pieces(capacity), first / kernels::PIECE_KEYS + 1);
+        let cols = heads * width;
+        // What a later piece holds is never read.
+        let random = floats(1, heads * pieces * (width + 4), 3.0);
+        let value = |i: usize| match (i / (width + 4) % pieces < count, i % (width + 4)) {
+            (false, _) => f32::NAN,
+            (true, c) if c == width => 10.0 * random[i],
+            (true, c) if c == width + 1 => 1.0 + random[i].abs(),
+            (true, c) if c > width => 0.0,
+            (true, _) => random[i],
+        };
+        let parts: Vec<f32> = (0..random.len()).map(value).collect();
+        let (gain, eps) = (gains(cols), 1e-5);
+        let (out, step) = (poisoned_int8(gpu, 1, cols), poisoned(gpu, F32, &[1]));
+        let a = poisoned(gpu, F32, &[1, cols]);
+        let op = kernels::attention_join(
+            gpu,
+            Heads { heads, kv_heads, width },
+            &upload(gpu, &[heads * pieces, width + 4], &parts),
+            &upload(gpu, &[1], &[first as u32]),
+            &upload(gpu, &[cols], &gain),
+            eps,
+            &a,
+            &out,
+            &step,
+        );
+        run(gpu, kernel, &[op]);
+        let name = format!("{heads} heads of {width}, {pieces} pieces");
+        let seen: Vec<f32> = parts
+            .chunks_exact(pieces * (width + 4))
+            .flat_map(|head| &head[..count * (width + 4)])
+            .copied()
+            .collect();
+        let (a_twin, ..) = reference::attention_join(&seen, heads, &gain, eps);
+        let absolute: Vec<f32> =
+            (0..seen.len()).map(|i| if i % (width + 4) < width { seen[i].abs() } else { seen[i] }).collect();
+        let (size, ..) = reference::attention_join(&absolute, heads, &gain, eps);
+        // An exponential of a difference of up to 60, a product, a sum over the pieces, twice, and a quotient.
+        let roundings = 2.0 * (60.0 + exponential(60.0) + 1.0 + count as f64) + DIVISION + 2.0;
+        let got: Vec<f32> = read(gpu, &a);
+        close(&format!("a of {name}"), &got, &a_twin, |i| apart(roundings, f64::from(size[i])))?;
+        codes_of(gpu, &name, &got, &gain, eps, &out, &step)?;
+    }
+    Ok(())
+}
+
+/// Codes, sum and step are those of the rows that the device computed: the codes exactly.
+fn codes_of(
+    gpu: &Gpu,
+    name: &str,
+    x: &[f32],
+    gain: &[f32],
+    eps: f32,
+    out: &kernels::Int8Tensor,
+    step: &Tensor,
+) -> Outcome {
+    let (codes, norm, step_twin) = reference::rmsnorm_quantize_f32(x, gain, eps);
+    let g: Vec<f32> = x.iter().enumerate().map(|(i, x)| gain[i % gain.len()] * x).collect();
+    // The scale is no output of this kernel.
+    gpu.write(&out.scale, &codes.scale);
+    let roundings = norm_roundings(gain.len());
+    normed_int8(gpu, out, &g, (&codes, &norm), roundings + 2.0 * DIVISION)?;
+    let bound = |b: usize| apart(2.0 * roundings + 3.0 * DIVISION, f64::from(step_twin[b]));
+    close(&format!("step of {name}"), &read(gpu, step), &step_twin, bound)
+}
+
+/// Logits of a large and of a small vocabulary: some equal, some far below, around blocks of 1024.
+const VOCABULARIES: [usize; 7] = [1, 2, 63, 1023, 1024, 1025, 5000];
+
+fn some_logits(count: usize) -> Vec<f32> {
+    let z = floats(5, count, 8.0);
+    (0..count).map(|i| if i % 7 == 3 { z[i / 2] } else { z[i] }).collect()
+}
+
+fn settings(gpu: &Gpu, temperature: f32, top_k: u32, top_p: f32, seed: u64) -> Tensor {
+    let bits = [temperature.to_bits(), top_k, top_p.to_bits(), seed as u32, (seed >> 32) as u32, 0, 0, 0];
+    upload(gpu, &[8], &bits)
+}
+
+fn sample_least(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    for count in VOCABULARIES {
+        let z = some_logits(count);
+        let z_gpu = upload(gpu, &[1, count], &z);
+        for (temperature, k, p) in
+            [(1.0, 1, 1.0), (1.0, 5, 1.0), (0.7, 0, 0.9), (2.5, 40, 0.5), (1.0, 0, 1e-3), (0.1, 2000, 0.999)]
+        {
+            let least = poisoned(gpu, F32, &[1]);
+            run(
+                gpu,
+                kernel,
+                &[kernels::sample_least(gpu, &z_gpu, &settings(gpu, temperature, k, p, 0), &least)],
+            );
+            let got = read::<f32>(gpu, &least)[0];
+            let name = format!("{count} logits, temperature {temperature}, top-k {k}, top-p {p}: {got}");
+            assert!(z.contains(&got), "{name} is none of them");
+            if p == 1.0 {
+                let twin = reference::sample_least(&z, temperature, Some(k as usize), 1.0);
+                equal(&name, &[got], &[twin])?;
+                continue;
+            }
+            // Weights at or above the least reach their aim, those above it do not, within the roundings of the sums.
+            let most = z.iter().copied().fold(f32::MIN, f32::max);
+            let floor = match k {
+                0 => f32::MIN,
+                k => reference::sample_least(&z, temperature, Some(k as usize), 1.0),
+            };
+            let sum = |from: &dyn Fn(f32) -> bool| -> f64 {
+                let kept = z.iter().filter(|z| **z >= floor && from(**z));
+                kept.map(|z| (f64::from(z - most) / f64::from(temperature)).exp()).sum()
+            };
+            let aim = f64::from(p) * sum(&|_| true);
+            // A weight is an exponential of a product with a quotient.
+            let below = f64::from(most + 8.0) / f64::from(temperature);
+            let off =
+                apart(count as f64 + exponential(below) + (DIVISION + 2.0) * below, 2.0 * sum(&|_| true));
+            assert!(got >= floor, "{name}: below top-k's {floor}");
+            assert!(sum(&|z| z >= got) >= aim - off, "{name}: too few");
+            assert!(sum(&|z| z > got) < aim + off, "{name}: too many");
+        }
+    }
+    Ok(())
+}
+
+/// Runs `sample_blocks`, and returns keys and ids.
+fn blocks_of(
+    gpu: &Gpu,
+    kernel: &Kernel,
+    z: &[f32],
+    t: f32,
+    seed: u64,
+    number: u32,
+    least: f32,
+) -> (Vec<f32>, Vec<u32>) {
+    let blocks = z.len().div_ceil(kernels::BLOCK_LOGITS);
+    let (keys, ids) = (poisoned(gpu, F32, &[blocks]), poisoned(gpu, U32, &[blocks]));
+    let op = kernels::sample_blocks(
+        gpu,
+        &upload(gpu, &[1, z.len()], z),
+        &settings(gpu, t, 0, 1.0, seed),
+        &upload(gpu, &[4], &[7u32, number, 0, 0]),
+        &upload(gpu, &[1], &[least]),
+        &keys,
+        &ids,
+    );
+    run(gpu, kernel, &[op]);
+    (read(gpu, &keys), read(gpu, &ids))
+}
+
+fn sample_blocks(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    let block = kernels::BLOCK_LOGITS;
+    for count in VOCABULARIES {
+        let z = some_logits(count);
+        let middle = reference::sample_least(&z, 1.0, Some(count.div_ceil(3)), 1.0);
+        for (t, seed, number, least) in [
+            (0.0, 1, 2, f32::MIN),
+            (0.0, 1, 2, middle),
+            (1.0, 1 << 40, 3, f32::MIN),
+            (0.3, 9, 70_000, middle),
+        ] {
+            let name = format!("{count} logits, temperature {t}, seed {seed}, number {number}, from {least}");
+            let (keys, ids) = blocks_of(gpu, kernel, &z, t, seed, number, least);
+            let (keys_twin, ids_twin) = reference::sample_blocks(&z, t, seed, number, least, block);
+            if t == 0.0 {
+                equal(&name, &ids, &ids_twin)?;
+                equal_bits(&name, &keys, &keys_twin)?;
+                continue;
+            }
+            // A logarithm of a logarithm, whose error is relative to it, a product and a sum.
+            let apart_of = |key: f32| apart(4.0, f64::from(key).abs() + 30.0) + f64::from(t) * 2f64.powi(-18);
+            for (i, &id) in ids.iter().enumerate() {
+                let key =
+                    |id: u32| f64::from(z[id as usize]) + f64::from(t) * reference::gumbel(seed, number, id);
+                if ids_twin[i] == u32::MAX {
+                    equal(&name, &[id], &[u32::MAX])?;
+                    continue;
+                }
+                let off = apart_of(keys_twin[i]);
+                assert!(id as usize / block == i && z[id as usize] >= least, "{name}: block {i} has {id}");
+                assert!(
+                    (key(id) - f64::from(keys_twin[i])).abs() <= 2.0 * off,
+                    "{name}: {id} is not the best"
+                );
+                assert!((f64::from(keys[i]) - key(id)).abs() <= off, "{name}: key {} of {id}", keys[i]);
+            }
+        }
+        let (mut broken, at) = (z, count - 1);
+        for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            broken[at] = value;
+            let (keys, ids) = blocks_of(gpu, kernel, &broken, 1.0, 1, 1, f32::MIN);
+            equal(&format!("{value} among {count}"), &[ids[at / block]], &[u32::MAX])?;
+            equal(&format!("{value} among {count}"), &[keys[at / block]], &[3e38])?;
+        }
+    }
+    Ok(())
+}
+
+fn sample_token(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    for blocks in [1, 2, 63, 64, 65, 126, 1000] {
+        let mut keys = floats(1, blocks, 1.0);
+        // Two equal largest keys, the lower id behind.
+        let ids: Vec<u32> = (0..blocks as u32).map(|i| 1024 * (blocks as u32 - i)).collect();
+        keys[0] = 2.0;
+        keys[blocks - 1] = 2.0;
+        let (token, list) = (poisoned(gpu, I32, &[1]), poisoned(gpu, U32, &[3]));
+        let clock = upload(gpu, &[4], &[5u32, 9, 4, 77]);
+        let op = kernels::sample_token(
+            gpu,
+            &upload(gpu, &[blocks], &keys),
+            &upload(gpu, &[blocks], &ids),
+            &token,
+            &list,
+            &clock,
+        );
+        run(gpu, kernel, &[op]);
+        let twin = reference::sample_token(&keys, &ids);
+        equal(&format!("the token of {blocks} blocks"), &[1024], &[twin])?;
+        equal(&format!("the token of {blocks} blocks"), &read::<i32>(gpu, &token), &[twin as i32])?;
+        equal("the list", &read::<u32>(gpu, &list)[1..2], &[twin])?;
+        equal("the clock", &read::<u32>(gpu, &clock), &[6, 10, 5, 77])?;
     }
     Ok(())
 }

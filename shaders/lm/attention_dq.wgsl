@@ -32,3 +32,7 @@ struct Params { sequences: u32, tokens: u32, capacity: u32, heads: u32, kv_heads
 @group(0) @binding(6) var<storage, read> dout: array<vec4<f32>>;
 @group(0) @binding(7) var<storage, read_write> dq: array<vec4<f32>>;
 @group(0) @binding(8) var<storage, read_write> delta: array<f32>;
+
+fn key_at(i: u32) -> vec4<f32> {
+    return k[i];
+}

@@ -63,10 +63,12 @@ fn run(row: u32, lane: u32) {
         squares += (unit * z) * (unit * z);
     }
     let norm = norm_factor(lane, squares, unit);
-    let s = quantize_row(row, lane, max(largest, 1e-5 / norm));
+    let codes = quantize_row(row, lane, max(largest, 1e-5 / norm));
     if lane == 0u {
+        scale[row] = codes.scale;
+        sum[row] = codes.sum;
         factors[row] = norm;
-        factors[p.stride + row] = norm / s;
+        factors[p.stride + row] = norm / codes.scale;
         factors[2u * p.stride + row] = gate_unit;
         factors[3u * p.stride + row] = up_unit;
     }

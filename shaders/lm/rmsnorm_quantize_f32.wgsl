@@ -54,9 +54,11 @@ fn run(row: u32, lane: u32) {
         squares += h * h;
     }
     let f = norm_factor(lane, squares, 1.0);
-    let s = quantize_row(row, lane, max(largest, 1e-5 / f));
+    let codes = quantize_row(row, lane, max(largest, 1e-5 / f));
     if lane == 0u {
+        scale[row] = codes.scale;
+        sum[row] = codes.sum;
         norm[row] = f;
-        step[row] = f / s;
+        step[row] = f / codes.scale;
     }
 }

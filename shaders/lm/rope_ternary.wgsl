@@ -12,8 +12,8 @@
 //   4  table  f32  [positions, e]                           read     cosines of the e / 2 angles, then sines
 //   5  first  u32  [1]                                      read     position of the first token
 //   6  q      f32  [sequences * tokens, heads * e]          write
-//   7  k      f32  [sequences * capacity, kv_heads * e]     write    in rows of positions that are passed
-//   8  v      f32  [sequences * capacity, kv_heads * e]     write    likewise
+//   7  k      u32  [sequences * capacity, kv_heads * e]     write    f32 in the rows of the positions; with HALF f16, two a word
+//   8  v      u32  [sequences * capacity, kv_heads * e]     write    likewise
 //
 // Grid     one workgroup per token.
 // Moves    4 * (2 * n * (heads + 2 * kv_heads) * e + n + 3 + tokens * e + 1) bytes, n = sequences * tokens.
@@ -22,6 +22,7 @@
 // Source   RoFormer, arXiv 2104.09864, equation 34, with the pairs (i, i + e / 2) of Hugging Face's "rotate_half".
 
 override WG: u32 = 64u;
+override HALF: u32 = 0u;        // 1: keys and values are f16, two a word
 
 struct Params { sequences: u32, tokens: u32, capacity: u32, heads: u32, kv_heads: u32, width: u32 }
 
@@ -32,8 +33,8 @@ struct Params { sequences: u32, tokens: u32, capacity: u32, heads: u32, kv_heads
 @group(0) @binding(4) var<storage, read> table: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read> first: array<u32>;
 @group(0) @binding(6) var<storage, read_write> q: array<vec4<f32>>;
-@group(0) @binding(7) var<storage, read_write> k: array<vec4<f32>>;
-@group(0) @binding(8) var<storage, read_write> v: array<vec4<f32>>;
+@group(0) @binding(7) var<storage, read_write> k: array<vec2<u32>>;
+@group(0) @binding(8) var<storage, read_write> v: array<vec2<u32>>;
 
 fn unit(token: Token, part: u32) -> f32 {
     return step[token.n] * betas[64u * part];

@@ -1,10 +1,15 @@
 // quantize_row — absmax quantisation of one row by one workgroup, exact on every device.
 //
-// For kernels that declare WG, a power of two, p { cols, words }, q, scale, sum, sh_max, sh_sum and
-// values(row, col): those of columns col to col + 3, zero past the last.
+// For kernels that declare WG, a power of two, p { cols, words }, q, sh_max, sh_sum and values(row, col): those of
+// columns col to col + 3, zero past the last.
 
-// One row, of whose fours each lane knows the largest magnitude of its own, or the least maximum; returns the scale.
-fn quantize_row(row: u32, lane: u32, largest: f32) -> f32 {
+struct Quantized {
+    scale: f32,         // codes of one unit
+    sum: i32,           // of all codes; only the first lane knows it
+}
+
+// One row, of whose fours each lane knows the largest magnitude of its own, or the least maximum.
+fn quantize_row(row: u32, lane: u32, largest: f32) -> Quantized {
     sh_max[lane] = largest;
     for (var stride = WG / 2u; stride > 0u; stride = stride >> 1u) {
         workgroupBarrier();
@@ -23,11 +28,8 @@ fn quantize_row(row: u32, lane: u32, largest: f32) -> f32 {
         workgroupBarrier();
         if lane < stride { sh_sum[lane] = sh_sum[lane] + sh_sum[lane + stride]; }
     }
-    if lane == 0u {
-        scale[row] = s;
-        sum[row] = sh_sum[0];
-    }
-    return s;
+    if lane == 0u { total = sh_sum[0]; }
+    return Quantized(s, total);
 }
 
 // What belongs to columns col to col + 3, zero past the last.

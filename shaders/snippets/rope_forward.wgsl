@@ -1,8 +1,28 @@
 // rope_forward — turns the queries and the keys of a token, and writes them and the values
 //
-// For kernels of the snippet rope that declare WG, table, q, k, v, unit(token, part) and value(i, unit). Part 0 are the
+// For kernels of the snippet rope that declare WG, HALF, table, q, k, v, unit(token, part) and value(i, unit). Part 0 are the
 // queries, 1 the keys and 2 the values. A unit is what one unit of the inputs of a part is worth; value is vector i of
 // the inputs, where the three parts stand side by side.
+
+fn keep_key(i: u32, x: vec4<f32>) {
+    if HALF == 1u {
+        k[i] = half_words(x);
+    } else {
+        let words = bitcast<vec4<u32>>(x);
+        k[2u * i] = words.xy;
+        k[2u * i + 1u] = words.zw;
+    }
+}
+
+fn keep_value(i: u32, x: vec4<f32>) {
+    if HALF == 1u {
+        v[i] = half_words(x);
+    } else {
+        let words = bitcast<vec4<u32>>(x);
+        v[2u * i] = words.xy;
+        v[2u * i + 1u] = words.zw;
+    }
+}
 
 fn turn(token: Token, lane: u32) {
     let keys = stacked(token) + p.heads * 2u * half();
@@ -24,11 +44,11 @@ fn turn(token: Token, lane: u32) {
         let high = value(keys + at.low + half(), unit_k);
         let c = table[at.angles];
         let s = table[at.angles + half()];
-        k[cached(token) + at.low] = low * c - high * s;
-        k[cached(token) + at.low + half()] = high * c + low * s;
+        keep_key(cached(token) + at.low, low * c - high * s);
+        keep_key(cached(token) + at.low + half(), high * c + low * s);
     }
     let unit_v = unit(token, 2u);
     for (var i = lane; i < p.kv_heads * 2u * half(); i += WG) {
-        v[cached(token) + i] = value(values + i, unit_v);
+        keep_value(cached(token) + i, value(values + i, unit_v));
     }
 }

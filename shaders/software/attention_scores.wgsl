@@ -8,8 +8,8 @@ fn scores(at: vec4<u32>, place: vec4<u32>, vectors: u32) -> Scores {
     var far = Four();
     for (var i = 0u; i < vectors; i++) {
         let rows = mat4x4<f32>(q[at.x + i], q[at.y + i], q[at.z + i], q[at.w + i]);
-        near = all_scored(near, rows, sixteen(k[place.x + i], k[place.y + i]));
-        far = all_scored(far, rows, sixteen(k[place.z + i], k[place.w + i]));
+        near = all_scored(near, rows, sixteen(key_at(place.x + i), key_at(place.y + i)));
+        far = all_scored(far, rows, sixteen(key_at(place.z + i), key_at(place.w + i)));
     }
     return Scores(near, far);
 }

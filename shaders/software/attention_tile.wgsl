@@ -69,8 +69,8 @@ fn main(
         let near = all_meet(met, all_causal(s.near, j, seen));
         let far = all_meet(near, all_causal(s.far, j + 16u, seen));
         for (var c = 0u; c < vectors; c++) {
-            let sum = summed(near, sums[c], sixteen(v[place.x + c], v[place.y + c]));
-            sums[c] = summed(far, sum, sixteen(v[place.z + c], v[place.w + c]));
+            let sum = summed(near, sums[c], sixteen(value_at(place.x + c), value_at(place.y + c)));
+            sums[c] = summed(far, sum, sixteen(value_at(place.z + c), value_at(place.w + c)));
         }
         met = far;
     }

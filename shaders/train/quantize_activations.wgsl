@@ -36,5 +36,9 @@ fn run(row: u32, lane: u32) {
     for (var word = lane; word < 4u * p.words; word += WG) {
         largest = max(largest, largest_of(values(row, 4u * word)));
     }
-    _ = quantize_row(row, lane, largest);
+    let codes = quantize_row(row, lane, largest);
+    if lane == 0u {
+        scale[row] = codes.scale;
+        sum[row] = codes.sum;
+    }
 }

@@ -59,9 +59,11 @@ fn run(row: u32, lane: u32) {
         squares += (unit * h) * (unit * h);
     }
     let norm = norm_factor(lane, squares, unit);
-    let s = quantize_row(row, lane, largest);
+    let codes = quantize_row(row, lane, largest);
     if lane == 0u {
-        let step = norm / s;
+        scale[row] = codes.scale;
+        sum[row] = codes.sum;
+        let step = norm / codes.scale;
         factors[row] = norm;
         factors[p.stride + row] = step;
         factors[2u * p.stride + row] = beta[0] * step;

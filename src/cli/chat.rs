@@ -8,10 +8,11 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::arguments::whole;
-use super::generate::{Out, SamplingFlags, finite};
+use super::generate::{Out, SamplingFlags};
 use super::{DeviceFlags, Failure, Outcome, Verdict, failure, interrupt, network, object, runs, shown};
 use crate::generate::{Characters, Generator};
 use crate::gpu::Gpu;
+use crate::kernels::KeyForm;
 use crate::model::Transformer;
 use crate::text::Vocabulary;
 use crate::text::chat::{Form, Message, Role};
@@ -147,7 +148,10 @@ impl Chat<'_> {
                 (text, length + new.len())
             }
             _ => match self.fitting(context - room)? {
-                Some(ids) => (Generator::new(self.gpu, &self.network, &ids).map_err(failure)?, ids.len()),
+                Some(ids) => {
+                    let form = self.flags.network.keys(KeyForm::F16);
+                    (Generator::new(self.gpu, &self.network, &ids, form).map_err(failure)?, ids.len())
+                }
                 None => {
                     super::warn(format!(
                         "sterna: the message has {} tokens with its frame, but the context of {context} leaves {}: give \
@@ -164,19 +168,22 @@ impl Chat<'_> {
         let (start, mut answer) = (Instant::now(), Vec::new());
         let sampling = self.flags.sampling.sampling();
         interrupt::forget();
-        let mut ended = false;
-        while answer.len() < self.flags.tokens && length < context && !interrupt::asked() && !out.closed {
-            finite(&self.flags.model, text.logits())?;
-            let id = text.next(&sampling).map_err(failure)?;
+        let (mut ended, mut printed) = (false, Ok(()));
+        let (most, at_once) =
+            (self.flags.tokens.min(context - length), self.flags.sampling.at_once(self.gpu));
+        let written = text.generate(&sampling, most, at_once, &mut |id| {
             length += 1;
             self.tokens += 1;
             ended = id == end;
             if ended || self.vocabulary.stops().contains(&id) {
-                break;
+                return false;
             }
             answer.push(id);
-            out.print(&characters.push(&self.vocabulary.decode_bytes(&[id])))?;
-        }
+            printed = out.print(&characters.push(&self.vocabulary.decode_bytes(&[id])));
+            printed.is_ok() && !interrupt::asked() && !out.closed
+        });
+        printed?;
+        written.map_err(|error| failure(format!("{}: {error}", shown(&self.flags.model))))?;
         self.seconds += start.elapsed().as_secs_f64();
         interrupt::forget();
         out.print(&characters.finish())?;

@@ -2,7 +2,6 @@
 
 use std::ffi::OsString;
 use std::io::Write;
-use std::path::Path;
 use std::time::Instant;
 
 use clap::Args;
@@ -11,7 +10,9 @@ use serde_json::json;
 use super::arguments::{real, some, whole};
 use super::{DeviceFlags, Failure, LINES, Outcome, Verdict, escaped, failure, network, object, runs, shown};
 use crate::generate::{Characters, Generator, Sampling};
-use crate::model::TransformerShape;
+use crate::gpu::Gpu;
+use crate::kernels::KeyForm;
+use crate::model::{MOST_AT_ONCE, TransformerShape};
 use crate::text::Vocabulary;
 use crate::train::Found;
 
@@ -59,12 +60,21 @@ pub struct SamplingFlags {
     /// The seed of all draws: one seed makes one text on a device.
     #[arg(long, value_name = "SEED", default_value_t = 0, value_parser = whole::<u64>(0, u64::MAX))]
     seed: u64,
+    /// Tokens that the device writes before the host reads them. More of them hide the way to the host, and fewer appear
+    /// sooner. They do not change the text. [default: 8, and 1 on a software rasteriser]
+    #[arg(long, value_name = "N", value_parser = whole::<usize>(1, MOST_AT_ONCE as u64))]
+    at_once: Option<usize>,
 }
 
 impl SamplingFlags {
     pub fn sampling(&self) -> Sampling {
-        let SamplingFlags { temperature, top_k, top_p, seed, greedy } = *self;
+        let SamplingFlags { temperature, top_k, top_p, seed, greedy, .. } = *self;
         if greedy { Sampling::GREEDY } else { Sampling { temperature, top_k, top_p, seed } }
+    }
+
+    /// Tokens of one submission.
+    pub fn at_once(&self, gpu: &Gpu) -> usize {
+        self.at_once.unwrap_or(if gpu.is_software() { 1 } else { 8 })
     }
 }
 
@@ -111,22 +121,26 @@ pub fn run(flags: &Flags) -> Outcome {
 
     let silent = [first(&vocabulary)];
     let read = if prompt_ids.is_empty() { &silent[..] } else { &prompt_ids };
-    let mut text = Generator::new(&gpu, &network, read).map_err(failure)?;
+    let form = flags.network.keys(KeyForm::F16);
+    let mut text = Generator::new(&gpu, &network, read, form).map_err(failure)?;
+    gpu.wait(None).map_err(failure)?;
     let mut out = Out::new(flags.json);
     let mut characters = Characters::default();
     let begin = prompt.map_or_else(|| vocabulary.decode(&prompt_ids), String::from);
     out.print(&characters.push(begin.as_bytes()))?;
     let (start, mut ids) = (Instant::now(), Vec::new());
     let mut stopped = false;
-    while ids.len() < flags.tokens && !stopped && !out.closed {
-        finite(&file, text.logits())?;
-        let id = text.next(&sampling).map_err(failure)?;
+    let mut printed = Ok(());
+    let written = text.generate(&sampling, flags.tokens, flags.sampling.at_once(&gpu), &mut |id| {
         ids.push(id);
         stopped = vocabulary.stops().contains(&id);
         if !stopped {
-            out.print(&characters.push(&vocabulary.decode_bytes(&[id])))?;
+            printed = out.print(&characters.push(&vocabulary.decode_bytes(&[id])));
         }
-    }
+        !stopped && !out.closed && printed.is_ok()
+    });
+    printed?;
+    written.map_err(|error| failure(format!("{}: {error}", shown(&file))))?;
     let seconds = start.elapsed().as_secs_f64();
     out.print(&characters.finish())?;
     out.print("\n")?;
@@ -139,7 +153,7 @@ pub fn run(flags: &Flags) -> Outcome {
             "model": super::named(&file), "prompt": prompt, "prompt_ids": prompt_ids, "ids": ids,
             "text": vocabulary.decode(written), "stopped": stopped, "tokens_per_second": rate, "context": shape.context,
             "temperature": sampling.temperature, "top_k": sampling.top_k, "top_p": sampling.top_p,
-            "seed": sampling.seed,
+            "seed": sampling.seed, "keys": form.name(),
         })));
         super::print_json("generate", line)?;
     }
@@ -159,18 +173,6 @@ fn known(shape: &TransformerShape, ids: &[u32]) -> Result<Vec<u32>, Failure> {
             Err(failure(format!("--ids has {id}: the network has the ids 0 to {}", shape.vocabulary - 1)))
         }
         None => Ok(ids.to_vec()),
-    }
-}
-
-/// Refuses logits that are no numbers.
-pub fn finite(file: &Path, logits: &[f32]) -> Result<(), Failure> {
-    match logits.iter().position(|logit| !logit.is_finite()) {
-        None => Ok(()),
-        Some(id) => Err(failure(format!(
-            "{}: the logit of token {id} is {}, expected a number: a scale or a gain is too large",
-            shown(file),
-            logits[id]
-        ))),
     }
 }
 

@@ -9,6 +9,7 @@ use clap::Args;
 use super::arguments::some;
 use super::{Failure, failure, shown};
 use crate::gpu::{Error, Gpu};
+use crate::kernels::KeyForm;
 use crate::mnist::Dataset;
 use crate::model::{AnyShape, Mlp, Opened, Shape, Transformer, TransformerShape, each_batch};
 use crate::store::{FileError, Floats, I2sLayout, Model, Reading};
@@ -131,9 +132,18 @@ pub struct TextFlags {
     /// The form of the embedding on the device; it is the head too. [default: f32, and f16 if f32 takes more than 128 MiB]
     #[arg(long, value_name = "FORMAT")]
     embedding: Option<Floats>,
+    /// The form of keys and values in the cache, f16 or f32. f16 takes half of the memory. [default: f16 where text is
+    /// written, f32 for `eval`]
+    #[arg(long, value_name = "FORM", value_parser = key_form)]
+    keys: Option<KeyForm>,
     /// The processor for which a GGUF file with I2_S was written. No file states it. [default: x86]
     #[arg(long, value_name = "PROCESSOR")]
     i2s: Option<I2sLayout>,
+}
+
+fn key_form(text: &str) -> Result<KeyForm, String> {
+    let found = KeyForm::NAMES.into_iter().find(|(name, _)| *name == text);
+    found.map(|(_, form)| form).ok_or("there are f16 and f32".into())
 }
 
 /// The largest embedding that is stored as f32, in bytes.
@@ -166,6 +176,11 @@ impl TextFlags {
         shape: &TransformerShape,
     ) -> Result<Transformer, Failure> {
         opened.transformer(gpu, self.form(shape)).map_err(failure)
+    }
+
+    /// The form of keys and values.
+    pub fn keys(&self, default: KeyForm) -> KeyForm {
+        self.keys.unwrap_or(default)
     }
 
     /// The form of the embedding.

@@ -10,6 +10,7 @@ use super::{network, runs};
 use crate::digest::{ALL_LAYERS, Fixed, Integers};
 use crate::generate::Generator;
 use crate::gpu::Gpu;
+use crate::kernels::KeyForm;
 use crate::model::{AnyShape, Opened, Precision, TRANSFORMER, TransformerShape, WeightSource, logits};
 use crate::parameter::{Parameter, Role};
 use crate::report::{columns, thousands};
@@ -194,7 +195,9 @@ fn sampled(
     let device = fixed.on(&gpu, &network).map_err(failure)?;
     // A scale can make logits infinite or NaN, and integers do not show that.
     let ids: Vec<u32> = (0..8.min(shape.context)).map(|at| (at * 31 % shape.vocabulary) as u32).collect();
-    super::generate::finite(file, Generator::new(&gpu, &network, &ids).map_err(failure)?.logits())?;
+    let logits = Generator::new(&gpu, &network, &ids, KeyForm::F32).and_then(|mut text| text.logits());
+    let finite = crate::generate::finite(&logits.map_err(failure)?);
+    finite.map_err(|error| failure(format!("{}: {error}", shown(file))))?;
 
     let differing = fixed.first_difference(&device);
     let at = differing.as_ref().map(|(i, _)| *i);

@@ -57,11 +57,13 @@ mod norm;
 mod optimizer;
 mod probes;
 mod quantize;
+mod sampling;
 mod select;
 
 pub use attention::{
-    Heads, Sequences, attention, attention_dkv, attention_dkv_variant, attention_dq, attention_dq_variant,
-    attention_variant, rope, rope_backward, rope_backward_ternary, rope_ternary,
+    Heads, KeyForm, PIECE_KEYS, Sequences, attention, attention_dkv, attention_dkv_variant, attention_dq,
+    attention_dq_variant, attention_join, attention_step, attention_variant, pieces, rope, rope_backward,
+    rope_backward_ternary, rope_ternary,
 };
 pub use batch::{augment_batch, gather_batch, text_batch};
 pub use elementwise::{descale_rows, relu, relu_dx, residual, residual_f32, scale_rows};
@@ -87,8 +89,8 @@ pub use matmul::{
     matmul_f32_variant, matmul_i8, matmul_i8_variant, matmul_ternary, matmul_ternary_variant,
 };
 pub use norm::{
-    Factors, rmsnorm, rmsnorm_backward, rmsnorm_dgain, rmsnorm_dx, rmsnorm_quantize, rmsnorm_quantize_f32,
-    rmsnorm_relu_backward, rmsnorm_relu_dgain,
+    Factors, residual_quantize, rmsnorm, rmsnorm_backward, rmsnorm_dgain, rmsnorm_dx, rmsnorm_quantize,
+    rmsnorm_quantize_f32, rmsnorm_relu_backward, rmsnorm_relu_dgain,
 };
 pub use optimizer::{AdamW, Moments, Sgd, Trainable, adamw, clip_factor, sgd, square_sums};
 pub use probes::{
@@ -98,6 +100,7 @@ pub use probes::{
 pub use quantize::{
     Place, Stack, abs_sums, absmean, dequantize_weights, quantize, quantize_activations, quantize_weights,
 };
+pub use sampling::{BLOCK_LOGITS, sample_blocks, sample_least, sample_token};
 pub use select::{chosen, class, default};
 use select::{columns, preferred};
 
@@ -113,6 +116,7 @@ pub static OPERATIONS: &[&[&Kernel]] = &[
     quantize::QUANTIZE_ACTIVATIONS,
     norm::RMSNORM_QUANTIZE,
     norm::RMSNORM_QUANTIZE_F32,
+    &[&norm::RESIDUAL_QUANTIZE],
     gate::RELU2_GATE_QUANTIZE,
     matmul::MATMUL_TERNARY,
     gemv::GEMV_TERNARY,
@@ -140,9 +144,14 @@ pub static OPERATIONS: &[&[&Kernel]] = &[
     &[&embedding::HEAD_F32],
     &[&embedding::HEAD_F16],
     &[&embedding::HEAD_INT8],
-    &[&attention::ROPE],
-    &[&attention::ROPE_TERNARY],
+    attention::ROPE,
+    attention::ROPE_TERNARY,
     attention::ATTENTION,
+    attention::ATTENTION_STEP,
+    &[&attention::ATTENTION_JOIN],
+    &[&sampling::SAMPLE_LEAST],
+    &[&sampling::SAMPLE_BLOCKS],
+    &[&sampling::SAMPLE_TOKEN],
     &[&loss::SOFTMAX_XENT],
     &[&loss::SCALE_SOFTMAX_XENT],
     &[&loss::XENT_ROWS],

@@ -205,6 +205,60 @@ pub fn rmsnorm_quantize_f32(
     gpu.op(kernel, params, &tensors, Grid::Groups(batch), cost)
 }
 
+// --- residual_quantize ----------------------------------------------------------------------------
+
+/// The overrides of a kernel for a single row, whose workgroup has nothing beside it on a GPU.
+pub(super) const ALONE: [Overrides; 2] = [&[("WG", 256.0)], &[("WG", 16.0)]];
+
+pub static RESIDUAL_QUANTIZE: Kernel = Kernel::new::<QuantizeFloatsParams>(
+    "residual_quantize",
+    text!(
+        "lm/residual_quantize",
+        "snippets/gains",
+        "snippets/pinned",
+        "snippets/norm_factor",
+        "snippets/quantize_row",
+        "snippets/int8",
+        "snippets/entry"
+    ),
+)
+.with(ALONE[0], ALONE[1]);
+
+/// `h[batch, cols] += beta step_in[batch] acc[batch, cols]`, then [`rmsnorm_quantize_f32`] of `h`: codes, their sums and
+/// the real value of one of them. The scales of `out` do not change. The columns are a multiple of 4.
+#[allow(clippy::too_many_arguments)] // the arguments of a residual, a norm and a quantiser
+pub fn residual_quantize(
+    gpu: &Gpu,
+    acc: &Tensor,
+    step_in: &Tensor,
+    beta: &Tensor,
+    gain: &Tensor,
+    eps: f32,
+    h: &Tensor,
+    out: &Int8Tensor,
+    step: &Tensor,
+) -> Op {
+    let name = "residual_quantize";
+    let [batch, cols] = matrix(name, h);
+    assert!(cols.is_multiple_of(4), "{name}: rows of {cols} are not whole vectors of four");
+    expect(name, acc, I32, &[batch, cols]);
+    expect(name, beta, F32, &[1]);
+    expect(name, gain, F32, &[cols]);
+    expect(name, h, F32, &[batch, cols]);
+    out.expect(name, batch, cols);
+    for tensor in [step_in, step] {
+        expect(name, tensor, F32, &[batch]);
+    }
+    let [b, c, w] = [batch, cols, ternary::words(cols)].map(|n| n as u32);
+    let params = QuantizeFloatsParams { batch: b, cols: c, words: w, eps };
+    let cost = Cost {
+        bytes: 3 * h.bytes() + gain.bytes() + out.q.bytes() + 12 * batch as u64 + 4,
+        ops: 10 * (batch * cols) as u64,
+    };
+    let tensors = [acc, step_in, beta, gain, h, &out.q, &out.sum, step];
+    gpu.op(&RESIDUAL_QUANTIZE, params, &tensors, Grid::Groups(batch), cost)
+}
+
 // --- rmsnorm_backward -----------------------------------------------------------------------------
 
 params! { struct BackwardParams { batch: u32, cols: u32, accumulate: u32 } }

@@ -1,6 +1,8 @@
 //! Positions and attention, forward and backward.
 
+use super::norm::rmsnorm_quantize_f32;
 use super::product::{dot, scale_gradients, scale_parts};
+use super::quantize::Int8;
 
 /// The memory layout of queries, keys and values of one attention: `q [sequences * tokens, heads * width]` and
 /// `k, v [sequences * capacity, kv_heads * width]`.
@@ -187,6 +189,63 @@ pub fn attention(a: &Attention, q: &[f32], k: &[f32], v: &[f32]) -> (Vec<f32>, V
         lse.push(largest + sum.ln());
     }
     (o, lse)
+}
+
+/// The outputs of [`attention`] of one token, by pieces of so many keys: for each head and each piece up to the position
+/// `o = sum_j exp(s_j - m) v_j [width]`, `m = max_j s_j`, `l = sum_j exp(s_j - m)`, and two zeros.
+/// [`attention_join`] computes the output from them. (Flash-Decoding, 2023.)
+pub fn attention_parts(a: &Attention, q: &[f32], k: &[f32], v: &[f32], piece: usize) -> Vec<f32> {
+    let mut parts = Vec::new();
+    for (i, q) in q.chunks_exact(a.width).enumerate() {
+        let keys: Vec<usize> = a.seen(i).collect();
+        for keys in keys.chunks(piece) {
+            let scores: Vec<f32> = keys.iter().map(|&j| a.scale() * dot(q, &k[j..][..a.width])).collect();
+            let most = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            let weights: Vec<f32> = scores.iter().map(|s| exp(s - most)).collect();
+            for d in 0..a.width {
+                parts.push(weights.iter().zip(keys).map(|(w, j)| w * v[j + d]).sum());
+            }
+            parts.extend([most, weights.iter().sum(), 0.0, 0.0]);
+        }
+    }
+    parts
+}
+
+/// [`rope_ternary`] of one token, then [`attention_parts`].
+#[allow(clippy::too_many_arguments)] // a token, its place and the cache
+pub fn attention_step(
+    a: &Attention,
+    acc: &[i32],
+    step: f32,
+    betas: [f32; 3],
+    table: &[f32],
+    piece: usize,
+    k: &mut [f32],
+    v: &mut [f32],
+) -> Vec<f32> {
+    let q = rope_ternary(a, acc, &[step], betas, table, k, v);
+    attention_parts(a, &q, k, v, piece)
+}
+
+/// The output of attention `[heads * width]` from the parts of [`attention_parts`], and [`rmsnorm_quantize_f32`] of it.
+pub fn attention_join(
+    parts: &[f32],
+    heads: usize,
+    gain: &[f32],
+    eps: f32,
+) -> (Vec<f32>, Int8, Vec<f32>, Vec<f32>) {
+    let width = gain.len() / heads;
+    let mut out = Vec::new();
+    for head in parts.chunks_exact(parts.len() / heads) {
+        let pieces: Vec<&[f32]> = head.chunks_exact(width + 4).collect();
+        let most = pieces.iter().map(|piece| piece[width]).fold(f32::NEG_INFINITY, f32::max);
+        let weights: Vec<f32> = pieces.iter().map(|piece| exp(piece[width] - most)).collect();
+        let sum = |d: usize| -> f32 { weights.iter().zip(&pieces).map(|(w, piece)| w * piece[d]).sum() };
+        let total = sum(width + 1);
+        out.extend((0..width).map(|d| sum(d) / total));
+    }
+    let (codes, norm, step) = rmsnorm_quantize_f32(&out, gain, eps);
+    (out, codes, norm, step)
 }
 
 /// The shares `p_j = exp(s_j - lse)` with which [`attention`] weighs the values of the keys, for each token and head

@@ -2,7 +2,7 @@
 //! imports `gpu` or `kernels`. The tests compare the kernels with it.
 //!
 //! A file holds one part of a training step, forward and backward. In the order of a step: `batch`, `embedding`,
-//! `quantize`, `product`, `norm`, `attention`, `gate`, `loss`, `optimizer`. Two files hold whole networks: `mlp` and
+//! `quantize`, `product`, `norm`, `attention`, `gate`, `loss`, `optimizer`. `sampling` chooses the next token of a text. Two files hold whole networks: `mlp` and
 //! [`transformer`]. Matrices are row-major slices. Every length is an argument, or follows from another length.
 
 mod attention;
@@ -15,6 +15,7 @@ mod norm;
 mod optimizer;
 mod product;
 mod quantize;
+mod sampling;
 pub mod transformer;
 
 pub use attention::*;
@@ -27,3 +28,4 @@ pub use norm::*;
 pub use optimizer::*;
 pub use product::*;
 pub use quantize::*;
+pub use sampling::*;

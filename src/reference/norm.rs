@@ -138,3 +138,17 @@ pub fn residual(h: &[f32], acc: &[i32], step: &[f32], beta: f32) -> Vec<f32> {
 pub fn residual_f32(h: &[f32], x: &[f32]) -> Vec<f32> {
     h.iter().zip(x).map(|(h, x)| h + x).collect()
 }
+
+/// [`residual`], then [`rmsnorm_quantize_f32`] of its result: `(h, codes, norm, step)`.
+pub fn residual_quantize(
+    h: &[f32],
+    acc: &[i32],
+    step_in: &[f32],
+    beta: f32,
+    gain: &[f32],
+    eps: f32,
+) -> (Vec<f32>, Int8, Vec<f32>, Vec<f32>) {
+    let h = residual(h, acc, step_in, beta);
+    let (codes, norm, step) = rmsnorm_quantize_f32(&h, gain, eps);
+    (h, codes, norm, step)
+}

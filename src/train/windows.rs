@@ -6,7 +6,7 @@ use std::collections::btree_map::Entry;
 use std::ops::Range;
 
 use crate::gpu::{Error, Gpu};
-use crate::kernels::IGNORE;
+use crate::kernels::{IGNORE, KeyForm};
 use crate::model::{PIECE, Scored, Transformer};
 
 /// How a text is cut into windows, and which of their tokens count.
@@ -76,7 +76,7 @@ impl TextLoss {
     }
 }
 
-/// Scores a network on a text in windows of `context` tokens. `progress` receives the loss so far and the number of
+/// Scores a network on a text in windows of `context` tokens, with keys and values in this form. `progress` receives the loss so far and the number of
 /// tokens that count in all windows, after every window.
 ///
 /// # Errors
@@ -91,6 +91,7 @@ pub fn text_loss(
     ids: &[u32],
     context: usize,
     windows: Windows,
+    form: KeyForm,
     progress: &mut dyn FnMut(&TextLoss, usize),
 ) -> Result<TextLoss, Error> {
     let most = network.shape.context;
@@ -104,7 +105,7 @@ pub fn text_loss(
     };
     let known = |id: &u32| (*id as usize) < network.shape.vocabulary;
     assert!(ids.iter().chain(&bos).all(known), "text_loss: an id outside the vocabulary");
-    let cache = network.cache(gpu)?;
+    let cache = network.cache(gpu, form)?;
     let mut passes: BTreeMap<usize, Scored> = BTreeMap::new();
     let all = windows.over(ids.len(), context);
     let counted = all.iter().map(|window| window.counted.len()).sum();

@@ -36,8 +36,8 @@ fn run(group: u32, lane: u32) {
             // Keys past the last repeat it: what lies there may be no number, and zero times that is none.
             let key = sequence * p.capacity + min(j + i / vectors, last);
             let source = (key * p.kv_heads + kv_head) * vectors + i % vectors;
-            sh_a[i] = k[source];
-            sh_b[i] = v[source];
+            sh_a[i] = key_at(source);
+            sh_b[i] = value_at(source);
         }
         workgroupBarrier();
         leave(lane, 0u, scores_a(l, query));

@@ -11,6 +11,7 @@ use crate::cli::{
 };
 use crate::cli::{print_json, say, shown, tell};
 use crate::digest::Fixed;
+use crate::kernels::KeyForm;
 use crate::model::{Opened, Precision};
 use crate::report::thousands;
 use crate::store::FileError;
@@ -148,6 +149,7 @@ fn in_windows(flags: &Flags, model: &Path, file: Option<&Path>) -> Outcome {
     tell(format!("{} on {}", shown(model), gpu_line(&gpu)));
     say(format!("Text: {}: {} tokens", shown(file), thousands(ids.len())))?;
     let start = Instant::now();
+    let keys = flags.network.keys(KeyForm::F32);
     let score = |windows| {
         let mut last = Instant::now();
         let mut progress = |loss: &TextLoss, all: usize| {
@@ -161,7 +163,7 @@ fn in_windows(flags: &Flags, model: &Path, file: Option<&Path>) -> Outcome {
                 ));
             }
         };
-        let loss = text_loss(&gpu, &network, &ids, context, windows, &mut progress).map_err(failure)?;
+        let loss = text_loss(&gpu, &network, &ids, context, windows, keys, &mut progress).map_err(failure)?;
         match loss.sum.is_finite() {
             true => Ok(loss),
             false => Err(failure(format!("{}: its loss is {}, expected a number", shown(model), loss.sum))),

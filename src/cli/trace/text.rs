@@ -8,6 +8,7 @@ use super::Flags;
 use crate::cli::{Failure, Outcome, Verdict, failure, network, runs, shown};
 use crate::digest;
 use crate::generate::Generator;
+use crate::kernels::KeyForm;
 use crate::model::{Opened, Precision, Transformer};
 use crate::report::Sentence;
 
@@ -59,10 +60,11 @@ pub fn run(flags: &Flags, path: &Path, opened: &Opened, text: Option<&str>) -> O
         Precision::F32 => digest::twin_of(&gpu, shape, &params).map_err(failure)?,
     };
     let device = Transformer::new(&gpu, shape.clone(), params).map_err(failure)?;
-    let generator = Generator::new(&gpu, &device, &ids).map_err(failure)?;
+    let logits = Generator::new(&gpu, &device, &ids, KeyForm::F32).and_then(|mut text| text.logits());
+    let logits = logits.map_err(failure)?;
     let title = title(path, opened);
     let sentence = Sentence::of(title, &twin, &vocabulary, &ids, layer, flags.neuron.first().copied());
-    let pairs = || generator.logits().iter().zip(&sentence.logits);
+    let pairs = || logits.iter().zip(&sentence.logits);
     if let Some((id, (device, twin))) = pairs().enumerate().find(|(_, (a, b))| !(*a - *b).is_finite()) {
         return Err(failure(format!(
             "{}: the logit of token {id} is {device} on the device and {twin} in the CPU twin, expected numbers: a scale or \

@@ -15,6 +15,7 @@ use crate::cli::{
 use crate::digest;
 use crate::generate::{Generator, Sampling};
 use crate::gpu::{Error, Gpu};
+use crate::kernels::KeyForm;
 use crate::model::{Network, Precision, Transformer, TransformerShape};
 use crate::parameter::Role;
 use crate::report::{LayerCost, Subject, attention_png, thousands};
@@ -349,9 +350,14 @@ impl Kind for OnText {
         let prompt = vocabulary.encode("\n").unwrap_or_else(|_| self.corpus.train[..1].to_vec());
         let sampling = Sampling { temperature: 1.0, top_k: None, top_p: 1.0, seed: self.config.seed };
         // If the device failed, its next use reports it.
-        let mut text = Generator::new(gpu, network, &prompt).ok()?;
-        let ids: Result<Vec<u32>, Error> = (0..SAMPLE).map(|_| text.next(&sampling)).collect();
-        Some(vocabulary.decode(&ids.ok()?))
+        let mut text = Generator::new(gpu, network, &prompt, KeyForm::F32).ok()?;
+        let mut ids = Vec::new();
+        let mut keep = |id| {
+            ids.push(id);
+            true
+        };
+        text.generate(&sampling, SAMPLE, 8, &mut keep).ok()?;
+        Some(vocabulary.decode(&ids))
     }
 
     fn ended(

@@ -4,19 +4,30 @@
 
 use super::{Batch, Transformer};
 use crate::gpu::{Dtype::*, Error, Gpu, Op, Tensor};
-use crate::kernels::{self, IGNORE, Sequences};
+use crate::kernels::{self, IGNORE, KeyForm, Sequences};
 
 /// Keys and values of one sequence in every layer, with room for a whole context.
 pub struct Cache {
-    layers: Vec<[Tensor; 2]>,
-    angles: Tensor,
-    first: Tensor,
+    pub(super) layers: Vec<[Tensor; 2]>,
+    pub(super) angles: Tensor,
+    /// See [`kernels::sample_token`].
+    pub(super) clock: Tensor,
+    /// The first word of the clock: the position of the first token of a pass.
+    pub(super) first: Tensor,
+    /// `f32 [1, vocabulary]`: the logits after the last token.
+    pub(super) logits: Tensor,
+}
+
+impl Cache {
+    /// `f32 [1, vocabulary]`: the logits after the last token that was read.
+    pub fn logits(&self) -> &Tensor {
+        &self.logits
+    }
 }
 
 /// A pass over a fixed number of new tokens, which follow the tokens in a [`Cache`].
 pub struct Extension {
     body: Body,
-    /// `f32 [1, vocabulary]`: the logits of the token that follows the last one.
     logits: Tensor,
     head: Vec<Op>,
 }
@@ -31,13 +42,13 @@ pub struct Scored {
 }
 
 /// The layers for new tokens.
-struct Body {
-    ids: Tensor,
+pub(super) struct Body {
+    pub(super) ids: Tensor,
     first: Tensor,
     /// The output of the last layer, `f32 [tokens, width]`.
-    h: Tensor,
+    pub(super) h: Tensor,
     capacity: usize,
-    ops: Vec<Op>,
+    pub(super) ops: Vec<Op>,
 }
 
 /// The largest number of tokens of one pass, for callers with many tokens. The tensors of a pass grow with its tokens.
@@ -48,16 +59,22 @@ pub const PIECE: usize = 128;
 const ROWS: usize = 64;
 
 impl Transformer {
-    /// An empty cache.
+    /// An empty cache with keys and values in this form.
     ///
     /// # Errors
-    /// If the adapter cannot bind a tensor.
-    pub fn cache(&self, gpu: &Gpu) -> Result<Cache, Error> {
-        let shape = [self.shape.context, self.shape.kv_heads * self.shape.head()];
-        let zeros = |i: usize, what: &str| gpu.zeros(&format!("cache.{i}.{what}"), F32, &shape);
+    /// If the adapter cannot bind a tensor or has no memory for it.
+    pub fn cache(&self, gpu: &Gpu, form: KeyForm) -> Result<Cache, Error> {
+        let [rows, cols] = [self.shape.context, self.shape.kv_heads * self.shape.head()];
+        let zeros = |i: usize, what: &str| form.zeros(gpu, &format!("cache.{i}.{what}"), rows, cols);
         let layer = |i: usize| Ok([zeros(i, "k")?, zeros(i, "v")?]);
-        let layers = (0..self.shape.layers).map(layer).collect::<Result<_, Error>>()?;
-        Ok(Cache { layers, angles: self.angles(gpu)?, first: gpu.upload("first", &[1], &[0u32])? })
+        let clock = gpu.zeros("clock", U32, &[4])?;
+        Ok(Cache {
+            layers: (0..self.shape.layers).map(layer).collect::<Result<_, Error>>()?,
+            angles: self.angles(gpu)?,
+            first: clock.part("first", 0, &[1]),
+            clock,
+            logits: gpu.zeros("logits", F32, &[1, self.shape.vocabulary])?,
+        })
     }
 
     /// Binds a pass of `tokens` new tokens over a cache.
@@ -71,12 +88,16 @@ impl Transformer {
         let (d, body) = (self.shape.width, self.body(gpu, cache, tokens)?);
         // Only the logits after the last token are needed, so the head reads only the last row.
         let last = body.h.part("last", (tokens - 1) * d, &[1, d]);
+        Ok(Extension { head: self.last_head(gpu, &last, cache)?, logits: cache.logits.clone(), body })
+    }
+
+    /// The logits of a row `h[1, width]`, in the cache.
+    pub(super) fn last_head(&self, gpu: &Gpu, h: &Tensor, cache: &Cache) -> Result<Vec<Op>, Error> {
+        let d = self.shape.width;
         let (normed, factor) = (gpu.zeros("normed", F32, &[1, d])?, gpu.zeros("factor", F32, &[1])?);
-        let logits = gpu.zeros("logits", F32, &[1, self.shape.vocabulary])?;
-        let mut head =
-            vec![kernels::rmsnorm(gpu, &last, self.norm.value(), self.shape.eps, &normed, &factor)];
-        head.extend(self.table.head(gpu, &normed, &logits));
-        Ok(Extension { body, logits, head })
+        let mut head = vec![kernels::rmsnorm(gpu, h, self.norm.value(), self.shape.eps, &normed, &factor)];
+        head.extend(self.table.head(gpu, &normed, &cache.logits));
+        Ok(head)
     }
 
     /// Binds a pass of `tokens` new tokens over a cache, with the loss of each label.
@@ -109,7 +130,7 @@ impl Transformer {
         Ok(Scored { body, labels, losses, head })
     }
 
-    fn body(&self, gpu: &Gpu, cache: &Cache, tokens: usize) -> Result<Body, Error> {
+    pub(super) fn body(&self, gpu: &Gpu, cache: &Cache, tokens: usize) -> Result<Body, Error> {
         let (d, capacity) = (self.shape.width, self.shape.context);
         assert!((1..=capacity).contains(&tokens), "Transformer: {tokens} tokens in a context of {capacity}");
         let batch = Batch {
@@ -158,9 +179,21 @@ impl Extension {
     /// If the number of ids differs from the bound number, or the ids exceed the context.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn run(&self, gpu: &Gpu, first: usize, ids: &[u32]) -> Result<Vec<f32>, Error> {
-        self.body.begin(gpu, first, ids);
-        gpu.run(self.body.ops.iter().chain(&self.head))?;
+        self.read(gpu, first, ids)?;
         gpu.download(&self.logits)
+    }
+
+    /// [`Extension::run`] without the logits, which stay on the device.
+    ///
+    /// # Errors
+    /// If the device failed.
+    ///
+    /// # Panics
+    /// As [`Extension::run`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn read(&self, gpu: &Gpu, first: usize, ids: &[u32]) -> Result<(), Error> {
+        self.body.begin(gpu, first, ids);
+        gpu.run(self.body.ops.iter().chain(&self.head)).map(drop)
     }
 }
 

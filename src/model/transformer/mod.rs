@@ -20,11 +20,15 @@
 //! q, k and v read the same rows, so they are one stacked matrix, and so are gate and up.
 
 mod cache;
+mod decode;
 mod float;
 mod table;
 mod ternary;
 
 pub use cache::{Cache, Extension, PIECE, Scored};
+#[cfg(not(target_arch = "wasm32"))]
+pub use decode::Tokens;
+pub use decode::{Choice, Decoder, MOST_AT_ONCE, NO_TOKEN};
 
 use self::table::Table;
 #[cfg(feature = "files")]
