@@ -203,6 +203,77 @@ fn a_seed_is_a_text() {
     assert_eq!(write(Sampling { top_p: 1e-9, ..first }), write(Sampling::GREEDY));
 }
 
+/// All samplings of a kind of their own.
+const SAMPLINGS: [Sampling; 5] = [
+    Sampling::GREEDY,
+    Sampling { temperature: 1.0, top_k: None, top_p: 1.0, seed: 3 },
+    Sampling { temperature: 0.7, top_k: Some(5), top_p: 1.0, seed: 1 << 40 },
+    Sampling { temperature: 1.5, top_k: None, top_p: 0.8, seed: 5 },
+    Sampling { temperature: 1.0, top_k: Some(20), top_p: 0.9, seed: 6 },
+];
+
+#[test]
+fn the_device_chooses_the_tokens_of_the_host() {
+    for (precision, shaders, form) in [
+        (Precision::Ternary, Shaders::Plain, KeyForm::F32),
+        (Precision::Ternary, Shaders::Checked, KeyForm::F16),
+        (Precision::Ternary, Shaders::ForGpu, KeyForm::F16),
+        (Precision::F32, Shaders::Plain, KeyForm::F32),
+        (Precision::F32, Shaders::Plain, KeyForm::F16),
+    ] {
+        let gpu = gpu(shaders);
+        let network = network(gpu, precision);
+        for sampling in SAMPLINGS {
+            let begin = || Generator::new(gpu, &network, &[3, 1, 4], form).expect("fits");
+            // Past the context, so that the window slides.
+            let count = 2 * CONTEXT + 5;
+            let mut plain = begin();
+            let want: Vec<u32> = (0..count).map(|_| plain.next(&sampling).expect("it works")).collect();
+            for at_once in [1, 8, 64] {
+                let (mut text, mut found) = (begin(), Vec::new());
+                let mut keep = |id| {
+                    found.push(id);
+                    true
+                };
+                text.generate(&sampling, count, at_once, &mut keep).expect("it works");
+                assert_eq!(found, want, "{precision:?}, {form:?}, {sampling:?}, {at_once} at once");
+                let [got, want] = [&mut text, &mut plain].map(|text| text.logits().expect("it works"));
+                close(&format!("{precision:?}, {form:?}, the last logits"), &got, &want, 2e-3);
+            }
+            // A text that stopped in the middle of a submission goes on as if it had not.
+            let (mut text, mut found) = (begin(), Vec::new());
+            for stop in [2, 9, 10, 27, count] {
+                let mut keep = |id| {
+                    found.push(id);
+                    found.len() < stop
+                };
+                text.generate(&sampling, count, 8, &mut keep).expect("it works");
+                assert_eq!(found, want[..stop.min(found.len())], "stopped at {stop}");
+                assert_eq!(found.len(), stop);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_logit_that_is_no_number_ends_the_text() {
+    let gpu = gpu(Shaders::Plain);
+    let network = network(gpu, Precision::Ternary);
+    let mut text = Generator::new(gpu, &network, &[3, 1, 4], KeyForm::F16).expect("fits");
+    let mut found = Vec::new();
+    let mut spoil = |id| {
+        found.push(id);
+        if found.len() == 4 {
+            let gain = network.params.get("model.norm.weight").value();
+            gpu.write(gain, &vec![f32::INFINITY; gain.len()]);
+        }
+        true
+    };
+    let error = text.generate(&Sampling::GREEDY, 30, 2, &mut spoil).expect_err("a logit is no number");
+    assert!(error.to_string().contains("expected a number"), "{error}");
+    assert!((4..9).contains(&found.len()) && found.iter().all(|&id| id < 65), "{found:?}");
+}
+
 // --- the command -----------------------------------------------------------------------------------
 
 #[test]

@@ -329,6 +329,20 @@ fn the_tiny_network_says_what_hugging_face_says() {
             assert!(found == id || margin < tie, "{file}, {head:?}: token {at} is {found}, expected {id}");
             text.push(id).expect("it works");
         }
+        // The device chooses them too, with keys and values of either form.
+        for form in [KeyForm::F32, KeyForm::F16] {
+            let (mut text, mut at) = (Generator::new(gpu, &network, &prompt, form).expect("it works"), 0);
+            let mut same = |id| {
+                assert!(
+                    id == greedy[at] || margins[at] < tie,
+                    "{file}, {head:?}, {form:?}: token {at} is {id}"
+                );
+                at += 1;
+                id == greedy[at - 1]
+            };
+            text.generate(&Sampling::GREEDY, 48, 8, &mut same).expect("it works");
+            assert!(at == 48 || head == Floats::Int8, "{file}, {head:?}, {form:?}: parted after {at}");
+        }
         let scored = network.scored(gpu, &cache, 64).expect("it fits");
         let loss = |ids: &[u32]| {
             let labels: Vec<u32> = ids[1..].iter().copied().chain([IGNORE]).collect();
@@ -391,6 +405,16 @@ fn the_cache_changes_no_id() {
     let rows = logits.chunks_exact(448).skip(prompt.len() - 1).take(256);
     let without: Vec<u32> = rows.map(argmax).collect();
     assert_eq!(without, found);
+    for (form, at_once) in [(KeyForm::F32, 1), (KeyForm::F32, 64), (KeyForm::F16, 8)] {
+        let mut text = Generator::new(gpu, &network, &prompt, form).expect("it works");
+        let mut decoded = Vec::new();
+        let mut keep = |id| {
+            decoded.push(id);
+            true
+        };
+        text.generate(&Sampling::GREEDY, 256, at_once, &mut keep).expect("it works");
+        assert_eq!(decoded, found, "{form:?}, {at_once} at once");
+    }
 }
 
 #[test]
