@@ -183,6 +183,11 @@ impl TextFlags {
         self.keys.unwrap_or(default)
     }
 
+    /// The form of the embedding, or this one where nobody says.
+    pub fn embedding(&self, default: Floats) -> Floats {
+        self.embedding.unwrap_or(default)
+    }
+
     /// The form of the embedding.
     pub fn form(&self, shape: &TransformerShape) -> Floats {
         self.embedding.unwrap_or_else(|| embedding(shape))

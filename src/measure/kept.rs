@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::ceilings::{Ceilings, Probe};
 use super::probes;
 use super::tuning::{heading, write};
+use super::{Room, Watch};
 use crate::gpu::Gpu;
 
 /// The lifetime of kept ceilings in hours. After that a machine may have another temperature and other work.
@@ -63,6 +64,44 @@ impl Kept {
         let written = serde_json::to_string(self).map_err(|error| error.to_string());
         if let Err(sentence) = written.and_then(|text| write(file, &text)) {
             log::warn!("{sentence}");
+        }
+    }
+}
+
+/// The file that keeps ceilings, and whether to measure them all the same.
+#[derive(Clone, Debug, Default)]
+pub struct Keeping {
+    /// The file, if there is one.
+    pub file: Option<std::path::PathBuf>,
+    /// Whether to measure ceilings again that the file has.
+    pub fresh: bool,
+}
+
+impl Keeping {
+    /// These ceilings from the file, or measured for `seconds` each. Also returns their age in seconds, if the file had
+    /// them.
+    pub fn ceilings(
+        &self,
+        gpu: &Gpu,
+        names: &[&str],
+        room: Room,
+        seconds: f64,
+        watch: &mut Watch,
+    ) -> (Kept, Option<f64>) {
+        let file = self.file.as_deref().filter(|_| !self.fresh);
+        let known = file.and_then(|file| Kept::read(gpu, file, names, seconds, room.working_set));
+        let age = known.as_ref().map(Kept::age);
+        let measured = || {
+            let ceilings = probes::ceilings(gpu, names, room, seconds, watch);
+            Kept::new(gpu, ceilings, seconds, room.working_set)
+        };
+        (known.unwrap_or_else(measured), age)
+    }
+
+    /// Keeps ceilings for later.
+    pub fn keep(&self, kept: &Kept) {
+        if let Some(file) = &self.file {
+            kept.write(file);
         }
     }
 }

@@ -1,11 +1,9 @@
 //! The measurement of one product: one row of activations as for a token, a few rows, or a batch as in training.
 
-use std::path::PathBuf;
-
 use serde::{Deserialize, Serialize};
 
 use super::ceilings::{Bound, Ceilings, Floor, Measure, Probe, spread};
-use super::kept::Kept;
+use super::kept::{Keeping, Kept};
 use super::product::{Product, WeightFormat};
 use super::room::{MOST_BUFFERS, Room, sweep};
 use super::sample::{Effort, sample_cold};
@@ -198,10 +196,8 @@ pub struct Benchmark {
     pub all: bool,
     /// The memory for the measurement.
     pub room: Room,
-    /// The file that keeps ceilings.
-    pub file: Option<PathBuf>,
-    /// Whether to measure ceilings again that the file has.
-    pub fresh: bool,
+    /// Where ceilings are kept.
+    pub keeping: Keeping,
 }
 
 /// The results of a benchmark.
@@ -228,13 +224,8 @@ impl Benchmark {
     /// If the device failed, a kernel differs from its twin, or reading cannot be measured.
     pub fn run(&self, gpu: &Gpu, watch: &mut Watch) -> Result<Benchmarked, MeasureError> {
         let limits = ["read", "fma_f32", "add_i32", "dot4_i8", "launch"];
-        let (seconds, set) = (self.seconds, self.room.working_set);
-        let file = self.file.as_deref().filter(|_| !self.fresh);
-        let known = file.and_then(|file| Kept::read(gpu, file, &limits, seconds, set));
-        let kept_seconds = known.as_ref().map(Kept::age);
-        let mut kept = known.unwrap_or_else(|| {
-            Kept::new(gpu, probes::ceilings(gpu, &limits, self.room, seconds, watch), seconds, set)
-        });
+        let seconds = self.seconds;
+        let (mut kept, kept_seconds) = self.keeping.ceilings(gpu, &limits, self.room, seconds, watch);
         let (mut all, left_out) = self.products(gpu, watch)?;
         let mut again = |kept: &mut Kept| {
             let read = probes::ceilings(gpu, &limits[..1], self.room, seconds, watch);
@@ -246,9 +237,7 @@ impl Benchmark {
         if faster_than_reading(&all, &kept.ceilings).next().is_some() {
             again(&mut kept);
         }
-        if let Some(file) = &self.file {
-            kept.write(file);
-        }
+        self.keeping.keep(&kept);
         let ceilings = kept.ceilings;
         all.iter_mut().for_each(|one| one.judge(&ceilings));
         match ceilings.read.clone() {

@@ -12,6 +12,8 @@
 #[cfg(feature = "cli")]
 pub mod ceilings;
 #[cfg(feature = "cli")]
+pub mod generate;
+#[cfg(feature = "cli")]
 pub mod kept;
 #[cfg(feature = "cli")]
 pub mod measured;

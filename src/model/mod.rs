@@ -8,6 +8,8 @@
 mod linear;
 #[cfg(feature = "files")]
 mod load;
+#[cfg(feature = "files")]
+mod made_up;
 mod mlp;
 mod network;
 #[cfg(feature = "files")]
@@ -18,6 +20,8 @@ mod transformer;
 pub use linear::Linear;
 #[cfg(feature = "files")]
 pub use load::{LoadError, WeightSource};
+#[cfg(feature = "files")]
+pub use made_up::{MadeUp, SHAPES, named_shape};
 pub use mlp::{Activations, Layer, Mlp, Shape};
 pub use network::{BATCH, Forward, Network, Pass, Precision, Product, Scoring, each_batch, logits};
 #[cfg(feature = "files")]

@@ -4,6 +4,7 @@
 mod bench;
 mod chart;
 mod curve;
+mod generate;
 mod picture;
 mod point;
 mod profile;
@@ -16,6 +17,7 @@ mod watch;
 
 pub use bench::BenchReport;
 pub use curve::{compare_svg, curve_svg};
+pub use generate::{Form, GenerateReport};
 pub use picture::{Weights, confusion_png, contact_sheet_png, weights_png};
 pub use point::{Matrix, Point, Subject};
 pub use profile::ProfileReport;

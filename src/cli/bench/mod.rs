@@ -1,5 +1,6 @@
 //! `sterna bench`: how fast the kernels are on this adapter, beside its own limits.
 
+mod generate;
 mod train;
 
 use std::time::Instant;
@@ -10,6 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::arguments::{seconds, whole};
 use super::{DeviceFlags, MemoryFlags, Outcome, Verdict, failure};
 use crate::gpu::Gpu;
+use crate::measure::kept::Keeping;
 use crate::measure::measured::{Benchmark, faster_than_reading};
 use crate::measure::{GEMV_SHAPES, Wanted, Watch, lengths, matmul_shapes};
 use crate::report::BenchReport;
@@ -26,6 +28,8 @@ enum What {
     Gemv(GemvFlags),
     /// A matrix times a batch of activations: what training and a prompt cost.
     Matmul(MatmulFlags),
+    /// A language model that writes: tokens per second beside what this adapter's memory allows.
+    Generate(generate::Flags),
     /// Seconds per epoch of the default recipe on MNIST, and to 97 and 98.5 % on the test set.
     Train(train::Flags),
 }
@@ -141,6 +145,7 @@ pub fn run(flags: &Flags) -> Outcome {
     match &flags.what {
         What::Gemv(flags) => gemv(flags),
         What::Matmul(flags) => matmul(flags),
+        What::Generate(flags) => generate::run(flags),
         What::Train(flags) => train::run(flags),
     }
 }
@@ -197,8 +202,7 @@ fn products(
         seconds: flags.seconds,
         all: flags.all,
         room,
-        file: flags.device.cache(&gpu, "ceilings", "json"),
-        fresh: flags.fresh,
+        keeping: Keeping { file: flags.device.cache(&gpu, "ceilings", "json"), fresh: flags.fresh },
     };
     let mut watch = Watch { tell: &mut |line| bar.set_message(line), stop: &|| false };
     let found = benchmark.run(&gpu, &mut watch).map_err(failure)?;

@@ -5,6 +5,7 @@
 use super::{Batch, Transformer};
 use crate::gpu::{Dtype::*, Error, Gpu, Op, Tensor};
 use crate::kernels::{self, IGNORE, KeyForm, Sequences};
+use crate::random::{self, Stream};
 
 /// Keys and values of one sequence in every layer, with room for a whole context.
 pub struct Cache {
@@ -19,6 +20,27 @@ pub struct Cache {
 }
 
 impl Cache {
+    /// Fills the rows of the first positions with made-up keys and values, the same in each layer.
+    pub fn make_up(&self, gpu: &Gpu, positions: usize) {
+        for tensor in self.layers.iter().flatten() {
+            let cols = tensor.shape()[1];
+            // Few enough rows that the host holds little.
+            for first in (0..positions).step_by(PIECE) {
+                let rows = PIECE.min(positions - first);
+                let part = tensor.part("made up", first * cols, &[rows, cols]);
+                let values = random::uniform(first as u64, Stream::Weights, 0, rows * cols, 1.0);
+                match tensor.dtype() {
+                    F32 => gpu.write(&part, &values),
+                    _ => {
+                        let half = |x: f32| u32::from(half::f16::from_f32(x).to_bits());
+                        let words: Vec<u32> = values.iter().map(|&x| half(x) | half(-x) << 16).collect();
+                        gpu.write(&part, &words);
+                    }
+                }
+            }
+        }
+    }
+
     /// `f32 [1, vocabulary]`: the logits after the last token that was read.
     pub fn logits(&self) -> &Tensor {
         &self.logits
@@ -181,6 +203,11 @@ impl Extension {
     pub fn run(&self, gpu: &Gpu, first: usize, ids: &[u32]) -> Result<Vec<f32>, Error> {
         self.read(gpu, first, ids)?;
         gpu.download(&self.logits)
+    }
+
+    /// Its ops.
+    pub fn ops(&self) -> impl Iterator<Item = &Op> {
+        self.body.ops.iter().chain(&self.head)
     }
 
     /// [`Extension::run`] without the logits, which stay on the device.
