@@ -1898,7 +1898,7 @@ fn headed(
 
 fn head_f32(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
     let op = |x: &Tensor, e: &[f32], width: usize, first: usize, y: &Tensor| {
-        kernels::head_f32(gpu, x, &upload(gpu, &[e.len() / width, width], e), first, y)
+        kernels::head_f32_variant(gpu, kernel, x, &upload(gpu, &[e.len() / width, width], e), first, y)
     };
     headed(gpu, kernel, op, reference::head_f32)
 }
@@ -1906,7 +1906,7 @@ fn head_f32(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
 fn head_f16(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
     let op = |x: &Tensor, e: &[f32], width: usize, first: usize, y: &Tensor| {
         let e = upload(gpu, &[e.len() / width, width / 2], &kernels::f16_words(e, width));
-        kernels::head_f16(gpu, x, &e, first, y)
+        kernels::head_f16_variant(gpu, kernel, x, &e, first, y)
     };
     headed(gpu, kernel, op, reference::head_f16)
 }
@@ -1915,7 +1915,7 @@ fn head_int8(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
     let op = |x: &Tensor, e: &[f32], width: usize, first: usize, y: &Tensor| {
         let (words, scales) = kernels::int8_words(e, width);
         let e = upload(gpu, &[e.len() / width, width / 4], &words);
-        kernels::head_int8(gpu, x, &e, &upload(gpu, &[scales.len()], &scales), first, y)
+        kernels::head_int8_variant(gpu, kernel, x, &e, &upload(gpu, &[scales.len()], &scales), first, y)
     };
     headed(gpu, kernel, op, reference::head_int8)
 }

@@ -28,13 +28,15 @@ fn activations(at: u32) -> Step {
 
 fn term(at: u32, x: Step) -> vec4<f32> {
     let sixteen = e[at];
-    return (four(sixteen.x) * x[0] + four(sixteen.y) * x[1]) + (four(sixteen.z) * x[2] + four(sixteen.w) * x[3]);
+    return (bytes(sixteen.x) * x[0] + bytes(sixteen.y) * x[1]) + (bytes(sixteen.z) * x[2] + bytes(sixteen.w) * x[3]);
 }
 
-fn four(word: u32) -> vec4<f32> {
-    return vec4<f32>(unpack4xI8(word));
+// Four codes, each times 2^24, which is exact: a byte at the top of a word needs no sign extension.
+fn bytes(word: u32) -> vec4<f32> {
+    let top = (vec4<u32>(word) << vec4<u32>(24u, 16u, 8u, 0u)) & vec4<u32>(0xff000000u);
+    return vec4<f32>(bitcast<vec4<i32>>(top));
 }
 
 fn factor(row: u32) -> f32 {
-    return scale[row];
+    return 0x1p-24f * scale[row];
 }

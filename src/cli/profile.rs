@@ -7,10 +7,12 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::arguments::some;
+use super::bench::subject;
+use super::network::TextFlags;
 use super::train::{ShapeFlags, flag_ids};
 use super::{DataFlags, DeviceFlags, Failure, Outcome, Verdict, failure, object, shown};
 use crate::gpu::{Capture, Choice, Gpu, Op, Profiler};
-use crate::kernels;
+use crate::kernels::{self, KeyForm};
 use crate::measure::profile::{self, PROFILE_CEILINGS, Work};
 use crate::measure::{Room, Watch, probes, rotation};
 use crate::model::{Mlp, Network, Precision, Transformer};
@@ -30,6 +32,8 @@ enum What {
     Train(TrainFlags),
     /// Evaluation steps: the forward pass and the loss, of a network of this size.
     Eval(EvalFlags),
+    /// The writing of a language model, token by token.
+    Generate(GenerateFlags),
     /// A matrix times one row of activations, over matrices that no cache holds together.
     Gemv(GemvFlags),
 }
@@ -45,6 +49,7 @@ Examples:
   sterna profile train --text             the default language model
   sterna profile train --text --layers 6 --width 384 --heads 6
   sterna profile eval -o eval.json        a timeline for https://ui.perfetto.dev
+  sterna profile generate --shape 10m     every dispatch of a token
   sterna profile gemv --shape 11008x4096 --kernel gemv_f32
   renderdoccmd capture -w -d . -c step sterna profile train --renderdoc
                                           one step as a capture for RenderDoc";
@@ -69,6 +74,21 @@ struct TrainFlags {
 struct EvalFlags {
     #[command(flatten)]
     network: NetworkFlags,
+    #[command(flatten)]
+    common: CommonFlags,
+}
+
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+struct GenerateFlags {
+    /// The shape of a known model, with made-up weights (2b4t, 10m, 0.8m), or the file or folder of a language model.
+    #[arg(long, value_name = "SHAPE|FILE", default_value = "2b4t")]
+    shape: OsString,
+    /// Number of tokens before the first step.
+    #[arg(short, long, value_name = "N", default_value_t = 1, value_parser = some)]
+    depth: usize,
+    #[command(flatten)]
+    network: TextFlags,
     #[command(flatten)]
     common: CommonFlags,
 }
@@ -201,6 +221,20 @@ pub fn run(flags: &Flags, given: &[String]) -> Outcome {
             let mlp = Mlp::upload(&gpu, shape, &values).map_err(failure)?;
             flags.common.eval(&gpu, &Evaluator::new(&gpu, &mlp, &data.test).map_err(failure)?)
         }
+        What::Generate(flags) => {
+            let steps = flags.common.wanted();
+            let subject = subject(&flags.shape, &flags.network)?.with_context(flags.depth + steps)?;
+            let gpu = flags.common.open()?;
+            subject.tune(&gpu, &flags.common.device, false)?;
+            let (network, _) = subject.upload(&gpu, &flags.network)?;
+            let cache = network.cache(&gpu, flags.network.keys(KeyForm::F16)).map_err(failure)?;
+            cache.make_up(&gpu, flags.depth);
+            let decoder = network.decoder(&gpu, &cache).map_err(failure)?;
+            let rewind = || decoder.rewind(&gpu, flags.depth);
+            rewind();
+            let work = Work { instances: vec![decoder.token()], most: steps, rewind: &rewind };
+            flags.common.show("generate", &gpu, &work)
+        }
         What::Gemv(flags) => {
             let all = || kernels::OPERATIONS.iter().copied().flatten();
             let Some(named) = all().find(|kernel| kernel.name == flags.kernel) else {
@@ -231,6 +265,11 @@ pub fn run(flags: &Flags, given: &[String]) -> Outcome {
 }
 
 impl CommonFlags {
+    /// The number of steps.
+    fn wanted(&self) -> usize {
+        self.steps.unwrap_or(if self.renderdoc { 1 } else { 20 })
+    }
+
     /// Opens the device. For a debugger its objects get names.
     fn open(&self) -> Result<Gpu, Failure> {
         if let Some(path) = &self.trace {
@@ -268,7 +307,7 @@ impl CommonFlags {
     }
 
     fn show(&self, what: &'static str, gpu: &Gpu, work: &Work) -> Outcome {
-        let steps = self.steps.unwrap_or(if self.renderdoc { 1 } else { 20 });
+        let steps = self.wanted();
         let most = if self.renderdoc { work.most } else { 100_000 };
         if !(1..=most).contains(&steps) {
             return Err(failure(format!("--steps {steps} must lie between 1 and {most}")));

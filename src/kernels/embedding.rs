@@ -2,8 +2,8 @@
 //! of the table. The head multiplies by the same table. For inference the table may be stored as f16 or as int8, in
 //! pieces of rows that the adapter can bind. Shaders: `shaders/lm`.
 
-use super::{expect, f16_vectors, matrix};
-use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, params};
+use super::{expect, f16_vectors, matrix, preferred};
+use crate::gpu::{Cost, Dtype::*, Gpu, Grid, Kernel, Op, Tensor, WG_CPU, params, value};
 use crate::ternary;
 
 // --- embed_gather ---------------------------------------------------------------------------------
@@ -107,38 +107,92 @@ pub fn embed_grad(gpu: &Gpu, ids: &Tensor, dh: &Tensor, de: &Tensor) -> Op {
 
 params! { struct HeadParams { batch: u32, rows: u32, steps: u32, first: u32, classes: u32 } }
 
-/// The kernel of a head. The snippet, if there is one, reads the format of the table.
+/// The variants of a head: for GPUs, and for software rasterisers. The snippet, if there is one, reads the format of the
+/// table.
 macro_rules! head {
-    ($operation:literal $(, $snippet:literal)?) => {
-        Kernel::new::<HeadParams>(
-            $operation,
-            text!(concat!("lm/", $operation), "lm/skeletons/head", $($snippet,)? "snippets/entry"),
-        )
-        .tiled([1, 4])
+    ($operation:literal, $terms:literal $(, $snippet:literal)?) => {
+        &[
+            &Kernel::new::<HeadParams>(
+                $operation,
+                text!(concat!("lm/", $operation), "lm/skeletons/head", $($snippet,)? "snippets/entry"),
+            )
+            .tiled([1, 4]),
+            &Kernel::new::<HeadParams>(
+                concat!($operation, "_broadcast"),
+                text!(
+                    concat!("lm/", $operation),
+                    "software/head_broadcast",
+                    $terms,
+                    $($snippet,)?
+                    "snippets/grid"
+                ),
+            )
+            .tiled([2, 1])
+            .overridden(WG_CPU)
+            .subgroup(8)
+            .for_rasterisers(),
+        ]
     };
 }
 
-pub static HEAD_F32: Kernel = head!("head_f32");
-pub static HEAD_F16: Kernel = head!("head_f16", "snippets/halfs");
-pub static HEAD_INT8: Kernel = head!("head_int8");
+pub static HEAD_F32: &[&Kernel] = head!("head_f32", "software/head_terms_f32");
+pub static HEAD_F16: &[&Kernel] = head!("head_f16", "software/head_terms_f16", "snippets/halfs");
+pub static HEAD_INT8: &[&Kernel] = head!("head_int8", "software/head_terms_int8");
 
 /// `y[batch, first + r] <- sum_k x[batch, k] e[r, k]`: the logits of a piece of the embedding, the rows of the ids from
 /// `first` on. The other columns of `y[batch, classes]` do not change. The width is a multiple of 16.
 pub fn head_f32(gpu: &Gpu, x: &Tensor, e: &Tensor, first: usize, y: &Tensor) -> Op {
-    bind(gpu, &HEAD_F32, x, e, F32, 1, None, first, y)
+    head_f32_variant(gpu, preferred(gpu, HEAD_F32), x, e, first, y)
+}
+
+/// [`head_f32`] with the given variant.
+pub fn head_f32_variant(
+    gpu: &Gpu,
+    kernel: &'static Kernel,
+    x: &Tensor,
+    e: &Tensor,
+    first: usize,
+    y: &Tensor,
+) -> Op {
+    bind(gpu, kernel, x, e, F32, 1, None, first, y)
 }
 
 /// [`head_f32`] of a table from [`f16_words`](super::f16_words). The activations stay f32.
 ///
 /// A device may replace subnormal f16, which are below 2^-14, by 0.
 pub fn head_f16(gpu: &Gpu, x: &Tensor, e: &Tensor, first: usize, y: &Tensor) -> Op {
-    bind(gpu, &HEAD_F16, x, e, U32, 2, None, first, y)
+    head_f16_variant(gpu, preferred(gpu, HEAD_F16), x, e, first, y)
+}
+
+/// [`head_f16`] with the given variant.
+pub fn head_f16_variant(
+    gpu: &Gpu,
+    kernel: &'static Kernel,
+    x: &Tensor,
+    e: &Tensor,
+    first: usize,
+    y: &Tensor,
+) -> Op {
+    bind(gpu, kernel, x, e, U32, 2, None, first, y)
 }
 
 /// [`head_f32`] of a table from [`int8_words`], with the real value `scale[rows]` of one step of each row. The
 /// activations stay f32.
 pub fn head_int8(gpu: &Gpu, x: &Tensor, e: &Tensor, scale: &Tensor, first: usize, y: &Tensor) -> Op {
-    bind(gpu, &HEAD_INT8, x, e, U32, 4, Some(scale), first, y)
+    head_int8_variant(gpu, preferred(gpu, HEAD_INT8), x, e, scale, first, y)
+}
+
+/// [`head_int8`] with the given variant.
+pub fn head_int8_variant(
+    gpu: &Gpu,
+    kernel: &'static Kernel,
+    x: &Tensor,
+    e: &Tensor,
+    scale: &Tensor,
+    first: usize,
+    y: &Tensor,
+) -> Op {
+    bind(gpu, kernel, x, e, U32, 4, Some(scale), first, y)
 }
 
 /// The op of a head whose table has `each` values in an element.
@@ -172,7 +226,13 @@ fn bind(
         ops: 2 * (batch * rows * width) as u64,
     };
     let tensors: Vec<&Tensor> = [x, e].into_iter().chain(scale).chain([y]).collect();
-    gpu.op(kernel, params, &tensors, Grid::Groups(batch * rows.div_ceil(4)), cost)
+    let per_group = match kernel.tile {
+        [1, rows] => rows as usize,
+        [rows, _] => {
+            rows as usize * value(kernel.overrides(gpu.tuning()), "WG").expect("every variant sets it")
+        }
+    };
+    gpu.op(kernel, params, &tensors, Grid::Groups(batch * rows.div_ceil(per_group)), cost)
 }
 
 /// Rows of `cols` floats as int8 for [`head_int8`], four per word, each row padded with zeros to whole vectors of

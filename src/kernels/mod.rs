@@ -68,8 +68,8 @@ pub use attention::{
 pub use batch::{augment_batch, gather_batch, text_batch};
 pub use elementwise::{descale_rows, relu, relu_dx, residual, residual_f32, scale_rows};
 pub use embedding::{
-    embed_gather, embed_gather_f16, embed_gather_from, embed_gather_int8, embed_grad, head_f16, head_f32,
-    head_int8, int8_words,
+    embed_gather, embed_gather_f16, embed_gather_from, embed_gather_int8, embed_grad, head_f16,
+    head_f16_variant, head_f32, head_f32_variant, head_int8, head_int8_variant, int8_words,
 };
 pub use gate::{
     GateFactors, relu2_gate, relu2_gate_backward, relu2_gate_dx, relu2_gate_quantize, silu_gate, silu_gate_dx,
@@ -141,9 +141,9 @@ pub static OPERATIONS: &[&[&Kernel]] = &[
     &[&embedding::EMBED_GATHER],
     &[&embedding::EMBED_GATHER_F16],
     &[&embedding::EMBED_GATHER_INT8],
-    &[&embedding::HEAD_F32],
-    &[&embedding::HEAD_F16],
-    &[&embedding::HEAD_INT8],
+    embedding::HEAD_F32,
+    embedding::HEAD_F16,
+    embedding::HEAD_INT8,
     attention::ROPE,
     attention::ROPE_TERNARY,
     attention::ATTENTION,

@@ -52,9 +52,9 @@ impl GenerateReport<'_> {
             let name = rate.test.name();
             let micros = 1e6 * rate.host_seconds_per_token;
             match rate.read_backs {
-                0 => format!("{name}: the host took {micros:.0} µs a token"),
-                1 => format!("{name}: 1 read-back, the host took {micros:.0} µs a token"),
-                n => format!("{name}: {n} read-backs, the host took {micros:.0} µs a token"),
+                0 => format!("{name}: the host encodes a token in {micros:.0} µs"),
+                1 => format!("{name}: 1 read-back, the host encodes a token in {micros:.0} µs"),
+                n => format!("{name}: {n} read-backs, the host encodes a token in {micros:.0} µs"),
             }
         };
         let hosts: Vec<String> = self.rates.iter().map(host).collect();

@@ -154,7 +154,8 @@ impl Subject {
             return Ok(());
         }
         let wanted = |operation, batch: usize| {
-            let matrix = move |(_, [rows, cols]): (&str, [usize; 2])| Wanted { operation, shape: [batch, rows, cols] };
+            let matrix =
+                move |(_, [rows, cols]): (&str, [usize; 2])| Wanted { operation, shape: [batch, rows, cols] };
             self.shape.stacked().map(matrix)
         };
         let mut all = wanted("gemv_ternary", 1).to_vec();

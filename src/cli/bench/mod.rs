@@ -3,6 +3,8 @@
 mod generate;
 mod train;
 
+pub use generate::subject;
+
 use std::time::Instant;
 
 use clap::{Args, Subcommand};

@@ -222,6 +222,17 @@ impl Decoder {
         (self.narrows, self.count) = (choice.narrows(), 0);
     }
 
+    /// Sets the position back for ops that run outside of [`Decoder::submit`].
+    pub fn rewind(&self, gpu: &Gpu, position: usize) {
+        gpu.write(&self.clock, &[position as u32 - 1, position as u32, 0, 0]);
+        gpu.write(&self.least, &[f32::MIN]);
+    }
+
+    /// The ops of one token that is chosen among all.
+    pub fn token(&self) -> &[Op] {
+        &self.ops
+    }
+
     /// The ops of one token.
     pub fn ops(&self) -> impl Iterator<Item = &Op> + Clone {
         self.narrow.iter().filter(|_| self.narrows).chain(&self.ops)
