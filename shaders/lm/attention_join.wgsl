@@ -8,7 +8,7 @@
 //   1  parts  f32  [heads * pieces, e + 4]      read    o, m, l and two zeros of each head and piece
 //   2  first  u32  [1]                          read    the position
 //   3  gain   f32  [cols]                       read    cols = heads * e
-//   4  a      f32  [1, cols]                    write
+//   4  a      f32  [1, cols]                    read and write
 //   5  q      u32  [1, 4 * words]               write   int8, four a word, zero past the last column
 //   6  sum    i32  [1]                          write
 //   7  step   f32  [1]                          write   real value of one int8 step

@@ -10,8 +10,8 @@
 //   3  betas  f32  [129]                              read     what a trit of q, k, v is worth, 64 apart
 //   4  table  f32  [positions, e]                     read     cosines of the e / 2 angles, then sines
 //   5  first  u32  [1]                                read     the position
-//   6  k      u32  [capacity, kv_heads * e]           write    read before the position; f32, with HALF f16, two a word
-//   7  v      u32  [capacity, kv_heads * e]           write    likewise
+//   6  k      u32  [capacity, kv_heads * e]           read and write    f32; with HALF f16, two a word
+//   7  v      u32  [capacity, kv_heads * e]           read and write    likewise
 //   8  parts  f32  [heads * pieces, e + 4]            write    o, m, l and two zeros; of pieces up to the position
 //
 // Query heads of one key head share what a workgroup reads. The piece with the position computes the new key and value

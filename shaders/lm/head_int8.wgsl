@@ -31,12 +31,6 @@ fn term(at: u32, x: Step) -> vec4<f32> {
     return (bytes(sixteen.x) * x[0] + bytes(sixteen.y) * x[1]) + (bytes(sixteen.z) * x[2] + bytes(sixteen.w) * x[3]);
 }
 
-// Four codes, each times 2^24, which is exact: a byte at the top of a word needs no sign extension.
-fn bytes(word: u32) -> vec4<f32> {
-    let top = (vec4<u32>(word) << vec4<u32>(24u, 16u, 8u, 0u)) & vec4<u32>(0xff000000u);
-    return vec4<f32>(bitcast<vec4<i32>>(top));
-}
-
 fn factor(row: u32) -> f32 {
-    return 0x1p-24f * scale[row];
+    return UNIT * scale[row];
 }

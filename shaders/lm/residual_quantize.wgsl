@@ -9,7 +9,7 @@
 //   2  step_in  f32  [batch]                read    real value of one int8 step of the product's codes
 //   3  beta     f32  [1]                    read    what one trit of its matrix is worth
 //   4  gain     f32  [cols]                 read
-//   5  h        f32  [batch, cols]          write   read before
+//   5  h        f32  [batch, cols]          read and write
 //   6  q        u32  [batch, 4 * words]     write   int8, four a word, zero past the last column
 //   7  sum      i32  [batch]                write
 //   8  step     f32  [batch]                write   real value of one int8 step

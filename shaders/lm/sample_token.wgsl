@@ -5,7 +5,7 @@
 //   2  ids     u32  [blocks]     read
 //   3  token   i32  [1]          write    the chosen token, the input of the next pass
 //   4  list    u32  [length]     write    the tokens in order; the word of the number in the list
-//   5  clock   u32  [4]          write    position, number of the token in the text, number in the list: each one more
+//   5  clock   u32  [4]          read and write    position, number of the token in the text, number in the list: each one more
 //
 // Of equal keys the one with the lowest id counts.
 //

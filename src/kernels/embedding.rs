@@ -107,14 +107,20 @@ pub fn embed_grad(gpu: &Gpu, ids: &Tensor, dh: &Tensor, de: &Tensor) -> Op {
 
 params! { struct HeadParams { batch: u32, rows: u32, steps: u32, first: u32, classes: u32 } }
 
-/// The variants of a head: for GPUs, and for software rasterisers. The snippet, if there is one, reads the format of the
-/// table.
+/// The variants of a head: for GPUs, and for software rasterisers. Snippets read the format of the table: one of the first
+/// variant alone, and one of both.
 macro_rules! head {
-    ($operation:literal, $terms:literal $(, $snippet:literal)?) => {
+    ($operation:literal, $terms:literal, [$($snippet:literal)?] $(, $both:literal)?) => {
         &[
             &Kernel::new::<HeadParams>(
                 $operation,
-                text!(concat!("lm/", $operation), "lm/skeletons/head", $($snippet,)? "snippets/entry"),
+                text!(
+                    concat!("lm/", $operation),
+                    "lm/skeletons/head",
+                    $($snippet,)?
+                    $($both,)?
+                    "snippets/entry"
+                ),
             )
             .tiled([1, 4]),
             &Kernel::new::<HeadParams>(
@@ -123,7 +129,7 @@ macro_rules! head {
                     concat!("lm/", $operation),
                     "software/head_broadcast",
                     $terms,
-                    $($snippet,)?
+                    $($both,)?
                     "snippets/grid"
                 ),
             )
@@ -135,9 +141,9 @@ macro_rules! head {
     };
 }
 
-pub static HEAD_F32: &[&Kernel] = head!("head_f32", "software/head_terms_f32");
-pub static HEAD_F16: &[&Kernel] = head!("head_f16", "software/head_terms_f16", "snippets/halfs");
-pub static HEAD_INT8: &[&Kernel] = head!("head_int8", "software/head_terms_int8");
+pub static HEAD_F32: &[&Kernel] = head!("head_f32", "software/head_terms_f32", []);
+pub static HEAD_F16: &[&Kernel] = head!("head_f16", "software/head_terms_f16", [], "snippets/halfs");
+pub static HEAD_INT8: &[&Kernel] = head!("head_int8", "software/head_terms_int8", ["snippets/signed_bytes"]);
 
 /// `y[batch, first + r] <- sum_k x[batch, k] e[r, k]`: the logits of a piece of the embedding, the rows of the ids from
 /// `first` on. The other columns of `y[batch, classes]` do not change. The width is a multiple of 16.
