@@ -120,6 +120,11 @@ def epoch(run):
     return train["seconds_per_epoch"]
 
 
+def decode(run):
+    rows = [row for row in run.result("generate")["rows"] if "text" in row["test"]]
+    return min(100 * number(row["share_of_bound"], f"the bound of {row['name']}") for row in rows)
+
+
 # How each figure of BARS.md is found.
 FIGURES = {
     "gemv_large": gemv_large,
@@ -129,6 +134,7 @@ FIGURES = {
     "matmul_rate": matmul_rate,
     "epoch": epoch,
     "dispatches": lambda run: run.result("train")["dispatches_per_step"],
+    "decode": decode,
 }
 
 
@@ -202,6 +208,11 @@ def beside(run):
     add("test accuracy after the last epoch", lambda: f"{100 * run.result('train')['test_accuracy']:.2f} %")
     add("seconds from the start of the program to 98.5 %", reached)
     add("digest of `verify`, of a network after two epochs on this device", lambda: f"`{run.result('verify')['digest']}`")
+    def spoken(row):
+        return f"{figure(row['tokens_per_second'], 'tokens/s')}, bound by {row['binds'] or 'nothing that is known'}"
+
+    for row in run.parts.get("generate", {}).get("result") and run.result("generate")["rows"] or []:
+        add(f"2B4T's shape, {row['name']}", lambda row=row: spoken(row))
     for way in ["eager", "graphs"]:
         add(f"PyTorch, {way}: seconds of an epoch",
             lambda: figure(number(run.result("torch")["epoch"][way], f"{way} on this device"), "s"))

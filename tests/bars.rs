@@ -47,7 +47,7 @@ fn benches() -> std::path::PathBuf {
 }
 
 /// The parts of a run in which each figure is so many times its bar.
-fn run(times: f64) -> [Value; 3] {
+fn run(times: f64) -> [Value; 4] {
     let row = |kernel: &str, shape: Value, percent: f64| {
         json!({
             "kernel": kernel, "overrides": "", "shape": shape, "median_seconds": 1.0, "percent_of_read": percent,
@@ -68,18 +68,36 @@ fn run(times: f64) -> [Value; 3] {
         "epoch_seconds": [0.1, 0.05], "seconds_to_98_5_percent": null,
     });
     let matmul = [row("matmul_ternary", json!([4096, 4096, 4096]), 1.0)];
-    [part("bars", 0, products(&gemv)), part("matmul", 0, products(&matmul)), part("train", 0, train)]
+    let text = |depth: usize, share: f64| {
+        json!({
+            "test": {"text": {"tokens": 64, "depth": depth}}, "name": format!("tg64 @ d{depth}"), "tokens_per_second": 1.0,
+            "share_of_bound": share, "binds": "memory",
+        })
+    };
+    // The prompt is no text, and the better text does not count.
+    let prompt = json!({
+        "test": {"prompt": 16}, "name": "pp16", "tokens_per_second": 1.0, "share_of_bound": null, "binds": null,
+    });
+    let generate = json!({"rows": [prompt, text(0, 0.9 * times), text(4000, 0.7 * times)]});
+    [
+        part("bars", 0, products(&gemv)),
+        part("matmul", 0, products(&matmul)),
+        part("train", 0, train),
+        part("generate", 0, generate),
+    ]
 }
 
 #[test]
 fn each_bar_is_met_missed_or_not_measured() {
     let Some(met) = summary(&benches(), &run(1.0)) else { return };
-    assert_eq!(said(&met), ["met"; 7], "a figure at its bar meets it");
+    assert_eq!(said(&met), ["met"; 8], "a figure at its bar meets it");
     let missed = summary(&benches(), &run(0.999)).expect("Python was here");
-    assert_eq!(said(&missed), ["missed"; 7]);
+    assert_eq!(said(&missed), ["missed"; 8]);
     let none = said(&summary(&benches(), &[]).expect("Python was here"));
-    assert_eq!(none.len(), 7);
-    for (said, part) in none.iter().zip(["bars", "bars", "bars", "bars", "matmul", "train", "train"]) {
+    assert_eq!(none.len(), 8);
+    for (said, part) in
+        none.iter().zip(["bars", "bars", "bars", "bars", "matmul", "train", "train", "generate"])
+    {
         assert!(said.starts_with(&format!("not measured: the part {part} did not run")), "{said}");
     }
 }

@@ -389,6 +389,131 @@ fn what_cannot_be_done_is_said_in_one_sentence() {
     );
 }
 
+// --- speed -----------------------------------------------------------------------------------------
+
+/// Flags under which a benchmark goes through little memory, as fast as it can.
+const BRIEF: [&str; 10] =
+    ["--shape", "0.8m", "--repeat", "2", "--seconds", "0", "--memory", "16", "--no-tune", "--fresh"];
+
+#[test]
+fn bench_generate_measures_prompts_and_texts() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let tests = ["-p", "5,0,130", "-n", "9", "-d", "0,40", "--at-once", "4"];
+    // The last prompt is longer than the context.
+    let long = refusal(folder.path(), &[&["bench", "generate"], &tests[..], &BRIEF].concat());
+    assert!(long.contains("130 tokens: 0.8m has a context of 64"), "{long}");
+    let tests = ["-p", "5,0,60", "-n", "9", "-d", "0,40", "--at-once", "4"];
+    let line = json_of(folder.path(), &[&["bench", "generate"], &tests[..], &BRIEF].concat());
+    let rows = line["rows"].as_array().expect("rows");
+    let names: Vec<&str> = rows.iter().map(|row| row["name"].as_str().expect("a name")).collect();
+    assert_eq!(names, ["pp5", "pp60", "tg9", "tg9 @ d40"]);
+    let number = |row: &Value, key: &str| row[key].as_f64().unwrap_or_else(|| panic!("{key} of {row}"));
+    for row in rows {
+        assert_eq!(row["samples"].as_array().expect("samples").len(), 2, "{row}");
+        assert!(
+            number(row, "tokens_per_second") > 0.0 && number(row, "host_seconds_per_token") > 0.0,
+            "{row}"
+        );
+    }
+    let named = sterna::model::named_shape("0.8m").expect("a shape");
+    let matrices = (named.weights() / 4) as f64;
+    let (embedding, keys) =
+        ((4 * 65 * 128) as f64, |position: usize| (4 * 2 * 128 * 2 * (position + 1)) as f64);
+    for (row, position) in rows[2..].iter().zip([1 + 4, 40 + 4]) {
+        // Nine a layer, the row of the token, two for its choice, and three behind the layers.
+        assert_eq!(
+            (row["dispatches"].as_u64(), row["read_backs"].as_u64()),
+            (Some(4 * 9 + 6), Some(3)),
+            "{row}"
+        );
+        // What is no weight and no key are activations: of a layer some ten rows of the width, written and read, and of
+        // the ffn's.
+        let bytes = number(row, "bytes_per_token") - matrices - embedding - keys(position);
+        let most = (4 * 4 * 2 * (15 * 128 + 4 * 344 + 4 * 36)) as f64;
+        assert!((0.0..most).contains(&bytes), "{bytes} of {most} bytes beside weights and keys: {row}");
+        let bound = number(row, "bound_tokens_per_second");
+        let found = number(row, "tokens_per_second") / bound;
+        assert!((number(row, "share_of_bound") - found).abs() < 1e-9 * found, "{row}");
+        assert!(
+            ["memory", "launches", "both", "arithmetic"].contains(&row["binds"].as_str().expect("a word"))
+        );
+    }
+    for (to, lines, begin) in [("csv", 2, "model,bytes,"), ("md", 3, "| model | size | params | ")] {
+        let args = [&["bench", "generate", "-p", "0", "-n", "3", "--to", to], &BRIEF[..]].concat();
+        let output = sterna(folder.path(), &args);
+        let said = stdout(&output);
+        assert_eq!((code(&output), said.lines().count()), (0, lines), "{said}{}", stderr(&output));
+        assert!(said.starts_with(begin) && said.contains("tg3"), "{said}");
+        let columns = |line: &str| line.matches(if to == "csv" { "," } else { "|" }).count();
+        assert!(
+            said.lines().all(|line| columns(line) >= columns(said.lines().next().expect("a line"))),
+            "{said}"
+        );
+    }
+    let table =
+        stdout(&sterna(folder.path(), &[&["bench", "generate", "-p", "4", "-n", "3"], &BRIEF[..]].concat()));
+    assert!(table.lines().all(|line| line.chars().count() <= 80) && table.contains("binds"), "{table}");
+}
+
+#[test]
+fn bench_generate_reads_a_file_and_refuses_what_is_none() {
+    let vocabulary = &plays().0.vocabulary;
+    for precision in [Precision::Ternary, Precision::F32] {
+        let (folder, run) = folder(precision, vocabulary);
+        let model = run.join(MODEL);
+        let brief = &BRIEF[2..];
+        let args = [&["bench", "generate", "--shape", text(&model), "-p", "3", "-n", "4"], brief].concat();
+        let line = json_of(folder.path(), &args);
+        assert_eq!(line["rows"][1]["name"], json!("tg4"), "{line}");
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    for (args, said) in [
+        (
+            &["--shape", "3b"][..],
+            "--shape 3b: no shape and no file has this name; the shapes are 2b4t, 10m, 0.8m",
+        ),
+        (&["--at-once", "0"], "--at-once 0: give a whole number from 1 to 64"),
+        (&["--depth", "4090"], "has a context of 4096"),
+        (&["--tokens", "0"], "--tokens 0: give"),
+        (&["--repeat", "0"], "--repeat 0: give"),
+        (&["--to", "xml"], "--to"),
+        (&["--keys", "f8"], "--keys f8: there are f16 and f32"),
+    ] {
+        let output = sterna(folder.path(), &[&["bench", "generate", "--no-tune"], args].concat());
+        assert_eq!(code(&output), 2, "{args:?}");
+        assert!(stderr(&output).contains(said), "{args:?}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn profile_generate_names_every_dispatch_of_a_token() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let args =
+        ["profile", "generate", "--shape", "0.8m", "--steps", "2", "--limit-seconds", "0", "--no-tune"];
+    let line = json_of(folder.path(), &[&args[..], &["-o", "token.json"]].concat());
+    let kernels = line["kernels"].as_array().expect("kernels");
+    let calls = |name: &str| {
+        let of = |kernel: &&Value| kernel["kernel"].as_str().is_some_and(|kernel| kernel.starts_with(name));
+        kernels.iter().filter(of).map(|kernel| kernel["calls"].as_f64().expect("a number")).sum::<f64>()
+    };
+    for (name, count) in [
+        ("sample_blocks", 1.0),
+        ("sample_token", 1.0),
+        ("embed_gather", 1.0),
+        ("gemv_ternary", 16.0),
+        ("attention_step", 4.0),
+        ("attention_join", 4.0),
+        ("residual_quantize", 7.0),
+        ("relu2_gate_quantize", 4.0),
+    ] {
+        assert_eq!(calls(name), 2.0 * count, "{name}: {kernels:?}");
+    }
+    let trace = std::fs::read_to_string(folder.path().join("token.json")).expect("a timeline");
+    assert!(trace.contains("layer 3") && trace.contains("choose") && trace.contains("attention_step"));
+    let long = refusal(folder.path(), &["profile", "generate", "--shape", "0.8m", "--depth", "64"]);
+    assert!(long.contains("0.8m has a context of 64"), "{long}");
+}
+
 // --- scores ----------------------------------------------------------------------------------------
 
 #[test]

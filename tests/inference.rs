@@ -12,15 +12,13 @@ use sterna::digest::{self, Fixed};
 use sterna::generate::{Generator, Sampling};
 use sterna::gpu::{Choice, Gpu, wgpu};
 use sterna::kernels::{IGNORE, KeyForm};
-use sterna::model::{
-    AnyShape, LoadError, Opened, Precision, Transformer, TransformerShape, WeightSource, logits,
-};
-use sterna::parameter::{Activation, Parameter, Role};
+use sterna::model::{AnyShape, LoadError, MadeUp, Opened, Precision, Transformer, TransformerShape, logits};
+use sterna::parameter::{Activation, Role};
 use sterna::random::{self, Stream};
 use sterna::reference::transformer as twin;
 use sterna::reference::{self, Attention};
-use sterna::store::{FileError, Floats, Model, Values, Weights};
-use sterna::ternary::{Packed, words};
+use sterna::store::{Floats, Model, Values, Weights};
+use sterna::ternary::Packed;
 use sterna::train::{Text, Trainer, Windows, text_loss};
 
 // --- a small network -------------------------------------------------------------------------------
@@ -438,24 +436,6 @@ fn its_float_tensors_and_trits_are_all_that_is_held() {
 
 // --- memory ----------------------------------------------------------------------------------------
 
-/// A network of this shape that is in no memory.
-struct MadeUp(Vec<Parameter>);
-
-impl WeightSource for MadeUp {
-    fn trits(&self, i: usize) -> Result<Packed, FileError> {
-        let [rows, cols] = self.0[i].matrix();
-        let word = |at: usize| 0x5555_5555 ^ (at as u32).wrapping_mul(0x9e37_79b9) & 0x1111_1111;
-        let words = (0..rows * words(cols)).map(word).collect();
-        Ok(Packed { rows, cols, scale: 0.01, words })
-    }
-
-    fn floats(&self, i: usize, rows: Range<usize>) -> Result<Vec<f32>, FileError> {
-        let cols = *self.0[i].shape.last().expect("a parameter has a shape");
-        let value = |at: usize| (at % 251) as f32 / 125.0 - 1.0;
-        Ok((rows.start * cols..rows.end * cols).map(value).collect())
-    }
-}
-
 /// The form of BitNet b1.58 2B4T with fewer layers and tokens.
 fn large() -> TransformerShape {
     TransformerShape {
@@ -489,7 +469,7 @@ fn loading_holds_little_more_than_the_tensors() {
         };
         let gpu = Gpu::new(&Choice::default()).expect("an adapter");
         let before = status("VmHWM");
-        let source = MadeUp(shape.parameters());
+        let source = MadeUp { parameters: shape.parameters(), seed: 1 };
         let network = Transformer::load(&gpu, shape, &source, Floats::F16).expect("it fits");
         let loaded = status("VmHWM");
         let mut text = Generator::new(&gpu, &network, &[1, 2, 3], KeyForm::F32).expect("it works");

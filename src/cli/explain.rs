@@ -626,9 +626,19 @@ impl Facts {
                         wall.models.iter().find(|model| model.name == "LLaMA 7B" && model.format == format)
                     };
                     let (f16, trits) = (of("f16")?.load_seconds?, of("2-bit")?.load_seconds?);
+                    let text = wall.text.as_ref().and_then(|rate| {
+                        let found = rate.wall?;
+                        Some(format!(
+                            " BitNet 2B4T writes {:.1} tokens a second; its bytes allow {:.1}, bytes and launches {:.1}.",
+                            rate.mean().0,
+                            1.0 / found.memory_seconds,
+                            1.0 / found.seconds()
+                        ))
+                    });
                     Some(format!(
                         "memory is read at {read:.1} GB/s: the weights of a 7B model in {f16:.2} s in f16, in {trits:.2} s in \
-                         2 bits. The ridge of f32 is at {ridge:.1} operations a byte."
+                         2 bits. The ridge of f32 is at {ridge:.1} operations a byte.{}",
+                        text.unwrap_or_default()
                     ))
                 })],
                 command(&[&"wall", &"--quick"]),

@@ -225,6 +225,23 @@ pub fn run(flags: &Flags) -> Outcome {
     ] {
         super::say(format!("\n{title}\n{}", table.trim_end()))?;
     }
+    if let Some(rate) = &wall.text {
+        let (mean, deviation) = rate.mean();
+        let bound = rate.wall.map_or(String::new(), |found| {
+            format!(
+                "; its bytes allow {:.2}, bytes and launches {:.2}: {:.0} % of that, bound by {}",
+                1.0 / found.memory_seconds,
+                1.0 / found.seconds(),
+                100.0 * mean * found.seconds(),
+                found.binds().word()
+            )
+        });
+        let told = crate::report::folded(
+            &format!("BitNet 2B4T, made up, writes {mean:.2} ± {deviation:.2} tokens a second{bound}"),
+            0,
+        );
+        super::say(format!("\n{told}"))?;
+    }
     say_notes(&wall)?;
     super::say(format!("\n{}", questions_text(&wall, &flags.table.energy_model).trim_end()))?;
     super::say(format!("\n{} s; the page is {}", wall.seconds.round(), shown(&page)))?;

@@ -7,16 +7,15 @@
 
 use std::time::Instant;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::MeasureError;
 use super::ceilings::{Ceilings, near};
 use crate::gpu::{Cost, Gpu, Op};
-use crate::kernels::KeyForm;
 use crate::model::{Cache, Choice, Decoder, PIECE, Transformer};
 
 /// What is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Test {
     /// The reading of a prompt of so many tokens into an empty cache.
@@ -50,7 +49,7 @@ impl Test {
 }
 
 /// What limits the speed of a text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Binds {
     /// The bytes of a token.
@@ -76,7 +75,7 @@ impl Binds {
 }
 
 /// A token by the ceilings of the adapter.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Wall {
     /// Bytes divided by the bandwidth of reading.
     pub memory_seconds: f64,
@@ -104,7 +103,7 @@ impl Wall {
 }
 
 /// A measured test.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Rate {
     /// The test.
     pub test: Test,
@@ -144,8 +143,6 @@ impl Rate {
 pub struct Generation<'a> {
     /// The model.
     pub network: &'a Transformer,
-    /// The form of keys and values.
-    pub keys: KeyForm,
     /// Tokens of one submission.
     pub at_once: usize,
     /// Repetitions of each test, after one that does not count.

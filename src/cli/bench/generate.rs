@@ -192,7 +192,6 @@ pub fn run(flags: &Flags) -> Outcome {
     let cache = network.cache(&gpu, keys).map_err(failure)?;
     let generation = Generation {
         network: &network,
-        keys,
         at_once: flags.at_once.unwrap_or(either(16, 4)),
         repeats: flags.repeat.unwrap_or(either(5, 3)),
         ceilings: &found.ceilings,

@@ -17,6 +17,7 @@ pub use session::{ENERGY_SHAPE, Part, Session};
 pub use staircase::{Fall, Stair, staircase};
 
 use super::ceilings::Ceilings;
+use super::generate::Rate;
 use super::measured::Measured;
 
 /// Something that was left out, and the reason.
@@ -68,6 +69,9 @@ pub struct Wall {
     pub points: Vec<Measured>,
     /// Every model in every format.
     pub models: Vec<TokenCost>,
+    /// BitNet b1.58 2B4T with made-up weights, as it writes here. It is missing in files of older versions.
+    #[serde(default)]
+    pub text: Option<Rate>,
     /// Results that are missing.
     pub gaps: Vec<Gap>,
     /// Number formats.

@@ -6,11 +6,16 @@ use std::time::{Duration, Instant};
 use super::models::{MODELS, models, to_tune};
 use super::{Energy, Gap, NOT_MEASURED, Products, Summary, Wall, energy, formats, staircase};
 use crate::gpu::Gpu;
+use crate::kernels::KeyForm;
 use crate::measure::ceilings::{CEILINGS, Ceilings, Probe, STEADY};
+use crate::measure::generate::{Generation, Rate, Test};
 use crate::measure::kept::Kept;
 use crate::measure::measured::Chosen;
-use crate::measure::{INTERRUPTED, Room, SAMPLES, WORKING_SET, WORKING_SET_ON_CPU, Wanted, Watch, probes};
-use crate::store::SCHEMA;
+use crate::measure::{
+    INTERRUPTED, MeasureError, Room, SAMPLES, WORKING_SET, WORKING_SET_ON_CPU, Wanted, Watch, probes,
+};
+use crate::model::{LoadError, MadeUp, Transformer, TransformerShape, named_shape};
+use crate::store::{Floats, SCHEMA};
 
 /// The parts to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,6 +142,10 @@ impl Session<'_> {
             Kept::new(gpu, wall.ceilings.clone(), seconds, room.working_set).write(file);
         }
         if part == Part::Whole {
+            match self.text(&wall.ceilings, watch) {
+                Ok(rate) => wall.text = Some(rate),
+                Err(reason) => wall.gaps.push(Gap { what: "BitNet 2B4T, written".into(), reason }),
+            }
             wall.formats = formats();
             let stopped = (watch.stop)().then_some(INTERRUPTED);
             let device = stopped.or(self.uncounted).map_or(Ok((gpu, room)), Err);
@@ -151,6 +160,39 @@ impl Session<'_> {
         wall.seconds = self.start.elapsed().as_secs_f64();
         wall.notes = self.notes(&wall);
         wall
+    }
+
+    /// BitNet b1.58 2B4T with made-up weights writes some tokens.
+    fn text(&self, ceilings: &Ceilings, watch: &mut Watch) -> Result<Rate, String> {
+        const NEEDED: u64 = 1 << 30;
+        if self.quick {
+            return Err("--quick writes no text, a full run does".into());
+        }
+        if (watch.stop)() {
+            return Err(INTERRUPTED.into());
+        }
+        if self.room.memory < NEEDED {
+            return Err(format!("it needs 1024 MiB of memory, and {} may be used", self.room.memory >> 20));
+        }
+        (watch.tell)("BitNet 2B4T with made-up weights goes to the device".into());
+        let gpu = self.gpu;
+        let tokens = if gpu.is_software() { 12 } else { 128 };
+        let test = Test::Text { tokens, depth: 0 };
+        let shape = named_shape("2b4t").expect("it has a name");
+        let shape = TransformerShape { context: test.context(), ..shape };
+        let source = MadeUp { parameters: shape.parameters(), seed: 1 };
+        let measure = || {
+            let network = Transformer::load(gpu, shape, &source, Floats::Int8)?;
+            let cache = network.cache(gpu, KeyForm::F16)?;
+            let at_once = if gpu.is_software() { 4 } else { 16 };
+            let generation = Generation { network: &network, at_once, repeats: 3, ceilings };
+            let mut tell = |speed: f64| (watch.tell)(format!("BitNet 2B4T: {speed:.2} tokens a second"));
+            generation.measure(gpu, &cache, test, &mut tell).map_err(|error| match error {
+                MeasureError::Device(error) => LoadError::Device(error),
+                other => LoadError::Value(other.to_string()),
+            })
+        };
+        measure().map_err(|error: LoadError| error.to_string())
     }
 
     /// The shape of the roofline's products: large enough for a GPU, and small enough for a CPU.
@@ -210,6 +252,7 @@ impl Session<'_> {
             small_shape: SMALL,
             points: Vec::new(),
             models: Vec::new(),
+            text: None,
             gaps: Vec::new(),
             formats: Vec::new(),
             energy: Energy { shape: ENERGY_SHAPE, measured: NOT_MEASURED.into(), ..Energy::default() },

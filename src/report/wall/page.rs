@@ -8,6 +8,7 @@ use super::plot::{energy_svg, models_svg, roofline_svg, staircase_svg};
 use super::questions::questions;
 use super::tables;
 use crate::measure::ceilings::Bound;
+use crate::measure::generate::{Binds, Rate};
 use crate::measure::wall::{Energy, EnergyModel, Fall, TokenCost, Wall};
 
 /// The page of one adapter. `energy_model` is the name of the energy table for the figures.
@@ -235,6 +236,34 @@ fn models(wall: &Wall) -> Markup {
              many times as fast as in f16."
         }))
         @if !reasons.is_empty() { p.gaps { b { "Not measured." } " " (reasons.join("; ")) "." } }
+        @if let Some(rate) = &wall.text { (written(rate)) }
+    }
+}
+
+/// A whole model that writes, beside what its bytes and dispatches allow.
+fn written(rate: &Rate) -> Markup {
+    let (mean, deviation) = rate.mean();
+    html! {
+        p {
+            b { "A whole token." }
+            " BitNet b1.58 2B4T with made-up weights, an embedding in int8 and keys in f16 writes "
+            (plain(mean)) " ± " (plain(deviation)) " tokens a second here, norms, attention and choice of the token included. A token reads "
+            (unit(rate.bytes_per_token as f64, "B")) " in " (count(rate.dispatches)) " dispatches."
+            @if let Some(found) = rate.wall {
+                " Its bytes alone would allow " (plain(1.0 / found.memory_seconds))
+                " tokens a second, its bytes and the launches of its dispatches " (plain(1.0 / found.seconds()))
+                ": it reaches " (share(mean * found.seconds())) " of that. "
+                @match found.binds() {
+                    Binds::Memory => "The memory binds it.",
+                    Binds::Launches => "The launches bind it.",
+                    Binds::Both => "Memory and launches bind it nearly alike.",
+                    Binds::Arithmetic => "Its arithmetic takes longer than both: by the measured rates it allows ",
+                }
+                @if let (Binds::Arithmetic, Some(seconds)) = (found.binds(), found.arithmetic_seconds) {
+                    (plain(1.0 / seconds)) "."
+                }
+            }
+        }
     }
 }
 
