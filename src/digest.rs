@@ -358,7 +358,7 @@ fn teach(block: transformer::BlockPass, given: &mut Vec<Forced>, integers: &mut 
 /// The constants of a transformer for the CPU twin.
 pub fn twin_config(shape: &TransformerShape) -> transformer::Config {
     let &TransformerShape { layers, width, heads, kv_heads, ffn, vocabulary, theta, eps, .. } = shape;
-    let &TransformerShape { precision, activation, sub_norms, .. } = shape;
+    let &TransformerShape { precision, activation, sub_norms, tied, .. } = shape;
     let ternary = precision == Precision::Ternary;
     transformer::Config {
         layers,
@@ -372,6 +372,7 @@ pub fn twin_config(shape: &TransformerShape) -> transformer::Config {
         ternary,
         activation,
         sub_norms,
+        tied,
     }
 }
 

@@ -507,7 +507,7 @@ fn tensors_that_do_not_fit_are_refused_by_name() {
         }),
         &["model.norm.weight is F8_E4M3"],
     );
-    // A head that is a copy of the embedding is left out, and another one is refused.
+    // A head that is a copy of the embedding is left out. Another one is refused if the config says that they are one.
     let head = |all: &mut Vec<Named>| {
         let mut head = find(all, "model.embed_tokens.weight").clone();
         head.0 = "lm_head.weight".into();
@@ -523,7 +523,78 @@ fn tensors_that_do_not_fit_are_refused_by_name() {
         head(all);
         all.last_mut().expect("a head").3[0] ^= 1;
     };
-    refused(changed(|_| {}, other), &["lm_head.weight, a head that is not the embedding"]);
+    refused(
+        changed(|_| {}, other),
+        &["lm_head.weight, a head that is not the embedding", "the config ties them"],
+    );
+}
+
+/// The golden folder `hf-autobitlinear` with a head of its own in f32. `value` makes it from the embedding.
+fn with_a_head(value: fn(f32) -> f32) -> Source {
+    let head = |all: &mut Vec<Named>| {
+        let embedding = all.iter().find(|tensor| tensor.0.contains("embed_tokens")).expect("a tensor");
+        let of = |x: &[u8; 2]| value(f32::from_bits(u32::from(u16::from_le_bytes(*x)) << 16));
+        let bytes = embedding.3.as_chunks().0.iter().flat_map(|x| of(x).to_le_bytes()).collect();
+        all.push(("lm_head.weight".into(), Dtype::F32, embedding.2.clone(), bytes));
+    };
+    changed(|config| config["tie_word_embeddings"] = json!(false), head).expect("a network")
+}
+
+#[test]
+fn a_head_of_its_own_goes_through_every_form() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // A head with the embedding's values has the embedding's bytes in some of these forms, and stays a head of its own.
+    for value in [|x| x, |x: f32| x * 1.1 + 0.01] {
+        let first = with_a_head(value);
+        let model = first.model().expect("read");
+        let shape = TransformerShape::of(first.arch()).expect("a transformer");
+        let parameters = shape.parameters();
+        assert!(!shape.tied && first.parameters() == parameters && first.notes().is_empty());
+        let [embedding, head] = [0, parameters.len() - 1].map(|i| first.floats(i, 0..448).expect("floats"));
+        assert_eq!(parameters.last().expect("a head").name, "lm_head.weight");
+        assert_eq!(head, embedding.into_iter().map(value).collect::<Vec<_>>());
+        for (name, target) in targets() {
+            let path = folder.path().join(&name);
+            let export = first.export(target).unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert_eq!(export.lost, [], "{name}");
+            export.write(&path, true).unwrap_or_else(|error| panic!("{name}: {error}"));
+            let back = reopen(&path, target).model().unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert_eq!(model.first_difference(&back), None, "{name}");
+            assert_eq!(back.arch, model.arch, "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_changed_value_is_found_when_a_file_is_opened() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for source in [open(&golden(FILES[0])), with_a_head(|x| -x)] {
+        for (name, target) in targets() {
+            let path = folder.path().join(&name);
+            source.export(target).expect("possible").write(&path, true).expect("written");
+            let file = if path.is_dir() { path.join("model.safetensors") } else { path.clone() };
+            let good = fs::read(&file).expect("read");
+            let list = store::list(&good).expect("listed").0;
+            // A trit that becomes another one, a value of the embedding, and a value of a norm. A byte in the middle.
+            for part in ["layers.1.mlp.down_proj", "blk.1.ffn_down", "embed", "embd", "norm.weight"] {
+                let Some(tensor) = list.iter().find(|tensor| tensor.name.contains(part)) else { continue };
+                let flip = |at: usize| {
+                    let mut bytes = good.clone();
+                    bytes[at] ^= 1;
+                    fs::write(&file, bytes).expect("written");
+                    let i2s = (target == Target::I2s(I2sLayout::Arm)).then_some(I2sLayout::Arm);
+                    Source::open(&path, &Reading { i2s, ..Reading::default() }).map(drop)
+                };
+                let middle = tensor.at.start + tensor.at.len() / 2;
+                let tried = (middle..middle + 64).map(|at| flip(at).map_err(|error| error.to_string()));
+                let mut said =
+                    tried.filter(|said| !said.as_ref().is_err_and(|said| said.contains("the code 3")));
+                let said = said.next();
+                let said = said.expect("a code that is not 2").expect_err("a change");
+                assert!(said.contains("sha256") || said.contains("scale"), "{name}, {part}: {said}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -142,11 +142,11 @@ impl Opened {
             file.parameters.iter_mut().for_each(|saved| saved.moments = None);
             let (shape, about) = (AnyShape::of(&file.arch).map_err(content)?, file.run.clone());
             Opened { shape, about, notes: Vec::new(), weights: Weights::Floats(file) }
-        } else if let Ok(source) = Source::open(path, reading)
-            && source.arch().network == TRANSFORMER
-        {
-            return Opened::of_source(source).map_err(content);
         } else {
+            let source = Source::open(path, reading)?;
+            if source.arch().network == TRANSFORMER {
+                return Opened::of_source(source).map_err(content);
+            }
             Opened::with_notes(Model::import_mapped(path, &bytes, reading)?).map_err(content)?
         }
         .check()

@@ -304,6 +304,7 @@ mod tests {
             ternary,
             activation: Activation::Relu2,
             sub_norms: true,
+            tied: true,
         };
         let value = |(i, p): (usize, crate::parameter::Parameter)| {
             let values = normal(3, Stream::Weights, i as u32, p.count(), 0.3);
