@@ -16,7 +16,8 @@ use sterna::model::TransformerShape;
 use sterna::parameter::{Parameter, Role};
 use sterna::random::{self, Stream};
 use sterna::store::{
-    self, Blocks, Coding, FileError, Floats, I2sLayout, Model, Reading, Source, Target, Values, WeightScale,
+    self, Blocks, Coding, FileError, Floats, I2sLayout, Listing, Model, Reading, Source, Target, Values,
+    WeightScale,
 };
 use sterna::ternary::Packed;
 
@@ -641,6 +642,16 @@ fn shards_are_one_network_and_a_missing_one_is_named() {
     fs::write(at("model.safetensors.index.json"), json!({"weight_map": map}).to_string()).expect("written");
     let model = open(folder.path()).model().expect("read");
     holds_the_tiny_network("shards", &model);
+    // A list of the folder shows all of it, with scales that lie in another file than their matrix.
+    let whole = Listing::open(&golden(FILES[1]).join("model.safetensors")).expect("listed");
+    let listed = Listing::open(folder.path()).expect("listed");
+    assert_eq!(listed.tensors.len(), whole.tensors.len());
+    assert_eq!(listed.file(&listed.tensors[0]), Some(&name(1)[..]));
+    for tensor in &whole.tensors {
+        let found = listed.tensors.iter().find(|found| found.name == tensor.name).expect("a tensor");
+        assert_eq!((&found.dtype, &found.shape), (&tensor.dtype, &tensor.shape));
+        assert_eq!(listed.matrix(found), whole.matrix(tensor), "{}", tensor.name);
+    }
     fs::remove_file(at(&name(2))).expect("removed");
     let said = Source::open(folder.path(), &Reading::default()).expect_err("refused").to_string();
     assert!(

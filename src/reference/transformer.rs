@@ -13,14 +13,25 @@
 //!
 //! A float network of LLaMA's form has no norm before o and down ([`Config::sub_norms`]).
 //!
-//! The embedding gives the first `h`. After the last layer, `logits = RMSNorm(h) E^T` with the same embedding `E`.
+//! The embedding gives the first `h`. After the last layer, `logits = RMSNorm(h) E^T` with the same embedding `E`, or with a
+//! head of its own.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::ops::Range;
 
 use super::*;
 use crate::parameter::{Activation, Parameter, Role};
 use crate::rotary::rope_table;
 use crate::ternary::Packed;
+
+/// The name of the embedding.
+pub const EMBEDDING: &str = "model.embed_tokens.weight";
+/// The name of the gain of the last norm.
+pub const NORM: &str = "model.norm.weight";
+/// The name of a head that is not the embedding.
+pub const HEAD: &str = "lm_head.weight";
 
 /// The constants of a network.
 #[derive(Clone, Debug, PartialEq)]
@@ -82,9 +93,9 @@ impl Config {
     /// The embedding, the gain of the last norm, and the head, which is the embedding if they are tied.
     fn ends(&self) -> [Parameter; 3] {
         let rows = |name: &str| Parameter::new(name, &[self.vocabulary, self.width], Role::Float);
-        let embedding = rows("model.embed_tokens.weight");
-        let head = if self.tied { embedding.clone() } else { rows("lm_head.weight") };
-        [embedding, Parameter::new("model.norm.weight", &[self.width], Role::Gain), head]
+        let embedding = rows(EMBEDDING);
+        let head = if self.tied { embedding.clone() } else { rows(HEAD) };
+        [embedding, Parameter::new(NORM, &[self.width], Role::Gain), head]
     }
 
     /// The four stacks of a layer whose names begin with `prefix`. Each stack has its gain first, if it has a norm, then
@@ -446,6 +457,89 @@ pub struct Pass {
     pub normed: Vec<f32>,
     /// `[n, vocabulary]`: the logits.
     pub logits: Vec<f32>,
+}
+
+/// A network whose layers are made when they are needed, so that one of them at a time is in memory.
+pub trait Layers {
+    /// The reason why a part cannot be made.
+    type Error;
+
+    /// Its constants.
+    fn config(&self) -> &Config;
+
+    /// Layer `i`.
+    ///
+    /// # Errors
+    /// If its parameters cannot be read. So for all parts.
+    fn block(&self, i: usize) -> Result<Cow<'_, Block>, Self::Error>;
+
+    /// Some rows of the embedding.
+    fn embedding(&self, rows: Range<usize>) -> Result<Cow<'_, [f32]>, Self::Error>;
+
+    /// Some rows of the head.
+    fn head(&self, rows: Range<usize>) -> Result<Cow<'_, [f32]>, Self::Error>;
+
+    /// `[width]`: the gain of the last norm.
+    fn gain(&self) -> Result<Cow<'_, [f32]>, Self::Error>;
+
+    /// Computes the logits `[n, vocabulary]` of whole sequences of tokens `ids [n]`. `each` gets every layer and its results.
+    fn follow(
+        &self,
+        a: &Attention,
+        ids: &[u32],
+        mut each: impl FnMut(usize, &Block, &BlockPass),
+    ) -> Result<Vec<f32>, Self::Error> {
+        /// Rows of the head that are read at once.
+        const ROWS: usize = 1024;
+        let &Config { layers, width, vocabulary, theta, eps, .. } = self.config();
+        let table = rope_table(0..a.tokens, a.width, theta);
+        let mut h = Vec::new();
+        for &id in ids {
+            h.extend_from_slice(&self.embedding(id as usize..id as usize + 1)?);
+        }
+        for i in 0..layers {
+            let block = self.block(i)?;
+            let pass = block.forward(a, &table, eps, h, Cache::new(a));
+            each(i, &block, &pass);
+            h = pass.y;
+        }
+        let (normed, _) = rmsnorm(&h, &self.gain()?, eps);
+        let mut logits = vec![0.0; ids.len() * vocabulary];
+        for at in (0..vocabulary).step_by(ROWS) {
+            let rows = ROWS.min(vocabulary - at);
+            let part = matmul_f32(&normed, &self.head(at..at + rows)?, width);
+            for (to, from) in logits.chunks_exact_mut(vocabulary).zip(part.chunks_exact(rows)) {
+                to[at..at + rows].copy_from_slice(from);
+            }
+        }
+        Ok(logits)
+    }
+}
+
+impl Layers for Network {
+    type Error = Infallible;
+
+    fn config(&self) -> &Config {
+        &self.config
+    }
+
+    fn block(&self, i: usize) -> Result<Cow<'_, Block>, Infallible> {
+        Ok(Cow::Borrowed(&self.blocks[i]))
+    }
+
+    fn embedding(&self, rows: Range<usize>) -> Result<Cow<'_, [f32]>, Infallible> {
+        let width = self.config.width;
+        Ok(self.embedding[rows.start * width..rows.end * width].into())
+    }
+
+    fn head(&self, rows: Range<usize>) -> Result<Cow<'_, [f32]>, Infallible> {
+        let width = self.config.width;
+        Ok(Network::head(self)[rows.start * width..rows.end * width].into())
+    }
+
+    fn gain(&self) -> Result<Cow<'_, [f32]>, Infallible> {
+        Ok((&self.gain[..]).into())
+    }
 }
 
 impl Network {

@@ -33,6 +33,8 @@ pub(super) struct Layout {
     pub places: Vec<Place>,
     /// The checksum of a [`Record`].
     pub sha256: Option<String>,
+    /// Whether a matrix is in I2_S, whose order no file states.
+    pub i2s: bool,
 }
 
 /// Where a parameter lies, and in which form.
@@ -190,7 +192,9 @@ impl Tensors<'_> {
             None => (arch, Value::Null, None),
         };
         // The checksum of a record is that of trits, not of what absmean makes of other floats.
-        Ok(Layout { arch, parameters, about, notes, places, sha256: sha256.filter(|_| masters == 0) })
+        let sha256 = sha256.filter(|_| masters == 0);
+        let i2s = self.by_name.values().any(|(_, tensor)| tensor.dtype == i2s::NAME);
+        Ok(Layout { arch, parameters, about, notes, places, sha256, i2s })
     }
 
     /// Checks that every instruction of the caller means something here.
@@ -329,7 +333,7 @@ impl Tensors<'_> {
 impl Layout {
     /// A network whose parameters lie at these places.
     pub fn new(arch: Arch, parameters: Vec<Parameter>, places: Vec<Place>) -> Layout {
-        Layout { arch, parameters, about: Value::Null, notes: Vec::new(), places, sha256: None }
+        Layout { arch, parameters, about: Value::Null, notes: Vec::new(), places, sha256: None, i2s: false }
     }
 
     /// A network that was read already.
@@ -343,7 +347,7 @@ impl Layout {
         Layout { about, notes, ..Layout::new(arch, parameters, places) }
     }
 
-    /// Notes for the tensors of its only file which of them are ternary matrices.
+    /// Notes for the tensors of its files which of them are ternary matrices.
     pub fn mark(&self, tensors: &mut [Stored]) {
         let matrices = self.places.iter().filter_map(|place| match &place.form {
             Form::Trits(matrix) => Some((&place.name[..], *matrix)),
@@ -484,7 +488,15 @@ impl Layout {
         let found = found();
         match *stated == found {
             true => Ok(()),
-            false => Err(damaged(&format!("the `sha256` in its metadata `{RECORD}`"), stated, &found)),
+            false => {
+                let damaged = damaged(&format!("the `sha256` in its metadata `{RECORD}`"), stated, &found);
+                let other = if self.i2s {
+                    ", or read its I2_S in the order of the other processor (`i2s`)"
+                } else {
+                    ""
+                };
+                Err(format!("{damaged}{other}"))
+            }
         }
     }
 }

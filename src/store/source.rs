@@ -307,7 +307,7 @@ pub fn is_hugging_face(folder: &Path) -> bool {
 }
 
 /// The files of tensors in a folder, by name.
-fn shards(folder: &Path) -> Result<Vec<String>, FileError> {
+pub(super) fn shards(folder: &Path) -> Result<Vec<String>, FileError> {
     const MOST: usize = 1 << 26;
     let path = folder.join(INDEX);
     if !path.exists() {
