@@ -5,12 +5,14 @@ mod common;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use common::cases::Case;
+use common::gguf::{BITNET_2B4T, Sizes};
 use common::process::{adapter_flags, code, program, stderr, stdout, text};
 use common::repository;
 use serde_json::{Value, json};
+use sterna::gpu::{Choice, Gpu};
 
 /// The four files of the tiny network.
 const FILES: [&str; 4] = ["hf-autobitlinear", "hf-bitlinear", "gguf-i2_s.gguf", "gguf-tq2_0.gguf"];
@@ -310,4 +312,36 @@ fn what_does_not_fit_is_named() {
         inspected["tensors"].as_array().expect("tensors").iter().filter(|of| !of["trits"].is_null()).count(),
         14
     );
+}
+
+#[test]
+fn a_model_too_large_for_the_device_is_refused_with_what_it_needs() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("model.gguf");
+    // Gate and up of a layer are one matrix of 536 MB. Most adapters bind less at once, and software adapters do.
+    let wide = Sizes { layers: 1, width: 16384, heads: 128, kv_heads: 8, ffn: 65408, vocabulary: 300 };
+    wide.hollow(&file, None);
+    if Gpu::new(&Choice::default()).expect("an adapter").fits("gate_up", &[2 * 65408, 16384 / 16]).is_err() {
+        let said = refused(&["generate", text(&file), "Hello", "--context", "8"]);
+        assert!(said.contains("binds at most") && said.contains("--adapter"), "{said}");
+    }
+    // A tokenizer of another model.
+    BITNET_2B4T.hollow(&file, Some(128_000));
+    let said = refused(&["generate", text(&file), "Hello"]);
+    assert!(said.contains("128000 tokens, but its network knows 128256"), "{said}");
+    BITNET_2B4T.hollow(&file, None);
+    if cfg!(target_os = "linux") {
+        // 1.2 GB of file and 1.8 GB of tensors in a process that may have 3 GB.
+        let args = ["generate", text(&file), "Hello", "--context", "8", "--embedding", "f32"];
+        let args = [&args.map(String::from)[..], &adapter_flags(&args)].concat().join(" ");
+        let script = format!("ulimit -v 3000000; exec {} {args}", env!("CARGO_BIN_EXE_sterna"));
+        let output = Command::new("sh").args(["-c", &script]).output().expect("sh runs");
+        assert_eq!((code(&output), &stdout(&output)[..]), (2, ""), "{}", stderr(&output));
+        let said = stderr(&output);
+        for part in
+            ["has no more memory after", "all layers must fit", "521,", "--embedding int8", "--context"]
+        {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+    }
 }

@@ -147,7 +147,11 @@ impl Chat<'_> {
                 (text, length + new.len())
             }
             _ => match self.fitting(context - room)? {
-                Some(ids) => (Generator::new(self.gpu, &self.network, &ids).map_err(failure)?, ids.len()),
+                Some(ids) => {
+                    let text = Generator::new(self.gpu, &self.network, &ids);
+                    let shape = &self.network.shape;
+                    (text.map_err(|error| self.flags.network.unfit(shape, error))?, ids.len())
+                }
                 None => {
                     super::warn(format!(
                         "sterna: the message has {} tokens with its frame, but the context of {context} leaves {}: give \

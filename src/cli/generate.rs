@@ -111,7 +111,8 @@ pub fn run(flags: &Flags) -> Outcome {
 
     let silent = [first(&vocabulary)];
     let read = if prompt_ids.is_empty() { &silent[..] } else { &prompt_ids };
-    let mut text = Generator::new(&gpu, &network, read).map_err(failure)?;
+    let text = Generator::new(&gpu, &network, read);
+    let mut text = text.map_err(|error| flags.network.unfit(&shape, error))?;
     let mut out = Out::new(flags.json);
     let mut characters = Characters::default();
     let begin = prompt.map_or_else(|| vocabulary.decode(&prompt_ids), String::from);

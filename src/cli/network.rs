@@ -10,7 +10,10 @@ use super::arguments::some;
 use super::{Failure, failure, shown};
 use crate::gpu::{Error, Gpu};
 use crate::mnist::Dataset;
-use crate::model::{AnyShape, Mlp, Opened, Shape, Transformer, TransformerShape, each_batch};
+use crate::model::{
+    AnyShape, LoadError, Mlp, Opened, Precision, Shape, Transformer, TransformerShape, each_batch,
+};
+use crate::report::thousands;
 use crate::store::{FileError, Floats, I2sLayout, Model, Reading};
 use crate::text::Vocabulary;
 
@@ -165,7 +168,33 @@ impl TextFlags {
         opened: &Opened,
         shape: &TransformerShape,
     ) -> Result<Transformer, Failure> {
-        opened.transformer(gpu, self.form(shape)).map_err(failure)
+        opened.transformer(gpu, self.form(shape)).map_err(|error| match error {
+            LoadError::Device(error) => self.unfit(shape, error),
+            error => failure(error),
+        })
+    }
+
+    /// The error for a model that the device has no room for, with what would need less.
+    pub fn unfit(&self, shape: &TransformerShape, mut error: Error) -> Failure {
+        match &mut error {
+            Error::TooLarge { advice, .. } => {
+                *advice = "a matrix of a layer is not split: choose another adapter with --adapter".into();
+            }
+            Error::NoMemory { advice, .. } => {
+                let weights =
+                    shape.weights() * if shape.precision == Precision::Ternary { 2 } else { 32 } / 8;
+                let embedding = shape.vocabulary * shape.width * if shape.tied { 1 } else { 2 };
+                let (form, context) = (self.form(shape), shape.context);
+                let [weights, as_form, int8] = [weights, embedding * form.bytes(), embedding].map(thousands);
+                *advice = format!(
+                    "all layers must fit: the weights take {weights} bytes, the embedding {as_form} as {} and {int8} with \
+                     --embedding int8, and a --context below {context} makes keys and values smaller",
+                    form.name()
+                );
+            }
+            _ => {}
+        }
+        failure(error)
     }
 
     /// The form of the embedding.
