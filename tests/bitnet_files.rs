@@ -20,6 +20,7 @@ use sterna::store::{
     WeightScale,
 };
 use sterna::ternary::Packed;
+use sterna::text::Vocabulary;
 
 /// The four files.
 const FILES: [&str; 4] = ["hf-autobitlinear", "hf-bitlinear", "gguf-i2_s.gguf", "gguf-tq2_0.gguf"];
@@ -217,6 +218,18 @@ fn every_form_gives_the_network_to_every_other() {
 }
 
 #[test]
+fn a_header_holds_no_tokenizer() {
+    // So a checkpoint, whose vocabulary is in its header, cannot lose one: only a packed file and files of other programs
+    // have a place for it.
+    let source = open(&golden(FILES[0]));
+    let tokenizer = source.tokenizer().expect("read").expect("a tokenizer");
+    let shape = TransformerShape::of(source.arch()).expect("a transformer");
+    let arch = shape.arch_of_text(&tokenizer);
+    let refused = arch.setting::<Vocabulary>("tokens").expect_err("it is in tokenizer.json");
+    assert!(refused.contains("tokens \"tokenizer.json\""), "{refused}");
+}
+
+#[test]
 fn written_tensors_have_the_bytes_that_other_programs_wrote() {
     let targets = [
         Target::HuggingFace(WeightScale::Multiply),
@@ -326,7 +339,7 @@ fn what_a_form_cannot_hold_is_said_before_it_is_written() {
 
 // --- against the Python package gguf ---------------------------------------------------------------
 
-/// Writes a LLaMA of one layer for each type, and what its embedding and its q_proj are worth. q is stored as llama.cpp's
+/// Writes a LLaMA of one layer with a head of its own for each type, and what its embedding, q, k, v and head are worth. q is stored as llama.cpp's
 /// converter stores it: the two halves of a head take turns.
 const LLAMA: &str = r#"
 import sys
@@ -360,6 +373,7 @@ for kind in [T.F32, T.F16, T.BF16, T.Q8_0, T.Q4_0, T.Q4_1, T.Q6_K]:
         return np.asarray(dequantize(data, kind), dtype=np.float32)
     floats = [add("token_embd.weight", 7, 256), add("blk.0.attn_q.weight", 256, 256, 4)]
     floats += [add("blk.0.attn_k.weight", 128, 256, 2), add("blk.0.attn_v.weight", 128, 256)]
+    floats += [add("output.weight", 7, 256)]
     add("blk.0.attn_output.weight", 256, 256); add("blk.0.ffn_gate.weight", 512, 256)
     add("blk.0.ffn_up.weight", 512, 256); add("blk.0.ffn_down.weight", 256, 512)
     for name in ["blk.0.attn_norm", "blk.0.ffn_norm", "output_norm"]:
@@ -378,8 +392,10 @@ fn floats_of_every_type_are_those_of_the_package_gguf() {
         let source = open(&folder.path().join(format!("{kind}.gguf")));
         let bytes = fs::read(folder.path().join(format!("{kind}.f32"))).expect("read");
         let want: Vec<f32> = bytes.as_chunks().0.iter().map(|&x| f32::from_le_bytes(x)).collect();
-        // The embedding, then q, k and v behind the first gain.
-        let read: Vec<f32> = [0, 2, 3, 4]
+        // The embedding, then q, k and v behind the first gain, and the head.
+        let head = source.parameters().len() - 1;
+        assert_eq!(source.parameters()[head].name, "lm_head.weight", "{kind}");
+        let read: Vec<f32> = [0, 2, 3, 4, head]
             .into_iter()
             .flat_map(|i| source.floats(i, 0..source.rows(i)).expect("floats"))
             .collect();

@@ -195,6 +195,7 @@ impl Opened {
         let AnyShape::Transformer(shape) = &self.shape else { return Err("holds no network of text".into()) };
         let unknown = "has no vocabulary in its header, so nobody knows what its ids stand for";
         let vocabulary: Vocabulary = match &self.weights {
+            // Only training writes checkpoints, and it knows characters and bytes. A tokenizer comes with other files.
             Weights::Floats(file) if file.arch.settings.contains_key("tokens") => {
                 file.arch.setting("tokens")?
             }
