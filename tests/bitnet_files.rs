@@ -759,13 +759,26 @@ fn no_broken_file_panics() {
 fn the_transformers_that_the_fuzzers_begin_with_are_read() {
     let fuzz = repository().join("fuzz");
     let config = fs::read(fuzz.join("config.json")).expect("read");
-    for (name, matrices) in [("gguf/llama-q8_0", 0), ("gguf/bitnet-f16", 7), ("safetensors/transformer", 7)] {
+    for (name, matrices) in [
+        ("gguf/llama-q8_0", 0),
+        ("gguf/bitnet-f16", 7),
+        ("safetensors/transformer", 7),
+        ("gguf/llama-own-head", 0),
+        ("safetensors/transformer-own-head", 7),
+    ] {
         let bytes = fs::read(fuzz.join("seeds").join(name)).expect("read");
         let source = Source::of_bytes(bytes, Some(&config), &Reading::default())
             .unwrap_or_else(|what| panic!("{name}: {what}"));
         let model = source.model().unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(model.matrices().count(), matrices, "{name}");
         assert!(model.matrices().all(|packed| packed.scale == 0.25), "{name}");
-        assert_eq!(source.tokenizer().expect("understood").is_some(), name.starts_with("gguf"), "{name}");
+        let own_head = name.ends_with("own-head");
+        assert_eq!(
+            model.parameters.last().expect("one").parameter.name == "lm_head.weight",
+            own_head,
+            "{name}"
+        );
+        let has_tokenizer = source.tokenizer().expect("understood").is_some();
+        assert_eq!(has_tokenizer, name.starts_with("gguf") && !own_head, "{name}");
     }
 }

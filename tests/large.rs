@@ -19,7 +19,7 @@ fn write(path: &Path) -> std::io::Result<()> {
     let draws: Vec<u32> =
         (0..COUNT as u32 / 4).flat_map(|at| random::draw(1, Stream::Weights, 0, at)).collect();
     // Four codes from 0 to 2 in a byte, and f16 between -0.03 and 0.03.
-    let codes = |draw: &u32| (0..4).fold(0, |byte, at| byte << 2 | (draw >> (8 * at) & 0xff) as u8 % 3);
+    let codes = |draw: &u32| draw.to_le_bytes().iter().fold(0, |byte, draw| (byte << 2) | (draw % 3));
     let trits: Vec<u8> = draws.iter().map(codes).collect();
     let half =
         |draw: &u32| half::f16::from_f32((f64::from(*draw) / f64::from(u32::MAX) * 0.06 - 0.03) as f32);
