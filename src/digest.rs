@@ -10,7 +10,9 @@
 //! - nothing else: no padding and no sizes. Beta and epsilon affect floats only, so they do not affect the digest
 //!   either.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use sha2::{Digest as _, Sha256};
 
@@ -20,7 +22,8 @@ use crate::model::{
 };
 use crate::parameter::{Parameter, Role};
 use crate::random::{self, Stream};
-use crate::reference::{self, transformer};
+use crate::reference;
+use crate::reference::transformer::{self, Layers};
 use crate::rotary::rope_table;
 use crate::store::{Difference, FileError, Model, Values, Weights};
 use crate::ternary::{LEAST, Packed, RMSNORM_EPS, TRITS, words};
@@ -181,21 +184,12 @@ impl Fixed {
         assert_eq!(shape.precision, Precision::Ternary, "Fixed: the integers of a ternary network");
         let mut sample = vec![0, shape.layers / 2, shape.layers - 1];
         sample.dedup();
-        let (config, parameters) = (twin_config(shape), shape.parameters());
-        let a = config.attention(1, shape.context.min(SAMPLED_TOKENS));
+        let twin = Twin::new(shape, source);
+        let a = twin.config.attention(1, shape.context.min(SAMPLED_TOKENS));
         let table = rope_table(0..a.tokens, a.width, shape.theta);
         let (mut products, mut integers) = (Vec::new(), Vec::new());
         for &layer in &sample {
-            let prefix = format!("model.layers.{layer}.");
-            let (mut floats, mut trits) = (BTreeMap::new(), BTreeMap::new());
-            for (i, Parameter { name, role, .. }) in parameters.iter().enumerate() {
-                match role {
-                    _ if !name.starts_with(&prefix) => {}
-                    Role::Ternary => drop(trits.insert(name.clone(), source.trits(i)?)),
-                    Role::Gain | Role::Float => drop(floats.insert(name.clone(), source.floats(i, 0..1)?)),
-                }
-            }
-            let block = transformer::Block::new(&config, &prefix, &floats, &trits);
+            let block = twin.block(layer)?;
             let h = random::uniform(1, Stream::Verify, layer as u32, a.tokens * shape.width, 1.0);
             let pass = block.forward(&a, &table, shape.eps, h, transformer::Cache::new(&a));
             teach(pass, &mut products, &mut integers);
@@ -358,7 +352,7 @@ fn teach(block: transformer::BlockPass, given: &mut Vec<Forced>, integers: &mut 
 /// The constants of a transformer for the CPU twin.
 pub fn twin_config(shape: &TransformerShape) -> transformer::Config {
     let &TransformerShape { layers, width, heads, kv_heads, ffn, vocabulary, theta, eps, .. } = shape;
-    let &TransformerShape { precision, activation, sub_norms, .. } = shape;
+    let &TransformerShape { precision, activation, sub_norms, tied, .. } = shape;
     let ternary = precision == Precision::Ternary;
     transformer::Config {
         layers,
@@ -372,6 +366,64 @@ pub fn twin_config(shape: &TransformerShape) -> transformer::Config {
         ternary,
         activation,
         sub_norms,
+        tied,
+    }
+}
+
+/// The CPU twin of a transformer whose parameters are read when they are needed.
+pub struct Twin<'a> {
+    config: transformer::Config,
+    parameters: Vec<Parameter>,
+    source: &'a dyn WeightSource,
+}
+
+impl<'a> Twin<'a> {
+    /// The twin of a transformer in this source.
+    pub fn new(shape: &TransformerShape, source: &'a dyn WeightSource) -> Twin<'a> {
+        Twin { config: twin_config(shape), parameters: shape.parameters(), source }
+    }
+
+    fn floats(&self, name: &str, rows: Range<usize>) -> Result<Cow<'_, [f32]>, FileError> {
+        let i = self.parameters.iter().position(|parameter| parameter.name == name);
+        self.source.floats(i.unwrap_or_else(|| panic!("no parameter {name}")), rows).map(Cow::Owned)
+    }
+}
+
+impl Layers for Twin<'_> {
+    type Error = FileError;
+
+    fn config(&self) -> &transformer::Config {
+        &self.config
+    }
+
+    fn block(&self, i: usize) -> Result<Cow<'_, transformer::Block>, FileError> {
+        let prefix = format!("model.layers.{i}.");
+        let (mut floats, mut trits) = (BTreeMap::new(), BTreeMap::new());
+        for (i, Parameter { name, role, shape }) in self.parameters.iter().enumerate() {
+            if !name.starts_with(&prefix) {
+                continue;
+            }
+            let rows = if shape.len() == 2 { shape[0] } else { 1 };
+            match role {
+                Role::Ternary => drop(trits.insert(name.clone(), self.source.trits(i)?)),
+                Role::Gain | Role::Float => {
+                    drop(floats.insert(name.clone(), self.source.floats(i, 0..rows)?))
+                }
+            }
+        }
+        Ok(Cow::Owned(transformer::Block::new(&self.config, &prefix, &floats, &trits)))
+    }
+
+    fn embedding(&self, rows: Range<usize>) -> Result<Cow<'_, [f32]>, FileError> {
+        self.floats(transformer::EMBEDDING, rows)
+    }
+
+    fn head(&self, rows: Range<usize>) -> Result<Cow<'_, [f32]>, FileError> {
+        self.floats(if self.config.tied { transformer::EMBEDDING } else { transformer::HEAD }, rows)
+    }
+
+    fn gain(&self) -> Result<Cow<'_, [f32]>, FileError> {
+        self.floats(transformer::NORM, 0..1)
     }
 }
 

@@ -16,9 +16,11 @@ use sterna::model::TransformerShape;
 use sterna::parameter::{Parameter, Role};
 use sterna::random::{self, Stream};
 use sterna::store::{
-    self, Blocks, Coding, FileError, Floats, I2sLayout, Model, Reading, Source, Target, Values, WeightScale,
+    self, Blocks, Coding, FileError, Floats, I2sLayout, Listing, Model, Reading, Source, Target, Values,
+    WeightScale,
 };
 use sterna::ternary::Packed;
+use sterna::text::Vocabulary;
 
 /// The four files.
 const FILES: [&str; 4] = ["hf-autobitlinear", "hf-bitlinear", "gguf-i2_s.gguf", "gguf-tq2_0.gguf"];
@@ -216,6 +218,18 @@ fn every_form_gives_the_network_to_every_other() {
 }
 
 #[test]
+fn a_header_holds_no_tokenizer() {
+    // So a checkpoint, whose vocabulary is in its header, cannot lose one: only a packed file and files of other programs
+    // have a place for it.
+    let source = open(&golden(FILES[0]));
+    let tokenizer = source.tokenizer().expect("read").expect("a tokenizer");
+    let shape = TransformerShape::of(source.arch()).expect("a transformer");
+    let arch = shape.arch_of_text(&tokenizer);
+    let refused = arch.setting::<Vocabulary>("tokens").expect_err("it is in tokenizer.json");
+    assert!(refused.contains("tokens \"tokenizer.json\""), "{refused}");
+}
+
+#[test]
 fn written_tensors_have_the_bytes_that_other_programs_wrote() {
     let targets = [
         Target::HuggingFace(WeightScale::Multiply),
@@ -325,7 +339,7 @@ fn what_a_form_cannot_hold_is_said_before_it_is_written() {
 
 // --- against the Python package gguf ---------------------------------------------------------------
 
-/// Writes a LLaMA of one layer for each type, and what its embedding and its q_proj are worth. q is stored as llama.cpp's
+/// Writes a LLaMA of one layer with a head of its own for each type, and what its embedding, q, k, v and head are worth. q is stored as llama.cpp's
 /// converter stores it: the two halves of a head take turns.
 const LLAMA: &str = r#"
 import sys
@@ -359,6 +373,7 @@ for kind in [T.F32, T.F16, T.BF16, T.Q8_0, T.Q4_0, T.Q4_1, T.Q6_K]:
         return np.asarray(dequantize(data, kind), dtype=np.float32)
     floats = [add("token_embd.weight", 7, 256), add("blk.0.attn_q.weight", 256, 256, 4)]
     floats += [add("blk.0.attn_k.weight", 128, 256, 2), add("blk.0.attn_v.weight", 128, 256)]
+    floats += [add("output.weight", 7, 256)]
     add("blk.0.attn_output.weight", 256, 256); add("blk.0.ffn_gate.weight", 512, 256)
     add("blk.0.ffn_up.weight", 512, 256); add("blk.0.ffn_down.weight", 256, 512)
     for name in ["blk.0.attn_norm", "blk.0.ffn_norm", "output_norm"]:
@@ -377,8 +392,10 @@ fn floats_of_every_type_are_those_of_the_package_gguf() {
         let source = open(&folder.path().join(format!("{kind}.gguf")));
         let bytes = fs::read(folder.path().join(format!("{kind}.f32"))).expect("read");
         let want: Vec<f32> = bytes.as_chunks().0.iter().map(|&x| f32::from_le_bytes(x)).collect();
-        // The embedding, then q, k and v behind the first gain.
-        let read: Vec<f32> = [0, 2, 3, 4]
+        // The embedding, then q, k and v behind the first gain, and the head.
+        let head = source.parameters().len() - 1;
+        assert_eq!(source.parameters()[head].name, "lm_head.weight", "{kind}");
+        let read: Vec<f32> = [0, 2, 3, 4, head]
             .into_iter()
             .flat_map(|i| source.floats(i, 0..source.rows(i)).expect("floats"))
             .collect();
@@ -507,7 +524,7 @@ fn tensors_that_do_not_fit_are_refused_by_name() {
         }),
         &["model.norm.weight is F8_E4M3"],
     );
-    // A head that is a copy of the embedding is left out, and another one is refused.
+    // A head that is a copy of the embedding is left out. Another one is refused if the config says that they are one.
     let head = |all: &mut Vec<Named>| {
         let mut head = find(all, "model.embed_tokens.weight").clone();
         head.0 = "lm_head.weight".into();
@@ -523,7 +540,78 @@ fn tensors_that_do_not_fit_are_refused_by_name() {
         head(all);
         all.last_mut().expect("a head").3[0] ^= 1;
     };
-    refused(changed(|_| {}, other), &["lm_head.weight, a head that is not the embedding"]);
+    refused(
+        changed(|_| {}, other),
+        &["lm_head.weight, a head that is not the embedding", "the config ties them"],
+    );
+}
+
+/// The golden folder `hf-autobitlinear` with a head of its own in f32. `value` makes it from the embedding.
+fn with_a_head(value: fn(f32) -> f32) -> Source {
+    let head = |all: &mut Vec<Named>| {
+        let embedding = all.iter().find(|tensor| tensor.0.contains("embed_tokens")).expect("a tensor");
+        let of = |x: &[u8; 2]| value(f32::from_bits(u32::from(u16::from_le_bytes(*x)) << 16));
+        let bytes = embedding.3.as_chunks().0.iter().flat_map(|x| of(x).to_le_bytes()).collect();
+        all.push(("lm_head.weight".into(), Dtype::F32, embedding.2.clone(), bytes));
+    };
+    changed(|config| config["tie_word_embeddings"] = json!(false), head).expect("a network")
+}
+
+#[test]
+fn a_head_of_its_own_goes_through_every_form() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // A head with the embedding's values has the embedding's bytes in some of these forms, and stays a head of its own.
+    for value in [|x| x, |x: f32| x * 1.1 + 0.01] {
+        let first = with_a_head(value);
+        let model = first.model().expect("read");
+        let shape = TransformerShape::of(first.arch()).expect("a transformer");
+        let parameters = shape.parameters();
+        assert!(!shape.tied && first.parameters() == parameters && first.notes().is_empty());
+        let [embedding, head] = [0, parameters.len() - 1].map(|i| first.floats(i, 0..448).expect("floats"));
+        assert_eq!(parameters.last().expect("a head").name, "lm_head.weight");
+        assert_eq!(head, embedding.into_iter().map(value).collect::<Vec<_>>());
+        for (name, target) in targets() {
+            let path = folder.path().join(&name);
+            let export = first.export(target).unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert_eq!(export.lost, [], "{name}");
+            export.write(&path, true).unwrap_or_else(|error| panic!("{name}: {error}"));
+            let back = reopen(&path, target).model().unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert_eq!(model.first_difference(&back), None, "{name}");
+            assert_eq!(back.arch, model.arch, "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_changed_value_is_found_when_a_file_is_opened() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for source in [open(&golden(FILES[0])), with_a_head(|x| -x)] {
+        for (name, target) in targets() {
+            let path = folder.path().join(&name);
+            source.export(target).expect("possible").write(&path, true).expect("written");
+            let file = if path.is_dir() { path.join("model.safetensors") } else { path.clone() };
+            let good = fs::read(&file).expect("read");
+            let list = store::list(&good).expect("listed").0;
+            // A trit that becomes another one, a value of the embedding, and a value of a norm. A byte in the middle.
+            for part in ["layers.1.mlp.down_proj", "blk.1.ffn_down", "embed", "embd", "norm.weight"] {
+                let Some(tensor) = list.iter().find(|tensor| tensor.name.contains(part)) else { continue };
+                let flip = |at: usize| {
+                    let mut bytes = good.clone();
+                    bytes[at] ^= 1;
+                    fs::write(&file, bytes).expect("written");
+                    let i2s = (target == Target::I2s(I2sLayout::Arm)).then_some(I2sLayout::Arm);
+                    Source::open(&path, &Reading { i2s, ..Reading::default() }).map(drop)
+                };
+                let middle = tensor.at.start + tensor.at.len() / 2;
+                let tried = (middle..middle + 64).map(|at| flip(at).map_err(|error| error.to_string()));
+                let mut said =
+                    tried.filter(|said| !said.as_ref().is_err_and(|said| said.contains("the code 3")));
+                let said = said.next();
+                let said = said.expect("a code that is not 2").expect_err("a change");
+                assert!(said.contains("sha256") || said.contains("scale"), "{name}, {part}: {said}");
+            }
+        }
+    }
 }
 
 #[test]
@@ -570,6 +658,16 @@ fn shards_are_one_network_and_a_missing_one_is_named() {
     fs::write(at("model.safetensors.index.json"), json!({"weight_map": map}).to_string()).expect("written");
     let model = open(folder.path()).model().expect("read");
     holds_the_tiny_network("shards", &model);
+    // A list of the folder shows all of it, with scales that lie in another file than their matrix.
+    let whole = Listing::open(&golden(FILES[1]).join("model.safetensors")).expect("listed");
+    let listed = Listing::open(folder.path()).expect("listed");
+    assert_eq!(listed.tensors.len(), whole.tensors.len());
+    assert_eq!(listed.file(&listed.tensors[0]), Some(&name(1)[..]));
+    for tensor in &whole.tensors {
+        let found = listed.tensors.iter().find(|found| found.name == tensor.name).expect("a tensor");
+        assert_eq!((&found.dtype, &found.shape), (&tensor.dtype, &tensor.shape));
+        assert_eq!(listed.matrix(found), whole.matrix(tensor), "{}", tensor.name);
+    }
     fs::remove_file(at(&name(2))).expect("removed");
     let said = Source::open(folder.path(), &Reading::default()).expect_err("refused").to_string();
     assert!(
@@ -661,13 +759,26 @@ fn no_broken_file_panics() {
 fn the_transformers_that_the_fuzzers_begin_with_are_read() {
     let fuzz = repository().join("fuzz");
     let config = fs::read(fuzz.join("config.json")).expect("read");
-    for (name, matrices) in [("gguf/llama-q8_0", 0), ("gguf/bitnet-f16", 7), ("safetensors/transformer", 7)] {
+    for (name, matrices) in [
+        ("gguf/llama-q8_0", 0),
+        ("gguf/bitnet-f16", 7),
+        ("safetensors/transformer", 7),
+        ("gguf/llama-own-head", 0),
+        ("safetensors/transformer-own-head", 7),
+    ] {
         let bytes = fs::read(fuzz.join("seeds").join(name)).expect("read");
         let source = Source::of_bytes(bytes, Some(&config), &Reading::default())
             .unwrap_or_else(|what| panic!("{name}: {what}"));
         let model = source.model().unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(model.matrices().count(), matrices, "{name}");
         assert!(model.matrices().all(|packed| packed.scale == 0.25), "{name}");
-        assert_eq!(source.tokenizer().expect("understood").is_some(), name.starts_with("gguf"), "{name}");
+        let own_head = name.ends_with("own-head");
+        assert_eq!(
+            model.parameters.last().expect("one").parameter.name == "lm_head.weight",
+            own_head,
+            "{name}"
+        );
+        let has_tokenizer = source.tokenizer().expect("understood").is_some();
+        assert_eq!(has_tokenizer, name.starts_with("gguf") && !own_head, "{name}");
     }
 }

@@ -38,6 +38,7 @@ fn shape(precision: Precision, vocabulary: usize) -> TransformerShape {
         precision,
         activation: Activation::Relu2,
         sub_norms: true,
+        tied: true,
     }
 }
 

@@ -252,6 +252,7 @@ fn config(case: &Case) -> Result<Config, String> {
         ternary: true,
         activation: Activation::Relu2,
         sub_norms: true,
+        tied: true,
     };
     match case.number::<usize>("head_dim")? * config.heads == config.width {
         true => Ok(config),

@@ -12,8 +12,11 @@ use sterna::digest::{self, Fixed};
 use sterna::generate::{Generator, Sampling};
 use sterna::gpu::{Choice, Gpu, wgpu};
 use sterna::kernels::{IGNORE, KeyForm};
-use sterna::model::{AnyShape, LoadError, MadeUp, Opened, Precision, Transformer, TransformerShape, logits};
-use sterna::parameter::{Activation, Role};
+use sterna::model::{
+    AnyShape, LoadError, MadeUp, Opened, Params, Precision, Transformer, TransformerShape, WeightSource,
+    logits,
+};
+use sterna::parameter::{Activation, Parameter, Role};
 use sterna::random::{self, Stream};
 use sterna::reference::transformer as twin;
 use sterna::reference::{self, Attention};
@@ -38,6 +41,7 @@ fn shape(precision: Precision) -> TransformerShape {
         precision,
         activation: Activation::Relu2,
         sub_norms: true,
+        tied: true,
     }
 }
 
@@ -64,11 +68,20 @@ fn model(shape: &TransformerShape) -> Model {
     Model { arch: shape.arch(), parameters: weights.collect(), about: serde_json::Value::Null }
 }
 
-/// The twin of a network whose embedding is stored in this format.
+/// The form of LLaMA with a head that is not the embedding.
+fn untied() -> TransformerShape {
+    TransformerShape { tied: false, ..llama() }
+}
+
+/// The twin of a network whose embedding and head are stored in this format.
 fn twin_of(shape: &TransformerShape, model: &Model, head: Floats) -> twin::Network {
     let mut model = model.clone();
-    if let Values::Floats(embedding) = &mut model.parameters[0].values {
-        *embedding = head.round(embedding, shape.width);
+    for Weights { parameter, values } in &mut model.parameters {
+        if let Values::Floats(values) = values
+            && parameter.shape == [shape.vocabulary, shape.width]
+        {
+            *values = head.round(values, shape.width);
+        }
     }
     digest::twin_network(shape, &model)
 }
@@ -98,7 +111,8 @@ fn binding(most: u64) -> Gpu {
 #[test]
 fn every_form_of_the_embedding_computes_what_its_twin_does() {
     let little = binding(1 << 16);
-    for shape in [shape(Precision::Ternary), shape(Precision::F32), llama()] {
+    let untied_ternary = TransformerShape { tied: false, ..shape(Precision::Ternary) };
+    for shape in [shape(Precision::Ternary), shape(Precision::F32), llama(), untied(), untied_ternary] {
         let model = model(&shape);
         let ids = ids(1, 9, shape.vocabulary);
         for head in Floats::ALL {
@@ -124,6 +138,37 @@ fn every_form_of_the_embedding_computes_what_its_twin_does() {
             }
         }
     }
+}
+
+#[test]
+fn a_head_with_the_values_of_the_embedding_gives_the_same_logits() {
+    let (tied, own) = (llama(), untied());
+    let of_tied = model(&tied);
+    let mut of_own = Model { arch: own.arch(), ..of_tied.clone() };
+    let embedding = of_tied.parameters[0].values.clone();
+    let parameter = own.parameters().pop().expect("a head");
+    of_own.parameters.push(Weights { parameter, values: embedding });
+    let ids = ids(3, 12, tied.vocabulary);
+    for gpu in [gpu(Shaders::Plain), gpu(Shaders::ForGpu), &binding(1 << 16)] {
+        for form in Floats::ALL {
+            let logits = |shape: &TransformerShape, model: &Model| {
+                let network = Transformer::load(gpu, shape.clone(), model, form).expect("it fits");
+                let cache = network.cache(gpu).expect("it fits");
+                let pass = network.extension(gpu, &cache, ids.len()).expect("it fits");
+                pass.run(gpu, 0, &ids).expect("the device works")
+            };
+            assert_eq!(logits(&tied, &of_tied), logits(&own, &of_own), "{form:?}");
+        }
+    }
+    // As parameters, all of them f32, they give the same logits too.
+    let gpu = gpu(Shaders::Plain);
+    let logits = |shape: &TransformerShape, model: &Model| {
+        let params = Params::stored(gpu, model).expect("it fits");
+        let network = Transformer::new(gpu, shape.clone(), params).expect("it fits");
+        let inputs: Vec<i32> = (0..shape.context as i32).collect();
+        sterna::model::logits(gpu, &network, &inputs).expect("the device works")
+    };
+    assert_eq!(logits(&tied, &of_tied), logits(&own, &of_own));
 }
 
 #[test]
@@ -155,8 +200,10 @@ fn ternary_matrices_need_their_norms_and_relu2() {
 fn settings_of_llamas_form_go_through_a_header() {
     let usual = shape(Precision::Ternary);
     let keys = usual.arch().settings;
-    assert!(!keys.contains_key("activation") && !keys.contains_key("sub_norms"));
-    for shape in [usual, llama()] {
+    assert!(
+        !keys.contains_key("activation") && !keys.contains_key("sub_norms") && !keys.contains_key("tied")
+    );
+    for shape in [usual, llama(), untied()] {
         assert_eq!(TransformerShape::of(&shape.arch()), Ok(shape));
     }
     let mut arch = llama().arch();

@@ -5,12 +5,16 @@ mod common;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use common::cases::Case;
+use common::gguf::{BITNET_2B4T, Sizes};
 use common::process::{adapter_flags, code, program, stderr, stdout, text};
 use common::repository;
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
 use serde_json::{Value, json};
+use sterna::gpu::{Choice, Gpu};
 
 /// The four files of the tiny network.
 const FILES: [&str; 4] = ["hf-autobitlinear", "hf-bitlinear", "gguf-i2_s.gguf", "gguf-tq2_0.gguf"];
@@ -123,7 +127,39 @@ fn a_network_goes_through_all_formats_and_back() {
     std::fs::write(&damaged, bytes).expect("written");
     let said = refused(&["import", text(&damaged), "-o", text(&at("never.safetensors"))]);
     assert!(said.contains("sha256") && !at("never.safetensors").exists(), "{said}");
-    // The layout for ARM is another order of the same trits, and nothing in a file tells them apart.
+    // Every command that opens the network says so.
+    let folder_of = |name: &str| {
+        let to = at(name);
+        std::fs::create_dir(&to).expect("made");
+        for file in ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"] {
+            std::fs::copy(at("f").join(file), to.join(file)).expect("copied");
+        }
+        let mut bytes = std::fs::read(to.join("model.safetensors")).expect("read");
+        let middle = bytes.len() - 1001;
+        bytes[middle] ^= 1;
+        std::fs::write(to.join("model.safetensors"), bytes).expect("written");
+        to
+    };
+    let story = at("story.txt");
+    std::fs::write(&story, "And venture madly on a desperate mart.\n".repeat(20)).expect("written");
+    for model in [damaged, folder_of("damaged")] {
+        let model = text(&model);
+        for args in [
+            &["generate", model, "And"][..],
+            &["chat", model],
+            &["eval", model, "--text", text(&story)],
+            &["verify", model],
+            &["verify", text(&from), "--against", model],
+            &["trace", model, "And"],
+            &["pack", model, "-o", text(&at("never"))],
+            &["export", model, "--to", "gguf-tq2_0", "-o", text(&at("never"))],
+        ] {
+            let said = refused(args);
+            assert!(said.starts_with("sterna: ") && said.contains("sha256"), "{args:?}: {said}");
+        }
+        assert!(!at("never").exists());
+    }
+    // The layout for ARM is another order of the same trits. Only the checksum of a record tells them apart.
     let arm = at("arm.gguf");
     json_of(&["export", text(&from), "--to", "gguf-i2_s", "--i2s", "arm", "-o", text(&arm)]);
     let read = |flags: &[&str]| {
@@ -131,7 +167,8 @@ fn a_network_goes_through_all_formats_and_back() {
     };
     let want = json_of(&["generate", text(&from), "And", "-n", "8", "--greedy"])["ids"].clone();
     assert_eq!(read(&["--i2s", "arm"]), want);
-    assert_ne!(read(&[]), want);
+    let said = refused(&["generate", text(&arm), "And"]);
+    assert!(said.contains("sha256") && said.contains("other processor"), "{said}");
 }
 
 #[test]
@@ -267,6 +304,42 @@ fn what_does_not_fit_is_named() {
         std::fs::write(path, json.to_string()).expect("written");
     });
     assert!(said.contains("Unigram"), "{said}");
+    // A tokenizer with a token fewer than the network.
+    let said = broken(&|copy| {
+        let path = copy.join("tokenizer.json");
+        let mut json: Value =
+            serde_json::from_str(&std::fs::read_to_string(&path).expect("read")).expect("JSON");
+        json["added_tokens"].as_array_mut().expect("tokens").pop();
+        std::fs::write(path, json.to_string()).expect("written");
+    });
+    assert!(said.contains("tokens, but its network knows 448"), "{said}");
+    // A shard that is not there.
+    let said = broken(&|copy| {
+        let map = json!({"weight_map": {"a": "model.safetensors", "b": "model-2.safetensors"}});
+        std::fs::write(copy.join("model.safetensors.index.json"), map.to_string()).expect("written");
+    });
+    assert!(said.contains("names 2 files, of which 1 are there: model-2.safetensors is missing"), "{said}");
+    // Bytes that are no trits, and shapes that do not belong together.
+    let tensor = |name: &str| {
+        let bytes = std::fs::read(model.join("model.safetensors")).expect("read");
+        let list = sterna::store::list(&bytes).expect("listed").0;
+        (list.into_iter().find(|tensor| tensor.name == name).expect("a tensor").at, bytes)
+    };
+    let (at, mut bytes) = tensor("model.layers.0.mlp.up_proj.weight");
+    bytes[at.start] = 0xff;
+    let said = broken(&|copy| std::fs::write(copy.join("model.safetensors"), &bytes).expect("written"));
+    assert!(said.contains("up_proj.weight: row 0, column 0 has the code 3"), "{said}");
+    let said = config(&|config| config["intermediate_size"] = json!(256));
+    assert!(said.contains("mlp.gate_proj.weight is U8 [128, 256], expected U8 [64, 256]"), "{said}");
+    // A type of tensor that is not known is no tensor to skip.
+    let mut bytes = std::fs::read(golden(FILES[2])).expect("read");
+    let name = b"blk.0.attn_q.weight";
+    let at = bytes.windows(name.len()).position(|window| window == name).expect("a tensor") + name.len() + 20;
+    bytes[at] = 99;
+    let odd = folder.path().join("odd.gguf");
+    std::fs::write(&odd, bytes).expect("written");
+    let said = refused(&["generate", text(&odd), "Hello"]);
+    assert!(said.contains("blk.0.attn_q.weight is type 99"), "{said}");
     let said = broken(&|copy| std::fs::remove_file(copy.join("model.safetensors")).expect("removed"));
     assert!(said.contains("model.safetensors"), "{said}");
     // A network of pictures says so.
@@ -277,4 +350,95 @@ fn what_does_not_fit_is_named() {
         inspected["tensors"].as_array().expect("tensors").iter().filter(|of| !of["trits"].is_null()).count(),
         14
     );
+}
+
+#[test]
+fn a_model_too_large_for_the_device_is_refused_with_what_it_needs() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("model.gguf");
+    // Gate and up of a layer are one matrix of 536 MB. Most adapters bind less at once, and software adapters do.
+    let wide = Sizes { layers: 1, width: 16384, heads: 128, kv_heads: 8, ffn: 65408, vocabulary: 300 };
+    wide.hollow(&file, None);
+    if Gpu::new(&Choice::default()).expect("an adapter").fits("gate_up", &[2 * 65408, 16384 / 16]).is_err() {
+        let said = refused(&["generate", text(&file), "Hello", "--context", "8"]);
+        assert!(said.contains("binds at most") && said.contains("--adapter"), "{said}");
+    }
+    // A tokenizer of another model.
+    BITNET_2B4T.hollow(&file, Some(128_000));
+    let said = refused(&["generate", text(&file), "Hello"]);
+    assert!(said.contains("128000 tokens, but its network knows 128256"), "{said}");
+    BITNET_2B4T.hollow(&file, None);
+    if cfg!(target_os = "linux") {
+        // 1.2 GB of file and 1.8 GB of tensors in a process that may have 3 GB.
+        let args = ["generate", text(&file), "Hello", "--context", "8", "--embedding", "f32"];
+        let args = [&args.map(String::from)[..], &adapter_flags(&args)].concat().join(" ");
+        let script = format!("ulimit -v 3000000; exec {} {args}", env!("CARGO_BIN_EXE_sterna"));
+        let output = Command::new("sh").args(["-c", &script]).output().expect("sh runs");
+        assert_eq!((code(&output), &stdout(&output)[..]), (2, ""), "{}", stderr(&output));
+        let said = stderr(&output);
+        for part in
+            ["has no more memory after", "all layers must fit", "521,", "--embedding int8", "--context"]
+        {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+    }
+}
+
+#[test]
+fn a_head_of_its_own_is_read_and_kept() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    let tied = golden(FILES[0]);
+    let bytes = std::fs::read(tied.join("model.safetensors")).expect("read");
+    let file = SafeTensors::deserialize(&bytes).expect("safetensors");
+    let embedding = file.tensor("model.embed_tokens.weight").expect("a tensor");
+    // The same values twice, the second time as f32, and a head whose largest logits are the smallest ones.
+    let values = |sign: f32| {
+        let value = |x: &[u8; 2]| sign * f32::from_bits(u32::from(u16::from_le_bytes(*x)) << 16);
+        embedding.data().as_chunks().0.iter().flat_map(|x| value(x).to_le_bytes()).collect::<Vec<u8>>()
+    };
+    let make = |name: &str, head: &[u8]| {
+        let to = at(name);
+        std::fs::create_dir(&to).expect("made");
+        for file in ["tokenizer.json", "tokenizer_config.json"] {
+            std::fs::copy(tied.join(file), to.join(file)).expect("copied");
+        }
+        let mut config: Value =
+            serde_json::from_slice(&std::fs::read(tied.join("config.json")).expect("read")).expect("JSON");
+        config["tie_word_embeddings"] = json!(false);
+        std::fs::write(to.join("config.json"), config.to_string()).expect("written");
+        let head = TensorView::new(Dtype::F32, embedding.shape().to_vec(), head).expect("a tensor");
+        let tensors = file.tensors().into_iter().chain([("lm_head.weight".to_string(), head)]);
+        std::fs::write(to.join("model.safetensors"), safetensors::serialize(tensors, None).expect("bytes"))
+            .expect("written");
+        to
+    };
+    let say = |model: &Path| {
+        let line = json_of(&["generate", text(model), "And venture", "-n", "8", "--greedy"]);
+        line["ids"].clone()
+    };
+    let (same, other) = (make("same", &values(1.0)), make("other", &values(-1.0)));
+    let want = say(&tied);
+    assert_eq!(say(&same), want);
+    let want = [want, say(&other)];
+    assert_ne!(want[0], want[1]);
+    for (i, model) in [same, other].into_iter().enumerate() {
+        let (packed, gguf, back) =
+            (at(&format!("{i}.safetensors")), at(&format!("{i}.gguf")), at(&format!("{i}")));
+        json_of(&["import", text(&model), "-o", text(&packed)]);
+        json_of(&["export", text(&packed), "--to", "gguf-i2_s", "-o", text(&gguf)]);
+        json_of(&["export", text(&gguf), "--to", "hf-bitnet", "-o", text(&back)]);
+        for file in [&packed, &gguf, &back] {
+            assert_eq!(say(file), want[i], "{file:?}");
+        }
+        let apart = json_of(&["trace", text(&gguf), "And venture"])["logits_apart"].as_f64();
+        assert!(apart.is_some_and(|apart| apart < 1e-3), "{apart:?}");
+        if i == 0 {
+            assert_eq!(json_of(&["verify", text(&back), "--against", text(&model)])["equal"], true);
+        } else {
+            // Another head alone changes no integer, but the networks differ.
+            let output = sterna(&["verify", text(&back), "--against", text(&tied)]);
+            assert_eq!(code(&output), 1, "{}", stderr(&output));
+        }
+    }
 }

@@ -39,6 +39,7 @@ fn shape(precision: Precision) -> TransformerShape {
         precision,
         activation: Activation::Relu2,
         sub_norms: true,
+        tied: true,
     }
 }
 
@@ -249,6 +250,7 @@ fn golden() -> (TransformerShape, Model, Case) {
         precision: Precision::Ternary,
         activation: Activation::Relu2,
         sub_norms: true,
+        tied: true,
     };
     let weights = shape.parameters().into_iter().map(|parameter| {
         let (name, of) = (&parameter.name, &parameter.shape);

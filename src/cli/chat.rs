@@ -150,7 +150,9 @@ impl Chat<'_> {
             _ => match self.fitting(context - room)? {
                 Some(ids) => {
                     let form = self.flags.network.keys(KeyForm::F16);
-                    (Generator::new(self.gpu, &self.network, &ids, form).map_err(failure)?, ids.len())
+                    let text = Generator::new(self.gpu, &self.network, &ids, form);
+                    let shape = &self.network.shape;
+                    (text.map_err(|error| self.flags.network.unfit(shape, error))?, ids.len())
                 }
                 None => {
                     super::warn(format!(

@@ -122,7 +122,8 @@ pub fn run(flags: &Flags) -> Outcome {
     let silent = [first(&vocabulary)];
     let read = if prompt_ids.is_empty() { &silent[..] } else { &prompt_ids };
     let form = flags.network.keys(KeyForm::F16);
-    let mut text = Generator::new(&gpu, &network, read, form).map_err(failure)?;
+    let text = Generator::new(&gpu, &network, read, form);
+    let mut text = text.map_err(|error| flags.network.unfit(&shape, error))?;
     gpu.wait(None).map_err(failure)?;
     let mut out = Out::new(flags.json);
     let mut characters = Characters::default();

@@ -15,7 +15,8 @@ use crate::train::MODEL;
 #[derive(Args)]
 #[command(after_help = NOTES)]
 pub struct Flags {
-    /// A run's folder, a packed file, or one of another format. [default: the newest run below runs/]
+    /// A run's folder, a folder of Hugging Face, a packed file, or one of another format. [default: the newest run below
+    /// runs/]
     file: Option<PathBuf>,
     /// Draw every ternary matrix into this folder, as weights.png.
     #[arg(short = 'o', long = "out", alias = "png", value_name = "DIR")]
@@ -66,7 +67,8 @@ impl Trits {
 
 pub fn run(flags: &Flags) -> Outcome {
     let file = &runs::model_or_newest(flags.file.as_deref(), "with a whole epoch", |_| true)?;
-    let file = &tensors(file)?;
+    let whole = file.join(MODEL);
+    let file = if file.is_dir() && whole.exists() { &whole } else { file };
     let listing = Listing::open(file).map_err(failure)?;
     let picture = flags.png.as_deref().map(|folder| picture(folder, flags.force)).transpose()?;
     let parameters = parameters(&listing.metadata);
@@ -112,21 +114,12 @@ pub fn run(flags: &Flags) -> Outcome {
     if flags.json {
         let line = json!({
             "path": super::named(file), "format": format, "bytes": listing.bytes(),
-            "tensors": lines.iter().map(Line::json).collect::<Vec<_>>(), "metadata": listing.metadata,
+            "tensors": lines.iter().map(|line| line.json(&listing)).collect::<Vec<_>>(), "metadata": listing.metadata,
             "picture": picture.as_deref().map(super::named),
         });
         super::print_json("inspect", super::object(line))?;
     }
     Ok(Verdict::Yes)
-}
-
-/// The file with the tensors in a folder of Hugging Face. Any other path is a file already.
-fn tensors(path: &Path) -> Result<PathBuf, Failure> {
-    let whole = path.join(MODEL);
-    if !path.is_dir() || whole.exists() {
-        return Ok(if path.is_dir() { whole } else { path.into() });
-    }
-    Err(failure(format!("{} is a folder whose tensors lie in several files: name one of them", shown(path))))
 }
 
 /// The parameters of the network, where a file of ours says them.
@@ -152,11 +145,11 @@ fn ordered<'a>(tensors: &'a [Stored], parameters: &[Parameter]) -> Vec<(&'a Stor
 }
 
 impl Line<'_> {
-    fn json(&self) -> Value {
+    fn json(&self, listing: &Listing) -> Value {
         let Line { tensor, role, trits, fault } = self;
         json!({
             "name": tensor.name, "dtype": tensor.dtype, "shape": tensor.shape, "bytes": tensor.at.len(),
-            "offset": tensor.at.start, "role": role,
+            "offset": tensor.at.start, "file": listing.file(tensor), "role": role,
             "matrix": tensor.matrix.map(|matrix| [matrix.rows, matrix.cols]),
             "trits": trits.as_ref().map(|trits| trits.counts), "fault": fault,
             "zeros": trits.as_ref().map(|trits| trits.share(1)),

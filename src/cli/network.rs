@@ -11,7 +11,10 @@ use super::{Failure, failure, shown};
 use crate::gpu::{Error, Gpu};
 use crate::kernels::KeyForm;
 use crate::mnist::Dataset;
-use crate::model::{AnyShape, Mlp, Opened, Shape, Transformer, TransformerShape, each_batch};
+use crate::model::{
+    AnyShape, LoadError, Mlp, Opened, Precision, Shape, Transformer, TransformerShape, each_batch,
+};
+use crate::report::thousands;
 use crate::store::{FileError, Floats, I2sLayout, Model, Reading};
 use crate::text::Vocabulary;
 
@@ -175,7 +178,49 @@ impl TextFlags {
         opened: &Opened,
         shape: &TransformerShape,
     ) -> Result<Transformer, Failure> {
-        opened.transformer(gpu, self.form(shape)).map_err(failure)
+        opened.transformer(gpu, self.form(shape)).map_err(|error| match error {
+            LoadError::Device(error) => self.unfit(shape, error),
+            error => failure(error),
+        })
+    }
+
+    /// The error for a model that the device has no room for, with what would need less.
+    pub fn unfit(&self, shape: &TransformerShape, mut error: Error) -> Failure {
+        // Of keys and values, and of what else grows with the context.
+        let of_context = |label: &str| label.starts_with("cache.") || ["angles", "parts"].contains(&label);
+        match &mut error {
+            Error::TooLarge { label, bytes, limit, advice, .. } if of_context(label) => {
+                let longest = shape.context as u64 * *limit / *bytes;
+                *advice = format!("the longest context that fits is about {longest}: give it as --context");
+            }
+            Error::NoMemory { label, advice, .. } if label.starts_with("cache.") => {
+                // Keys and values of this layer found no room, those of the layers before it did.
+                let before =
+                    label.split('.').nth(1).and_then(|layer| layer.parse::<usize>().ok()).unwrap_or(0);
+                let longest = shape.context * before / shape.layers;
+                *advice = format!(
+                    "keys and values of {} tokens found no room; about {longest} would: give that as --context",
+                    shape.context
+                );
+            }
+            Error::TooLarge { advice, .. } => {
+                *advice = "a matrix of a layer is not split: choose another adapter with --adapter".into();
+            }
+            Error::NoMemory { advice, .. } => {
+                let weights =
+                    shape.weights() * if shape.precision == Precision::Ternary { 2 } else { 32 } / 8;
+                let embedding = shape.vocabulary * shape.width * if shape.tied { 1 } else { 2 };
+                let (form, context) = (self.form(shape), shape.context);
+                let [weights, as_form, int8] = [weights, embedding * form.bytes(), embedding].map(thousands);
+                *advice = format!(
+                    "all layers must fit: the weights take {weights} bytes, the embedding {as_form} as {} and {int8} with \
+                     --embedding int8, and a --context below {context} makes keys and values smaller",
+                    form.name()
+                );
+            }
+            _ => {}
+        }
+        failure(error)
     }
 
     /// The form of keys and values.

@@ -11,7 +11,9 @@ use crate::digest::{ALL_LAYERS, Fixed, Integers};
 use crate::generate::Generator;
 use crate::gpu::Gpu;
 use crate::kernels::KeyForm;
-use crate::model::{AnyShape, Opened, Precision, TRANSFORMER, TransformerShape, WeightSource, logits};
+use crate::model::{
+    AnyShape, Opened, Precision, TRANSFORMER, Transformer, TransformerShape, WeightSource, logits,
+};
 use crate::parameter::{Parameter, Role};
 use crate::report::{columns, thousands};
 use crate::store::{Arch, Difference, FileError, Floats, Model, Values, Weights};
@@ -190,8 +192,10 @@ fn sampled(
     let other = against.as_deref().map(network::open).transpose()?;
     let gpu = flags.device.open()?;
     super::tell(format!("{} on {} and in the CPU twin", shown(file), super::gpu_line(&gpu)));
-    let network = opened.transformer(&gpu, network::embedding(shape)).map_err(failure)?;
     let fixed = Fixed::sampled(shape, source).map_err(super::unread)?;
+    // A cache needs no more room than the rows that are verified.
+    let short = TransformerShape { context: fixed.rows(), ..shape.clone() };
+    let network = Transformer::load(&gpu, short, source, network::embedding(shape)).map_err(failure)?;
     let device = fixed.on(&gpu, &network).map_err(failure)?;
     // A scale can make logits infinite or NaN, and integers do not show that.
     let ids: Vec<u32> = (0..8.min(shape.context)).map(|at| (at * 31 % shape.vocabulary) as u32).collect();

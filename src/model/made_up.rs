@@ -34,6 +34,7 @@ pub fn named_shape(name: &str) -> Option<TransformerShape> {
         precision: Precision::Ternary,
         activation: Activation::Relu2,
         sub_norms: true,
+        tied: true,
     })
 }
 

@@ -142,11 +142,11 @@ impl Opened {
             file.parameters.iter_mut().for_each(|saved| saved.moments = None);
             let (shape, about) = (AnyShape::of(&file.arch).map_err(content)?, file.run.clone());
             Opened { shape, about, notes: Vec::new(), weights: Weights::Floats(file) }
-        } else if let Ok(source) = Source::open(path, reading)
-            && source.arch().network == TRANSFORMER
-        {
-            return Opened::of_source(source).map_err(content);
         } else {
+            let source = Source::open(path, reading)?;
+            if source.arch().network == TRANSFORMER {
+                return Opened::of_source(source).map_err(content);
+            }
             Opened::with_notes(Model::import_mapped(path, &bytes, reading)?).map_err(content)?
         }
         .check()
@@ -195,6 +195,7 @@ impl Opened {
         let AnyShape::Transformer(shape) = &self.shape else { return Err("holds no network of text".into()) };
         let unknown = "has no vocabulary in its header, so nobody knows what its ids stand for";
         let vocabulary: Vocabulary = match &self.weights {
+            // Only training writes checkpoints, and it knows characters and bytes. A tokenizer comes with other files.
             Weights::Floats(file) if file.arch.settings.contains_key("tokens") => {
                 file.arch.setting("tokens")?
             }

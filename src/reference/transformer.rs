@@ -13,14 +13,25 @@
 //!
 //! A float network of LLaMA's form has no norm before o and down ([`Config::sub_norms`]).
 //!
-//! The embedding gives the first `h`. After the last layer, `logits = RMSNorm(h) E^T` with the same embedding `E`.
+//! The embedding gives the first `h`. After the last layer, `logits = RMSNorm(h) E^T` with the same embedding `E`, or with a
+//! head of its own.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::ops::Range;
 
 use super::*;
 use crate::parameter::{Activation, Parameter, Role};
 use crate::rotary::rope_table;
 use crate::ternary::Packed;
+
+/// The name of the embedding.
+pub const EMBEDDING: &str = "model.embed_tokens.weight";
+/// The name of the gain of the last norm.
+pub const NORM: &str = "model.norm.weight";
+/// The name of a head that is not the embedding.
+pub const HEAD: &str = "lm_head.weight";
 
 /// The constants of a network.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,6 +58,8 @@ pub struct Config {
     pub activation: Activation,
     /// Whether a norm precedes o and down. A ternary network has these norms.
     pub sub_norms: bool,
+    /// Whether the head is the embedding.
+    pub tied: bool,
 }
 
 /// Values or gradients of parameters, by name.
@@ -67,8 +80,9 @@ impl Config {
     pub fn parameters(&self) -> Vec<Parameter> {
         let stacks =
             (0..self.layers).flat_map(|layer| self.stacks(&format!("model.layers.{layer}.")).concat());
-        let [embedding, gain] = self.ends();
-        [embedding].into_iter().chain(stacks).chain([gain]).collect()
+        let [embedding, gain, head] = self.ends();
+        let head = (!self.tied).then_some(head);
+        [embedding].into_iter().chain(stacks).chain([gain]).chain(head).collect()
     }
 
     /// The parameters of a layer whose names begin with `prefix`.
@@ -76,12 +90,12 @@ impl Config {
         self.stacks(prefix).concat()
     }
 
-    /// The embedding, which is also the head, and the gain of the last norm.
-    fn ends(&self) -> [Parameter; 2] {
-        [
-            Parameter::new("model.embed_tokens.weight", &[self.vocabulary, self.width], Role::Float),
-            Parameter::new("model.norm.weight", &[self.width], Role::Gain),
-        ]
+    /// The embedding, the gain of the last norm, and the head, which is the embedding if they are tied.
+    fn ends(&self) -> [Parameter; 3] {
+        let rows = |name: &str| Parameter::new(name, &[self.vocabulary, self.width], Role::Float);
+        let embedding = rows(EMBEDDING);
+        let head = if self.tied { embedding.clone() } else { rows(HEAD) };
+        [embedding, Parameter::new(NORM, &[self.width], Role::Gain), head]
     }
 
     /// The four stacks of a layer whose names begin with `prefix`. Each stack has its gain first, if it has a norm, then
@@ -420,8 +434,10 @@ impl Block {
 pub struct Network {
     /// Its constants.
     pub config: Config,
-    /// `[vocabulary, width]`: the embedding, which is also the head.
+    /// `[vocabulary, width]`: the embedding.
     pub embedding: Vec<f32>,
+    /// `[vocabulary, width]`: the head, if it is not the embedding.
+    pub head: Option<Vec<f32>>,
     /// Its layers.
     pub blocks: Vec<Block>,
     /// `[width]`: the gain of the last norm.
@@ -443,12 +459,103 @@ pub struct Pass {
     pub logits: Vec<f32>,
 }
 
+/// A network whose layers are made when they are needed, so that one of them at a time is in memory.
+pub trait Layers {
+    /// The reason why a part cannot be made.
+    type Error;
+
+    /// Its constants.
+    fn config(&self) -> &Config;
+
+    /// Layer `i`.
+    ///
+    /// # Errors
+    /// If its parameters cannot be read. So for all parts.
+    fn block(&self, i: usize) -> Result<Cow<'_, Block>, Self::Error>;
+
+    /// Some rows of the embedding.
+    fn embedding(&self, rows: Range<usize>) -> Result<Cow<'_, [f32]>, Self::Error>;
+
+    /// Some rows of the head.
+    fn head(&self, rows: Range<usize>) -> Result<Cow<'_, [f32]>, Self::Error>;
+
+    /// `[width]`: the gain of the last norm.
+    fn gain(&self) -> Result<Cow<'_, [f32]>, Self::Error>;
+
+    /// Computes the logits `[n, vocabulary]` of whole sequences of tokens `ids [n]`. `each` gets every layer and its results.
+    fn follow(
+        &self,
+        a: &Attention,
+        ids: &[u32],
+        mut each: impl FnMut(usize, &Block, &BlockPass),
+    ) -> Result<Vec<f32>, Self::Error> {
+        /// Rows of the head that are read at once.
+        const ROWS: usize = 1024;
+        let &Config { layers, width, vocabulary, theta, eps, .. } = self.config();
+        let table = rope_table(0..a.tokens, a.width, theta);
+        let mut h = Vec::new();
+        for &id in ids {
+            h.extend_from_slice(&self.embedding(id as usize..id as usize + 1)?);
+        }
+        for i in 0..layers {
+            let block = self.block(i)?;
+            let pass = block.forward(a, &table, eps, h, Cache::new(a));
+            each(i, &block, &pass);
+            h = pass.y;
+        }
+        let (normed, _) = rmsnorm(&h, &self.gain()?, eps);
+        let mut logits = vec![0.0; ids.len() * vocabulary];
+        for at in (0..vocabulary).step_by(ROWS) {
+            let rows = ROWS.min(vocabulary - at);
+            let part = matmul_f32(&normed, &self.head(at..at + rows)?, width);
+            for (to, from) in logits.chunks_exact_mut(vocabulary).zip(part.chunks_exact(rows)) {
+                to[at..at + rows].copy_from_slice(from);
+            }
+        }
+        Ok(logits)
+    }
+}
+
+impl Layers for Network {
+    type Error = Infallible;
+
+    fn config(&self) -> &Config {
+        &self.config
+    }
+
+    fn block(&self, i: usize) -> Result<Cow<'_, Block>, Infallible> {
+        Ok(Cow::Borrowed(&self.blocks[i]))
+    }
+
+    fn embedding(&self, rows: Range<usize>) -> Result<Cow<'_, [f32]>, Infallible> {
+        let width = self.config.width;
+        Ok(self.embedding[rows.start * width..rows.end * width].into())
+    }
+
+    fn head(&self, rows: Range<usize>) -> Result<Cow<'_, [f32]>, Infallible> {
+        let width = self.config.width;
+        Ok(Network::head(self)[rows.start * width..rows.end * width].into())
+    }
+
+    fn gain(&self) -> Result<Cow<'_, [f32]>, Infallible> {
+        Ok((&self.gain[..]).into())
+    }
+}
+
 impl Network {
     /// Makes a network from values by name. Matrices whose trits are `stored` are not quantised.
     pub fn new(config: &Config, values: &Tensors, stored: &BTreeMap<String, Packed>) -> Network {
         let block = |layer| Block::new(config, &format!("model.layers.{layer}."), values, stored);
-        let [embedding, gain] = config.ends().map(|p| values[&p.name].clone());
-        Network { config: config.clone(), embedding, blocks: (0..config.layers).map(block).collect(), gain }
+        let [embedding, gain, head] = config.ends();
+        let [embedding, gain] = [embedding, gain].map(|p| values[&p.name].clone());
+        let head = (!config.tied).then(|| values[&head.name].clone());
+        Network {
+            config: config.clone(),
+            embedding,
+            head,
+            blocks: (0..config.layers).map(block).collect(),
+            gain,
+        }
     }
 
     /// Computes the logits of tokens `ids [n]`. `caches` hold the keys and values of earlier tokens, layer by layer.
@@ -463,8 +570,13 @@ impl Network {
             blocks.push(pass);
         }
         let (normed, norm) = rmsnorm(&h, &self.gain, eps);
-        let logits = matmul_f32(&normed, &self.embedding, width);
+        let logits = matmul_f32(&normed, self.head(), width);
         Pass { blocks, h, norm, normed, logits }
+    }
+
+    /// `[vocabulary, width]`: the matrix that gives the logits.
+    pub fn head(&self) -> &[f32] {
+        self.head.as_ref().unwrap_or(&self.embedding)
     }
 
     /// Empty caches for all layers, with the size that `a` needs.
@@ -477,17 +589,18 @@ impl Network {
         let Config { vocabulary, width, theta, .. } = self.config;
         let table = rope_table(0..a.first + a.tokens, a.width, theta);
         let mut gradients = Tensors::new();
-        let mut dembedding = matmul_f32_dw(dlogits, &pass.normed, ids.len());
-        let dnormed = matmul_f32_dx(&self.embedding, dlogits, [vocabulary, width]);
+        let dhead = matmul_f32_dw(dlogits, &pass.normed, ids.len());
+        let dnormed = matmul_f32_dx(self.head(), dlogits, [vocabulary, width]);
         let (mut dh, dgain) = rmsnorm_backward(&pass.h, &self.gain, &pass.norm, &dnormed);
         for (block, pass) in self.blocks.iter().zip(&pass.blocks).rev() {
             dh = block.backward(a, &table, pass, &dh, &mut gradients);
         }
-        // The network uses the embedding twice, so the gradient of the embedding is a sum of two parts.
-        embed_grad(ids, &dh, width, &mut dembedding);
-        let [embedding, gain] = self.config.ends();
-        gradients.insert(embedding.name, dembedding);
+        let [embedding, gain, head] = self.config.ends();
         gradients.insert(gain.name, dgain);
+        gradients.insert(head.name, dhead);
+        // A tied network uses the embedding twice, so the gradient of the embedding is a sum of two parts.
+        let dembedding = gradients.entry(embedding.name).or_insert_with(|| vec![0.0; vocabulary * width]);
+        embed_grad(ids, &dh, width, dembedding);
         gradients
     }
 }
@@ -582,11 +695,11 @@ mod tests {
     /// that direction.
     #[test]
     fn gradients_are_those_of_finite_differences() {
-        finite_differences(Activation::Relu2, true);
-        finite_differences(Activation::Silu, false);
+        finite_differences(Activation::Relu2, true, true);
+        finite_differences(Activation::Silu, false, false);
     }
 
-    fn finite_differences(activation: Activation, sub_norms: bool) {
+    fn finite_differences(activation: Activation, sub_norms: bool, tied: bool) {
         let config = Config {
             layers: 2,
             width: 24,
@@ -599,6 +712,7 @@ mod tests {
             ternary: false,
             activation,
             sub_norms,
+            tied,
         };
         let (sequences, tokens) = (2, 7);
         let a = config.attention(sequences, tokens);

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::walk::{ends, largest};
 use super::{Stage, Units, columns, picture, thousands};
-use crate::reference::transformer::{BlockPass, Input, Network, Product};
-use crate::reference::{attention_shares, xent_rows};
+use crate::reference::transformer::{Block, BlockPass, Input, Layers, Network, Product};
+use crate::reference::{Attention, attention_shares, xent_rows};
 use crate::text::Vocabulary;
 
 /// A text in a language model.
@@ -68,73 +68,88 @@ fn input(product: &Product, cols: usize) -> Vec<f32> {
 }
 
 /// The shares of attention of each head `[heads]`: for each token those of the tokens that it sees.
-fn maps(network: &Network, tokens: usize, pass: &BlockPass) -> Vec<Vec<Vec<f32>>> {
-    let a = network.config.attention(1, tokens);
-    let shares = attention_shares(&a, &pass.q, &pass.cache.k, &pass.lse);
+fn maps(a: &Attention, pass: &BlockPass) -> Vec<Vec<Vec<f32>>> {
+    let shares = attention_shares(a, &pass.q, &pass.cache.k, &pass.lse);
     let head = |head: usize| shares.iter().skip(head).step_by(a.heads).cloned().collect();
     (0..a.heads).map(head).collect()
+}
+
+/// The queries of a layer for the last of `n` tokens. Without `neuron`, the row with the largest sum is in detail.
+fn queries(block: &Block, pass: &BlockPass, n: usize, neuron: Option<usize>) -> Stage {
+    let (rows, d) = (pass.qkv.y.len() / n, pass.qkv.x.len() / n);
+    let sums = match &pass.qkv.acc[..] {
+        [] => last(&pass.qkv.y, rows)[..d].to_vec(),
+        acc => last(acc, rows)[..d].iter().map(|&sum| sum as f32).collect(),
+    };
+    let neuron = neuron.unwrap_or_else(|| largest(&sums));
+    let (row, beta) = block.qkv.row(neuron);
+    let step = match &pass.qkv.input {
+        Input::Codes(_, step) => step.last().copied(),
+        Input::Floats(_) => None,
+    };
+    let units = step.zip(beta).map(|(step, beta)| Units { step, beta, unit: beta * step });
+    Stage { neuron, row, input: input(&pass.qkv, d), sums, units }
+}
+
+impl Stream {
+    /// The stream of a layer of width `d` with `f` gates.
+    fn of(pass: &BlockPass, [d, f]: [usize; 2]) -> Stream {
+        let sizes = [&pass.qkv.x, &pass.gate_up.x, &pass.y].map(|rows| size(last(rows, d)));
+        let open = last(&pass.gate_up.y, 2 * f)[..f].iter().filter(|gate| **gate > 0.0).count();
+        let codes = matches!(pass.down.input, Input::Codes(..)).then(|| ends(&input(&pass.down, f)));
+        Stream { sizes, gates: [f, open], gated: ends(last(&pass.down.x, f)), codes }
+    }
 }
 
 impl Sentence {
     /// Follows `ids` through a network. `layer` is shown in detail, and of its queries the row `neuron`, or the one with
     /// the largest sum.
     ///
+    /// # Errors
+    /// If a part of the network cannot be read.
+    ///
     /// # Panics
     /// If there is no token, or no such layer or neuron.
-    pub fn of(
+    pub fn of<L: Layers>(
         title: String,
-        network: &Network,
+        network: &L,
         vocabulary: &Vocabulary,
         ids: &[u32],
         layer: usize,
         neuron: Option<usize>,
-    ) -> Sentence {
-        let config = &network.config;
+    ) -> Result<Sentence, L::Error> {
+        let config = network.config();
         let (d, f, n) = (config.width, config.ffn, ids.len());
         let a = config.attention(1, n);
-        let pass = network.forward(&a, ids, network.caches(&a));
-        let block = &pass.blocks[layer];
+        let (mut attention, mut detail) = (Vec::new(), None);
+        let all = network.follow(&a, ids, |i, block, pass| {
+            attention.push(maps(&a, pass));
+            if i == layer {
+                detail = Some((queries(block, pass, n, neuron), Stream::of(pass, [d, f])));
+            }
+        })?;
+        let (queries, stream) = detail.expect("the network has this layer");
 
-        let rows = block.qkv.y.len() / n;
-        let sums = match &block.qkv.acc[..] {
-            [] => last(&block.qkv.y, rows)[..d].to_vec(),
-            acc => last(acc, rows)[..d].iter().map(|&sum| sum as f32).collect(),
-        };
-        let neuron = neuron.unwrap_or_else(|| largest(&sums));
-        let (row, beta) = network.blocks[layer].qkv.row(neuron);
-        let step = match &block.qkv.input {
-            Input::Codes(_, step) => step.last().copied(),
-            Input::Floats(_) => None,
-        };
-        let units = step.zip(beta).map(|(step, beta)| Units { step, beta, unit: beta * step });
-        let queries = Stage { neuron, row, input: input(&block.qkv, d), sums, units };
-
-        let [h, mid, y] = [&block.qkv.x, &block.gate_up.x, &block.y].map(|rows| size(last(rows, d)));
-        let open = last(&block.gate_up.y, 2 * f)[..f].iter().filter(|gate| **gate > 0.0).count();
-        let codes = matches!(block.down.input, Input::Codes(..)).then(|| ends(&input(&block.down, f)));
-        let stream =
-            Stream { sizes: [h, mid, y], gates: [f, open], gated: ends(last(&block.down.x, f)), codes };
-
-        let logits = last(&pass.logits, config.vocabulary).to_vec();
+        let logits = last(&all, config.vocabulary).to_vec();
         let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let powers: Vec<f64> = logits.iter().map(|logit| f64::from(logit - most).exp()).collect();
         let sum: f64 = powers.iter().sum();
-        let before = &pass.logits[..(n - 1) * config.vocabulary];
+        let before = &all[..(n - 1) * config.vocabulary];
         let losses =
             if n > 1 { xent_rows(before, &ids[1..], config.vocabulary, 0.0).losses } else { Vec::new() };
-        Sentence {
+        Ok(Sentence {
             title,
             ids: ids.into(),
             signs: (0..config.vocabulary as u32).map(|id| sign(vocabulary, id)).collect(),
             layer,
-            embedding: network.embedding[ids[n - 1] as usize * d..][..d].to_vec(),
+            embedding: network.embedding(ids[n - 1] as usize..ids[n - 1] as usize + 1)?.into_owned(),
             queries,
-            attention: pass.blocks.iter().map(|block| maps(network, n, block)).collect(),
+            attention,
             stream,
             probabilities: powers.into_iter().map(|power| power / sum).collect(),
             logits,
             losses,
-        }
+        })
     }
 
     /// The sign of each token.
@@ -261,7 +276,8 @@ impl Sentence {
 
 /// The attention of a text in every layer and head of a network as a picture.
 pub fn attention_png(title: &str, network: &Network, vocabulary: &Vocabulary, ids: &[u32]) -> Vec<u8> {
-    Sentence::of(title.into(), network, vocabulary, ids, 0, None).png()
+    let Ok(told) = Sentence::of(title.into(), network, vocabulary, ids, 0, None);
+    told.png()
 }
 
 /// One sign for an id: its character, and other signs for those that cannot be seen.
@@ -304,6 +320,7 @@ mod tests {
             ternary,
             activation: Activation::Relu2,
             sub_norms: true,
+            tied: true,
         };
         let value = |(i, p): (usize, crate::parameter::Parameter)| {
             let values = normal(3, Stream::Weights, i as u32, p.count(), 0.3);
@@ -321,7 +338,7 @@ mod tests {
         let ids = vocabulary.encode(text).expect("its own");
         for ternary in [true, false] {
             let network = network(ternary, vocabulary.len());
-            let told = Sentence::of("one".into(), &network, &vocabulary, &ids, 1, Some(7));
+            let Ok(told) = Sentence::of("one".into(), &network, &vocabulary, &ids, 1, Some(7));
             let a = network.config.attention(1, ids.len());
             let pass = network.forward(&a, &ids, network.caches(&a));
             for (block, maps) in pass.blocks.iter().zip(&told.attention) {
@@ -359,7 +376,7 @@ mod tests {
         let vocabulary = Vocabulary::bytes();
         let network = network(true, vocabulary.len());
         for ids in [vec![255], vec![10; 3], (0..200).collect()] {
-            let told = Sentence::of("bytes \u{2028}".into(), &network, &vocabulary, &ids, 0, None);
+            let Ok(told) = Sentence::of("bytes \u{2028}".into(), &network, &vocabulary, &ids, 0, None);
             assert!(told.png().starts_with(b"\x89PNG"));
             let said = told.text(12);
             assert!(said.lines().all(|line| line.chars().count() <= 80), "{said}");

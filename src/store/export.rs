@@ -129,7 +129,6 @@ impl Source {
             }
         }
         let sum = sum.finish();
-        self.sealed(&sum)?;
         let vocabulary = self.tokenizer()?;
         if to.is_foreign() {
             let settings = Settings::of(self.arch()).map_err(content)?;
@@ -469,7 +468,7 @@ impl Export<'_> {
             "rms_norm_eps": number(settings.eps),
             "rope_theta": settings.theta,
             "rope_parameters": {"rope_type": "default", "rope_theta": settings.theta},
-            "tie_word_embeddings": true,
+            "tie_word_embeddings": settings.tied,
             "torch_dtype": if whole { "float32" } else { "bfloat16" },
             "vocab_size": settings.vocabulary,
             "quantization_config": quantization(convention),

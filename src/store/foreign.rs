@@ -110,6 +110,12 @@ impl Record {
         Ok(record)
     }
 
+    /// Whether the head of a transformer is the embedding. A head of its own may have the embedding's bytes, so only the
+    /// record tells.
+    pub(super) fn ties(&self) -> Result<bool, String> {
+        Ok(self.arch.setting::<Option<bool>>("tied")?.unwrap_or(true))
+    }
+
     /// Rows and columns of each ternary matrix.
     fn matrices(&self) -> impl Iterator<Item = [usize; 2]> {
         self.parameters.iter().filter(|parameter| parameter.role == Role::Ternary).map(Parameter::matrix)

@@ -3,7 +3,7 @@
 //!
 //! - A ternary matrix is packed bytes beside a `weight_scale`, see [`bitnet`](super::bitnet), or floats. Floats without a
 //!   scale are master weights, which the network quantises by absmean in every pass.
-//! - The head must be the embedding.
+//! - The head is the embedding, or the tensor `lm_head.weight`.
 //!
 //! (transformers, `models/bitnet` and `integrations/bitnet.py`.)
 
@@ -12,15 +12,12 @@ use serde_json::Value;
 use super::bitnet::WeightScale;
 use super::foreign::{RECORD, Reading, Record};
 use super::layout::{Layout, Rules, Tensors};
-use super::transformer::Settings;
+use super::transformer::{HEAD, Settings};
 use super::{Contents, escaped};
 
 /// The classes that are read.
 const BITNET: &str = "BitNetForCausalLM";
 const LLAMA: &str = "LlamaForCausalLM";
-
-/// A head that is a tensor of its own.
-const HEAD: &str = "lm_head.weight";
 
 /// Whether this `config.json` is that of a network of Hugging Face.
 pub(super) fn is_config(config: &Value) -> bool {
@@ -37,10 +34,11 @@ pub(super) fn layout(
     contents: Vec<Contents>,
     reading: &Reading,
 ) -> Result<Layout, String> {
-    let (settings, mut notes) = settings(config)?;
+    let mut settings = settings(config)?;
+    let mut notes = Vec::new();
     let quantization = Some(&config["quantization_config"]).filter(|config| !config.is_null());
     let convention = reading.weight_scale.map_or_else(|| WeightScale::of(&config["quantization_config"]), Ok);
-    let mut record = None;
+    let mut record: Option<Record> = None;
     let mut by_name = std::collections::HashMap::new();
     for (file, (tensors, metadata)) in contents.into_iter().enumerate() {
         record = record.or(metadata.get(RECORD).map(Record::read).transpose()?);
@@ -50,11 +48,26 @@ pub(super) fn layout(
             }
         }
     }
-    settings.fits(by_name.len())?;
-    if config["tie_word_embeddings"] == false && !by_name.contains_key(HEAD) {
-        return Err(format!("has tie_word_embeddings false in its config.json, and no tensor {HEAD}"));
+    let tensors = Tensors { files, by_name };
+    match &config["tie_word_embeddings"] {
+        Value::Bool(false) if !tensors.by_name.contains_key(HEAD) => {
+            return Err(format!("has tie_word_embeddings false in its config.json, and no tensor {HEAD}"));
+        }
+        Value::Bool(true) => {}
+        tied => {
+            settings.tied = match &record {
+                Some(record) => record.ties()?,
+                None => !tensors.has_own_head(str::to_string),
+            };
+            if settings.tied && tied.is_null() {
+                notes.push(
+                    "its config.json has no tie_word_embeddings: the head is taken as the embedding".into(),
+                );
+            }
+        }
     }
-    let packed = by_name.values().any(|(_, tensor)| tensor.dtype == "U8");
+    settings.fits(tensors.by_name.len())?;
+    let packed = tensors.by_name.values().any(|(_, tensor)| tensor.dtype == "U8");
     if !packed && quantization.is_some_and(|config| config["quantization_mode"] == "offline") {
         notes.push("its config.json says that its weights are quantised, and they are floats".into());
     }
@@ -66,18 +79,16 @@ pub(super) fn layout(
         paired: None,
         i2s: Default::default(),
         ignored: |name| name.ends_with("rotary_emb.inv_freq"),
-        head: HEAD,
         record,
         reading,
     };
-    let mut layout = Tensors { files, by_name }.layout(settings.arch(), settings.parameters(), &rules)?;
-    notes.append(&mut layout.notes);
+    let layout = tensors.layout(settings.arch(), settings.parameters(), &rules)?;
+    notes.extend(layout.notes);
     Ok(Layout { notes, ..layout })
 }
 
-/// The settings in a `config.json`, and notes on what it does not state.
-fn settings(config: &Value) -> Result<(Settings, Vec<String>), String> {
-    let mut notes = Vec::new();
+/// The settings in a `config.json`.
+fn settings(config: &Value) -> Result<Settings, String> {
     let classes = config["architectures"].as_array().into_iter().flatten();
     let class = classes.filter_map(Value::as_str).find(|class| [BITNET, LLAMA].contains(class));
     let Some(class) = class else {
@@ -119,9 +130,7 @@ fn settings(config: &Value) -> Result<(Settings, Vec<String>), String> {
     }
     match &config["tie_word_embeddings"] {
         // A head of its own may still have the bytes of the embedding. The tensors tell.
-        Value::Bool(_) => {}
-        Value::Null => notes
-            .push("its config.json has no tie_word_embeddings: the head is taken as the embedding".into()),
+        Value::Bool(_) | Value::Null => {}
         found => return other("tie_word_embeddings", found, "true"),
     }
     let rope = &config["rope_parameters"];
@@ -171,11 +180,12 @@ fn settings(config: &Value) -> Result<(Settings, Vec<String>), String> {
         ternary: is_bitnet || !quantization.is_null(),
         activation: activation.into(),
         sub_norms: is_bitnet,
+        tied: true,
     };
     settings.check()?;
     let head = &config["head_dim"];
     match head.is_null() || *head == settings.head() {
-        true => Ok((settings, notes)),
+        true => Ok(settings),
         false => {
             other("head_dim", head, &format!("{}, the width of the layer over its heads", settings.head()))
         }

@@ -13,7 +13,7 @@ use super::foreign::{self, RECORD, Read, Record};
 use super::format::plain;
 use super::i2s::{self, I2sLayout};
 use super::tensors::damaged;
-use super::transformer::EMBEDDING;
+use super::transformer::{EMBEDDING, HEAD};
 use super::{Arch, Matrix, Model, Reading, Scale, Stored, Values, Weights, model};
 use crate::parameter::{Parameter, Role};
 use crate::ternary::{LEAST, Packed, words};
@@ -33,6 +33,8 @@ pub(super) struct Layout {
     pub places: Vec<Place>,
     /// The checksum of a [`Record`].
     pub sha256: Option<String>,
+    /// Whether a matrix is in I2_S, whose order no file states.
+    pub i2s: bool,
 }
 
 /// Where a parameter lies, and in which form.
@@ -104,8 +106,6 @@ pub(super) struct Rules<'a> {
     pub i2s: I2sLayout,
     /// Names of tensors that belong to no parameter and change nothing.
     pub ignored: fn(&str) -> bool,
-    /// The name of a head that is a tensor of its own.
-    pub head: &'static str,
     /// The record in the file's metadata.
     pub record: Option<Record>,
     /// The caller's instructions.
@@ -119,6 +119,17 @@ impl Tensors<'_> {
 
     fn bytes(&self, (file, stored): (usize, &Stored)) -> &[u8] {
         &self.files[file][stored.at.clone()]
+    }
+
+    /// Whether there is a head that is not the embedding. A head may be there and have the embedding's bytes. `name` gives the
+    /// name in the files of a parameter.
+    pub fn has_own_head(&self, name: fn(&str) -> String) -> bool {
+        let [embedding, head] = [EMBEDDING, HEAD].map(|of| self.get(&name(of)));
+        let Some(head) = head else { return false };
+        embedding.is_none_or(|embedding| {
+            (&head.1.dtype, &head.1.shape) != (&embedding.1.dtype, &embedding.1.shape)
+                || self.bytes(head) != self.bytes(embedding)
+        })
     }
 
     /// The one number in a tensor.
@@ -181,7 +192,9 @@ impl Tensors<'_> {
             None => (arch, Value::Null, None),
         };
         // The checksum of a record is that of trits, not of what absmean makes of other floats.
-        Ok(Layout { arch, parameters, about, notes, places, sha256: sha256.filter(|_| masters == 0) })
+        let sha256 = sha256.filter(|_| masters == 0);
+        let i2s = self.by_name.values().any(|(_, tensor)| tensor.dtype == i2s::NAME);
+        Ok(Layout { arch, parameters, about, notes, places, sha256, i2s })
     }
 
     /// Checks that every instruction of the caller means something here.
@@ -282,29 +295,25 @@ impl Tensors<'_> {
 
     /// Checks the tensors that belong to no parameter, and gives notes on those that are left out.
     fn surplus(&self, used: &HashSet<&str>, rules: &Rules) -> Result<Vec<String>, String> {
-        let mut left: Vec<(usize, &Stored)> = self
-            .by_name
-            .values()
-            .map(|(file, stored)| (*file, stored))
-            .filter(|(_, stored)| !used.contains(&stored.name[..]))
-            .collect();
-        left.sort_by(|a, b| a.1.name.cmp(&b.1.name));
+        let all = self.by_name.values().map(|(_, stored)| stored);
+        let mut left: Vec<&Stored> = all.filter(|stored| !used.contains(&stored.name[..])).collect();
+        left.sort_by(|a, b| a.name.cmp(&b.name));
         let mut notes = Vec::new();
-        for (file, stored) in left {
-            let Stored { name, dtype, shape, .. } = stored;
+        for Stored { name, dtype, shape, .. } in left {
             if (rules.ignored)(name) {
                 continue;
             }
-            if name == rules.head {
-                let embedding = self.get(&(rules.name)(EMBEDDING)).expect("it was found");
-                if (dtype, shape) == (&embedding.1.dtype, &embedding.1.shape)
-                    && self.bytes((file, stored)) == self.bytes(embedding)
-                {
-                    notes.push(format!("{name} has the bytes of {} and is left out", embedding.1.name));
-                    continue;
-                }
+            let is_head = *name == (rules.name)(HEAD);
+            if is_head && !self.has_own_head(rules.name) {
+                let embedding = (rules.name)(EMBEDDING);
+                notes.push(format!("{name} has the bytes of {embedding} and is left out"));
+                continue;
             }
-            let what = if name == rules.head { ", a head that is not the embedding" } else { "" };
+            let what = if is_head {
+                ", a head that is not the embedding, although the config ties them"
+            } else {
+                ""
+            };
             match rules.reading.drop {
                 true => {
                     notes.push(format!("{name}{what} is left out, although that changes what is computed"))
@@ -324,7 +333,7 @@ impl Tensors<'_> {
 impl Layout {
     /// A network whose parameters lie at these places.
     pub fn new(arch: Arch, parameters: Vec<Parameter>, places: Vec<Place>) -> Layout {
-        Layout { arch, parameters, about: Value::Null, notes: Vec::new(), places, sha256: None }
+        Layout { arch, parameters, about: Value::Null, notes: Vec::new(), places, sha256: None, i2s: false }
     }
 
     /// A network that was read already.
@@ -338,7 +347,7 @@ impl Layout {
         Layout { about, notes, ..Layout::new(arch, parameters, places) }
     }
 
-    /// Notes for the tensors of its only file which of them are ternary matrices.
+    /// Notes for the tensors of its files which of them are ternary matrices.
     pub fn mark(&self, tensors: &mut [Stored]) {
         let matrices = self.places.iter().filter_map(|place| match &place.form {
             Form::Trits(matrix) => Some((&place.name[..], *matrix)),
@@ -453,19 +462,6 @@ impl Layout {
         }
     }
 
-    /// The file and the bytes that [`Layout::trits`], or [`Layout::floats`] for these rows, reads. They are `None` for values in memory.
-    pub fn reads(&self, i: usize, rows: Range<usize>) -> Option<(usize, Range<usize>)> {
-        let Place { file, at, paired, form, .. } = &self.places[i];
-        match form {
-            Form::Memory(_) => None,
-            Form::Floats(_) | Form::Int8(_) if paired.is_none() => {
-                let width = at.len() / self.rows(i);
-                Some((*file, at.start + rows.start * width..at.start + rows.end * width))
-            }
-            _ => Some((*file, at.clone())),
-        }
-    }
-
     /// The whole network in memory.
     ///
     /// # Errors
@@ -492,7 +488,15 @@ impl Layout {
         let found = found();
         match *stated == found {
             true => Ok(()),
-            false => Err(damaged(&format!("the `sha256` in its metadata `{RECORD}`"), stated, &found)),
+            false => {
+                let damaged = damaged(&format!("the `sha256` in its metadata `{RECORD}`"), stated, &found);
+                let other = if self.i2s {
+                    ", or read its I2_S in the order of the other processor (`i2s`)"
+                } else {
+                    ""
+                };
+                Err(format!("{damaged}{other}"))
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Lists the tensors of a file without loading it. This module knows which tensors are ternary matrices.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
 
@@ -8,20 +9,23 @@ use serde_json::{Map, Value};
 
 use super::format::{config_beside, plain};
 use super::tensors::{deserialize, range};
-use super::{FileError, Format, Mapped, Reading, checkpoint, foreign, gguf, npy, packed, source};
+use super::{FileError, Format, Mapped, Reading, checkpoint, foreign, gguf, hugging, npy, packed, source};
 use crate::parameter::{Parameter, Role};
 use crate::ternary::Packed;
 
-/// The tensors and metadata of a file. The file is mapped, not loaded.
+/// The tensors and metadata of a file, or of the shards in a folder of Hugging Face. The files are mapped, not loaded.
 #[derive(Debug)]
 pub struct Listing {
-    /// The file's format.
+    /// The format of the files.
     pub format: Format,
-    /// The tensors, in the file's order.
+    /// The tensors, in the order of the files.
     pub tensors: Vec<Stored>,
-    /// The file's metadata. Texts with JSON in them are parsed.
+    /// The metadata. Texts with JSON in them are parsed. Of several files with the same key, the first one counts.
     pub metadata: Map<String, Value>,
-    bytes: Mapped,
+    /// Name and bytes of each file.
+    files: Vec<(String, Mapped)>,
+    /// Index of the file of each tensor. No name occurs in two files.
+    file_of: HashMap<String, usize>,
 }
 
 /// One tensor as it is stored in a file.
@@ -112,21 +116,73 @@ fn list_beside(bytes: &[u8], config: impl Fn() -> Result<Option<Value>, String>)
 }
 
 impl Listing {
-    /// Lists a file of any known format.
+    /// Lists a file of any known format, or the files of tensors in a folder of Hugging Face.
     ///
     /// # Errors
     /// A sentence with the name of the file, and with the expected and the actual content.
     pub fn open(path: &Path) -> Result<Listing, FileError> {
-        let bytes = Mapped::open(path)?;
-        let content = |what: String| FileError::Content { path: path.into(), what: plain(&what) };
-        let format = Format::of(&bytes).map_err(content)?;
-        let (tensors, metadata) = list_beside(&bytes, || config_beside(path)).map_err(content)?;
-        Ok(Listing { format, tensors, metadata, bytes })
+        let paths = match path.is_dir() {
+            true => source::shards(path)?.into_iter().map(|name| path.join(name)).collect(),
+            false => vec![path.to_path_buf()],
+        };
+        let mut all: Option<Listing> = None;
+        for path in paths {
+            let bytes = Mapped::open(&path)?;
+            let content = |what: String| FileError::Content { path: path.clone(), what: plain(&what) };
+            let format = Format::of(&bytes).map_err(content)?;
+            let (tensors, metadata) = list_beside(&bytes, || config_beside(&path)).map_err(content)?;
+            let all = all.get_or_insert_with(|| Listing {
+                format,
+                tensors: Vec::new(),
+                metadata: Map::new(),
+                files: Vec::new(),
+                file_of: HashMap::new(),
+            });
+            let file = all.files.len();
+            if let Some(twice) = tensors.iter().find(|tensor| all.file_of.contains_key(&tensor.name)) {
+                return Err(content(format!(
+                    "has the tensor {}, as another file of its folder has",
+                    twice.name
+                )));
+            }
+            all.file_of.extend(tensors.iter().map(|tensor| (tensor.name.clone(), file)));
+            all.tensors.extend(tensors);
+            for (key, value) in metadata {
+                all.metadata.entry(key).or_insert(value);
+            }
+            let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+            all.files.push((name, bytes));
+        }
+        let mut all = all.expect("a folder has a file, or it was refused");
+        if all.files.len() > 1 {
+            all.mark(path).map_err(|what| FileError::Content { path: path.into(), what: plain(&what) })?;
+        }
+        Ok(all)
     }
 
-    /// Size of the file in bytes.
+    /// Finds the matrices of a network in several files. The scale of a matrix may lie in another file. Tensors that are no
+    /// transformer stay as their own file shows them.
+    fn mark(&mut self, folder: &Path) -> Result<(), String> {
+        let Some(config) = config_beside(&folder.join("config.json"))?.filter(hugging::is_config) else {
+            return Ok(());
+        };
+        let bytes: Vec<&[u8]> = self.files.iter().map(|(_, bytes)| &bytes[..]).collect();
+        let contents = bytes.iter().map(|bytes| safetensors(bytes)).collect::<Result<Vec<_>, String>>()?;
+        if let Ok(layout) = hugging::layout(&config, &bytes, contents, &Reading::default()) {
+            layout.mark(&mut self.tensors);
+        }
+        Ok(())
+    }
+
+    /// Size of the files in bytes.
     pub fn bytes(&self) -> usize {
-        self.bytes.len()
+        self.files.iter().map(|(_, bytes)| bytes.len()).sum()
+    }
+
+    /// The name of a tensor's file, if there are several files.
+    pub fn file(&self, tensor: &Stored) -> Option<&str> {
+        let (name, _) = &self.files[*self.file_of.get(&tensor.name)?];
+        (self.files.len() > 1).then_some(name)
     }
 
     /// Reads the matrix in a tensor. It is `None` for a tensor that is no ternary matrix.
@@ -135,7 +191,8 @@ impl Listing {
     /// A text that names the tensor.
     pub fn matrix(&self, tensor: &Stored) -> Option<Result<Packed, String>> {
         tensor.matrix.map(|Matrix { rows, cols, scale, read }| {
-            let packed = read(&self.bytes[tensor.at.clone()], rows, cols);
+            let (_, bytes) = &self.files[self.file_of[&tensor.name]];
+            let packed = read(&bytes[tensor.at.clone()], rows, cols);
             let packed = packed.map_err(|what| plain(&format!("{}: {what}", tensor.name)))?;
             Ok(Packed { scale: scale.times(packed.scale), ..packed })
         })

@@ -5,7 +5,9 @@
 //!   that of BitNet b1.58 2B4T, relu2.
 //! - `llama` has the rows of q and k in another order, because its rotary positions turn neighbouring values. Reading
 //!   restores the order of Hugging Face.
-//! - The head must be the embedding: there is no `output.weight`, or it has the embedding's bytes.
+//! - The head is the embedding if there is no `output.weight`, or if it has the embedding's bytes.
+
+use std::collections::HashMap;
 
 use serde_json::Value;
 
@@ -79,6 +81,11 @@ impl<'a> Keys<'a> {
     }
 }
 
+/// The name in GGUF of a parameter.
+fn name(name: &str) -> String {
+    gguf_name(name).expect("a transformer has no other parameters")
+}
+
 /// Where the parameters lie in a file with these tensors.
 ///
 /// # Errors
@@ -90,28 +97,33 @@ pub(super) fn layout(
 ) -> Result<Layout, String> {
     let file = Gguf::parse(bytes)?;
     let keys = Keys::of(&file)?;
-    let (settings, mut notes) = settings(&keys, &tensors)?;
-    settings.fits(tensors.len())?;
+    let (mut settings, mut notes) = settings(&keys, &tensors)?;
     let record = metadata.get(RECORD).map(Record::read).transpose()?;
     if record.is_some() {
         // The record states all that the keys leave open.
         notes.clear();
     }
     let rules = Rules {
-        name: |name| gguf_name(name).expect("a transformer has no other parameters"),
+        name,
         scale: |name| name.strip_suffix(".weight").map_or(String::new(), |base| format!("{base}.scale")),
         convention: Err("has packed bytes of Hugging Face's BitNet in GGUF".into()),
         masters: false,
         paired: (keys.architecture == LLAMA).then(|| settings.head()),
         i2s: reading.i2s.unwrap_or_default(),
         ignored: |_| false,
-        head: "output.weight",
         record,
         reading,
     };
-    let by_name = tensors.into_iter().map(|tensor| (tensor.name.clone(), (0, tensor))).collect();
+    let by_name: HashMap<_, _> =
+        tensors.into_iter().map(|tensor| (tensor.name.clone(), (0, tensor))).collect();
     let files = [bytes];
-    let layout = Tensors { files: &files, by_name }.layout(settings.arch(), settings.parameters(), &rules)?;
+    let tensors = Tensors { files: &files, by_name };
+    settings.tied = match &rules.record {
+        Some(record) => record.ties()?,
+        None => !tensors.has_own_head(name),
+    };
+    settings.fits(tensors.by_name.len())?;
+    let layout = tensors.layout(settings.arch(), settings.parameters(), &rules)?;
     Ok(Layout { notes: [notes, layout.notes].concat(), ..layout })
 }
 
@@ -190,6 +202,7 @@ fn settings(keys: &Keys, tensors: &[Stored]) -> Result<(Settings, Vec<String>), 
         ternary,
         activation: if is_bitnet { "relu2" } else { "silu" }.into(),
         sub_norms: is_bitnet,
+        tied: true,
     };
     settings.check()?;
     for key in ["rope.dimension_count", "attention.key_length", "attention.value_length"] {

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::{Error, ErrorKind};
-use std::ops::{Deref, Range};
+use std::ops::Deref;
 use std::path::Path;
 
 use memmap2::Mmap;
@@ -32,10 +32,11 @@ impl Mapped {
         map(path).map(Mapped).map_err(|reason| FileError::Read { path: path.into(), reason })
     }
 
-    /// Gives the pages of these bytes back to the system. The next access loads them from the file again.
-    pub(super) fn release(&self, at: Range<usize>) {
+    /// Gives the pages back to the system. The next access loads them from the file again. All pages are given back, because a
+    /// system that loads a page maps its neighbours too.
+    pub(super) fn release(&self) {
         if let Bytes::Map(map) = &self.0 {
-            release(map, at);
+            release(map);
         }
     }
 }
@@ -59,15 +60,15 @@ impl Deref for Mapped {
 
 #[cfg(unix)]
 #[allow(unsafe_code)]
-fn release(map: &Mmap, at: Range<usize>) {
+fn release(map: &Mmap) {
     // SAFETY: the mapping is of a file and read-only, so a page that is dropped comes back with the same bytes.
-    let released = unsafe { map.unchecked_advise_range(UncheckedAdvice::DontNeed, at.start, at.len()) };
+    let released = unsafe { map.unchecked_advise(UncheckedAdvice::DontNeed) };
     // It is only advice: a system that does not follow it keeps the pages.
     let _ = released;
 }
 
 #[cfg(not(unix))]
-fn release(_: &Mmap, _: Range<usize>) {}
+fn release(_: &Mmap) {}
 
 #[allow(unsafe_code)]
 fn map(path: &Path) -> Result<Bytes, Error> {

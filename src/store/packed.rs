@@ -122,6 +122,15 @@ impl Floats {
         }
     }
 
+    /// Number of bytes of a value, without the factor of a row.
+    pub fn bytes(self) -> usize {
+        match self {
+            Floats::F32 => 4,
+            Floats::F16 => 2,
+            Floats::Int8 => 1,
+        }
+    }
+
     /// The values after rounding to this form and back, for rows of `cols` values.
     pub fn round(self, values: &[f32], cols: usize) -> Vec<f32> {
         match self {

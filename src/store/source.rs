@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::foreign::Reading;
+use super::foreign::{Reading, Sum};
 use super::format::{self, config_beside, plain};
 use super::layout::Layout;
 use super::listing::safetensors;
+use super::stream::each_rows;
 use super::tokenizer::gguf_tokenizer;
 use super::{Arch, FileError, Format, Mapped, Model, checkpoint, gguf, hugging, llama, packed};
-use crate::parameter::Parameter;
+use crate::parameter::{Parameter, Role};
 use crate::ternary::Packed;
 use crate::text::{GgufTokenizer, Vocabulary};
 
@@ -85,12 +86,17 @@ impl Source {
         let bytes = Mapped::from(bytes);
         let config = || config.map(format::config).transpose();
         let layout = of_bytes(&bytes, config, reading).map_err(|what| plain(&what))?;
-        Ok(Source::new(vec![(PathBuf::new(), bytes)], false, layout))
+        let source = Source::new(vec![(PathBuf::new(), bytes)], false, layout);
+        source.intact().map_err(|error| match error {
+            FileError::Content { what, .. } => what,
+            error => error.to_string(),
+        })?;
+        Ok(source)
     }
 
     /// A network whose places in these files are known. Finding them may have read whole files, whose pages are given back.
     fn new(files: Vec<(PathBuf, Mapped)>, hugging: bool, layout: Layout) -> Source {
-        files.iter().for_each(|(_, bytes)| bytes.release(0..bytes.len()));
+        files.iter().for_each(|(_, bytes)| bytes.release());
         Source { files, hugging, layout: layout.plain() }
     }
 
@@ -100,7 +106,8 @@ impl Source {
         let layout = of_bytes(&bytes, || config_beside(path), reading).map_err(content)?;
         let hugging =
             config_beside(path).is_ok_and(|config| config.is_some_and(|config| hugging::is_config(&config)));
-        Ok(Source::new(vec![(path.into(), bytes)], hugging, layout))
+        let source = Source::new(vec![(path.into(), bytes)], hugging, layout);
+        source.intact().map(|()| source)
     }
 
     fn of_folder(folder: &Path, config: &Value, reading: &Reading) -> Result<Source, FileError> {
@@ -116,7 +123,8 @@ impl Source {
         let bytes: Vec<&[u8]> = files.iter().map(|(_, bytes)| &bytes[..]).collect();
         let layout =
             hugging::layout(config, &bytes, contents, reading).map_err(|what| content(folder, what))?;
-        Ok(Source::new(files, true, layout))
+        let source = Source::new(files, true, layout);
+        source.intact().map(|()| source)
     }
 
     /// Which network it is.
@@ -147,7 +155,7 @@ impl Source {
     /// # Panics
     /// If the parameter is not ternary.
     pub fn trits(&self, i: usize) -> Result<Packed, FileError> {
-        self.read(i, 0..0, Layout::trits)
+        self.read(i, Layout::trits)
     }
 
     /// Rows of parameter `i` as f32, decoded now. A gain has one row.
@@ -158,7 +166,7 @@ impl Source {
     /// # Panics
     /// If the parameter is ternary, or does not have these rows.
     pub fn floats(&self, i: usize, rows: Range<usize>) -> Result<Vec<f32>, FileError> {
-        self.read(i, rows.clone(), |layout, files, i| layout.floats(files, i, rows))
+        self.read(i, |layout, files, i| layout.floats(files, i, rows))
     }
 
     /// Number of rows that [`Source::floats`] gives: 1 for a gain.
@@ -249,9 +257,22 @@ impl Source {
         })
     }
 
-    /// Checks the checksum of a record against that of the values, which were all read.
-    pub(super) fn sealed(&self, found: &str) -> Result<(), FileError> {
-        self.layout.sealed(|| found.into()).map_err(|what| self.error(what))
+    /// Checks the checksum of a record, if there is one. That takes one reading of all values.
+    fn intact(&self) -> Result<(), FileError> {
+        if self.layout.sha256.is_none() {
+            return Ok(());
+        }
+        let mut sum = Sum::new(self.arch());
+        for (i, parameter) in self.parameters().iter().enumerate() {
+            match parameter.role {
+                Role::Ternary => sum.trits(&self.trits(i)?),
+                Role::Gain | Role::Float => each_rows(self, i, |values| {
+                    sum.floats(values);
+                    Ok(())
+                })?,
+            }
+        }
+        self.layout.sealed(|| sum.finish()).map_err(|what| self.error(what))
     }
 
     /// An error about the content of its first file.
@@ -268,15 +289,14 @@ impl Source {
     fn read<T>(
         &self,
         i: usize,
-        rows: Range<usize>,
         read: impl FnOnce(&Layout, &[&[u8]], usize) -> Result<T, String>,
     ) -> Result<T, FileError> {
         let value = read(&self.layout, &self.bytes(), i);
-        let Some((file, at)) = self.layout.reads(i, rows) else {
+        // The file of a network in memory does not exist.
+        let Some((path, bytes)) = self.files.get(self.layout.places[i].file) else {
             return value.map_err(|what| self.error(what));
         };
-        let (path, bytes) = &self.files[file];
-        bytes.release(at);
+        bytes.release();
         value.map_err(|what| FileError::Content { path: path.clone(), what: plain(&what) })
     }
 }
@@ -287,7 +307,7 @@ pub fn is_hugging_face(folder: &Path) -> bool {
 }
 
 /// The files of tensors in a folder, by name.
-fn shards(folder: &Path) -> Result<Vec<String>, FileError> {
+pub(super) fn shards(folder: &Path) -> Result<Vec<String>, FileError> {
     const MOST: usize = 1 << 26;
     let path = folder.join(INDEX);
     if !path.exists() {

@@ -9,8 +9,11 @@ use crate::parameter::{Parameter, Role};
 /// The name of the transformer in [`Arch::network`].
 pub(super) const TRANSFORMER: &str = "transformer";
 
-/// The embedding, which is also the head.
+/// The embedding. It is also the head, unless there is a [`HEAD`].
 pub(super) const EMBEDDING: &str = "model.embed_tokens.weight";
+
+/// A head that is not the embedding.
+pub(super) const HEAD: &str = "lm_head.weight";
 
 const NORM: &str = "model.norm.weight";
 
@@ -38,6 +41,7 @@ const MOST: usize = 1 << 24;
 pub(super) fn gguf_name(name: &str) -> Option<String> {
     match name {
         EMBEDDING => return Some("token_embd.weight".into()),
+        HEAD => return Some("output.weight".into()),
         NORM => return Some("output_norm.weight".into()),
         _ => {}
     }
@@ -70,6 +74,8 @@ pub(super) struct Settings {
     pub activation: String,
     /// Whether there is a norm before `o_proj` and before `down_proj`, as in BitNet.
     pub sub_norms: bool,
+    /// Whether the head is the embedding.
+    pub tied: bool,
 }
 
 impl Settings {
@@ -94,6 +100,7 @@ impl Settings {
             ternary: arch.setting::<String>("precision")? == "ternary",
             activation: arch.setting::<Option<String>>("activation")?.unwrap_or("relu2".into()),
             sub_norms: arch.setting::<Option<bool>>("sub_norms")?.unwrap_or(true),
+            tied: arch.setting::<Option<bool>>("tied")?.unwrap_or(true),
         };
         settings.check().map(|()| settings)
     }
@@ -148,7 +155,7 @@ impl Settings {
     /// A clause with both numbers.
     pub fn fits(&self, tensors: usize) -> Result<(), String> {
         let least = LAYER.len() - if self.sub_norms { 0 } else { 2 };
-        let needed = 2 + least * self.layers;
+        let needed = 2 + usize::from(!self.tied) + least * self.layers;
         match needed <= tensors {
             true => Ok(()),
             false => {
@@ -176,6 +183,9 @@ impl Settings {
         if !self.sub_norms {
             settings["sub_norms"] = json!(false);
         }
+        if !self.tied {
+            settings["tied"] = json!(false);
+        }
         Arch::new(TRANSFORMER, settings)
     }
 
@@ -200,6 +210,9 @@ impl Settings {
             }
         }
         all.push(Parameter::new(NORM, &[d], Role::Gain));
+        if !self.tied {
+            all.push(Parameter::new(HEAD, &[self.vocabulary, d], Role::Float));
+        }
         all
     }
 }

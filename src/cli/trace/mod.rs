@@ -75,7 +75,7 @@ pub fn run(flags: &Flags) -> Outcome {
     };
     let network = network::open(&path)?;
     if text.is_some() || matches!(network.shape, AnyShape::Transformer(_)) {
-        return text::run(flags, &path, &network, text);
+        return text::run(flags, &path, network, text);
     }
     if flags.layer.is_some() {
         return Err(failure(

@@ -9,12 +9,12 @@ use crate::cli::{Failure, Outcome, Verdict, failure, network, runs, shown};
 use crate::digest;
 use crate::generate::Generator;
 use crate::kernels::KeyForm;
-use crate::model::{Opened, Precision, Transformer};
+use crate::model::{AnyShape, Opened, Precision, TransformerShape, WeightSource};
 use crate::report::Sentence;
 
-/// Follows `text` through the language model of a file.
-pub fn run(flags: &Flags, path: &Path, opened: &Opened, text: Option<&str>) -> Outcome {
-    let (shape, vocabulary) = network::text(opened, path)?;
+/// Follows `text` through the language model of a file. The CPU twin reads one layer of a file at a time.
+pub fn run(flags: &Flags, path: &Path, mut opened: Opened, text: Option<&str>) -> Outcome {
+    let (shape, vocabulary) = network::text(&opened, path)?;
     let Some(text) = text.filter(|text| !text.is_empty()) else {
         let example = crate::cli::command(&[&"trace", &path, &"ROMEO:"]);
         return Err(failure(format!(
@@ -54,16 +54,26 @@ pub fn run(flags: &Flags, path: &Path, opened: &Opened, text: Option<&str>) -> O
     }
 
     let gpu = flags.device.open()?;
-    let params = opened.params(&gpu).map_err(failure)?;
-    let twin = match shape.precision {
-        Precision::Ternary => digest::twin_network(shape, &network::model(opened, path)?),
-        Precision::F32 => digest::twin_of(&gpu, shape, &params).map_err(failure)?,
-    };
-    let device = Transformer::new(&gpu, shape.clone(), params).map_err(failure)?;
+    // The cache needs no more room than the text.
+    let shape = TransformerShape { context: ids.len(), ..shape.clone() };
+    opened.shape = AnyShape::Transformer(shape.clone());
+    let device = opened.transformer(&gpu, network::embedding(&shape)).map_err(failure)?;
     let logits = Generator::new(&gpu, &device, &ids, KeyForm::F32).and_then(|mut text| text.logits());
     let logits = logits.map_err(failure)?;
-    let title = title(path, opened);
-    let sentence = Sentence::of(title, &twin, &vocabulary, &ids, layer, flags.neuron.first().copied());
+    let (title, neuron) = (title(path, &opened), flags.neuron.first().copied());
+    let read = |source: &dyn WeightSource| {
+        let twin = digest::Twin::new(&shape, source);
+        Sentence::of(title.clone(), &twin, &vocabulary, &ids, layer, neuron).map_err(crate::cli::unread)
+    };
+    let sentence = match (opened.source(), shape.precision) {
+        (Some(source), _) => read(source)?,
+        (None, Precision::Ternary) => read(&network::model(&opened, path)?)?,
+        (None, Precision::F32) => {
+            let twin = digest::twin_of(&gpu, &shape, &device.params).map_err(failure)?;
+            let Ok(sentence) = Sentence::of(title.clone(), &twin, &vocabulary, &ids, layer, neuron);
+            sentence
+        }
+    };
     let pairs = || logits.iter().zip(&sentence.logits);
     if let Some((id, (device, twin))) = pairs().enumerate().find(|(_, (a, b))| !(*a - *b).is_finite()) {
         return Err(failure(format!(

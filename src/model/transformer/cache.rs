@@ -118,7 +118,7 @@ impl Transformer {
         let d = self.shape.width;
         let (normed, factor) = (gpu.zeros("normed", F32, &[1, d])?, gpu.zeros("factor", F32, &[1])?);
         let mut head = vec![kernels::rmsnorm(gpu, h, self.norm.value(), self.shape.eps, &normed, &factor)];
-        head.extend(self.table.head(gpu, &normed, &cache.logits));
+        head.extend(self.head.head(gpu, &normed, &cache.logits));
         Ok(head)
     }
 
@@ -146,7 +146,7 @@ impl Transformer {
             let part = |of: &Tensor, at: usize, shape: &[usize]| of.part(of.label(), at, shape);
             let [logits, dlogits] = [&logits, &dlogits].map(|of| part(of, 0, &[rows, v]));
             let [labels, losses, hits] = [&labels, &losses, &hits].map(|of| part(of, at, &[rows]));
-            head.extend(self.table.head(gpu, &part(&normed, at * d, &[rows, d]), &logits));
+            head.extend(self.head.head(gpu, &part(&normed, at * d, &[rows, d]), &logits));
             head.push(kernels::xent_rows(gpu, &logits, &labels, 0.0, tokens, &dlogits, &losses, &hits));
         }
         Ok(Scored { body, labels, losses, head })

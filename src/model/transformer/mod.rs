@@ -14,7 +14,7 @@
 //! `silu(x) = x / (1 + exp(-x))` in the place of `relu(x)^2`.
 //!
 //! The first `h` is the embedding of the tokens. The head is the embedding `E`, so `logits = E RMS(h; g)` with the last
-//! `h`.
+//! `h`. A network that is not trained here may have a head of its own.
 //! `ternary` holds the layer of the ternary network, `float` the same layer in f32 throughout.
 //!
 //! q, k and v read the same rows, so they are one stacked matrix, and so are gate and up.
@@ -72,6 +72,8 @@ pub struct TransformerShape {
     pub activation: Activation,
     /// Whether a norm precedes o and down. A ternary network has these norms.
     pub sub_norms: bool,
+    /// Whether the head is the embedding. A network that is trained here has no other head.
+    pub tied: bool,
 }
 
 /// The name of this network in [`Arch::network`](crate::store::Arch::network).
@@ -93,6 +95,7 @@ fn name(i: usize, what: &str) -> String {
 
 const EMBEDDING: &str = "model.embed_tokens.weight";
 const NORM: &str = "model.norm.weight";
+const HEAD: &str = "lm_head.weight";
 
 impl TransformerShape {
     /// Width `e` of a head.
@@ -180,8 +183,8 @@ impl TransformerShape {
         Ok(())
     }
 
-    /// The parameters of the network: the embedding, the gains and matrices of each layer in the order of a step, and
-    /// the last gain. The names are those of Hugging Face's BitNet.
+    /// The parameters of the network: the embedding, the gains and matrices of each layer in the order of a step, the
+    /// last gain, and the head if it is not the embedding. The names are those of Hugging Face's BitNet.
     pub fn parameters(&self) -> Vec<Parameter> {
         let mut all = vec![Parameter::new(EMBEDDING, &[self.vocabulary, self.width], Role::Float)];
         for i in 0..self.layers {
@@ -197,6 +200,9 @@ impl TransformerShape {
             }
         }
         all.push(Parameter::new(NORM, &[self.width], Role::Gain));
+        if !self.tied {
+            all.push(Parameter::new(HEAD, &[self.vocabulary, self.width], Role::Float));
+        }
         all
     }
 
@@ -234,6 +240,9 @@ impl TransformerShape {
         }
         if !self.sub_norms {
             arch.settings.insert("sub_norms".into(), false.into());
+        }
+        if !self.tied {
+            arch.settings.insert("tied".into(), false.into());
         }
         arch
     }
@@ -277,6 +286,7 @@ impl TransformerShape {
             activation: Activation::of(&activation)
                 .ok_or(format!("its arch has the activation {activation}, expected relu2 or silu"))?,
             sub_norms: !arch.settings.contains_key("sub_norms") || arch.setting("sub_norms")?,
+            tied: !arch.settings.contains_key("tied") || arch.setting("tied")?,
         })
     }
 }
@@ -286,10 +296,11 @@ impl TransformerShape {
 pub struct Transformer {
     /// Its constants.
     pub shape: TransformerShape,
-    /// Its parameters, in the order of [`TransformerShape::parameters`]. The embedding is not among them if
-    /// [`Transformer::load`] stored it in another form.
+    /// Its parameters, in the order of [`TransformerShape::parameters`]. Embedding and head are not among them if
+    /// [`Transformer::load`] stored them in another form.
     pub params: Params,
     table: Table,
+    head: Table,
     layers: Vec<Layer>,
     norm: Param,
 }
@@ -403,17 +414,17 @@ impl Transformer {
     /// # Panics
     /// If a parameter of the shape is missing.
     pub fn new(gpu: &Gpu, shape: TransformerShape, params: Params) -> Result<Transformer, Error> {
-        let table = Table::of(params.get(EMBEDDING).value());
-        Transformer::assemble(gpu, shape, params, table)
+        let table = |name: &str| Table::of(params.get(name).value());
+        let tables = [table(EMBEDDING), table(if shape.tied { EMBEDDING } else { HEAD })];
+        Transformer::assemble(gpu, shape, params, tables)
     }
 
-    /// Loads a network for inference, one parameter after another. The embedding, which is also the head, is stored as
-    /// `head`, in pieces that the adapter can bind. A caller may lower the context of the shape, so that caches need
-    /// less memory.
+    /// Loads a network for inference, one parameter after another. Embedding and head are stored as `head`, in pieces that
+    /// the adapter can bind. A caller may lower the context of the shape, so that caches need less memory.
     ///
     /// # Errors
     /// If the adapter cannot bind a tensor or has no memory for it, if the device failed, if the source cannot be read,
-    /// or if f16 cannot hold a value of the embedding.
+    /// or if f16 cannot hold a value of the embedding or of the head.
     #[cfg(feature = "files")]
     pub fn load(
         gpu: &Gpu,
@@ -423,28 +434,37 @@ impl Transformer {
     ) -> Result<Transformer, LoadError> {
         let parameters = shape.parameters();
         // All tensors are made before the files are read, so an error of the device comes early.
-        let table = Table::zeros(gpu, [shape.vocabulary, shape.width], head)?;
-        let params = Params::frozen(gpu, &parameters[1..])?;
+        let zeros = || Table::zeros(gpu, [shape.vocabulary, shape.width], head);
+        let embedding = zeros()?;
+        let own_head = (!shape.tied).then(zeros).transpose()?;
+        // The embedding is the first parameter, and a head of its own is the last one.
+        let last = parameters.len() - usize::from(!shape.tied);
+        let params = Params::frozen(gpu, &parameters[1..last])?;
         let mut pending = Pending::new(gpu);
-        let read = |rows| {
-            let values = source.floats(0, rows)?;
-            match values.iter().find(|&&value| head == Floats::F16 && value.abs() >= 65_520.0) {
-                None => Ok(values),
-                Some(value) => Err(LoadError::Value(format!(
-                    "{EMBEDDING} has the value {value}, which f16 cannot hold: store the head as int8"
-                ))),
-            }
-        };
-        table.fill(gpu, shape.width, read, |bytes| Ok(pending.wrote(bytes)?))?;
+        for (i, table) in [(0, Some(&embedding)), (last, own_head.as_ref())] {
+            let Some(table) = table else { continue };
+            let read = |rows| {
+                let values = source.floats(i, rows)?;
+                match values.iter().find(|&&value| head == Floats::F16 && value.abs() >= 65_520.0) {
+                    None => Ok(values),
+                    Some(value) => Err(LoadError::Value(format!(
+                        "{} has the value {value}, which f16 cannot hold: store the head as int8",
+                        parameters[i].name
+                    ))),
+                }
+            };
+            table.fill(gpu, shape.width, read, |bytes| Ok(pending.wrote(bytes)?))?;
+        }
         params.fill(gpu, 1, source)?;
-        Ok(Transformer::assemble(gpu, shape, params, table)?)
+        let head = own_head.unwrap_or_else(|| embedding.clone());
+        Ok(Transformer::assemble(gpu, shape, params, [embedding, head])?)
     }
 
     fn assemble(
         gpu: &Gpu,
         shape: TransformerShape,
         params: Params,
-        table: Table,
+        [table, head]: [Table; 2],
     ) -> Result<Transformer, Error> {
         let get = |i: usize, what: &str| params.get(&name(i, what)).clone();
         let layer = |i: usize| {
@@ -463,6 +483,7 @@ impl Transformer {
         Ok(Transformer {
             layers: (0..shape.layers).map(layer).collect::<Result<_, Error>>()?,
             table,
+            head,
             norm: params.get(NORM).clone(),
             shape,
             params,
@@ -582,6 +603,7 @@ impl Network for Transformer {
         let zeros = |name: &str, cols: usize| gpu.zeros(name, F32, &[n, cols]);
         let logits = zeros("logits", vocabulary)?;
         let learns = scoring.is_some_and(|scoring| scoring.learns);
+        assert!(self.shape.tied || !learns, "Transformer: a head that is not the embedding is not trained");
         let gradients = learns.then(|| self.gradients(gpu, n)).transpose()?;
 
         let mut h = zeros("layers.0.h", width)?;
@@ -606,7 +628,7 @@ impl Network for Transformer {
         let (normed, factor) = (zeros("normed", width)?, gpu.zeros("normed.factor", F32, &[n])?);
         let first = forward.len();
         forward.push(kernels::rmsnorm(gpu, &h, self.norm.value(), eps, &normed, &factor));
-        forward.extend(self.table.head(gpu, &normed, &logits));
+        forward.extend(self.head.head(gpu, &normed, &logits));
         Op::mark(&mut forward[first..], "forward / head");
 
         let (mut loss, mut backward) = (Vec::new(), Vec::new());

@@ -1,5 +1,6 @@
-//! The embedding of a network, which is also its head. In training it is a parameter. For inference it may be stored as
-//! f16 or int8, and it may consist of several tensors, because an adapter binds only so many bytes at once.
+//! A matrix with a row for each token: the embedding of a network, and its head, which is usually the embedding. In training
+//! it is a parameter. For inference it may be stored as f16 or int8, and it may consist of several tensors, because an
+//! adapter binds only so many bytes at once.
 
 #[cfg(feature = "files")]
 use crate::gpu::{Dtype::*, Error};

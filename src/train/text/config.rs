@@ -118,6 +118,7 @@ impl TextConfig {
             precision: self.precision,
             activation: Activation::Relu2,
             sub_norms: true,
+            tied: true,
         }
     }
 
