@@ -13,10 +13,9 @@ use sterna::generate::{Generator, Sampling};
 use sterna::gpu::{Choice, Gpu, wgpu};
 use sterna::kernels::{IGNORE, KeyForm};
 use sterna::model::{
-    AnyShape, LoadError, MadeUp, Opened, Params, Precision, Transformer, TransformerShape, WeightSource,
-    logits,
+    AnyShape, LoadError, MadeUp, Opened, Params, Precision, Transformer, TransformerShape, logits,
 };
-use sterna::parameter::{Activation, Parameter, Role};
+use sterna::parameter::{Activation, Role};
 use sterna::random::{self, Stream};
 use sterna::reference::transformer as twin;
 use sterna::reference::{self, Attention};
@@ -153,7 +152,7 @@ fn a_head_with_the_values_of_the_embedding_gives_the_same_logits() {
         for form in Floats::ALL {
             let logits = |shape: &TransformerShape, model: &Model| {
                 let network = Transformer::load(gpu, shape.clone(), model, form).expect("it fits");
-                let cache = network.cache(gpu).expect("it fits");
+                let cache = network.cache(gpu, KeyForm::F32).expect("it fits");
                 let pass = network.extension(gpu, &cache, ids.len()).expect("it fits");
                 pass.run(gpu, 0, &ids).expect("the device works")
             };

@@ -12,7 +12,7 @@
 #[cfg(feature = "cli")]
 pub mod ceilings;
 #[cfg(feature = "cli")]
-pub mod generate;
+pub mod decode;
 #[cfg(feature = "cli")]
 pub mod kept;
 #[cfg(feature = "cli")]

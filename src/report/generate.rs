@@ -4,7 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{fitted, object};
-use crate::measure::generate::Rate;
+use crate::measure::decode::Rate;
 
 /// The form of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

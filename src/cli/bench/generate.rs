@@ -11,7 +11,7 @@ use crate::cli::arguments::{some, whole};
 use crate::cli::{self, DeviceFlags, Failure, MemoryFlags, Outcome, Verdict, failure, network, shown};
 use crate::gpu::Gpu;
 use crate::kernels::KeyForm;
-use crate::measure::generate::{Generation, Test, peak_bytes};
+use crate::measure::decode::{Generation, Test, peak_bytes};
 use crate::measure::kept::Keeping;
 use crate::measure::{Wanted, Watch};
 use crate::model::{

@@ -17,7 +17,7 @@ pub use session::{ENERGY_SHAPE, Part, Session};
 pub use staircase::{Fall, Stair, staircase};
 
 use super::ceilings::Ceilings;
-use super::generate::Rate;
+use super::decode::Rate;
 use super::measured::Measured;
 
 /// Something that was left out, and the reason.

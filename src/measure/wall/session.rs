@@ -8,7 +8,7 @@ use super::{Energy, Gap, NOT_MEASURED, Products, Summary, Wall, energy, formats,
 use crate::gpu::Gpu;
 use crate::kernels::KeyForm;
 use crate::measure::ceilings::{CEILINGS, Ceilings, Probe, STEADY};
-use crate::measure::generate::{Generation, Rate, Test};
+use crate::measure::decode::{Generation, Rate, Test};
 use crate::measure::kept::Kept;
 use crate::measure::measured::Chosen;
 use crate::measure::{

@@ -8,7 +8,7 @@ use super::plot::{energy_svg, models_svg, roofline_svg, staircase_svg};
 use super::questions::questions;
 use super::tables;
 use crate::measure::ceilings::Bound;
-use crate::measure::generate::{Binds, Rate};
+use crate::measure::decode::{Binds, Rate};
 use crate::measure::wall::{Energy, EnergyModel, Fall, TokenCost, Wall};
 
 /// The page of one adapter. `energy_model` is the name of the energy table for the figures.
