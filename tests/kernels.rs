@@ -2464,7 +2464,8 @@ fn codes_of(
 }
 
 /// Logits of a large and of a small vocabulary: some equal, some far below, around blocks of 1024.
-const VOCABULARIES: [usize; 7] = [1, 2, 63, 1023, 1024, 1025, 5000];
+/// The last is Llama 3's.
+const VOCABULARIES: [usize; 8] = [1, 2, 63, 1023, 1024, 1025, 5000, 128_256];
 
 fn some_logits(count: usize) -> Vec<f32> {
     let z = floats(5, count, 8.0);

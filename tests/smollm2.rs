@@ -15,8 +15,12 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use common::process::{code, program, stderr, stdout, text};
-use common::repository;
+use common::{Shaders, gpu, repository};
 use serde_json::{Value, json};
+use sterna::generate::{Generator, Sampling};
+use sterna::kernels::KeyForm;
+use sterna::model::{AnyShape, Opened, TransformerShape};
+use sterna::store::Floats;
 
 const PROMPTS: [&str; 5] = [
     "The capital of France is",
@@ -69,4 +73,35 @@ fn it_continues_as_llama_cpp_does() {
         }
     }
     eprintln!("{}: {equal} of {} continuations are equal", Path::new(&file).display(), PROMPTS.len());
+}
+
+/// The ids that the device writes, so many at once, and those that the host chooses one by one.
+#[test]
+fn the_device_writes_the_tokens_of_the_host() {
+    let Ok(file) = std::env::var("STERNA_SMOLLM2") else {
+        eprintln!("skipped: STERNA_SMOLLM2 names the file");
+        return;
+    };
+    let gpu = gpu(Shaders::Plain);
+    let mut opened = Opened::open(Path::new(&file)).expect("a file");
+    let AnyShape::Transformer(shape) = &opened.shape else { panic!("no language model") };
+    let prompt = opened.vocabulary().expect("a vocabulary").encode(PROMPTS[1]).expect("known");
+    opened.shape = AnyShape::Transformer(TransformerShape { context: 300, ..shape.clone() });
+    let network = opened.transformer(gpu, Floats::F32).expect("it fits");
+    let drawn = Sampling { temperature: 0.8, top_k: Some(40), top_p: 0.95, seed: 7 };
+    for (sampling, form) in [(Sampling::GREEDY, KeyForm::F16), (drawn, KeyForm::F32)] {
+        let begin = || Generator::new(gpu, &network, &prompt, form).expect("it fits");
+        let mut plain = begin();
+        let want: Vec<u32> = (0..256).map(|_| plain.next(&sampling).expect("it works")).collect();
+        for at_once in [1, 8, 8, 64] {
+            let mut found = Vec::new();
+            let mut keep = |id| {
+                found.push(id);
+                true
+            };
+            begin().generate(&sampling, 256, at_once, &mut keep).expect("it works");
+            assert_eq!(found, want, "{sampling:?}, {form:?}, {at_once} at once");
+        }
+        eprintln!("{sampling:?}, {form:?}: 256 tokens, four times the same as on the host");
+    }
 }

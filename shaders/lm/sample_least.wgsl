@@ -41,7 +41,11 @@ fn float_of(order: u32) -> f32 {
 
 fn largest(lane: u32) -> f32 {
     var most = -3e38;
-    for (var i = lane; i < p.count; i += WG) { most = max(most, z[i]); }
+    // Lanes past the end read the last logit again.
+    let last = p.count - 1u;
+    for (var i = lane; i < p.count; i += 4u * WG) {
+        most = max(most, max(max(z[i], z[min(i + WG, last)]), max(z[min(i + 2u * WG, last)], z[min(i + 3u * WG, last)])));
+    }
     sh_most[lane] = most;
     for (var stride = WG / 2u; stride > 0u; stride = stride >> 1u) {
         workgroupBarrier();
@@ -51,21 +55,27 @@ fn largest(lane: u32) -> f32 {
     return sh_most[0];
 }
 
-// Weights of the logits at or above each of sixteen thresholds, which lie a step apart. With a slope below 0 each weight is 1.
+// Logit i at or above each of sixteen thresholds: its weight there, else 0. With a slope below 0 each weight is 1.
+fn above(i: u32, first: vec4<u32>, step: u32, most: f32, slope: f32) -> mat4x4<f32> {
+    let x = z[min(i, p.count - 1u)];
+    var weight = select(0.0, 1.0, i < p.count);
+    if slope >= 0.0 { weight *= exp(slope * (x - most)); }
+    let at = vec4<u32>(order(x));
+    let w = vec4<f32>(weight);
+    let none = vec4<f32>(0.0);
+    return mat4x4<f32>(
+        select(none, w, at >= first), select(none, w, at >= first + 4u * step),
+        select(none, w, at >= first + 8u * step), select(none, w, at >= first + 12u * step));
+}
+
+// Weights of the logits at or above each of sixteen thresholds, which lie a step apart.
 fn sums(lane: u32, base: u32, step: u32, most: f32, slope: f32) -> mat4x4<f32> {
     let first = vec4<u32>(base) + step * vec4<u32>(0u, 1u, 2u, 3u);
     var total = mat4x4<f32>();
-    for (var i = lane; i < p.count; i += WG) {
-        let x = z[i];
-        var weight = 1.0;
-        if slope >= 0.0 { weight = exp(slope * (x - most)); }
-        let at = vec4<u32>(order(x));
-        let w = vec4<f32>(weight);
-        let none = vec4<f32>(0.0);
-        total[0] += select(none, w, at >= first);
-        total[1] += select(none, w, at >= first + 4u * step);
-        total[2] += select(none, w, at >= first + 8u * step);
-        total[3] += select(none, w, at >= first + 12u * step);
+    // Four logits a turn: llvmpipe ends all loops of an invocation after 65,535 turns together.
+    for (var i = lane; i < p.count; i += 4u * WG) {
+        total += (above(i, first, step, most, slope) + above(i + WG, first, step, most, slope))
+            + (above(i + 2u * WG, first, step, most, slope) + above(i + 3u * WG, first, step, most, slope));
     }
     sh[lane] = total;
     for (var stride = WG / 2u; stride > 0u; stride = stride >> 1u) {

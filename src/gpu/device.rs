@@ -251,6 +251,12 @@ impl Gpu {
         self.choices().get(&(operation, class)).is_some_and(|preferred| preferred.sure)
     }
 
+    /// The number of loop iterations after which the driver ends the loops of an invocation, without an error, if there is
+    /// such a number. llvmpipe counts all loops of an invocation together.
+    pub fn most_iterations(&self) -> Option<usize> {
+        self.0.info.name.starts_with("llvmpipe").then_some(65_535)
+    }
+
     /// Whether shaders keep their bounds checks and loop bounds.
     pub fn checked(&self) -> bool {
         self.0.checked

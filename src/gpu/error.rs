@@ -59,6 +59,23 @@ pub enum Error {
         /// Advice for the user.
         advice: String,
     },
+    /// The adapter ends loops too early for this length.
+    #[error(
+        "{what} of {length} is too large for {adapter}, which ends loops after {iterations} iterations without a word: \
+         take at most {most}, or another adapter"
+    )]
+    TooLong {
+        /// The length in words.
+        what: &'static str,
+        /// The length.
+        length: usize,
+        /// The largest length.
+        most: usize,
+        /// Iterations of all loops of an invocation.
+        iterations: usize,
+        /// The adapter's name.
+        adapter: String,
+    },
     /// The adapter has no timestamps for a profile.
     #[error("{adapter} has no timestamps to profile with; a benchmark measures by the wall clock")]
     NoTimestamps {

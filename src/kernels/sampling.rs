@@ -23,7 +23,7 @@ params! { struct LeastParams { count: u32 } }
 
 pub static SAMPLE_LEAST: Kernel =
     Kernel::new::<LeastParams>("sample_least", text!("lm/sample_least", "snippets/entry"))
-        .with(&[("WG", 128.0)], &[("WG", 8.0)]);
+        .with(&[("WG", 128.0)], &[("WG", 128.0)]);
 
 /// `least[1] <-` the least of the logits `z[1, V]` that top-k and then top-p leave. Equal logits stay or go together.
 pub fn sample_least(gpu: &Gpu, z: &Tensor, settings: &Tensor, least: &Tensor) -> Op {

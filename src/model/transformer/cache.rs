@@ -86,6 +86,7 @@ impl Transformer {
     /// # Errors
     /// If the adapter cannot bind a tensor or has no memory for it.
     pub fn cache(&self, gpu: &Gpu, form: KeyForm) -> Result<Cache, Error> {
+        self.bounded(gpu, false)?;
         let [rows, cols] = [self.shape.context, self.shape.kv_heads * self.shape.head()];
         let zeros = |i: usize, what: &str| form.zeros(gpu, &format!("cache.{i}.{what}"), rows, cols);
         let layer = |i: usize| Ok([zeros(i, "k")?, zeros(i, "v")?]);

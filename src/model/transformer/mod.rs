@@ -494,6 +494,30 @@ impl Transformer {
         Heads { heads: self.shape.heads, kv_heads: self.shape.kv_heads, width: self.shape.head() }
     }
 
+    /// Checks that no kernel needs more iterations of loops than the adapter runs, in a pass that also learns if `learns`
+    /// holds.
+    fn bounded(&self, gpu: &Gpu, learns: bool) -> Result<(), Error> {
+        let Some(iterations) = gpu.most_iterations() else { return Ok(()) };
+        let (e, group) = (self.shape.head(), self.shape.heads / self.shape.kv_heads);
+        // Workgroups of eight lanes meet eight keys at a time: they load the vectors of the keys, each lane as many as a
+        // key has, add up the parts of a row, and the turn itself counts too. The gradients of keys meet all queries of a
+        // group, and add up parts twice.
+        let for_eight = match learns {
+            false => e / 4 + e / 16 + 1,
+            true => group * (e / 2 + e / 8 + 1),
+        };
+        let context = iterations / for_eight * 8;
+        // The gradient of the head's input has four rows of the embedding a turn.
+        let vocabulary = if learns { 4 * iterations } else { 5 * iterations };
+        let adapter = gpu.name();
+        let all =
+            [("a context", self.shape.context, context), ("a vocabulary", self.shape.vocabulary, vocabulary)];
+        match all.into_iter().find(|(_, length, most)| length > most) {
+            None => Ok(()),
+            Some((what, length, most)) => Err(Error::TooLong { what, length, most, iterations, adapter }),
+        }
+    }
+
     /// The angles of each position, `f32 [context, e]`.
     fn angles(&self, gpu: &Gpu) -> Result<Tensor, Error> {
         let (context, width) = (self.shape.context, self.shape.head());
@@ -603,6 +627,7 @@ impl Network for Transformer {
         let zeros = |name: &str, cols: usize| gpu.zeros(name, F32, &[n, cols]);
         let logits = zeros("logits", vocabulary)?;
         let learns = scoring.is_some_and(|scoring| scoring.learns);
+        self.bounded(gpu, learns)?;
         assert!(self.shape.tied || !learns, "Transformer: a head that is not the embedding is not trained");
         let gradients = learns.then(|| self.gradients(gpu, n)).transpose()?;
 
