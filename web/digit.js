@@ -74,6 +74,7 @@ function unframed({ width, height, pixels }) {
     /** The grey of the ring at this distance from the border. @param {number} inside */
     const ring = (inside) => {
         const [right, bottom] = [width - 1 - inside, height - 1 - inside];
+        /** @type {number[][]} */
         const [across, down] = [[], []];
         for (let x = inside; x <= right; x++) across.push(inside * width + x, bottom * width + x);
         for (let y = inside; y <= bottom; y++) down.push(y * width + inside, y * width + right);

@@ -1,7 +1,7 @@
 // Draws a digit, runs the network on it, and shows what happens inside: input, accumulators, weights, and the cost of
 // the input in additions.
 
-import { bytes, button, canvas, colour, element, fail, input, made, pen, percent, thousands } from './page.js';
+import { bar, bytes, button, canvas, colour, element, fail, input, made, pen, percent, thousands } from './page.js';
 import { prepare } from './digit.js';
 
 /** @typedef {import('./page.js').Page} Page @typedef {import('./page.js').Layer} Layer */
@@ -329,15 +329,6 @@ export class Drawing {
         const sum = this.first.length > unit ? ` This input gives it ${thousands(this.first[unit])}.` : '';
         element('unit-words').textContent = `${count(1)} weights of +1, ${count(-1)} of −1, ${count(0)} of 0.${sum}`;
     }
-}
-
-/** @param {Element} item @param {number} share @param {boolean} best */
-export function bar(item, share, best) {
-    item.classList.toggle('best', best);
-    const fill = /** @type {HTMLElement} */ (item.querySelector('i'));
-    fill.style.width = `${100 * share}%`;
-    const words = item.querySelector('.share');
-    if (words) words.textContent = share > 0 ? percent(share) : '';
 }
 
 /** A colour between two. @param {ArrayLike<number>} a @param {ArrayLike<number>} b @param {number} share */

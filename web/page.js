@@ -57,6 +57,15 @@ export const thousands = (value) => Math.round(value).toLocaleString('en');
 /** @param {number} share */
 export const percent = (share) => `${(100 * share).toFixed(1)} %`;
 
+/** Sets a line of a list of probabilities. @param {Element} item @param {number} share @param {boolean} best */
+export function bar(item, share, best) {
+    item.classList.toggle('best', best);
+    const fill = /** @type {HTMLElement} */ (item.querySelector('i'));
+    fill.style.width = `${100 * share}%`;
+    const words = item.querySelector('.share');
+    if (words) words.textContent = share > 0 ? percent(share) : '';
+}
+
 /** @param {string} text base64 */
 export function bytes(text) {
     const binary = atob(text.trim());

@@ -160,6 +160,15 @@ export class Replay {
         return buffer;
     }
 
+    /** Gives every buffer its first contents again. */
+    reset() {
+        for (const [i, buffer] of this.buffers.entries()) {
+            const { bytes, content } = this.plan.buffers[i];
+            const [values, from] = content === null ? [new Uint8Array(bytes), 0] : [this.contents, content];
+            if (buffer) this.device.queue.writeBuffer(buffer, 0, values, from, bytes);
+        }
+    }
+
     /** Buffer, offset and size of a tensor. @param {number} number */
     place(number) {
         const { buffer, offset, shape } = this.plan.tensors[number];
@@ -225,8 +234,7 @@ export class Replay {
 
     /** The words of these tensors, after all work that was submitted. @param {...number} numbers */
     async read(...numbers) {
-        const places = numbers.map((number) => this.place(number));
-        return await this.download(places);
+        return await this.download(numbers.map((number) => this.place(number)));
     }
 
     /** @param {{ buffer: GPUBuffer, offset: number, bytes: number }[]} places */
