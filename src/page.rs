@@ -19,8 +19,9 @@ use crate::kernels::PackedTensor;
 use crate::mnist::{Dataset, Split};
 use crate::model::{AnyShape, Layer, Mlp, Network, Params, Pass, Product, Shape, Transformer};
 use crate::parameter::{Parameter, Role};
+use crate::report::thousands;
 use crate::store::{Floats, Model, SCHEMA, Values, Weights};
-use crate::ternary::Packed;
+use crate::ternary::{Packed, words};
 use crate::text::Vocabulary;
 use crate::train::{Config, Evaluator, Trainer};
 
@@ -35,6 +36,16 @@ pub struct Page {
     pub digest: String,
     /// Bytes of all tensors with contents, before compression.
     pub contents: usize,
+}
+
+/// Where a page runs its network.
+const HERE: &str = "It runs in this browser, on your own GPU, by the same shaders as the program.";
+
+/// The size of a network in words.
+fn size(shape: &Shape) -> String {
+    let dims: Vec<String> = shape.dims.iter().map(usize::to_string).collect();
+    let bytes: usize = shape.layers().into_iter().map(|[rows, cols]| 4 * rows * words(cols)).sum();
+    format!("{}: {} weights in {} bytes", dims.join("-"), thousands(shape.weights()), thousands(bytes))
 }
 
 /// What a page does.
@@ -55,7 +66,7 @@ struct Made {
 ///
 /// # Errors
 /// A sentence, if no page can run the network.
-pub fn digits(model: &Model, shape: &Shape, data: &Dataset, title: &str) -> Result<Page, String> {
+pub fn digits(model: &Model, shape: &Shape, data: &Dataset) -> Result<Page, String> {
     if shape.dims[0] != SIDE * SIDE {
         return Err(format!(
             "has {} inputs, but a page draws {} pixels: take a network for images of {SIDE} x {SIDE}",
@@ -64,7 +75,8 @@ pub fn digits(model: &Model, shape: &Shape, data: &Dataset, title: &str) -> Resu
         ));
     }
     let fixed = Fixed::of(model)?;
-    assemble(Kind::Draw, title, &fixed, |gpu| {
+    let lead = format!("{}. {HERE}", size(shape));
+    assemble(Kind::Draw, &lead, &fixed, |gpu| {
         let network = Mlp::new(shape.clone(), Params::stored(gpu, model).map_err(|error| error.to_string())?);
         let check = Check::bind(gpu, &fixed, &network)?;
         let draw = Draw::bind(gpu, &network)?;
@@ -78,7 +90,7 @@ pub fn digits(model: &Model, shape: &Shape, data: &Dataset, title: &str) -> Resu
 ///
 /// # Errors
 /// A sentence, if no page can run the training.
-pub fn training(data: &Dataset, config: &Config, title: &str) -> Result<Page, String> {
+pub fn training(data: &Dataset, config: &Config) -> Result<Page, String> {
     let shape = config.shape(data);
     let values = shape.initial(config.seed);
     // The network before the first step.
@@ -94,7 +106,13 @@ pub fn training(data: &Dataset, config: &Config, title: &str) -> Result<Page, St
     };
     let parameters = shape.parameters().into_iter().zip(&values).map(weights).collect();
     let fixed = Fixed::of(&Model { arch: shape.arch(), parameters, about: Value::Null })?;
-    assemble(Kind::Train, title, &fixed, |gpu| {
+    let lead = format!(
+        "{}. It begins with random weights and learns from {} digits, {} at a time. {HERE}",
+        size(&shape),
+        thousands(data.train.len()),
+        config.batch
+    );
+    assemble(Kind::Train, &lead, &fixed, |gpu| {
         let trainer = Trainer::new(gpu, data, config).map_err(|error| error.to_string())?;
         let network = &trainer.network;
         let evaluator = Evaluator::new(gpu, network, &data.test).map_err(|error| error.to_string())?;
@@ -134,19 +152,31 @@ pub fn training(data: &Dataset, config: &Config, title: &str) -> Result<Page, St
 ///
 /// # Errors
 /// A sentence, if no page can run the network.
-pub fn text(model: &Model, vocabulary: &Vocabulary, title: &str) -> Result<Page, String> {
+pub fn text(model: &Model, vocabulary: &Vocabulary) -> Result<Page, String> {
     let AnyShape::Transformer(shape) = AnyShape::of(&model.arch)? else {
         return Err("holds no language model".into());
     };
     if vocabulary.unit() == "tokens" {
-        return Err("has a tokenizer, and a page knows characters and bytes only: take a model of `sterna train \
+        return Err(
+            "has a tokenizer, and a page knows characters and bytes only: take a model of `sterna train \
                     --text`, or `sterna generate` for this one"
-            .into());
+                .into(),
+        );
     }
     let fixed = Fixed::of(model)?;
     let prompt = ["ROMEO:", "The ", "\n"].into_iter().find(|text| vocabulary.encode(text).is_ok());
     let prompt = prompt.map_or_else(|| vocabulary.decode(&[0]), String::from);
-    assemble(Kind::Text, title, &fixed, |gpu| {
+    let count = |ternary: bool| -> usize {
+        let parameters = shape.parameters().into_iter().filter(|of| !ternary || of.role == Role::Ternary);
+        parameters.map(|parameter| parameter.count()).sum()
+    };
+    let lead = format!(
+        "A language model of {} layers with {} weights, {} of them ternary. {HERE}",
+        shape.layers,
+        thousands(count(false)),
+        thousands(count(true))
+    );
+    assemble(Kind::Text, &lead, &fixed, |gpu| {
         let network = Transformer::load(gpu, shape.clone(), model, Floats::F16);
         let network = network.map_err(|error| error.to_string())?;
         let check = Check::bind(gpu, &fixed, &network)?;
@@ -155,13 +185,11 @@ pub fn text(model: &Model, vocabulary: &Vocabulary, title: &str) -> Result<Page,
         let token: Vec<Op> = pass.ops().cloned().collect();
         let plan = plan(gpu, &[("check", &check.ops), ("token", &token)], None)?;
         let [ids, first, logits] = pass.tensors().map(|tensor| number(&plan, "token", tensor));
-        let parameters: usize = shape.parameters().iter().map(|parameter| parameter.count()).sum();
         let data = json!({
             "check": check.data(&plan, &fixed),
             "text": {
                 "ids": ids, "first": first, "logits": logits, "context": shape.context, "prompt": prompt,
-                "characters": vocabulary.characters(), "parameters": parameters, "layers": shape.layers,
-                "width": shape.width,
+                "characters": vocabulary.characters(),
             },
         });
         Ok(Made { plan, data })
@@ -270,7 +298,7 @@ fn joined(mut a: Plan, b: Plan) -> Plan {
 /// Makes the plans for both kinds of GPU, and puts the page around them.
 fn assemble(
     kind: Kind,
-    title: &str,
+    lead: &str,
     fixed: &Fixed,
     make: impl Fn(&Gpu) -> Result<Made, String>,
 ) -> Result<Page, String> {
@@ -283,7 +311,6 @@ fn assemble(
     for (key, value) in [
         ("schema", json!(SCHEMA)),
         ("sterna_version", json!(env!("CARGO_PKG_VERSION"))),
-        ("title", json!(title)),
         ("plan", about),
         ("without_dot4", json!(include_str!("../web/packed_4x8.wgsl"))),
     ] {
@@ -291,7 +318,7 @@ fn assemble(
     }
     let digest = fixed.hex(fixed.integers());
     let contents = base64(&compressed(&plan.contents));
-    let html = html(kind, title, &digest, &data.to_string(), &contents);
+    let html = html(kind, lead, &digest, &data.to_string(), &contents);
     match html.len() {
         0..=MOST_BYTES => Ok(Page { html, digest, contents: plan.contents.len() }),
         bytes => Err(format!("makes a page of {bytes} bytes, at most {MOST_BYTES}: take a smaller network")),
@@ -307,33 +334,36 @@ fn scripts(files: &[&str]) -> String {
     files.iter().flat_map(|text| text.lines()).filter_map(line).collect()
 }
 
-fn html(kind: Kind, title: &str, digest: &str, data: &str, contents: &str) -> String {
+fn html(kind: Kind, lead: &str, digest: &str, data: &str, contents: &str) -> String {
     let common = [include_str!("../web/replay.js"), include_str!("../web/page.js")];
     let draw = [include_str!("../web/digit.js"), include_str!("../web/draw.js")];
-    let (body, own, picture): (_, Vec<&str>, &[u8]) = match kind {
+    let (title, body, own, picture): (_, _, Vec<&str>, &[u8]) = match kind {
         Kind::Draw => (
+            "A network of −1, 0 and +1 reads your digit",
             include_str!("../web/draw.html").to_string(),
             [&draw[..], &[include_str!("../web/digits.js")]].concat(),
             include_bytes!("../web/digits.webp"),
         ),
         Kind::Train => (
+            "Train a network of −1, 0 and +1",
             include_str!("../web/train.html").to_string() + include_str!("../web/draw.html"),
             [&draw[..], &[include_str!("../web/train.js")]].concat(),
             include_bytes!("../web/train.webp"),
         ),
         Kind::Text => (
+            "A network of −1, 0 and +1 writes on",
             include_str!("../web/text.html").to_string(),
             vec![include_str!("../web/text.js")],
             include_bytes!("../web/text.webp"),
         ),
     };
     let script = scripts(&[&common[..], &own].concat());
-    let escaped = title.replace('&', "&amp;").replace('<', "&lt;");
     // Data in a script element must not end it.
     let data = data.replace('<', "\\u003c");
     let picture = base64(picture);
     let parts = [
-        ("title", &escaped[..]),
+        ("title", title),
+        ("lead", lead),
         ("style", include_str!("../web/page.css")),
         ("body", &body),
         ("expected", digest),

@@ -220,7 +220,7 @@ fn may_import(from: &str, to: &str) -> bool {
         // A page shows what was measured.
         ("report", "measure") => true,
         // A page trains, and computes a digest.
-        ("page", "train" | "digest") => true,
+        ("page", "train" | "digest" | "report") => true,
         // Twins meet only where they are compared.
         (_, "reference") => above > 2,
         _ => above > below,

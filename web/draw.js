@@ -40,6 +40,8 @@ export class Drawing {
         this.wanted = false;
         this.running = false;
         this.unit = 0;
+        /** Whether a visitor has chosen the unit. Until then it is the one with the largest sum. */
+        this.picked = false;
     }
 
     /** Prepares the shaders and the page. */
@@ -63,18 +65,18 @@ export class Drawing {
             return choice;
         }));
         input('unit').max = String(draw.layers[0].rows - 1);
-        input('unit').addEventListener('input', () => this.pick(Number(input('unit').value)));
+        input('unit').addEventListener('input', () => this.choose(Number(input('unit').value)));
         canvas('weights').addEventListener('click', (event) => {
             const { columns, tile } = this.grid();
             const scale = canvas('weights').width / canvas('weights').clientWidth;
             const [x, y] = [event.offsetX, event.offsetY].map((at) => Math.floor((at * scale) / tile));
-            if (y * columns + x < draw.layers[0].rows) this.pick(y * columns + x);
+            if (y * columns + x < draw.layers[0].rows) this.choose(y * columns + x);
         });
         button('clear').addEventListener('click', () => this.clear());
         this.listen();
         matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.weights().then(() => this.refresh()));
         await this.weights();
-        const example = draw.examples[3] ?? draw.examples[0];
+        const example = draw.examples[7] ?? draw.examples[0];
         if (example) this.show(bytes(example.pixels));
         await this.settled();
     }
@@ -234,15 +236,15 @@ export class Drawing {
         element('spoken').textContent = `${best}, ${percent(powers[best] / sum)} sure`;
         element('latency').textContent = `${milliseconds.toFixed(1)} ms from the pixels to the answer and back`;
         const [red, blue, zero] = ['--plus', '--minus', '--card'].map(colour);
-        paint(canvas('seen'), pixels, (value) => [value, value, value], 112);
+        paint(canvas('seen'), pixels, (value) => [value, value, value], 132);
         for (const [i] of draw.layers.entries()) {
             const acc = signed(words[1 + 2 * i]);
             if (i === 0) this.first = acc;
             const peak = acc.reduce((largest, value) => Math.max(largest, Math.abs(value)), 1);
-            paint(canvas(`acc-${i}`), acc, (value) => mixed(zero, value > 0 ? red : blue, Math.sqrt(Math.abs(value) / peak)), i === draw.layers.length - 1 ? 28 : 112);
+            paint(canvas(`acc-${i}`), acc, (value) => mixed(zero, value > 0 ? red : blue, Math.sqrt(Math.abs(value) / peak)), i === draw.layers.length - 1 ? 24 : 132);
         }
         this.cost(draw.layers.map((_, i) => new Int8Array(words[2 + 2 * i].buffer, words[2 + 2 * i].byteOffset, draw.layers[i].cols)));
-        this.pick(this.unit);
+        this.pick(this.picked ? this.unit : this.first.indexOf(Math.max(...this.first)));
     }
 
     /** Counts additions, subtractions and skipped terms for these codes. @param {Int8Array[]} codes */
@@ -288,7 +290,7 @@ export class Drawing {
     /** How the units of the first layer lie on their canvas. */
     grid() {
         const { rows } = this.page.data.draw.layers[0];
-        const columns = Math.ceil(Math.sqrt(rows * 1.6));
+        const columns = Math.ceil(Math.sqrt(rows * 2));
         return { columns, lines: Math.ceil(rows / columns), tile: WIDE + 2 };
     }
 
@@ -308,6 +310,12 @@ export class Drawing {
         });
         this.plain = image;
         this.pick(this.unit);
+    }
+
+    /** A visitor wants to see this unit. @param {number} unit */
+    choose(unit) {
+        this.picked = true;
+        this.pick(unit);
     }
 
     /** Shows one unit of the first layer large. @param {number} unit */

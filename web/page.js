@@ -10,9 +10,9 @@ import { Replay } from './replay.js';
  * @typedef {{ rows: number, cols: number, words: number, codes: number, acc: number }} Layer
  * @typedef {{ input: number, logits: number, layers: Layer[], examples: { label: number, pixels: string }[] }} Draw
  * @typedef {{ images: number, tests: number, batch: number, epochs: number, seed: number, lr: number, test: Host }} Train
- * @typedef {{ ids: number, first: number, logits: number, context: number, prompt: string, layers: number,
- *     characters: string[] | null, parameters: number, width: number }} Text
- * @typedef {{ title: string, plan: Plan, without_dot4: string, check: Check, draw: Draw, train: Train, text: Text }} Data
+ * @typedef {{ ids: number, first: number, logits: number, context: number, prompt: string,
+ *     characters: string[] | null }} Text
+ * @typedef {{ plan: Plan, without_dot4: string, check: Check, draw: Draw, train: Train, text: Text }} Data
  */
 
 /** An element of the page. @param {string} id */
@@ -53,7 +53,7 @@ export function colour(name) {
 }
 
 /** @param {number} value */
-export const thousands = (value) => Math.round(value).toLocaleString('en');
+export const thousands = (value) => Math.round(value).toLocaleString('en').replace('-', '−');
 /** @param {number} share */
 export const percent = (share) => `${(100 * share).toFixed(1)} %`;
 
@@ -169,34 +169,43 @@ export class Page {
 
     /** Computes the digest of the fixed input and compares it with the program's. */
     async check() {
-        const { items, rows, products, expected } = this.data.check;
         status('Computing the digest of a fixed input');
         await this.replay.prepare('check');
-        this.replay.run('check');
-        const read = await this.replay.read(...products.flatMap(({ codes, acc }) => [codes, acc]));
-        const parts = [];
-        for (let item = 0; item < items; item++) {
-            for (const [i, { cols, left_out }] of products.entries()) {
-                const [codes, acc] = [read[2 * i], read[2 * i + 1]];
-                const [wide, high] = [codes.byteLength / rows, acc.length / rows];
-                const mine = Array.from({ length: rows / items }, (_, row) => item * (rows / items) + row);
-                for (const row of mine) {
-                    const line = new Uint8Array(codes.buffer, codes.byteOffset + row * wide, cols);
-                    parts.push(left_out.includes(row) ? new Uint8Array(cols) : line);
-                }
-                for (const row of mine) parts.push(left_out.includes(row) ? new Uint32Array(high) : acc.subarray(row * high, (row + 1) * high));
-            }
-        }
-        const hash = await crypto.subtle.digest('SHA-256', await new Blob(parts).arrayBuffer());
-        const digest = Array.from(new Uint8Array(hash), (byte) => byte.toString(16).padStart(2, '0')).join('');
-        element('digest').textContent = digest;
-        const integers = read.reduce((sum, { length }) => sum + length, 0);
-        if (digest === expected) {
-            status(`Equal: this browser computed the same ${thousands(integers)} words of integers, bit for bit.`, 'good');
+        const { hex, integers } = await digest(this.replay, this.data.check);
+        element('digest').textContent = hex;
+        if (hex === this.data.check.expected) {
+            status(`Equal: this browser computed the same ${thousands(integers)} integers, bit for bit.`, 'good');
         } else {
-            status('Not equal: this browser computed other integers than the program. A shader or a driver is at fault; please report the adapter below.', 'bad');
+            status('Not equal: this browser computed other integers than the program. A shader or a driver is at fault. Please report the adapter below.', 'bad');
         }
     }
+}
+
+/**
+ * Runs the list `check` and hashes its integers, as src/digest.rs does: item after item, and of each the codes and the
+ * accumulators of every product.
+ * @param {Replay} replay
+ * @param {Check} check
+ */
+export async function digest(replay, { items, rows, products }) {
+    replay.run('check');
+    const read = await replay.read(...products.flatMap(({ codes, acc }) => [codes, acc]));
+    /** @type {ArrayBufferView<ArrayBuffer>[]} */
+    const parts = [];
+    for (let item = 0; item < items; item++) {
+        const mine = Array.from({ length: rows / items }, (_, i) => (item * rows) / items + i);
+        for (const [i, { cols, left_out }] of products.entries()) {
+            const [codes, acc] = [read[2 * i], read[2 * i + 1]];
+            const [wide, high] = [codes.byteLength / rows, acc.length / rows];
+            const out = new Set(left_out);
+            for (const row of mine) parts.push(out.has(row) ? new Uint8Array(cols) : new Uint8Array(codes.buffer, codes.byteOffset + row * wide, cols));
+            for (const row of mine) parts.push(out.has(row) ? new Uint32Array(high) : acc.subarray(row * high, (row + 1) * high));
+        }
+    }
+    const hash = await crypto.subtle.digest('SHA-256', await new Blob(parts).arrayBuffer());
+    const hex = Array.from(new Uint8Array(hash), (byte) => byte.toString(16).padStart(2, '0')).join('');
+    const integers = products.reduce((sum, { cols, acc }) => sum + rows * cols + replay.place(acc).bytes / 4, 0);
+    return { hex, integers };
 }
 
 /**

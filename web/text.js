@@ -1,6 +1,6 @@
 // The page of a language model: it writes on from a prompt, character by character, and shows what may come next.
 
-import { bar, button, element, fail, input, made, painted, percent, start, thousands } from './page.js';
+import { bar, button, element, fail, input, made, painted, percent, start } from './page.js';
 import { STREAM, draw } from './replay.js';
 
 /** @typedef {import('./page.js').Page} Page */
@@ -109,7 +109,7 @@ start(async (page) => {
             bar(item, weights[i] / sum, i === 0);
         }
         const kept = weights.filter((weight) => weight / sum >= 0.01).length;
-        element('next-words').textContent = `${kept} of ${order.length} ${unit} have 1 % or more at this temperature. The network sees the last ${text.context} at most; it has ${thousands(text.parameters)} weights in ${text.layers} layers.`;
+        element('next-words').textContent = `${kept} of ${order.length} ${unit} have 1 % or more at this temperature. The network sees the last ${text.context} at most.`;
     };
 
     /** Reads the prompt, and says what may come next. */

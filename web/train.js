@@ -157,7 +157,7 @@ class Training {
 }
 
 start(async (page) => {
-    const { replay, data: { train, draw } } = page;
+    const { replay, data: { plan } } = page;
     await replay.prepare('begin', 'check');
     replay.run('begin');
     await page.check();
@@ -165,9 +165,7 @@ start(async (page) => {
     await drawing.begin();
     const training = new Training(page, drawing);
     Object.assign(window, { sterna: { page, drawing, training } });
-    const dims = [draw.layers[0].cols, ...draw.layers.map(({ rows }) => rows)].join('-');
-    element('train-words').textContent = `A ${dims} network of −1, 0 and +1 begins with random weights and learns from ${thousands(train.images)} digits, ${train.batch} at a time. Nothing leaves this page.`;
-    await replay.prepare(page.data.plan.lists[0].name);
+    await replay.prepare(plan.lists[0].name);
     training.curve();
     training.buttons();
     button('train').addEventListener('click', () => {

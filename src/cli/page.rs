@@ -21,15 +21,15 @@ pub struct Flags {
     /// Make a page that trains a network of digits itself, from the beginning.
     #[arg(long)]
     train: bool,
-    /// Training images of that page. It also gets a fifth as many test images.
-    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = whole::<usize>(5, 1 << 24), requires = "train")]
-    images: usize,
-    /// Passes over these images.
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = whole::<usize>(1, 1 << 16), requires = "train")]
-    epochs: usize,
-    /// The seed of that training.
-    #[arg(long, value_name = "SEED", default_value_t = 0, value_parser = whole::<u64>(0, u64::MAX), requires = "train")]
-    seed: u64,
+    /// Training images of that page. It also gets a fifth as many test images. [default: 10000]
+    #[arg(long, value_name = "N", value_parser = whole::<usize>(5, 1 << 24))]
+    images: Option<usize>,
+    /// Passes over these images. [default: 10]
+    #[arg(long, value_name = "N", value_parser = whole::<usize>(1, 1 << 16))]
+    epochs: Option<usize>,
+    /// The seed of that training. [default: 0]
+    #[arg(long, value_name = "SEED", value_parser = whole::<u64>(0, u64::MAX))]
+    seed: Option<u64>,
     /// The file to write. [default: digits.html, train.html or text.html]
     #[arg(short, long = "out", alias = "output", value_name = "FILE")]
     output: Option<PathBuf>,
@@ -62,12 +62,20 @@ pub fn run(flags: &Flags) -> Outcome {
         let output = flags.output("train.html");
         super::place(&output, flags.force)?;
         let data = flags.data.read()?;
-        let data = page::part(&data, flags.images).map_err(failure)?;
-        let config = Config { epochs: flags.epochs, seed: flags.seed, ..Config::default() };
+        let data = page::part(&data, flags.images.unwrap_or(10_000)).map_err(failure)?;
+        let (epochs, seed) = (flags.epochs.unwrap_or(10), flags.seed.unwrap_or(0));
+        let config = Config { epochs, seed, ..Config::default() };
         let config = Config { batch: config.batch.min(data.train.len()), ..config };
         config.validate(&data).map_err(super::refused)?;
-        ("train", output, page::training(&data, &config, "Train a ternary network").map_err(failure)?)
+        ("train", output, page::training(&data, &config).map_err(failure)?)
     } else {
+        let given = [flags.images.is_some(), flags.epochs.is_some(), flags.seed.is_some()];
+        if let Some(at) = given.iter().position(|given| *given) {
+            let flag = ["--images", "--epochs", "--seed"][at];
+            return Err(failure(format!(
+                "{flag} is about a page that trains: add --train, and name no network"
+            )));
+        }
         let model = runs::model_or_newest(flags.model.as_deref(), "with ternary weights", runs::ternary)?;
         let opened = network::open(&model)?;
         let unread = |what| network::unread(&model, what);
@@ -76,12 +84,12 @@ pub fn run(flags: &Flags) -> Outcome {
             AnyShape::Mlp(shape) => {
                 let output = flags.place("digits.html", &model)?;
                 let data = flags.data.load_for(&opened.about)?;
-                ("digits", output, page::digits(&held, shape, &data, "Draw a digit").map_err(unread)?)
+                ("digits", output, page::digits(&held, shape, &data).map_err(unread)?)
             }
             AnyShape::Transformer(_) => {
                 let output = flags.place("text.html", &model)?;
                 let vocabulary = opened.vocabulary().map_err(unread)?;
-                ("text", output, page::text(&held, &vocabulary, "Write on").map_err(unread)?)
+                ("text", output, page::text(&held, &vocabulary).map_err(unread)?)
             }
         }
     };

@@ -180,7 +180,18 @@ impl Gpu {
             (Tuning::Gpu, _) => Machine::Gpu,
         });
         let (pipelines, choices, fault, held) = Default::default();
-        Gpu(Arc::new(Inner { info, device, queue, checked, tuning, machine, pipelines, choices, fault, held }))
+        Gpu(Arc::new(Inner {
+            info,
+            device,
+            queue,
+            checked,
+            tuning,
+            machine,
+            pipelines,
+            choices,
+            fault,
+            held,
+        }))
     }
 
     /// The wgpu device.
