@@ -146,9 +146,11 @@ export class Page {
 
     /** Shows adapter, limits and shaders. */
     describe() {
-        const { info, limits } = this.adapter;
+        const { limits } = this.adapter;
+        // Older browsers have no info.
+        const { vendor = '', architecture = '', device = '', description = '' } = this.adapter.info ?? {};
         const mib = (/** @type {number} */ size) => `${thousands(size / 2 ** 20)} MiB`;
-        const named = [info.vendor, info.architecture, info.device, info.description].filter((word) => word).join(' ');
+        const named = [vendor, architecture, device, description].filter((word) => word).join(' ');
         const buffers = this.data.plan.buffers.reduce((sum, { bytes: size }) => sum + size, 0);
         const rows = [
             ['adapter', named || 'one that gives no name'],
@@ -222,7 +224,7 @@ export async function start(begin) {
         const stream = packed.pipeThrough(new DecompressionStream('gzip'));
         const contents = new Uint8Array(await new Response(stream).arrayBuffer());
         // `?without-dot4` takes the other half of the plan everywhere.
-        const dot4 = navigator.gpu.wgslLanguageFeatures.has('packed_4x8_integer_dot_product')
+        const dot4 = navigator.gpu.wgslLanguageFeatures?.has('packed_4x8_integer_dot_product')
             && !location.search.includes('without-dot4');
         const variant = dot4 ? {} : { half: 1, more: data.without_dot4 };
         const replay = new Replay(opened.device, data.plan, contents, variant);

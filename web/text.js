@@ -112,15 +112,21 @@ start(async (page) => {
         element('next-words').textContent = `${kept} of ${order.length} ${unit} have 1 % or more at this temperature. The network sees the last ${text.context} at most.`;
     };
 
-    /** Reads the prompt, and says what may come next. */
-    const begin = async () => {
-        const mine = ++task;
+    /** The ids of the prompt; none, with the reason on the page, if the network cannot read it. */
+    const asked = () => {
         const { ids, unknown } = writer.encode(prompt.value);
         button('go').disabled = ids.length === 0 || unknown.length > 0;
         element('prompt-words').textContent = unknown.length > 0
             ? `The network has never seen ${unknown.join(' ')}: leave it out.`
             : ids.length === 0 ? 'Write a character or more.' : `${ids.length} ${unit}`;
-        if (button('go').disabled) return undefined;
+        return button('go').disabled ? [] : ids;
+    };
+
+    /** Reads the prompt, and says what may come next. */
+    const begin = async () => {
+        const mine = ++task;
+        const ids = asked();
+        if (ids.length === 0) return undefined;
         writer.reset();
         await writer.push(ids);
         if (mine !== task) return undefined;
@@ -132,7 +138,8 @@ start(async (page) => {
     const write = async () => {
         const mine = await begin();
         if (mine === undefined) return;
-        button('stop').disabled = false;
+        [button('go').disabled, button('stop').disabled] = [true, false];
+        element('done').textContent = '';
         const bytes = new TextDecoder();
         const started = performance.now();
         for (let count = 1; count <= length() && mine === task; count++) {
@@ -152,6 +159,8 @@ start(async (page) => {
         }
         shown();
         button('stop').disabled = true;
+        asked();
+        element('done').textContent = `${story.children.length - 1} ${unit} written.`;
         seed += 1;
     };
 
