@@ -12,12 +12,14 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 
-use crate::digest::Fixed;
+use crate::digest::{ALL_LAYERS, Fixed};
 use crate::digit::SIDE;
 use crate::gpu::{Gpu, Host, Machine, Op, Plan, Program, Tensor};
 use crate::kernels::PackedTensor;
 use crate::mnist::{Dataset, Split};
-use crate::model::{AnyShape, Layer, Mlp, Network, Params, Pass, Product, Shape, Transformer};
+use crate::model::{
+    AnyShape, Extension, Layer, Mlp, Network, Params, Pass, Product, Shape, Transformer, TransformerShape,
+};
 use crate::parameter::{Parameter, Role};
 use crate::report::thousands;
 use crate::store::{Floats, Model, SCHEMA, Values, Weights};
@@ -163,7 +165,20 @@ pub fn text(model: &Model, vocabulary: &Vocabulary) -> Result<Page, String> {
                 .into(),
         );
     }
-    let fixed = Fixed::of(model)?;
+    // A network that is too large is refused before its twin computes anything.
+    let bytes: usize = shape.parameters().iter().map(stored).sum();
+    if bytes > MOST_BYTES / 4 * 3 {
+        return Err(format!(
+            "has {bytes} bytes of weights, and a page holds at most {}: take a smaller network",
+            MOST_BYTES / 4 * 3
+        ));
+    }
+    let planner = Gpu::planner(Machine::Gpu).map_err(|error| error.to_string())?;
+    writer(&planner, &shape, model)?;
+    let fixed = match shape.layers > ALL_LAYERS {
+        true => Fixed::sampled(&shape, model).map_err(|error| error.to_string())?,
+        false => Fixed::of(model)?,
+    };
     let prompt = ["ROMEO:", "The ", "\n"].into_iter().find(|text| vocabulary.encode(text).is_ok());
     let prompt = prompt.map_or_else(|| vocabulary.decode(&[0]), String::from);
     let count = |ternary: bool| -> usize {
@@ -177,11 +192,8 @@ pub fn text(model: &Model, vocabulary: &Vocabulary) -> Result<Page, String> {
         thousands(count(true))
     );
     assemble(Kind::Text, &lead, &fixed, |gpu| {
-        let network = Transformer::load(gpu, shape.clone(), model, Floats::F16);
-        let network = network.map_err(|error| error.to_string())?;
+        let (network, pass) = writer(gpu, &shape, model)?;
         let check = Check::bind(gpu, &fixed, &network)?;
-        let cache = network.cache(gpu).map_err(|error| error.to_string())?;
-        let pass = network.extension(gpu, &cache, 1).map_err(|error| error.to_string())?;
         let token: Vec<Op> = pass.ops().cloned().collect();
         let plan = plan(gpu, &[("check", &check.ops), ("token", &token)], None)?;
         let [ids, first, logits] = pass.tensors().map(|tensor| number(&plan, "token", tensor));
@@ -194,6 +206,23 @@ pub fn text(model: &Model, vocabulary: &Vocabulary) -> Result<Page, String> {
         });
         Ok(Made { plan, data })
     })
+}
+
+/// Bytes of a parameter in a page.
+fn stored(parameter: &Parameter) -> usize {
+    match parameter.role {
+        Role::Ternary => parameter.count() / 4,
+        Role::Float => 2 * parameter.count(),
+        Role::Gain => 4 * parameter.count(),
+    }
+}
+
+/// A language model, and its pass over one token.
+fn writer(gpu: &Gpu, shape: &TransformerShape, model: &Model) -> Result<(Transformer, Extension), String> {
+    let network = Transformer::load(gpu, shape.clone(), model, Floats::F16);
+    let network = network.map_err(|error| error.to_string())?;
+    let bound = network.cache(gpu).and_then(|cache| network.extension(gpu, &cache, 1));
+    Ok((network, bound.map_err(|error| error.to_string())?))
 }
 
 /// The lists as data, with the contents of their tensors.

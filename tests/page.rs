@@ -14,9 +14,17 @@ use common::dawn::{dawn, required};
 use common::process::{adapter_flags, code, idx, program, stderr, stdout, text};
 use common::repository;
 use serde_json::{Value, json};
+use sterna::Packed;
+use sterna::digest::{ALL_LAYERS, Fixed};
 use sterna::digit::{Grey, SIDE, prepare};
 use sterna::mnist::{Dataset, Split};
+use sterna::model::TransformerShape;
+use sterna::page::Page;
+use sterna::parameter::{Parameter, Role};
 use sterna::random::{self, Stream};
+use sterna::store::{Model, Values, Weights};
+use sterna::text::Vocabulary;
+use sterna::train::TextConfig;
 
 fn sterna(args: &[&str]) -> Output {
     program().args(args).args(adapter_flags(args)).output().expect("the program runs")
@@ -514,15 +522,51 @@ fn a_page_is_one_file_that_asks_nobody() {
     );
 }
 
+/// The page of a language model with first weights, and its shape.
+fn untrained(config: TextConfig) -> Result<(Page, TransformerShape, Model), String> {
+    let vocabulary = Vocabulary::of(&(' '..='`').collect::<String>());
+    let shape = config.shape(vocabulary.len());
+    let weights = |(parameter, values): (Parameter, Vec<f32>)| {
+        let values = match parameter.role {
+            Role::Ternary => {
+                let [rows, cols] = parameter.matrix();
+                Values::Trits(Packed::quantize(&values, rows, cols))
+            }
+            Role::Gain | Role::Float => Values::Floats(values),
+        };
+        Weights { parameter, values }
+    };
+    let parameters = shape.parameters().into_iter().zip(shape.initial(0)).map(weights).collect();
+    let model = Model { arch: shape.arch(), parameters, about: Value::Null };
+    Ok((sterna::page::text(&model, &vocabulary)?, shape, model))
+}
+
 #[test]
 fn a_page_of_the_default_language_model_stays_below_a_megabyte() {
+    let (page, shape, _) = untrained(TextConfig::default()).expect("a page");
+    let parameters: usize = shape.parameters().iter().map(Parameter::count).sum();
+    assert_eq!((parameters, shape.vocabulary), (801_888, 65));
+    assert!(page.html.len() < 1_000_000, "{} bytes", page.html.len());
+}
+
+#[test]
+fn a_page_of_many_layers_has_the_digest_of_a_sample() {
+    let config = TextConfig {
+        layers: ALL_LAYERS + 1,
+        width: 64,
+        heads: 2,
+        kv_heads: 1,
+        ffn: 128,
+        ..TextConfig::default()
+    };
+    let (page, shape, model) = untrained(config).expect("a page");
+    let fixed = Fixed::sampled(&shape, &model).expect("a model in memory");
+    assert_eq!(page.digest, fixed.hex(fixed.integers()));
+    let Some(dawn) = dawn() else { return };
     let folder = tempfile::tempdir().expect("a folder");
-    let [run, page] = ["run", "page.html"].map(|name| folder.path().join(name));
-    let output =
-        sterna(&["train", "--text", "--steps", "2", "--batch", "1", "--no-tune", "--out", text(&run)]);
-    assert_eq!(code(&output), 0, "{}", stderr(&output));
-    let line = answer(&["page", text(&run), "-o", text(&page), "--json"]);
-    assert!(line["bytes"].as_u64().expect("a number") < 1_000_000, "{line}");
+    let path = folder.path().join("page.html");
+    fs::write(&path, &page.html).expect("written");
+    assert_eq!(dawn.page(&path, "")["digests"], json!([page.digest, page.digest]));
 }
 
 #[test]
@@ -543,6 +587,15 @@ fn what_no_page_can_run_is_refused_in_a_sentence() {
         assert_eq!(code(&output), 2, "{args:?}: {}", stderr(&output));
         assert!(stderr(&output).contains(why) && !out.exists(), "{args:?}: {}", stderr(&output));
     }
+}
+
+#[test]
+fn a_network_that_is_too_large_for_browsers_is_refused_in_a_sentence() {
+    // The angles and the cache have a row for each position.
+    let narrow =
+        TextConfig { layers: 1, width: 64, heads: 2, kv_heads: 2, ffn: 128, ..TextConfig::default() };
+    let said = untrained(TextConfig { context: 1 << 20, ..narrow }).err().expect("a sentence");
+    assert!(said.contains("a browser with WebGPU's default limits binds at most 134217728"), "{said}");
 }
 
 fn base64(text: &str) -> Vec<u8> {
