@@ -17,10 +17,7 @@ const browser = spawn(program, [
     '--headless', '--no-sandbox', '--disable-background-networking', '--disable-dev-shm-usage', '--no-first-run',
     '--hide-scrollbars', '--remote-debugging-pipe', `--user-data-dir=${profile}`, ...flags, 'about:blank',
 ], { stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'] });
-process.on('exit', () => {
-    browser.kill('SIGKILL');
-    rmSync(profile, { recursive: true, force: true });
-});
+const ended = new Promise((resolve) => browser.once('exit', resolve));
 
 const waiting = new Map();
 const listeners = new Map();
@@ -124,4 +121,9 @@ for await (const line of createInterface({ input: process.stdin })) {
     }
     process.stdout.write(`${JSON.stringify(answer)}\n`);
 }
+// The session is over: the browser itself is asked to end.
+session = undefined;
+send('Browser.close').catch(() => {});
+await ended;
+rmSync(profile, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
 process.exit(0);

@@ -92,7 +92,8 @@ fn page_of(name: &str) -> (PathBuf, Value) {
 /// Chromium, which `tests/page.mjs` drives.
 struct Browser {
     node: Child,
-    pipes: RefCell<(ChildStdin, BufReader<ChildStdout>)>,
+    to: Option<ChildStdin>,
+    from: RefCell<BufReader<ChildStdout>>,
 }
 
 /// Starts Chromium, with WebGPU on SwiftShader or without WebGPU; none where something is missing.
@@ -111,8 +112,8 @@ fn browser(webgpu: bool) -> Option<Browser> {
             command.arg(repository().join("tests/page.mjs")).arg(name).args(flags);
             match command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn() {
                 Ok(mut node) => {
-                    let pipes = (node.stdin.take().expect("piped"), node.stdout.take().expect("piped"));
-                    return Some(Browser { node, pipes: RefCell::new((pipes.0, BufReader::new(pipes.1))) });
+                    let (to, from) = (node.stdin.take(), node.stdout.take().expect("piped"));
+                    return Some(Browser { node, to, from: RefCell::new(BufReader::new(from)) });
                 }
                 Err(error) => missing(format!("install Node.js (Debian: nodejs): {error}")),
             }
@@ -135,10 +136,10 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 impl Browser {
     fn ask(&self, request: &Value) -> Value {
-        let mut pipes = self.pipes.borrow_mut();
-        writeln!(pipes.0, "{request}").expect("Node reads");
+        let mut to = self.to.as_ref().expect("it is open");
+        writeln!(to, "{request}").expect("Node reads");
         let mut line = String::new();
-        pipes.1.read_line(&mut line).expect("Node answers");
+        self.from.borrow_mut().read_line(&mut line).expect("Node answers");
         let answer: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{request}: {line:?}"));
         assert!(answer["error"].is_null(), "{request}: {}", answer["error"]);
         answer["value"].clone()
@@ -172,7 +173,7 @@ impl Browser {
 impl Drop for Browser {
     fn drop(&mut self) {
         // The script ends with its stdin, and takes the browser along.
-        let _ = self.node.kill();
+        drop(self.to.take());
         let _ = self.node.wait();
     }
 }
@@ -445,10 +446,10 @@ fn drawing(i: u32) -> Grey {
         from = to;
     }
     if i % 10 == 7 {
-        for at in 0..width * height {
+        for (at, pixel) in pixels.iter_mut().enumerate() {
             let outer = (at % width).min(width - 1 - at % width).min(at / width).min(height - 1 - at / width);
             if outer < 3 {
-                pixels[at] = 128.0;
+                *pixel = 128.0;
             }
         }
     }
