@@ -508,6 +508,8 @@ fn a_page_is_one_file_that_asks_nobody() {
         }
         assert!(html.contains("<html lang=\"en\">") && html.contains("width=device-width"));
     }
+    let replay = fs::read_to_string(repository().join("web/replay.js")).expect("a script");
+    assert!(replay.lines().count() <= 300, "web/replay.js is to be read in one go");
     // No adapter at all: a plan needs none.
     let path = networks.path("nowhere.html");
     let mut command = program();

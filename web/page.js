@@ -92,16 +92,21 @@ export function status(words, name = '') {
     element('status').className = name;
 }
 
+/** The longest time that a page may take to load, in milliseconds. */
+const PATIENCE = 120_000;
+
 /** Keeps the page loading until the returned function is called, so that whoever waits for it finds the digest. */
 function hold() {
     const frame = document.createElement('iframe');
     frame.hidden = true;
     document.body.append(frame);
     frame.contentDocument?.open();
-    return () => {
+    const release = () => {
         frame.contentDocument?.close();
         setTimeout(() => frame.remove());
     };
+    setTimeout(release, PATIENCE);
+    return release;
 }
 
 /** Says which browser has WebGPU, and shows a picture of the page. @param {string} words */

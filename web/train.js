@@ -148,11 +148,14 @@ class Training {
         const y = (/** @type {number} */ value) => (8 + ((high - Math.log(Math.min(4, Math.max(0.01, value)))) / (high - low)) * (height - bottom - 8)).toFixed(1);
         const rules = [0.01, 0.03, 0.1, 0.3, 1, 3].map((value) => `<line class="rule" x1="${left}" x2="${width - 10}" y1="${y(value)}" y2="${y(value)}"/><text x="${left - 6}" y="${y(value)}" text-anchor="end" dy="4">${value}</text>`);
         const passes = Array.from({ length: this.host.passes + 1 }, (_, i) => `<text x="${x(i * this.perPass)}" y="${height - 4}" text-anchor="middle">${i}</text>`);
-        const line = this.losses.map(({ step, loss }, i) => `${i === 0 ? 'M' : 'L'}${x(step)} ${y(loss)}`).join('');
+        const path = (/** @type {number[]} */ values) => values.map((value, i) => `${i === 0 ? 'M' : 'L'}${x(this.losses[i].step)} ${y(value)}`).join('');
+        const each = this.losses.map(({ loss }) => loss);
+        let mean = each[0] ?? 0;
+        const means = each.map((loss) => (mean = 0.85 * mean + 0.15 * loss));
         const dots = this.errors.map(({ step, wrong }) => `<circle class="dot" cx="${x(step)}" cy="${y(wrong)}" r="4"/>`);
         view.setAttribute('viewBox', `0 0 ${width} ${height}`);
         const lossNow = this.losses.at(-1)?.loss.toFixed(3) ?? 'none yet';
-        view.innerHTML = `<title id="curve-title">Loss over passes, now ${lossNow}</title>${rules.join('')}${passes.filter((_, i) => i % Math.ceil(passes.length / 11) === 0).join('')}<path class="line" d="${line}"/>${dots.join('')}`;
+        view.innerHTML = `<title id="curve-title">Loss over passes, now ${lossNow}</title>${rules.join('')}${passes.filter((_, i) => i % Math.ceil(passes.length / 11) === 0).join('')}<path class="each" d="${path(each)}"/><path class="line" d="${path(means)}"/>${dots.join('')}`;
     }
 }
 
