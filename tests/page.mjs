@@ -121,7 +121,7 @@ for await (const line of createInterface({ input: process.stdin })) {
     }
     process.stdout.write(`${JSON.stringify(answer)}\n`);
 }
-// The session is over: the browser itself is asked to end.
+// No more requests: the browser itself is asked to end.
 session = undefined;
 send('Browser.close').catch(() => {});
 await ended;
