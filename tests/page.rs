@@ -525,6 +525,37 @@ fn a_page_is_one_file_that_asks_nobody() {
     );
 }
 
+#[test]
+fn naga_takes_the_shaders_of_a_browser_without_dot4() {
+    let config =
+        TextConfig { layers: 1, width: 64, heads: 2, kv_heads: 1, ffn: 128, ..TextConfig::default() };
+    let (page, ..) = untrained(config).expect("a page");
+    let json = page.html.split("id=\"page\">").nth(1).and_then(|rest| rest.split("</script>").next());
+    let data: Value = serde_json::from_str(json.expect("the data of the page")).expect("JSON");
+    let more = data["without_dot4"].as_str().expect("a text");
+    let lists = data["plan"]["lists"].as_array().expect("lists");
+    assert_eq!(
+        lists.iter().map(|list| &list["name"]).collect::<Vec<_>>(),
+        ["check", "token", "check", "token"]
+    );
+    let ops = lists[lists.len() / 2..].iter().flat_map(|list| list["ops"].as_array().expect("ops"));
+    let mut numbers: Vec<usize> = ops.map(|op| op["kernel"].as_u64().expect("a number") as usize).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    for number in numbers {
+        let kernel = &data["plan"]["kernels"][number];
+        let text = kernel["wgsl"].as_str().expect("a text").to_string() + more;
+        let module = naga::front::wgsl::parse_str(&text);
+        let module =
+            module.unwrap_or_else(|error| panic!("{}: {}", kernel["name"], error.emit_to_string(&text)));
+        // The functions of the text, not the built-in ones: no compiler needs to know these.
+        let built_in = format!("{module:?}");
+        for word in ["Dot4I8Packed", "Pack4xI8", "Unpack4x"] {
+            assert!(!built_in.contains(word), "{}: {word}", kernel["name"]);
+        }
+    }
+}
+
 /// The page of a language model with first weights, and its shape.
 fn untrained(config: TextConfig) -> Result<(Page, TransformerShape, Model), String> {
     let vocabulary = Vocabulary::of(&(' '..='`').collect::<String>());
