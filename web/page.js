@@ -159,7 +159,7 @@ export class Page {
         const buffers = this.data.plan.buffers.reduce((sum, { bytes: size }) => sum + size, 0);
         const rows = [
             ['adapter', named || 'one that gives no name'],
-            ['products', this.dot4 ? 'dot4I8Packed: four products of int8 in one instruction' : 'without dot4I8Packed, which this browser lacks'],
+            ['products', this.dot4 ? 'dot4I8Packed: four products of int8 in one instruction' : 'without dot4I8Packed: two products of a trit and an int8 in one multiplication'],
             ['largest binding', `${mib(limits.maxStorageBufferBindingSize)}; the page asks for no more than WebGPU's 128 MiB`],
             ['a workgroup', `${limits.maxComputeInvocationsPerWorkgroup} invocations, ${limits.maxComputeWorkgroupStorageSize / 1024} KiB; the page uses at most 256 and 16 KiB`],
             ['storage buffers', `${limits.maxStorageBuffersPerShaderStage} for a shader; the page uses at most 8`],
