@@ -9,7 +9,7 @@ define ready
 @sh .ci/vulkan
 endef
 
-.PHONY: help train test bench renderdoc gpu-archive witnesses
+.PHONY: help train page test bench renderdoc gpu-archive witnesses
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -18,6 +18,12 @@ help: ## this list
 train: ## train the ternary network on MNIST; installs a Vulkan driver where there is none
 	$(ready)
 	$(CARGO) run --release -- train $(ARGS)
+
+page: ## write web/digits.html: a network of digits that runs in anyone's browser; trains it where it is missing
+	$(ready)
+	$(CARGO) build --release
+	@[ -e runs/page/model.safetensors ] || target/release/sterna train --out runs/page $(ARGS)
+	target/release/sterna page runs/page -o web/digits.html --force
 
 test: ## run all tests, the documentation's examples too; installs what they need: RenderDoc, a browser, Python, Node
 	$(ready)

@@ -236,36 +236,51 @@ impl Fixed {
         &self.integers
     }
 
+    /// Binds the products of a network and writes their inputs. The ops of a product change the input of no other one, so
+    /// all of them may run in one list.
+    ///
+    /// # Errors
+    /// If the adapter cannot bind a tensor, or the device failed.
+    pub fn bind(&self, gpu: &Gpu, network: &dyn Network) -> Result<Vec<(Vec<Op>, Product)>, Error> {
+        let mut bound: Vec<(Vec<Op>, Product)> = Vec::new();
+        let mut add = |ops: &[Op], products: Vec<Product>| {
+            bound.extend(products.into_iter().map(|product| (ops[product.ops.clone()].to_vec(), product)));
+        };
+        if self.sample.is_empty() {
+            let pass = network.bind(gpu, self.items(), None)?;
+            gpu.write(&pass.input, &self.inputs);
+            add(&pass.forward, pass.products);
+        } else {
+            let network = network.transformer().expect("the fixed input of a transformer");
+            for &layer in &self.sample {
+                let (ops, products) = network.bind_layer(gpu, layer, self.rows())?;
+                add(&ops, products);
+            }
+        }
+        for ((_, product), given) in bound.iter().zip(&self.products) {
+            if let Some(rows) = &given.rows {
+                gpu.write(&product.input, rows);
+            }
+        }
+        Ok(bound)
+    }
+
+    /// The rows of a product that are left out, in order.
+    pub fn left_out(&self, product: usize) -> Vec<usize> {
+        let all = self.products[product].left_out.iter().enumerate();
+        all.filter(|(_, left_out)| **left_out).map(|(row, _)| row).collect()
+    }
+
     /// Computes the integers of a network on the device.
     ///
     /// # Errors
     /// If the adapter cannot bind a tensor or the device failed.
     pub fn on(&self, gpu: &Gpu, network: &dyn Network) -> Result<Vec<Integers>, Error> {
-        if let AnyShape::Mlp(_) = self.shape {
-            return integers(gpu, network, &self.inputs);
-        }
-        let product = |ops: &[Op], product: &Product, given: &Forced| {
-            if let Some(rows) = &given.rows {
-                gpu.write(&product.input, rows);
-            }
-            gpu.run(&ops[product.ops.clone()])?;
+        let run = |((ops, product), given): (&(Vec<Op>, Product), &Forced)| {
+            gpu.run(ops)?;
             Ok(without(read(gpu, product)?, &given.left_out))
         };
-        if self.sample.is_empty() {
-            let bound = network.bind(gpu, self.items(), None)?;
-            gpu.write(&bound.input, &self.inputs);
-            let products = bound.products.iter().zip(&self.products);
-            return products.map(|(of, given)| product(&bound.forward, of, given)).collect();
-        }
-        let network = network.transformer().expect("the fixed input of a transformer");
-        let mut all = Vec::new();
-        for (&layer, given) in self.sample.iter().zip(self.products.chunks(4)) {
-            let (ops, products) = network.bind_layer(gpu, layer, self.rows())?;
-            for (of, given) in products.iter().zip(given) {
-                all.push(product(&ops, of, given)?);
-            }
-        }
-        Ok(all)
+        self.bind(gpu, network)?.iter().zip(&self.products).map(run).collect()
     }
 
     /// The digest of these integers.

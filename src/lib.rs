@@ -60,6 +60,7 @@
 //! 3  train  measure  digest  report    steps, epochs, schedules; how fast this adapter is; every integer in one
 //!                        line; tables and pictures, of what was measured too
 //!    generate            text by a language model: cache, window, the choice of the next token
+//!    page                a network and its plan as one HTML file
 //!    amd                 what AMD's compiler makes of a kernel, without a card
 //! 2  model, kernels/*    networks as lists of Ops: mlp, transformer; parameters by role; one small host file per shader
 //!    shader              what a shader's header says, and what drivers are given of it
@@ -137,6 +138,8 @@ pub mod kernels;
 pub mod measure;
 pub mod mnist;
 pub mod model;
+#[cfg(feature = "cli")]
+pub mod page;
 pub mod parameter;
 pub mod random;
 pub mod reason;

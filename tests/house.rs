@@ -26,7 +26,7 @@ const FLOORS: [&[&str]; 5] = [
     ],
     &["gpu", "reference"],
     &["kernels", "model", "shader"],
-    &["train", "generate", "digest", "report", "measure", "amd"],
+    &["train", "generate", "digest", "report", "measure", "amd", "page"],
     &["cli", "main"],
 ];
 
@@ -219,6 +219,8 @@ fn may_import(from: &str, to: &str) -> bool {
         ("store" | "mnist" | "text", "reason") => true,
         // A page shows what was measured.
         ("report", "measure") => true,
+        // A page trains, and computes a digest.
+        ("page", "train" | "digest" | "report") => true,
         // Twins meet only where they are compared.
         (_, "reference") => above > 2,
         _ => above > below,

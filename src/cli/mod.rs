@@ -18,6 +18,7 @@ mod interrupt;
 mod kernels;
 mod network;
 mod pack;
+mod page;
 mod predict;
 mod profile;
 mod runs;
@@ -85,6 +86,7 @@ Examples:
   sterna chat model.gguf                talk with BitNet b1.58 2B4T or SmolLM2
   sterna pack runs/NAME -o digits.safetensors
                                         64 KB to deploy, not 2.8 MB to train on
+  sterna page digits.safetensors        the same in anyone's browser
   sterna verify digits.safetensors      every bit on this device against the CPU
   sterna inspect digits.safetensors     what is inside
   sterna export digits.safetensors --to gguf-tq2_0 -o digits.gguf
@@ -122,6 +124,8 @@ enum Command {
     Trace(trace::Flags),
     /// Write the file that is deployed: trits, scales and gains alone.
     Pack(pack::Flags),
+    /// Write one HTML file that runs a network in anyone's browser.
+    Page(page::Flags),
     /// Run a network on the device and in its CPU twin, and compare every bit.
     Verify(verify::Flags),
     /// Show what a file holds: tensors, trits, scales, metadata, pictures.
@@ -407,6 +411,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, commit: Option<&str>) -> Ex
         Command::Export(flags) => export::run(&flags),
         Command::Import(flags) => import::run(&flags),
         Command::Pack(flags) => pack::run(&flags),
+        Command::Page(flags) => page::run(&flags),
         Command::Verify(flags) => verify::run(&flags),
         Command::Inspect(flags) => inspect::run(&flags),
         Command::Bench(flags) => bench::run(&flags),

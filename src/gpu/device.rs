@@ -23,6 +23,7 @@ struct Inner {
     queue: wgpu::Queue,
     checked: bool,
     tuning: Tuning,
+    machine: Machine,
     pipelines: Mutex<HashMap<Compiled, wgpu::ComputePipeline>>,
     choices: Mutex<Choices>,
     fault: Arc<Mutex<Option<String>>>,
@@ -72,7 +73,7 @@ impl Gpu {
             .await
             .map_err(|error| Error::NoDevice { adapter: adapter.description(), reason: error.to_string() })?;
         log::info!("using {}", adapter.description());
-        let gpu = Gpu::assemble(adapter.info, device, queue, choice.checked, choice.tuning);
+        let gpu = Gpu::assemble(adapter.info, device, queue, choice.checked, choice.tuning, None);
         let fault = gpu.0.fault.clone();
         gpu.device().on_uncaptured_error(Arc::new(move |error: wgpu::Error| match error {
             // A validation error is a mistake in our own shapes or bindings. Stop at once and show wgpu's own
@@ -128,7 +129,37 @@ impl Gpu {
         queue: wgpu::Queue,
         checked: bool,
     ) -> Gpu {
-        Gpu::assemble(info, device, queue, checked, None)
+        Gpu::assemble(info, device, queue, checked, None, None)
+    }
+
+    /// A device that keeps the contents of tensors and computes nothing: for a [`Plan`](super::Plan) that is written here
+    /// and runs in a browser. Every machine has it. It has WebGPU's default limits and no features, so its kernels and
+    /// tensors fit every browser. The kernels are those for this kind of machine.
+    ///
+    /// # Errors
+    /// If wgpu was built without this device.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn planner(machine: Machine) -> Result<Gpu, Error> {
+        let name = "a browser with WebGPU's default limits";
+        let backends = wgpu::Backends::NOOP;
+        let backend_options =
+            wgpu::BackendOptions { noop: wgpu::NoopBackendOptions::enabled(), ..Default::default() };
+        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
+            backends,
+            backend_options,
+            ..wgpu::InstanceDescriptor::new_without_display_handle()
+        });
+        let none = |reason: String| Error::NoDevice { adapter: name.into(), reason };
+        let opened = pollster::block_on(async {
+            let adapter = instance.enumerate_adapters(backends).await.pop();
+            let adapter = adapter.ok_or_else(|| none("this build of wgpu lacks it".into()))?;
+            let device = adapter.request_device(&wgpu::DeviceDescriptor::default()).await;
+            Ok((adapter.get_info(), device.map_err(|error| none(error.to_string()))?))
+        });
+        let (info, (device, queue)) = opened?;
+        let info = wgpu::AdapterInfo { name: name.into(), ..info };
+        let tuning = if machine == Machine::Rasteriser { Tuning::Software } else { Tuning::Gpu };
+        Ok(Gpu::assemble(info, device, queue, true, Some(tuning), Some(machine)))
     }
 
     fn assemble(
@@ -137,12 +168,30 @@ impl Gpu {
         queue: wgpu::Queue,
         checked: bool,
         tuning: Option<Tuning>,
+        machine: Option<Machine>,
     ) -> Gpu {
         let software = info.device_type == wgpu::DeviceType::Cpu;
         let own = if software { Tuning::Software } else { Tuning::Gpu };
         let tuning = tuning.unwrap_or(own);
+        // The shading languages of Metal and GL have no integer dot product.
+        let machine = machine.unwrap_or(match (tuning, info.backend) {
+            (Tuning::Software, _) => Machine::Rasteriser,
+            (Tuning::Gpu, wgpu::Backend::Metal | wgpu::Backend::Gl) => Machine::GpuWithoutDot,
+            (Tuning::Gpu, _) => Machine::Gpu,
+        });
         let (pipelines, choices, fault, held) = Default::default();
-        Gpu(Arc::new(Inner { info, device, queue, checked, tuning, pipelines, choices, fault, held }))
+        Gpu(Arc::new(Inner {
+            info,
+            device,
+            queue,
+            checked,
+            tuning,
+            machine,
+            pipelines,
+            choices,
+            fault,
+            held,
+        }))
     }
 
     /// The wgpu device.
@@ -185,14 +234,9 @@ impl Gpu {
         self.0.tuning
     }
 
-    /// The kind of machine, which decides between the shaders of one operation. The shading languages of Metal and GL
-    /// have no integer dot product.
+    /// The kind of machine, which decides between the shaders of one operation.
     pub fn machine(&self) -> Machine {
-        match (self.0.tuning, self.0.info.backend) {
-            (Tuning::Software, _) => Machine::Rasteriser,
-            (Tuning::Gpu, wgpu::Backend::Metal | wgpu::Backend::Gl) => Machine::GpuWithoutDot,
-            (Tuning::Gpu, _) => Machine::Gpu,
-        }
+        self.0.machine
     }
 
     /// The name and version of the driver, as the driver reports them.

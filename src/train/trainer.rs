@@ -134,6 +134,25 @@ impl Evaluator {
         self.steps.step(0)
     }
 
+    /// The lists of a walk over all items: a full step, and the short last one.
+    pub fn lists(&self) -> Vec<(&'static str, &[Op])> {
+        self.steps.lists().into_iter().map(|(name, ops, _)| (name, ops)).collect()
+    }
+
+    /// The host's work of one walk over all items. It counts lists in the order of [`Evaluator::lists`], from `first` on.
+    pub fn host(&self, first: usize) -> Host<Tensor> {
+        let Totals { loss, hits, clock } = &self.totals;
+        let rewound = Fill::Counter { per_pass: vec![0, 0], per_run: vec![0, 0] };
+        Host {
+            passes: 1,
+            at: [0, 0],
+            runs: (first..).zip(self.steps.lists()).map(|(i, (.., times))| (i, times)).collect(),
+            aim: vec![(clock.clone(), rewound)],
+            clear: vec![loss.clone(), hits.clone()],
+            read: vec![loss.clone(), hits.clone()],
+        }
+    }
+
     /// Number of full steps from [`Evaluator::rewind`] to the last item.
     pub fn steps(&self) -> usize {
         self.steps.full()
@@ -345,8 +364,14 @@ impl<N: Network, S: Source> Trainer<N, S> {
         self.host().aim(&self.gpu);
     }
 
-    /// The host's work between the steps, with the current position.
-    fn host(&self) -> Host<Tensor> {
+    /// The lists of a run: a full step, and the short last step of an epoch.
+    pub fn lists(&self) -> Vec<(&'static str, &[Op])> {
+        self.steps.lists().into_iter().map(|(name, ops, _)| (name, ops)).collect()
+    }
+
+    /// The host's work between the steps, with the current position. It counts lists in the order of
+    /// [`Trainer::lists`].
+    pub fn host(&self) -> Host<Tensor> {
         let Totals { loss, hits, clock } = &self.totals;
         let [steps, batch] = [self.steps.len(), self.recipe.batch].map(|count| count as u32);
         let mut aim = self.source.aim();
@@ -367,9 +392,7 @@ impl<N: Network, S: Source> Trainer<N, S> {
     /// # Errors
     /// If the device failed.
     pub fn plan(&self) -> Result<Plan, Error> {
-        let lists: Vec<(&str, &[Op])> =
-            self.steps.lists().into_iter().map(|(name, ops, _)| (name, ops)).collect();
-        Plan::of(&self.gpu, &lists, Some(&self.host()))
+        Plan::of(&self.gpu, &self.lists(), Some(&self.host()))
     }
 
     /// [`Trainer::run`] up to the end of the epoch.

@@ -137,6 +137,11 @@ impl Dawn {
         }
     }
 
+    /// The digests of a page by each half of its plan, after the list `begin` if one is named.
+    pub fn page(&self, path: &Path, begin: &str) -> Value {
+        self.ask(&json!({"do": "page", "path": path, "begin": begin}), &[]).0
+    }
+
     /// Runs a plan, so many runs of it where it has a host: the words of its buffers then, and what was read back after
     /// each pass that ended.
     pub fn replay(&self, plan: &Plan, runs: usize) -> (Vec<Vec<u32>>, Value) {

@@ -192,6 +192,16 @@ impl Body {
 }
 
 impl Extension {
+    /// The ops of the pass, in order.
+    pub fn ops(&self) -> impl Iterator<Item = &Op> {
+        self.body.ops.iter().chain(&self.head)
+    }
+
+    /// The tensors that a caller writes and reads: the new ids, the position of the first of them, and the logits.
+    pub fn tensors(&self) -> [&Tensor; 3] {
+        [&self.body.ids, &self.body.first, &self.logits]
+    }
+
     /// Runs the pass on `ids`. `first` is the position of the first id. The cache holds the tokens before it. It
     /// returns the logits of the next token.
     ///
@@ -206,11 +216,6 @@ impl Extension {
         gpu.download(&self.logits)
     }
 
-    /// Its ops.
-    pub fn ops(&self) -> impl Iterator<Item = &Op> {
-        self.body.ops.iter().chain(&self.head)
-    }
-
     /// [`Extension::run`] without the logits, which stay on the device.
     ///
     /// # Errors
@@ -221,7 +226,7 @@ impl Extension {
     #[cfg(not(target_arch = "wasm32"))]
     pub fn read(&self, gpu: &Gpu, first: usize, ids: &[u32]) -> Result<(), Error> {
         self.body.begin(gpu, first, ids);
-        gpu.run(self.body.ops.iter().chain(&self.head)).map(drop)
+        gpu.run(self.ops()).map(drop)
     }
 }
 
