@@ -243,3 +243,23 @@ impl TextFlags {
 pub fn embedding(shape: &TransformerShape) -> Floats {
     if 4 * shape.vocabulary * shape.width > LARGEST { Floats::F16 } else { Floats::F32 }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::named_shape;
+
+    #[test]
+    fn a_context_without_room_is_told_the_longest_that_has() {
+        let flags = TextFlags { context: None, embedding: None, keys: None, i2s: None };
+        let shape = named_shape("2b4t").expect("a shape");
+        let [label, adapter, advice] = ["cache.15.v", "a card", ""].map(String::from);
+        let large = Error::TooLarge { label, bytes: 4096 * 2560, limit: 1 << 20, adapter, advice };
+        let said = flags.unfit(&shape, large).0;
+        assert!(said.contains("the longest context that fits is about 409: give it as --context"), "{said}");
+        let [label, adapter, advice] = ["cache.15.v", "a card", ""].map(String::from);
+        let full = Error::NoMemory { label, bytes: 4096 * 2560, held: 1, adapter, advice };
+        let said = flags.unfit(&shape, full).0;
+        assert!(said.contains("keys and values of 4096 tokens found no room; about 2048 would"), "{said}");
+    }
+}

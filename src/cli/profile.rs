@@ -227,7 +227,8 @@ pub fn run(flags: &Flags, given: &[String]) -> Outcome {
             let gpu = flags.common.open()?;
             subject.tune(&gpu, &flags.common.device, false)?;
             let (network, _) = subject.upload(&gpu, &flags.network)?;
-            let cache = network.cache(&gpu, flags.network.keys(KeyForm::F16)).map_err(failure)?;
+            let cache = network.cache(&gpu, flags.network.keys(KeyForm::F16));
+            let cache = cache.map_err(|error| flags.network.unfit(&network.shape, error))?;
             cache.make_up(&gpu, flags.depth);
             let decoder = network.decoder(&gpu, &cache).map_err(failure)?;
             let rewind = || decoder.rewind(&gpu, flags.depth);

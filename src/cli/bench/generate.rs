@@ -189,7 +189,7 @@ pub fn run(flags: &Flags) -> Outcome {
     bar.set_message(format!("{} goes to the device", subject.name));
     let (network, form) = subject.upload(&gpu, &flags.network)?;
     let keys = flags.network.keys(KeyForm::F16);
-    let cache = network.cache(&gpu, keys).map_err(failure)?;
+    let cache = network.cache(&gpu, keys).map_err(|error| flags.network.unfit(&network.shape, error))?;
     let generation = Generation {
         network: &network,
         at_once: flags.at_once.unwrap_or(either(16, 4)),
