@@ -160,6 +160,8 @@ mod tests {
                 let right = match long {
                     "output" | "format" | "emit" | "png" | "trace" => false,
                     "out" => flag.get_short() == Some('o'),
+                    // The shape of a matrix, or of a whole model.
+                    "shape" if name.ends_with(" generate") => help.starts_with("The shape of a known model"),
                     "shape" | "shapes" => help.contains("ROWSxCOLS"),
                     "seconds" => help.starts_with("Measure each"),
                     "json" => help.starts_with("Print one JSON object on one line"),

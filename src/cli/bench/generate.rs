@@ -75,7 +75,7 @@ pub struct Flags {
     /// Print one JSON object on one line, and nothing else, as --to json does.
     #[arg(long, conflicts_with = "to")]
     json: bool,
-    /// Seconds to measure each ceiling.
+    /// Measure each ceiling for this many seconds.
     #[arg(long, value_name = "S", default_value_t = 0.3, value_parser = cli::arguments::seconds)]
     seconds: f64,
     /// Measure bandwidth and launch again, even if they were measured within the last four hours.
