@@ -350,6 +350,7 @@ impl Characters {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::random::{self, Stream};
 
     const LOGITS: [f32; 6] = [1.0, 3.0, -2.0, 3.0, 2.0, 0.0];
 
