@@ -8,6 +8,7 @@
 
 mod config;
 mod digits;
+mod exchange;
 #[cfg(feature = "files")]
 mod folder;
 #[cfg(feature = "files")]
@@ -25,6 +26,7 @@ pub use config::{ConfigError, Optimizer};
 #[cfg(feature = "files")]
 pub use digits::FILES as DIGITS_FILES;
 pub use digits::{Augment, Config, Digits, Sample};
+pub use exchange::{Alone, Exchange, ExchangeError, Threads, agree, hash};
 #[cfg(feature = "files")]
 pub use folder::{Epoch, Files, FolderError, MODEL, RunFolder, Standing, epochs, trained_in};
 #[cfg(feature = "files")]
