@@ -82,6 +82,7 @@ impl Kind for OnDigits {
             weight_decay: flags.weight_decay.unwrap_or(default.weight_decay),
             label_smoothing: flags.label_smoothing,
             shadow: !flags.no_shadow,
+            micro_batches: flags.micro_batches,
             seed,
         }
     }

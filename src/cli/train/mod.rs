@@ -19,6 +19,7 @@ use serde_json::{Map, Value};
 use super::arguments::{count, real, some, whole};
 use super::{DeviceFlags, Failure, Outcome, Verdict, failure, interrupt};
 use crate::gpu::Gpu;
+use crate::kernels::MOST_TERMS;
 use crate::model::{Network, Precision, TRANSFORMER};
 use crate::report::{Subject, Weights};
 use crate::store::{Arch, Checkpoint, shown};
@@ -63,6 +64,10 @@ pub struct Flags {
     /// shadow weights are needed.
     #[arg(long)]
     no_shadow: bool,
+    /// Compute each step in this many micro-batches and add their gradients as integers. The result is then the same
+    /// on any number of machines.
+    #[arg(long, value_name = "N", value_parser = whole::<usize>(1, MOST_TERMS as u64))]
+    micro_batches: Option<usize>,
     /// Seed of the first weights, and of the images and sequences of every step.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = whole::<u64>(0, u64::MAX))]
     seed: u64,

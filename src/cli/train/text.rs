@@ -192,6 +192,7 @@ impl Kind for OnText {
             clip: own.clip,
             label_smoothing: flags.label_smoothing,
             shadow: !flags.no_shadow,
+            micro_batches: flags.micro_batches,
             seed,
             ..default
         })
