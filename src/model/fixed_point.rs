@@ -78,16 +78,10 @@ impl FixedGradients {
         marked(self.groups.iter().map(op))
     }
 
-    /// Keeps the gradient of this device's micro-batch `i`, after all work already submitted.
-    ///
-    /// # Errors
-    /// If the device reported a fault earlier.
-    pub fn keep(&self, gpu: &Gpu, i: usize) -> Result<(), Error> {
-        let mut encoder = gpu.encoder();
-        for Group { gradient, kept, .. } in self.groups.iter().filter(|group| group.kept.len() > 1) {
-            gpu.copy(gradient, &kept[i], 0, &mut encoder);
-        }
-        gpu.submit(encoder).map(drop)
+    /// The copies that keep the gradient of this device's micro-batch `i`: pairs of source and target.
+    pub fn kept(&self, i: usize) -> impl Iterator<Item = (&Tensor, &Tensor)> {
+        let several = self.groups.iter().filter(|group| group.kept.len() > 1);
+        several.map(move |group| (&group.gradient, &group.kept[i]))
     }
 
     /// The ops that add the kept gradient of this device's micro-batch `i` to the sums.

@@ -3,13 +3,14 @@
 //! the same update from the same gradient.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::exchange::{agree, hash};
 use super::{Exchange, Recipe, Source, TrainError, Trainer};
-use crate::gpu::{Error, Gpu, Op, Tensor};
+use crate::gpu::{Dtype::*, Error, Gpu, Op, PART, Tensor};
 use crate::kernels::{MOST_TERMS, Totals};
 use crate::model::{FixedGradients, Network, Scoring};
 
@@ -21,6 +22,7 @@ pub(super) struct Micro {
     /// Loss and hits of one micro-batch, and the clock that its source reads.
     totals: Totals,
     gradients: FixedGradients,
+    board: Board,
     /// The micro-batches of this rank in a full step, and in a step of another size.
     steps: BTreeMap<usize, Vec<Part>>,
     /// The ops before the first micro-batch of a step.
@@ -40,6 +42,50 @@ struct Part {
     compute: Vec<Op>,
     /// The ops that add its gradient to the sums.
     add: Vec<Op>,
+}
+
+/// Small tensors through which host and device exchange numbers once in a step.
+struct Board {
+    /// The clock of each micro-batch of this rank, one every [`PART`] elements.
+    clocks: Tensor,
+    /// A zero of each type.
+    zeros: (Tensor, Tensor),
+    /// Loss and hits of every micro-batch of the step. Only those of this rank are written.
+    losses: Tensor,
+    hits: Tensor,
+}
+
+/// Sees an op after its run.
+pub(super) type Watch<'a> = &'a mut dyn FnMut(&Op) -> Result<(), Error>;
+
+/// A part of a submission.
+enum Work<'a> {
+    Ops(&'a [Op]),
+    /// Copies a tensor into another one, from this element on.
+    Copy(&'a Tensor, &'a Tensor, usize),
+}
+
+/// Submits the works in order, in one submission if nobody watches.
+fn submit<'a>(
+    gpu: &Gpu,
+    works: impl IntoIterator<Item = Work<'a>>,
+    watch: &mut Option<Watch>,
+) -> Result<(), Error> {
+    let mut encoder = gpu.encoder();
+    for work in works {
+        match (work, &mut *watch) {
+            (Work::Copy(from, to, first), _) => gpu.copy(from, to, first, &mut encoder),
+            (Work::Ops(ops), None) => gpu.record(ops, &mut encoder),
+            (Work::Ops(ops), Some(watch)) => {
+                gpu.submit(std::mem::replace(&mut encoder, gpu.encoder()))?;
+                for op in ops {
+                    gpu.run([op])?;
+                    watch(op)?;
+                }
+            }
+        }
+    }
+    gpu.submit(encoder).map(drop)
 }
 
 /// What all ranks together computed in a step.
@@ -93,16 +139,19 @@ impl Micro {
                 if items.is_empty() {
                     continue;
                 }
-                if !passes.contains_key(&items.len()) {
-                    let scoring = Scoring { totals: &totals, smoothing: recipe.smoothing, learns: true };
-                    let pass = network.bind(gpu, items.len(), Some(scoring))?;
-                    let mut ops = source.fill(gpu, &totals.clock, &pass);
-                    Op::mark(&mut ops, "batch");
-                    ops.extend(pass.forward.into_iter().chain(pass.loss).chain(pass.backward));
-                    passes.insert(items.len(), ops);
-                }
+                let pass: &mut Vec<Op> = match passes.entry(items.len()) {
+                    Entry::Occupied(pass) => pass.into_mut(),
+                    Entry::Vacant(place) => {
+                        let scoring = Scoring { totals: &totals, smoothing: recipe.smoothing, learns: true };
+                        let pass = network.bind(gpu, items.len(), Some(scoring))?;
+                        let mut ops = source.fill(gpu, &totals.clock, &pass);
+                        Op::mark(&mut ops, "batch");
+                        ops.extend(pass.forward.into_iter().chain(pass.loss).chain(pass.backward));
+                        place.insert(ops)
+                    }
+                };
                 let share = items.len() as f32 / step as f32;
-                let mut compute = passes[&items.len()].clone();
+                let mut compute = pass.clone();
                 compute.extend(gradients.largest(gpu, share));
                 let add = gradients.add(gpu, parts.len(), share);
                 parts.push(Part { number, first: items.start, compute, add });
@@ -112,7 +161,13 @@ impl Micro {
         let before = if recipe.shadow { Vec::new() } else { params.forget_shadow(gpu) };
         let mut update = gradients.floats(gpu);
         update.extend(params.update(gpu, recipe.update, recipe.clip, clock, schedule));
-        Ok(Micro { exchange, count, totals, gradients, steps, before, update })
+        let board = Board {
+            clocks: gpu.zeros("micro.clocks", U32, &[PART * own().count().max(1)])?,
+            zeros: (gpu.zeros("micro.zero", F32, &[1])?, gpu.zeros("micro.none", U32, &[1])?),
+            losses: gpu.zeros("micro.losses", F32, &[count])?,
+            hits: gpu.zeros("micro.hits", U32, &[count])?,
+        };
+        Ok(Micro { exchange, count, totals, gradients, board, steps, before, update })
     }
 
     pub fn exchange(&self) -> &dyn Exchange {
@@ -128,7 +183,7 @@ impl Micro {
     }
 
     /// A step of so many items. `[step, position]` counts the steps of the training and the items of the epoch before it.
-    /// `run` submits ops. All ranks stop after the step if one of them says `stop`.
+    /// All ranks stop after the step if one of them says `stop`. If there is a `watch`, it sees each op after its run.
     pub fn step(
         &self,
         gpu: &Gpu,
@@ -136,33 +191,39 @@ impl Micro {
         items: usize,
         clock: &Tensor,
         stop: bool,
-        run: &mut dyn FnMut(&[Op]) -> Result<(), Error>,
+        watch: &mut Option<Watch>,
     ) -> Result<Outcome, TrainError> {
         let (gradients, exchange) = (&self.gradients, &*self.exchange);
+        let Board { clocks, zeros, losses, hits } = &self.board;
         let parts = &self.steps[&items];
         gradients.clear(gpu);
-        run(&self.before)?;
-        let mut scores = Vec::new();
+        let mut times = vec![0; clocks.len()];
+        let mut works = vec![Work::Ops(&self.before)];
+        let starts: Vec<Tensor> =
+            (0..parts.len()).map(|i| clocks.part("micro.start", i * PART, &[2])).collect();
         for (i, part) in parts.iter().enumerate() {
             // Sources draw by the number of the step. So a micro-batch has a number of its own among all micro-batches.
             let number = step * self.count + part.number;
-            gpu.write(&self.totals.clock, &[number as u32, (position + part.first) as u32]);
-            self.totals.clear(gpu);
-            run(&part.compute)?;
-            gradients.keep(gpu, i)?;
-            let score =
-                (gpu.download_async::<f32>(&self.totals.loss), gpu.download_async::<u32>(&self.totals.hits));
-            scores.push((part.number, score));
+            times[i * PART..][..2].copy_from_slice(&[number as u32, (position + part.first) as u32]);
+            let Totals { loss, hits: right, clock } = &self.totals;
+            works.push(Work::Copy(&starts[i], clock, 0));
+            works.push(Work::Copy(&zeros.0, loss, 0));
+            works.push(Work::Copy(&zeros.1, right, 0));
+            works.push(Work::Ops(&part.compute));
+            works.extend(gradients.kept(i).map(|(from, to)| Work::Copy(from, to, 0)));
+            works.push(Work::Copy(loss, losses, part.number));
+            works.push(Work::Copy(right, hits, part.number));
         }
+        gpu.write(clocks, &times);
+        submit(gpu, works, watch)?;
         let shared = exchange.size() > 1;
         if shared {
             let mut exponents = gpu.download::<i32>(&gradients.exponents)?;
             exchange.max(&mut exponents)?;
             gpu.write(&gradients.exponents, &exponents);
         }
-        for part in parts {
-            run(&part.add)?;
-        }
+        submit(gpu, parts.iter().map(|part| Work::Ops(&part.add)), watch)?;
+        let scores = (gpu.download_async::<f32>(losses), gpu.download_async::<u32>(hits));
         let saturated = gpu.download_async::<u32>(&gradients.saturated);
         let sums: Vec<_> = if shared {
             gradients.sums().map(|sums| gpu.download_async::<i32>(sums)).collect()
@@ -170,6 +231,7 @@ impl Micro {
             Vec::new()
         };
         gpu.wait(None)?;
+        let (losses, hits) = (pollster::block_on(scores.0)?, pollster::block_on(scores.1)?);
         // The integers that all ranks add: gradients, then loss and hits of each micro-batch, then two numbers. The bits
         // of a loss are added to zeros of all other ranks.
         let mut all = Vec::new();
@@ -178,9 +240,9 @@ impl Micro {
         }
         let rest = all.len();
         all.resize(rest + 2 * self.count, 0);
-        for (number, (loss, hits)) in scores {
-            all[rest + 2 * number] = pollster::block_on(loss)?[0].to_bits() as i32;
-            all[rest + 2 * number + 1] = pollster::block_on(hits)?[0] as i32;
+        for Part { number, .. } in parts {
+            all[rest + 2 * number] = losses[*number].to_bits() as i32;
+            all[rest + 2 * number + 1] = hits[*number] as i32;
         }
         all.extend([pollster::block_on(saturated)?[0] as i32, i32::from(stop)]);
         exchange.sum(&mut all)?;
@@ -192,7 +254,7 @@ impl Micro {
             }
         }
         gpu.write(clock, &[step as u32 + 1, (position + items) as u32]);
-        run(&self.update)?;
+        submit(gpu, [Work::Ops(&self.update)], watch)?;
         let scores = all[rest..rest + 2 * self.count].chunks_exact(2);
         Ok(Outcome {
             loss: scores.clone().map(|score| f32::from_bits(score[0] as u32)).sum(),
@@ -226,8 +288,7 @@ impl<N: Network, S: Source> Trainer<N, S> {
             let position = done * self.recipe.batch;
             let items = self.recipe.batch.min(self.items() - position);
             let step = self.epoch * self.steps.len() + done;
-            let mut run = |ops: &[Op]| gpu.run(ops).map(drop);
-            let outcome = micro.step(gpu, [step, position], items, &self.totals.clock, stop, &mut run)?;
+            let outcome = micro.step(gpu, [step, position], items, &self.totals.clock, stop, &mut None)?;
             loss += outcome.loss;
             hits += outcome.hits;
             self.saturated += outcome.saturated;

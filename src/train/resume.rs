@@ -123,16 +123,13 @@ impl<N: Network, S: Source> Trainer<N, S> {
         let (position, step) = (self.done * self.recipe.batch, self.steps());
         let items = self.recipe.batch.min(self.items() - position);
         let mut fault = None;
-        let mut run = |ops: &[Op]| {
-            for op in ops {
-                self.gpu.run([op])?;
-                if fault.is_none() {
-                    fault = self.fault_of(op, step + 1)?;
-                }
+        let mut watch = |op: &Op| {
+            if fault.is_none() {
+                fault = self.fault_of(op, step + 1)?;
             }
             Ok(())
         };
-        micro.step(&self.gpu, [step, position], items, &self.totals.clock, false, &mut run)?;
+        micro.step(&self.gpu, [step, position], items, &self.totals.clock, false, &mut Some(&mut watch))?;
         Ok(fault)
     }
 
