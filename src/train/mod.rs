@@ -12,6 +12,8 @@ mod exchange;
 #[cfg(feature = "files")]
 mod folder;
 mod micro;
+#[cfg(feature = "mpi")]
+mod mpi;
 #[cfg(feature = "files")]
 mod resume;
 #[cfg(feature = "files")]
@@ -30,6 +32,8 @@ pub use digits::{Augment, Config, Digits, Sample};
 pub use exchange::{Alone, Exchange, ExchangeError, Threads, agree, hash};
 #[cfg(feature = "files")]
 pub use folder::{Epoch, Files, FolderError, MODEL, RunFolder, Standing, epochs, trained_in};
+#[cfg(feature = "mpi")]
+pub use mpi::Mpi;
 #[cfg(feature = "files")]
 pub use resume::Fault;
 #[cfg(feature = "files")]
