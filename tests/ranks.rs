@@ -235,3 +235,22 @@ fn one_rank_stops_all() {
     });
     assert_eq!(answers, [[true, false]; 3]);
 }
+
+#[cfg(all(feature = "cli", not(feature = "mpi")))]
+#[test]
+fn a_program_without_mpi_says_what_to_build() {
+    use common::process::{code, stderr};
+    for (variable, program) in [("OMPI_COMM_WORLD_SIZE", "mpirun"), ("SLURM_STEP_NUM_TASKS", "srun")] {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_sterna"));
+        let folder = tempfile::tempdir().expect("a folder");
+        let out = folder.path().join("run");
+        let output =
+            command.env(variable, "4").arg("train").arg("--out").arg(&out).output().expect("it runs");
+        let sentence = format!(
+            "sterna: {program} started this program with 4 ranks, but it was built without MPI: build it with cargo build \
+             --release --features mpi\n"
+        );
+        assert_eq!((code(&output), stderr(&output)), (2, sentence));
+        assert!(!out.exists());
+    }
+}
