@@ -9,7 +9,7 @@ define ready
 @sh .ci/vulkan
 endef
 
-.PHONY: help train page test bench renderdoc gpu-archive witnesses
+.PHONY: help train page test bench renderdoc gpu-archive mpi witnesses
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -48,6 +48,12 @@ renderdoc: ## capture one training step for RenderDoc, no display needed; instal
 gpu-archive: ## pack what benches/gpu runs on a machine with a GPU and without Rust, into target/gpu.tar.xz
 	$(ready)
 	@sh .ci/gpu-archive
+
+mpi: ## build the program with MPI, to train on several machines, and test it; installs Open MPI where it is missing
+	$(ready)
+	@sh .ci/mpi
+	$(CARGO) test --release --features mpi --test mpi
+	$(CARGO) build --release --features mpi
 
 witnesses: ## compute everything again on Debian 13's Mesa, in a folder that is made once; needs root
 	$(ready)

@@ -117,6 +117,9 @@ operations! {
     rope_backward
     rope_backward_ternary
     embed_grad
+    gradient_exponents
+    gradient_to_fixed
+    gradient_from_fixed
     square_sums
     clip_factor
     adamw
@@ -2686,6 +2689,116 @@ fn attention_dkv(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
 
 /// Gradients of usual size, none at all, and such as leave any norm far behind.
 const GRADIENTS: [f32; 4] = [1e-3, 0.0, 1e-9, 1e6];
+
+/// The parameter of each 64 values: runs of one to three times 64 values, in an order that is not that of the numbers.
+fn owners(count: usize, parameters: u32) -> Vec<u32> {
+    let runs = (0..).flat_map(|run: u32| vec![run * 3 % parameters; 1 + run as usize % 3]);
+    runs.take(count.div_ceil(64)).collect()
+}
+
+/// Gradients of widely different sizes, zeros of both signs and subnormal values. With `wild`, some are not finite.
+fn gradients(count: usize, wild: bool) -> Vec<f32> {
+    let mut g = floats(1, count, 1e-3);
+    g.iter_mut().enumerate().for_each(|(i, g)| *g *= 10f32.powi([0, -3, -9, 6, -30][i / 64 % 5]));
+    g.iter_mut().skip(5).step_by(19).for_each(|g| *g = 0.0);
+    g.iter_mut().skip(6).step_by(23).for_each(|g| *g = -0.0);
+    if wild {
+        for (first, value) in [(2, f32::INFINITY), (67, f32::NAN), (90, f32::NEG_INFINITY)] {
+            g.iter_mut().skip(first).step_by(641).for_each(|g| *g = value);
+        }
+    }
+    g
+}
+
+/// Lengths around the 64 values of one owner, and one whose grid is folded.
+fn owned_lengths(gpu: &Gpu, kernel: &Kernel) -> [usize; 9] {
+    [1, 3, 63, 64, 65, 129, 1025, 4097, kernel.tile[0] as usize * folded_length(gpu, kernel)]
+}
+
+/// Number of parameters in the tests of fixed-point gradients.
+const OWNERS: usize = 7;
+
+fn gradient_exponents(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    for count in owned_lengths(gpu, kernel) {
+        for (share, wild) in [(1.0, false), (0.25, false), (1.0 / 3.0, true)] {
+            let (owners, g) = (owners(count, OWNERS as u32), gradients(count, wild));
+            // Values from another micro-batch are there already.
+            let before: Vec<i32> = (0..OWNERS as i32).map(|k| 30 * k).collect();
+            let exponents = poisoned(gpu, I32, &[OWNERS]);
+            gpu.write(&exponents, &before);
+            let on = [upload(gpu, &[owners.len()], &owners), upload(gpu, &[count], &g)];
+            let op = kernels::gradient_exponents(gpu, &on[0], &on[1], share, &exponents);
+            let folded = count == 4 * folded_length(gpu, kernel);
+            assert!(!folded || is_folded(&op), "gradient_exponents: {:?}", op.groups());
+            run(gpu, kernel, &[op]);
+            let mut twin = before;
+            reference::gradient_exponents(&owners, &g, share, &mut twin);
+            equal(&format!("exponents of {count} by {share}"), &read(gpu, &exponents), &twin)?;
+        }
+    }
+    Ok(())
+}
+
+fn gradient_to_fixed(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    for count in owned_lengths(gpu, kernel) {
+        for (share, wild, shortened) in [(1.0, false, 0), (0.25, true, 0), (1.0 / 3.0, false, 2)] {
+            let (owners, g) = (owners(count, OWNERS as u32), gradients(count, wild));
+            let mut exponents = vec![0; OWNERS];
+            reference::gradient_exponents(&owners, &g, share, &mut exponents);
+            // Smaller exponents than those of the values: some are out of range.
+            exponents.iter_mut().for_each(|e| *e = (*e - shortened).max(0));
+            let before = integers(2, count, -1000, 1000);
+            let (sums, saturated) = (poisoned(gpu, I32, &[count]), poisoned(gpu, U32, &[1]));
+            gpu.write(&sums, &before);
+            gpu.write(&saturated, &[3u32]);
+            let on = [upload(gpu, &[owners.len()], &owners), upload(gpu, &[count], &g)];
+            let e = upload(gpu, &[OWNERS], &exponents);
+            let op = kernels::gradient_to_fixed(gpu, &on[0], &e, &on[1], share, &sums, &saturated);
+            run(gpu, kernel, &[op]);
+            let mut twin = before.clone();
+            let counted = reference::gradient_to_fixed(&owners, &exponents, &g, share, &mut twin);
+            assert_eq!(counted > 0, (wild && count > 2) || (shortened > 0), "{count} values by {share}");
+            let terms = twin.iter().zip(&before).map(|(sum, before)| sum - before);
+            assert!(terms.map(i32::abs).all(|term| term <= 1 << 24), "more than 24 bits");
+            equal(&format!("sums of {count} by {share}"), &read(gpu, &sums), &twin)?;
+            equal(&format!("saturated of {count} by {share}"), &read(gpu, &saturated), &[3 + counted])?;
+        }
+    }
+    Ok(())
+}
+
+fn gradient_from_fixed(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
+    for count in owned_lengths(gpu, kernel) {
+        let owners = owners(count, OWNERS as u32);
+        let sums = integers(3, count, -(1 << 30), 1 << 30);
+        for exponents in [[0, 24, 100, 127, 254, 255, 23], [255, 120, 121, 122, 123, 124, 125]] {
+            let g = poisoned(gpu, F32, &[count]);
+            let on = [upload(gpu, &[owners.len()], &owners), upload(gpu, &[OWNERS], &exponents)];
+            let sum = upload(gpu, &[count], &sums);
+            run(gpu, kernel, &[kernels::gradient_from_fixed(gpu, &on[0], &on[1], &sum, &g)]);
+            let twin = reference::gradient_from_fixed(&owners, &exponents, &sums);
+            let bits = |g: &[f32]| -> Vec<u32> { g.iter().map(|g| g.to_bits()).collect() };
+            equal(&format!("bits of {count}"), &bits(&read(gpu, &g)), &bits(&twin))?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn the_largest_gradients_survive_fixed_point_exactly() {
+    let (owners, g) = (vec![0, 1], [&floats(1, 64, 1e-3)[..], &floats(2, 64, 3e-7)].concat());
+    let (mut exponents, mut sums) = (vec![0; 2], vec![0; 128]);
+    reference::gradient_exponents(&owners, &g, 1.0, &mut exponents);
+    assert_eq!(reference::gradient_to_fixed(&owners, &exponents, &g, 1.0, &mut sums), 0);
+    let back = reference::gradient_from_fixed(&owners, &exponents, &sums);
+    for (i, (g, back)) in g.iter().zip(back).enumerate() {
+        // Half a unit of the largest exponent, which is exact for values with that exponent.
+        let unit = 2f32.powi(exponents[i / 64] - 150);
+        assert!((g - back).abs() <= unit / 2.0, "{g:e} became {back:e}");
+        let exact = g.abs() >= unit * (1 << 23) as f32;
+        assert!(!exact || back == *g, "{g:e} became {back:e}");
+    }
+}
 
 fn square_sums(gpu: &Gpu, kernel: &'static Kernel) -> Outcome {
     // Around a block of 1024.

@@ -252,6 +252,7 @@ fn trainer(gpu: &Gpu, rate: f64) -> Trainer<Tied, Follows> {
         rates: (0..5 * EPOCHS).map(|step| rate * (1.0 - step as f64 / (5 * EPOCHS) as f64)).collect(),
         decays: vec![0.01; 5 * EPOCHS],
         clip: None,
+        micro_batches: None,
     };
     Trainer::on(gpu, network, Follows::new(gpu, 300), recipe).expect("fits")
 }

@@ -367,6 +367,7 @@ fn trainer(gpu: &Gpu) -> Trainer<Indifferent, Text> {
         rates: vec![0.1; STEPS * EPOCHS],
         decays: vec![0.0; STEPS * EPOCHS],
         clip: None,
+        micro_batches: None,
     };
     Trainer::on(gpu, Indifferent::new(gpu), source, recipe).expect("fits")
 }

@@ -364,6 +364,7 @@ fn trainer(gpu: &Gpu, shape: TransformerShape) -> Trainer<Transformer, Text> {
         rates: (0..EPOCHS * STEPS).map(rate).collect(),
         decays: vec![0.1; EPOCHS * STEPS],
         clip: Some(1.0),
+        micro_batches: None,
     };
     Trainer::on(gpu, network, text, recipe).expect("fits")
 }

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{DeviceFlags, Outcome, Verdict, failure};
+use super::{DeviceFlags, Outcome, Verdict, failure, ranks};
 use crate::gpu::{Adapter, Choice, every_adapter, hidden_adapters, is_wsl};
 use crate::report::folded;
 
@@ -28,6 +28,7 @@ Examples:
   sterna info --json | jq .used";
 
 pub fn run(flags: &Flags) -> Outcome {
+    let world = ranks::told(&flags.device)?;
     let choice = flags.device.choice();
     let all = pollster::block_on(every_adapter());
     let hidden = pollster::block_on(hidden_adapters(&all));
@@ -48,6 +49,9 @@ pub fn run(flags: &Flags) -> Outcome {
         }
         super::say("")?;
     }
+    if let Some((line, _)) = &world {
+        super::say(line)?;
+    }
     for note in &notes {
         super::say(folded(note, 0))?;
     }
@@ -66,9 +70,11 @@ pub fn run(flags: &Flags) -> Outcome {
             })
             .collect();
         let hidden: Vec<String> = hidden.iter().map(Adapter::description).collect();
+        let (rank, ranks) = world.map_or((0, 1), |(_, [rank, ranks])| (rank, ranks));
         let line = json!({
             "adapters": told, "used": all[used].info.name, "used_number": used, "used_backend": all[used].backend(),
             "why": why, "hidden": hidden, "notes": notes,
+            "rank": rank, "ranks": ranks,
         });
         super::print_json("info", super::object(line))?;
     }

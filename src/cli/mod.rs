@@ -21,6 +21,7 @@ mod pack;
 mod page;
 mod predict;
 mod profile;
+mod ranks;
 mod runs;
 mod shell;
 mod trace;
@@ -66,6 +67,9 @@ struct Cli {
 /// Whether stdout holds a single JSON object, and whether progress on stderr is off.
 static JSON: AtomicBool = AtomicBool::new(false);
 static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// Whether this process prints nothing, because another rank of the same run prints the same.
+static MUTED: AtomicBool = AtomicBool::new(false);
 
 const EXAMPLES: &str = "\
 Examples:
@@ -163,7 +167,7 @@ enum Command {
 }
 
 /// Which device to use.
-#[derive(Args)]
+#[derive(Args, Clone)]
 #[command(next_help_heading = "Device")]
 struct DeviceFlags {
     /// Use the adapter of this number or PCI address, as `sterna info` shows them, or whose `backend name driver`
@@ -399,7 +403,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, commit: Option<&str>) -> Ex
     QUIET.store(cli.quiet, Relaxed);
     JSON.store(asks_for_json(&matches), Relaxed);
     let outcome = match cli.command {
-        Command::Train(flags) => train::run(&flags, &given(&matches)),
+        Command::Train(flags) => train::run(*flags, &given(&matches)),
         Command::Watch(flags) => watch::run(&flags),
         Command::Eval(flags) => eval::run(&flags),
         Command::Predict(flags) => predict::run(&flags),
@@ -490,6 +494,9 @@ fn say(line: impl Display) -> Result<(), Failure> {
 
 /// Prints a line on stdout. A reader that stops reading, as in `sterna info | head`, is no error.
 fn print(line: impl Display) -> Result<(), Failure> {
+    if MUTED.load(Relaxed) {
+        return Ok(());
+    }
     written(writeln!(std::io::stdout(), "{}", escaped(&line.to_string(), LINES)))
 }
 
@@ -513,6 +520,9 @@ fn tell(line: impl Display) {
 /// Prints an important line on stderr: an error, a warning, or the reason of an exit code. A closed stderr does not
 /// end a run.
 fn warn(line: impl Display) {
+    if MUTED.load(Relaxed) {
+        return;
+    }
     let _ = writeln!(std::io::stderr(), "{}", escaped(&line.to_string(), LINES));
 }
 

@@ -254,7 +254,7 @@ impl Gpu {
     }
 
     /// Sets all elements to zero, after all work already submitted.
-    pub(super) fn clear(&self, tensor: &Tensor) {
+    pub(crate) fn clear(&self, tensor: &Tensor) {
         self.queue().write_buffer(&tensor.buffer, tensor.offset(), &vec![0; tensor.bytes() as usize]);
     }
 

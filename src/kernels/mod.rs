@@ -48,6 +48,7 @@ mod attention;
 mod batch;
 mod elementwise;
 mod embedding;
+mod fixed_point;
 mod gate;
 mod gemv;
 mod gradients;
@@ -71,6 +72,7 @@ pub use embedding::{
     embed_gather, embed_gather_f16, embed_gather_from, embed_gather_int8, embed_grad, head_f16,
     head_f16_variant, head_f32, head_f32_variant, head_int8, head_int8_variant, int8_words,
 };
+pub use fixed_point::{MOST_TERMS, gradient_exponents, gradient_from_fixed, gradient_to_fixed};
 pub use gate::{
     GateFactors, relu2_gate, relu2_gate_backward, relu2_gate_dx, relu2_gate_quantize, silu_gate, silu_gate_dx,
 };
@@ -174,6 +176,9 @@ pub static OPERATIONS: &[&[&Kernel]] = &[
     &[&attention::ROPE_BACKWARD],
     &[&attention::ROPE_BACKWARD_TERNARY],
     &[&embedding::EMBED_GRAD],
+    &[&fixed_point::GRADIENT_EXPONENTS],
+    &[&fixed_point::GRADIENT_TO_FIXED],
+    &[&fixed_point::GRADIENT_FROM_FIXED],
     &[&optimizer::SQUARE_SUMS],
     &[&optimizer::CLIP_FACTOR],
     &[&optimizer::ADAMW],

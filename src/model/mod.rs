@@ -5,6 +5,7 @@
 //! any number of inputs. [`Mlp`] and [`Transformer`] are networks. [`Linear`] is a single layer for programs with a
 //! network of their own. A network that is loaded from a file is frozen: it has no gradients, and it cannot be trained.
 
+mod fixed_point;
 mod linear;
 #[cfg(feature = "files")]
 mod load;
@@ -17,6 +18,7 @@ mod open;
 mod params;
 mod transformer;
 
+pub use fixed_point::FixedGradients;
 pub use linear::Linear;
 #[cfg(feature = "files")]
 pub use load::{LoadError, WeightSource};

@@ -97,6 +97,11 @@ impl Param {
         gpu.write(&self.packed().beta, &[packed.scale]);
     }
 
+    /// Whether the parameter has trits.
+    pub fn is_ternary(&self) -> bool {
+        self.packed.is_some()
+    }
+
     /// The trits of the parameter.
     ///
     /// # Panics
@@ -425,6 +430,14 @@ impl Params {
     /// The ternary parameters, in order.
     pub fn ternary(&self) -> impl Iterator<Item = &Param> {
         self.all.iter().filter(|param| param.packed.is_some())
+    }
+
+    /// The gradients of all parameters, one flat tensor for each group.
+    ///
+    /// # Panics
+    /// If the parameters are frozen.
+    pub(super) fn gradients(&self) -> impl Iterator<Item = &Tensor> {
+        self.groups.iter().map(|group| &group.trained().grad)
     }
 
     /// The parameter with this name.

@@ -2,12 +2,13 @@
 //! imports `gpu` or `kernels`. The tests compare the kernels with it.
 //!
 //! A file holds one part of a training step, forward and backward. In the order of a step: `batch`, `embedding`,
-//! `quantize`, `product`, `norm`, `attention`, `gate`, `loss`, `optimizer`. `sampling` chooses the next token of a text. Two files hold whole networks: `mlp` and
+//! `quantize`, `product`, `norm`, `attention`, `gate`, `loss`, `fixed_point`, `optimizer`. `sampling` chooses the next token of a text. Two files hold whole networks: `mlp` and
 //! [`transformer`]. Matrices are row-major slices. Every length is an argument, or follows from another length.
 
 mod attention;
 mod batch;
 mod embedding;
+mod fixed_point;
 mod gate;
 mod loss;
 mod mlp;
@@ -21,6 +22,7 @@ pub mod transformer;
 pub use attention::*;
 pub use batch::*;
 pub use embedding::*;
+pub use fixed_point::*;
 pub use gate::*;
 pub use loss::*;
 pub use mlp::*;

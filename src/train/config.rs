@@ -1,7 +1,7 @@
 //! The settings that every kind of run has: optimizer, learning rate, weights.
 
 use super::Recipe;
-use crate::kernels::{AdamW, Sgd};
+use crate::kernels::{AdamW, MOST_TERMS, Sgd};
 use crate::model::{Precision, Update};
 
 /// The optimizer, which turns gradients into updates.
@@ -61,12 +61,23 @@ pub(super) struct Common {
     pub weight_decay: f64,
     pub label_smoothing: f64,
     pub shadow: bool,
+    pub batch: usize,
+    pub micro_batches: Option<usize>,
 }
 
 impl Common {
     /// Checks that each setting is within its range.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let Common { precision, lr, weight_decay, label_smoothing, shadow, .. } = *self;
+        let Common { precision, lr, weight_decay, label_smoothing, shadow, batch, micro_batches, .. } = *self;
+        let most = batch.min(MOST_TERMS);
+        if let Some(count) = micro_batches.filter(|count| !(1..=most).contains(count)) {
+            return range(
+                "micro_batches",
+                format!(
+                    "{count} must lie between 1 and {most}: a step has {batch} items, and a sum {MOST_TERMS} terms"
+                ),
+            );
+        }
         if !(lr > 0.0 && lr <= LARGEST) {
             return range("lr", format!("{lr} must be a number above 0, up to {LARGEST:e}"));
         }
@@ -83,9 +94,9 @@ impl Common {
     }
 
     /// A recipe without a schedule. `adamw` holds the constants of AdamW, if that is the optimizer.
-    pub fn recipe(&self, batch: usize, adamw: AdamW) -> Recipe {
+    pub fn recipe(&self, adamw: AdamW) -> Recipe {
         Recipe {
-            batch,
+            batch: self.batch,
             smoothing: self.label_smoothing as f32,
             shadow: self.shadow,
             update: match self.optimizer {
@@ -95,6 +106,7 @@ impl Common {
             rates: Vec::new(),
             decays: Vec::new(),
             clip: None,
+            micro_batches: self.micro_batches,
         }
     }
 }

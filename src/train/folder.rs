@@ -111,6 +111,10 @@ pub struct RunFolder {
     /// Bytes of complete lines in the file, and lines that could not be written yet.
     written: u64,
     waiting: String,
+    /// Whether the run has epochs left.
+    trains: bool,
+    /// Whether another rank writes the files.
+    silent: bool,
     /// The files that this run has written. The run replaces no other files.
     own: BTreeSet<&'static str>,
 }
@@ -164,7 +168,9 @@ impl RunFolder {
     pub fn create(path: &Path, files: Files, force: bool) -> Result<RunFolder, FolderError> {
         RunFolder::vacant(path, files, force)?;
         let (waiting, own) = (String::new(), BTreeSet::new());
-        let mut folder = RunFolder { path: path.into(), files, metrics: None, written: 0, waiting, own };
+        let (trains, silent) = (true, false);
+        let mut folder =
+            RunFolder { path: path.into(), files, metrics: None, written: 0, waiting, trains, silent, own };
         writable(path).map_err(|error| FolderError::Unwritable(path.into(), error))?;
         let metrics = open(path)?;
         if force {
@@ -172,6 +178,12 @@ impl RunFolder {
         }
         folder.metrics = Some(metrics);
         Ok(folder)
+    }
+
+    /// The folder of a run whose files another rank writes. Nothing is read and nothing is written.
+    pub fn silent(path: &Path, files: Files, trains: bool) -> RunFolder {
+        let (waiting, own) = (String::new(), BTreeSet::new());
+        RunFolder { path: path.into(), files, metrics: None, written: 0, waiting, trains, silent: true, own }
     }
 
     /// Removes the files of an earlier run.
@@ -233,7 +245,8 @@ impl RunFolder {
         let ended = from.ended || last.is_some_and(|last| last.step >= from.planned);
         own.extend(files.ended.iter().filter(|_| force || ended));
         let path = path.to_path_buf();
-        let folder = RunFolder { path, files, metrics, written, waiting: String::new(), own };
+        let (waiting, silent) = (String::new(), false);
+        let folder = RunFolder { path, files, metrics, written, waiting, trains, silent, own };
         if trains {
             free(&folder.path, files, &folder.own)?;
         }
@@ -248,6 +261,9 @@ impl RunFolder {
     /// # Panics
     /// If the run is finished.
     pub fn append(&mut self, epoch: &Epoch) -> Result<(), FileError> {
+        if self.silent {
+            return Ok(());
+        }
         self.waiting += &serde_json::to_string(epoch).expect("numbers have a JSON form");
         self.waiting.push('\n');
         // A full disk may have left half a line. It is overwritten.
@@ -268,6 +284,9 @@ impl RunFolder {
     /// # Errors
     /// If it cannot be written, or if a file from elsewhere has this name.
     pub fn write(&mut self, name: &'static str, bytes: &[u8]) -> Result<(), FileError> {
+        if self.silent {
+            return Ok(());
+        }
         let path = self.path.join(name);
         if self.own.contains(name) {
             return replace(&path, bytes);
@@ -279,7 +298,7 @@ impl RunFolder {
 
     /// Whether the run has epochs left.
     pub fn trains(&self) -> bool {
-        self.metrics.is_some()
+        self.trains
     }
 
     /// The checkpoint from which the run continues.

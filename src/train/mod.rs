@@ -4,12 +4,16 @@
 //!
 //! A [`Trainer`] trains a network on the batches of a [`Source`] as its [`Recipe`] says. An [`Evaluator`] scores the
 //! network. [`Config`] holds the settings of a run on digits, and [`TextConfig`] those of a run on a text. Each makes
-//! a recipe. `Run` combines a trainer, an evaluator and a folder with checkpoints.
+//! a recipe. With micro-batches, several trainers train one network together: see [`Exchange`]. `Run` combines a trainer, an evaluator and a folder with checkpoints.
 
 mod config;
 mod digits;
+mod exchange;
 #[cfg(feature = "files")]
 mod folder;
+mod micro;
+#[cfg(feature = "mpi")]
+mod mpi;
 #[cfg(feature = "files")]
 mod resume;
 #[cfg(feature = "files")]
@@ -25,8 +29,11 @@ pub use config::{ConfigError, Optimizer};
 #[cfg(feature = "files")]
 pub use digits::FILES as DIGITS_FILES;
 pub use digits::{Augment, Config, Digits, Sample};
+pub use exchange::{Alone, Exchange, ExchangeError, Threads, agree, hash};
 #[cfg(feature = "files")]
 pub use folder::{Epoch, Files, FolderError, MODEL, RunFolder, Standing, epochs, trained_in};
+#[cfg(feature = "mpi")]
+pub use mpi::Mpi;
 #[cfg(feature = "files")]
 pub use resume::Fault;
 #[cfg(feature = "files")]
@@ -36,5 +43,5 @@ pub use runs::{Found, State, below, newest};
 #[cfg(feature = "files")]
 pub use text::FILES as TEXT_FILES;
 pub use text::{Text, TextConfig};
-pub use trainer::{Evaluator, Heard, Recipe, Score, Source, Trainer, classes};
+pub use trainer::{Evaluator, Heard, Recipe, Score, Source, TrainError, Trainer, classes};
 pub use windows::{TextLoss, Windows, text_loss};

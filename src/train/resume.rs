@@ -3,8 +3,8 @@
 
 use std::ops::ControlFlow;
 
-use super::{Source, Trainer};
-use crate::gpu::{Dtype, Error, Tensor};
+use super::{Source, TrainError, Trainer};
+use crate::gpu::{Dtype, Error, Op, Tensor};
 use crate::model::{Network, Param};
 use crate::parameter::Parameter;
 use crate::store::{Arch, Checkpoint, Moments, Progress, Saved};
@@ -87,8 +87,8 @@ impl<N: Network, S: Source> Trainer<N, S> {
     /// infinite or NaN. A run repeats with equal bits, so the same fault occurs again.
     ///
     /// # Errors
-    /// If the device failed.
-    pub fn first_fault(&mut self, from: &Checkpoint, until: usize) -> Result<Option<Fault>, Error> {
+    /// If the device failed, or the exchange with the other ranks.
+    pub fn first_fault(&mut self, from: &Checkpoint, until: usize) -> Result<Option<Fault>, TrainError> {
         self.restore(from)?;
         let mut before = from.clone();
         while self.steps() < until {
@@ -102,19 +102,44 @@ impl<N: Network, S: Source> Trainer<N, S> {
             let step = self.steps();
             self.restore(&before)?;
             self.aim();
+            if self.micro.is_some() {
+                return self.micro_fault();
+            }
             let ops = self.steps.step(self.done).to_vec();
             for op in ops {
                 self.gpu.run([&op])?;
-                if let Some(tensor) = self.not_finite(op.tensors())? {
-                    // A tensor may hold many parameters. Find the one with the fault.
-                    let parts: Vec<Tensor> =
-                        self.network.params().parts(tensor).into_iter().cloned().collect();
-                    let tensor = self.not_finite(&parts)?.unwrap_or(tensor).label().into();
-                    return Ok(Some(Fault { step, kernel: op.name(), tensor }));
+                if let Some(fault) = self.fault_of(&op, step)? {
+                    return Ok(Some(fault));
                 }
             }
         }
         Ok(None)
+    }
+
+    /// Repeats the next step, one dispatch at a time, and returns the place where a value is not finite. All ranks take
+    /// part. A rank finds a fault in its own micro-batches first.
+    fn micro_fault(&self) -> Result<Option<Fault>, TrainError> {
+        let micro = self.micro.as_ref().expect("a training with micro-batches");
+        let (position, step) = (self.done * self.recipe.batch, self.steps());
+        let items = self.recipe.batch.min(self.items() - position);
+        let mut fault = None;
+        let mut watch = |op: &Op| {
+            if fault.is_none() {
+                fault = self.fault_of(op, step + 1)?;
+            }
+            Ok(())
+        };
+        micro.step(&self.gpu, [step, position], items, &self.totals.clock, false, &mut Some(&mut watch))?;
+        Ok(fault)
+    }
+
+    /// The place of a value that is not finite, if this op has just written one.
+    fn fault_of(&self, op: &Op, step: usize) -> Result<Option<Fault>, Error> {
+        let Some(tensor) = self.not_finite(op.tensors())? else { return Ok(None) };
+        // A tensor may hold many parameters. Find the one with the fault.
+        let parts: Vec<Tensor> = self.network.params().parts(tensor).into_iter().cloned().collect();
+        let tensor = self.not_finite(&parts)?.unwrap_or(tensor).label().into();
+        Ok(Some(Fault { step, kernel: op.name(), tensor }))
     }
 
     /// The first of these tensors, if any, with a float that is not finite.

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{Epoch, Evaluator, Fault, Heard, MODEL, RunFolder, Score, Source, Trainer};
+use super::{
+    Epoch, Evaluator, ExchangeError, Fault, Heard, MODEL, RunFolder, Score, Source, TrainError, Trainer,
+};
 use crate::gpu::Error;
 use crate::model::Network;
 use crate::parameter::Role;
@@ -56,12 +58,24 @@ pub enum RunError {
     /// The device failed.
     #[error(transparent)]
     Device(#[from] Error),
+    /// The exchange with the other ranks failed.
+    #[error(transparent)]
+    Exchange(#[from] ExchangeError),
     /// The first checkpoint cannot be written.
     #[error(transparent)]
     File(#[from] FileError),
     /// The initial weights are not finite.
     #[error("the first weights are no numbers")]
     FirstWeights,
+}
+
+impl From<TrainError> for RunError {
+    fn from(error: TrainError) -> RunError {
+        match error {
+            TrainError::Device(error) => RunError::Device(error),
+            TrainError::Exchange(error) => RunError::Exchange(error),
+        }
+    }
 }
 
 /// A run: a training, its evaluation and its files.
@@ -116,7 +130,7 @@ impl<N: Network, S: Source> Run<N, S> {
         let mut saved = (self.trainer.steps(), Instant::now());
         while !self.trainer.is_done() {
             let started = Instant::now();
-            let train = match observer.stop() {
+            let train = match self.trainer.any(observer.stop())? {
                 true => None,
                 false => self.trainer.run(&mut |heard| {
                     observer.progress(heard);
@@ -154,7 +168,7 @@ impl<N: Network, S: Source> Run<N, S> {
             let written = self.folder.write(MODEL, &good.to_bytes());
             saved = (if written.is_ok() { self.trainer.steps() } else { saved.0 }, Instant::now());
             observer.written(MODEL, written);
-            if observer.stop() && !self.trainer.is_done() {
+            if self.trainer.any(observer.stop())? && !self.trainer.is_done() {
                 return Ok(Ended::Interrupted);
             }
         }

@@ -1,8 +1,11 @@
 //! Training and evaluation of any network on any data.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
+use super::micro::Micro;
 use super::steps::{Notes, Pace, Steps};
+use super::{Alone, Exchange, ExchangeError};
 use crate::gpu::{Error, Fill, Gpu, Host, Op, Plan, Tensor};
 use crate::kernels::Totals;
 use crate::model::{BATCH, Network, Pass, Scoring, Update};
@@ -40,6 +43,21 @@ pub struct Recipe {
     pub decays: Vec<f64>,
     /// The largest norm of all gradients together. Gradients with a larger norm are scaled to it.
     pub clip: Option<f32>,
+    /// Number of micro-batches of a step, at most [`MOST_TERMS`](crate::kernels::MOST_TERMS) and at most the batch.
+    /// Their gradients are added as fixed-point integers, so the result does not depend on the number of ranks. Without
+    /// micro-batches one device computes the whole batch in floats.
+    pub micro_batches: Option<usize>,
+}
+
+/// The reason why training failed.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// The device failed.
+    #[error(transparent)]
+    Device(#[from] Error),
+    /// The exchange with the other ranks failed.
+    #[error(transparent)]
+    Exchange(#[from] ExchangeError),
 }
 
 /// Loss and accuracy over a number of items.
@@ -193,8 +211,11 @@ pub struct Trainer<N, S> {
     /// The mean loss of each group of [`Trainer::losses_every`] steps in the current epoch. Between two epochs it is
     /// that of the previous one. Remaining steps at the end have none.
     pub losses: Vec<f32>,
+    /// Number of gradient values so far that were out of the range of fixed point.
+    pub saturated: u64,
     pub(super) totals: Totals,
     pub(super) steps: Steps,
+    pub(super) micro: Option<Micro>,
     /// The summed loss at intervals in the epoch.
     pub(super) notes: Notes,
     /// Number of labels of an item.
@@ -211,10 +232,43 @@ impl<N: Network, S: Source> Trainer<N, S> {
     /// # Panics
     /// If the batch is 0 or exceeds the items of the source, or if a step has no rate or no decay.
     pub fn on(gpu: &Gpu, network: N, source: S, recipe: Recipe) -> Result<Trainer<N, S>, Error> {
+        Trainer::among(gpu, network, source, recipe, Arc::new(Alone))
+    }
+
+    /// [`Trainer::on`] for one of several ranks that train the network together. Every rank has the same network, source
+    /// and recipe, makes the same calls, and gets the same results.
+    ///
+    /// # Errors
+    /// If the adapter cannot bind a tensor.
+    ///
+    /// # Panics
+    /// As [`Trainer::on`]. Also if there are more ranks than micro-batches, or several ranks and no micro-batches.
+    pub fn among(
+        gpu: &Gpu,
+        network: N,
+        source: S,
+        recipe: Recipe,
+        exchange: Arc<dyn Exchange>,
+    ) -> Result<Trainer<N, S>, Error> {
         let totals = Totals::zeros(gpu, "train.totals")?;
         let rows = recipe.update.schedule(&recipe.rates, &recipe.decays);
         let schedule = gpu.upload("schedule", &[rows.len() / 4, 4], &rows)?;
+        let micro = match recipe.micro_batches {
+            None => {
+                assert_eq!(exchange.size(), 1, "Trainer: several ranks need micro-batches");
+                None
+            }
+            Some(_) => {
+                let [count, batch] = [source.items(), recipe.batch];
+                let sizes = [batch, count % batch].into_iter().filter(|&items| items > 0);
+                let on = [&totals.clock, &schedule];
+                Some(Micro::new(gpu, &network, &source, &recipe, on, exchange, sizes)?)
+            }
+        };
         let steps = Steps::new(source.items(), recipe.batch, |batch| {
+            if let Some(micro) = &micro {
+                return Ok(micro.ops(batch));
+            }
             let scoring = Scoring { totals: &totals, smoothing: recipe.smoothing, learns: true };
             let pass = network.bind(gpu, batch, Some(scoring))?;
             let mut ops = source.fill(gpu, &totals.clock, &pass);
@@ -239,8 +293,10 @@ impl<N: Network, S: Source> Trainer<N, S> {
             epoch: 0,
             done: 0,
             losses: Vec::new(),
+            saturated: 0,
             totals,
             steps,
+            micro,
             notes,
             labels,
             pace,
@@ -250,6 +306,21 @@ impl<N: Network, S: Source> Trainer<N, S> {
     /// The ops of one full step, for inspection or timing.
     pub fn step(&self) -> &[Op] {
         self.steps.step(0)
+    }
+
+    /// The connection to the other ranks. A training without micro-batches has none.
+    pub fn exchange(&self) -> &dyn Exchange {
+        self.micro.as_ref().map_or(&Alone, Micro::exchange)
+    }
+
+    /// Whether a rank says yes. Every rank gets the same answer.
+    ///
+    /// # Errors
+    /// If the exchange failed.
+    pub fn any(&self, own: bool) -> Result<bool, ExchangeError> {
+        let mut answer = [i32::from(own)];
+        self.exchange().max(&mut answer)?;
+        Ok(answer[0] > 0)
     }
 
     /// Number of steps in an epoch.
@@ -320,14 +391,14 @@ impl<N: Network, S: Source> Trainer<N, S> {
     /// over the epoch, while the weights changed, with the loss that is minimised.
     ///
     /// # Errors
-    /// If the device failed.
+    /// If the device failed, or the exchange with the other ranks.
     ///
     /// # Panics
     /// If all steps of the training are complete.
     pub fn run(
         &mut self,
         progress: &mut dyn FnMut(&Heard) -> ControlFlow<()>,
-    ) -> Result<Option<Score>, Error> {
+    ) -> Result<Option<Score>, TrainError> {
         self.run_to(self.length(), progress)
     }
 
@@ -336,7 +407,7 @@ impl<N: Network, S: Source> Trainer<N, S> {
         &mut self,
         end: usize,
         progress: &mut dyn FnMut(&Heard) -> ControlFlow<()>,
-    ) -> Result<Option<Score>, Error> {
+    ) -> Result<Option<Score>, TrainError> {
         self.aim();
         let length = self.length();
         let (batch, count) = (self.recipe.batch, self.items());
@@ -344,8 +415,13 @@ impl<N: Network, S: Source> Trainer<N, S> {
         let mut heard = |done: usize, sums: &[f32]| {
             progress(&Heard { items: (done * batch).min(count), losses: means(sums), losses_every })
         };
-        let notes = Some(&self.notes);
-        self.done = self.steps.run(&self.gpu, self.done..end, &mut self.pace, notes, &mut heard)?;
+        self.done = match &self.micro {
+            Some(_) => self.run_micro(self.done..end, &mut heard)?,
+            None => {
+                let notes = Some(&self.notes);
+                self.steps.run(&self.gpu, self.done..end, &mut self.pace, notes, &mut heard)?
+            }
+        };
         let sums = self.gpu.download::<f32>(&self.notes.sums)?;
         self.losses = means(&sums[..self.notes.count(self.done)]);
         if self.done < length {
@@ -390,19 +466,22 @@ impl<N: Network, S: Source> Trainer<N, S> {
     /// work between them. The plan ends with the last epoch that has its full length.
     ///
     /// # Errors
-    /// If the device failed.
+    /// If the device failed, or if the training has micro-batches: they need the host within a step.
     pub fn plan(&self) -> Result<Plan, Error> {
+        if self.micro.is_some() {
+            return Err(Error::Plan("a step of micro-batches needs the host between its dispatches".into()));
+        }
         Plan::of(&self.gpu, &self.lists(), Some(&self.host()))
     }
 
     /// [`Trainer::run`] up to the end of the epoch.
     ///
     /// # Errors
-    /// If the device failed.
+    /// As [`Trainer::run`].
     ///
     /// # Panics
     /// If all steps of the training are complete.
-    pub fn run_epoch(&mut self, progress: &mut dyn FnMut(usize)) -> Result<Score, Error> {
+    pub fn run_epoch(&mut self, progress: &mut dyn FnMut(usize)) -> Result<Score, TrainError> {
         let mut heard = |heard: &Heard| {
             progress(heard.items);
             ControlFlow::Continue(())

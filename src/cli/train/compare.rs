@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::start::{fresh, vacant};
 use super::{Finished, Flags, Kind, Start, long, number};
+use crate::cli::ranks::Ranks;
 use crate::cli::{Outcome, Verdict, exists, print_json, say, tell, warn, write};
 use crate::report::{Point, columns, compare_svg};
 use crate::store::{shown, taken};
@@ -49,6 +50,7 @@ impl<K: Kind> Side<K> {
 }
 
 pub fn run<K: Kind>(flags: &Flags) -> Outcome {
+    let ranks = Ranks::alone(&flags.device);
     let base = flags.out.clone().unwrap_or_else(|| fresh(flags.seed));
     let mut sides = names(flags).map(|name| Side::<K> { name, runs: Vec::new() });
     let folder = |name: &str, seed: u64| base.join(format!("{}-{seed}", name.replace(' ', "-")));
@@ -78,8 +80,8 @@ pub fn run<K: Kind>(flags: &Flags) -> Outcome {
             let model = path.join(MODEL);
             // A run of an interrupted comparison is continued.
             let start: Start<K> = match model.exists() {
-                true => Start::resumed(flags, &config, &model, None)?,
-                false => Start::fresh(flags, config, Some(&path))?,
+                true => Start::resumed(flags, &config, &model, None, &ranks)?,
+                false => Start::fresh(flags, config, Some(&path), &ranks)?,
             };
             starts.push(start);
         }

@@ -10,9 +10,10 @@ use super::compare::Gap;
 use super::log::Log;
 use super::{Finished, Flags, Kind, KindRun, KindTrainer, number, plain, seconds};
 use crate::cli::arguments::{real, some};
+use crate::cli::ranks::Ranks;
 use crate::cli::{
-    DataFlags, DeviceFlags, Failure, Verdict, command, confusion, data_path, failure, insert_path,
-    model_json, object, print_model, refused, score_json, unfit, warn,
+    DataFlags, Failure, Verdict, command, confusion, data_path, failure, insert_path, model_json, object,
+    print_model, refused, score_json, unfit, warn,
 };
 use crate::gpu::Gpu;
 use crate::mnist::Dataset;
@@ -82,6 +83,7 @@ impl Kind for OnDigits {
             weight_decay: flags.weight_decay.unwrap_or(default.weight_decay),
             label_smoothing: flags.label_smoothing,
             shadow: !flags.no_shadow,
+            micro_batches: flags.micro_batches,
             seed,
         }
     }
@@ -115,13 +117,15 @@ impl Kind for OnDigits {
         }
     }
 
-    fn bind(&self, device: &DeviceFlags, tune: bool) -> Result<(KindTrainer<Self>, Evaluator), Failure> {
+    fn bind(&self, ranks: &Ranks, tune: bool) -> Result<(KindTrainer<Self>, Evaluator), Failure> {
         let OnDigits { data, config, .. } = self;
+        let device = &ranks.device;
         let gpu = device.open()?;
         if tune {
             device.tune_training(&gpu, config, data)?;
         }
-        let trainer = Trainer::new(&gpu, data, config).map_err(unfit(&gpu, config, data))?;
+        let trainer = Trainer::new_among(&gpu, data, config, ranks.exchange.clone())
+            .map_err(unfit(&gpu, config, data))?;
         let evaluator = Evaluator::new(&gpu, &trainer.network, &data.test).map_err(failure)?;
         Ok((trainer, evaluator))
     }

@@ -17,8 +17,10 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::arguments::{count, real, some, whole};
-use super::{DeviceFlags, Failure, Outcome, Verdict, failure, interrupt};
+use super::ranks::{self, Ranks};
+use super::{Failure, Outcome, Verdict, failure, interrupt};
 use crate::gpu::Gpu;
+use crate::kernels::MOST_TERMS;
 use crate::model::{Network, Precision, TRANSFORMER};
 use crate::report::{Subject, Weights};
 use crate::store::{Arch, Checkpoint, shown};
@@ -63,6 +65,10 @@ pub struct Flags {
     /// shadow weights are needed.
     #[arg(long)]
     no_shadow: bool,
+    /// Compute each step in this many micro-batches and add their gradients as integers. The result is then the same
+    /// on any number of machines.
+    #[arg(long, value_name = "N", value_parser = whole::<usize>(1, MOST_TERMS as u64))]
+    micro_batches: Option<usize>,
     /// Seed of the first weights, and of the images and sequences of every step.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = whole::<u64>(0, u64::MAX))]
     seed: u64,
@@ -88,6 +94,9 @@ pub struct Flags {
     /// Save the run at this interval, in addition to every epoch. 0 means after epochs only.
     #[arg(long, value_name = "F", default_value_t = 60.0, value_parser = real("seconds, 0 or more and below 1e9", |x| (0.0..1e9).contains(&x)))]
     checkpoint_seconds: f64,
+    /// Of several ranks: end all of them if one does not come to an exchange within this time.
+    #[arg(long, value_name = "F", default_value_t = 60.0, value_parser = real("seconds, above 0 and below 1e9", |x| x > 0.0 && x < 1e9))]
+    exchange_timeout: f64,
     /// For tests of a lost device: destroys the device after this many steps.
     #[arg(long, hide = true, value_parser = count)]
     destroy_device_after: Option<usize>,
@@ -103,7 +112,7 @@ pub struct Flags {
     #[command(flatten)]
     text: TextFlags,
     #[command(flatten)]
-    device: DeviceFlags,
+    device: super::DeviceFlags,
 }
 
 const EXAMPLES: &str = "\
@@ -140,7 +149,21 @@ Examples:
   sterna train --text books --layers 6 --width 256 --heads 8
                                             the .txt and .md files of a folder";
 
-pub fn run(flags: &Flags, given: &[String]) -> Outcome {
+pub fn run(mut flags: Flags, given: &[String]) -> Outcome {
+    let ranks = Ranks::join(&flags.device, flags.exchange_timeout)?;
+    if ranks.launched {
+        flags.micro_batches = flags.micro_batches.or(Some(ranks::MICRO_BATCHES));
+        flags.watch &= ranks.is_first();
+    }
+    if flags.compare && ranks.are_several() {
+        return ranks.end(Err(failure("--compare trains two networks on one machine: leave out mpirun")));
+    }
+    let outcome = run_as(&flags, given, &ranks);
+    ranks.end(outcome)
+}
+
+/// [`run`] as one of these ranks.
+fn run_as(flags: &Flags, given: &[String], ranks: &Ranks) -> Outcome {
     flags.out.as_deref().map_or(Ok(()), super::no_dash)?;
     interrupt::listen()?;
     let on_text = match &flags.resume {
@@ -156,8 +179,8 @@ pub fn run(flags: &Flags, given: &[String]) -> Outcome {
         return Err(other_kind(id, on_text, flags));
     }
     match on_text {
-        true => run_kind::<OnText>(flags, given),
-        false => run_kind::<OnDigits>(flags, given),
+        true => run_kind::<OnText>(flags, given, ranks),
+        false => run_kind::<OnDigits>(flags, given, ranks),
     }
 }
 
@@ -184,14 +207,14 @@ fn other_kind(id: &str, on_text: bool, flags: &Flags) -> Failure {
     failure(format!("--{flag} is for a run on {other}, {what}"))
 }
 
-fn run_kind<K: Kind>(flags: &Flags, given: &[String]) -> Outcome {
+fn run_kind<K: Kind>(flags: &Flags, given: &[String], ranks: &Ranks) -> Outcome {
     if flags.compare {
         return compare::run::<K>(flags);
     }
     let config = K::config(flags, flags.seed);
     let start: Start<K> = match &flags.resume {
-        None => Start::fresh(flags, config, flags.out.as_deref())?,
-        Some(run) => Start::resumed(flags, &config, run, Some(given))?,
+        None => Start::fresh(flags, config, flags.out.as_deref(), ranks)?,
+        Some(run) => Start::resumed(flags, &config, run, Some(given), ranks)?,
     };
     let finished = match start.train(flags)? {
         Ok(finished) => finished,
@@ -238,8 +261,8 @@ trait Kind: Sized {
     /// Checks that a file holds the network of these settings.
     fn check_file(&self, arch: &Arch) -> Result<(), String>;
 
-    /// Opens the device, finds its fastest kernels if `tune` holds, and binds training and evaluation.
-    fn bind(&self, device: &DeviceFlags, tune: bool) -> Result<(KindTrainer<Self>, Evaluator), Failure>;
+    /// Opens the device of this rank, finds its fastest kernels if `tune` holds, and binds training and evaluation.
+    fn bind(&self, ranks: &Ranks, tune: bool) -> Result<(KindTrainer<Self>, Evaluator), Failure>;
 
     /// The header of the run's files.
     fn arch(&self) -> Arch;

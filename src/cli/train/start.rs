@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::log::Place;
 use super::{Flags, Kind, KindRun, long, plain};
+use crate::cli::ranks::Ranks;
 use crate::cli::{Failure, command, counted, failure, gpu_line, object, runs, tell, warn};
 use crate::model::Network;
 use crate::parameter::Role;
@@ -23,14 +24,28 @@ pub struct Start<K: Kind> {
 }
 
 impl<K: Kind> Start<K> {
-    pub fn fresh(flags: &Flags, config: K::Config, out: Option<&Path>) -> Result<Start<K>, Failure> {
+    pub fn fresh(
+        flags: &Flags,
+        config: K::Config,
+        out: Option<&Path>,
+        ranks: &Ranks,
+    ) -> Result<Start<K>, Failure> {
         let path = out.map_or_else(|| fresh(flags.seed), Path::to_path_buf);
-        vacant::<K>(&path, flags.force)?;
+        if ranks.is_first() {
+            vacant::<K>(&path, flags.force)?;
+        }
+        let settings = json!(config);
+        ranks.check(&settings)?;
         let kind = K::load(flags, config, &Value::Null)?;
         kind.check()?;
-        let (trainer, evaluator) = kind.bind(&flags.device, true)?;
+        let (trainer, evaluator) = kind.bind(ranks, !ranks.are_several())?;
+        ranks.agree(&settings, &Value::Object(kind.describe())["data"], None)?;
+        ranks.introduce(&trainer.gpu)?;
         // The folder is created after all other checks, so that a refusal leaves no empty folder.
-        let folder = RunFolder::create(&path, K::FILES, flags.force).map_err(unopened)?;
+        let folder = match ranks.is_first() {
+            true => RunFolder::create(&path, K::FILES, flags.force).map_err(unopened)?,
+            false => RunFolder::silent(&path, K::FILES, true),
+        };
         let (arch, result, trits) = (kind.arch(), Value::Null, None);
         let (description, seconds, elapsed) = (Value::Null, 0.0, 0.0);
         let mut run = Run { trainer, evaluator, folder, arch, description, result, trits, seconds, elapsed };
@@ -49,6 +64,7 @@ impl<K: Kind> Start<K> {
         asked: &K::Config,
         run: &Path,
         given: Option<&[String]>,
+        ranks: &Ranks,
     ) -> Result<Start<K>, Failure> {
         let path = &runs::model(run)?;
         if path.exists() && !path.ends_with(MODEL) {
@@ -80,6 +96,8 @@ impl<K: Kind> Start<K> {
         }
         let config: K::Config = serde_json::from_value(settings).map_err(no_config)?;
 
+        let settings = json!(config);
+        ranks.check(&settings)?;
         let kind = K::load(flags, config, &file.run)?;
         let data = object(kind.describe()["data"].clone());
         if file.run["data"]["crc32"] != data["crc32"] {
@@ -128,8 +146,15 @@ impl<K: Kind> Start<K> {
             total: all,
             ended: plans.iter().any(completed),
         };
-        let (folder, epochs) = RunFolder::reopen(path, K::FILES, standing, flags.force).map_err(unopened)?;
-        let (mut trainer, evaluator) = kind.bind(&flags.device, folder.trains())?;
+        // All ranks have read the checkpoint before the first one writes.
+        ranks.agree(&settings, &Value::Object(data), Some(path))?;
+        let (folder, epochs) = match ranks.is_first() {
+            true => RunFolder::reopen(path, K::FILES, standing, flags.force).map_err(unopened)?,
+            false => (RunFolder::silent(path.parent().unwrap_or(path), K::FILES, done < all), Vec::new()),
+        };
+        let tune = folder.trains() && !ranks.are_several();
+        let (mut trainer, evaluator) = kind.bind(ranks, tune)?;
+        ranks.introduce(&trainer.gpu)?;
         trainer.restore(&file).map_err(failure)?;
         if epochs.len() < progress.epoch {
             warn(format!(

@@ -9,9 +9,8 @@ use super::compare::Gap;
 use super::log::Log;
 use super::{Finished, Flags, Kind, KindRun, KindTrainer, not_negative, number};
 use crate::cli::arguments::some;
-use crate::cli::{
-    DeviceFlags, Failure, Verdict, command, data_path, failure, insert_path, object, refused, say, warn,
-};
+use crate::cli::ranks::Ranks;
+use crate::cli::{Failure, Verdict, command, data_path, failure, insert_path, object, refused, say, warn};
 use crate::digest;
 use crate::generate::{Generator, Sampling};
 use crate::gpu::{Error, Gpu};
@@ -192,6 +191,7 @@ impl Kind for OnText {
             clip: own.clip,
             label_smoothing: flags.label_smoothing,
             shadow: !flags.no_shadow,
+            micro_batches: flags.micro_batches,
             seed,
             ..default
         })
@@ -234,8 +234,9 @@ impl Kind for OnText {
         }
     }
 
-    fn bind(&self, device: &DeviceFlags, tune: bool) -> Result<(KindTrainer<Self>, Evaluator), Failure> {
+    fn bind(&self, ranks: &Ranks, tune: bool) -> Result<(KindTrainer<Self>, Evaluator), Failure> {
         let OnText { corpus, config, .. } = self;
+        let device = &ranks.device;
         let gpu = device.open()?;
         let unfit = |error| self.unfit(&gpu, error);
         config.fits(&gpu, corpus.vocabulary.len()).map_err(unfit)?;
@@ -243,7 +244,7 @@ impl Kind for OnText {
             let products = self.shape().stacked().map(|(_, [rows, cols])| [rows, cols]);
             device.tune_products(&gpu, config.batch * config.context, &products)?;
         }
-        let trainer = Trainer::on_text(&gpu, corpus, config).map_err(unfit)?;
+        let trainer = Trainer::on_text_among(&gpu, corpus, config, ranks.exchange.clone()).map_err(unfit)?;
         let validation = Text::whole(&gpu, &corpus.validation, config.context).map_err(failure)?;
         let evaluator = Evaluator::on(&gpu, &trainer.network, &validation).map_err(unfit)?;
         Ok((trainer, evaluator))

@@ -34,6 +34,9 @@ pub struct Config {
     pub label_smoothing: f64,
     /// Whether a ternary network keeps float shadow weights.
     pub shadow: bool,
+    /// Number of micro-batches of a step, see [`Recipe::micro_batches`].
+    #[cfg_attr(feature = "files", serde(default, skip_serializing_if = "Option::is_none"))]
+    pub micro_batches: Option<usize>,
     /// The seed for the initial weights, the order of the images and their variations.
     pub seed: u64,
 }
@@ -78,6 +81,7 @@ impl Default for Config {
             weight_decay: 0.0,
             label_smoothing: 0.0,
             shadow: true,
+            micro_batches: None,
             seed: 0,
         }
     }
@@ -200,17 +204,14 @@ impl Config {
     /// The settings that every kind of run has.
     fn common(&self) -> Common {
         let Config { precision, optimizer, lr, weight_decay, label_smoothing, shadow, .. } = *self;
-        Common { precision, optimizer, lr, weight_decay, label_smoothing, shadow }
+        let Config { batch, micro_batches, .. } = *self;
+        Common { precision, optimizer, lr, weight_decay, label_smoothing, shadow, batch, micro_batches }
     }
 
     /// The settings that a trainer needs.
     pub fn recipe(&self, images: usize) -> Recipe {
         let rates = self.rates(images);
         let adamw = AdamW { beta1: 0.9, beta2: 0.999, eps: 1e-8 };
-        Recipe {
-            decays: vec![self.weight_decay; rates.len()],
-            rates,
-            ..self.common().recipe(self.batch, adamw)
-        }
+        Recipe { decays: vec![self.weight_decay; rates.len()], rates, ..self.common().recipe(adamw) }
     }
 }

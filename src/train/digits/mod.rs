@@ -6,7 +6,9 @@ pub use config::{Augment, Config};
 
 #[cfg(feature = "files")]
 use super::Files;
-use super::{Evaluator, Source, Trainer};
+use super::{Alone, Evaluator, Exchange, Source, Trainer};
+use std::sync::Arc;
+
 use crate::augment::Distortion;
 use crate::gpu::{Dtype::*, Error, Fill, Gpu, Op, Tensor};
 use crate::kernels;
@@ -33,10 +35,27 @@ impl Trainer<Mlp, Digits> {
     /// # Panics
     /// If the batch is 0 or exceeds the training set.
     pub fn new(gpu: &Gpu, data: &Dataset, config: &Config) -> Result<Trainer<Mlp, Digits>, Error> {
+        Trainer::new_among(gpu, data, config, Arc::new(Alone))
+    }
+
+    /// [`Trainer::new`] for one of several ranks, see [`Trainer::among`].
+    ///
+    /// # Errors
+    /// As [`Trainer::new`].
+    ///
+    /// # Panics
+    /// As [`Trainer::among`].
+    pub fn new_among(
+        gpu: &Gpu,
+        data: &Dataset,
+        config: &Config,
+        exchange: Arc<dyn Exchange>,
+    ) -> Result<Trainer<Mlp, Digits>, Error> {
         config.fits(gpu, data)?;
         let (shape, source) = (config.shape(data), Digits::new(gpu, data, config)?);
         let values = shape.initial(config.seed);
-        Trainer::on(gpu, Mlp::upload(gpu, shape, &values)?, source, config.recipe(data.train.len()))
+        let (network, recipe) = (Mlp::upload(gpu, shape, &values)?, config.recipe(data.train.len()));
+        Trainer::among(gpu, network, source, recipe, exchange)
     }
 }
 

@@ -47,6 +47,9 @@ pub struct TextConfig {
     pub label_smoothing: f64,
     /// Whether a ternary network keeps float shadow weights.
     pub shadow: bool,
+    /// Number of micro-batches of a step, see [`Recipe::micro_batches`].
+    #[cfg_attr(feature = "files", serde(default, skip_serializing_if = "Option::is_none"))]
+    pub micro_batches: Option<usize>,
     /// The seed for the initial weights, the sequences of every step and the sampled text.
     pub seed: u64,
 }
@@ -73,6 +76,7 @@ impl Default for TextConfig {
             clip: 1.0,
             label_smoothing: 0.0,
             shadow: true,
+            micro_batches: None,
             seed: 0,
         }
     }
@@ -214,7 +218,8 @@ impl TextConfig {
     /// The settings that every kind of run has.
     fn common(&self) -> Common {
         let TextConfig { precision, optimizer, lr, weight_decay, label_smoothing, shadow, .. } = *self;
-        Common { precision, optimizer, lr, weight_decay, label_smoothing, shadow }
+        let TextConfig { batch, micro_batches, .. } = *self;
+        Common { precision, optimizer, lr, weight_decay, label_smoothing, shadow, batch, micro_batches }
     }
 
     /// The settings that a trainer needs.
@@ -225,7 +230,7 @@ impl TextConfig {
             rates: (0..self.steps).map(|step| cosine(self.lr, self.warmup, self.steps, step)).collect(),
             decays: (0..self.steps).map(decay).collect(),
             clip: Some(self.clip as f32).filter(|&clip| clip > 0.0),
-            ..self.common().recipe(self.batch, adamw)
+            ..self.common().recipe(adamw)
         }
     }
 }

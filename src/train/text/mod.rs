@@ -3,11 +3,13 @@
 
 mod config;
 
+use std::sync::Arc;
+
 pub use config::TextConfig;
 
 #[cfg(feature = "files")]
 use super::Files;
-use super::{Source, Trainer};
+use super::{Alone, Exchange, Source, Trainer};
 use crate::gpu::{Error, Fill, Gpu, Op, Tensor};
 use crate::kernels;
 use crate::model::{Pass, Transformer};
@@ -31,6 +33,22 @@ impl Trainer<Transformer, Text> {
         corpus: &Corpus,
         config: &TextConfig,
     ) -> Result<Trainer<Transformer, Text>, Error> {
+        Trainer::on_text_among(gpu, corpus, config, Arc::new(Alone))
+    }
+
+    /// [`Trainer::on_text`] for one of several ranks, see [`Trainer::among`].
+    ///
+    /// # Errors
+    /// As [`Trainer::on_text`].
+    ///
+    /// # Panics
+    /// As [`Trainer::on_text`] and [`Trainer::among`].
+    pub fn on_text_among(
+        gpu: &Gpu,
+        corpus: &Corpus,
+        config: &TextConfig,
+        exchange: Arc<dyn Exchange>,
+    ) -> Result<Trainer<Transformer, Text>, Error> {
         let vocabulary = corpus.vocabulary.len();
         config.fits(gpu, vocabulary)?;
         let shape = config.shape(vocabulary);
@@ -38,7 +56,7 @@ impl Trainer<Transformer, Text> {
         let network = Transformer::upload(gpu, shape, &values)?;
         let source =
             Text::drawn(gpu, &corpus.train, config.context, config.seed, config.every * config.batch)?;
-        Trainer::on(gpu, network, source, config.recipe())
+        Trainer::among(gpu, network, source, config.recipe(), exchange)
     }
 }
 
