@@ -194,33 +194,18 @@ impl Generator {
             None => self.network.decoder(&self.gpu, &self.cache)?,
         };
         decoder.begin(&self.gpu, self.window.len(), self.length, &sampling.on_device());
-        let mut left = count;
-        let mut submit = |left: &mut usize| {
-            let now = at_once.min(*left);
-            *left -= now;
-            (now > 0).then(|| decoder.submit(&self.gpu, now)).transpose()
-        };
-        let mut next = submit(&mut left)?;
         let (mut goes_on, mut no_number) = (true, false);
-        while let Some(tokens) = next.take() {
-            // The device computes these while the host reads the ones before.
-            next = submit(&mut left)?;
-            for id in tokens.wait(&self.gpu)? {
+        decoder.write(&self.gpu, count, at_once, &mut |ids| {
+            ids.into_iter().all(|id| {
                 no_number = id == NO_TOKEN;
-                if no_number {
-                    break;
+                if !no_number {
+                    self.window.push(id);
+                    self.length += 1;
+                    goes_on = each(id);
                 }
-                self.window.push(id);
-                self.length += 1;
-                goes_on = each(id);
-                if !goes_on {
-                    break;
-                }
-            }
-            if !goes_on || no_number {
-                break;
-            }
-        }
+                goes_on && !no_number
+            })
+        })?;
         // Without a stop, the last pass was that of the last token.
         self.fresh = goes_on && !no_number;
         self.decoder = Some(decoder);

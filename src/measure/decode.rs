@@ -246,18 +246,11 @@ impl Generation<'_> {
             // The first repetition does not count, so it can be short.
             let count = if repeat == 0 { tokens.min(2 * self.at_once) } else { tokens };
             let start = Instant::now();
-            let (mut left, mut read_backs) = (count, 0);
-            let mut submit = || {
-                let now = self.at_once.min(left);
-                left -= now;
-                (now > 0).then(|| decoder.submit(gpu, now)).transpose()
-            };
-            let mut next = submit()?;
-            while let Some(submitted) = next.take() {
-                next = submit()?;
-                submitted.wait(gpu)?;
+            let mut read_backs = 0;
+            decoder.write(gpu, count, self.at_once, &mut |_| {
                 read_backs += 1;
-            }
+                true
+            })?;
             let seconds = start.elapsed().as_secs_f64();
             if repeat > 0 {
                 rate.read_backs = read_backs;

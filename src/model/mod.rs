@@ -29,8 +29,6 @@ pub use network::{BATCH, Forward, Network, Pass, Precision, Product, Scoring, ea
 #[cfg(feature = "files")]
 pub use open::{AnyShape, Opened};
 pub use params::{Param, Params, Stacked, Update};
-#[cfg(not(target_arch = "wasm32"))]
-pub use transformer::Tokens;
 pub use transformer::{
     Cache, Choice, Decoder, Extension, MOST_AT_ONCE, NO_TOKEN, PIECE, Scored, TRANSFORMER, Transformer,
     TransformerShape,

@@ -136,8 +136,11 @@ impl Subject {
 
     /// The network on the device, and the form of its embedding.
     pub fn upload(&self, gpu: &Gpu, flags: &network::TextFlags) -> Result<(Transformer, Floats), Failure> {
-        let large = 4 * self.shape.vocabulary * self.shape.width > 128 << 20;
-        let form = flags.embedding(if large { Floats::Int8 } else { Floats::F32 });
+        // What is too large for f32 is measured in its smallest form.
+        let form = flags.embedding(match network::embedding(&self.shape) {
+            Floats::F32 => Floats::F32,
+            _ => Floats::Int8,
+        });
         let network = match &self.opened {
             Some(opened) => opened.transformer(gpu, form).map_err(failure)?,
             None => {

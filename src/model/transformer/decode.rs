@@ -65,7 +65,7 @@ pub struct Decoder {
 
 /// Tokens of a submission that the device has not chosen yet.
 #[cfg(not(target_arch = "wasm32"))]
-pub struct Tokens {
+struct Tokens {
     list: std::pin::Pin<Box<dyn Future<Output = Result<Vec<u32>, Error>>>>,
     marker: Submission,
     first: usize,
@@ -222,7 +222,7 @@ impl Decoder {
         (self.narrows, self.count) = (choice.narrows(), 0);
     }
 
-    /// Sets the position back for ops that run outside of [`Decoder::submit`].
+    /// Sets the position back for ops that run outside of [`Decoder::write`].
     pub fn rewind(&self, gpu: &Gpu, position: usize) {
         gpu.write(&self.clock, &[position as u32 - 1, position as u32, 0, 0]);
         gpu.write(&self.least, &[f32::MIN]);
@@ -238,19 +238,44 @@ impl Decoder {
         self.narrow.iter().filter(|_| self.narrows).chain(&self.ops)
     }
 
-    /// Submits the choice of `count` tokens and the passes over them. It returns after the submission. At most two
-    /// submissions may be unread.
-    ///
-    /// The caller ensures that the cache has room for them.
+    /// Writes `count` tokens, for which the caller ensures that the cache has room. A submission has `at_once` of them. The
+    /// host reads one submission while the device works on the next. `each` gets the tokens of a submission, and ends the
+    /// text by returning false; the device may then have gone on by two submissions. A token [`NO_TOKEN`] means that a logit
+    /// was no number.
     ///
     /// # Errors
-    /// If the device reported a fault earlier.
+    /// If the device failed.
     ///
     /// # Panics
-    /// If `count` is 0 or more than [`MOST_AT_ONCE`].
+    /// If `at_once` is 0 or more than [`MOST_AT_ONCE`].
     #[cfg(not(target_arch = "wasm32"))]
-    pub fn submit(&mut self, gpu: &Gpu, count: usize) -> Result<Tokens, Error> {
-        assert!((1..=MOST_AT_ONCE).contains(&count), "Decoder: {count} tokens at once");
+    pub fn write(
+        &mut self,
+        gpu: &Gpu,
+        count: usize,
+        at_once: usize,
+        each: &mut dyn FnMut(Vec<u32>) -> bool,
+    ) -> Result<(), Error> {
+        assert!((1..=MOST_AT_ONCE).contains(&at_once), "Decoder: {at_once} tokens at once");
+        let mut left = count;
+        let mut submit = || {
+            let now = at_once.min(left);
+            left -= now;
+            (now > 0).then(|| self.submit(gpu, now)).transpose()
+        };
+        let mut next = submit()?;
+        while let Some(tokens) = next.take() {
+            next = submit()?;
+            if !each(tokens.wait(gpu)?) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Submits the choice of `count` tokens and the passes over them. At most two submissions may be unread.
+    #[cfg(not(target_arch = "wasm32"))]
+    fn submit(&mut self, gpu: &Gpu, count: usize) -> Result<Tokens, Error> {
         gpu.run((0..count).flat_map(|_| self.ops()))?;
         let list = Box::pin(gpu.download_async(&self.list));
         let first = self.count;
@@ -282,11 +307,7 @@ impl Decoder {
 
 #[cfg(not(target_arch = "wasm32"))]
 impl Tokens {
-    /// Waits for the tokens. A token [`NO_TOKEN`] means that a logit was no number.
-    ///
-    /// # Errors
-    /// If the device failed.
-    pub fn wait(self, gpu: &Gpu) -> Result<Vec<u32>, Error> {
+    fn wait(self, gpu: &Gpu) -> Result<Vec<u32>, Error> {
         gpu.wait(Some(self.marker))?;
         let list = pollster::block_on(self.list)?;
         Ok((self.first..self.first + self.count).map(|i| list[i % list.len()]).collect())

@@ -26,8 +26,6 @@ mod table;
 mod ternary;
 
 pub use cache::{Cache, Extension, PIECE, Scored};
-#[cfg(not(target_arch = "wasm32"))]
-pub use decode::Tokens;
 pub use decode::{Choice, Decoder, MOST_AT_ONCE, NO_TOKEN};
 
 use self::table::Table;
