@@ -254,3 +254,109 @@ fn a_program_without_mpi_says_what_to_build() {
         assert!(!out.exists());
     }
 }
+
+/// A small run on a text with three micro-batches in a step, and its folder.
+#[cfg(feature = "cli")]
+fn small_run(folder: &std::path::Path) -> std::path::PathBuf {
+    use common::process::{adapter_flags, code, program, stderr, text};
+    let out = folder.join("run");
+    let shape = ["--layers", "1", "--width", "64", "--heads", "2", "--ffn", "128", "--context", "16"];
+    let mut command = program();
+    command.args(["train", "--text", "--steps", "2", "--batch", "6", "--micro-batches", "3", "--no-tune"]);
+    command.args(shape).args(adapter_flags(&["train"])).args(["--out", text(&out)]);
+    let output = command.output().expect("it runs");
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    out
+}
+
+#[cfg(feature = "cli")]
+#[test]
+fn scale_predicts_steps_from_own_work_and_a_network() {
+    use common::process::{adapter_flags, code, program, stderr, stdout};
+    let folder = tempfile::tempdir().expect("a folder");
+    let out = small_run(folder.path());
+    let model = out.join("model.safetensors");
+    let before = std::fs::read(&model).expect("a checkpoint");
+    let scale = |more: &[&str]| {
+        let mut command = program();
+        command.arg("scale").arg(&out).args(["--seconds", "0", "--no-tune"]).args(more);
+        command.args(adapter_flags(&["scale"])).output().expect("it runs")
+    };
+    let flags = ["--ranks", "1,2,3,64", "--gbit", "8", "--latency-us", "100", "--json"];
+    let output = scale(&flags);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let found: serde_json::Value = serde_json::from_str(&stdout(&output)).expect("JSON");
+    // One integer for each parameter, and one for each value, with those of three micro-batches and two more.
+    let parameters = Checkpoint::load(&model).expect("a checkpoint").parameters;
+    let values: usize = parameters.iter().map(|saved| saved.values.len().next_multiple_of(64)).sum();
+    let integers = [parameters.len(), values + 2 * 3 + 2];
+    assert_eq!(found["integers"], serde_json::json!(integers));
+    let own = |i: usize| found["own"][i]["step_seconds"].as_f64().expect("seconds");
+    let micro_batches = [0, 1, 2].map(|i| found["own"][i]["micro_batches"].as_u64());
+    assert_eq!(micro_batches, [3, 2, 1].map(Some));
+    let ring = |n: f64| -> f64 {
+        integers.map(|count| 2.0 * (n - 1.0) * (100e-6 + 4.0 * count as f64 / (n * 1e9))).iter().sum()
+    };
+    let tree = |depth: f64| -> f64 {
+        integers.map(|count| 2.0 * depth * (100e-6 + 4.0 * count as f64 / 1e9)).iter().sum()
+    };
+    let row = |i: usize, key: &str| found["rows"][i][key].as_f64();
+    let near = |found: Option<f64>, want: f64| {
+        let found = found.expect("a figure");
+        assert!((found - want).abs() < 1e-9 + 1e-9 * want, "{found}, expected {want}");
+    };
+    near(row(0, "shared_seconds"), own(0));
+    for (i, n, depth) in [(1, 2.0, 1.0), (2, 3.0, 2.0), (3, 64.0, 6.0)] {
+        near(row(i, "ring_seconds"), ring(n));
+        near(row(i, "tree_seconds"), tree(depth));
+    }
+    // Both exchanges are short, so the one with fewer messages is the faster. Two ranks send as many in both.
+    near(row(1, "shared_seconds"), own(1) + ring(2.0));
+    near(row(2, "shared_seconds"), own(2) + ring(3.0).min(tree(2.0)));
+    near(row(2, "shared_efficiency"), own(0) / (own(2) + ring(3.0).min(tree(2.0))) / 3.0);
+    assert_eq!(row(3, "shared_seconds"), None);
+    let copies = found["copies_seconds"].as_f64().expect("seconds");
+    near(row(3, "grown_seconds"), own(0) + copies + tree(6.0));
+    // Two ranks on one adapter take turns.
+    let output = scale(&["--ranks", "2", "--per-adapter", "2", "--json", "--gbit", "8", "--latency-us", "0"]);
+    let found: serde_json::Value = serde_json::from_str(&stdout(&output)).expect("JSON");
+    let own = found["own"][1]["step_seconds"].as_f64().expect("seconds");
+    let bytes: usize = integers.iter().map(|count| 4 * count).sum();
+    near(found["rows"][0]["shared_seconds"].as_f64(), 2.0 * own + bytes as f64 / 1e9);
+
+    let output = scale(&[]);
+    let said = stdout(&output);
+    assert!(said.contains("own work of rank 0, ms  1 rank  2 ranks  3 ranks"), "{said}");
+    assert!(said.contains("10.00 Gbit/s, latency 50.0 µs."), "{said}");
+    assert!(said.lines().skip(1).all(|line| line.chars().count() <= 80), "{said}");
+    // Measuring changes nothing of the run.
+    assert!(std::fs::read(&model).expect("a checkpoint") == before);
+
+    for (more, sentence) in [
+        (["--ranks", "4..2"], "--ranks 4..2: 4 is more than 2: give the smaller number first"),
+        (["--micro-batches", "7"], "7 must lie between 1 and 6: a step has 6 items, and a sum 64 terms"),
+        (["--gbit", "0"], "--gbit 0: give Gbit/s, above 0 and up to 1e6"),
+    ] {
+        let output = scale(&more);
+        assert!(code(&output) == 2 && stderr(&output).contains(sentence), "{}", stderr(&output));
+    }
+}
+
+#[cfg(feature = "cli")]
+#[test]
+fn gradients_that_are_no_numbers_are_counted_and_said() {
+    use common::process::{adapter_flags, code, program, stderr, text};
+    let folder = tempfile::tempdir().expect("a folder");
+    let out = folder.path().join("run");
+    let mut command = program();
+    command.args(["train", "--epochs", "1", "--hidden", "32", "--batch", "2000", "--augment", "none"]);
+    command.args(["--lr", "1e38", "--micro-batches", "2", "--no-tune", "--out", text(&out)]);
+    let output = command.args(adapter_flags(&["train"])).output().expect("it runs");
+    let said = stderr(&output);
+    assert_eq!(code(&output), 1, "{said}");
+    assert!(
+        said.contains(" gradient values were infinite or no numbers; as integers they are at the limit"),
+        "{said}"
+    );
+    assert!(said.contains("sterna: the run diverged"), "{said}");
+}

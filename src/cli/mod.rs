@@ -142,6 +142,8 @@ enum Command {
     Bench(bench::Flags),
     /// Show where the time of a step goes: kernel by kernel, on a timeline, or in RenderDoc.
     Profile(profile::Flags),
+    /// Plan a run on several machines: predict the time of its steps for any number of ranks.
+    Scale(train::scale::Flags),
     /// List the shaders: equation, bindings, cost; or print one as a driver is given it.
     Kernels(kernels::Flags),
     /// Find the fastest kernels for this adapter, and keep the choice.
@@ -420,6 +422,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, commit: Option<&str>) -> Ex
         Command::Inspect(flags) => inspect::run(&flags),
         Command::Bench(flags) => bench::run(&flags),
         Command::Profile(flags) => profile::run(&flags, &given(&matches)),
+        Command::Scale(flags) => train::scale::run(&flags),
         Command::Kernels(flags) => kernels::run(&flags),
         Command::Tune(flags) => tune::run(&flags),
         Command::Wall(flags) => wall::run(&flags),

@@ -6,13 +6,13 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::arguments::some;
+use super::arguments::{some, whole};
 use super::bench::subject;
 use super::network::TextFlags;
 use super::train::{ShapeFlags, flag_ids};
 use super::{DataFlags, DeviceFlags, Failure, Outcome, Verdict, failure, object, shown};
 use crate::gpu::{Capture, Choice, Gpu, Op, Profiler};
-use crate::kernels::{self, KeyForm};
+use crate::kernels::{self, KeyForm, MOST_TERMS};
 use crate::measure::profile::{self, PROFILE_CEILINGS, Work};
 use crate::measure::{Room, Watch, probes, rotation};
 use crate::model::{Mlp, Network, Precision, Transformer};
@@ -48,6 +48,8 @@ Examples:
   sterna profile train --precision f32 --batch 512 --steps 50
   sterna profile train --text             the default language model
   sterna profile train --text --layers 6 --width 384 --heads 6
+  sterna profile train --text --micro-batches 4
+                                          with the kernels of an exchange
   sterna profile eval -o eval.json        a timeline for https://ui.perfetto.dev
   sterna profile generate --shape 10m     every dispatch of a token
   sterna profile gemv --shape 11008x4096 --kernel gemv_f32
@@ -62,6 +64,9 @@ struct TrainFlags {
     /// Images or sequences per step. [default: 128 images; on a text 12 sequences]
     #[arg(long, value_name = "N", value_parser = some)]
     batch: Option<usize>,
+    /// Compute each step in this many micro-batches, as one of several ranks does.
+    #[arg(long, value_name = "N", value_parser = whole::<usize>(1, MOST_TERMS as u64))]
+    micro_batches: Option<usize>,
     /// How training images are varied.
     #[arg(long, value_enum, default_value_t, conflicts_with = "text")]
     augment: Augment,
@@ -131,15 +136,19 @@ impl NetworkFlags {
     }
 
     /// The text that was asked for, and the settings of a run on it.
-    fn on_text(&self, batch: Option<usize>) -> Result<Option<(Corpus, TextConfig)>, Failure> {
+    fn on_text(
+        &self,
+        batch: Option<usize>,
+        micro_batches: Option<usize>,
+    ) -> Result<Option<(Corpus, TextConfig)>, Failure> {
         let Some(path) = &self.text else { return Ok(None) };
         let corpus = match path {
             Some(path) => Corpus::load(path).map_err(failure)?,
             None => Corpus::embedded(),
         };
         let default = TextConfig::default();
-        let config =
-            TextConfig { batch: batch.unwrap_or(default.batch), precision: self.precision, ..default };
+        let batch = batch.unwrap_or(default.batch);
+        let config = TextConfig { batch, micro_batches, precision: self.precision, ..default };
         let config = self.shape.of(config);
         config.validate(corpus.vocabulary.len()).map_err(super::refused)?;
         corpus.fits(config.context).map_err(failure)?;
@@ -187,13 +196,14 @@ pub fn run(flags: &Flags, given: &[String]) -> Outcome {
     }
     match &flags.what {
         What::Train(flags) => {
-            if let Some((corpus, config)) = flags.network.on_text(flags.batch)? {
+            if let Some((corpus, config)) = flags.network.on_text(flags.batch, flags.micro_batches)? {
                 let gpu = flags.common.open()?;
                 return flags.common.train(&gpu, &Trainer::on_text(&gpu, &corpus, &config).map_err(failure)?);
             }
             let config = flags.network.config();
             let batch = flags.batch.unwrap_or(config.batch);
-            let config = Config { batch, augment: flags.augment, ..config };
+            let micro_batches = flags.micro_batches;
+            let config = Config { batch, micro_batches, augment: flags.augment, ..config };
             let data = flags.network.data.load()?;
             config.validate(&data).map_err(super::refused)?;
             let gpu = flags.common.open()?;
@@ -201,7 +211,7 @@ pub fn run(flags: &Flags, given: &[String]) -> Outcome {
             flags.common.train(&gpu, &trainer)
         }
         What::Eval(flags) => {
-            if let Some((corpus, config)) = flags.network.on_text(None)? {
+            if let Some((corpus, config)) = flags.network.on_text(None, None)? {
                 let gpu = flags.common.open()?;
                 let shape = config.shape(corpus.vocabulary.len());
                 let values = shape.initial(config.seed);

@@ -103,13 +103,7 @@ impl Ranks {
         if !self.are_several() {
             return Ok(());
         }
-        let size = self.exchange.size();
-        let mut names = Vec::new();
-        for rank in 0..size {
-            let mut name = gpu_line(gpu).into_bytes();
-            self.exchange.broadcast(rank, &mut name).map_err(failure)?;
-            names.push(String::from_utf8_lossy(&name).into_owned());
-        }
+        let (size, names) = (self.exchange.size(), self.gather(&gpu_line(gpu))?);
         match names.iter().all(|name| *name == names[0]) {
             true => tell(format!("{size} ranks, each on {}", names[0])),
             false => {
@@ -122,6 +116,24 @@ impl Ranks {
             }
         }
         Ok(())
+    }
+
+    /// The texts of all ranks, in order.
+    fn gather(&self, own: &str) -> Result<Vec<String>, Failure> {
+        let of = |rank| {
+            let mut text = own.as_bytes().to_vec();
+            self.exchange.broadcast(rank, &mut text).map_err(failure)?;
+            Ok(String::from_utf8_lossy(&text).into_owned())
+        };
+        (0..self.exchange.size()).map(of).collect()
+    }
+
+    /// The largest number of ranks that use one adapter.
+    pub fn per_adapter(&self) -> Result<usize, Failure> {
+        let DeviceFlags { backend, adapter, .. } = &self.device;
+        let places = self.gather(&format!("{} {backend:?} {adapter:?}", machine()))?;
+        let users = |place: &String| places.iter().filter(|other| *other == place).count();
+        Ok(places.iter().map(users).max().unwrap_or(1))
     }
 
     /// Ends the ranks together. After an error on one rank none of them goes on.
@@ -207,12 +219,7 @@ pub fn told(device: &DeviceFlags) -> Result<Option<(String, [usize; 2])>, Failur
         return Ok(None);
     }
     let (rank, size) = (ranks.exchange.rank(), ranks.exchange.size());
-    let mut machines = Vec::new();
-    for rank in 0..size {
-        let mut name = machine().into_bytes();
-        ranks.exchange.broadcast(rank, &mut name).map_err(failure)?;
-        machines.push(name);
-    }
+    let mut machines = ranks.gather(&machine())?;
     machines.sort();
     machines.dedup();
     let line =

@@ -4,7 +4,7 @@
 //!
 //! Every program can use [`tuning`]. The commands `sterna bench`, `profile` and `wall` show the rest: [`probes`]
 //! measure the [`ceilings`](mod@ceilings), [`measured`] compares products with them, [`profile`](mod@profile) splits
-//! the time of a step, and [`wall`] combines all of it.
+//! the time of a step, [`scale`](mod@scale) plans several ranks, and [`wall`] combines all of it.
 
 // Without the feature `cli` only the tuner measures.
 #![cfg_attr(not(feature = "cli"), allow(dead_code))]
@@ -24,13 +24,15 @@ mod product;
 pub mod profile;
 mod room;
 mod sample;
+#[cfg(feature = "cli")]
+pub mod scale;
 pub mod tuning;
 #[cfg(feature = "cli")]
 pub mod wall;
 
 pub use product::{GEMV_SHAPES, WEIGHT_FORMATS, WeightFormat, matmul_shapes, rotation};
 pub use room::{Room, WORKING_SET, WORKING_SET_ON_CPU};
-pub use sample::{Effort, SAMPLES, quartiles};
+pub use sample::{Effort, SAMPLES, median, quartiles};
 pub use tuning::Wanted;
 
 use crate::gpu::Error;

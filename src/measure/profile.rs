@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::MeasureError;
 use super::ceilings::{Ceilings, Floor};
-use super::sample::quartiles;
+use super::sample::median;
 use crate::gpu::{Arithmetic, Cost, Error, Gpu, Grain, Op, Profiler, Submitted};
 
 /// The ceilings that a profile uses.
@@ -131,12 +131,6 @@ impl Profile {
         }
         (0.5 * (least + most), 0.5 * (most - least))
     }
-}
-
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    quartiles(&values)[1]
 }
 
 /// The sums over all dispatches of one kernel.

@@ -48,6 +48,13 @@ pub fn quartiles(sorted: &[f64]) -> [f64; 3] {
     [1, 2, 3].map(|quarter| sorted[quarter * sorted.len() / 4])
 }
 
+/// The median of some values.
+pub fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    quartiles(&values)[1]
+}
+
 /// The samples of one rotation, in seconds per instance.
 #[derive(Clone, Debug)]
 pub(super) struct Samples {

@@ -94,6 +94,41 @@ pub(super) struct Outcome {
     hits: u32,
     saturated: u64,
     stop: bool,
+    times: StepTimes,
+}
+
+/// Seconds of the parts of one step on one rank. They add up to the whole step. A single rank waits for nothing before
+/// it reads the losses, so its `read` contains `compute`, except for the encoding.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct StepTimes {
+    /// The gradients of the micro-batches of this rank, and their exponents.
+    pub compute: f64,
+    /// The maximum of the exponents over all ranks. It contains the wait for the slowest rank.
+    pub maximum: f64,
+    /// The gradients as integers, and their way to the host.
+    pub read: f64,
+    /// The sum of the integers over all ranks.
+    pub sum: f64,
+    /// The way of the sums to the device, and the update of the parameters.
+    pub update: f64,
+}
+
+impl StepTimes {
+    /// Seconds of each part, in the order of a step.
+    pub fn parts(&self) -> [f64; 5] {
+        [self.compute, self.maximum, self.read, self.sum, self.update]
+    }
+
+    /// Seconds of the whole step.
+    pub fn seconds(&self) -> f64 {
+        self.parts().iter().sum()
+    }
+}
+
+/// Seconds since the last call.
+fn lap(clock: &mut Instant) -> f64 {
+    let before = std::mem::replace(clock, Instant::now());
+    (*clock - before).as_secs_f64()
 }
 
 /// The items of micro-batch `number` of `count` in a step of `items`.
@@ -174,6 +209,12 @@ impl Micro {
         &*self.exchange
     }
 
+    /// Number of integers in the two exchanges of a step: the maximum, and the sum.
+    pub fn integers(&self) -> [usize; 2] {
+        let values: usize = self.gradients.sums().map(Tensor::len).sum();
+        [self.gradients.exponents.len(), values + 2 * self.count + 2]
+    }
+
     /// All ops of this rank in a step of so many items, for inspection and timing.
     pub fn ops(&self, items: usize) -> Vec<Op> {
         let parts = &self.steps[&items];
@@ -196,15 +237,16 @@ impl Micro {
         let (gradients, exchange) = (&self.gradients, &*self.exchange);
         let Board { clocks, zeros, losses, hits } = &self.board;
         let parts = &self.steps[&items];
+        let (mut times, mut now) = (StepTimes::default(), Instant::now());
         gradients.clear(gpu);
-        let mut times = vec![0; clocks.len()];
+        let mut starts_at = vec![0; clocks.len()];
         let mut works = vec![Work::Ops(&self.before)];
         let starts: Vec<Tensor> =
             (0..parts.len()).map(|i| clocks.part("micro.start", i * PART, &[2])).collect();
         for (i, part) in parts.iter().enumerate() {
             // Sources draw by the number of the step. So a micro-batch has a number of its own among all micro-batches.
             let number = step * self.count + part.number;
-            times[i * PART..][..2].copy_from_slice(&[number as u32, (position + part.first) as u32]);
+            starts_at[i * PART..][..2].copy_from_slice(&[number as u32, (position + part.first) as u32]);
             let Totals { loss, hits: right, clock } = &self.totals;
             works.push(Work::Copy(&starts[i], clock, 0));
             works.push(Work::Copy(&zeros.0, loss, 0));
@@ -214,12 +256,14 @@ impl Micro {
             works.push(Work::Copy(loss, losses, part.number));
             works.push(Work::Copy(right, hits, part.number));
         }
-        gpu.write(clocks, &times);
+        gpu.write(clocks, &starts_at);
         submit(gpu, works, watch)?;
         let shared = exchange.size() > 1;
         if shared {
             let mut exponents = gpu.download::<i32>(&gradients.exponents)?;
+            times.compute = lap(&mut now);
             exchange.max(&mut exponents)?;
+            times.maximum = lap(&mut now);
             gpu.write(&gradients.exponents, &exponents);
         }
         submit(gpu, parts.iter().map(|part| Work::Ops(&part.add)), watch)?;
@@ -245,7 +289,9 @@ impl Micro {
             all[rest + 2 * number + 1] = hits[*number] as i32;
         }
         all.extend([pollster::block_on(saturated)?[0] as i32, i32::from(stop)]);
+        times.read = lap(&mut now);
         exchange.sum(&mut all)?;
+        times.sum = lap(&mut now);
         if shared {
             let mut first = 0;
             for sums in gradients.sums() {
@@ -255,12 +301,14 @@ impl Micro {
         }
         gpu.write(clock, &[step as u32 + 1, (position + items) as u32]);
         submit(gpu, [Work::Ops(&self.update)], watch)?;
+        times.update = lap(&mut now);
         let scores = all[rest..rest + 2 * self.count].chunks_exact(2);
         Ok(Outcome {
             loss: scores.clone().map(|score| f32::from_bits(score[0] as u32)).sum(),
             hits: scores.map(|score| score[1] as u32).sum(),
             saturated: all[rest + 2 * self.count] as u32 as u64,
             stop: all[rest + 2 * self.count + 1] > 0,
+            times,
         })
     }
 }
@@ -313,6 +361,35 @@ impl<N: Network, S: Source> Trainer<N, S> {
         }
         gpu.wait(None)?;
         Ok(range.end)
+    }
+
+    /// The times of so many full steps from the begin of the epoch. The host waits for the end of each one. The weights
+    /// change, but not the position of the training, so this is for measurement only.
+    ///
+    /// # Errors
+    /// If the device failed, or the exchange with the other ranks.
+    ///
+    /// # Panics
+    /// If the training has no micro-batches.
+    pub fn time_steps(&self, count: usize) -> Result<Vec<StepTimes>, TrainError> {
+        let micro = self.micro.as_ref().expect("a training with micro-batches");
+        let (gpu, batch) = (&self.gpu, self.recipe.batch);
+        self.aim();
+        let step = |i: usize| {
+            let step = i % (self.items() / batch);
+            let outcome =
+                micro.step(gpu, [step, step * batch], batch, &self.totals.clock, false, &mut None)?;
+            let (mut times, mut now) = (outcome.times, Instant::now());
+            gpu.wait(None)?;
+            times.update += lap(&mut now);
+            Ok(times)
+        };
+        (0..count).map(step).collect()
+    }
+
+    /// Number of integers in the two exchanges of a step: the maximum, and the sum. It is `None` without micro-batches.
+    pub fn integers(&self) -> Option<[usize; 2]> {
+        self.micro.as_ref().map(Micro::integers)
     }
 
     /// Checks that all ranks have the same parameters.

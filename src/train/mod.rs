@@ -32,6 +32,7 @@ pub use digits::{Augment, Config, Digits, Sample};
 pub use exchange::{Alone, Exchange, ExchangeError, Threads, agree, hash};
 #[cfg(feature = "files")]
 pub use folder::{Epoch, Files, FolderError, MODEL, RunFolder, Standing, epochs, trained_in};
+pub use micro::StepTimes;
 #[cfg(feature = "mpi")]
 pub use mpi::Mpi;
 #[cfg(feature = "files")]

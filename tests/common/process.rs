@@ -19,6 +19,7 @@ pub fn adapter_flags(args: &[&str]) -> Vec<String> {
         "chat",
         "bench",
         "profile",
+        "scale",
         "tune",
         "wall",
         "roofline",

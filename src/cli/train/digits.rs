@@ -2,18 +2,18 @@
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::compare::Gap;
 use super::log::Log;
-use super::{Finished, Flags, Kind, KindRun, KindTrainer, number, plain, seconds};
+use super::{Finished, Flags, Kind, KindRun, KindTrainer, Places, number, plain, seconds};
 use crate::cli::arguments::{real, some};
-use crate::cli::ranks::Ranks;
 use crate::cli::{
-    DataFlags, Failure, Verdict, command, confusion, data_path, failure, insert_path, model_json, object,
-    print_model, refused, score_json, unfit, warn,
+    DataFlags, DeviceFlags, Failure, Verdict, command, confusion, data_path, failure, insert_path,
+    model_json, object, print_model, refused, score_json, unfit, warn,
 };
 use crate::gpu::Gpu;
 use crate::mnist::Dataset;
@@ -21,7 +21,9 @@ use crate::model::{Mlp, Precision, Shape, logits};
 use crate::report::{Subject, Weights, confusion_png, contact_sheet_png, thousands, weights_png};
 use crate::store::Arch;
 use crate::ternary::{Packed, RMSNORM_EPS};
-use crate::train::{Augment, Config, DIGITS_FILES, Digits, Epoch, Evaluator, Files, Score, Trainer, classes};
+use crate::train::{
+    Augment, Config, DIGITS_FILES, Digits, Epoch, Evaluator, Exchange, Files, Score, Trainer, classes,
+};
 
 #[derive(Args)]
 #[command(next_help_heading = "Runs on digits")]
@@ -53,6 +55,13 @@ pub struct OnDigits {
     /// The folder of the data set. It is `None` for the one inside the program.
     folder: Option<PathBuf>,
     config: Config,
+}
+
+impl DigitsFlags {
+    /// The place of the images.
+    pub fn data(&self) -> &DataFlags {
+        &self.data
+    }
 }
 
 impl OnDigits {
@@ -98,8 +107,8 @@ impl Kind for OnDigits {
         }
     }
 
-    fn load(flags: &Flags, config: Config, about: &Value) -> Result<OnDigits, Failure> {
-        let given = &flags.digits.data;
+    fn load(places: &Places, config: Config, about: &Value) -> Result<OnDigits, Failure> {
+        let given = places.digits;
         let folder = given.folder().or_else(|| data_path(about, "folder"));
         let set = DataFlags { data: folder.clone(), ..*given };
         Ok(OnDigits { data: set.load_for(about)?, folder: set.folder(), config })
@@ -117,17 +126,21 @@ impl Kind for OnDigits {
         }
     }
 
-    fn bind(&self, ranks: &Ranks, tune: bool) -> Result<(KindTrainer<Self>, Evaluator), Failure> {
-        let OnDigits { data, config, .. } = self;
-        let device = &ranks.device;
+    fn open(&self, device: &DeviceFlags, tune: bool) -> Result<Gpu, Failure> {
         let gpu = device.open()?;
         if tune {
-            device.tune_training(&gpu, config, data)?;
+            device.tune_training(&gpu, &self.config, &self.data)?;
         }
-        let trainer = Trainer::new_among(&gpu, data, config, ranks.exchange.clone())
-            .map_err(unfit(&gpu, config, data))?;
-        let evaluator = Evaluator::new(&gpu, &trainer.network, &data.test).map_err(failure)?;
-        Ok((trainer, evaluator))
+        Ok(gpu)
+    }
+
+    fn trainer(&self, gpu: &Gpu, exchange: Arc<dyn Exchange>) -> Result<KindTrainer<Self>, Failure> {
+        let OnDigits { data, config, .. } = self;
+        Trainer::new_among(gpu, data, config, exchange).map_err(unfit(gpu, config, data))
+    }
+
+    fn evaluator(&self, gpu: &Gpu, network: &Mlp) -> Result<Evaluator, Failure> {
+        Evaluator::new(gpu, network, &self.data.test).map_err(failure)
     }
 
     fn arch(&self) -> Arch {

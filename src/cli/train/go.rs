@@ -10,7 +10,7 @@ use super::{Flags, Kind, Start, go_on};
 use crate::cli::{Failure, Verdict, device_json, failure, interrupt, named, object, say, tell, warn};
 use crate::gpu::Gpu;
 use crate::model::{Network, Precision};
-use crate::report::Subject;
+use crate::report::{Subject, thousands};
 use crate::store::{FileError, shown};
 use crate::ternary::Packed;
 use crate::train::{Ended, Epoch, Fault, Heard, Observer, RunFolder};
@@ -60,6 +60,13 @@ impl<K: Kind> Start<K> {
         let ended = self.run.train(period, &mut teller).map_err(failure)?;
         let Teller { mut log, title, .. } = teller;
         log.close();
+        match self.run.trainer.saturated {
+            0 => {}
+            count => warn(format!(
+                "sterna: {} gradient values were infinite or no numbers; as integers they are at the limit",
+                thousands(count as usize)
+            )),
+        }
         match ended {
             Ended::Finished(trits) => self.finished(log, &title, trits).map(Ok),
             Ended::Interrupted => self.interrupted(&log, flags).map(Err),

@@ -5,11 +5,13 @@ mod compare;
 mod digits;
 mod go;
 pub(super) mod log;
+pub(super) mod scale;
 mod start;
 mod text;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use serde::Serialize;
@@ -18,14 +20,14 @@ use serde_json::{Map, Value};
 
 use super::arguments::{count, real, some, whole};
 use super::ranks::{self, Ranks};
-use super::{Failure, Outcome, Verdict, failure, interrupt};
+use super::{DataFlags, DeviceFlags, Failure, Outcome, Verdict, failure, interrupt};
 use crate::gpu::Gpu;
 use crate::kernels::MOST_TERMS;
 use crate::model::{Network, Precision, TRANSFORMER};
 use crate::report::{Subject, Weights};
 use crate::store::{Arch, Checkpoint, shown};
 use crate::ternary::Packed;
-use crate::train::{Epoch, Evaluator, Files, Optimizer, Run, Source, Trainer};
+use crate::train::{Epoch, Evaluator, Exchange, Files, Optimizer, Run, Source, Trainer};
 use compare::Gap;
 use digits::{DigitsFlags, OnDigits};
 use go::Finished;
@@ -112,7 +114,7 @@ pub struct Flags {
     #[command(flatten)]
     text: TextFlags,
     #[command(flatten)]
-    device: super::DeviceFlags,
+    device: DeviceFlags,
 }
 
 const EXAMPLES: &str = "\
@@ -229,6 +231,10 @@ fn run_kind<K: Kind>(flags: &Flags, given: &[String], ranks: &Ranks) -> Outcome 
 }
 
 impl Flags {
+    fn places(&self) -> Places<'_> {
+        Places { digits: self.digits.data(), text: self.text.path() }
+    }
+
     /// The seeds of all runs of a comparison.
     fn seeds(&self) -> impl Iterator<Item = u64> {
         (0..self.seeds).map(|i| self.seed.wrapping_add(i))
@@ -253,7 +259,7 @@ trait Kind: Sized {
     fn twin(config: &Self::Config) -> Self::Config;
 
     /// Loads the data. `about` is the description of the continued run, or null.
-    fn load(flags: &Flags, config: Self::Config, about: &Value) -> Result<Self, Failure>;
+    fn load(places: &Places, config: Self::Config, about: &Value) -> Result<Self, Failure>;
 
     /// Checks that the settings are possible with the data.
     fn check(&self) -> Result<(), Failure>;
@@ -261,8 +267,14 @@ trait Kind: Sized {
     /// Checks that a file holds the network of these settings.
     fn check_file(&self, arch: &Arch) -> Result<(), String>;
 
-    /// Opens the device of this rank, finds its fastest kernels if `tune` holds, and binds training and evaluation.
-    fn bind(&self, ranks: &Ranks, tune: bool) -> Result<(KindTrainer<Self>, Evaluator), Failure>;
+    /// Opens a device on which the network fits, and finds its fastest kernels if `tune` holds.
+    fn open(&self, device: &DeviceFlags, tune: bool) -> Result<Gpu, Failure>;
+
+    /// Binds the training of one rank.
+    fn trainer(&self, gpu: &Gpu, exchange: Arc<dyn Exchange>) -> Result<KindTrainer<Self>, Failure>;
+
+    /// Binds the evaluation of a network.
+    fn evaluator(&self, gpu: &Gpu, network: &Self::Network) -> Result<Evaluator, Failure>;
 
     /// The header of the run's files.
     fn arch(&self) -> Arch;
@@ -349,6 +361,12 @@ trait Kind: Sized {
 
     /// The keys of the score, as means.
     fn score(&self, mean: &dyn Fn(&str) -> f64) -> Map<String, Value>;
+}
+
+/// The places of the data that the flags name. The description of a run names the others.
+struct Places<'a> {
+    digits: &'a DataFlags,
+    text: Option<&'a Path>,
 }
 
 type KindTrainer<K> = Trainer<<K as Kind>::Network, <K as Kind>::Source>;

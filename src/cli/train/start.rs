@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::log::Place;
-use super::{Flags, Kind, KindRun, long, plain};
+use super::{Flags, Kind, KindRun, KindTrainer, long, plain};
 use crate::cli::ranks::Ranks;
 use crate::cli::{Failure, command, counted, failure, gpu_line, object, runs, tell, warn};
 use crate::model::Network;
@@ -13,7 +13,7 @@ use crate::parameter::Role;
 use crate::report::short;
 use crate::store::{Checkpoint, FileError, SCHEMA, shown};
 use crate::ternary::Packed;
-use crate::train::{Epoch, FolderError, MODEL, Run, RunFolder, Standing};
+use crate::train::{Epoch, Evaluator, FolderError, MODEL, Run, RunFolder, Standing};
 
 /// A run that is ready for its first step.
 pub struct Start<K: Kind> {
@@ -36,9 +36,9 @@ impl<K: Kind> Start<K> {
         }
         let settings = json!(config);
         ranks.check(&settings)?;
-        let kind = K::load(flags, config, &Value::Null)?;
+        let kind = K::load(&flags.places(), config, &Value::Null)?;
         kind.check()?;
-        let (trainer, evaluator) = kind.bind(ranks, !ranks.are_several())?;
+        let (trainer, evaluator) = bind(&kind, ranks, true)?;
         ranks.agree(&settings, &Value::Object(kind.describe())["data"], None)?;
         ranks.introduce(&trainer.gpu)?;
         // The folder is created after all other checks, so that a refusal leaves no empty folder.
@@ -98,7 +98,7 @@ impl<K: Kind> Start<K> {
 
         let settings = json!(config);
         ranks.check(&settings)?;
-        let kind = K::load(flags, config, &file.run)?;
+        let kind = K::load(&flags.places(), config, &file.run)?;
         let data = object(kind.describe()["data"].clone());
         if file.run["data"]["crc32"] != data["crc32"] {
             return Err(refuse(kind.other_data(&plain(&file.run["data"]["name"]))));
@@ -152,8 +152,7 @@ impl<K: Kind> Start<K> {
             true => RunFolder::reopen(path, K::FILES, standing, flags.force).map_err(unopened)?,
             false => (RunFolder::silent(path.parent().unwrap_or(path), K::FILES, done < all), Vec::new()),
         };
-        let tune = folder.trains() && !ranks.are_several();
-        let (mut trainer, evaluator) = kind.bind(ranks, tune)?;
+        let (mut trainer, evaluator) = bind(&kind, ranks, folder.trains())?;
         ranks.introduce(&trainer.gpu)?;
         trainer.restore(&file).map_err(failure)?;
         if epochs.len() < progress.epoch {
@@ -222,6 +221,15 @@ impl<K: Kind> Start<K> {
         tell(format!("{network} in {}{shadow} on {gpu}", precision.name()));
         tell(format!("{data}, {how} {}", shown(&self.run.folder.path)));
     }
+}
+
+/// Opens the device of this rank, finds its fastest kernels if the run `trains`, and binds training and evaluation.
+/// Several ranks find no kernels, because they would measure at the same time.
+fn bind<K: Kind>(kind: &K, ranks: &Ranks, trains: bool) -> Result<(KindTrainer<K>, Evaluator), Failure> {
+    let gpu = kind.open(&ranks.device, trains && !ranks.are_several())?;
+    let trainer = kind.trainer(&gpu, ranks.exchange.clone())?;
+    let evaluator = kind.evaluator(&gpu, &trainer.network)?;
+    Ok((trainer, evaluator))
 }
 
 /// Refuses settings in `asked` that differ from those of the continued run, `its`. With `given` only these flags are

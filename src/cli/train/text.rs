@@ -1,16 +1,18 @@
 //! Runs on a text: the flags, the words and the results of a language model.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::compare::Gap;
 use super::log::Log;
-use super::{Finished, Flags, Kind, KindRun, KindTrainer, not_negative, number};
+use super::{Finished, Flags, Kind, KindRun, KindTrainer, Places, not_negative, number};
 use crate::cli::arguments::some;
-use crate::cli::ranks::Ranks;
-use crate::cli::{Failure, Verdict, command, data_path, failure, insert_path, object, refused, say, warn};
+use crate::cli::{
+    DeviceFlags, Failure, Verdict, command, data_path, failure, insert_path, object, refused, say, warn,
+};
 use crate::digest;
 use crate::generate::{Generator, Sampling};
 use crate::gpu::{Error, Gpu};
@@ -21,7 +23,7 @@ use crate::report::{LayerCost, Subject, attention_png, thousands};
 use crate::store::{Arch, escaped};
 use crate::ternary::Packed;
 use crate::text::{Corpus, Vocabulary};
-use crate::train::{Epoch, Evaluator, Files, Score, TEXT_FILES, Text, TextConfig, Trainer};
+use crate::train::{Epoch, Evaluator, Exchange, Files, Score, TEXT_FILES, Text, TextConfig, Trainer};
 
 #[derive(Args)]
 #[command(next_help_heading = "Runs on a text")]
@@ -84,6 +86,11 @@ impl TextFlags {
     /// Whether the flags request a run on a text.
     pub fn asked(&self) -> bool {
         self.text.is_some()
+    }
+
+    /// The place of the text, if it is not the one inside the program.
+    pub fn path(&self) -> Option<&Path> {
+        self.text.as_ref()?.as_deref()
     }
 }
 
@@ -205,8 +212,8 @@ impl Kind for OnText {
         }
     }
 
-    fn load(flags: &Flags, config: TextConfig, about: &Value) -> Result<OnText, Failure> {
-        let path = flags.text.text.clone().flatten().or_else(|| data_path(about, "path"));
+    fn load(places: &Places, config: TextConfig, about: &Value) -> Result<OnText, Failure> {
+        let path = places.text.map(Path::to_path_buf).or_else(|| data_path(about, "path"));
         let path = path.map(|path| std::path::absolute(&path).unwrap_or(path));
         let corpus = match &path {
             Some(path) => Corpus::load(path).map_err(failure)?,
@@ -234,20 +241,25 @@ impl Kind for OnText {
         }
     }
 
-    fn bind(&self, ranks: &Ranks, tune: bool) -> Result<(KindTrainer<Self>, Evaluator), Failure> {
+    fn open(&self, device: &DeviceFlags, tune: bool) -> Result<Gpu, Failure> {
         let OnText { corpus, config, .. } = self;
-        let device = &ranks.device;
         let gpu = device.open()?;
-        let unfit = |error| self.unfit(&gpu, error);
-        config.fits(&gpu, corpus.vocabulary.len()).map_err(unfit)?;
+        config.fits(&gpu, corpus.vocabulary.len()).map_err(|error| self.unfit(&gpu, error))?;
         if tune && config.precision == Precision::Ternary {
             let products = self.shape().stacked().map(|(_, [rows, cols])| [rows, cols]);
             device.tune_products(&gpu, config.batch * config.context, &products)?;
         }
-        let trainer = Trainer::on_text_among(&gpu, corpus, config, ranks.exchange.clone()).map_err(unfit)?;
-        let validation = Text::whole(&gpu, &corpus.validation, config.context).map_err(failure)?;
-        let evaluator = Evaluator::on(&gpu, &trainer.network, &validation).map_err(unfit)?;
-        Ok((trainer, evaluator))
+        Ok(gpu)
+    }
+
+    fn trainer(&self, gpu: &Gpu, exchange: Arc<dyn Exchange>) -> Result<KindTrainer<Self>, Failure> {
+        let trainer = Trainer::on_text_among(gpu, &self.corpus, &self.config, exchange);
+        trainer.map_err(|error| self.unfit(gpu, error))
+    }
+
+    fn evaluator(&self, gpu: &Gpu, network: &Transformer) -> Result<Evaluator, Failure> {
+        let validation = Text::whole(gpu, &self.corpus.validation, self.config.context).map_err(failure)?;
+        Evaluator::on(gpu, network, &validation).map_err(|error| self.unfit(gpu, error))
     }
 
     fn arch(&self) -> Arch {
