@@ -94,24 +94,99 @@ fn ranks_under_mpirun_train_the_same_weights() {
     assert!(saved(&out) == files[0], "one process trained other weights");
 }
 
+/// Two ranks of one world: this program with some flags, and another program with other flags.
+fn two(first: &[&str], program: &Path, second: &[&str]) -> Output {
+    let flags = adapter_flags(&["train"]);
+    let mut command = mpirun(1);
+    command.args(first).args(&flags).args([":", "-n", "1"]).arg(program).args(second).args(&flags);
+    run(&mut command)
+}
+
 #[test]
 fn what_ranks_must_have_in_common_is_checked() {
     let folder = tempfile::tempdir().expect("a folder");
-    let out = folder.path().join("run");
-    // Two programs in one world, with different seeds.
-    let mut command = train(1, &out, &["--steps", "5", "--seed", "1"]);
-    command.args([":", "-n", "1"]).arg(env!("CARGO_BIN_EXE_sterna")).args(SMALL);
-    command.args(adapter_flags(&["train"])).args(["--steps", "5", "--seed", "2", "--out"]).arg(&out);
-    let output = run(&mut command);
-    assert_ne!(code(&output), 0);
-    let said = stderr(&output);
-    assert!(said.contains("sterna: the config of rank 1 differs from that of rank 0"), "{said}");
-    assert!(!out.exists(), "a refused run leaves no folder");
+    let place = |name: &str| folder.path().join(name).to_str().expect("a plain name").to_string();
+    let own = Path::new(env!("CARGO_BIN_EXE_sterna"));
+    let out = place("run");
+    let refused = |output: &Output, what: &str| {
+        assert_ne!(code(output), 0);
+        let (said, sentence) =
+            (stderr(output), format!("sterna: {what} of rank 1 differs from that of rank 0"));
+        assert!(said.contains(&sentence), "{said}");
+    };
+    let train = [&SMALL[..], &["--steps", "5", "--out", &out]].concat();
+    refused(&two(&[&train[..], &["--seed", "1"]].concat(), own, &train), "the config");
 
-    let output = run(&mut train(5, &out, &["--steps", "5"]));
+    // A program with one more byte.
+    let other = folder.path().join("other");
+    fs::copy(own, &other).expect("copied");
+    let mut file = fs::OpenOptions::new().append(true).open(&other).expect("opened");
+    std::io::Write::write_all(&mut file, b"x").expect("written");
+    drop(file);
+    refused(&two(&train, &other, &train), "the program");
+
+    // Texts of the same length.
+    let texts = [("a", "fair is foul, "), ("b", "foul is fair, ")].map(|(name, line)| {
+        fs::write(place(name), line.repeat(400)).expect("written");
+        let mut words: Vec<String> = train.iter().map(|word| (*word).into()).collect();
+        words.insert(2, place(name));
+        words
+    });
+    let [first, second] = texts.each_ref().map(|words| words.iter().map(String::as_str).collect::<Vec<_>>());
+    refused(&two(&first, own, &second), "the data");
+    assert!(!Path::new(&out).exists(), "a refused run leaves no folder");
+
+    // A checkpoint with another value.
+    let output = run(mpirun(1).args(&train).args(adapter_flags(&["train"])));
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let copy = folder.path().join("copy");
+    fs::create_dir(&copy).expect("a folder");
+    let mut file = Checkpoint::load(&Path::new(&out).join("model.safetensors")).expect("a checkpoint");
+    file.parameters[0].values[0] += 1.0;
+    file.save(&copy.join("model.safetensors")).expect("saved");
+    let resume = |folder| ["train", "--no-tune", "--steps", "9", "--resume", folder];
+    refused(&two(&resume(&out), own, &resume(copy.to_str().expect("a plain name"))), "the checkpoint");
+
+    let output = run(&mut many_ranks(5, folder.path()));
     assert_ne!(code(&output), 0);
     let said = stderr(&output);
     assert!(said.contains("5 ranks cannot share 4 micro-batches: use at most 4 ranks"), "{said}");
+    let output = run(mpirun(2).args(["train", "--compare"]));
+    assert_ne!(code(&output), 0);
+    let said = stderr(&output);
+    assert!(said.contains("--compare trains two networks on one machine: leave out mpirun"), "{said}");
+}
+
+fn many_ranks(count: usize, folder: &Path) -> Command {
+    train(count, &folder.join("many"), &["--steps", "5"])
+}
+
+#[test]
+fn scale_measures_a_shared_step_beside_its_prediction() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let out = folder.path().join("run");
+    let output = run(&mut train(1, &out, &["--steps", "1"]));
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let scale = |more: &[&str]| {
+        let mut command = mpirun(2);
+        command.arg("scale").arg(&out).args(["--seconds", "0", "--ranks", "1..4", "--no-tune"]);
+        run(command.args(adapter_flags(&["scale"])).args(more))
+    };
+    let output = scale(&["--json"]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let found: serde_json::Value = serde_json::from_str(&stdout(&output)).expect("one object of one rank");
+    assert_eq!((&found["per_adapter"], &found["network_measured"]), (&2.into(), &true.into()));
+    let seen = &found["seen"]["measured"];
+    assert_eq!((&seen["ranks"], &seen["micro_batches"]), (&2.into(), &2.into()));
+    let parts = seen["seconds"].as_object().expect("parts");
+    assert!(parts.len() == 5 && parts.values().all(|part| part.as_f64() > Some(0.0)), "{seen}");
+    // The prediction is that of the table: two ranks take turns, and then exchange.
+    assert_eq!(found["seen"]["predicted_step_seconds"], found["rows"][1]["shared_seconds"]);
+
+    let output = scale(&["--gbit", "1", "--latency-us", "30", "--per-adapter", "1"]);
+    let said = stdout(&output);
+    assert!(said.contains("Network: 1.00 Gbit/s, latency 30.0 µs.\n"), "{said}");
+    assert!(said.contains("of it exchanges") && !said.contains("take turns"), "{said}");
 }
 
 #[test]
