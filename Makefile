@@ -49,11 +49,10 @@ gpu-archive: ## pack what benches/gpu runs on a machine with a GPU and without R
 	$(ready)
 	@sh .ci/gpu-archive
 
-mpi: ## build the program with MPI, to train on several machines, and test it; installs Open MPI where it is missing
+mpi: ## build target/release/sterna with MPI, to train on several machines, and test it; installs Open MPI
 	$(ready)
 	@sh .ci/mpi
 	$(CARGO) test --release --features mpi --test mpi
-	$(CARGO) build --release --features mpi
 
 witnesses: ## compute everything again on Debian 13's Mesa, in a folder that is made once; needs root
 	$(ready)

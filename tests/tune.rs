@@ -276,8 +276,13 @@ fn what_is_wrong_with_the_file_is_put_right_without_a_word() {
         ("unknown operation", good.only("matmul_best 20x32x32: sure 0 matmul_ternary WG=8")),
         ("no shape", good.only("matmul_ternary 20xx32: sure 0 matmul_ternary WG=8")),
     ];
-    for (what, text) in cases {
+    for (number, (what, text)) in cases.into_iter().enumerate() {
         fs::write(&path, text).expect("written");
+        assert_eq!(recall(gpu(Shaders::Plain), &path), 0, "{what}");
+        // A command that tunes replaces such a file. It takes seconds, so only some of the files are tried.
+        if number % 5 > 0 {
+            continue;
+        }
         let said = trained(&cache, &data, &[]);
         assert!(said.contains(NEW), "{what}: {said}");
         assert!(!said.contains("ERROR") && !said.contains("WARN"), "{what}: {said}");

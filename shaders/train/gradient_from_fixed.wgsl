@@ -8,12 +8,13 @@
 //
 // If a gradient of the parameter is infinite or NaN, all are NaN: training then finds out that it diverges.
 //
-// Grid     one invocation per value.
+// Grid     one invocation per TILE_X values.
 // Moves    4 * (2 * count + ceil(count / 64) + parameters) bytes.
 // Does     2 * count operations (one conversion, one product).
 // Twin     reference::gradient_from_fixed — equal.
 
 override WG: u32 = 64u;
+const TILE_X: u32 = 4u;
 const NAN: u32 = 0x7fc00000u;
 
 struct Params { count: u32 }
@@ -21,14 +22,15 @@ struct Params { count: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> owners: array<u32>;
 @group(0) @binding(2) var<storage, read> exponents: array<i32>;
-@group(0) @binding(3) var<storage, read> sums: array<i32>;
-@group(0) @binding(4) var<storage, read_write> g: array<f32>;
+@group(0) @binding(3) var<storage, read> sums: array<vec4<i32>>;
+@group(0) @binding(4) var<storage, read_write> g: array<vec4<f32>>;
 
 fn run(group: u32, lane: u32) {
     let i = group * WG + lane;
-    if i >= p.count { return; }
-    let e = exponents[min(owners[i / 64u], arrayLength(&exponents) - 1u)];
+    if 4u * i >= p.count { return; }
+    let e = exponents[min(owners[i / 16u], arrayLength(&exponents) - 1u)];
     let unit = bitcast<f32>(u32(clamp(e, 24, 254) - 23) << 23u);
-    let bits = bitcast<u32>(unit * f32(sums[i]));
-    g[i] = bitcast<f32>(select(bits, NAN, e > 254));
+    let bits = bitcast<vec4<u32>>(unit * vec4<f32>(sums[i]));
+    let inside = vec4<u32>(4u * i) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(p.count);
+    g[i] = select(g[i], bitcast<vec4<f32>>(select(bits, vec4<u32>(NAN), e > 254)), inside);
 }

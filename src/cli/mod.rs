@@ -97,6 +97,7 @@ Examples:
                                         for other programs; `import` reads them
   sterna bench gemv                     how fast a matrix times one row is here
   sterna profile train                  where the time of a training step goes
+  sterna scale runs/NAME                how fast many machines would train it
   sterna kernels matmul_ternary         what a shader computes, moves and does
   sterna tune                           which kernels are the fastest here
   sterna wall --quick                   the memory wall of this GPU on one page

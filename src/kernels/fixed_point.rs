@@ -67,7 +67,8 @@ pub fn gradient_to_fixed(
 params! { struct CountParams { count: u32 } }
 
 pub static GRADIENT_FROM_FIXED: Kernel =
-    Kernel::new::<CountParams>("gradient_from_fixed", text!("train/gradient_from_fixed", "snippets/entry"));
+    Kernel::new::<CountParams>("gradient_from_fixed", text!("train/gradient_from_fixed", "snippets/entry"))
+        .tiled([4, 1]);
 
 /// `g[i] <- sums[i] 2^(e - 150)` with `e = max(24, exponents[k])` of the parameter `k` of the value, or NaN if the exponent
 /// is 255.

@@ -20,17 +20,21 @@ pub struct Mpi {
     timeout: Duration,
     /// Learns why an exchange failed. All processes of the run end when it returns.
     failed: Box<dyn Fn(&ExchangeError) + Send + Sync>,
-    /// Number of exchanges that each rank has come to. Only rank 0 knows those of the others.
+    /// Number of exchanges that each rank has come to. Of the others only rank 0 knows it, by their heartbeats.
     come: Mutex<Vec<u64>>,
     /// MPI ends when this is dropped.
     _universe: Universe,
 }
 
-/// The message by which a rank tells rank 0 that it has come to an exchange.
+/// The message by which a rank that waits tells rank 0 that it has come to an exchange.
 const HEARTBEAT: i32 = 1;
 
-/// The other ranks wait longer than rank 0, so that rank 0 names the rank that is late.
-const GRACE: Duration = Duration::from_secs(5);
+/// A rank sends a heartbeat after this time in an exchange. Usual exchanges are shorter, so they send none.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Rank 0 waits for this time longer than the timeout, until the heartbeats of all ranks that have come are here. The
+/// other ranks wait for five times as long, so that rank 0 names the rank that is late.
+const GRACE: Duration = Duration::from_secs(1);
 
 impl Mpi {
     /// Joins the processes that `mpirun` started. Without `mpirun` the process is the only rank. An exchange fails if a
@@ -66,11 +70,13 @@ impl Mpi {
         come[self.rank] += 1;
         let own = come[self.rank];
         let world = SimpleCommunicator::world();
-        if self.rank > 0 {
-            world.process_at_rank(0).send_with_tag(&own, HEARTBEAT);
-        }
-        let grace = if self.rank > 0 { GRACE } else { Duration::ZERO };
+        let grace = if self.rank > 0 { 5 * GRACE } else { GRACE };
+        let mut told = self.rank == 0;
         loop {
+            if !told && begun.elapsed() > PATIENCE {
+                world.process_at_rank(0).send_with_tag(&own, HEARTBEAT);
+                told = true;
+            }
             while self.rank == 0
                 && let Some(status) = world.any_process().immediate_probe_with_tag(HEARTBEAT)
             {

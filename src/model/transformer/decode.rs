@@ -270,7 +270,8 @@ impl Decoder {
                 break;
             }
         }
-        Ok(())
+        // Some drivers crash if a process ends while the device works.
+        next.map_or(Ok(()), |tokens| gpu.wait(Some(tokens.marker)))
     }
 
     /// Submits the choice of `count` tokens and the passes over them. At most two submissions may be unread.
