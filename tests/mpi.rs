@@ -226,7 +226,7 @@ fn a_killed_rank_ends_the_others_and_leaves_a_whole_checkpoint() {
         let mpirun = command.spawn().expect("mpirun is here");
         let ranks = ranks_in(&out, 3);
         // Another moment each time, with and without a checkpoint on the way.
-        std::thread::sleep(Duration::from_millis(37 * (time * 17 % 40) as u64));
+        std::thread::sleep(Duration::from_millis(211 * (time * 17 % 40) as u64));
         signal("-KILL", ranks[time % 3].1);
         let begun = Instant::now();
         let output = mpirun.wait_with_output().expect("it ends");

@@ -1,6 +1,7 @@
 //! A run before its first step: begun in a new folder, or continued from its checkpoint.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -149,7 +150,10 @@ impl<K: Kind> Start<K> {
         // All ranks have read the checkpoint before the first one writes.
         ranks.agree(&settings, &Value::Object(data), Some(path))?;
         let (folder, epochs) = match ranks.is_first() {
-            true => RunFolder::reopen(path, K::FILES, standing, flags.force).map_err(unopened)?,
+            true => {
+                let open = || RunFolder::reopen(path, K::FILES, standing, flags.force);
+                unlocked(open, ranks.launched).map_err(unopened)?
+            }
             false => (RunFolder::silent(path.parent().unwrap_or(path), K::FILES, done < all), Vec::new()),
         };
         let (mut trainer, evaluator) = bind(&kind, ranks, folder.trains())?;
@@ -230,6 +234,20 @@ fn bind<K: Kind>(kind: &K, ranks: &Ranks, trains: bool) -> Result<(KindTrainer<K
     let trainer = kind.trainer(&gpu, ranks.exchange.clone())?;
     let evaluator = kind.evaluator(&gpu, &trainer.network)?;
     Ok((trainer, evaluator))
+}
+
+/// Opens a folder. `mpirun` may end before its ranks have ended, so under `mpirun` a locked folder is tried again for some
+/// seconds.
+fn unlocked<T>(open: impl Fn() -> Result<T, FolderError>, launched: bool) -> Result<T, FolderError> {
+    let begun = Instant::now();
+    loop {
+        match open() {
+            Err(FolderError::Locked(_)) if launched && begun.elapsed() < Duration::from_secs(5) => {
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            opened => return opened,
+        }
+    }
 }
 
 /// Refuses settings in `asked` that differ from those of the continued run, `its`. With `given` only these flags are
