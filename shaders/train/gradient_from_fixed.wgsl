@@ -31,6 +31,10 @@ fn run(group: u32, lane: u32) {
     let e = exponents[min(owners[i / 16u], arrayLength(&exponents) - 1u)];
     let unit = bitcast<f32>(u32(clamp(e, 24, 254) - 23) << 23u);
     let bits = bitcast<vec4<u32>>(unit * vec4<f32>(sums[i]));
-    let inside = vec4<u32>(4u * i) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(p.count);
-    g[i] = select(g[i], bitcast<vec4<f32>>(select(bits, vec4<u32>(NAN), e > 254)), inside);
+    let values = bitcast<vec4<f32>>(select(bits, vec4<u32>(NAN), e > 254));
+    if 4u * i + 4u <= p.count {
+        g[i] = values;
+    } else {
+        for (var j = 0u; j < p.count - 4u * i; j++) { g[i][j] = values[j]; }
+    }
 }
