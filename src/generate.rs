@@ -85,6 +85,11 @@ pub enum TextError {
         /// Its logit.
         logit: f32,
     },
+    /// A logit was no number, and a second pass over the same token gave numbers.
+    #[error(
+        "a logit was no number in one pass and a number in the next over the same token: this adapter computes with faults"
+    )]
+    Unsteady,
 }
 
 /// A text that grows on the device.
@@ -211,6 +216,7 @@ impl Generator {
         self.decoder = Some(decoder);
         if no_number {
             finite(&self.logits()?)?;
+            return Err(TextError::Unsteady);
         }
         Ok(goes_on)
     }

@@ -178,10 +178,15 @@ impl TextFlags {
         opened: &Opened,
         shape: &TransformerShape,
     ) -> Result<Transformer, Failure> {
-        opened.transformer(gpu, self.form(shape)).map_err(|error| match error {
+        opened.transformer(gpu, self.form(shape)).map_err(|error| self.unloaded(shape, error))
+    }
+
+    /// The error for a model that could not be loaded.
+    pub fn unloaded(&self, shape: &TransformerShape, error: LoadError) -> Failure {
+        match error {
             LoadError::Device(error) => self.unfit(shape, error),
             error => failure(error),
-        })
+        }
     }
 
     /// The error for a model that the device has no room for, with what would need less.

@@ -17,7 +17,7 @@ use crate::measure::{Wanted, Watch};
 use crate::model::{
     MOST_AT_ONCE, MadeUp, PIECE, Precision, SHAPES, Transformer, TransformerShape, named_shape,
 };
-use crate::parameter::Role;
+use crate::parameter::{Parameter, Role};
 use crate::report::{Form, GenerateReport};
 use crate::store::Floats;
 
@@ -142,13 +142,13 @@ impl Subject {
             _ => Floats::Int8,
         });
         let network = match &self.opened {
-            Some(opened) => opened.transformer(gpu, form).map_err(failure)?,
+            Some(opened) => opened.transformer(gpu, form),
             None => {
                 let source = MadeUp { parameters: self.shape.parameters(), seed: 1 };
-                Transformer::load(gpu, self.shape.clone(), &source, form).map_err(failure)?
+                Transformer::load(gpu, self.shape.clone(), &source, form)
             }
         };
-        Ok((network, form))
+        Ok((network.map_err(|error| flags.unloaded(&self.shape, error))?, form))
     }
 
     /// Finds the fastest kernels for one token, and for a piece of a prompt.
@@ -206,28 +206,24 @@ pub fn run(flags: &Flags) -> Outcome {
         rates.push(generation.measure(&gpu, &cache, test, &mut tell).map_err(failure)?);
     }
     bar.finish_and_clear();
-    let ternary: usize = network.shape.weights();
-    let embedding = network.shape.vocabulary * network.shape.width;
-    let gains = network
-        .shape
-        .parameters()
-        .iter()
-        .filter(|of| of.role == Role::Gain)
-        .map(|of| of.count())
-        .sum::<usize>();
-    let matrices = match network.shape.precision {
-        Precision::Ternary => ternary / 4,
-        Precision::F32 => 4 * ternary,
+    let shape = &network.shape;
+    let parameters = shape.parameters();
+    let count = |of: &dyn Fn(&Parameter) -> bool| -> usize {
+        parameters.iter().filter(|parameter| of(parameter)).map(Parameter::count).sum()
     };
-    let table = match form {
-        Floats::F32 => 4 * embedding,
-        Floats::F16 => 2 * embedding,
-        Floats::Int8 => embedding + 4 * network.shape.vocabulary,
+    let (all, weights) = (count(&|_| true), shape.weights());
+    let gains = count(&|parameter| parameter.role == Role::Gain);
+    // The embedding, and a head that is not tied to it.
+    let table = all - weights - gains;
+    let matrices = match shape.precision {
+        Precision::Ternary => weights / 4,
+        Precision::F32 => 4 * weights,
     };
+    let scales = if form == Floats::Int8 { 4 * table / shape.width } else { 0 };
     let report = GenerateReport {
         model: &subject.name,
-        bytes: (matrices + table + 4 * gains) as u64,
-        parameters: ternary + embedding + gains,
+        bytes: (matrices + form.bytes() * table + scales + 4 * gains) as u64,
+        parameters: all,
         adapter: &gpu.name(),
         rates: &rates,
     };
