@@ -169,7 +169,7 @@ fn scale_measures_a_shared_step_beside_its_prediction() {
     assert_eq!(code(&output), 0, "{}", stderr(&output));
     let scale = |more: &[&str]| {
         let mut command = mpirun(2);
-        command.arg("scale").arg(&out).args(["--seconds", "0", "--ranks", "1..4", "--no-tune"]);
+        command.arg("scale").arg(&out).args(["--step-seconds", "0", "--ranks", "1..4", "--no-tune"]);
         run(command.args(adapter_flags(&["scale"])).args(more))
     };
     let output = scale(&["--json"]);

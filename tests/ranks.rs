@@ -279,7 +279,7 @@ fn scale_predicts_steps_from_own_work_and_a_network() {
     let before = std::fs::read(&model).expect("a checkpoint");
     let scale = |more: &[&str]| {
         let mut command = program();
-        command.arg("scale").arg(&out).args(["--seconds", "0", "--no-tune"]).args(more);
+        command.arg("scale").arg(&out).args(["--step-seconds", "0", "--no-tune"]).args(more);
         command.args(adapter_flags(&["scale"])).output().expect("it runs")
     };
     let flags = ["--ranks", "1,2,3,64", "--gbit", "8", "--latency-us", "100", "--json"];

@@ -233,7 +233,8 @@ export class Drawing {
         this.answer = { digit: best, probabilities: powers.map((power) => power / sum), pixels: Array.from(pixels) };
         for (const [i, item] of [...element('bars').children].entries()) bar(item, powers[i] / sum, i === best);
         element('answer').textContent = String(best);
-        element('spoken').textContent = `${best}, ${percent(powers[best] / sum)} sure`;
+        // The large digit beside it is for eyes alone, the small one for screen readers.
+        element('spoken').replaceChildren(made('span', 'heard', `${best}, `), `${percent(powers[best] / sum)} sure`);
         element('latency').textContent = `${milliseconds.toFixed(1)} ms from the pixels to the answer and back`;
         const [red, blue, zero] = ['--plus', '--minus', '--card'].map(colour);
         paint(canvas('seen'), pixels, (value) => [value, value, value], 132);

@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Kind, OnDigits, OnText, Places};
-use crate::cli::arguments::{real, some, whole};
+use crate::cli::arguments::{real, seconds, some, whole};
 use crate::cli::ranks::{MICRO_BATCHES, Ranks};
 use crate::cli::{
     DataFlags, DeviceFlags, Failure, Outcome, Verdict, device_json, failure, gpu_line, print_json, runs, say,
@@ -49,8 +49,8 @@ pub struct Flags {
     #[arg(long, value_name = "N", value_parser = some)]
     per_adapter: Option<usize>,
     /// Seconds to measure each number of ranks, at least five steps.
-    #[arg(long, value_name = "S", default_value_t = 2.0, value_parser = super::super::arguments::seconds)]
-    seconds: f64,
+    #[arg(long, value_name = "S", default_value_t = 2.0, value_parser = seconds)]
+    step_seconds: f64,
     /// Under mpirun: end all ranks if one does not come to an exchange within this time.
     #[arg(long, value_name = "F", default_value_t = 60.0, value_parser = real("seconds, above 0 and below 1e9", |x| x > 0.0 && x < 1e9))]
     exchange_timeout: f64,
@@ -191,9 +191,9 @@ fn measure<K: Kind>(flags: &Flags, ranks: &Ranks) -> Outcome {
     if ranks.is_first() {
         for count in own_works(micro_batches, wanted.iter().copied().chain([size])) {
             tell(format!("measures the own work of rank 0 of {count}"));
-            works.push(own_work(&kind, &gpu, micro_batches, count, flags.seconds)?);
+            works.push(own_work(&kind, &gpu, micro_batches, count, flags.step_seconds)?);
         }
-        steps = [enough(flags.seconds, works[0].seconds) as i32];
+        steps = [enough(flags.step_seconds, works[0].seconds) as i32];
     }
     let (mut seen, mut fitted) = (None, None);
     let mut per_adapter = 1;
