@@ -175,7 +175,7 @@ fn scale_measures_a_shared_step_beside_its_prediction() {
     let output = scale(&["--json"]);
     assert_eq!(code(&output), 0, "{}", stderr(&output));
     let found: serde_json::Value = serde_json::from_str(&stdout(&output)).expect("one object of one rank");
-    assert_eq!((&found["per_adapter"], &found["network_measured"]), (&2.into(), &true.into()));
+    assert_eq!((&found["per_adapter"], &found["latency_is"]), (&2.into(), &"measured".into()));
     let seen = &found["seen"]["measured"];
     assert_eq!((&seen["ranks"], &seen["micro_batches"]), (&2.into(), &2.into()));
     let parts = seen["seconds"].as_object().expect("parts");
@@ -185,7 +185,7 @@ fn scale_measures_a_shared_step_beside_its_prediction() {
 
     let output = scale(&["--gbit", "1", "--latency-us", "30", "--per-adapter", "1"]);
     let said = stdout(&output);
-    assert!(said.contains("Network: 1.00 Gbit/s, latency 30.0 µs.\n"), "{said}");
+    assert!(said.contains("Network: 1 Gbit/s (given), latency 30 µs (given).\n"), "{said}");
     assert!(said.contains("of it exchanges") && !said.contains("take turns"), "{said}");
 }
 

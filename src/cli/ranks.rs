@@ -6,14 +6,36 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use clap::Args;
 use serde_json::Value;
 
+use super::arguments::real;
 use super::{DeviceFlags, Failure, MUTED, Outcome, QUIET, counted, failure, gpu_line, tell, warn};
 use crate::gpu::{Gpu, adapters};
+use crate::kernels::MOST_TERMS;
 use crate::train::{Alone, Exchange, agree, hash};
 
 /// Number of micro-batches under `mpirun`, if nothing else is asked for.
 pub const MICRO_BATCHES: usize = 4;
+
+/// How long ranks wait for each other.
+#[derive(Args)]
+pub struct RankFlags {
+    /// Of several ranks: end all of them if one does not come to an exchange within this time.
+    #[arg(long, value_name = "F", default_value_t = 60.0, value_parser = real("seconds, above 0 and below 1e9", |x| x > 0.0 && x < 1e9))]
+    exchange_timeout: f64,
+}
+
+impl RankFlags {
+    fn timeout(&self) -> Duration {
+        Duration::from_secs_f64(self.exchange_timeout)
+    }
+}
+
+/// A number of micro-batches in words.
+pub fn micro_batches(count: usize) -> String {
+    format!("{count} micro-batch{}", if count == 1 { "" } else { "es" })
+}
 
 /// This process as a rank.
 pub struct Ranks {
@@ -27,6 +49,14 @@ pub struct Ranks {
 /// The value of the first of these variables that is set.
 fn variable(names: &[&str]) -> Option<usize> {
     names.iter().find_map(|name| std::env::var(name).ok()?.parse().ok())
+}
+
+/// The command before the program's own that starts as many ranks again, if `mpirun` started this process.
+pub fn mpirun() -> String {
+    match launcher() {
+        Some(("mpirun", size)) => format!("mpirun -n {size} "),
+        _ => String::new(),
+    }
 }
 
 /// The program that started this process as one of several ranks, and their number.
@@ -44,9 +74,10 @@ impl Ranks {
     }
 
     /// Joins the ranks that `mpirun` started, if it did. All ranks but the first are silent from then on.
-    pub fn join(device: &DeviceFlags, timeout: f64) -> Result<Ranks, Failure> {
+    /// `advice` follows the sentence on a rank that is late.
+    pub fn join(device: &DeviceFlags, flags: &RankFlags, advice: &'static str) -> Result<Ranks, Failure> {
         let Some((program, size)) = launcher() else { return Ok(Ranks::alone(device)) };
-        let exchange = joined(program, size, Duration::from_secs_f64(timeout))?;
+        let exchange = joined(program, size, flags.timeout(), advice)?;
         if exchange.rank() > 0 {
             MUTED.store(true, Relaxed);
             QUIET.store(true, Relaxed);
@@ -70,10 +101,19 @@ impl Ranks {
         match config["micro_batches"].as_u64() {
             _ if size == 1 => Ok(()),
             Some(count) if count as usize >= size => Ok(()),
-            Some(count) => Err(failure(format!(
-                "{size} ranks cannot share {count} micro-batches: use at most {count} ranks, or a new run with \
-                 --micro-batches {size}"
-            ))),
+            Some(count) => {
+                let most =
+                    config["batch"].as_u64().map_or(MOST_TERMS, |batch| MOST_TERMS.min(batch as usize));
+                let more = match size <= most {
+                    true => format!(", or a new run with --micro-batches {size}"),
+                    false => String::new(),
+                };
+                Err(failure(format!(
+                    "{size} ranks cannot share {}: use at most {}{more}",
+                    micro_batches(count as usize),
+                    counted(count as usize, "rank")
+                )))
+            }
             None => Err(failure(format!(
                 "the run has no micro-batches, so {size} ranks cannot share its steps: go on without mpirun, or start a \
                  new run"
@@ -110,9 +150,7 @@ impl Ranks {
                 for (rank, name) in names.iter().enumerate() {
                     tell(format!("rank {rank} on {name}"));
                 }
-                warn(
-                    "sterna: the ranks use different adapters: with others the weights end a little different",
-                );
+                warn("sterna: the ranks use different adapters: the weights may end a little different");
             }
         }
         Ok(())
@@ -178,11 +216,16 @@ fn own_adapter(device: &DeviceFlags, exchange: &dyn Exchange) -> Result<DeviceFl
 }
 
 #[cfg(feature = "mpi")]
-fn joined(program: &str, size: usize, timeout: Duration) -> Result<Arc<dyn Exchange>, Failure> {
+fn joined(
+    program: &str,
+    size: usize,
+    timeout: Duration,
+    advice: &'static str,
+) -> Result<Arc<dyn Exchange>, Failure> {
     use crate::train::Mpi;
-    let failed = |error: &crate::train::ExchangeError| {
+    let failed = move |error: &crate::train::ExchangeError| {
         MUTED.store(false, Relaxed);
-        warn(format!("sterna: {error}; the last checkpoint is whole: go on with --resume"));
+        warn(format!("sterna: {error}{advice}"));
     };
     let exchange = Mpi::join(timeout, failed).ok_or_else(|| failure("this process is a rank already"))?;
     if exchange.size() == 1 && size > 1 {
@@ -194,7 +237,7 @@ fn joined(program: &str, size: usize, timeout: Duration) -> Result<Arc<dyn Excha
 }
 
 #[cfg(not(feature = "mpi"))]
-fn joined(program: &str, size: usize, _: Duration) -> Result<Arc<dyn Exchange>, Failure> {
+fn joined(program: &str, size: usize, _: Duration, _: &str) -> Result<Arc<dyn Exchange>, Failure> {
     Err(failure(format!(
         "{program} started this program with {}, but it was built without MPI: build it with cargo build --release \
          --features mpi",
@@ -214,7 +257,7 @@ fn abort() -> ! {
 
 /// What `sterna info` says of the ranks: a line, and the number of this rank and of all. It is `None` without `mpirun`.
 pub fn told(device: &DeviceFlags) -> Result<Option<(String, [usize; 2])>, Failure> {
-    let ranks = Ranks::join(device, 60.0)?;
+    let ranks = Ranks::join(device, &RankFlags { exchange_timeout: 60.0 }, "")?;
     if !ranks.launched {
         return Ok(None);
     }

@@ -10,12 +10,12 @@ use std::time::Instant;
 use super::sample::median;
 use crate::gpu::{Dtype, Error, Gpu};
 
-/// The network between the ranks.
+/// The link between two ranks.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Network {
+pub struct Link {
     /// Seconds from the begin of a message to its arrival, if it has no bytes.
     pub latency: f64,
-    /// Bytes per second of a link, in each of its two directions.
+    /// Bytes per second in each of its two directions.
     pub bandwidth: f64,
 }
 
@@ -28,7 +28,7 @@ pub enum AllReduce {
     Tree,
 }
 
-impl Network {
+impl Link {
     /// Seconds of an all-reduce of so many bytes, after Thakur, Rabenseifner and Gropp, Optimization of Collective
     /// Communication Operations in MPICH, 2005, section 4. With the latency `α` and the bandwidth `β` it is
     /// `2 (n - 1) (α + bytes / (n β))` for a ring of `n` ranks, and `2 ceil(log2 n) (α + bytes / β)` for a tree. The
@@ -47,13 +47,13 @@ impl Network {
         ring.min(tree)
     }
 
-    /// The network in which all-reduces of two sizes take these times: a small one, in seconds, and a large one, in bytes
+    /// The link with which all-reduces of two sizes take these times: a small one, in seconds, and a large one, in bytes
     /// and seconds. It is `None` if the large one is not slower.
     ///
     /// # Panics
     /// If there is one rank only.
-    pub fn fitted(ranks: usize, small: f64, (bytes, large): (usize, f64)) -> Option<Network> {
-        assert!(ranks > 1, "Network: one rank has no network");
+    pub fn fitted(ranks: usize, small: f64, (bytes, large): (usize, f64)) -> Option<Link> {
+        assert!(ranks > 1, "Link: one rank has none");
         let latency = small / (2.0 * depth(ranks));
         // Each way gives a bandwidth with which it takes this time. The smaller bandwidth is that of the faster way.
         let n = ranks as f64;
@@ -62,7 +62,7 @@ impl Network {
         let bandwidths =
             [2.0 * (n - 1.0) * bytes as f64 / (n * ring), 2.0 * depth(ranks) * bytes as f64 / tree];
         let bandwidth = bandwidths.into_iter().filter(|bandwidth| *bandwidth > 0.0).reduce(f64::min)?;
-        Some(Network { latency, bandwidth }).filter(|_| large > small)
+        Some(Link { latency, bandwidth }).filter(|_| large > small)
     }
 }
 
@@ -121,8 +121,8 @@ pub struct Scale {
     pub integers: [usize; 2],
     /// Number of ranks that share one adapter.
     pub per_adapter: usize,
-    /// The network between the ranks.
-    pub network: Network,
+    /// The link between two ranks.
+    pub link: Link,
     /// The own work of a rank for one rank and for several numbers of ranks, in increasing order.
     pub works: Vec<Work>,
     /// Seconds in which the gradients go to the host and back.
@@ -164,7 +164,7 @@ impl Scale {
 
     /// Seconds of the faster way for the maximum, and for the sum.
     pub fn exchanges(&self, ranks: usize) -> [f64; 2] {
-        self.integers.map(|count| self.network.fastest(ranks, 4 * count))
+        self.integers.map(|count| self.link.fastest(ranks, 4 * count))
     }
 
     /// Number of ranks that take turns on one adapter.
@@ -174,9 +174,8 @@ impl Scale {
 
     /// The prediction for this number of ranks.
     pub fn predict(&self, ranks: usize) -> Prediction {
-        let [ring, tree] = [AllReduce::Ring, AllReduce::Tree].map(|way| {
-            self.integers.iter().map(|count| self.network.all_reduce(way, ranks, 4 * count)).sum()
-        });
+        let [ring, tree] = [AllReduce::Ring, AllReduce::Tree]
+            .map(|way| self.integers.iter().map(|count| self.link.all_reduce(way, ranks, 4 * count)).sum());
         let exchange: f64 = self.exchanges(ranks).iter().sum();
         let copies = if ranks > 1 { self.copies } else { 0.0 };
         let turns = self.turns(ranks);
@@ -216,7 +215,7 @@ const COPIES: usize = 8;
 mod tests {
     use super::*;
 
-    const SLOW: Network = Network { latency: 50e-6, bandwidth: 1.25e9 };
+    const SLOW: Link = Link { latency: 50e-6, bandwidth: 1.25e9 };
 
     fn near(a: f64, b: f64) -> bool {
         (a - b).abs() <= 1e-12 + 1e-9 * b.abs()
@@ -244,17 +243,17 @@ mod tests {
     }
 
     #[test]
-    fn a_network_is_found_from_its_times() {
+    fn a_link_is_found_from_its_times() {
         for ranks in [2, 3, 4, 7, 64] {
             let small = SLOW.all_reduce(AllReduce::Tree, ranks, 0);
             for bytes in [200_000, 4_000_000] {
-                let found = Network::fitted(ranks, small, (bytes, SLOW.fastest(ranks, bytes)));
+                let found = Link::fitted(ranks, small, (bytes, SLOW.fastest(ranks, bytes)));
                 let found = found.expect("the large one is slower");
                 assert!(near(found.latency, SLOW.latency), "{ranks}: {found:?}");
                 assert!(near(found.bandwidth, SLOW.bandwidth), "{ranks}, {bytes}: {found:?}");
             }
         }
-        assert_eq!(Network::fitted(4, 1e-3, (1000, 1e-3)), None);
+        assert_eq!(Link::fitted(4, 1e-3, (1000, 1e-3)), None);
     }
 
     fn scale(per_adapter: usize) -> Scale {
@@ -268,7 +267,7 @@ mod tests {
             micro_batches: 4,
             integers: [100, 1_000_000],
             per_adapter,
-            network: SLOW,
+            link: SLOW,
             works: vec![work(1, 4, 0.4), work(2, 2, 0.22), work(4, 1, 0.13)],
             copies: 0.02,
         }

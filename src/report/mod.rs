@@ -22,7 +22,7 @@ pub use generate::{Form, GenerateReport};
 pub use picture::{Weights, confusion_png, contact_sheet_png, weights_png};
 pub use point::{Matrix, Point, Subject};
 pub use profile::ProfileReport;
-pub use scale::{NetworkFrom, ScaleReport};
+pub use scale::{Origin, ScaleReport};
 pub use sentence::{Sentence, attention_png};
 pub use table::{LayerCost, columns, confusion_table, fitted, folded, model_table, thousands};
 pub use trace::{Trace, TraceRow};

@@ -2,24 +2,42 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{fitted, folded, object};
+use super::{fitted, folded, object, short};
 use crate::measure::scale::{EXCHANGES, PARTS, Prediction, Scale, Work};
 
-/// The origin of latency and bandwidth.
+/// The origin of a value of the link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NetworkFrom {
-    /// The flags, or their defaults.
-    Flags,
-    /// A measurement between the ranks of this run.
-    Ranks,
+pub enum Origin {
+    /// A flag.
+    Given,
+    /// A measurement between the ranks that run now.
+    Measured,
+    /// A usual value, because nobody gave or measured one.
+    Assumed,
 }
+
+impl Origin {
+    /// The origin in a word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Origin::Given => "given",
+            Origin::Measured => "measured",
+            Origin::Assumed => "assumed",
+        }
+    }
+}
+
+/// The largest number of columns with figures in the table of own work. More would not fit a terminal.
+const COLUMNS: usize = 5;
 
 /// A plan for several ranks.
 pub struct ScaleReport<'a> {
     /// The plan.
     pub scale: &'a Scale,
-    /// The origin of its network.
-    pub network: NetworkFrom,
+    /// The origins of the bandwidth and of the latency.
+    pub origins: [Origin; 2],
+    /// Number of micro-batches in a step of the run itself, if it has any.
+    pub of_run: Option<usize>,
     /// The numbers of ranks in the table.
     pub ranks: &'a [usize],
     /// The measured step of the ranks that run now, if there are several.
@@ -38,16 +56,14 @@ fn counted(ranks: usize) -> String {
 impl ScaleReport<'_> {
     /// The tables.
     pub fn text(&self) -> String {
-        let Scale { network, integers, .. } = self.scale;
-        let from = match self.network {
-            NetworkFrom::Flags => "",
-            NetworkFrom::Ranks => ", as measured between these ranks",
-        };
+        let Scale { link, integers, .. } = self.scale;
+        let [of_bandwidth, of_latency] = self.origins.map(Origin::name);
         let exchanged = 4e-6 * integers.iter().sum::<usize>() as f64;
         let head = format!(
-            "Each step exchanges {exchanged:.2} MB. Network: {:.2} Gbit/s, latency {:.1} µs{from}.",
-            8e-9 * network.bandwidth,
-            1e6 * network.latency
+            "Each step exchanges {exchanged:.2} MB. Network: {} Gbit/s ({of_bandwidth}), latency {} µs ({of_latency}).{}",
+            short(8e-9 * link.bandwidth),
+            short(1e6 * link.latency),
+            self.other_run()
         );
         let mut text = format!("{}\n\n{}", self.own(), folded(&head, 0));
         if let Some(seen) = self.seen {
@@ -56,9 +72,26 @@ impl ScaleReport<'_> {
         format!("{text}\n\n{}", self.plan())
     }
 
-    /// The own work of the first rank, part by part.
+    /// What a run with another number of micro-batches does.
+    fn other_run(&self) -> String {
+        let count = self.scale.micro_batches;
+        match self.of_run {
+            Some(own) if own == count => String::new(),
+            Some(own) => format!(" The run itself has {own} micro-batches, this plan {count}."),
+            None => format!(
+                " The run itself has no micro-batches, this plan {count}. A single rank is faster without them, so the \
+                 speed-up over the run is smaller than here."
+            ),
+        }
+    }
+
+    /// The own work of the first rank, part by part, in tables of a few columns.
     fn own(&self) -> String {
-        let works = &self.scale.works;
+        let tables: Vec<String> = self.scale.works.chunks(COLUMNS).map(Self::own_of).collect();
+        tables.join("\n\n")
+    }
+
+    fn own_of(works: &[Work]) -> String {
         let mut lines = vec![vec!["own work of rank 0, ms".to_string()]];
         lines[0].extend(works.iter().map(|work| counted(work.ranks)));
         for (part, name) in PARTS.iter().enumerate().filter(|(part, _)| !EXCHANGES.contains(part)) {
@@ -121,7 +154,7 @@ impl ScaleReport<'_> {
         }
         let note = format!(
             "ring, tree: both exchanges of a step by a ring and by a tree; a step takes the faster way for each. shared: a \
-             step in which the ranks share the {} micro-batches of the run. grown: a step in which each rank has as many. \
+             step in which the ranks share {} micro-batches. grown: a step in which each rank has as many. \
              of ideal: divided by the speed of so many ranks without any exchange.",
             self.scale.micro_batches
         );
@@ -161,7 +194,8 @@ impl ScaleReport<'_> {
                 "grown_seconds": row.grown, "grown_efficiency": alone / row.grown,
             })
         };
-        let Scale { micro_batches, integers, per_adapter, network, works, copies } = self.scale;
+        let Scale { micro_batches, integers, per_adapter, link, works, copies } = self.scale;
+        let [of_bandwidth, of_latency] = self.origins.map(Origin::name);
         let seen = self.seen.map(|seen| {
             json!({
                 "measured": work(seen), "predicted_seconds": self.predicted(seen.ranks).as_ref().map(parts),
@@ -170,8 +204,9 @@ impl ScaleReport<'_> {
         });
         object(json!({
             "micro_batches": micro_batches, "integers": integers, "per_adapter": per_adapter,
-            "latency_seconds": network.latency, "bits_per_second": 8.0 * network.bandwidth,
-            "network_measured": self.network == NetworkFrom::Ranks,
+            "run_micro_batches": self.of_run,
+            "latency_seconds": link.latency, "latency_is": of_latency,
+            "bits_per_second": 8.0 * link.bandwidth, "bandwidth_is": of_bandwidth,
             "copies_seconds": copies, "own": works.iter().map(work).collect::<Vec<_>>(),
             "seen": seen, "rows": self.rows().map(row).collect::<Vec<_>>(),
         }))
@@ -181,7 +216,7 @@ impl ScaleReport<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::measure::scale::Network;
+    use crate::measure::scale::Link;
 
     fn scale() -> Scale {
         let work = |ranks, micro_batches, seconds: f64| Work {
@@ -194,7 +229,7 @@ mod tests {
             micro_batches: 4,
             integers: [166, 801_900],
             per_adapter: 1,
-            network: Network { latency: 50e-6, bandwidth: 1.25e9 },
+            link: Link { latency: 50e-6, bandwidth: 1.25e9 },
             works: vec![work(1, 4, 0.16), work(2, 2, 0.09), work(4, 1, 0.05)],
             copies: 0.003,
         }
@@ -206,11 +241,24 @@ mod tests {
         let seen =
             Work { parts: [0.04, 0.002, 0.005, 0.004, 0.005], seconds: 0.056, ..scale.works[2].clone() };
         let ranks: Vec<usize> = (0..=10).map(|power| 1 << power).collect();
-        let report =
-            ScaleReport { scale: &scale, network: NetworkFrom::Ranks, ranks: &ranks, seen: Some(&seen) };
+        let report = ScaleReport {
+            scale: &scale,
+            origins: [Origin::Given, Origin::Measured],
+            of_run: None,
+            ranks: &ranks,
+            seen: Some(&seen),
+        };
         let text = report.text();
+        assert!(text.contains("10 Gbit/s (given), latency 50 µs"), "{text}");
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
         assert!(text.contains("Each step exchanges 3.21 MB."), "{text}");
+        // As many numbers of ranks as 64 micro-batches can have.
+        let works = (1..=15).map(|ranks| Work { ranks, seconds: 12.345, ..scale.works[0].clone() }).collect();
+        let wide = Scale { micro_batches: 64, works, ..scale.clone() };
+        let slow = Link { latency: 1.0, bandwidth: 125.0 };
+        let wide = ScaleReport { scale: &Scale { link: slow, ..wide }, ..report };
+        assert!(wide.own().lines().all(|line| line.chars().count() <= 80), "{}", wide.own());
+        assert!(wide.text().contains("1e-6 Gbit/s"), "{}", wide.text());
         let row = |first: &str| text.lines().find(|line| line.trim_start().starts_with(first)).unwrap_or("");
         assert!(row("1024 ").contains(" - "), "{text}");
         // The own work of one of four ranks, and the exchanges, make the predicted step.

@@ -73,9 +73,12 @@ impl Common {
         if let Some(count) = micro_batches.filter(|count| !(1..=most).contains(count)) {
             return range(
                 "micro_batches",
-                format!(
-                    "{count} must lie between 1 and {most}: a step has {batch} items, and a sum {MOST_TERMS} terms"
-                ),
+                match batch > MOST_TERMS {
+                    true => {
+                        format!("{count} must lie between 1 and {most}, the most whose integers can be added")
+                    }
+                    false => format!("{count} must lie between 1 and {most}, the number of items in a step"),
+                },
             );
         }
         if !(lr > 0.0 && lr <= LARGEST) {

@@ -42,12 +42,12 @@ pub enum ExchangeError {
     #[error("rank {0} has ended")]
     Ended(usize),
     /// Ranks did not come to an exchange in time.
-    #[error("{} did not come to the exchange within {seconds} s", Ranks(.ranks))]
+    #[error("{} did not come to the exchange within {} s", Ranks(.ranks), .limit.as_secs_f64())]
     Late {
         /// The ranks.
         ranks: Vec<usize>,
-        /// The limit.
-        seconds: u64,
+        /// The longest time that an exchange may take.
+        limit: Duration,
     },
     /// Something that all ranks must have in common differs.
     #[error("{what} of {} differs from that of rank 0", Ranks(.ranks))]
@@ -206,8 +206,8 @@ impl Threads {
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                let seconds = self.table.timeout.as_secs();
-                return Err(ExchangeError::Late { ranks: missing(&state, false), seconds });
+                let limit = self.table.timeout;
+                return Err(ExchangeError::Late { ranks: missing(&state, false), limit });
             }
             let woken = self.table.changed.wait_timeout(state, left);
             state = woken.expect("no rank panics while it exchanges").0;

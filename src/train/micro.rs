@@ -316,7 +316,7 @@ impl Micro {
 /// The smallest time between two reports of progress.
 const REPORT: Duration = Duration::from_millis(100);
 
-/// After so many steps the ranks compare their parameters.
+/// After so many steps the ranks compare their parameters. They also do it before each evaluation and each save.
 const COMPARED: usize = 100;
 
 impl<N: Network, S: Source> Trainer<N, S> {
@@ -347,7 +347,7 @@ impl<N: Network, S: Source> Trainer<N, S> {
                 noted[end / self.notes.every - 1] = loss;
                 gpu.write(&self.notes.sums, &noted);
             }
-            if (step + 1).is_multiple_of(COMPARED) {
+            if (step + 1).is_multiple_of(COMPARED) || end == range.end || outcome.stop {
                 self.compare(step + 1)?;
             }
             if outcome.stop {
@@ -375,6 +375,9 @@ impl<N: Network, S: Source> Trainer<N, S> {
         let micro = self.micro.as_ref().expect("a training with micro-batches");
         let (gpu, batch) = (&self.gpu, self.recipe.batch);
         self.aim();
+        // What the host writes is copied now, not as a part of the first step.
+        gpu.run([])?;
+        gpu.wait(None)?;
         let step = |i: usize| {
             let step = i % (self.items() / batch);
             let outcome =
@@ -400,10 +403,11 @@ impl<N: Network, S: Source> Trainer<N, S> {
         }
         let gpu = &self.gpu;
         let digest = |param: &crate::model::Param| {
-            let words = match param.is_ternary() {
-                true => gpu.download::<u32>(&param.packed().words)?,
-                false => gpu.download::<f32>(param.value())?.into_iter().map(f32::to_bits).collect(),
-            };
+            let mut words: Vec<u32> =
+                gpu.download::<f32>(param.value())?.into_iter().map(f32::to_bits).collect();
+            if param.is_ternary() {
+                words.extend(gpu.download::<u32>(&param.packed().words)?);
+            }
             let name = format!("after step {step}, {}", param.parameter.name);
             Ok((name, hash(bytemuck::cast_slice(&words))))
         };

@@ -88,12 +88,11 @@ impl Mpi {
                 Err(request) => request,
             };
             if begun.elapsed() > self.timeout + grace {
-                let seconds = self.timeout.as_secs();
                 let late = match self.rank {
                     0 => (0..self.size).filter(|&rank| come[rank] < own).collect(),
                     _ => vec![0],
                 };
-                (self.failed)(&ExchangeError::Late { ranks: late, seconds });
+                (self.failed)(&ExchangeError::Late { ranks: late, limit: self.timeout });
                 Mpi::abort(2);
             }
             // The device of a software rasteriser needs the same cores.

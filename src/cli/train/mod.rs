@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::arguments::{count, real, some, whole};
-use super::ranks::{self, Ranks};
+use super::ranks::{self, RankFlags, Ranks};
 use super::{DataFlags, DeviceFlags, Failure, Outcome, Verdict, failure, interrupt};
 use crate::gpu::Gpu;
 use crate::kernels::MOST_TERMS;
@@ -96,9 +96,8 @@ pub struct Flags {
     /// Save the run at this interval, in addition to every epoch. 0 means after epochs only.
     #[arg(long, value_name = "F", default_value_t = 60.0, value_parser = real("seconds, 0 or more and below 1e9", |x| (0.0..1e9).contains(&x)))]
     checkpoint_seconds: f64,
-    /// Of several ranks: end all of them if one does not come to an exchange within this time.
-    #[arg(long, value_name = "F", default_value_t = 60.0, value_parser = real("seconds, above 0 and below 1e9", |x| x > 0.0 && x < 1e9))]
-    exchange_timeout: f64,
+    #[command(flatten)]
+    ranks: RankFlags,
     /// For tests of a lost device: destroys the device after this many steps.
     #[arg(long, hide = true, value_parser = count)]
     destroy_device_after: Option<usize>,
@@ -152,9 +151,11 @@ Examples:
                                             the .txt and .md files of a folder";
 
 pub fn run(mut flags: Flags, given: &[String]) -> Outcome {
-    let ranks = Ranks::join(&flags.device, flags.exchange_timeout)?;
+    let late = "; the last checkpoint is whole: go on with --resume";
+    let ranks = Ranks::join(&flags.device, &flags.ranks, late)?;
     if ranks.launched {
-        flags.micro_batches = flags.micro_batches.or(Some(ranks::MICRO_BATCHES));
+        let most = flags.batch.unwrap_or(usize::MAX);
+        flags.micro_batches = flags.micro_batches.or(Some(ranks::MICRO_BATCHES.min(most)));
         flags.watch &= ranks.is_first();
     }
     if flags.compare && ranks.are_several() {
@@ -171,8 +172,12 @@ fn run_as(flags: &Flags, given: &[String], ranks: &Ranks) -> Outcome {
     let on_text = match &flags.resume {
         Some(run) => {
             let file = super::runs::model(run)?;
-            // A file that cannot be read is refused where it is loaded.
-            Checkpoint::story(&file).is_ok_and(|(about, _)| about["network"] == TRANSFORMER)
+            let about = match Checkpoint::story(&file) {
+                Ok((about, _)) => about,
+                // A file that cannot be read has no kind. The reason is that of the whole file.
+                Err(_) => Checkpoint::load(&file).map_err(failure)?.run,
+            };
+            about["network"] == TRANSFORMER
         }
         None => flags.text.asked(),
     };
@@ -391,7 +396,7 @@ fn go_on(model: &Path, flags: &Flags) -> String {
     let mut words: Vec<&dyn AsRef<OsStr>> = vec![&"train", &"--resume", &model];
     let device = flags.device.words();
     words.extend(device.iter().map(|word| word as &dyn AsRef<OsStr>));
-    super::command(&words)
+    format!("{}{}", ranks::mpirun(), super::command(&words))
 }
 
 fn seconds(value: f64) -> String {

@@ -1,25 +1,25 @@
 //! `sterna scale`: the speed of a run on several machines, predicted from steps that are measured here. Under `mpirun` the
 //! ranks also measure a step that they share.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{Kind, OnDigits, OnText, Places};
+use super::{Kind, OnDigits, OnText, Places, plain};
 use crate::cli::arguments::{real, seconds, some, whole};
-use crate::cli::ranks::{MICRO_BATCHES, Ranks};
+use crate::cli::ranks::{MICRO_BATCHES, RankFlags, Ranks};
 use crate::cli::{
-    DataFlags, DeviceFlags, Failure, Outcome, Verdict, device_json, failure, gpu_line, print_json, runs, say,
-    tell,
+    DataFlags, DeviceFlags, Failure, Outcome, Verdict, counted, device_json, failure, gpu_line, print_json,
+    runs, say, tell,
 };
 use crate::gpu::Gpu;
 use crate::kernels::MOST_TERMS;
 use crate::measure::median;
-use crate::measure::scale::{Network, Scale, Work, copies};
+use crate::measure::scale::{Link, Scale, Work, copies};
 use crate::model::TRANSFORMER;
-use crate::report::{NetworkFrom, ScaleReport};
+use crate::report::{Origin, ScaleReport, folded};
 use crate::store::{Checkpoint, shown};
 use crate::train::{Alone, Exchange, ExchangeError, StepTimes};
 
@@ -29,8 +29,8 @@ pub struct Flags {
     /// The folder of a run, or its model.safetensors.
     #[arg(value_name = "RUN")]
     run: PathBuf,
-    /// Numbers of ranks: 1..1024 for the powers of two between them and for one micro-batch on each rank, or a list
-    /// like 1,3,6.
+    /// Numbers of ranks. 1..1024 is the first number doubled again and again, the last one, and the number of
+    /// micro-batches. A list is like 1,3,6.
     #[arg(long, value_name = "N..N|N,N", default_value = "1..1024", value_parser = numbers)]
     ranks: Numbers,
     /// Bandwidth of the network between two ranks, in each direction, in Gbit/s.
@@ -42,6 +42,7 @@ pub struct Flags {
     #[arg(long, value_name = "F", value_parser = real("microseconds, 0 to 1e6", |x| (0.0..=1e6).contains(&x)))]
     latency_us: Option<f64>,
     /// Plan for another number of micro-batches than that of the run.
+    /// [default: that of the run, or else 4]
     #[arg(long, value_name = "N", value_parser = whole::<usize>(1, MOST_TERMS as u64))]
     micro_batches: Option<usize>,
     /// Number of ranks that share an adapter and take turns on it.
@@ -51,9 +52,8 @@ pub struct Flags {
     /// Seconds to measure each number of ranks, at least five steps.
     #[arg(long, value_name = "S", default_value_t = 2.0, value_parser = seconds)]
     step_seconds: f64,
-    /// Under mpirun: end all ranks if one does not come to an exchange within this time.
-    #[arg(long, value_name = "F", default_value_t = 60.0, value_parser = real("seconds, above 0 and below 1e9", |x| x > 0.0 && x < 1e9))]
-    exchange_timeout: f64,
+    #[command(flatten)]
+    among: RankFlags,
     /// The text of the run, if it is no longer where it was.
     #[arg(long, value_name = "FILE|FOLDER", conflicts_with = "data")]
     text: Option<PathBuf>,
@@ -124,25 +124,30 @@ fn numbers(text: &str) -> Result<Numbers, String> {
 }
 
 pub fn run(flags: &Flags) -> Outcome {
-    let ranks = Ranks::join(&flags.device, flags.exchange_timeout)?;
+    let ranks = Ranks::join(&flags.device, &flags.among, "")?;
     let outcome = run_as(flags, &ranks);
     ranks.end(outcome)
 }
 
 fn run_as(flags: &Flags, ranks: &Ranks) -> Outcome {
-    let file = runs::model(&flags.run)?;
-    let (about, _) = Checkpoint::story(&file).map_err(failure)?;
-    match about["network"] == TRANSFORMER {
-        true => measure::<OnText>(flags, ranks),
-        false => measure::<OnDigits>(flags, ranks),
+    let path = runs::model(&flags.run)?;
+    let file = Checkpoint::load(&path).map_err(failure)?;
+    let refuse = |flag: &str, other: &str| {
+        Err(failure(format!("{flag}, but {} is a run on {other}: leave it out", shown(&flags.run))))
+    };
+    match file.run["network"] == TRANSFORMER {
+        true if flags.data.data.is_some() => refuse("--data is for a run on digits", "a text"),
+        true => measure::<OnText>(flags, ranks, &path, &file),
+        false if flags.text.is_some() => refuse("--text is for a run on a text", "digits"),
+        false => measure::<OnDigits>(flags, ranks, &path, &file),
     }
 }
 
-/// The first of several ranks, between which exchanges cost nothing. It measures the own work of a rank. Its gradients are
-/// those of its own micro-batches only.
-struct Free(usize);
+/// The first of so many ranks, for a measurement of its own work. Its exchanges do nothing, so its gradients are those of its
+/// own micro-batches.
+struct FirstOf(usize);
 
-impl Exchange for Free {
+impl Exchange for FirstOf {
     fn rank(&self) -> usize {
         0
     }
@@ -164,71 +169,59 @@ impl Exchange for Free {
     }
 }
 
-fn measure<K: Kind>(flags: &Flags, ranks: &Ranks) -> Outcome {
-    let path = runs::model(&flags.run)?;
-    let file = Checkpoint::load(&path).map_err(failure)?;
-    let refuse = |what: String| failure(format!("{}: {what}", shown(&path)));
+fn measure<K: Kind>(flags: &Flags, ranks: &Ranks, path: &Path, file: &Checkpoint) -> Outcome {
+    let refuse = |what: String| failure(format!("{}: {what}", shown(path)));
     let mut settings = file.run["config"].clone();
-    if let Some(count) = flags.micro_batches {
-        settings["micro_batches"] = json!(count);
-    } else if settings["micro_batches"].is_null() {
-        tell(format!("the run has no micro-batches: measured with {MICRO_BATCHES}, as under mpirun"));
-        settings["micro_batches"] = json!(MICRO_BATCHES);
-    }
-    let micro_batches = settings["micro_batches"].as_u64().unwrap_or(0) as usize;
+    let number = |value: &Value| value.as_u64().map(|number| number as usize);
+    let of_run = number(&settings["micro_batches"]);
+    let usual = MICRO_BATCHES.min(number(&settings["batch"]).unwrap_or(1));
+    let micro_batches = flags.micro_batches.or(of_run).unwrap_or(usual);
+    settings["micro_batches"] = json!(micro_batches);
     let config = serde_json::from_value(settings.clone())
         .map_err(|error| refuse(format!("has no config to measure with ({error})")))?;
     ranks.check(&settings)?;
     let kind = K::load(&Places { digits: &flags.data, text: flags.text.as_deref() }, config, &file.run)?;
-    kind.check().map_err(|Failure(what)| refuse(format!("its config is out of range: {what}")))?;
-    let gpu = kind.open(&ranks.device, !ranks.are_several())?;
-    ranks.agree(&settings, &serde_json::Value::Object(kind.describe())["data"], Some(&path))?;
-    ranks.introduce(&gpu)?;
-    let size = ranks.exchange.size();
-    let wanted = flags.ranks.all(micro_batches);
-    // The first rank measures its own work while the others wait.
-    let (mut works, mut steps) = (Vec::new(), [0]);
-    if ranks.is_first() {
-        for count in own_works(micro_batches, wanted.iter().copied().chain([size])) {
-            tell(format!("measures the own work of rank 0 of {count}"));
-            works.push(own_work(&kind, &gpu, micro_batches, count, flags.step_seconds)?);
-        }
-        steps = [enough(flags.step_seconds, works[0].seconds) as i32];
+    kind.check()?;
+    kind.check_file(&file.arch).map_err(refuse)?;
+    let data = &Value::Object(kind.describe())["data"];
+    if file.run["data"]["crc32"] != data["crc32"] {
+        return Err(refuse(kind.other_data(&plain(&file.run["data"]["name"]))));
     }
-    let (mut seen, mut fitted) = (None, None);
-    let mut per_adapter = 1;
-    let integers = if ranks.are_several() {
-        ranks.exchange.max(&mut steps).map_err(failure)?;
-        tell(format!("measures {} steps of {size} ranks", steps[0]));
-        per_adapter = ranks.per_adapter()?;
-        let trainer = kind.trainer(&gpu, ranks.exchange.clone())?;
-        trainer.time_steps(1).map_err(failure)?;
-        let times = trainer.time_steps(steps[0] as usize).map_err(failure)?;
-        seen = Some(work(size, micro_batches.div_ceil(size), &times));
-        let integers = trainer.integers().unwrap_or_default();
-        let seconds = |count| exchange_seconds(&*ranks.exchange, count).map_err(failure);
-        fitted = Network::fitted(size, seconds(integers[0])?, (4 * integers[1], seconds(integers[1])?));
-        integers
-    } else {
-        kind.trainer(&gpu, Arc::new(Alone))?.integers().unwrap_or_default()
+    let gpu = kind.open(&ranks.device, !ranks.are_several())?;
+    ranks.agree(&settings, data, Some(path))?;
+    ranks.introduce(&gpu)?;
+
+    let wanted = flags.ranks.all(micro_batches);
+    let counts = own_works(micro_batches, wanted.iter().copied().chain([ranks.exchange.size()]));
+    let works = own_works_of(&kind, &gpu, ranks, micro_batches, &counts, flags.step_seconds)?;
+    let Together { integers, seen, link } = match ranks.are_several() {
+        true => Together::of(&kind, &gpu, ranks, micro_batches, flags.step_seconds)?,
+        false => {
+            let integers = kind.trainer(&gpu, Arc::new(Alone))?.integers().unwrap_or_default();
+            Together { integers, seen: None, link: None }
+        }
     };
+    let per_adapter = if ranks.are_several() { ranks.per_adapter()? } else { 1 };
     if !ranks.is_first() {
         return Ok(Verdict::Yes);
     }
-    let copies = copies(&gpu, integers[1]).map_err(failure)?;
-    let from = match (flags.gbit, flags.latency_us, &fitted) {
-        (Some(_), Some(_), _) | (.., None) => NetworkFrom::Flags,
-        _ => NetworkFrom::Ranks,
+    let origin = |given: bool| match given {
+        true => Origin::Given,
+        false if link.is_some() => Origin::Measured,
+        false => Origin::Assumed,
     };
-    let found = fitted.unwrap_or(DEFAULT);
-    let network = Network {
+    let found = link.unwrap_or(USUAL);
+    let link = Link {
         latency: flags.latency_us.map_or(found.latency, |micros| 1e-6 * micros),
         bandwidth: flags.gbit.map_or(found.bandwidth, |gbit| 1e9 / 8.0 * gbit),
     };
     let per_adapter = flags.per_adapter.unwrap_or(per_adapter);
-    let scale = Scale { micro_batches, integers, per_adapter, network, works, copies };
-    let report = ScaleReport { scale: &scale, network: from, ranks: &wanted, seen: seen.as_ref() };
-    say(format!("{} on {}\n{}", kind.introduce()[0], gpu_line(&gpu), report.text()))?;
+    let copies = copies(&gpu, integers[1]).map_err(failure)?;
+    let scale = Scale { micro_batches, integers, per_adapter, link, works, copies };
+    let origins = [origin(flags.gbit.is_some()), origin(flags.latency_us.is_some())];
+    let report = ScaleReport { scale: &scale, origins, of_run, ranks: &wanted, seen: seen.as_ref() };
+    let subject = format!("{} on {}", kind.introduce()[0], gpu_line(&gpu));
+    say(format!("{}\n\n{}", folded(&subject, 0), report.text()))?;
     if flags.json {
         let mut line = device_json(&gpu);
         line.extend(report.json());
@@ -238,23 +231,79 @@ fn measure<K: Kind>(flags: &Flags, ranks: &Ranks) -> Outcome {
 }
 
 /// A network of machines that nobody described: 10 Gbit/s, 50 microseconds.
-const DEFAULT: Network = Network { latency: 50e-6, bandwidth: 1.25e9 };
+const USUAL: Link = Link { latency: 50e-6, bandwidth: 1.25e9 };
 
-/// The own work of the first of so many ranks.
-fn own_work<K: Kind>(
+/// The own work of the first rank, for these numbers of ranks. The others wait, and have none.
+fn own_works_of<K: Kind>(
     kind: &K,
     gpu: &Gpu,
+    ranks: &Ranks,
     micro_batches: usize,
-    ranks: usize,
+    counts: &[usize],
     seconds: f64,
-) -> Result<Work, Failure> {
-    let exchange: Arc<dyn Exchange> = if ranks == 1 { Arc::new(Alone) } else { Arc::new(Free(ranks)) };
-    let trainer = kind.trainer(gpu, exchange)?;
-    let steps = |count| trainer.time_steps(count).map_err(failure);
-    // The first step contains the compilation of the kernels.
-    steps(1)?;
-    let once = steps(1)?[0].seconds();
-    Ok(work(ranks, micro_batches.div_ceil(ranks), &steps(enough(seconds, once))?))
+) -> Result<Vec<Work>, Failure> {
+    // A step may take long, so the first rank tells the others after each one that it goes on.
+    let goes_on = |own: bool| {
+        let mut answer = [i32::from(own)];
+        ranks.exchange.max(&mut answer).map_err(failure)?;
+        Ok::<bool, Failure>(answer[0] > 0)
+    };
+    if !ranks.is_first() {
+        while goes_on(false)? {}
+        return Ok(Vec::new());
+    }
+    let mut works = Vec::new();
+    for &count in counts {
+        tell(format!("measures the own work of the first of {}", counted(count, "rank")));
+        let exchange: Arc<dyn Exchange> = if count == 1 { Arc::new(Alone) } else { Arc::new(FirstOf(count)) };
+        let trainer = kind.trainer(gpu, exchange)?;
+        let step = || {
+            let times = trainer.time_steps(1).map_err(failure)?;
+            goes_on(true)?;
+            Ok::<StepTimes, Failure>(times[0])
+        };
+        // The first step contains the compilation of the kernels.
+        step()?;
+        let steps = enough(seconds, step()?.seconds());
+        let times: Vec<StepTimes> = (0..steps).map(|_| step()).collect::<Result<_, _>>()?;
+        works.push(work(count, micro_batches.div_ceil(count), &times));
+    }
+    goes_on(false)?;
+    Ok(works)
+}
+
+/// What the ranks that run now measure together.
+struct Together {
+    /// Number of integers in the two exchanges of a step.
+    integers: [usize; 2],
+    /// A step that they share.
+    seen: Option<Work>,
+    /// The link between two ranks. It is `None` if the times of exchanges do not show it.
+    link: Option<Link>,
+}
+
+impl Together {
+    fn of<K: Kind>(
+        kind: &K,
+        gpu: &Gpu,
+        ranks: &Ranks,
+        micro_batches: usize,
+        seconds: f64,
+    ) -> Result<Together, Failure> {
+        let (exchange, size) = (&ranks.exchange, ranks.exchange.size());
+        let trainer = kind.trainer(gpu, exchange.clone())?;
+        let steps = |count| trainer.time_steps(count).map_err(failure);
+        steps(1)?;
+        // All ranks measure as many steps as the fastest of them.
+        let mut count = [enough(seconds, steps(1)?[0].seconds()) as i32];
+        exchange.max(&mut count).map_err(failure)?;
+        tell(format!("measures {} steps of {size} ranks", count[0]));
+        let seen = work(size, micro_batches.div_ceil(size), &steps(count[0] as usize)?);
+        let integers = trainer.integers().unwrap_or_default();
+        let seconds = |count| exchange_seconds(&**exchange, count).map_err(failure);
+        let link = Link::fitted(size, seconds(integers[0])?, (4 * integers[1], seconds(integers[1])?));
+        Ok(Together { integers, seen: Some(seen), link })
+    }
 }
 
 /// The numbers of ranks whose first rank has another number of micro-batches than in those before, among the `wanted` ones

@@ -11,7 +11,8 @@ use super::log::Log;
 use super::{Finished, Flags, Kind, KindRun, KindTrainer, Places, not_negative, number};
 use crate::cli::arguments::some;
 use crate::cli::{
-    DeviceFlags, Failure, Verdict, command, data_path, failure, insert_path, object, refused, say, warn,
+    DeviceFlags, Failure, Verdict, command, counted, data_path, failure, insert_path, object, refused, say,
+    warn,
 };
 use crate::digest;
 use crate::generate::{Generator, Sampling};
@@ -314,7 +315,12 @@ impl Kind for OnText {
         let Corpus { name, vocabulary, train, validation, .. } = &self.corpus;
         let unit = vocabulary.unit();
         [
-            format!("{layers} layers, {width} wide, {heads} heads: {} parameters", thousands(parameters)),
+            format!(
+                "{}, {width} wide, {}: {} parameters",
+                counted(layers, "layer"),
+                counted(heads, "head"),
+                thousands(parameters)
+            ),
             format!(
                 "{name}: {} {unit} to train on and {} to validate with, {} different; {batch} sequences of {context} per \
                  step",
