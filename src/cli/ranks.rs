@@ -150,7 +150,9 @@ impl Ranks {
                 for (rank, name) in names.iter().enumerate() {
                     tell(format!("rank {rank} on {name}"));
                 }
-                warn("sterna: the ranks use different adapters: the weights may end a little different");
+                warn(
+                    "sterna: the ranks use different adapters: if these round an update differently, the run stops",
+                );
             }
         }
         Ok(())
