@@ -287,6 +287,15 @@ trait Kind: Sized {
     /// The description of config, data and network for config.json and for the checkpoint.
     fn describe(&self) -> Map<String, Value>;
 
+    /// Checks that the data are those of the run with this description, and returns the description of the data.
+    fn check_data(&self, about: &Value) -> Result<Value, String> {
+        let data = self.describe().swap_remove("data").unwrap_or_default();
+        match data["crc32"] == about["data"]["crc32"] {
+            true => Ok(data),
+            false => Err(self.other_data(&plain(&about["data"]["name"]))),
+        }
+    }
+
     /// The sentence that refuses data other than those of the continued run. `its` is the name of the data of that run.
     fn other_data(&self, its: &str) -> String;
 

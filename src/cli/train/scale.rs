@@ -7,7 +7,7 @@ use std::sync::Arc;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Kind, OnDigits, OnText, Places, plain};
+use super::{Kind, OnDigits, OnText, Places};
 use crate::cli::arguments::{real, seconds, some, whole};
 use crate::cli::ranks::{MICRO_BATCHES, RankFlags, Ranks};
 use crate::cli::{
@@ -183,12 +183,9 @@ fn measure<K: Kind>(flags: &Flags, ranks: &Ranks, path: &Path, file: &Checkpoint
     let kind = K::load(&Places { digits: &flags.data, text: flags.text.as_deref() }, config, &file.run)?;
     kind.check()?;
     kind.check_file(&file.arch).map_err(refuse)?;
-    let data = &Value::Object(kind.describe())["data"];
-    if file.run["data"]["crc32"] != data["crc32"] {
-        return Err(refuse(kind.other_data(&plain(&file.run["data"]["name"]))));
-    }
+    let data = kind.check_data(&file.run).map_err(refuse)?;
     let gpu = kind.open(&ranks.device, !ranks.are_several())?;
-    ranks.agree(&settings, data, Some(path))?;
+    ranks.agree(&settings, &data, Some(path))?;
     ranks.introduce(&gpu)?;
 
     let wanted = flags.ranks.all(micro_batches);

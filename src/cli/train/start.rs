@@ -100,10 +100,7 @@ impl<K: Kind> Start<K> {
         let settings = json!(config);
         ranks.check(&settings)?;
         let kind = K::load(&flags.places(), config, &file.run)?;
-        let data = object(kind.describe()["data"].clone());
-        if file.run["data"]["crc32"] != data["crc32"] {
-            return Err(refuse(kind.other_data(&plain(&file.run["data"]["name"]))));
-        }
+        let data = kind.check_data(&file.run).map_err(refuse)?;
         let total = if extended { wanted } else { planned };
         // The file states the steps of an epoch. Only a checked config gives them.
         let stated = file.run["steps_per_epoch"].as_u64().unwrap_or(1) as usize;
@@ -148,7 +145,7 @@ impl<K: Kind> Start<K> {
             ended: plans.iter().any(completed),
         };
         // All ranks have read the checkpoint before the first one writes.
-        ranks.agree(&settings, &Value::Object(data), Some(path))?;
+        ranks.agree(&settings, &data, Some(path))?;
         let (folder, epochs) = match ranks.is_first() {
             true => {
                 let open = || RunFolder::reopen(path, K::FILES, standing, flags.force);
